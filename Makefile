@@ -1,0 +1,122 @@
+# Fob. `make help` lists the targets.
+#   CC=clang               another compiler, in a build folder of its own
+#   SAN=address,undefined  sanitizers, likewise; SAN=thread
+#   V=1                    show the commands
+#   CFLAGS, LDFLAGS, DESTDIR, PREFIX are yours.
+
+PREFIX ?= /usr/local
+CFLAGS ?= -O2 -g
+PYTHON ?= /usr/bin/python3
+PKG_CONFIG ?= pkg-config
+PROTOC_C ?= protoc-c
+
+comma := ,
+VARIANT := $(notdir $(CC))$(if $(SAN),-$(subst $(comma),-,$(SAN)))
+B := build/$(VARIANT)
+Q := $(if $(V),,@)
+
+include tests/lib/packages.mk
+
+# ---- flags ----
+
+PKGS := lmdb libprotobuf-c libsodium libconfuse jansson zlib
+WARN := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wsign-conversion -Wstrict-prototypes -Wmissing-prototypes \
+	-Wwrite-strings -Wcast-align -Wvla -Wformat=2 -Wundef
+HARDEN := $(if $(SAN),-fno-omit-frame-pointer,-D_FORTIFY_SOURCE=2 -fstack-protector-strong)
+ALL_CFLAGS = -std=c17 -D_GNU_SOURCE -I. -isystem $(B)/proto $(WARN) $(HARDEN) -fPIC -fvisibility=hidden -pthread \
+	$(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=all) $(CFLAGS)
+ALL_LDFLAGS = -pie -pthread -Wl,-z,relro,-z,now -Wl,--as-needed $(if $(SAN),-fsanitize=$(SAN)) $(LDFLAGS)
+
+LIBS_DAEMON := -lnng -llmdb -lprotobuf-c -lsodium -lconfuse -lz -ldl
+LIBS_CLIENT := -lnng -lprotobuf-c -lsodium
+LIBS_CLI := $(LIBS_CLIENT) -ljansson
+
+# ---- what there is ----
+
+PROTOS := fob/rpc/v1/rpc fob/v1/types fob/v1/keys fob/v1/admin fob/v1/health
+PROTO_OBJ := $(PROTOS:%=$(B)/proto/%.pb-c.o)
+PROTO_H := $(PROTOS:%=$(B)/proto/%.pb-c.h)
+
+SERVICE_OBJ := $(patsubst %.c,$(B)/%.o,$(filter-out service/main.c,$(wildcard service/*.c)))
+CLIENT_OBJ := $(patsubst %.c,$(B)/%.o,$(wildcard client/*.c))
+CLI_OBJ := $(patsubst %.c,$(B)/%.o,$(wildcard client/cli/*.c))
+UNIT_BIN := $(patsubst %.c,$(B)/%,$(wildcard tests/unit/*/test_*.c))
+TOOL_BIN := $(patsubst %.c,$(B)/%,$(wildcard tests/tools/*.c))
+OBJ := $(SERVICE_OBJ) $(CLIENT_OBJ) $(CLI_OBJ) $(B)/service/main.o $(UNIT_BIN:=.o) $(TOOL_BIN:=.o)
+
+.DELETE_ON_ERROR:
+.SECONDARY:
+.PHONY: all help run test deps-run deps-test install clean unit-bin tool-bin check-warnings
+
+all: $(B)/fobd $(B)/fob $(B)/libfob.a $(B)/libfob.so ## build the daemon, the command line and the library
+
+help: ## this list
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+# ---- the two commands ----
+
+run: deps-run ## install what is missing, build, start fobd with a demo account
+	$(Q)+$(MAKE) --no-print-directory all
+	$(Q)exec tests/lib/demo $(B)
+
+test: deps-test ## install what is missing, build every variant, run every test
+	$(Q)+tests/run
+
+# ---- rules ----
+
+# The same wire, read with a length: protobuf-c would hand us `string` as a char * that ends at an embedded NUL, before
+# anybody could refuse it. On the wire string and bytes are one (https://protobuf.dev/programming-guides/encoding/).
+$(B)/proto/%.proto: proto/%.proto
+	@mkdir -p $(@D)
+	$(Q)sed -E 's/^( *(repeated )?)string /\1bytes /' $< > $@
+
+$(B)/proto/%.pb-c.c $(B)/proto/%.pb-c.h &: $(B)/proto/%.proto | $(PROTOS:%=$(B)/proto/%.proto)
+	$(Q)$(PROTOC_C) --c_out=$(B)/proto -I$(B)/proto $<
+
+$(B)/proto/%.pb-c.o: $(B)/proto/%.pb-c.c | $(PROTO_H)
+	$(Q)$(CC) $(filter-out -W%,$(ALL_CFLAGS)) -I$(B)/proto -c -o $@ $<
+
+$(B)/%.o: %.c | $(PROTO_H)
+	@mkdir -p $(@D)
+	@$(if $(V),,echo '  CC      $@')
+	$(Q)$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
+
+$(B)/libservice.a: $(SERVICE_OBJ) $(B)/client/basic.o $(PROTO_OBJ)
+	$(Q)rm -f $@ && $(AR) rcs $@ $^
+
+# One object whose hidden symbols are local, so that a static libfob adds only fob_* names to its user's program.
+$(B)/libfob.o: $(CLIENT_OBJ) $(PROTO_OBJ)
+	$(Q)$(LD) -r -o $@ $^ && objcopy --localize-hidden $@
+
+$(B)/libfob.a: $(B)/libfob.o
+	$(Q)rm -f $@ && $(AR) rcs $@ $^
+
+$(B)/libfob.so.0: $(CLIENT_OBJ) $(PROTO_OBJ) client/libfob.map
+	$(Q)$(CC) -shared -pthread -Wl,-soname,libfob.so.0 -Wl,--version-script=client/libfob.map -Wl,-z,relro,-z,now \
+	    -Wl,--as-needed $(if $(SAN),-fsanitize=$(SAN)) $(LDFLAGS) -o $@ $(CLIENT_OBJ) $(PROTO_OBJ) $(LIBS_CLIENT)
+
+$(B)/libfob.so: $(B)/libfob.so.0
+	$(Q)ln -sf libfob.so.0 $@
+
+$(B)/fobd: $(B)/service/main.o $(B)/libservice.a
+	@$(if $(V),,echo '  LD      $@')
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS_DAEMON)
+
+$(B)/fob: $(CLI_OBJ) $(B)/libfob.a
+	@$(if $(V),,echo '  LD      $@')
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS_CLI)
+
+# Unit tests see the insides of both programs; the client's objects rather than libfob.a, whose insides are hidden.
+$(B)/tests/unit/%: $(B)/tests/unit/%.o $(B)/libservice.a $(CLIENT_OBJ)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $< $(filter-out $(B)/client/basic.o,$(CLIENT_OBJ)) $(B)/libservice.a -lcmocka $(LIBS_DAEMON)
+
+$(B)/tests/tools/%: $(B)/tests/tools/%.o $(B)/libfob.a
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS_CLIENT)
+
+unit-bin: $(UNIT_BIN)
+tool-bin: $(TOOL_BIN)
+
+clean: ## remove what was built
+	rm -rf build
+
+-include $(OBJ:.o=.d)

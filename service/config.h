@@ -1,0 +1,64 @@
+/*
+ * config.h - the daemon's settings: a file in libconfuse's syntax, then flags. config.c is the only file that knows
+ * libconfuse; service/fobd.conf documents every setting.
+ */
+#ifndef CONFIG_H
+#define CONFIG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "service/limits.h"
+#include "service/types.h"
+
+enum role { ROLE_VERIFY, ROLE_ADMIN };
+
+struct config_listener {
+	char *url; /* ipc://PATH, tcp://HOST:PORT, tls+tcp://HOST:PORT */
+	enum role role;
+	bool insecure;    /* admin over plain TCP: only when the file says so, and logged as a warning */
+	mode_t mode;      /* of a unix socket */
+	char *tls_cert;   /* PEM files; all three for tls+tcp, where client certificates are then required */
+	char *tls_key;
+	char *tls_ca;
+	unsigned contexts; /* requests worked on at once */
+};
+
+struct config_environment {
+	bool configured;
+	char *path;             /* folder of the database */
+	char *pepper;           /* file, 0600 */
+	uint64_t ceiling_bytes; /* of the database: new keys are refused at 90 % of it */
+	uint64_t events_kept;
+};
+
+struct config {
+	struct config_listener listeners[LIMIT_LISTENERS];
+	size_t n_listeners;
+	struct config_environment environments[ENVIRONMENTS]; /* by enum environment */
+	char *publishable_operations[LIMIT_OPERATIONS];       /* what a publishable key may do */
+	size_t n_publishable_operations;
+	char *roll_operations[LIMIT_OPERATIONS]; /* what a superseded secret key may not do */
+	size_t n_roll_operations;
+	char *user; /* to become after the sockets are open; NULL: stay */
+	int log_level; /* enum log_level */
+	bool log_json;
+	uint32_t timeout_ms;     /* of requests that name none */
+	unsigned connections;    /* at once, over all listeners */
+	unsigned in_flight;      /* requests of one connection */
+	uint32_t drain_ms;       /* for what is under way at shutdown */
+};
+
+/*
+ * config_load(path, config, why, why_len):
+ * Read and check the file at ${path} into ${config}, which is zeroed first. Every value is checked here: types, ranges,
+ * unknown names, duplicate listeners, roles (admin over tcp:// without `insecure = true` is refused, admin over tls+tcp
+ * needs all three TLS files), environments that share a path or a pepper.
+ * Returns: 0; -1 with one line "FILE:LINE: what is wrong and what to do" (FILE alone where a line means nothing) at ${why}.
+ */
+int config_load(const char *path, struct config *config, char *why, size_t why_len);
+void config_fini(struct config *config);
+
+#endif

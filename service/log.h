@@ -1,0 +1,43 @@
+/*
+ * log.h - one line per event, logfmt or JSON, to stderr. No secret, token or whole request is ever an argument; text
+ * that came from a peer is escaped.
+ */
+#ifndef LOG_H
+#define LOG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum log_level { LOG_ERROR = 0, LOG_WARN = 1, LOG_INFO = 2, LOG_DEBUG = 3 };
+
+/* A line's pairs, built on the stack: { LOG_S("account", id), LOG_I("generation", 3) }. */
+struct log_field {
+	const char *name;
+	enum { LOG_FIELD_STRING, LOG_FIELD_BYTES, LOG_FIELD_INT, LOG_FIELD_BOOL } type;
+	const char *string;
+	size_t len;
+	int64_t number;
+};
+
+#define LOG_S(n, v) ((struct log_field){ .name = (n), .type = LOG_FIELD_STRING, .string = (v) })
+#define LOG_B(n, v, l) ((struct log_field){ .name = (n), .type = LOG_FIELD_BYTES, .string = (const char *)(v), .len = (l) })
+#define LOG_I(n, v) ((struct log_field){ .name = (n), .type = LOG_FIELD_INT, .number = (int64_t)(v) })
+#define LOG_T(n, v) ((struct log_field){ .name = (n), .type = LOG_FIELD_BOOL, .number = (v) })
+
+void log_setup(enum log_level level, bool json);
+/* True when lines of ${level} are written: ask before computing fields on a hot path. */
+bool log_enabled(enum log_level level);
+
+/*
+ * log_line(level, message, fields, n):
+ * Write "time=... level=... msg=... name=value ..." as one write(2) of one line, at most 4 KiB (a longer one is cut and
+ * says so). A NULL string is left out. Threads: any. A full or closed stderr is ignored, never waited for by a verify.
+ */
+void log_line(enum log_level level, const char *message, const struct log_field *fields, size_t n);
+
+#define LOG(level, message, ...) \
+	log_line(level, message, (const struct log_field[]){ __VA_ARGS__ }, \
+	    sizeof((const struct log_field[]){ __VA_ARGS__ }) / sizeof(struct log_field))
+
+#endif

@@ -1,0 +1,10 @@
+# The Debian packages that each of the two commands needs, and how they get there: apt, with sudo when not root.
+PACKAGES_RUN := gcc libc6-dev make pkg-config libnng-dev liblmdb-dev libprotobuf-c-dev protobuf-c-compiler \
+	libsodium-dev libconfuse-dev libjansson-dev zlib1g-dev
+PACKAGES_TEST := $(PACKAGES_RUN) clang libclang-rt-14-dev libcmocka-dev bats perl python3 python3-protobuf protobuf-compiler \
+	libfaketime openssl
+
+deps-run:
+	@tests/lib/install-packages $(PACKAGES_RUN)
+deps-test:
+	@tests/lib/install-packages $(PACKAGES_TEST)
