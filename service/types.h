@@ -35,21 +35,21 @@ enum verdict {
  * (fob.rpc.v1.Code); storage faults are above them and become UNAVAILABLE on the wire.
  */
 enum fault {
-	FOB_ECANCELLED = 1,
-	FOB_EINVAL = 3,
-	FOB_EDEADLINE = 4,
-	FOB_ENOENT = 5,
-	FOB_EEXIST = 6,
-	FOB_EPERM = 7,
-	FOB_ELIMIT = 8,
-	FOB_EPRECONDITION = 9,
-	FOB_EABORTED = 10,
-	FOB_EUNIMPLEMENTED = 12,
-	FOB_EINTERNAL = 13,
-	FOB_EUNAVAILABLE = 14,
-	FOB_ECORRUPT = 100, /* a record whose tag or form is wrong */
-	FOB_EIO = 101,      /* LMDB or the system failed; the environment has stopped */
-	FOB_EFULL = 102     /* the map, the ceiling or the disk is full */
+	FAULT_CANCELLED = 1,
+	FAULT_INVALID_ARGUMENT = 3,
+	FAULT_DEADLINE_EXCEEDED = 4,
+	FAULT_NOT_FOUND = 5,
+	FAULT_ALREADY_EXISTS = 6,
+	FAULT_PERMISSION_DENIED = 7,
+	FAULT_RESOURCE_EXHAUSTED = 8,
+	FAULT_FAILED_PRECONDITION = 9,
+	FAULT_ABORTED = 10,
+	FAULT_UNIMPLEMENTED = 12,
+	FAULT_INTERNAL = 13,
+	FAULT_UNAVAILABLE = 14,
+	FAULT_CORRUPT = 100, /* a record whose tag or form is wrong */
+	FAULT_IO = 101,      /* LMDB or the system failed; the environment has stopped */
+	FAULT_FULL = 102     /* the map, the ceiling or the disk is full */
 };
 
 const char *environment_name(enum environment environment); /* "live", "test" */
