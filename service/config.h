@@ -56,7 +56,11 @@ struct config {
  * Read and check the file at ${path} into ${config}, which is zeroed first. Every value is checked here: types, ranges,
  * unknown names, duplicate listeners, roles (admin over tcp:// without `insecure = true` is refused, admin over tls+tcp
  * needs all three TLS files), environments that share a path or a pepper.
- * Returns: 0; -1 with one line "FILE:LINE: what is wrong and what to do" (FILE alone where a line means nothing) at ${why}.
+ * A path that is not absolute, also an ipc:// one, is below the folder of ${path}; what is in ${config} is resolved.
+ * Ownership: ${path} borrowed; ${config} is freed with config_fini(), which takes a zeroed one, as it is on failure.
+ * Threads:   one at a time in the process: libconfuse's lexer is global.
+ * Returns:   0; -1 with one line "FILE:LINE: what is wrong; what to do" at ${why} (FILE alone where no line is to
+ *            blame), cut at ${why_len} bytes, which must be at least 1.
  */
 int config_load(const char *path, struct config *config, char *why, size_t why_len);
 void config_fini(struct config *config);

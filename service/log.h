@@ -40,4 +40,7 @@ void log_line(enum log_level level, const char *message, const struct log_field 
 	log_line(level, message, (const struct log_field[]){ __VA_ARGS__ }, \
 	    sizeof((const struct log_field[]){ __VA_ARGS__ }) / sizeof(struct log_field))
 
+/* The same without pairs. */
+#define LOG_TEXT(level, message) log_line(level, message, NULL, 0)
+
 #endif

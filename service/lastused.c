@@ -1,0 +1,133 @@
+/*
+ * lastused.c - the mapped file of last-used times (see lastused.h). Called by verify.c for each valid key, by admin.c for
+ * lists and by writer.c before a commit that adds keys. Never touches LMDB.
+ */
+#include "service/lastused.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "service/bytes.h"
+
+#define MINUTE_MS 60000
+#define CELL 8
+#define STEP (64U << 10) /* cells by which the file grows: half a megabyte */
+/* Address space for every serial that there can be would be 32 GiB; it costs nothing until it is touched. */
+#define MAP_BYTES ((size_t)CELL << 32)
+
+struct lastused {
+	const struct pepper *pepper;
+	_Atomic uint64_t *cells;
+	_Atomic uint32_t n; /* cells that are there */
+	int fd;
+};
+
+int
+lastused_open(const char *folder, const struct pepper *pepper, uint32_t keys, struct lastused **out, char *why,
+    size_t why_len)
+{
+	struct lastused *l;
+	char path[4096];
+	void *map;
+
+	snprintf(path, sizeof(path), "%s/lastused", folder);
+	if ((l = calloc(1, sizeof(*l))) == NULL) {
+		snprintf(why, why_len, "out of memory");
+		return (-1);
+	}
+	l->pepper = pepper;
+	if ((l->fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600)) < 0) {
+		snprintf(why, why_len, "%s: cannot open: %s", path, strerror(errno));
+		goto err0;
+	}
+	if ((map = mmap(NULL, MAP_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, l->fd, 0)) == MAP_FAILED) {
+		snprintf(why, why_len, "%s: cannot map: %s", path, strerror(errno));
+		goto err1;
+	}
+	l->cells = map;
+	if (lastused_grow(l, keys) != 0) {
+		snprintf(why, why_len, "%s: cannot make room for %u keys: is the disk full?", path, keys);
+		goto err2;
+	}
+	*out = l;
+	return (0);
+
+err2:
+	munmap(map, MAP_BYTES);
+err1:
+	close(l->fd);
+err0:
+	free(l);
+	return (-1);
+}
+
+void
+lastused_close(struct lastused *l)
+{
+
+	if (l == NULL)
+		return;
+	munmap(l->cells, MAP_BYTES);
+	close(l->fd);
+	free(l);
+}
+
+int
+lastused_grow(struct lastused *l, uint32_t keys)
+{
+	uint64_t n = atomic_load_explicit(&l->n, memory_order_relaxed);
+	uint64_t to;
+	int rc;
+
+	if (keys <= n)
+		return (0);
+	to = ((uint64_t)keys + STEP - 1) / STEP * STEP;
+	if (to > UINT32_MAX)
+		to = UINT32_MAX;
+	if ((rc = posix_fallocate(l->fd, (off_t)(n * CELL), (off_t)((to - n) * CELL))) != 0)
+		return (rc == ENOSPC || rc == EDQUOT || rc == EFBIG ? -FAULT_FULL : -FAULT_IO);
+	/* Released after the space is there: who sees the new count may touch the new cells. */
+	atomic_store_explicit(&l->n, (uint32_t)to, memory_order_release);
+	return (0);
+}
+
+static uint64_t
+make_cell(const struct lastused *l, const uint8_t digest[RECORD_DIGEST_LEN], uint32_t minute)
+{
+	uint8_t data[RECORD_DIGEST_LEN + 4], tag[PEPPER_TAG_LEN];
+
+	memcpy(data, digest, RECORD_DIGEST_LEN);
+	bytes_put32(data + RECORD_DIGEST_LEN, minute);
+	pepper_tag(l->pepper, data, sizeof(data), tag);
+	return ((uint64_t)minute << 32 | bytes_get32(tag));
+}
+
+void
+lastused_touch(struct lastused *l, uint32_t serial, const uint8_t digest[RECORD_DIGEST_LEN], int64_t now_ms)
+{
+	uint32_t minute = (uint32_t)(now_ms / MINUTE_MS);
+
+	if (serial >= atomic_load_explicit(&l->n, memory_order_acquire))
+		return;
+	if (atomic_load_explicit(&l->cells[serial], memory_order_relaxed) >> 32 != minute)
+		atomic_store_explicit(&l->cells[serial], make_cell(l, digest, minute), memory_order_relaxed);
+}
+
+int64_t
+lastused_get(struct lastused *l, uint32_t serial, const uint8_t digest[RECORD_DIGEST_LEN])
+{
+	uint64_t cell;
+	uint32_t minute;
+
+	if (serial >= atomic_load_explicit(&l->n, memory_order_acquire))
+		return (0);
+	cell = atomic_load_explicit(&l->cells[serial], memory_order_relaxed);
+	minute = (uint32_t)(cell >> 32);
+	return (cell != 0 && cell == make_cell(l, digest, minute) ? (int64_t)minute * MINUTE_MS : 0);
+}

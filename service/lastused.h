@@ -1,0 +1,41 @@
+/*
+ * lastused.h - when each key was last verified, to the minute, with no write to the database: one 8-byte cell per key,
+ * by the key's serial, in a file that is mapped into memory. A verify stores into its cell at most once a minute, and the
+ * kernel writes the pages back in its own time. After a power loss the last half minute may be missing; after a
+ * crash of fobd alone nothing is.
+ *
+ * A cell holds the minute (since the epoch, 4 bytes) and a check made from the key's digest and the minute under the
+ * pepper, so that a flipped bit, a stale file or a reused serial shows as "never seen", not as a wrong time.
+ */
+#ifndef LASTUSED_H
+#define LASTUSED_H
+
+#include <stdint.h>
+
+#include "service/record.h"
+
+struct lastused;
+
+/*
+ * lastused_open(folder, pepper, keys, lastused, why, why_len):
+ * Open or make ${folder}/lastused with cells for ${keys} keys. ${pepper} is borrowed until lastused_close().
+ * Returns: 0, or -1 with a line at ${why}.
+ */
+int lastused_open(const char *folder, const struct pepper *pepper, uint32_t keys, struct lastused **lastused, char *why,
+    size_t why_len);
+void lastused_close(struct lastused *lastused);
+
+/*
+ * lastused_grow(lastused, keys):
+ * Have cells for ${keys} keys, with their disk space: a full disk is told here, not as SIGBUS in a verify.
+ * Threads: the writer's. Returns: 0, -FAULT_FULL, -FAULT_IO.
+ */
+int lastused_grow(struct lastused *lastused, uint32_t keys);
+
+/* Note a use. Threads: any; takes no lock, and stores only when the minute has changed. */
+void lastused_touch(struct lastused *lastused, uint32_t serial, const uint8_t digest[RECORD_DIGEST_LEN], int64_t now_ms);
+
+/* The start of the minute in which the key was last used; 0: never seen. Threads: any. */
+int64_t lastused_get(struct lastused *lastused, uint32_t serial, const uint8_t digest[RECORD_DIGEST_LEN]);
+
+#endif

@@ -1,0 +1,678 @@
+/*
+ * listen.c - nng sockets and contexts: receive, dispatch, send (see listen.h). Called by main.c; calls dispatch.c with
+ * bytes, and is called back with bytes. The only file of the daemon, beside nng_quirks.c, that knows nng; it knows nothing
+ * of keys.
+ *
+ * Each context goes round: receiving, working, sending. A verify is answered on the thread that received it; a mutation
+ * comes back on its writer's. service/DESIGN.md has the reasons for the options that are set here.
+ */
+#include "service/listen.h"
+
+#include <assert.h>
+#include <dirent.h>
+#include <errno.h>
+#include <netdb.h>
+#include <nng/nng.h>
+#include <nng/protocol/reqrep0/rep.h>
+#include <nng/supplemental/tls/tls.h>
+#include <poll.h>
+#include <sodium.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "service/dispatch.h"
+#include "service/log.h"
+#include "service/pipes.h"
+
+/* Beyond our limit, so that a request that is too long is told so; longer still, and its connection is closed. */
+#define RECEIVE_MAX (4 * LIMIT_REQUEST)
+#define PROBE_MS 1000
+#define FLUSH_MS 250        /* a completed send is queued, not sent */
+#define DESCRIPTORS_SPARE 512 /* more than connections explain: connections in the making, probes */
+#define DESCRIPTORS_EVERY 10 /* guard rounds */
+
+enum context_state { CONTEXT_RECEIVING, CONTEXT_WORKING, CONTEXT_SENDING };
+
+struct listener;
+
+struct context {
+	struct listener *listener;
+	nng_ctx ctx;
+	nng_aio *aio;
+	nng_msg *msg; /* the request, whose memory becomes the reply's */
+	nng_pipe pipe;
+	struct pipe *counted;
+	_Atomic enum context_state state;
+	struct call call;
+};
+
+struct listener {
+	struct transport *transport;
+	const struct config_listener *config;
+	nng_socket socket;
+	nng_listener listener;
+	struct context *contexts;
+	unsigned n_contexts;
+	bool open;
+	unsigned silent; /* guard rounds without an answer */
+};
+
+struct transport {
+	struct service *service;
+	const struct config *config;
+	struct pipes *pipes;
+	struct listener listeners[LIMIT_LISTENERS];
+	size_t n_listeners;
+	struct tally **tallies;
+	unsigned descriptors_base; /* open when nobody is connected */
+	unsigned guard_round;
+	_Atomic uint64_t refused, dropped, restarts;
+};
+
+/* ---- a request's way ---- */
+
+static void
+receive(struct context *c)
+{
+
+	c->state = CONTEXT_RECEIVING;
+	nng_aio_set_timeout(c->aio, NNG_DURATION_INFINITE);
+	nng_ctx_recv(c->ctx, c->aio);
+}
+
+static void
+wipe_and_free(nng_msg *msg)
+{
+
+	if (msg == NULL)
+		return;
+	sodium_memzero(nng_msg_body(msg), nng_msg_len(msg));
+	nng_msg_free(msg);
+}
+
+static void
+leave(struct context *c)
+{
+
+	pipes_leave(c->listener->transport->pipes, c->counted);
+	c->counted = NULL;
+}
+
+/* The reply, from this thread or the writer's. */
+static void
+reply(struct call *call, const uint8_t *bytes, size_t len)
+{
+	struct context *c = call->arg;
+	nng_msg *msg = c->msg;
+
+	c->msg = NULL;
+	sodium_memzero(nng_msg_body(msg), nng_msg_len(msg));
+	nng_msg_clear(msg);
+	if (nng_msg_append(msg, bytes, len) != 0) {
+		/* No memory to say so: a closed connection is the answer that is left. */
+		nng_msg_free(msg);
+		call_done(call);
+		nng_pipe_close(c->pipe);
+		leave(c);
+		receive(c);
+		return;
+	}
+	call_done(call);
+	c->state = CONTEXT_SENDING;
+	nng_aio_set_msg(c->aio, msg);
+	nng_aio_set_timeout(c->aio, LIMIT_SEND_MS);
+	nng_ctx_send(c->ctx, c->aio);
+}
+
+static void
+received(struct context *c)
+{
+	struct transport *t = c->listener->transport;
+	uint32_t in_flight;
+
+	c->msg = nng_aio_get_msg(c->aio);
+	nng_aio_set_msg(c->aio, NULL);
+	c->pipe = nng_msg_get_pipe(c->msg);
+	c->counted = pipes_enter(t->pipes, (uint32_t)nng_pipe_id(c->pipe), &in_flight);
+	c->state = CONTEXT_WORKING;
+	if (in_flight > t->config->in_flight)
+		dispatch_refuse(&c->call, FAULT_RESOURCE_EXHAUSTED, "too many requests of this connection are under way");
+	else if (nng_msg_len(c->msg) > LIMIT_REQUEST)
+		dispatch_refuse(&c->call, FAULT_INVALID_ARGUMENT, "the request is longer than 65536 bytes");
+	else
+		dispatch(&c->call, nng_msg_body(c->msg), nng_msg_len(c->msg), clock_boot_ms());
+}
+
+/* A peer that does not take its replies would hold a context for each: its connection is closed. */
+static void
+sent(struct context *c, int rc)
+{
+
+	if (rc != 0) {
+		wipe_and_free(nng_aio_get_msg(c->aio));
+		nng_aio_set_msg(c->aio, NULL);
+	}
+	if (rc == NNG_ETIMEDOUT) {
+		atomic_fetch_add(&c->listener->transport->dropped, 1);
+		nng_pipe_close(c->pipe);
+	}
+	leave(c);
+}
+
+static void
+step(void *arg)
+{
+	struct context *c = arg;
+	int rc = nng_aio_result(c->aio);
+
+	if (c->state == CONTEXT_RECEIVING && rc == 0) {
+		received(c);
+		return;
+	}
+	if (c->state == CONTEXT_SENDING)
+		sent(c, rc);
+	/* Only our own close ends a context; whatever else went wrong, the next request may be fine. */
+	if (rc != NNG_ECLOSED && rc != NNG_ECANCELED)
+		receive(c);
+}
+
+/* ---- connections ---- */
+
+static void
+pipe_event(nng_pipe pipe, nng_pipe_ev event, void *arg)
+{
+	struct transport *t = arg;
+
+	if (event == NNG_PIPE_EV_REM_POST) {
+		pipes_remove(t->pipes, (uint32_t)nng_pipe_id(pipe));
+	} else if (event == NNG_PIPE_EV_ADD_PRE && !pipes_add(t->pipes, (uint32_t)nng_pipe_id(pipe))) {
+		atomic_fetch_add(&t->refused, 1);
+		nng_pipe_close(pipe);
+	}
+}
+
+static unsigned
+count_descriptors(void)
+{
+	unsigned n = 0;
+	DIR *dir;
+
+	if ((dir = opendir("/proc/self/fd")) == NULL)
+		return (0);
+	while (readdir(dir) != NULL)
+		n++;
+	closedir(dir);
+	/* Not ".", "..", and the one that we were reading through. */
+	return (n > 3 ? n - 3 : 0);
+}
+
+static void
+count_transport(void *arg, struct transport_counters *out)
+{
+	struct transport *t = arg;
+
+	*out = (struct transport_counters){
+		.connections = pipes_count(t->pipes),
+		.open_descriptors = count_descriptors(),
+		.connections_refused = t->refused,
+		.connections_dropped = t->dropped,
+		.listener_restarts = t->restarts,
+	};
+	for (size_t i = 0; i < t->n_listeners; i++)
+		for (unsigned j = 0; j < t->listeners[i].n_contexts; j++)
+			out->in_flight += t->listeners[i].contexts[j].state != CONTEXT_RECEIVING;
+}
+
+/* ---- opening ---- */
+
+static const char *
+ipc_path(const struct config_listener *config)
+{
+
+	return (strncmp(config->url, "ipc://", 6) == 0 ? config->url + 6 : NULL);
+}
+
+static bool
+is_tls(const struct config_listener *config)
+{
+
+	return (strncmp(config->url, "tls+", 4) == 0);
+}
+
+static int
+connect_ipc(const char *path)
+{
+	struct sockaddr_un sa = { .sun_family = AF_UNIX };
+	int fd;
+
+	if (snprintf(sa.sun_path, sizeof(sa.sun_path), "%s", path) >= (int)sizeof(sa.sun_path)) {
+		errno = ENAMETOOLONG;
+		return (-1);
+	}
+	if ((fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)) < 0)
+		return (-1);
+	if (connect(fd, (struct sockaddr *)&sa, sizeof(sa)) != 0) {
+		close(fd);
+		return (-1);
+	}
+	return (fd);
+}
+
+/* nng unlinks whatever is at the path. Only a socket that nobody listens on may go that way. */
+static int
+check_ipc_path(const char *path, char *why, size_t why_len)
+{
+	struct stat st;
+	int fd;
+
+	if (strlen(path) >= sizeof(((struct sockaddr_un *)0)->sun_path)) {
+		snprintf(why, why_len, "ipc://%s: the path is too long for a unix socket (107 bytes)", path);
+		return (-1);
+	}
+	if (lstat(path, &st) != 0)
+		return (0);
+	if (!S_ISSOCK(st.st_mode)) {
+		snprintf(why, why_len, "ipc://%s: there is a file that is not a socket; it is left alone", path);
+		return (-1);
+	}
+	if ((fd = connect_ipc(path)) >= 0) {
+		close(fd);
+		snprintf(why, why_len, "ipc://%s: another program listens there", path);
+		return (-1);
+	}
+	return (0);
+}
+
+#define PEM_MAX (256 << 10)
+
+/* A whole file as a string, to be wiped and freed with free_pem(); NULL with errno. */
+static char *
+read_pem(const char *path)
+{
+	FILE *f;
+	char *text = NULL;
+
+	if ((f = fopen(path, "re")) == NULL)
+		return (NULL);
+	/* Unbuffered, so that stdio keeps no copy of a private key. */
+	setbuf(f, NULL);
+	if ((text = calloc(1, PEM_MAX + 1)) != NULL && (fread(text, 1, PEM_MAX, f) == 0 || ferror(f) != 0)) {
+		free(text);
+		text = NULL;
+		errno = errno != 0 ? errno : EINVAL;
+	}
+	fclose(f);
+	return (text);
+}
+
+static void
+free_pem(char *text)
+{
+
+	if (text == NULL)
+		return;
+	sodium_memzero(text, PEM_MAX);
+	free(text);
+}
+
+/* Returns NULL, or which setting is wrong, with an nng error at *${rc}. */
+static const char *
+fill_tls(nng_tls_config *tls, const struct config_listener *config, int *rc)
+{
+	char *cert = read_pem(config->tls_cert), *key = read_pem(config->tls_key), *ca = read_pem(config->tls_ca);
+	const char *wrong = NULL;
+
+	*rc = NNG_ENOENT;
+	if (cert == NULL)
+		wrong = "tls_cert";
+	else if (key == NULL)
+		wrong = "tls_key";
+	else if (ca == NULL)
+		wrong = "tls_ca";
+	else if ((*rc = nng_tls_config_own_cert(tls, cert, key, NULL)) != 0)
+		wrong = "tls_cert and tls_key";
+	else if ((*rc = nng_tls_config_ca_chain(tls, ca, NULL)) != 0)
+		wrong = "tls_ca";
+	else if ((*rc = nng_tls_config_auth_mode(tls, NNG_TLS_AUTH_MODE_REQUIRED)) != 0)
+		wrong = "client certificates";
+	free_pem(cert);
+	free_pem(key);
+	free_pem(ca);
+	return (wrong);
+}
+
+static int
+set_tls(nng_listener listener, const struct config_listener *config, char *why, size_t why_len)
+{
+	nng_tls_config *tls;
+	const char *wrong = "TLS";
+	int rc;
+
+	if ((rc = nng_tls_config_alloc(&tls, NNG_TLS_MODE_SERVER)) == 0) {
+		if ((wrong = fill_tls(tls, config, &rc)) == NULL)
+			rc = nng_listener_set_ptr(listener, NNG_OPT_TLS_CONFIG, tls);
+		nng_tls_config_free(tls);
+	}
+	if (rc != 0)
+		snprintf(why, why_len, "%s: %s: %s", config->url, wrong != NULL ? wrong : "TLS", nng_strerror(rc));
+	return (rc == 0 ? 0 : -1);
+}
+
+static int
+start_listener(struct listener *l, char *why, size_t why_len)
+{
+	const char *path = ipc_path(l->config);
+	int rc;
+
+	if (path != NULL && check_ipc_path(path, why, why_len) != 0)
+		return (-1);
+	if ((rc = nng_listener_create(&l->listener, l->socket, l->config->url)) != 0)
+		goto err0;
+	if ((rc = nng_listener_set_size(l->listener, NNG_OPT_RECVMAXSZ, RECEIVE_MAX)) != 0)
+		goto err1;
+	if (path != NULL) {
+		rc = nng_listener_set_int(l->listener, NNG_OPT_IPC_PERMISSIONS, (int)l->config->mode);
+	} else if ((rc = nng_listener_set_bool(l->listener, NNG_OPT_TCP_NODELAY, true)) == 0) {
+		rc = nng_listener_set_bool(l->listener, NNG_OPT_TCP_KEEPALIVE, true);
+	}
+	if (rc != 0)
+		goto err1;
+	if (is_tls(l->config) && set_tls(l->listener, l->config, why, why_len) != 0) {
+		nng_listener_close(l->listener);
+		return (-1);
+	}
+	if ((rc = nng_listener_start(l->listener, 0)) != 0)
+		goto err1;
+	return (0);
+
+err1:
+	nng_listener_close(l->listener);
+err0:
+	snprintf(why, why_len, "%s: cannot listen: %s", l->config->url, rc == NNG_EADDRINUSE ?
+	    "the address is in use by another program" : nng_strerror(rc));
+	return (-1);
+}
+
+static int
+open_contexts(struct listener *l)
+{
+	int rc;
+
+	if ((l->contexts = calloc(l->config->contexts, sizeof(l->contexts[0]))) == NULL)
+		return (NNG_ENOMEM);
+	for (unsigned i = 0; i < l->config->contexts; i++) {
+		struct context *c = &l->contexts[i];
+
+		c->listener = l;
+		if (call_init(&c->call, l->transport->service, l->config->role, reply, c) != 0)
+			return (NNG_ENOMEM);
+		l->n_contexts++;
+		if ((rc = nng_aio_alloc(&c->aio, step, c)) != 0 || (rc = nng_ctx_open(&c->ctx, l->socket)) != 0)
+			return (rc);
+	}
+	return (0);
+}
+
+static int
+open_listener(struct transport *t, const struct config_listener *config, char *why, size_t why_len)
+{
+	struct listener *l = &t->listeners[t->n_listeners];
+	int rc;
+
+	*l = (struct listener){ .transport = t, .config = config };
+	if ((rc = nng_rep0_open(&l->socket)) != 0)
+		goto err;
+	l->open = true;
+	t->n_listeners++;
+	if ((rc = nng_pipe_notify(l->socket, NNG_PIPE_EV_ADD_PRE, pipe_event, t)) != 0 ||
+	    (rc = nng_pipe_notify(l->socket, NNG_PIPE_EV_REM_POST, pipe_event, t)) != 0 ||
+	    (rc = open_contexts(l)) != 0)
+		goto err;
+	if (start_listener(l, why, why_len) != 0)
+		return (-1);
+	LOG(LOG_INFO, "listening", LOG_S("url", config->url), LOG_S("role", config->role == ROLE_ADMIN ? "admin" : "verify"));
+	if (config->insecure)
+		LOG(LOG_WARN, "administration over plain TCP: whoever reaches this address may roll and revoke keys, and read "
+		    "new ones on the way", LOG_S("url", config->url));
+	return (0);
+err:
+	snprintf(why, why_len, "%s: cannot listen: %s", config->url, nng_strerror(rc));
+	return (-1);
+}
+
+/* Let Stats see the tallies of all contexts, before the first of them counts. */
+static int
+gather_tallies(struct transport *t)
+{
+	struct service *s = t->service;
+	size_t n = 0;
+
+	for (size_t i = 0; i < t->n_listeners; i++)
+		n += t->listeners[i].n_contexts;
+	if ((t->tallies = calloc(n, sizeof(t->tallies[0]))) == NULL)
+		return (-1);
+	s->tallies = t->tallies;
+	for (size_t i = 0; i < t->n_listeners; i++)
+		for (unsigned j = 0; j < t->listeners[i].n_contexts; j++)
+			t->tallies[s->n_tallies++] = &t->listeners[i].contexts[j].call.tally;
+	s->count_transport = count_transport;
+	s->count_arg = t;
+	return (0);
+}
+
+int
+listen_open(struct service *service, const struct config *config, struct transport **out, char *why, size_t why_len)
+{
+	struct transport *t;
+
+	dispatch_check();
+	if ((t = calloc(1, sizeof(*t))) == NULL || (t->pipes = pipes_new(config->connections)) == NULL) {
+		free(t);
+		snprintf(why, why_len, "out of memory");
+		return (-1);
+	}
+	t->service = service;
+	t->config = config;
+	for (size_t i = 0; i < config->n_listeners; i++) {
+		if (open_listener(t, &config->listeners[i], why, why_len) != 0) {
+			listen_close(t);
+			return (-1);
+		}
+	}
+	if (gather_tallies(t) != 0) {
+		listen_close(t);
+		snprintf(why, why_len, "out of memory");
+		return (-1);
+	}
+	for (size_t i = 0; i < t->n_listeners; i++)
+		for (unsigned j = 0; j < t->listeners[i].n_contexts; j++)
+			receive(&t->listeners[i].contexts[j]);
+	t->descriptors_base = count_descriptors();
+	*out = t;
+	return (0);
+}
+
+/* ---- the guard ---- */
+
+/* tcp://HOST:PORT of a URL, as a connected socket. A wildcard host is reached at the loopback. */
+static int
+connect_tcp(const char *url)
+{
+	struct addrinfo hints = { .ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV }, *res, *a;
+	char host[256];
+	const char *start = strstr(url, "://") + 3, *port = strrchr(start, ':');
+	int fd = -1;
+
+	if (port == NULL || (size_t)(port - start) >= sizeof(host))
+		return (-1);
+	memcpy(host, start, (size_t)(port - start));
+	host[port - start] = '\0';
+	if (host[0] == '[') {
+		memmove(host, host + 1, strlen(host));
+		host[strcspn(host, "]")] = '\0';
+	}
+	if (host[0] == '\0' || strcmp(host, "*") == 0 || strcmp(host, "0.0.0.0") == 0)
+		snprintf(host, sizeof(host), "127.0.0.1");
+	if (getaddrinfo(host, port + 1, &hints, &res) != 0)
+		return (-1);
+	for (a = res; a != NULL && fd < 0; a = a->ai_next) {
+		if ((fd = socket(a->ai_family, a->ai_socktype | SOCK_CLOEXEC, a->ai_protocol)) >= 0 &&
+		    connect(fd, a->ai_addr, a->ai_addrlen) != 0) {
+			close(fd);
+			fd = -1;
+		}
+	}
+	freeaddrinfo(res);
+	return (fd);
+}
+
+/*
+ * The kernel accepts for a listener that is dead. A live one greets with its SP header, or, over TLS, answers our
+ * nonsense with an alert or hangs up: any byte, or the end of the stream, is a sign of life.
+ */
+static bool
+answers(const struct listener *l)
+{
+	static const uint8_t greeting[8] = { 0, 'S', 'P', 0, 0, 0x30, 0, 0 };
+	const char *path = ipc_path(l->config);
+	struct pollfd pfd = { .events = POLLIN };
+	bool alive = false;
+	char byte;
+
+	if ((pfd.fd = path != NULL ? connect_ipc(path) : connect_tcp(l->config->url)) < 0)
+		return (false);
+	if (!is_tls(l->config) || send(pfd.fd, greeting, sizeof(greeting), MSG_NOSIGNAL) == (ssize_t)sizeof(greeting))
+		alive = poll(&pfd, 1, PROBE_MS) == 1 && recv(pfd.fd, &byte, 1, 0) >= 0;
+	close(pfd.fd);
+	return (alive);
+}
+
+static void
+reopen(struct listener *l)
+{
+	char why[512];
+
+	LOG(LOG_ERROR, "a listener does not answer; opening it again", LOG_S("url", l->config->url));
+	nng_listener_close(l->listener);
+	atomic_fetch_add(&l->transport->restarts, 1);
+	if (start_listener(l, why, sizeof(why)) != 0)
+		LOG(LOG_ERROR, "cannot open the listener again", LOG_S("reason", why));
+}
+
+static int
+check_descriptors(struct transport *t)
+{
+	unsigned n = count_descriptors(), explained = t->descriptors_base + pipes_count(t->pipes) + DESCRIPTORS_SPARE;
+
+	if (n <= explained)
+		return (0);
+	LOG(LOG_ERROR, "more descriptors are open than connections explain", LOG_I("descriptors", n),
+	    LOG_I("connections", pipes_count(t->pipes)));
+	return (n > explained + 4 * DESCRIPTORS_SPARE ? -1 : 0);
+}
+
+int
+listen_guard(struct transport *t)
+{
+
+	for (size_t i = 0; i < t->n_listeners; i++) {
+		struct listener *l = &t->listeners[i];
+
+		/* Twice, because one answer may be late on a busy machine. */
+		l->silent = answers(l) ? 0 : l->silent + 1;
+		if (l->silent == 2) {
+			l->silent = 0;
+			reopen(l);
+		}
+	}
+	return (++t->guard_round % DESCRIPTORS_EVERY == 0 ? check_descriptors(t) : 0);
+}
+
+/* ---- closing ---- */
+
+static void
+sleep_ms(long ms)
+{
+	struct timespec ts = { .tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000 };
+
+	nanosleep(&ts, NULL);
+}
+
+/*
+ * A context that is seen receiving, or sending, after `draining` was set works on no request that might still reach a
+ * database: the next one that it gets is refused.
+ */
+static bool
+wait_worked(struct context *c, int64_t until_ms)
+{
+
+	while (c->state == CONTEXT_WORKING) {
+		if (clock_boot_ms() >= until_ms)
+			return (false);
+		sleep_ms(1);
+	}
+	return (true);
+}
+
+int
+listen_drain(struct transport *t, uint32_t drain_ms)
+{
+	int64_t until_ms = clock_boot_ms() + drain_ms;
+
+	t->service->draining = true;
+	for (size_t i = 0; i < t->n_listeners; i++)
+		for (unsigned j = 0; j < t->listeners[i].n_contexts; j++)
+			if (!wait_worked(&t->listeners[i].contexts[j], until_ms))
+				return (-1);
+	for (size_t i = 0; i < t->n_listeners; i++) {
+		for (unsigned j = 0; j < t->listeners[i].n_contexts; j++) {
+			struct call *call = &t->listeners[i].contexts[j].call;
+
+			for (int e = 0; e < ENVIRONMENTS; e++) {
+				store_txn_free(call->readers[e]);
+				call->readers[e] = NULL;
+			}
+		}
+	}
+	return (0);
+}
+
+static void
+free_contexts(struct listener *l)
+{
+
+	for (unsigned i = 0; i < l->n_contexts; i++) {
+		struct context *c = &l->contexts[i];
+
+		if (c->aio != NULL) {
+			nng_aio_stop(c->aio);
+			nng_aio_free(c->aio);
+		}
+		wipe_and_free(c->msg);
+		call_fini(&c->call);
+	}
+	free(l->contexts);
+}
+
+void
+listen_close(struct transport *t)
+{
+
+	if (t == NULL)
+		return;
+	if (pipes_count(t->pipes) > 0)
+		sleep_ms(FLUSH_MS);
+	for (size_t i = 0; i < t->n_listeners; i++) {
+		nng_close(t->listeners[i].socket);
+		free_contexts(&t->listeners[i]);
+	}
+	free(t->tallies);
+	pipes_free(t->pipes);
+	free(t);
+}

@@ -1,0 +1,39 @@
+/*
+ * listen.h - the sockets: receive, have it answered, send. listen.c and nng_quirks.c are the only files of the daemon
+ * that know nng.
+ */
+#ifndef LISTEN_H
+#define LISTEN_H
+
+#include "service/service.h"
+
+struct transport;
+
+/*
+ * listen_open(service, config, transport, why, why_len):
+ * Make the contexts and open every listener; requests are answered from here on. A path that is there and no socket is
+ * refused, and so is one that another program listens on.
+ * Returns: 0; -1 with one line at ${why}.
+ */
+int listen_open(struct service *service, const struct config *config, struct transport **transport, char *why,
+    size_t why_len);
+
+/*
+ * listen_guard(transport):
+ * To be called every second. Connects to each listener as a client would; one that does not answer any more is closed and
+ * opened again. Holds the number of descriptors against that of connections.
+ * Returns: 0; -1 when only a restart helps: descriptors leak.
+ */
+int listen_guard(struct transport *transport);
+
+/*
+ * listen_drain(transport, drain_ms):
+ * From here on requests are answered with UNAVAILABLE. Waits until no earlier one is under way, and lets go of the
+ * databases, which may then be closed. Returns: 0; -1 when ${drain_ms} passed before that.
+ */
+int listen_drain(struct transport *transport, uint32_t drain_ms);
+
+/* Give the last replies time to leave, close everything, free. */
+void listen_close(struct transport *transport);
+
+#endif

@@ -1,0 +1,470 @@
+/*
+ * lmdb.c - the only file that knows <lmdb.h>, LMDB's own header. Called by store.c. Translates every LMDB and system error into a fault, here and nowhere else.
+ */
+#include "service/lmdb.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <lmdb.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define TABLES_MAX 16
+
+struct lmdb {
+	MDB_env *env;
+	MDB_dbi tables[TABLES_MAX];
+	unsigned n_tables;
+	int lock_fd;
+	uint64_t page_bytes;
+	uint64_t reserved_to; /* the writer's: the file is allocated up to here */
+	_Atomic bool failed;
+};
+
+struct lmdb_txn {
+	struct lmdb *db;
+	MDB_txn *txn;
+	int fault;
+	bool begun; /* a read transaction that can be renewed */
+	bool write;
+};
+
+static int
+fault_of(int rc)
+{
+
+	switch (rc) {
+	case MDB_SUCCESS:
+		return (0);
+	case MDB_NOTFOUND:
+		return (-FAULT_NOT_FOUND);
+	case MDB_MAP_FULL:
+	case MDB_TXN_FULL:
+	case ENOSPC:
+	case EDQUOT:
+		return (-FAULT_FULL);
+	case MDB_CORRUPTED:
+	case MDB_PAGE_NOTFOUND:
+	case MDB_INVALID:
+	case MDB_VERSION_MISMATCH:
+	case MDB_INCOMPATIBLE:
+		return (-FAULT_CORRUPT);
+	case ENOMEM:
+		return (-FAULT_INTERNAL);
+	default:
+		return (-FAULT_IO);
+	}
+}
+
+/* ---- open and close ---- */
+
+/* One process at a time: a second open in one process would work, and then break LMDB's own locks. */
+static int
+lock_folder(const char *path, char *why, size_t why_len)
+{
+	char name[4096];
+	int fd;
+
+	snprintf(name, sizeof(name), "%s/fobd.lock", path);
+	if ((fd = open(name, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600)) < 0) {
+		snprintf(why, why_len, "%s: cannot use the data folder: %s", path, strerror(errno));
+		return (-1);
+	}
+	if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
+		snprintf(why, why_len, errno == EWOULDBLOCK ? "%s: the data folder is in use by another fobd" :
+		    "%s: cannot lock the data folder", path);
+		close(fd);
+		return (-1);
+	}
+	return (fd);
+}
+
+/* A truncated file opens without complaint, and then ends the process with SIGBUS at the first touch behind its end. */
+static int
+check_whole(struct lmdb *db, const char *path, char *why, size_t why_len)
+{
+	MDB_envinfo info;
+	MDB_stat stat;
+	struct stat st;
+	mdb_filehandle_t fd;
+	uint64_t needed;
+
+	mdb_env_info(db->env, &info);
+	mdb_env_stat(db->env, &stat);
+	mdb_env_get_fd(db->env, &fd);
+	db->page_bytes = stat.ms_psize;
+	needed = ((uint64_t)info.me_last_pgno + 1) * db->page_bytes;
+	if (fstat(fd, &st) == 0 && (uint64_t)st.st_size >= needed)
+		return (0);
+	snprintf(why, why_len, "%s/data.mdb: the file is cut short: %llu bytes of %llu. Restore it from a backup", path,
+	    (unsigned long long)st.st_size, (unsigned long long)needed);
+	return (-FAULT_CORRUPT);
+}
+
+static int
+open_tables(struct lmdb *db, const struct lmdb_options *options)
+{
+	MDB_txn *txn;
+	int rc;
+
+	if ((rc = mdb_txn_begin(db->env, NULL, options->create ? 0 : MDB_RDONLY, &txn)) != 0)
+		return (rc);
+	for (unsigned i = 0; i < options->n_tables; i++) {
+		if ((rc = mdb_dbi_open(txn, options->names[i], options->create ? MDB_CREATE : 0, &db->tables[i])) != 0) {
+			mdb_txn_abort(txn);
+			return (rc == MDB_NOTFOUND ? MDB_INVALID : rc);
+		}
+	}
+	return (mdb_txn_commit(txn));
+}
+
+static int
+sync_folder(const char *path)
+{
+	int fd, rc;
+
+	if ((fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)) < 0)
+		return (errno);
+	rc = fsync(fd) == 0 ? 0 : errno;
+	close(fd);
+	return (rc);
+}
+
+static int
+check_exists(const char *path, char *why, size_t why_len)
+{
+	char name[4096];
+	struct stat st;
+
+	snprintf(name, sizeof(name), "%s/data.mdb", path);
+	if (stat(name, &st) == 0 && st.st_size > 0)
+		return (0);
+	snprintf(why, why_len, "%s: no database here. If it is to be a new one: fobd --init", path);
+	return (-FAULT_NOT_FOUND);
+}
+
+int
+lmdb_open(const struct lmdb_options *options, struct lmdb **out, char *why, size_t why_len)
+{
+	struct lmdb *db;
+	int rc, fault;
+
+	assert(options->n_tables <= TABLES_MAX);
+	if (!options->create && (fault = check_exists(options->path, why, why_len)) != 0)
+		return (fault);
+	if ((db = calloc(1, sizeof(*db))) == NULL) {
+		snprintf(why, why_len, "out of memory");
+		return (-FAULT_INTERNAL);
+	}
+	db->n_tables = options->n_tables;
+	if ((db->lock_fd = lock_folder(options->path, why, why_len)) < 0) {
+		fault = -FAULT_IO;
+		goto err0;
+	}
+	if ((rc = mdb_env_create(&db->env)) != 0)
+		goto err1;
+	if ((rc = mdb_env_set_mapsize(db->env, options->map_bytes)) != 0 ||
+	    (rc = mdb_env_set_maxdbs(db->env, options->n_tables)) != 0 ||
+	    (rc = mdb_env_set_maxreaders(db->env, options->readers)) != 0 ||
+	    (rc = mdb_env_open(db->env, options->path, MDB_NOTLS, 0600)) != 0)
+		goto err2;
+	if ((fault = check_whole(db, options->path, why, why_len)) != 0)
+		goto err3;
+	mdb_reader_check(db->env, NULL);
+	if ((rc = open_tables(db, options)) != 0)
+		goto err2;
+	if (options->create && (rc = sync_folder(options->path)) != 0)
+		goto err2;
+	*out = db;
+	return (0);
+
+err3:
+	mdb_env_close(db->env);
+	close(db->lock_fd);
+	goto err0;
+err2:
+	mdb_env_close(db->env);
+err1:
+	snprintf(why, why_len, "%s: cannot open the database: %s", options->path, mdb_strerror(rc));
+	fault = fault_of(rc);
+	close(db->lock_fd);
+err0:
+	free(db);
+	return (fault);
+}
+
+void
+lmdb_close(struct lmdb *db)
+{
+
+	if (db == NULL)
+		return;
+	mdb_env_close(db->env);
+	close(db->lock_fd);
+	free(db);
+}
+
+bool
+lmdb_failed(const struct lmdb *db)
+{
+
+	return (atomic_load_explicit(&db->failed, memory_order_relaxed));
+}
+
+/* ---- transactions ---- */
+
+struct lmdb_txn *
+lmdb_txn_new(struct lmdb *db)
+{
+	struct lmdb_txn *txn;
+
+	if ((txn = calloc(1, sizeof(*txn))) != NULL)
+		txn->db = db;
+	return (txn);
+}
+
+void
+lmdb_txn_free(struct lmdb_txn *txn)
+{
+
+	if (txn == NULL)
+		return;
+	if (txn->txn != NULL)
+		mdb_txn_abort(txn->txn);
+	free(txn);
+}
+
+int
+lmdb_read(struct lmdb_txn *txn)
+{
+	int rc;
+
+	if (lmdb_failed(txn->db))
+		return (-FAULT_IO);
+	if (txn->begun)
+		return (fault_of(mdb_txn_renew(txn->txn)));
+	if ((rc = mdb_txn_begin(txn->db->env, NULL, MDB_RDONLY, &txn->txn)) == 0)
+		txn->begun = true;
+	return (fault_of(rc));
+}
+
+void
+lmdb_read_end(struct lmdb_txn *txn)
+{
+
+	mdb_txn_reset(txn->txn);
+}
+
+/* Note a failure from which only a restart recovers. */
+static int
+judge(struct lmdb *db, int fault)
+{
+
+	if (fault == -FAULT_IO || fault == -FAULT_CORRUPT)
+		atomic_store(&db->failed, true);
+	return (fault);
+}
+
+int
+lmdb_write(struct lmdb_txn *txn)
+{
+	int rc;
+
+	assert(txn->txn == NULL);
+	if (lmdb_failed(txn->db))
+		return (-FAULT_IO);
+	rc = mdb_txn_begin(txn->db->env, NULL, 0, &txn->txn);
+	txn->write = rc == 0;
+	txn->fault = 0;
+	return (judge(txn->db, fault_of(rc)));
+}
+
+int
+lmdb_commit(struct lmdb_txn *txn)
+{
+	int rc;
+
+	assert(txn->write);
+	if (txn->fault != 0) {
+		rc = txn->fault;
+		lmdb_abort(txn);
+		return (rc);
+	}
+	rc = mdb_txn_commit(txn->txn);
+	txn->txn = NULL;
+	txn->write = false;
+	return (judge(txn->db, fault_of(rc)));
+}
+
+void
+lmdb_abort(struct lmdb_txn *txn)
+{
+
+	assert(txn->write);
+	mdb_txn_abort(txn->txn);
+	txn->txn = NULL;
+	txn->write = false;
+}
+
+int
+lmdb_fault(const struct lmdb_txn *txn)
+{
+
+	return (txn->fault);
+}
+
+/* ---- entries ---- */
+
+/* LMDB takes keys and values as void *, and changes neither. */
+static MDB_val
+val(const void *data, size_t len)
+{
+	union {
+		const void *in;
+		void *out;
+	} u = { .in = data };
+
+	return ((MDB_val){ .mv_data = u.out, .mv_size = len });
+}
+
+int
+lmdb_get(struct lmdb_txn *txn, unsigned table, const void *key, size_t key_len, struct lmdb_value *value)
+{
+	MDB_val k = val(key, key_len), v;
+	int rc;
+
+	if ((rc = mdb_get(txn->txn, txn->db->tables[table], &k, &v)) != 0)
+		return (fault_of(rc));
+	*value = (struct lmdb_value){ .data = v.mv_data, .len = v.mv_size };
+	return (0);
+}
+
+void
+lmdb_put(struct lmdb_txn *txn, unsigned table, const void *key, size_t key_len, const void *value, size_t len)
+{
+	MDB_val k = val(key, key_len), v = val(value, len);
+
+	if (txn->fault == 0)
+		txn->fault = judge(txn->db, fault_of(mdb_put(txn->txn, txn->db->tables[table], &k, &v, 0)));
+}
+
+void
+lmdb_del(struct lmdb_txn *txn, unsigned table, const void *key, size_t key_len)
+{
+	MDB_val k = val(key, key_len);
+	int fault;
+
+	if (txn->fault != 0)
+		return;
+	/* An index that disagrees is the caller's one change gone wrong, not the database's end. */
+	fault = fault_of(mdb_del(txn->txn, txn->db->tables[table], &k, NULL));
+	txn->fault = fault == -FAULT_NOT_FOUND ? -FAULT_CORRUPT : judge(txn->db, fault);
+}
+
+static int
+move(struct lmdb_cursor *cursor, MDB_val *k, MDB_cursor_op op)
+{
+	MDB_val v;
+	int rc;
+
+	if ((rc = mdb_cursor_get(cursor->cursor, k, &v, op)) != 0)
+		return (fault_of(rc));
+	cursor->key = (struct lmdb_value){ .data = k->mv_data, .len = k->mv_size };
+	cursor->value = (struct lmdb_value){ .data = v.mv_data, .len = v.mv_size };
+	return (0);
+}
+
+int
+lmdb_seek(struct lmdb_txn *txn, unsigned table, const void *key, size_t key_len, struct lmdb_cursor *cursor)
+{
+	MDB_val k = val(key, key_len);
+	MDB_cursor *c = NULL;
+	int rc;
+
+	rc = mdb_cursor_open(txn->txn, txn->db->tables[table], &c);
+	cursor->cursor = c;
+	if (rc != 0)
+		return (fault_of(rc));
+	return (move(cursor, &k, key_len > 0 ? MDB_SET_RANGE : MDB_FIRST));
+}
+
+int
+lmdb_next(struct lmdb_cursor *cursor)
+{
+	MDB_val k;
+
+	return (move(cursor, &k, MDB_NEXT));
+}
+
+void
+lmdb_cursor_end(struct lmdb_cursor *cursor)
+{
+
+	if (cursor->cursor != NULL)
+		mdb_cursor_close(cursor->cursor);
+	cursor->cursor = NULL;
+}
+
+/* ---- space ---- */
+
+uint64_t
+lmdb_used_bytes(struct lmdb_txn *txn)
+{
+	uint64_t pages = 0;
+	MDB_stat stat;
+
+	for (unsigned i = 0; i < txn->db->n_tables; i++)
+		if (mdb_stat(txn->txn, txn->db->tables[i], &stat) == 0)
+			pages += stat.ms_branch_pages + stat.ms_leaf_pages + stat.ms_overflow_pages;
+	return (pages * txn->db->page_bytes);
+}
+
+uint64_t
+lmdb_entries(struct lmdb_txn *txn, unsigned table)
+{
+	MDB_stat stat;
+
+	return (mdb_stat(txn->txn, txn->db->tables[table], &stat) == 0 ? stat.ms_entries : 0);
+}
+
+static int
+allocate(int fd, uint64_t from, uint64_t to)
+{
+
+	return (fallocate(fd, FALLOC_FL_KEEP_SIZE, (off_t)from, (off_t)(to - from)));
+}
+
+int
+lmdb_reserve(struct lmdb *db, uint64_t bytes)
+{
+	mdb_filehandle_t fd;
+	MDB_envinfo info;
+	uint64_t end;
+
+	mdb_env_info(db->env, &info);
+	end = ((uint64_t)info.me_last_pgno + 1) * db->page_bytes + bytes;
+	if (end <= db->reserved_to)
+		return (0);
+	mdb_env_get_fd(db->env, &fd);
+	/* Beyond what is asked for, so that the next few commits need not ask. The size stays: LMDB goes by its own. */
+	if (allocate(fd, db->reserved_to, end + bytes) == 0)
+		db->reserved_to = end + bytes;
+	else if ((errno == ENOSPC || errno == EDQUOT) && allocate(fd, db->reserved_to, end) != 0)
+		return (-FAULT_FULL);
+	else
+		db->reserved_to = end;
+	return (0);
+}
+
+void
+lmdb_reader_check(struct lmdb *db)
+{
+
+	mdb_reader_check(db->env, NULL);
+}

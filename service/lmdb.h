@@ -1,0 +1,95 @@
+/*
+ * lmdb.h - LMDB as Fob uses it. lmdb.c is the only file that knows <lmdb.h>; its codes become faults there.
+ *
+ * A write transaction carries a sticky fault: after a put or delete has failed, later ones do nothing and the commit
+ * aborts and returns the fault, so callers check once. (The idea is Knot DNS's knot_lmdb.)
+ *
+ * A database fails for good, in this process, when a commit fails in any way other than for want of space: after a
+ * failed fdatasync LMDB's next commit would succeed on pages that the disk never got (measured on 0.9.24). From then
+ * on every call returns -FAULT_IO; a restart decides from what is on disk.
+ */
+#ifndef LMDB_WRAP_H
+#define LMDB_WRAP_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "service/types.h"
+
+struct lmdb;
+struct lmdb_txn;
+
+struct lmdb_value {
+	const void *data; /* in the map: valid until the transaction ends or writes */
+	size_t len;
+};
+
+struct lmdb_options {
+	const char *path;         /* a folder */
+	const char *const *names; /* of the tables */
+	unsigned n_tables;
+	uint64_t map_bytes;       /* fixed for the process: growing it under readers ends in SIGBUS */
+	unsigned readers;         /* read transactions at once */
+	bool create;              /* make the database when there is none; otherwise that is an error */
+};
+
+/*
+ * lmdb_open(options, db, why, why_len):
+ * Lock the folder for this process, check that the file is whole, open it and its tables.
+ * Returns: 0, or a negative fault with one line at ${why}.
+ */
+int lmdb_open(const struct lmdb_options *options, struct lmdb **db, char *why, size_t why_len);
+/* No transaction may be left but by lmdb_txn_free() before. NULL is fine. */
+void lmdb_close(struct lmdb *db);
+/* True once the database has failed for good. Threads: any. */
+bool lmdb_failed(const struct lmdb *db);
+
+/*
+ * A transaction object is made once and used again and again, by one thread at a time.
+ * lmdb_read/lmdb_read_end: take the newest snapshot (a renew, no allocation after the first), and let go of it at once:
+ * a pinned reader makes the file grow without bound.
+ * lmdb_write/lmdb_commit/lmdb_abort: one writer at a time; commit is durable when it returns 0.
+ */
+struct lmdb_txn *lmdb_txn_new(struct lmdb *db);
+void lmdb_txn_free(struct lmdb_txn *txn);
+int lmdb_read(struct lmdb_txn *txn);
+void lmdb_read_end(struct lmdb_txn *txn);
+int lmdb_write(struct lmdb_txn *txn);
+int lmdb_commit(struct lmdb_txn *txn);
+void lmdb_abort(struct lmdb_txn *txn);
+/* The sticky fault of a write transaction: 0 or negative. */
+int lmdb_fault(const struct lmdb_txn *txn);
+
+/* Returns: 0; -FAULT_NOT_FOUND; another negative fault. */
+int lmdb_get(struct lmdb_txn *txn, unsigned table, const void *key, size_t key_len, struct lmdb_value *value);
+void lmdb_put(struct lmdb_txn *txn, unsigned table, const void *key, size_t key_len, const void *value, size_t len);
+/* Deleting what is not there is a fault: the caller keeps indexes that must agree. */
+void lmdb_del(struct lmdb_txn *txn, unsigned table, const void *key, size_t key_len);
+
+/* A walk in key order. */
+struct lmdb_cursor {
+	void *cursor;
+	struct lmdb_value key;
+	struct lmdb_value value;
+};
+/* To the first entry whose key is not below ${key}. Always followed by lmdb_cursor_end(). Returns as lmdb_get. */
+int lmdb_seek(struct lmdb_txn *txn, unsigned table, const void *key, size_t key_len, struct lmdb_cursor *cursor);
+int lmdb_next(struct lmdb_cursor *cursor);
+void lmdb_cursor_end(struct lmdb_cursor *cursor);
+
+/* Pages in use by all tables, in bytes; entries of one table. 0 when they cannot be had. */
+uint64_t lmdb_used_bytes(struct lmdb_txn *txn);
+uint64_t lmdb_entries(struct lmdb_txn *txn, unsigned table);
+
+/*
+ * lmdb_reserve(db, bytes):
+ * Have the file system set aside ${bytes} behind what the database uses, so that a commit still fits when the disk is
+ * full. Cheap when nothing changed. Returns: 0; -FAULT_FULL. A file system that cannot is no fault.
+ */
+int lmdb_reserve(struct lmdb *db, uint64_t bytes);
+
+/* Free the slots of readers whose process died. */
+void lmdb_reader_check(struct lmdb *db);
+
+#endif

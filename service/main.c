@@ -1,0 +1,322 @@
+/*
+ * main.c - the daemon: flags, start in the right order, a guard once a second, and the way down. Everything that a
+ * request meets is elsewhere; see "code structure" in DESIGN.md.
+ */
+#include <errno.h>
+#include <getopt.h>
+#include <signal.h>
+#include <sodium.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "client/fob.h"
+#include "service/config.h"
+#include "service/harden.h"
+#include "service/listen.h"
+#include "service/log.h"
+#include "service/nng_quirks.h"
+#include "service/notify.h"
+
+#define WHY_LEN 1024
+#define DEFAULT_CONFIG "/etc/fob/fobd.conf"
+/* After the databases are closed, nothing is lost by leaving: see the pitfalls of nng_close in DESIGN.md. */
+#define CLOSE_S 1
+
+static const char usage[] =
+    "Usage: fobd [--config FILE] [OPTION...]\n"
+    "\n"
+    "The daemon of Fob: whose API key is this, and may it do that?\n"
+    "It runs in the foreground and logs to standard error. SIGTERM and SIGINT end it after what is under way.\n"
+    "\n"
+    "  -c, --config FILE    settings; default " DEFAULT_CONFIG ". service/fobd.conf documents them all\n"
+    "      --init           make the folders, peppers and databases that are missing, then exit\n"
+    "      --check-config   read the settings, then exit: 0 when they are right\n"
+    "      --log-level L    error, warn, info or debug, in place of the setting\n"
+    "      --log-format F   logfmt or json, in place of the setting\n"
+    "      --version        print the version, then exit\n"
+    "  -h, --help           print this, then exit\n";
+
+struct flags {
+	const char *config;
+	const char *log_level;
+	const char *log_format;
+	bool init;
+	bool check_config;
+};
+
+enum { FLAG_INIT = 256, FLAG_CHECK, FLAG_LEVEL, FLAG_FORMAT, FLAG_VERSION };
+
+static const struct option options[] = {
+	{ "config", required_argument, NULL, 'c' },
+	{ "init", no_argument, NULL, FLAG_INIT },
+	{ "check-config", no_argument, NULL, FLAG_CHECK },
+	{ "log-level", required_argument, NULL, FLAG_LEVEL },
+	{ "log-format", required_argument, NULL, FLAG_FORMAT },
+	{ "version", no_argument, NULL, FLAG_VERSION },
+	{ "help", no_argument, NULL, 'h' },
+	{ NULL, 0, NULL, 0 },
+};
+
+static void
+parse_flags(int argc, char *argv[], struct flags *flags)
+{
+	int c;
+
+	*flags = (struct flags){ .config = DEFAULT_CONFIG };
+	while ((c = getopt_long(argc, argv, "c:h", options, NULL)) != -1) {
+		switch (c) {
+		case 'c':
+			flags->config = optarg;
+			break;
+		case FLAG_INIT:
+			flags->init = true;
+			break;
+		case FLAG_CHECK:
+			flags->check_config = true;
+			break;
+		case FLAG_LEVEL:
+			flags->log_level = optarg;
+			break;
+		case FLAG_FORMAT:
+			flags->log_format = optarg;
+			break;
+		case FLAG_VERSION:
+			printf("fobd %s\n", FOB_VERSION);
+			exit(0);
+		case 'h':
+			fputs(usage, stdout);
+			exit(0);
+		default:
+			fputs("fobd: see fobd --help\n", stderr);
+			exit(1);
+		}
+	}
+	if (optind < argc) {
+		fprintf(stderr, "fobd: unexpected argument \"%s\": see fobd --help\n", argv[optind]);
+		exit(1);
+	}
+}
+
+/* One clear line, and status 1. */
+static int
+fail(const char *why)
+{
+
+	fprintf(stderr, "fobd: %s\n", why);
+	return (1);
+}
+
+static int
+apply_log_flags(const struct flags *flags, struct config *config, char *why, size_t why_len)
+{
+	static const char *const levels[] = { "error", "warn", "info", "debug" };
+
+	if (flags->log_level != NULL) {
+		int i;
+
+		for (i = 0; i < 4 && strcmp(flags->log_level, levels[i]) != 0; i++)
+			;
+		if (i == 4) {
+			snprintf(why, why_len, "--log-level: error, warn, info or debug");
+			return (-1);
+		}
+		config->log_level = i;
+	}
+	if (flags->log_format != NULL) {
+		if (strcmp(flags->log_format, "json") != 0 && strcmp(flags->log_format, "logfmt") != 0) {
+			snprintf(why, why_len, "--log-format: logfmt or json");
+			return (-1);
+		}
+		config->log_json = strcmp(flags->log_format, "json") == 0;
+	}
+	return (0);
+}
+
+/* ---- making databases ---- */
+
+static int
+init_databases(const struct config *config, char *why, size_t why_len)
+{
+
+	for (int e = 0; e < ENVIRONMENTS; e++) {
+		const struct config_environment *c = &config->environments[e];
+		struct store_options options_of = { .environment = e, .path = c->path, .pepper = c->pepper,
+			.ceiling_bytes = c->ceiling_bytes, .events_kept = c->events_kept, .readers = 16 };
+
+		if (c->configured && store_init(&options_of, why, why_len) != 0)
+			return (-1);
+	}
+	return (0);
+}
+
+/* ---- serving ---- */
+
+static unsigned
+count_contexts(const struct config *config)
+{
+	unsigned n = 0;
+
+	for (size_t i = 0; i < config->n_listeners; i++)
+		n += config->listeners[i].contexts;
+	return (n);
+}
+
+static void
+close_engines(struct service *service)
+{
+
+	for (int e = 0; e < ENVIRONMENTS; e++) {
+		engine_close(service->engines[e]);
+		service->engines[e] = NULL;
+	}
+}
+
+static int
+open_engines(struct service *service, const struct config *config, char *why, size_t why_len)
+{
+
+	for (int e = 0; e < ENVIRONMENTS; e++)
+		if (config->environments[e].configured &&
+		    engine_open(config, e, count_contexts(config), &service->engines[e], why, why_len) != 0) {
+			close_engines(service);
+			return (-1);
+		}
+	return (0);
+}
+
+/* Before the first thread: all of them inherit it, and the main thread alone waits for signals. */
+static void
+block_signals(sigset_t *set)
+{
+
+	sigemptyset(set);
+	sigaddset(set, SIGTERM);
+	sigaddset(set, SIGINT);
+	sigaddset(set, SIGHUP);
+	sigprocmask(SIG_BLOCK, set, NULL);
+	signal(SIGPIPE, SIG_IGN);
+}
+
+/* Until a signal comes. Returns 0, or 1 when only a restart helps. */
+static int
+guard(struct transport *transport, const struct notify *notify, const sigset_t *signals)
+{
+	struct timespec second = { .tv_sec = 1 };
+	int signal_number;
+
+	for (;;) {
+		if ((signal_number = sigtimedwait(signals, NULL, &second)) > 0) {
+			LOG(LOG_INFO, "ending", LOG_S("signal", strsignal(signal_number)));
+			return (0);
+		}
+		if (listen_guard(transport) != 0) {
+			LOG_TEXT(LOG_ERROR, "descriptors leak; ending, to be started anew");
+			return (1);
+		}
+		notify_watchdog(notify);
+	}
+}
+
+static void
+leave_now(int signal_number)
+{
+
+	(void)signal_number;
+	_exit(0);
+}
+
+/* Databases first: what was acknowledged is safe then, whatever becomes of the sockets. */
+static int
+shut_down(struct service *service, struct transport *transport, uint32_t drain_ms)
+{
+
+	if (listen_drain(transport, drain_ms) != 0) {
+		/* A request still holds its database: closing under it would be worse than leaving. LMDB survives that. */
+		LOG_TEXT(LOG_ERROR, "requests did not end within the drain time; leaving");
+		_exit(1);
+	}
+	close_engines(service);
+	LOG_TEXT(LOG_INFO, "databases closed");
+	signal(SIGALRM, leave_now);
+	alarm(CLOSE_S);
+	listen_close(transport);
+	alarm(0);
+	return (0);
+}
+
+static int
+serve(const struct config *config, const struct notify *notify, char *why, size_t why_len)
+{
+	struct service service = { .config = config };
+	struct transport *transport;
+	const char *reason;
+	struct clock clock;
+	sigset_t signals;
+	int rc;
+
+	block_signals(&signals);
+	clock_init(&clock);
+	service.start_ms = clock_now_ms(&clock);
+	if (open_engines(&service, config, why, why_len) != 0)
+		return (fail(why));
+	if (nng_quirks_check(&reason) != 0) {
+		snprintf(why, why_len, "libnng: %s", reason);
+		close_engines(&service);
+		return (fail(why));
+	}
+	if (listen_open(&service, config, &transport, why, why_len) != 0) {
+		close_engines(&service);
+		return (fail(why));
+	}
+	LOG(LOG_INFO, "ready", LOG_S("version", FOB_VERSION), LOG_T("live", service.engines[ENVIRONMENT_LIVE] != NULL),
+	    LOG_T("test", service.engines[ENVIRONMENT_TEST] != NULL), LOG_S("nng_quirks", reason));
+	notify_ready(notify);
+
+	rc = guard(transport, notify, &signals);
+
+	notify_stopping(notify);
+	shut_down(&service, transport, config->drain_ms);
+	LOG_TEXT(LOG_INFO, "ended");
+	return (rc);
+}
+
+int
+main(int argc, char *argv[])
+{
+	struct config config;
+	struct notify notify;
+	struct flags flags;
+	char why[WHY_LEN];
+	int rc;
+
+	parse_flags(argc, argv, &flags);
+	if (harden_process(why, sizeof(why)) != 0)
+		return (fail(why));
+	if (sodium_init() < 0)
+		return (fail("libsodium does not work here"));
+	if (config_load(flags.config, &config, why, sizeof(why)) != 0)
+		return (fail(why));
+	if (apply_log_flags(&flags, &config, why, sizeof(why)) != 0)
+		return (fail(why));
+	if (flags.check_config) {
+		config_fini(&config);
+		return (0);
+	}
+	log_setup(config.log_level, config.log_json);
+	if (harden_descriptors(config.connections, why, sizeof(why)) != 0 ||
+	    (config.user != NULL && harden_drop(config.user, why, sizeof(why)) != 0))
+		return (fail(why));
+	if (flags.init) {
+		rc = init_databases(&config, why, sizeof(why)) == 0 ? 0 : fail(why);
+		config_fini(&config);
+		return (rc);
+	}
+	if (notify_init(&notify) != 0)
+		LOG(LOG_WARN, "NOTIFY_SOCKET cannot be used", LOG_S("reason", strerror(errno)));
+	rc = serve(&config, &notify, why, sizeof(why));
+	notify_fini(&notify);
+	config_fini(&config);
+	return (rc);
+}

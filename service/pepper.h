@@ -1,0 +1,68 @@
+/*
+ * pepper.h - the secret of one environment, which lives outside its database: 32 random bytes, from which every key that
+ * the service computes with is derived (crypto_kdf, BLAKE2b). Without it a database tells nothing about the secrets that
+ * it verifies, and nobody can write a record into it that the service would believe.
+ *
+ * The file holds one line, "fob-pepper-v1 <64 hex digits>", is a regular file, and has mode 0600 or 0400.
+ */
+#ifndef PEPPER_H
+#define PEPPER_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "service/types.h"
+
+#define PEPPER_DIGEST_LEN 32
+#define PEPPER_TAG_LEN 16
+#define PEPPER_ID_LEN 16
+#define PEPPER_NONCE_LEN 24
+#define PEPPER_SEAL_LEN (PEPPER_NONCE_LEN + 16) /* what sealing adds */
+
+struct pepper;
+
+/*
+ * pepper_create(path, why, why_len):
+ * Make a new pepper file at ${path}, 0600, synced to disk with its directory. Never replaces a file.
+ * Returns: 0; 1 when there is a file already; -1 with a line at ${why}.
+ */
+int pepper_create(const char *path, char *why, size_t why_len);
+
+/*
+ * pepper_load(path, pepper, why, why_len):
+ * Read ${path} and derive the keys, in memory that is locked, guarded and kept out of core dumps.
+ * Returns: 0, *${pepper} is to be freed with pepper_free(); -1 with a line at ${why}.
+ */
+int pepper_load(const char *path, struct pepper **pepper, char *why, size_t why_len);
+/* The same from 32 bytes in memory, for tests. */
+struct pepper *pepper_from_bytes(const uint8_t bytes[32]);
+void pepper_free(struct pepper *pepper);
+
+/* What is stored for a secret: its keyed BLAKE2b-256. */
+void pepper_digest(const struct pepper *pepper, const void *secret, size_t len, uint8_t digest[PEPPER_DIGEST_LEN]);
+
+/* Where a request token's reply is stored: H(pepper, "index", token). */
+void pepper_index(const struct pepper *pepper, const uint8_t token[LIMIT_TOKEN], uint8_t index[PEPPER_DIGEST_LEN]);
+
+/* The digest by which a resent request is recognised as the same. */
+void pepper_request(const struct pepper *pepper, const void *request, size_t len, uint8_t digest[PEPPER_DIGEST_LEN]);
+
+/* A record's tag: SipHash-2-4-128, https://cr.yp.to/siphash/siphash-20120918.pdf and its 128-bit form in libsodium. */
+void pepper_tag(const struct pepper *pepper, const void *data, size_t len, uint8_t tag[PEPPER_TAG_LEN]);
+
+/* What a database keeps to know its pepper again. ${id} is the database's own random number. */
+void pepper_fingerprint(const struct pepper *pepper, const uint8_t id[PEPPER_ID_LEN], enum environment environment,
+    uint8_t fingerprint[PEPPER_DIGEST_LEN]);
+
+/*
+ * pepper_seal(pepper, token, bound, bound_len, text, len, sealed):
+ * Encrypt ${len} bytes of ${text} so that only who has the pepper *and* the token can read them, bound to ${bound}
+ * (XChaCha20-Poly1305, https://datatracker.ietf.org/doc/draft-irtf-cfrg-xchacha/). ${sealed} takes len + PEPPER_SEAL_LEN.
+ */
+void pepper_seal(const struct pepper *pepper, const uint8_t token[LIMIT_TOKEN], const void *bound, size_t bound_len,
+    const void *text, size_t len, uint8_t *sealed);
+/* The reverse; ${text} takes len - PEPPER_SEAL_LEN. Returns 0, or -1 when it was not sealed so. */
+int pepper_unseal(const struct pepper *pepper, const uint8_t token[LIMIT_TOKEN], const void *bound, size_t bound_len,
+    const uint8_t *sealed, size_t len, void *text);
+
+#endif

@@ -1,0 +1,509 @@
+/*
+ * record.c - the bytes of every record (see record.h). Called by store.c alone; calls pepper.c for the tags.
+ * Knows nothing of LMDB; never trusts a length that it reads.
+ */
+#include "service/record.h"
+
+#include <assert.h>
+#include <sodium.h>
+#include <string.h>
+
+#include "service/bytes.h"
+
+#define TAG_LEN PEPPER_TAG_LEN
+
+/* ---- writing ---- */
+
+static void
+put8(struct record_bytes *b, uint8_t v)
+{
+
+	assert(b->len + 1 <= sizeof(b->bytes));
+	b->bytes[b->len++] = v;
+}
+
+static void
+put32(struct record_bytes *b, uint32_t v)
+{
+
+	assert(b->len + 4 <= sizeof(b->bytes));
+	bytes_put32(b->bytes + b->len, v);
+	b->len += 4;
+}
+
+static void
+put64(struct record_bytes *b, uint64_t v)
+{
+
+	assert(b->len + 8 <= sizeof(b->bytes));
+	bytes_put64(b->bytes + b->len, v);
+	b->len += 8;
+}
+
+static void
+put_bytes(struct record_bytes *b, const void *data, size_t len)
+{
+
+	assert(b->len + len <= sizeof(b->bytes));
+	if (len > 0)
+		memcpy(b->bytes + b->len, data, len);
+	b->len += len;
+}
+
+static void
+put_account(struct record_bytes *b, const char *account)
+{
+	size_t len = strlen(account);
+
+	put8(b, (uint8_t)len);
+	put_bytes(b, account, len);
+}
+
+static void
+begin(struct record_bytes *b)
+{
+
+	b->len = 0;
+	put8(b, RECORD_VERSION);
+}
+
+/* ---- the tag ---- */
+
+static void
+make_tag(const struct pepper *pepper, enum table table, const void *key, size_t key_len, const void *value, size_t len,
+    uint8_t tag[TAG_LEN])
+{
+	uint8_t buf[2 + RECORD_KEY_MAX + RECORD_MAX];
+
+	assert(key_len <= RECORD_KEY_MAX && len <= RECORD_MAX);
+	buf[0] = (uint8_t)table;
+	buf[1] = (uint8_t)key_len;
+	memcpy(buf + 2, key, key_len);
+	memcpy(buf + 2 + key_len, value, len);
+	pepper_tag(pepper, buf, 2 + key_len + len, tag);
+}
+
+static void
+end(const struct pepper *pepper, enum table table, const void *key, size_t key_len, struct record_bytes *b)
+{
+	uint8_t tag[TAG_LEN];
+
+	make_tag(pepper, table, key, key_len, b->bytes, b->len, tag);
+	put_bytes(b, tag, TAG_LEN);
+}
+
+/* ---- reading: a cursor that goes bad instead of past the end ---- */
+
+struct reader {
+	const uint8_t *p;
+	size_t left;
+	bool bad;
+};
+
+static const uint8_t *
+take(struct reader *r, size_t len)
+{
+	static const uint8_t zeros[64];
+	const uint8_t *p = r->p;
+
+	if (r->bad || len > r->left) {
+		r->bad = true;
+		assert(len <= sizeof(zeros));
+		return (zeros);
+	}
+	r->p += len;
+	r->left -= len;
+	return (p);
+}
+
+static uint8_t
+get8(struct reader *r)
+{
+
+	return (take(r, 1)[0]);
+}
+
+static uint32_t
+get32(struct reader *r)
+{
+
+	return (bytes_get32(take(r, 4)));
+}
+
+static uint64_t
+get64(struct reader *r)
+{
+
+	return (bytes_get64(take(r, 8)));
+}
+
+static int64_t
+get_time(struct reader *r)
+{
+
+	return ((int64_t)get64(r));
+}
+
+static void
+get_account(struct reader *r, char account[LIMIT_ACCOUNT + 1])
+{
+	size_t len = get8(r);
+
+	if (len < 1 || len > LIMIT_ACCOUNT) {
+		r->bad = true;
+		len = 0;
+	}
+	memcpy(account, take(r, len), len);
+	account[len] = '\0';
+}
+
+/* Check the tag and set ${r} to what lies between version and tag. A NULL ${pepper} skips the tag. */
+static int
+open_value(const struct pepper *pepper, enum table table, const void *key, size_t key_len, const void *value, size_t len,
+    struct reader *r)
+{
+	const uint8_t *bytes = value;
+	uint8_t tag[TAG_LEN];
+
+	if (len < 1 + TAG_LEN || len > RECORD_MAX || key_len > RECORD_KEY_MAX)
+		return (-FAULT_CORRUPT);
+	if (pepper != NULL) {
+		make_tag(pepper, table, key, key_len, value, len - TAG_LEN, tag);
+		if (sodium_memcmp(tag, bytes + len - TAG_LEN, TAG_LEN) != 0)
+			return (-FAULT_CORRUPT);
+	}
+	if (bytes[0] != RECORD_VERSION)
+		return (-FAULT_CORRUPT);
+	*r = (struct reader){ .p = bytes + 1, .left = len - 1 - TAG_LEN };
+	return (0);
+}
+
+static int
+close_value(const struct reader *r)
+{
+
+	return (r->bad || r->left != 0 ? -FAULT_CORRUPT : 0);
+}
+
+/* ---- keys ---- */
+
+#define KEY_SUSPENDED 1
+
+void
+record_put_key(const struct pepper *pepper, const void *key, size_t key_len, const struct record_key *x,
+    struct record_bytes *out)
+{
+
+	begin(out);
+	put8(out, (uint8_t)x->kind);
+	put8(out, (uint8_t)x->state);
+	put8(out, x->suspended ? KEY_SUSPENDED : 0);
+	put32(out, x->generation);
+	put32(out, x->serial);
+	put64(out, (uint64_t)x->created_ms);
+	/* Most keys are current, and a database of ten million is mostly keys. */
+	if (x->state != KEY_CURRENT) {
+		put64(out, (uint64_t)x->expires_ms);
+		put64(out, (uint64_t)x->ended_ms);
+	}
+	put_bytes(out, x->last4, sizeof(x->last4));
+	put_account(out, x->account);
+	end(pepper, TABLE_KEYS, key, key_len, out);
+}
+
+int
+record_get_key(const struct pepper *pepper, const void *key, size_t key_len, const void *value, size_t len,
+    struct record_key *x)
+{
+	struct reader r;
+	uint8_t kind, state, flags;
+	int rc;
+
+	if ((rc = open_value(pepper, TABLE_KEYS, key, key_len, value, len, &r)) != 0)
+		return (rc);
+	kind = get8(&r);
+	state = get8(&r);
+	flags = get8(&r);
+	if ((kind != KIND_SECRET && kind != KIND_PUBLISHABLE) || state < KEY_CURRENT || state > KEY_REVOKED ||
+	    (flags & ~KEY_SUSPENDED) != 0)
+		return (-FAULT_CORRUPT);
+	x->kind = kind;
+	x->state = state;
+	x->suspended = (flags & KEY_SUSPENDED) != 0;
+	x->generation = get32(&r);
+	x->serial = get32(&r);
+	x->created_ms = get_time(&r);
+	x->expires_ms = x->state != KEY_CURRENT ? get_time(&r) : 0;
+	x->ended_ms = x->state != KEY_CURRENT ? get_time(&r) : 0;
+	memcpy(x->last4, take(&r, sizeof(x->last4)), sizeof(x->last4));
+	get_account(&r, x->account);
+	return (close_value(&r));
+}
+
+/* ---- accounts ---- */
+
+void
+record_put_account(const struct pepper *pepper, const void *key, size_t key_len, const struct record_account *x,
+    struct record_bytes *out)
+{
+
+	begin(out);
+	put64(out, (uint64_t)x->created_ms);
+	put64(out, (uint64_t)x->suspended_ms);
+	put32(out, x->secret_generation);
+	put32(out, x->publishable_generation);
+	put8(out, x->n_grace);
+	for (unsigned i = 0; i < x->n_grace; i++) {
+		put32(out, x->grace[i].generation);
+		put64(out, (uint64_t)x->grace[i].expires_ms);
+	}
+	end(pepper, TABLE_ACCOUNTS, key, key_len, out);
+}
+
+int
+record_get_account(const struct pepper *pepper, const void *key, size_t key_len, const void *value, size_t len,
+    struct record_account *x)
+{
+	struct reader r;
+	int rc;
+
+	if ((rc = open_value(pepper, TABLE_ACCOUNTS, key, key_len, value, len, &r)) != 0)
+		return (rc);
+	if (key_len > LIMIT_ACCOUNT)
+		return (-FAULT_CORRUPT);
+	memcpy(x->account, key, key_len);
+	x->account[key_len] = '\0';
+	x->created_ms = get_time(&r);
+	x->suspended_ms = get_time(&r);
+	x->secret_generation = get32(&r);
+	x->publishable_generation = get32(&r);
+	x->n_grace = get8(&r);
+	if (x->n_grace > LIMIT_IN_GRACE)
+		return (-FAULT_CORRUPT);
+	for (unsigned i = 0; i < x->n_grace; i++) {
+		x->grace[i].generation = get32(&r);
+		x->grace[i].expires_ms = get_time(&r);
+	}
+	return (close_value(&r));
+}
+
+/* ---- tokens ---- */
+
+void
+record_put_token(const struct pepper *pepper, const void *key, size_t key_len, const struct record_token *x,
+    struct record_bytes *out)
+{
+
+	assert(x->sealed_len <= RECORD_REPLY_MAX + PEPPER_SEAL_LEN);
+	begin(out);
+	put64(out, (uint64_t)x->created_ms);
+	put_bytes(out, x->request, sizeof(x->request));
+	put_bytes(out, x->sealed, x->sealed_len);
+	end(pepper, TABLE_TOKENS, key, key_len, out);
+}
+
+int
+record_get_token(const struct pepper *pepper, const void *key, size_t key_len, const void *value, size_t len,
+    struct record_token *x)
+{
+	struct reader r;
+	int rc;
+
+	if ((rc = open_value(pepper, TABLE_TOKENS, key, key_len, value, len, &r)) != 0)
+		return (rc);
+	x->created_ms = get_time(&r);
+	memcpy(x->request, take(&r, sizeof(x->request)), sizeof(x->request));
+	x->sealed = r.p;
+	x->sealed_len = r.left;
+	return (r.bad ? -FAULT_CORRUPT : 0);
+}
+
+/* ---- events ---- */
+
+void
+record_put_event(const struct pepper *pepper, const void *key, size_t key_len, const struct record_event *x,
+    struct record_bytes *out)
+{
+
+	begin(out);
+	put8(out, (uint8_t)x->type);
+	put8(out, (uint8_t)x->kind);
+	put32(out, x->generation);
+	put64(out, (uint64_t)x->time_ms);
+	put64(out, (uint64_t)x->expires_ms);
+	put_bytes(out, x->last4, sizeof(x->last4));
+	put_account(out, x->account);
+	end(pepper, TABLE_EVENTS, key, key_len, out);
+}
+
+int
+record_get_event(const struct pepper *pepper, const void *key, size_t key_len, const void *value, size_t len,
+    struct record_event *x)
+{
+	struct reader r;
+	int rc;
+
+	if ((rc = open_value(pepper, TABLE_EVENTS, key, key_len, value, len, &r)) != 0)
+		return (rc);
+	if (key_len != 8)
+		return (-FAULT_CORRUPT);
+	x->sequence = bytes_get64(key);
+	x->type = get8(&r);
+	x->kind = get8(&r);
+	x->generation = get32(&r);
+	x->time_ms = get_time(&r);
+	x->expires_ms = get_time(&r);
+	memcpy(x->last4, take(&r, sizeof(x->last4)), sizeof(x->last4));
+	get_account(&r, x->account);
+	return (close_value(&r));
+}
+
+/* ---- meta ---- */
+
+void
+record_put_state(const struct pepper *pepper, const void *key, size_t key_len, const struct record_state *x,
+    struct record_bytes *out)
+{
+
+	begin(out);
+	put64(out, x->revision);
+	put64(out, (uint64_t)x->newest_ms);
+	put64(out, x->event_sequence);
+	put32(out, x->next_serial);
+	end(pepper, TABLE_META, key, key_len, out);
+}
+
+int
+record_get_state(const struct pepper *pepper, const void *key, size_t key_len, const void *value, size_t len,
+    struct record_state *x)
+{
+	struct reader r;
+	int rc;
+
+	if ((rc = open_value(pepper, TABLE_META, key, key_len, value, len, &r)) != 0)
+		return (rc);
+	x->revision = get64(&r);
+	x->newest_ms = get_time(&r);
+	x->event_sequence = get64(&r);
+	x->next_serial = get32(&r);
+	return (close_value(&r));
+}
+
+void
+record_put_identity(const struct pepper *pepper, const void *key, size_t key_len, const struct record_identity *x,
+    struct record_bytes *out)
+{
+
+	begin(out);
+	put32(out, x->schema);
+	put8(out, (uint8_t)x->environment);
+	put_bytes(out, x->id, sizeof(x->id));
+	put_bytes(out, x->fingerprint, sizeof(x->fingerprint));
+	end(pepper, TABLE_META, key, key_len, out);
+}
+
+int
+record_get_identity(const struct pepper *pepper, const void *key, size_t key_len, const void *value, size_t len,
+    struct record_identity *x)
+{
+	struct reader r;
+	uint8_t environment;
+	int rc;
+
+	if ((rc = open_value(pepper, TABLE_META, key, key_len, value, len, &r)) != 0)
+		return (rc);
+	x->schema = get32(&r);
+	if ((environment = get8(&r)) >= ENVIRONMENTS)
+		return (-FAULT_CORRUPT);
+	x->environment = environment;
+	memcpy(x->id, take(&r, sizeof(x->id)), sizeof(x->id));
+	memcpy(x->fingerprint, take(&r, sizeof(x->fingerprint)), sizeof(x->fingerprint));
+	return (close_value(&r));
+}
+
+/* ---- indexes ---- */
+
+void
+record_put_slot(const struct pepper *pepper, const void *key, size_t key_len, const uint8_t digest[RECORD_DIGEST_LEN],
+    struct record_bytes *out)
+{
+
+	begin(out);
+	put_bytes(out, digest, RECORD_DIGEST_LEN);
+	end(pepper, TABLE_SLOTS, key, key_len, out);
+}
+
+int
+record_get_slot(const struct pepper *pepper, const void *key, size_t key_len, const void *value, size_t len,
+    uint8_t digest[RECORD_DIGEST_LEN])
+{
+	struct reader r;
+	int rc;
+
+	if ((rc = open_value(pepper, TABLE_SLOTS, key, key_len, value, len, &r)) != 0)
+		return (rc);
+	memcpy(digest, take(&r, RECORD_DIGEST_LEN), RECORD_DIGEST_LEN);
+	return (close_value(&r));
+}
+
+void
+record_put_empty(const struct pepper *pepper, enum table table, const void *key, size_t key_len, struct record_bytes *out)
+{
+
+	begin(out);
+	end(pepper, table, key, key_len, out);
+}
+
+int
+record_get_empty(const struct pepper *pepper, enum table table, const void *key, size_t key_len, const void *value,
+    size_t len)
+{
+	struct reader r;
+	int rc;
+
+	if ((rc = open_value(pepper, table, key, key_len, value, len, &r)) != 0)
+		return (rc);
+	return (close_value(&r));
+}
+
+void
+record_slot_key(const char *account, enum kind kind, uint32_t generation, struct record_bytes *out)
+{
+
+	out->len = 0;
+	put_bytes(out, account, strlen(account));
+	put8(out, 0);
+	put8(out, (uint8_t)kind);
+	put32(out, generation);
+}
+
+void
+record_time_key(int64_t time_ms, const uint8_t digest[RECORD_DIGEST_LEN], struct record_bytes *out)
+{
+
+	out->len = 0;
+	put64(out, (uint64_t)time_ms);
+	put_bytes(out, digest, RECORD_DIGEST_LEN);
+}
+
+void
+record_sequence_key(uint64_t sequence, struct record_bytes *out)
+{
+
+	out->len = 0;
+	put64(out, sequence);
+}
+
+bool
+record_account_ok(const void *account, size_t len)
+{
+	const char *p = account;
+
+	if (len < 1 || len > LIMIT_ACCOUNT)
+		return (false);
+	for (size_t i = 0; i < len; i++)
+		if (!((p[i] >= 'A' && p[i] <= 'Z') || (p[i] >= 'a' && p[i] <= 'z') || (p[i] >= '0' && p[i] <= '9') ||
+		    p[i] == '.' || p[i] == '_' || p[i] == '-'))
+			return (false);
+	return (true);
+}

@@ -1,0 +1,170 @@
+/*
+ * record.h - what is stored, byte by byte. Integers are big-endian. Every value starts with a version (1) and ends in a
+ * 16-byte tag over (table, key, value): LMDB 0.9 has no page checksums, and a flipped bit must never turn into VALID.
+ *
+ *	table    key                                   value (between version and tag)
+ *	meta     "identity"                            schema 4, environment 1, id 16, pepper's fingerprint 32
+ *	meta     "state"                               revision 8, newest_ms 8, event sequence 8, next serial 4
+ *	keys     digest 32                             struct record_key
+ *	accounts account id                            struct record_account
+ *	slots    account id, 0, kind 1, generation 4   digest 32
+ *	expiry   expires_ms 8, digest 32               (nothing: the key says all)
+ *	tokens   index 32                              struct record_token, then the sealed reply
+ *	token_age created_ms 8, index 32               (nothing)
+ *	events   sequence 8                            struct record_event
+ *
+ * An account id holds no NUL, so slots sort by account, then kind, then generation.
+ */
+#ifndef RECORD_H
+#define RECORD_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "service/pepper.h"
+#include "service/types.h"
+
+#define RECORD_VERSION 1
+#define RECORD_SCHEMA 1
+#define RECORD_DIGEST_LEN PEPPER_DIGEST_LEN
+#define RECORD_REPLY_MAX 1024 /* of a sealed reply */
+#define RECORD_MAX (RECORD_REPLY_MAX + 256)
+#define RECORD_KEY_MAX (LIMIT_ACCOUNT + 6) /* the longest key of a table: a slot's */
+
+enum table {
+	TABLE_META,
+	TABLE_KEYS,
+	TABLE_ACCOUNTS,
+	TABLE_SLOTS,
+	TABLE_EXPIRY,
+	TABLE_TOKENS,
+	TABLE_TOKEN_AGE,
+	TABLE_EVENTS,
+	TABLES
+};
+
+/* On disk and, plus nothing, on the wire (fob.v1.KeyState). */
+enum key_state { KEY_CURRENT = 1, KEY_GRACE = 2, KEY_EXPIRED = 3, KEY_REVOKED = 4 };
+
+/* As on the wire (fob.v1.EventType); none changes no record that an operator would ask about. */
+enum event_type {
+	EVENT_NONE = 0,
+	EVENT_ACCOUNT_CREATED = 1,
+	EVENT_KEY_ROLLED = 2,
+	EVENT_KEY_EXPIRED = 3,
+	EVENT_KEY_REVOKED = 4,
+	EVENT_ACCOUNT_SUSPENDED = 5,
+	EVENT_ACCOUNT_RESUMED = 6
+};
+
+struct record_key {
+	enum kind kind;
+	enum key_state state;
+	bool suspended; /* a copy of the account's, so that a verify reads one record */
+	uint32_t generation;
+	uint32_t serial; /* its place in the file of last-used times */
+	int64_t created_ms;
+	int64_t expires_ms; /* 0 while current */
+	int64_t ended_ms;   /* 0 while current or in grace */
+	char last4[4];      /* no NUL */
+	char account[LIMIT_ACCOUNT + 1];
+};
+
+struct record_account {
+	int64_t created_ms;
+	int64_t suspended_ms; /* 0: not suspended */
+	uint32_t secret_generation;
+	uint32_t publishable_generation;
+	uint8_t n_grace;
+	struct {
+		uint32_t generation;
+		int64_t expires_ms;
+	} grace[LIMIT_IN_GRACE]; /* the secret keys in grace, oldest first */
+	char account[LIMIT_ACCOUNT + 1]; /* from the table's key */
+};
+
+struct record_token {
+	int64_t created_ms;
+	uint8_t request[PEPPER_DIGEST_LEN];
+	const uint8_t *sealed; /* borrowed from the value */
+	size_t sealed_len;
+};
+
+struct record_event {
+	uint64_t sequence; /* from the table's key */
+	int64_t time_ms;
+	enum event_type type;
+	enum kind kind; /* 0: the event is the account's */
+	uint32_t generation;
+	int64_t expires_ms;
+	char last4[4];
+	char account[LIMIT_ACCOUNT + 1];
+};
+
+struct record_state {
+	uint64_t revision; /* changes applied since the database was made */
+	int64_t newest_ms; /* the newest time that a change carried: time never runs behind it */
+	uint64_t event_sequence;
+	uint32_t next_serial;
+};
+
+struct record_identity {
+	uint32_t schema;
+	enum environment environment;
+	uint8_t id[PEPPER_ID_LEN];
+	uint8_t fingerprint[PEPPER_DIGEST_LEN];
+};
+
+/* A value under construction, or a table's key. */
+struct record_bytes {
+	size_t len;
+	uint8_t bytes[RECORD_MAX];
+};
+
+/*
+ * record_put_X(pepper, key, key_len, x, out): encode with tag.
+ * record_get_X(pepper, key, key_len, value, len, x): check the tag, then decode.
+ * Returns: get: 0, or -FAULT_CORRUPT with ${x} unspecified. put cannot fail.
+ */
+void record_put_key(const struct pepper *, const void *key, size_t key_len, const struct record_key *, struct record_bytes *);
+int record_get_key(const struct pepper *, const void *key, size_t key_len, const void *value, size_t len, struct record_key *);
+void record_put_account(const struct pepper *, const void *key, size_t key_len, const struct record_account *,
+    struct record_bytes *);
+int record_get_account(const struct pepper *, const void *key, size_t key_len, const void *value, size_t len,
+    struct record_account *);
+void record_put_token(const struct pepper *, const void *key, size_t key_len, const struct record_token *,
+    struct record_bytes *);
+int record_get_token(const struct pepper *, const void *key, size_t key_len, const void *value, size_t len,
+    struct record_token *);
+void record_put_event(const struct pepper *, const void *key, size_t key_len, const struct record_event *,
+    struct record_bytes *);
+int record_get_event(const struct pepper *, const void *key, size_t key_len, const void *value, size_t len,
+    struct record_event *);
+void record_put_state(const struct pepper *, const void *key, size_t key_len, const struct record_state *,
+    struct record_bytes *);
+int record_get_state(const struct pepper *, const void *key, size_t key_len, const void *value, size_t len,
+    struct record_state *);
+void record_put_identity(const struct pepper *, const void *key, size_t key_len, const struct record_identity *,
+    struct record_bytes *);
+/* The identity is read before the pepper is known to be the right one: its tag is checked when ${pepper} is not NULL. */
+int record_get_identity(const struct pepper *, const void *key, size_t key_len, const void *value, size_t len,
+    struct record_identity *);
+/* A slot's value: the digest of its key. */
+void record_put_slot(const struct pepper *, const void *key, size_t key_len, const uint8_t digest[RECORD_DIGEST_LEN],
+    struct record_bytes *);
+int record_get_slot(const struct pepper *, const void *key, size_t key_len, const void *value, size_t len,
+    uint8_t digest[RECORD_DIGEST_LEN]);
+/* The value of an index table's entry, which is nothing but its tag. */
+void record_put_empty(const struct pepper *, enum table, const void *key, size_t key_len, struct record_bytes *);
+int record_get_empty(const struct pepper *, enum table, const void *key, size_t key_len, const void *value, size_t len);
+
+/* Keys of tables. */
+void record_slot_key(const char *account, enum kind kind, uint32_t generation, struct record_bytes *out);
+void record_time_key(int64_t time_ms, const uint8_t digest[RECORD_DIGEST_LEN], struct record_bytes *out);
+void record_sequence_key(uint64_t sequence, struct record_bytes *out);
+
+/* True for 1 to LIMIT_ACCOUNT bytes of [A-Za-z0-9._-]. */
+bool record_account_ok(const void *account, size_t len);
+
+#endif

@@ -1,0 +1,53 @@
+/*
+ * service.h - what answers requests: the engines of the environments, and the settings that a request looks at.
+ * Made by main.c before the first request, unchanged afterwards, shared by all contexts without a lock.
+ */
+#ifndef SERVICE_H
+#define SERVICE_H
+
+#include "service/clock.h"
+#include "service/config.h"
+#include "service/lastused.h"
+#include "service/store.h"
+#include "service/writer.h"
+
+/* One environment: nothing in here is reachable from the other one. */
+struct engine {
+	enum environment environment;
+	struct store *store;
+	struct clock clock;
+	struct lastused *lastused;
+	struct writer *writer;
+};
+
+struct tally;
+
+/* What listen.c knows and Stats tells. */
+struct transport_counters {
+	uint32_t connections, open_descriptors, in_flight;
+	uint64_t connections_refused, connections_dropped, listener_restarts;
+};
+
+struct service {
+	struct engine *engines[ENVIRONMENTS]; /* NULL: not configured */
+	const struct config *config;
+	int64_t start_ms;
+	_Atomic bool draining;
+	/* The tallies of all contexts, for Stats to add up; added to before the first request. */
+	struct tally **tallies;
+	size_t n_tallies;
+	void (*count_transport)(void *arg, struct transport_counters *counters); /* NULL in tests */
+	void *count_arg;
+};
+
+/*
+ * engine_open(config, environment, readers, engine, why, why_len):
+ * Open store, last-used times and writer of one environment. ${readers}: contexts that may read it at once.
+ * Returns: 0, or -1 with one line at ${why}.
+ */
+int engine_open(const struct config *config, enum environment environment, unsigned readers, struct engine **engine,
+    char *why, size_t why_len);
+/* Ends the writer and closes the files. No request may be under way, and every reader's transaction is freed. */
+void engine_close(struct engine *engine);
+
+#endif

@@ -1,0 +1,708 @@
+/*
+ * store.c - the operations on one environment's database (see store.h). Called by verify.c, admin.c, decide.c and
+ * writer.c; calls lmdb.c for pages and record.c for bytes. Decides nothing: rules live in decide.c, times come with the
+ * change.
+ */
+#include "service/store.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <sodium.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "service/bytes.h"
+
+#define RESERVE_BYTES (1U << 20)
+
+static const char *const table_names[TABLES] = {
+	[TABLE_META] = "meta",
+	[TABLE_KEYS] = "keys",
+	[TABLE_ACCOUNTS] = "accounts",
+	[TABLE_SLOTS] = "slots",
+	[TABLE_EXPIRY] = "expiry",
+	[TABLE_TOKENS] = "tokens",
+	[TABLE_TOKEN_AGE] = "token_age",
+	[TABLE_EVENTS] = "events",
+};
+
+static const char IDENTITY[] = "identity";
+static const char STATE[] = "state";
+
+struct store {
+	enum environment environment;
+	struct lmdb *lmdb;
+	struct pepper *pepper;
+	char *path;
+	uint64_t ceiling_bytes;
+	uint64_t events_kept;
+	_Atomic uint64_t corrupt_records;
+};
+
+struct store_txn {
+	struct store *store;
+	struct lmdb_txn *txn;
+};
+
+/* Count what a record decoder refused. */
+static int
+judged(struct store *store, int fault)
+{
+
+	if (fault == -FAULT_CORRUPT)
+		atomic_fetch_add_explicit(&store->corrupt_records, 1, memory_order_relaxed);
+	return (fault);
+}
+
+/* ---- making and opening ---- */
+
+static struct lmdb_options
+lmdb_options_of(const struct store_options *options, bool create)
+{
+
+	return ((struct lmdb_options){
+		.path = options->path,
+		.names = table_names,
+		.n_tables = TABLES,
+		/* The ceiling is ours; the map is twice that, so that what ends keys still fits when the ceiling is reached. */
+		.map_bytes = options->ceiling_bytes * 2,
+		.readers = options->readers,
+		.create = create,
+	});
+}
+
+static int
+make_folder(const char *path, char *why, size_t why_len)
+{
+	struct stat st;
+
+	if (mkdir(path, 0700) == 0)
+		return (0);
+	if (errno == EEXIST && stat(path, &st) == 0 && S_ISDIR(st.st_mode))
+		return (0);
+	snprintf(why, why_len, "%s: cannot make the data folder: %s", path, strerror(errno));
+	return (-1);
+}
+
+static bool
+database_exists(const char *path)
+{
+	char name[4096];
+	struct stat st;
+
+	snprintf(name, sizeof(name), "%s/data.mdb", path);
+	return (stat(name, &st) == 0 && st.st_size > 0);
+}
+
+/* Write the two meta records of a new database. */
+static int
+found(struct store *store)
+{
+	struct record_identity identity = { .schema = RECORD_SCHEMA, .environment = store->environment };
+	struct record_state state = { 0 };
+	struct record_bytes value;
+	struct lmdb_txn *txn;
+	int fault;
+
+	randombytes_buf(identity.id, sizeof(identity.id));
+	pepper_fingerprint(store->pepper, identity.id, identity.environment, identity.fingerprint);
+	if ((txn = lmdb_txn_new(store->lmdb)) == NULL)
+		return (-FAULT_INTERNAL);
+	if ((fault = lmdb_write(txn)) == 0) {
+		record_put_identity(store->pepper, IDENTITY, strlen(IDENTITY), &identity, &value);
+		lmdb_put(txn, TABLE_META, IDENTITY, strlen(IDENTITY), value.bytes, value.len);
+		record_put_state(store->pepper, STATE, strlen(STATE), &state, &value);
+		lmdb_put(txn, TABLE_META, STATE, strlen(STATE), value.bytes, value.len);
+		fault = lmdb_commit(txn);
+	}
+	lmdb_txn_free(txn);
+	return (fault);
+}
+
+static bool
+is_founded(struct store *store)
+{
+	struct lmdb_txn *txn;
+	struct lmdb_value value;
+	bool founded = false;
+
+	if ((txn = lmdb_txn_new(store->lmdb)) != NULL && lmdb_read(txn) == 0) {
+		founded = lmdb_get(txn, TABLE_META, IDENTITY, strlen(IDENTITY), &value) == 0;
+		lmdb_read_end(txn);
+	}
+	lmdb_txn_free(txn);
+	return (founded);
+}
+
+int
+store_init(const struct store_options *options, char *why, size_t why_len)
+{
+	struct store store = { .environment = options->environment };
+	struct lmdb_options lmdb_options = lmdb_options_of(options, true);
+	int rc = -1;
+
+	if (make_folder(options->path, why, why_len) != 0)
+		return (-1);
+	/* A first start that was cut off left a database without an identity: it holds nothing, and is finished here. */
+	if (!database_exists(options->path) && pepper_create(options->pepper, why, why_len) < 0)
+		return (-1);
+	if (pepper_load(options->pepper, &store.pepper, why, why_len) != 0)
+		return (-1);
+	if (lmdb_open(&lmdb_options, &store.lmdb, why, why_len) != 0)
+		goto err0;
+	if (!is_founded(&store) && found(&store) != 0)
+		snprintf(why, why_len, "%s: cannot write the new database", options->path);
+	else
+		rc = 0;
+	lmdb_close(store.lmdb);
+err0:
+	pepper_free(store.pepper);
+	return (rc);
+}
+
+/* Is this database of this environment, schema and pepper? */
+static int
+check_identity(struct store *store, struct lmdb_txn *txn, char *why, size_t why_len)
+{
+	struct record_identity identity;
+	struct lmdb_value value;
+	uint8_t fingerprint[PEPPER_DIGEST_LEN];
+
+	if (lmdb_get(txn, TABLE_META, IDENTITY, strlen(IDENTITY), &value) != 0 ||
+	    record_get_identity(NULL, IDENTITY, strlen(IDENTITY), value.data, value.len, &identity) != 0) {
+		snprintf(why, why_len, "%s: not a database of Fob's, or a damaged one", store->path);
+		return (-1);
+	}
+	if (identity.schema > RECORD_SCHEMA) {
+		snprintf(why, why_len, "%s: made by a newer fobd (schema %u, this one knows %u)", store->path, identity.schema,
+		    RECORD_SCHEMA);
+		return (-1);
+	}
+	if (identity.environment != store->environment) {
+		snprintf(why, why_len, "%s: this is a %s database, configured as %s", store->path,
+		    environment_name(identity.environment), environment_name(store->environment));
+		return (-1);
+	}
+	pepper_fingerprint(store->pepper, identity.id, identity.environment, fingerprint);
+	if (sodium_memcmp(fingerprint, identity.fingerprint, sizeof(fingerprint)) != 0) {
+		snprintf(why, why_len, "%s: the pepper does not belong to this database: use the one that it was made with",
+		    store->path);
+		return (-1);
+	}
+	if (record_get_identity(store->pepper, IDENTITY, strlen(IDENTITY), value.data, value.len, &identity) != 0) {
+		snprintf(why, why_len, "%s: the database's identity is damaged: restore it from a backup", store->path);
+		return (-1);
+	}
+	return (0);
+}
+
+int
+store_open(const struct store_options *options, struct store **out, char *why, size_t why_len)
+{
+	struct lmdb_options lmdb_options = lmdb_options_of(options, false);
+	struct lmdb_txn *txn = NULL;
+	struct store *store;
+	int rc = -1;
+
+	if ((store = calloc(1, sizeof(*store))) == NULL || (store->path = strdup(options->path)) == NULL) {
+		snprintf(why, why_len, "out of memory");
+		goto out;
+	}
+	store->environment = options->environment;
+	store->ceiling_bytes = options->ceiling_bytes;
+	store->events_kept = options->events_kept;
+	if (pepper_load(options->pepper, &store->pepper, why, why_len) != 0 ||
+	    lmdb_open(&lmdb_options, &store->lmdb, why, why_len) != 0)
+		goto out;
+	if ((txn = lmdb_txn_new(store->lmdb)) == NULL || lmdb_read(txn) != 0) {
+		snprintf(why, why_len, "%s: the database cannot be read", store->path);
+		goto out;
+	}
+	rc = check_identity(store, txn, why, why_len);
+out:
+	lmdb_txn_free(txn);
+	if (rc == 0)
+		*out = store;
+	else
+		store_close(store);
+	return (rc);
+}
+
+void
+store_close(struct store *store)
+{
+
+	if (store == NULL)
+		return;
+	lmdb_close(store->lmdb);
+	pepper_free(store->pepper);
+	free(store->path);
+	free(store);
+}
+
+const struct pepper *
+store_pepper(const struct store *store)
+{
+
+	return (store->pepper);
+}
+
+enum environment
+store_environment(const struct store *store)
+{
+
+	return (store->environment);
+}
+
+const char *
+store_path(const struct store *store)
+{
+
+	return (store->path);
+}
+
+bool
+store_failed(const struct store *store)
+{
+
+	return (lmdb_failed(store->lmdb));
+}
+
+uint64_t
+store_corrupt_records(const struct store *store)
+{
+
+	return (atomic_load_explicit(&store->corrupt_records, memory_order_relaxed));
+}
+
+/* ---- transactions ---- */
+
+struct store_txn *
+store_txn_new(struct store *store)
+{
+	struct store_txn *txn;
+
+	if ((txn = malloc(sizeof(*txn))) == NULL)
+		return (NULL);
+	txn->store = store;
+	if ((txn->txn = lmdb_txn_new(store->lmdb)) == NULL) {
+		free(txn);
+		return (NULL);
+	}
+	return (txn);
+}
+
+void
+store_txn_free(struct store_txn *txn)
+{
+
+	if (txn == NULL)
+		return;
+	lmdb_txn_free(txn->txn);
+	free(txn);
+}
+
+int
+store_read(struct store_txn *txn)
+{
+
+	return (lmdb_read(txn->txn));
+}
+
+void
+store_read_end(struct store_txn *txn)
+{
+
+	lmdb_read_end(txn->txn);
+}
+
+int
+store_write(struct store_txn *txn)
+{
+
+	return (lmdb_write(txn->txn));
+}
+
+int
+store_commit(struct store_txn *txn)
+{
+
+	return (lmdb_commit(txn->txn));
+}
+
+void
+store_abort(struct store_txn *txn)
+{
+
+	lmdb_abort(txn->txn);
+}
+
+/* ---- reading ---- */
+
+int
+store_key(struct store_txn *txn, const uint8_t digest[RECORD_DIGEST_LEN], struct record_key *key)
+{
+	struct lmdb_value value;
+	int fault;
+
+	if ((fault = lmdb_get(txn->txn, TABLE_KEYS, digest, RECORD_DIGEST_LEN, &value)) != 0)
+		return (judged(txn->store, fault));
+	return (judged(txn->store,
+	    record_get_key(txn->store->pepper, digest, RECORD_DIGEST_LEN, value.data, value.len, key)));
+}
+
+int
+store_account(struct store_txn *txn, const char *account, struct record_account *out)
+{
+	size_t len = strlen(account);
+	struct lmdb_value value;
+	int fault;
+
+	if ((fault = lmdb_get(txn->txn, TABLE_ACCOUNTS, account, len, &value)) != 0)
+		return (judged(txn->store, fault));
+	return (judged(txn->store, record_get_account(txn->store->pepper, account, len, value.data, value.len, out)));
+}
+
+int
+store_slot(struct store_txn *txn, const char *account, enum kind kind, uint32_t generation,
+    uint8_t digest[RECORD_DIGEST_LEN])
+{
+	struct record_bytes key;
+	struct lmdb_value value;
+	int fault;
+
+	record_slot_key(account, kind, generation, &key);
+	if ((fault = lmdb_get(txn->txn, TABLE_SLOTS, key.bytes, key.len, &value)) != 0)
+		return (judged(txn->store, fault));
+	return (judged(txn->store,
+	    record_get_slot(txn->store->pepper, key.bytes, key.len, value.data, value.len, digest)));
+}
+
+int
+store_state(struct store_txn *txn, struct record_state *state)
+{
+	struct lmdb_value value;
+	int fault;
+
+	/* A database without its state record is not one that we made. */
+	if ((fault = lmdb_get(txn->txn, TABLE_META, STATE, strlen(STATE), &value)) != 0)
+		return (judged(txn->store, fault == -FAULT_NOT_FOUND ? -FAULT_CORRUPT : fault));
+	return (judged(txn->store,
+	    record_get_state(txn->store->pepper, STATE, strlen(STATE), value.data, value.len, state)));
+}
+
+int
+store_token(struct store_txn *txn, const uint8_t index[PEPPER_DIGEST_LEN], struct record_token *token)
+{
+	struct lmdb_value value;
+	int fault;
+
+	if ((fault = lmdb_get(txn->txn, TABLE_TOKENS, index, PEPPER_DIGEST_LEN, &value)) != 0)
+		return (judged(txn->store, fault));
+	return (judged(txn->store,
+	    record_get_token(txn->store->pepper, index, PEPPER_DIGEST_LEN, value.data, value.len, token)));
+}
+
+/* The end of a walk is not a fault. */
+static int
+walked(struct store_txn *txn, int fault, struct lmdb_cursor *cursor)
+{
+
+	lmdb_cursor_end(cursor);
+	return (fault == -FAULT_NOT_FOUND ? 0 : judged(txn->store, fault));
+}
+
+/* Is this a slot of ${account}? */
+static bool
+slot_of(const struct lmdb_value *key, const char *account)
+{
+	size_t len = strlen(account);
+
+	return (key->len == len + 6 && memcmp(key->data, account, len) == 0 && ((const uint8_t *)key->data)[len] == 0);
+}
+
+static int
+key_of_slot(struct store_txn *txn, const struct lmdb_cursor *cursor, uint8_t digest[RECORD_DIGEST_LEN],
+    struct record_key *key)
+{
+	int fault;
+
+	if ((fault = record_get_slot(txn->store->pepper, cursor->key.data, cursor->key.len, cursor->value.data,
+	    cursor->value.len, digest)) != 0)
+		return (fault);
+	/* A slot without its key is a hole in the database, not the end of the walk. */
+	fault = store_key(txn, digest, key);
+	return (fault == -FAULT_NOT_FOUND ? -FAULT_CORRUPT : fault);
+}
+
+int
+store_each_key(struct store_txn *txn, const char *account, enum kind kind, uint32_t generation, store_key_cb visit,
+    void *arg)
+{
+	uint8_t digest[RECORD_DIGEST_LEN];
+	struct lmdb_cursor cursor;
+	struct record_bytes from;
+	struct record_key key;
+	int fault;
+
+	/* Behind (kind, generation): generations stop short of 2^32, see decide.c. */
+	record_slot_key(account, kind, generation + 1, &from);
+	for (fault = lmdb_seek(txn->txn, TABLE_SLOTS, from.bytes, from.len, &cursor); fault == 0;
+	    fault = lmdb_next(&cursor)) {
+		if (!slot_of(&cursor.key, account))
+			break;
+		if ((fault = key_of_slot(txn, &cursor, digest, &key)) != 0 || !visit(arg, digest, &key))
+			break;
+	}
+	return (walked(txn, fault, &cursor));
+}
+
+int
+store_each_account(struct store_txn *txn, const char *after, store_account_cb visit, void *arg)
+{
+	struct record_account account;
+	struct lmdb_cursor cursor;
+	size_t len = strlen(after);
+	int fault;
+
+	for (fault = lmdb_seek(txn->txn, TABLE_ACCOUNTS, after, len, &cursor); fault == 0; fault = lmdb_next(&cursor)) {
+		if (cursor.key.len == len && memcmp(cursor.key.data, after, len) == 0)
+			continue;
+		if ((fault = record_get_account(txn->store->pepper, cursor.key.data, cursor.key.len, cursor.value.data,
+		    cursor.value.len, &account)) != 0 || !visit(arg, &account))
+			break;
+	}
+	return (walked(txn, fault, &cursor));
+}
+
+int
+store_each_event(struct store_txn *txn, uint64_t after, store_event_cb visit, void *arg)
+{
+	struct record_event event;
+	struct lmdb_cursor cursor;
+	uint8_t from[8];
+	int fault;
+
+	bytes_put64(from, after == UINT64_MAX ? after : after + 1);
+	for (fault = lmdb_seek(txn->txn, TABLE_EVENTS, from, sizeof(from), &cursor); fault == 0; fault = lmdb_next(&cursor))
+		if ((fault = record_get_event(txn->store->pepper, cursor.key.data, cursor.key.len, cursor.value.data,
+		    cursor.value.len, &event)) != 0 || !visit(arg, &event))
+			break;
+	return (walked(txn, fault, &cursor));
+}
+
+/* The first entry of an index by time. */
+static int
+first_by_time(struct store_txn *txn, enum table table, int64_t *time_ms, uint8_t digest[RECORD_DIGEST_LEN])
+{
+	struct lmdb_cursor cursor;
+	int fault;
+
+	if ((fault = lmdb_seek(txn->txn, table, NULL, 0, &cursor)) == 0) {
+		fault = record_get_empty(txn->store->pepper, table, cursor.key.data, cursor.key.len, cursor.value.data,
+		    cursor.value.len);
+		if (cursor.key.len != 8 + RECORD_DIGEST_LEN)
+			fault = -FAULT_CORRUPT;
+	}
+	if (fault == 0) {
+		*time_ms = (int64_t)bytes_get64(cursor.key.data);
+		memcpy(digest, (const uint8_t *)cursor.key.data + 8, RECORD_DIGEST_LEN);
+	}
+	lmdb_cursor_end(&cursor);
+	return (judged(txn->store, fault));
+}
+
+int
+store_next_expiry(struct store_txn *txn, int64_t *expires_ms, uint8_t digest[RECORD_DIGEST_LEN])
+{
+
+	return (first_by_time(txn, TABLE_EXPIRY, expires_ms, digest));
+}
+
+void
+store_size(struct store_txn *txn, struct store_size *size)
+{
+
+	*size = (struct store_size){
+		.accounts = lmdb_entries(txn->txn, TABLE_ACCOUNTS),
+		.keys = lmdb_entries(txn->txn, TABLE_KEYS),
+		.used_bytes = lmdb_used_bytes(txn->txn),
+		.ceiling_bytes = txn->store->ceiling_bytes,
+	};
+}
+
+/* ---- writing ---- */
+
+int
+store_room(struct store_txn *txn)
+{
+
+	if (lmdb_used_bytes(txn->txn) >= txn->store->ceiling_bytes / 10 * 9)
+		return (-FAULT_FULL);
+	return (lmdb_reserve(txn->store->lmdb, RESERVE_BYTES));
+}
+
+static void
+put(struct store_txn *txn, enum table table, const struct record_bytes *key, const struct record_bytes *value)
+{
+
+	lmdb_put(txn->txn, table, key->bytes, key->len, value->bytes, value->len);
+}
+
+/* An entry of an index by time, put or deleted. */
+static void
+put_time(struct store_txn *txn, enum table table, int64_t time_ms, const uint8_t digest[RECORD_DIGEST_LEN])
+{
+	struct record_bytes key, value;
+
+	record_time_key(time_ms, digest, &key);
+	record_put_empty(txn->store->pepper, table, key.bytes, key.len, &value);
+	put(txn, table, &key, &value);
+}
+
+static void
+del_time(struct store_txn *txn, enum table table, int64_t time_ms, const uint8_t digest[RECORD_DIGEST_LEN])
+{
+	struct record_bytes key;
+
+	record_time_key(time_ms, digest, &key);
+	lmdb_del(txn->txn, table, key.bytes, key.len);
+}
+
+static void
+apply_key(struct store_txn *txn, const struct change_key *c)
+{
+	const struct pepper *pepper = txn->store->pepper;
+	struct record_bytes key, value;
+
+	record_put_key(pepper, c->digest, sizeof(c->digest), &c->key, &value);
+	lmdb_put(txn->txn, TABLE_KEYS, c->digest, sizeof(c->digest), value.bytes, value.len);
+	if (c->is_new) {
+		record_slot_key(c->key.account, c->key.kind, c->key.generation, &key);
+		record_put_slot(pepper, key.bytes, key.len, c->digest, &value);
+		put(txn, TABLE_SLOTS, &key, &value);
+	}
+	if (c->old_expires_ms != 0 && (c->key.state != KEY_GRACE || c->key.expires_ms != c->old_expires_ms))
+		del_time(txn, TABLE_EXPIRY, c->old_expires_ms, c->digest);
+	if (c->key.state == KEY_GRACE && c->key.expires_ms != c->old_expires_ms)
+		put_time(txn, TABLE_EXPIRY, c->key.expires_ms, c->digest);
+}
+
+static void
+apply_account(struct store_txn *txn, const struct record_account *account)
+{
+	struct record_bytes value;
+	size_t len = strlen(account->account);
+
+	record_put_account(txn->store->pepper, account->account, len, account, &value);
+	lmdb_put(txn->txn, TABLE_ACCOUNTS, account->account, len, value.bytes, value.len);
+}
+
+/* Two for each one added, so that a lowered events_kept is caught up with. */
+static void
+forget_events(struct store_txn *txn, uint64_t newest)
+{
+	struct lmdb_cursor cursor;
+	uint8_t oldest[8] = { 0 };
+	int fault;
+
+	if (newest <= txn->store->events_kept)
+		return;
+	for (int i = 0; i < 2; i++) {
+		if ((fault = lmdb_seek(txn->txn, TABLE_EVENTS, NULL, 0, &cursor)) == 0 && cursor.key.len == sizeof(oldest))
+			memcpy(oldest, cursor.key.data, sizeof(oldest));
+		lmdb_cursor_end(&cursor);
+		if (fault != 0 || bytes_get64(oldest) > newest - txn->store->events_kept)
+			return;
+		lmdb_del(txn->txn, TABLE_EVENTS, oldest, sizeof(oldest));
+	}
+}
+
+static void
+apply_event(struct store_txn *txn, const struct record_event *event, uint64_t sequence)
+{
+	struct record_bytes key, value;
+
+	record_sequence_key(sequence, &key);
+	record_put_event(txn->store->pepper, key.bytes, key.len, event, &value);
+	put(txn, TABLE_EVENTS, &key, &value);
+	forget_events(txn, sequence);
+}
+
+static void
+apply_token(struct store_txn *txn, const struct change *change)
+{
+	struct record_token token = { .created_ms = change->time_ms, .sealed = change->sealed,
+		.sealed_len = change->sealed_len };
+	struct record_bytes value;
+
+	memcpy(token.request, change->token_request, sizeof(token.request));
+	record_put_token(txn->store->pepper, change->token_index, PEPPER_DIGEST_LEN, &token, &value);
+	lmdb_put(txn->txn, TABLE_TOKENS, change->token_index, PEPPER_DIGEST_LEN, value.bytes, value.len);
+	put_time(txn, TABLE_TOKEN_AGE, change->time_ms, change->token_index);
+}
+
+int
+store_apply(struct store_txn *txn, const struct change *change, struct record_state *next)
+{
+
+	for (unsigned i = 0; i < change->n_keys; i++) {
+		apply_key(txn, &change->keys[i]);
+		if (change->keys[i].is_new && change->keys[i].key.serial >= next->next_serial)
+			next->next_serial = change->keys[i].key.serial + 1;
+	}
+	if (change->touches_account)
+		apply_account(txn, &change->account);
+	if (change->event.type != EVENT_NONE)
+		apply_event(txn, &change->event, ++next->event_sequence);
+	if (change->has_token)
+		apply_token(txn, change);
+	next->revision++;
+	if (change->time_ms > next->newest_ms)
+		next->newest_ms = change->time_ms;
+	return (lmdb_fault(txn->txn));
+}
+
+int
+store_put_state(struct store_txn *txn, const struct record_state *state)
+{
+	struct record_bytes value;
+
+	record_put_state(txn->store->pepper, STATE, strlen(STATE), state, &value);
+	lmdb_put(txn->txn, TABLE_META, STATE, strlen(STATE), value.bytes, value.len);
+	return (lmdb_fault(txn->txn));
+}
+
+int
+store_forget_tokens(struct store_txn *txn, int64_t before_ms, unsigned most, int64_t *oldest_ms)
+{
+	uint8_t index[PEPPER_DIGEST_LEN];
+	int64_t created_ms;
+	unsigned n;
+	int fault;
+
+	*oldest_ms = 0;
+	for (n = 0;; n++) {
+		if ((fault = first_by_time(txn, TABLE_TOKEN_AGE, &created_ms, index)) == -FAULT_NOT_FOUND)
+			return ((int)n);
+		if (fault != 0)
+			return (fault);
+		*oldest_ms = created_ms;
+		if (created_ms >= before_ms || n == most)
+			return ((int)n);
+		del_time(txn, TABLE_TOKEN_AGE, created_ms, index);
+		lmdb_del(txn->txn, TABLE_TOKENS, index, sizeof(index));
+		if ((fault = lmdb_fault(txn->txn)) != 0)
+			return (fault);
+	}
+}
+
+void
+store_upkeep(struct store *store)
+{
+
+	lmdb_reader_check(store->lmdb);
+}

@@ -1,0 +1,120 @@
+/*
+ * store.h - one environment's database: its tables, what is read from them, and how a change is applied.
+ *
+ * Threads: a store may be shared; a transaction belongs to one thread at a time. Reads take a `struct store_txn` from
+ *          store_txn_new(), one per context; only the writer thread begins write transactions.
+ * Returns: 0, -FAULT_NOT_FOUND, -FAULT_CORRUPT, -FAULT_FULL, -FAULT_IO, -FAULT_INTERNAL. A record whose tag does not fit
+ *          is -FAULT_CORRUPT, counted, and never an answer.
+ */
+#ifndef STORE_H
+#define STORE_H
+
+#include "service/change.h"
+#include "service/lmdb.h"
+
+struct store;
+struct store_txn;
+
+struct store_options {
+	enum environment environment;
+	const char *path;
+	const char *pepper; /* file */
+	uint64_t ceiling_bytes;
+	uint64_t events_kept;
+	unsigned readers;
+};
+
+/*
+ * store_init(options, why, why_len):
+ * Make what is missing of the pepper file, the folder and the database. An existing database or pepper is left as it is;
+ * a database without its pepper is refused, because a new pepper would not fit it.
+ * Returns: 0, or -1 with one line at ${why}.
+ */
+int store_init(const struct store_options *options, char *why, size_t why_len);
+
+/*
+ * store_open(options, store, why, why_len):
+ * Open an existing database and check that it is whole, of this environment and schema, and belongs to this pepper.
+ * Returns: 0, *${store} to be closed with store_close(); -1 with one line at ${why}.
+ */
+int store_open(const struct store_options *options, struct store **store, char *why, size_t why_len);
+void store_close(struct store *store);
+
+const struct pepper *store_pepper(const struct store *store);
+enum environment store_environment(const struct store *store);
+bool store_failed(const struct store *store);
+uint64_t store_corrupt_records(const struct store *store);
+/* The folder, for files that live beside the database. Borrowed. */
+const char *store_path(const struct store *store);
+
+/* ---- reading ---- */
+
+struct store_txn *store_txn_new(struct store *store);
+void store_txn_free(struct store_txn *txn);
+int store_read(struct store_txn *txn);
+void store_read_end(struct store_txn *txn);
+
+int store_key(struct store_txn *txn, const uint8_t digest[RECORD_DIGEST_LEN], struct record_key *key);
+int store_account(struct store_txn *txn, const char *account, struct record_account *out);
+int store_slot(struct store_txn *txn, const char *account, enum kind kind, uint32_t generation,
+    uint8_t digest[RECORD_DIGEST_LEN]);
+int store_state(struct store_txn *txn, struct record_state *state);
+/* ${token}->sealed points into the map: copy it before the transaction ends. */
+int store_token(struct store_txn *txn, const uint8_t index[PEPPER_DIGEST_LEN], struct record_token *token);
+
+/*
+ * Walks: ${visit} is called for each record behind the position, until it returns false or there are no more.
+ * The position is exclusive: store_each_key after (kind, generation); 0, 0 is the beginning.
+ */
+typedef bool (*store_key_cb)(void *arg, const uint8_t digest[RECORD_DIGEST_LEN], const struct record_key *key);
+typedef bool (*store_account_cb)(void *arg, const struct record_account *account);
+typedef bool (*store_event_cb)(void *arg, const struct record_event *event);
+int store_each_key(struct store_txn *txn, const char *account, enum kind kind, uint32_t generation, store_key_cb visit,
+    void *arg);
+int store_each_account(struct store_txn *txn, const char *after, store_account_cb visit, void *arg);
+int store_each_event(struct store_txn *txn, uint64_t after, store_event_cb visit, void *arg);
+
+/* The first entry of the expiry table: the next deadline. -FAULT_NOT_FOUND: no key is in grace. */
+int store_next_expiry(struct store_txn *txn, int64_t *expires_ms, uint8_t digest[RECORD_DIGEST_LEN]);
+
+struct store_size {
+	uint64_t accounts;
+	uint64_t keys;
+	uint64_t used_bytes;
+	uint64_t ceiling_bytes;
+};
+void store_size(struct store_txn *txn, struct store_size *size);
+
+/* ---- writing: the writer thread ---- */
+
+int store_write(struct store_txn *txn);
+int store_commit(struct store_txn *txn);
+void store_abort(struct store_txn *txn);
+
+/*
+ * store_room(txn): may the database take another key? Checked before changes that add records; not before those that
+ * end keys, for which room is kept.
+ * Returns: 0; -FAULT_FULL at 90 % of the ceiling, or when the disk has no reserve left.
+ */
+int store_room(struct store_txn *txn);
+
+/*
+ * store_apply(txn, change, next):
+ * Write all of ${change}. ${next} is the state record before, as the transaction has it, and is brought up to date; it
+ * is written by store_put_state(), once for all changes of a commit.
+ * Returns: 0, or a negative fault, after which the transaction can only be aborted.
+ */
+int store_apply(struct store_txn *txn, const struct change *change, struct record_state *next);
+int store_put_state(struct store_txn *txn, const struct record_state *state);
+
+/*
+ * store_forget_tokens(txn, before_ms, most, oldest_ms):
+ * Delete up to ${most} request tokens made before ${before_ms}. *${oldest_ms}: when the oldest that is left was made,
+ * 0 when none is. Returns: how many, or a negative fault.
+ */
+int store_forget_tokens(struct store_txn *txn, int64_t before_ms, unsigned most, int64_t *oldest_ms);
+
+/* Once a minute. */
+void store_upkeep(struct store *store);
+
+#endif

@@ -1,0 +1,522 @@
+/*
+ * writer.c - the writer thread of one environment (see writer.h): queue, group commit, request tokens, sweeper.
+ * Called by admin.c (submit) and main.c (start, stop); calls decide.c and store.c. Nothing is answered before the commit
+ * that holds it has returned; nothing that the commit did not hold is answered with success.
+ */
+#include "service/writer.h"
+
+#include <assert.h>
+#include <pthread.h>
+#include <sodium.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "service/log.h"
+
+/* The longest nap: after it the clock is looked at again, which may have been set in the meantime. */
+#define NAP_MS 1000
+#define SWEEP_MS 60000   /* between looks at old tokens and dead readers */
+#define SWEEP_COMMITS 4  /* in a row, before waiting mutations have their turn */
+
+struct writer {
+	struct store *store;
+	struct store_txn *txn;    /* writes */
+	struct store_txn *reader; /* for a look between them */
+	struct clock *clock;
+	struct lastused *lastused;
+	struct record_state state; /* as committed */
+	int64_t next_expiry_ms;    /* INT64_MAX: none */
+	int64_t next_upkeep_ms;    /* by clock_boot_ms() */
+	struct change change;      /* of the mutation at hand: too large for the stack, and it holds a sealed secret */
+
+	pthread_t thread;
+	pthread_mutex_t lock;
+	pthread_cond_t wake;
+	struct mutation *head; /* these four under lock */
+	struct mutation **tail;
+	unsigned depth;
+	bool stopping;
+
+	_Atomic uint64_t mutations, replays, refused, commits, keys_expired;
+	_Atomic uint32_t queue_depth;
+};
+
+static void
+count(_Atomic uint64_t *counter, uint64_t n)
+{
+
+	atomic_fetch_add_explicit(counter, n, memory_order_relaxed);
+}
+
+static const char *
+environment_of(const struct writer *w)
+{
+
+	return (environment_name(store_environment(w->store)));
+}
+
+/* ---- one mutation, within the transaction ---- */
+
+static int
+set_why(struct mutation *m, int fault, const char *why)
+{
+
+	snprintf(m->why, sizeof(m->why), "%s", why);
+	return (fault);
+}
+
+/* A sentence for a fault of the storage. */
+static const char *
+fault_text(int fault)
+{
+
+	switch (-fault) {
+	case FAULT_FULL:
+		return ("no room: the disk or the database is full. What was acknowledged is kept; try again when there is room");
+	case FAULT_CORRUPT:
+		return ("a record of the database is damaged; nothing was changed");
+	default:
+		return ("the database has failed; fobd must be restarted");
+	}
+}
+
+/*
+ * Answer from the token's first use. Returns: 0: answered; -FAULT_NOT_FOUND: the token is new; another fault.
+ * The request digest is bound into the seal, so a reply can only come out for the request that it was made for.
+ */
+static int
+replay(struct writer *w, struct mutation *m, const uint8_t index[PEPPER_DIGEST_LEN])
+{
+	struct record_token token;
+	int fault;
+
+	if ((fault = store_token(w->txn, index, &token)) != 0)
+		return (fault == -FAULT_NOT_FOUND ? fault : set_why(m, fault, fault_text(fault)));
+	if (sodium_memcmp(token.request, m->request, sizeof(token.request)) != 0)
+		return (set_why(m, -FAULT_ALREADY_EXISTS, "request_token was used for another request: make a new one"));
+	if (token.sealed_len < PEPPER_SEAL_LEN || token.sealed_len - PEPPER_SEAL_LEN > sizeof(m->reply) ||
+	    pepper_unseal(store_pepper(w->store), m->token, m->request, sizeof(m->request), token.sealed, token.sealed_len,
+	    m->reply) != 0)
+		return (set_why(m, -FAULT_CORRUPT, fault_text(-FAULT_CORRUPT)));
+	m->reply_len = token.sealed_len - PEPPER_SEAL_LEN;
+	m->replayed = true;
+	return (0);
+}
+
+static void
+add_token(struct writer *w, const struct mutation *m, const uint8_t index[PEPPER_DIGEST_LEN], struct change *change)
+{
+
+	change->has_token = true;
+	memcpy(change->token_index, index, sizeof(change->token_index));
+	memcpy(change->token_request, m->request, sizeof(change->token_request));
+	pepper_seal(store_pepper(w->store), m->token, m->request, sizeof(m->request), m->reply, m->reply_len, change->sealed);
+	change->sealed_len = m->reply_len + PEPPER_SEAL_LEN;
+}
+
+/*
+ * Decide and apply one mutation on top of ${next}. Sets m->fault.
+ * Returns: 0: the transaction is sound, whatever became of the mutation; a negative fault: it can only be aborted.
+ */
+static int
+attempt(struct writer *w, struct mutation *m, int64_t now_ms, struct record_state *next)
+{
+	struct view view = { .txn = w->txn, .state = next, .now_ms = now_ms };
+	uint8_t index[PEPPER_DIGEST_LEN];
+	int fault;
+
+	m->replayed = false;
+	m->why[0] = '\0';
+	if (clock_boot_ms() >= m->deadline_ms) {
+		m->fault = set_why(m, -FAULT_DEADLINE_EXCEEDED, "the deadline passed before the change was made");
+		return (0);
+	}
+	pepper_index(store_pepper(w->store), m->token, index);
+	if ((m->fault = replay(w, m, index)) != -FAULT_NOT_FOUND)
+		return (0);
+	if ((m->fault = m->decide(m, &view, &w->change)) != 0)
+		return (0);
+	add_token(w, m, index, &w->change);
+	fault = store_apply(w->txn, &w->change, next);
+	if (fault == 0)
+		fault = lastused_grow(w->lastused, next->next_serial);
+	if (fault != 0)
+		m->fault = set_why(m, fault, fault_text(fault));
+	return (fault);
+}
+
+/* ---- one commit ---- */
+
+/* Take ${next} for the truth, now that it is on disk. */
+static void
+committed(struct writer *w, const struct record_state *next)
+{
+
+	w->state = *next;
+	clock_not_before(w->clock, next->newest_ms);
+	count(&w->commits, 1);
+}
+
+static int
+commit(struct writer *w, const struct record_state *next)
+{
+	int fault;
+
+	if ((fault = store_put_state(w->txn, next)) != 0) {
+		store_abort(w->txn);
+		return (fault);
+	}
+	if ((fault = store_commit(w->txn)) == 0)
+		committed(w, next);
+	else
+		LOG(LOG_ERROR, "commit failed", LOG_S("environment", environment_of(w)), LOG_S("reason", fault_text(fault)));
+	return (fault);
+}
+
+/*
+ * The whole list in one transaction. Returns: 0: every m->fault is final; a negative fault: nothing was changed, and no
+ * success may be told.
+ */
+static int
+commit_batch(struct writer *w, struct mutation *batch, int64_t now_ms)
+{
+	struct record_state next = w->state;
+	int fault;
+
+	if ((fault = store_write(w->txn)) != 0)
+		return (fault);
+	for (struct mutation *m = batch; m != NULL; m = m->next) {
+		if ((fault = attempt(w, m, now_ms, &next)) != 0) {
+			store_abort(w->txn);
+			return (fault);
+		}
+	}
+	if (next.revision == w->state.revision) {
+		store_abort(w->txn);
+		return (0);
+	}
+	return (commit(w, &next));
+}
+
+static void
+refuse_all(struct mutation *batch, int fault)
+{
+
+	for (struct mutation *m = batch; m != NULL; m = m->next)
+		if (m->fault == 0 || m->fault == fault)
+			m->fault = set_why(m, fault, fault_text(fault));
+}
+
+/*
+ * When a commit of many fails for want of room or for one damaged record, each has its own try: what still fits is done,
+ * revocations above all.
+ */
+static void
+commit_each(struct writer *w, struct mutation *batch, int64_t now_ms)
+{
+	struct mutation *next;
+	int fault;
+
+	for (struct mutation *m = batch; m != NULL; m = next) {
+		next = m->next;
+		m->next = NULL;
+		if ((fault = commit_batch(w, m, now_ms)) != 0)
+			refuse_all(m, fault);
+		m->next = next;
+	}
+}
+
+static void
+answer(struct writer *w, struct mutation *batch)
+{
+	struct mutation *next;
+
+	for (struct mutation *m = batch; m != NULL; m = next) {
+		next = m->next;
+		count(m->fault != 0 ? &w->refused : m->replayed ? &w->replays : &w->mutations, 1);
+		m->done(m, m->fault);
+	}
+}
+
+/* The deadline to wake for; INT64_MAX: none. */
+static int64_t
+read_next_expiry(struct writer *w)
+{
+	uint8_t digest[RECORD_DIGEST_LEN];
+	int64_t at_ms;
+
+	if (store_read(w->reader) != 0)
+		return (INT64_MAX);
+	if (store_next_expiry(w->reader, &at_ms, digest) != 0)
+		at_ms = INT64_MAX;
+	store_read_end(w->reader);
+	return (at_ms);
+}
+
+static void
+work(struct writer *w, struct mutation *batch, int64_t now_ms)
+{
+	int fault;
+
+	if ((fault = commit_batch(w, batch, now_ms)) != 0) {
+		if (batch->next != NULL && !store_failed(w->store))
+			commit_each(w, batch, now_ms);
+		else
+			refuse_all(batch, fault);
+	}
+	sodium_memzero(&w->change, sizeof(w->change));
+	w->next_expiry_ms = read_next_expiry(w);
+	answer(w, batch);
+}
+
+/* ---- the sweeper ---- */
+
+/* Apply the expiry of every key due by ${now_ms}, up to a commit's worth. Returns how many, or a negative fault. */
+static int
+apply_expiries(struct writer *w, int64_t now_ms, struct record_state *next)
+{
+	struct view view = { .txn = w->txn, .state = next, .now_ms = now_ms };
+	uint8_t digest[RECORD_DIGEST_LEN];
+	int64_t at_ms;
+	int fault, n;
+
+	for (n = 0; n < LIMIT_COMMIT; n++) {
+		if ((fault = store_next_expiry(w->txn, &at_ms, digest)) == -FAULT_NOT_FOUND)
+			break;
+		if (fault != 0)
+			return (fault);
+		if (at_ms > now_ms)
+			break;
+		if ((fault = decide_expire(&view, digest, &w->change)) != 0 ||
+		    (fault = store_apply(w->txn, &w->change, next)) != 0)
+			return (fault);
+		LOG(LOG_INFO, "key expired", LOG_S("environment", environment_of(w)),
+		    LOG_S("account", w->change.account.account), LOG_I("generation", w->change.event.generation),
+		    LOG_B("last4", w->change.event.last4, 4));
+	}
+	return (n);
+}
+
+/* One commit of expiries and forgotten tokens. Returns true when there may be more. */
+static bool
+sweep_once(struct writer *w, int64_t now_ms, bool tokens)
+{
+	struct record_state next = w->state;
+	int64_t oldest_ms;
+	int expired, forgotten = 0;
+
+	if (store_write(w->txn) != 0)
+		return (false);
+	if ((expired = apply_expiries(w, now_ms, &next)) < 0 ||
+	    (tokens && (forgotten = store_forget_tokens(w->txn, now_ms - LIMIT_TOKEN_KEPT_MS, LIMIT_COMMIT,
+	    &oldest_ms)) < 0)) {
+		LOG(LOG_ERROR, "the sweeper failed; keys still end in time, by comparison",
+		    LOG_S("environment", environment_of(w)), LOG_S("reason", fault_text(expired < 0 ? expired : forgotten)));
+		store_abort(w->txn);
+		return (false);
+	}
+	if (expired + forgotten == 0) {
+		store_abort(w->txn);
+		return (false);
+	}
+	if (commit(w, &next) != 0)
+		return (false);
+	count(&w->keys_expired, (uint64_t)expired);
+	return (expired == LIMIT_COMMIT || forgotten == LIMIT_COMMIT);
+}
+
+static void
+sweep(struct writer *w, int64_t now_ms)
+{
+	bool upkeep = clock_boot_ms() >= w->next_upkeep_ms;
+
+	if (store_failed(w->store) || (now_ms < w->next_expiry_ms && !upkeep))
+		return;
+	for (int i = 0; i < SWEEP_COMMITS && sweep_once(w, now_ms, upkeep); i++)
+		;
+	w->next_expiry_ms = read_next_expiry(w);
+	if (upkeep) {
+		store_upkeep(w->store);
+		w->next_upkeep_ms = clock_boot_ms() + SWEEP_MS;
+	}
+}
+
+/* ---- the thread and its queue ---- */
+
+static void
+nap_until(struct writer *w)
+{
+	int64_t wait_ms = w->next_expiry_ms == INT64_MAX ? NAP_MS : w->next_expiry_ms - clock_now_ms(w->clock);
+	struct timespec at;
+
+	if (wait_ms > NAP_MS)
+		wait_ms = NAP_MS;
+	/* A failed database's deadlines stay due for ever. */
+	if (wait_ms <= 0)
+		wait_ms = store_failed(w->store) ? NAP_MS : 1;
+	clock_gettime(CLOCK_MONOTONIC, &at);
+	at.tv_nsec += wait_ms % 1000 * 1000000;
+	at.tv_sec += wait_ms / 1000 + at.tv_nsec / 1000000000;
+	at.tv_nsec %= 1000000000;
+	pthread_cond_timedwait(&w->wake, &w->lock, &at);
+}
+
+/* Up to a commit's worth of what is waiting; NULL when nothing came within a nap. Sets *${more}: false at the end. */
+static struct mutation *
+take(struct writer *w, bool *more)
+{
+	struct mutation *batch, **end;
+	unsigned n;
+
+	pthread_mutex_lock(&w->lock);
+	if (w->head == NULL && !w->stopping)
+		nap_until(w);
+	batch = w->head;
+	for (end = &w->head, n = 0; *end != NULL && n < LIMIT_COMMIT; n++)
+		end = &(*end)->next;
+	w->head = *end;
+	*end = NULL;
+	if (w->head == NULL)
+		w->tail = &w->head;
+	w->depth -= n;
+	atomic_store_explicit(&w->queue_depth, w->depth, memory_order_relaxed);
+	*more = batch != NULL || !w->stopping;
+	pthread_mutex_unlock(&w->lock);
+	return (batch);
+}
+
+static void *
+run(void *arg)
+{
+	struct writer *w = arg;
+	struct mutation *batch;
+	int64_t now_ms;
+	bool more = true;
+
+	while (more) {
+		batch = take(w, &more);
+		now_ms = clock_now_ms(w->clock);
+		sweep(w, now_ms);
+		if (batch != NULL)
+			work(w, batch, now_ms);
+	}
+	return (NULL);
+}
+
+static int
+read_state(struct writer *w)
+{
+	int fault;
+
+	if ((fault = store_read(w->reader)) != 0)
+		return (fault);
+	fault = store_state(w->reader, &w->state);
+	store_read_end(w->reader);
+	return (fault);
+}
+
+int
+writer_start(struct store *store, struct clock *clock, struct lastused *lastused, struct writer **out, char *why,
+    size_t why_len)
+{
+	pthread_condattr_t attr;
+	struct writer *w;
+
+	if ((w = calloc(1, sizeof(*w))) == NULL || (w->txn = store_txn_new(store)) == NULL ||
+	    (w->reader = store_txn_new(store)) == NULL) {
+		snprintf(why, why_len, "out of memory");
+		goto err1;
+	}
+	w->store = store;
+	w->clock = clock;
+	w->lastused = lastused;
+	w->tail = &w->head;
+	if (read_state(w) != 0) {
+		snprintf(why, why_len, "%s: the database's state is damaged: restore it from a backup", store_path(store));
+		goto err1;
+	}
+	if (lastused_grow(lastused, w->state.next_serial) != 0)
+		LOG(LOG_WARN, "no disk space for last-used times", LOG_S("environment", environment_of(w)));
+	clock_not_before(clock, w->state.newest_ms);
+	w->next_expiry_ms = read_next_expiry(w);
+
+	pthread_mutex_init(&w->lock, NULL);
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(&w->wake, &attr);
+	pthread_condattr_destroy(&attr);
+	if (pthread_create(&w->thread, NULL, run, w) != 0) {
+		snprintf(why, why_len, "cannot start the writer's thread");
+		goto err2;
+	}
+	*out = w;
+	return (0);
+
+err2:
+	pthread_cond_destroy(&w->wake);
+	pthread_mutex_destroy(&w->lock);
+err1:
+	if (w != NULL) {
+		store_txn_free(w->reader);
+		store_txn_free(w->txn);
+	}
+	free(w);
+	return (-1);
+}
+
+void
+writer_stop(struct writer *w)
+{
+
+	if (w == NULL)
+		return;
+	pthread_mutex_lock(&w->lock);
+	w->stopping = true;
+	pthread_cond_signal(&w->wake);
+	pthread_mutex_unlock(&w->lock);
+	pthread_join(w->thread, NULL);
+	assert(w->head == NULL);
+	pthread_cond_destroy(&w->wake);
+	pthread_mutex_destroy(&w->lock);
+	store_txn_free(w->reader);
+	store_txn_free(w->txn);
+	free(w);
+}
+
+int
+writer_submit(struct writer *w, struct mutation *m)
+{
+	int fault = 0;
+
+	m->next = NULL;
+	m->fault = 0;
+	pthread_mutex_lock(&w->lock);
+	if (w->depth >= LIMIT_QUEUE) {
+		fault = -FAULT_RESOURCE_EXHAUSTED;
+	} else {
+		*w->tail = m;
+		w->tail = &m->next;
+		w->depth++;
+		atomic_store_explicit(&w->queue_depth, w->depth, memory_order_relaxed);
+		pthread_cond_signal(&w->wake);
+	}
+	pthread_mutex_unlock(&w->lock);
+	return (fault);
+}
+
+void
+writer_count(struct writer *w, struct writer_counters *c)
+{
+
+	*c = (struct writer_counters){
+		.mutations = atomic_load_explicit(&w->mutations, memory_order_relaxed),
+		.replays = atomic_load_explicit(&w->replays, memory_order_relaxed),
+		.refused = atomic_load_explicit(&w->refused, memory_order_relaxed),
+		.commits = atomic_load_explicit(&w->commits, memory_order_relaxed),
+		.keys_expired = atomic_load_explicit(&w->keys_expired, memory_order_relaxed),
+		.queue_depth = atomic_load_explicit(&w->queue_depth, memory_order_relaxed),
+	};
+}
