@@ -4,6 +4,9 @@
 #   V=1                    show the commands
 #   CFLAGS, LDFLAGS, DESTDIR, PREFIX are yours.
 
+ifeq ($(origin CC),default)
+CC := gcc
+endif
 PREFIX ?= /usr/local
 CFLAGS ?= -O2 -g
 PYTHON ?= /usr/bin/python3
@@ -11,6 +14,7 @@ PKG_CONFIG ?= pkg-config
 PROTOC_C ?= protoc-c
 
 comma := ,
+VERSION := $(shell sed -n 's/^\#define FOB_VERSION "\(.*\)"/\1/p' client/fob.h)
 VARIANT := $(notdir $(CC))$(if $(SAN),-$(subst $(comma),-,$(SAN)))
 B := build/$(VARIANT)
 Q := $(if $(V),,@)
@@ -22,7 +26,7 @@ include tests/lib/packages.mk
 PKGS := lmdb libprotobuf-c libsodium libconfuse jansson zlib
 WARN := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wsign-conversion -Wstrict-prototypes -Wmissing-prototypes \
 	-Wwrite-strings -Wcast-align -Wvla -Wformat=2 -Wundef
-HARDEN := $(if $(SAN),-fno-omit-frame-pointer,-D_FORTIFY_SOURCE=2 -fstack-protector-strong)
+HARDEN := $(if $(SAN),-fno-omit-frame-pointer,-U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2 -fstack-protector-strong)
 ALL_CFLAGS = -std=c17 -D_GNU_SOURCE -I. -isystem $(B)/proto $(WARN) $(HARDEN) -fPIC -fvisibility=hidden -pthread \
 	$(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=all) $(CFLAGS)
 ALL_LDFLAGS = -pie -pthread -Wl,-z,relro,-z,now -Wl,--as-needed $(if $(SAN),-fsanitize=$(SAN)) $(LDFLAGS)
@@ -46,7 +50,7 @@ OBJ := $(SERVICE_OBJ) $(CLIENT_OBJ) $(CLI_OBJ) $(B)/service/main.o $(UNIT_BIN:=.
 
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: all help run test deps-run deps-test install clean unit-bin tool-bin check-warnings
+.PHONY: all help run test torture deps-run deps-test install clean unit-bin tool-bin
 
 all: $(B)/fobd $(B)/fob $(B)/libfob.a $(B)/libfob.so ## build the daemon, the command line and the library
 
@@ -61,6 +65,9 @@ run: deps-run ## install what is missing, build, start fobd with a demo account
 
 test: deps-test ## install what is missing, build every variant, run every test
 	$(Q)+tests/run
+
+torture: deps-test ## the tests in their long form
+	$(Q)+TORTURE=1 tests/run
 
 # ---- rules ----
 
@@ -98,9 +105,12 @@ $(B)/libfob.so.0: $(CLIENT_OBJ) $(PROTO_OBJ) client/libfob.map
 $(B)/libfob.so: $(B)/libfob.so.0
 	$(Q)ln -sf libfob.so.0 $@
 
+# Functions of the executable that libnng is to call in place of its own: see service/nng_quirks.c.
+INTERPOSED := $(foreach f,sendmsg nng_stream_send nng_stream_recv,-Wl$(comma)--export-dynamic-symbol=$f)
+
 $(B)/fobd: $(B)/service/main.o $(B)/libservice.a
 	@$(if $(V),,echo '  LD      $@')
-	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS_DAEMON)
+	$(Q)$(CC) $(ALL_LDFLAGS) $(INTERPOSED) -o $@ $^ $(LIBS_DAEMON)
 
 $(B)/fob: $(CLI_OBJ) $(B)/libfob.a
 	@$(if $(V),,echo '  LD      $@')
@@ -108,10 +118,25 @@ $(B)/fob: $(CLI_OBJ) $(B)/libfob.a
 
 # Unit tests see the insides of both programs; the client's objects rather than libfob.a, whose insides are hidden.
 $(B)/tests/unit/%: $(B)/tests/unit/%.o $(B)/libservice.a $(CLIENT_OBJ)
-	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $< $(filter-out $(B)/client/basic.o,$(CLIENT_OBJ)) $(B)/libservice.a -lcmocka $(LIBS_DAEMON)
+	$(Q)$(CC) $(ALL_LDFLAGS) $(INTERPOSED) -o $@ $< $(filter-out $(B)/client/basic.o,$(CLIENT_OBJ)) $(B)/libservice.a -lcmocka $(LIBS_DAEMON)
 
 $(B)/tests/tools/%: $(B)/tests/tools/%.o $(B)/libfob.a
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS_CLIENT)
+
+install: all ## install below $(DESTDIR)$(PREFIX)
+	install -D -m 755 $(B)/fobd $(DESTDIR)$(PREFIX)/sbin/fobd
+	install -D -m 755 $(B)/fob $(DESTDIR)$(PREFIX)/bin/fob
+	install -D -m 644 $(B)/libfob.a $(DESTDIR)$(PREFIX)/lib/libfob.a
+	install -D -m 755 $(B)/libfob.so.0 $(DESTDIR)$(PREFIX)/lib/libfob.so.0
+	ln -sf libfob.so.0 $(DESTDIR)$(PREFIX)/lib/libfob.so
+	install -D -m 644 client/fob.h $(DESTDIR)$(PREFIX)/include/fob.h
+	install -D -m 644 client/cli/fob.1 $(DESTDIR)$(PREFIX)/share/man/man1/fob.1
+	install -D -m 644 client/cli/fob.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/fob
+	install -D -m 644 service/fobd.conf $(DESTDIR)$(PREFIX)/share/doc/fob/fobd.conf
+	install -D -m 644 service/fobd.service $(DESTDIR)$(PREFIX)/lib/systemd/system/fobd.service
+	install -d $(DESTDIR)$(PREFIX)/lib/pkgconfig
+	sed -e 's|@PREFIX@|$(PREFIX)|g' -e 's|@VERSION@|$(VERSION)|g' client/fob.pc.in \
+	    > $(DESTDIR)$(PREFIX)/lib/pkgconfig/fob.pc
 
 unit-bin: $(UNIT_BIN)
 tool-bin: $(TOOL_BIN)

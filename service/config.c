@@ -91,7 +91,7 @@ static void __attribute__((format(printf, 2, 0))) on_parse_error(cfg_t *cfg, con
 	refuse_v(l, cfg->line, format, ap);
 	n = strlen(l->why);
 	if (n + 1 < l->why_len)
-		snprintf(l->why + n, l->why_len - n, "; fobd.conf's comments say what may stand here");
+		snprintf(l->why + n, l->why_len - n, "; the fobd.conf that comes with fobd has every setting");
 }
 
 /* ---- the text ---- */
@@ -381,19 +381,19 @@ static int parse_size(const char *text, uint64_t *out)
 
 /* ---- listen ---- */
 
-static int check_port(struct loader *l, int line, const char *address)
+static int check_port(struct loader *l, int line, const char *url)
 {
-	const char *colon = strrchr(address, ':');
+	const char *address = strstr(url, "//") + 2, *colon = strrchr(address, ':');
 	char *end;
 	long port;
 
 	if (colon == NULL || colon == address || colon[1] < '0' || colon[1] > '9')
-		return refuse(l, line, "listen \"%s\": give HOST:PORT after the //, such as 127.0.0.1:7400", address);
+		return refuse(l, line, "listen \"%s\": give HOST:PORT after the //, such as 127.0.0.1:7400", url);
 	if (address[0] == '[' ? colon[-1] != ']' : memchr(address, ':', (size_t)(colon - address)) != NULL)
-		return refuse(l, line, "listen \"%s\": write an IPv6 address in brackets, such as [::1]:7400", address);
+		return refuse(l, line, "listen \"%s\": write an IPv6 address in brackets, such as [::1]:7400", url);
 	port = strtol(colon + 1, &end, 10);
 	if (*end != '\0' || port < 1 || port > 65535)
-		return refuse(l, line, "listen \"%s\": the port is out of range; give 1 to 65535", address);
+		return refuse(l, line, "listen \"%s\": the port is out of range; give 1 to 65535", url);
 	return 0;
 }
 
@@ -416,7 +416,7 @@ static int load_url(struct loader *l, cfg_t *section, struct config_listener *ou
 		return 0;
 	}
 	if (strncmp(url, "tcp://", 6) == 0 || strncmp(url, "tls+tcp://", 10) == 0)
-		return check_port(l, line, strstr(url, "//") + 2) != 0 ? -1 : copy_string(l, url, &out->url);
+		return check_port(l, line, url) != 0 ? -1 : copy_string(l, url, &out->url);
 	return refuse(l, line, "listen \"%s\": a URL begins with ipc://, tcp:// or tls+tcp://", url);
 }
 

@@ -287,7 +287,7 @@ check_request(struct call *call, const Fob__Rpc__V1__Request *request, int64_t n
 	if (timeout_ms > LIMIT_TIMEOUT_MS)
 		return (call_fault(call, FAULT_INVALID_ARGUMENT, "timeout_ms: at most %d", LIMIT_TIMEOUT_MS));
 	call->deadline_ms = now_ms + (timeout_ms != 0 ? timeout_ms : call->service->config->timeout_ms);
-	if (atomic_load_explicit(&call->service->draining, memory_order_relaxed))
+	if (atomic_load(&call->service->draining))
 		return (call_fault(call, FAULT_UNAVAILABLE, "the server is shutting down"));
 	return (0);
 }

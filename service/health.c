@@ -197,6 +197,7 @@ fill_transport(const struct service *service, Fob__V1__StatsResponse *out)
 	out->open_descriptors = t.open_descriptors;
 	out->listener_restarts = t.listener_restarts;
 	out->in_flight = t.in_flight;
+	out->nng_corrections = t.nng_corrections;
 }
 
 int

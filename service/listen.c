@@ -11,11 +11,9 @@
 #include <assert.h>
 #include <dirent.h>
 #include <errno.h>
-#include <netdb.h>
 #include <nng/nng.h>
 #include <nng/protocol/reqrep0/rep.h>
 #include <nng/supplemental/tls/tls.h>
-#include <poll.h>
 #include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -28,11 +26,14 @@
 
 #include "service/dispatch.h"
 #include "service/log.h"
+#include "service/nng_quirks.h"
 #include "service/pipes.h"
+#include "service/probe.h"
 
 /* Beyond our limit, so that a request that is too long is told so; longer still, and its connection is closed. */
 #define RECEIVE_MAX (4 * LIMIT_REQUEST)
 #define PROBE_MS 1000
+#define SILENT_ROUNDS 2 /* one answer may be late on a busy machine */
 #define FLUSH_MS 250        /* a completed send is queued, not sent */
 #define DESCRIPTORS_SPARE 512 /* more than connections explain: connections in the making, probes */
 #define DESCRIPTORS_EVERY 10 /* guard rounds */
@@ -59,7 +60,6 @@ struct listener {
 	nng_listener listener;
 	struct context *contexts;
 	unsigned n_contexts;
-	bool open;
 	unsigned silent; /* guard rounds without an answer */
 };
 
@@ -130,6 +130,15 @@ reply(struct call *call, const uint8_t *bytes, size_t len)
 	nng_ctx_send(c->ctx, c->aio);
 }
 
+/* It does not take its replies, and would hold a context for each of them. */
+static void
+drop_connection(struct context *c)
+{
+
+	atomic_fetch_add(&c->listener->transport->dropped, 1);
+	nng_pipe_close(c->pipe);
+}
+
 static void
 received(struct context *c)
 {
@@ -141,6 +150,8 @@ received(struct context *c)
 	c->pipe = nng_msg_get_pipe(c->msg);
 	c->counted = pipes_enter(t->pipes, (uint32_t)nng_pipe_id(c->pipe), &in_flight);
 	c->state = CONTEXT_WORKING;
+	if (in_flight > 2 * t->config->in_flight)
+		drop_connection(c);
 	if (in_flight > t->config->in_flight)
 		dispatch_refuse(&c->call, FAULT_RESOURCE_EXHAUSTED, "too many requests of this connection are under way");
 	else if (nng_msg_len(c->msg) > LIMIT_REQUEST)
@@ -149,7 +160,6 @@ received(struct context *c)
 		dispatch(&c->call, nng_msg_body(c->msg), nng_msg_len(c->msg), clock_boot_ms());
 }
 
-/* A peer that does not take its replies would hold a context for each: its connection is closed. */
 static void
 sent(struct context *c, int rc)
 {
@@ -158,10 +168,8 @@ sent(struct context *c, int rc)
 		wipe_and_free(nng_aio_get_msg(c->aio));
 		nng_aio_set_msg(c->aio, NULL);
 	}
-	if (rc == NNG_ETIMEDOUT) {
-		atomic_fetch_add(&c->listener->transport->dropped, 1);
-		nng_pipe_close(c->pipe);
-	}
+	if (rc == NNG_ETIMEDOUT)
+		drop_connection(c);
 	leave(c);
 }
 
@@ -177,7 +185,8 @@ step(void *arg)
 	}
 	if (c->state == CONTEXT_SENDING)
 		sent(c, rc);
-	/* Only our own close ends a context; whatever else went wrong, the next request may be fine. */
+	/* Only our own close ends a context. nng cancels a receive now and then that has no timeout (its expiry thread takes
+	 * a batch, and an aio in it may have been used again): whatever else went wrong, receive again. */
 	if (rc != NNG_ECLOSED && rc != NNG_ECANCELED)
 		receive(c);
 }
@@ -216,13 +225,16 @@ static void
 count_transport(void *arg, struct transport_counters *out)
 {
 	struct transport *t = arg;
+	struct nng_quirks_stats quirks;
 
+	nng_quirks_stats(&quirks);
 	*out = (struct transport_counters){
 		.connections = pipes_count(t->pipes),
 		.open_descriptors = count_descriptors(),
 		.connections_refused = t->refused,
 		.connections_dropped = t->dropped,
 		.listener_restarts = t->restarts,
+		.nng_corrections = quirks.epipe + quirks.refused_send + quirks.refused_recv,
 	};
 	for (size_t i = 0; i < t->n_listeners; i++)
 		for (unsigned j = 0; j < t->listeners[i].n_contexts; j++)
@@ -231,37 +243,11 @@ count_transport(void *arg, struct transport_counters *out)
 
 /* ---- opening ---- */
 
-static const char *
-ipc_path(const struct config_listener *config)
-{
-
-	return (strncmp(config->url, "ipc://", 6) == 0 ? config->url + 6 : NULL);
-}
-
 static bool
 is_tls(const struct config_listener *config)
 {
 
 	return (strncmp(config->url, "tls+", 4) == 0);
-}
-
-static int
-connect_ipc(const char *path)
-{
-	struct sockaddr_un sa = { .sun_family = AF_UNIX };
-	int fd;
-
-	if (snprintf(sa.sun_path, sizeof(sa.sun_path), "%s", path) >= (int)sizeof(sa.sun_path)) {
-		errno = ENAMETOOLONG;
-		return (-1);
-	}
-	if ((fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)) < 0)
-		return (-1);
-	if (connect(fd, (struct sockaddr *)&sa, sizeof(sa)) != 0) {
-		close(fd);
-		return (-1);
-	}
-	return (fd);
 }
 
 /* nng unlinks whatever is at the path. Only a socket that nobody listens on may go that way. */
@@ -281,7 +267,7 @@ check_ipc_path(const char *path, char *why, size_t why_len)
 		snprintf(why, why_len, "ipc://%s: there is a file that is not a socket; it is left alone", path);
 		return (-1);
 	}
-	if ((fd = connect_ipc(path)) >= 0) {
+	if ((fd = probe_connect_ipc(path)) >= 0) {
 		close(fd);
 		snprintf(why, why_len, "ipc://%s: another program listens there", path);
 		return (-1);
@@ -367,7 +353,7 @@ set_tls(nng_listener listener, const struct config_listener *config, char *why, 
 static int
 start_listener(struct listener *l, char *why, size_t why_len)
 {
-	const char *path = ipc_path(l->config);
+	const char *path = probe_ipc_path(l->config->url);
 	int rc;
 
 	if (path != NULL && check_ipc_path(path, why, why_len) != 0)
@@ -428,9 +414,10 @@ open_listener(struct transport *t, const struct config_listener *config, char *w
 	*l = (struct listener){ .transport = t, .config = config };
 	if ((rc = nng_rep0_open(&l->socket)) != 0)
 		goto err;
-	l->open = true;
 	t->n_listeners++;
-	if ((rc = nng_pipe_notify(l->socket, NNG_PIPE_EV_ADD_PRE, pipe_event, t)) != 0 ||
+	/* No device in between: a request has come over one hop. */
+	if ((rc = nng_socket_set_int(l->socket, NNG_OPT_MAXTTL, 1)) != 0 ||
+	    (rc = nng_pipe_notify(l->socket, NNG_PIPE_EV_ADD_PRE, pipe_event, t)) != 0 ||
 	    (rc = nng_pipe_notify(l->socket, NNG_PIPE_EV_REM_POST, pipe_event, t)) != 0 ||
 	    (rc = open_contexts(l)) != 0)
 		goto err;
@@ -500,57 +487,24 @@ listen_open(struct service *service, const struct config *config, struct transpo
 
 /* ---- the guard ---- */
 
-/* tcp://HOST:PORT of a URL, as a connected socket. A wildcard host is reached at the loopback. */
-static int
-connect_tcp(const char *url)
+/* All of its contexts have work: it may be slow, but it is not dead, and opening it again would not help. */
+static bool
+is_busy(const struct listener *l)
 {
-	struct addrinfo hints = { .ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV }, *res, *a;
-	char host[256];
-	const char *start = strstr(url, "://") + 3, *port = strrchr(start, ':');
-	int fd = -1;
 
-	if (port == NULL || (size_t)(port - start) >= sizeof(host))
-		return (-1);
-	memcpy(host, start, (size_t)(port - start));
-	host[port - start] = '\0';
-	if (host[0] == '[') {
-		memmove(host, host + 1, strlen(host));
-		host[strcspn(host, "]")] = '\0';
-	}
-	if (host[0] == '\0' || strcmp(host, "*") == 0 || strcmp(host, "0.0.0.0") == 0)
-		snprintf(host, sizeof(host), "127.0.0.1");
-	if (getaddrinfo(host, port + 1, &hints, &res) != 0)
-		return (-1);
-	for (a = res; a != NULL && fd < 0; a = a->ai_next) {
-		if ((fd = socket(a->ai_family, a->ai_socktype | SOCK_CLOEXEC, a->ai_protocol)) >= 0 &&
-		    connect(fd, a->ai_addr, a->ai_addrlen) != 0) {
-			close(fd);
-			fd = -1;
-		}
-	}
-	freeaddrinfo(res);
-	return (fd);
+	for (unsigned i = 0; i < l->n_contexts; i++)
+		if (l->contexts[i].state == CONTEXT_RECEIVING)
+			return (false);
+	return (true);
 }
 
-/*
- * The kernel accepts for a listener that is dead. A live one greets with its SP header, or, over TLS, answers our
- * nonsense with an alert or hangs up: any byte, or the end of the stream, is a sign of life.
- */
+/* With as many connections as there may be, the probe's would be refused. */
 static bool
-answers(const struct listener *l)
+is_alive(const struct listener *l)
 {
-	static const uint8_t greeting[8] = { 0, 'S', 'P', 0, 0, 0x30, 0, 0 };
-	const char *path = ipc_path(l->config);
-	struct pollfd pfd = { .events = POLLIN };
-	bool alive = false;
-	char byte;
 
-	if ((pfd.fd = path != NULL ? connect_ipc(path) : connect_tcp(l->config->url)) < 0)
-		return (false);
-	if (!is_tls(l->config) || send(pfd.fd, greeting, sizeof(greeting), MSG_NOSIGNAL) == (ssize_t)sizeof(greeting))
-		alive = poll(&pfd, 1, PROBE_MS) == 1 && recv(pfd.fd, &byte, 1, 0) >= 0;
-	close(pfd.fd);
-	return (alive);
+	return (pipes_count(l->transport->pipes) >= l->transport->config->connections ||
+	    probe_listener(l->config->url, PROBE_MS) || is_busy(l));
 }
 
 static void
@@ -584,9 +538,8 @@ listen_guard(struct transport *t)
 	for (size_t i = 0; i < t->n_listeners; i++) {
 		struct listener *l = &t->listeners[i];
 
-		/* Twice, because one answer may be late on a busy machine. */
-		l->silent = answers(l) ? 0 : l->silent + 1;
-		if (l->silent == 2) {
+		l->silent = is_alive(l) ? 0 : l->silent + 1;
+		if (l->silent == SILENT_ROUNDS) {
 			l->silent = 0;
 			reopen(l);
 		}

@@ -5,8 +5,6 @@
  * nothing else knows that this file exists.  It never blocks, locks or
  * allocates on a message's path, and it is never part of libfob.
  */
-#define _GNU_SOURCE /* RTLD_NEXT, struct ucred */
-
 #include <dlfcn.h>
 #include <errno.h>
 #include <poll.h>
@@ -23,7 +21,7 @@
 #include <nng/nng.h>
 #include <nng/protocol/reqrep0/rep.h>
 
-#include "nng_quirks.h"
+#include "service/nng_quirks.h"
 
 #define NNG_BEFORE(major, minor)                                               \
 	(NNG_MAJOR_VERSION < (major) ||                                        \
@@ -161,9 +159,13 @@ resolve(void)
  * closed one error is as good as another.
  *
  * Why reading and finishing here is safe: every caller holds the lock that the
- * aio's callback takes, so the callback cannot finish, nor the aio be freed,
- * before we return.  nng_aio_finish() only queues the callback for a task
- * thread, so that lock is no deadlock.
+ * aio's callback takes, so the callback of an operation under way cannot
+ * finish, nor the aio be freed, before we return; the aio of one that was
+ * refused is kept by the caller, which is its own callback or holds its pipe's
+ * protocol lock.  nng_aio_finish() only queues the callback for a task thread, so those
+ * locks are no deadlock.  (A race detector that sees into libnng reports the
+ * read: the result may be written at that moment.  It is an int, and either
+ * value is right.)
  */
 static void
 submit(stream_fn *real, nng_stream *s, nng_aio *aio, atomic_uint_least64_t *n)
@@ -340,6 +342,7 @@ probe_accept(int lfd)
 	return -1;
 }
 
+#if QUIRK_SENDMSG
 /*
  * A stream of libnng whose peer has gone: what a write to it is called is the
  * first fault.
@@ -363,6 +366,7 @@ probe_epipe(nng_stream *s, nng_aio *aio)
 		return -EIO;
 	}
 }
+#endif
 
 static void
 probe_called(void *arg)

@@ -1,5 +1,5 @@
-#ifndef FOB_SERVICE_NNG_QUIRKS_H
-#define FOB_SERVICE_NNG_QUIRKS_H
+#ifndef NNG_QUIRKS_H
+#define NNG_QUIRKS_H
 
 /*
  * nng_quirks: two faults of old libnng, corrected from inside the daemon.
@@ -61,6 +61,7 @@ void nng_quirks_stats(struct nng_quirks_stats *out);
  * Ownership: ${version} borrowed, may be NULL.
  * Threads:   any.
  */
-void nng_quirks_needed(const char *version, bool *need_sendmsg, bool *need_stream);
+void nng_quirks_needed(const char *version, bool *need_sendmsg,
+    bool *need_stream);
 
 #endif

@@ -25,7 +25,7 @@ struct tally;
 /* What listen.c knows and Stats tells. */
 struct transport_counters {
 	uint32_t connections, open_descriptors, in_flight;
-	uint64_t connections_refused, connections_dropped, listener_restarts;
+	uint64_t connections_refused, connections_dropped, listener_restarts, nng_corrections;
 };
 
 struct service {
