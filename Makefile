@@ -133,7 +133,8 @@ install: all ## install below $(DESTDIR)$(PREFIX)
 	install -D -m 644 client/cli/fob.1 $(DESTDIR)$(PREFIX)/share/man/man1/fob.1
 	install -D -m 644 client/cli/fob.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/fob
 	install -D -m 644 service/fobd.conf $(DESTDIR)$(PREFIX)/share/doc/fob/fobd.conf
-	install -D -m 644 service/fobd.service $(DESTDIR)$(PREFIX)/lib/systemd/system/fobd.service
+	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system
+	sed -e 's|/usr/local|$(PREFIX)|g' service/fobd.service > $(DESTDIR)$(PREFIX)/lib/systemd/system/fobd.service
 	install -d $(DESTDIR)$(PREFIX)/lib/pkgconfig
 	sed -e 's|@PREFIX@|$(PREFIX)|g' -e 's|@VERSION@|$(VERSION)|g' client/fob.pc.in \
 	    > $(DESTDIR)$(PREFIX)/lib/pkgconfig/fob.pc

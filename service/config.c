@@ -682,9 +682,11 @@ static int load_log(struct loader *l, cfg_t *cfg, struct config *out)
 	int format = load_word(l, cfg, "log_format", formats, "\"logfmt\" or \"json\"");
 
 	_Static_assert(LOG_ERROR == 0 && LOG_WARN == 1 && LOG_INFO == 2 && LOG_DEBUG == 3, "levels[] is in its order");
-	out->log_level = level;
+	if (level < 0 || format < 0)
+		return -1;
+	out->log_level = (enum log_level)level;
 	out->log_json = format == 1;
-	return level < 0 || format < 0 ? -1 : 0;
+	return 0;
 }
 
 static int load_numbers(struct loader *l, cfg_t *cfg, struct config *out)

@@ -11,6 +11,7 @@
 #include <sys/types.h>
 
 #include "service/limits.h"
+#include "service/log.h"
 #include "service/types.h"
 
 enum role { ROLE_VERIFY, ROLE_ADMIN };
@@ -43,7 +44,7 @@ struct config {
 	char *roll_operations[LIMIT_OPERATIONS]; /* what a superseded secret key may not do */
 	size_t n_roll_operations;
 	char *user; /* to become after the sockets are open; NULL: stay */
-	int log_level; /* enum log_level */
+	enum log_level log_level;
 	bool log_json;
 	uint32_t timeout_ms;     /* of requests that name none */
 	unsigned connections;    /* at once, over all listeners */

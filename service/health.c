@@ -43,7 +43,8 @@ health_check(struct call *call, const ProtobufCMessage *request, ProtobufCMessag
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
 		bool ok;
 
-		if (strlen(names[i].name) != in->service.len || memcmp(names[i].name, in->service.data, in->service.len) != 0)
+		if (strlen(names[i].name) != in->service.len ||
+		    (in->service.len > 0 && memcmp(names[i].name, in->service.data, in->service.len) != 0))
 			continue;
 		ok = names[i].environment < 0 ? all_serving(call->service) :
 		    serving(call->service->engines[names[i].environment]);

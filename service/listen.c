@@ -269,7 +269,7 @@ check_ipc_path(const char *path, char *why, size_t why_len)
 	}
 	if ((fd = probe_connect_ipc(path)) >= 0) {
 		close(fd);
-		snprintf(why, why_len, "ipc://%s: another program listens there", path);
+		snprintf(why, why_len, "ipc://%s: the address is in use by another program", path);
 		return (-1);
 	}
 	return (0);

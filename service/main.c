@@ -122,7 +122,7 @@ apply_log_flags(const struct flags *flags, struct config *config, char *why, siz
 			snprintf(why, why_len, "--log-level: error, warn, info or debug");
 			return (-1);
 		}
-		config->log_level = i;
+		config->log_level = (enum log_level)i;
 	}
 	if (flags->log_format != NULL) {
 		if (strcmp(flags->log_format, "json") != 0 && strcmp(flags->log_format, "logfmt") != 0) {
@@ -142,7 +142,7 @@ init_databases(const struct config *config, char *why, size_t why_len)
 
 	for (int e = 0; e < ENVIRONMENTS; e++) {
 		const struct config_environment *c = &config->environments[e];
-		struct store_options options_of = { .environment = e, .path = c->path, .pepper = c->pepper,
+		struct store_options options_of = { .environment = (enum environment)e, .path = c->path, .pepper = c->pepper,
 			.ceiling_bytes = c->ceiling_bytes, .events_kept = c->events_kept, .readers = 16 };
 
 		if (c->configured && store_init(&options_of, why, why_len) != 0)
@@ -179,7 +179,7 @@ open_engines(struct service *service, const struct config *config, char *why, si
 
 	for (int e = 0; e < ENVIRONMENTS; e++)
 		if (config->environments[e].configured &&
-		    engine_open(config, e, count_contexts(config), &service->engines[e], why, why_len) != 0) {
+		    engine_open(config, (enum environment)e, count_contexts(config), &service->engines[e], why, why_len) != 0) {
 			close_engines(service);
 			return (-1);
 		}

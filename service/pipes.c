@@ -46,12 +46,24 @@ pipes_free(struct pipes *p)
 	free(p);
 }
 
-/* nng numbers pipes in sequence from a random start: its low bits spread as well as any hash would. */
+/*
+ * nng numbers pipes in sequence, so a fleet that connects at one go is a run of neighbours; when the numbers come round to
+ * it again, the run must not keep the newcomers out. So numbers are spread first: MurmurHash3's finalizer, a bijection.
+ */
+static uint32_t
+spread(uint32_t id)
+{
+
+	id = (id ^ id >> 16) * 0x85ebca6bU;
+	id = (id ^ id >> 13) * 0xc2b2ae35U;
+	return (id ^ id >> 16);
+}
+
 static struct pipe *
 place(struct pipes *p, uint32_t id, uint32_t probe)
 {
 
-	return (&p->places[(id + probe) & p->mask]);
+	return (&p->places[(spread(id) + probe) & p->mask]);
 }
 
 static struct pipe *

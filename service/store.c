@@ -165,7 +165,7 @@ err0:
 
 /* Is this database of this environment, schema and pepper? */
 static int
-check_identity(struct store *store, struct lmdb_txn *txn, char *why, size_t why_len)
+check_identity(struct store *store, struct lmdb_txn *txn, const char *pepper_path, char *why, size_t why_len)
 {
 	struct record_identity identity;
 	struct lmdb_value value;
@@ -188,8 +188,8 @@ check_identity(struct store *store, struct lmdb_txn *txn, char *why, size_t why_
 	}
 	pepper_fingerprint(store->pepper, identity.id, identity.environment, fingerprint);
 	if (sodium_memcmp(fingerprint, identity.fingerprint, sizeof(fingerprint)) != 0) {
-		snprintf(why, why_len, "%s: the pepper does not belong to this database: use the one that it was made with",
-		    store->path);
+		snprintf(why, why_len, "%s: this pepper does not belong to the database %s: use the one that it was made with",
+		    pepper_path, store->path);
 		return (-1);
 	}
 	if (record_get_identity(store->pepper, IDENTITY, strlen(IDENTITY), value.data, value.len, &identity) != 0) {
@@ -221,7 +221,7 @@ store_open(const struct store_options *options, struct store **out, char *why, s
 		snprintf(why, why_len, "%s: the database cannot be read", store->path);
 		goto out;
 	}
-	rc = check_identity(store, txn, why, why_len);
+	rc = check_identity(store, txn, options->pepper, why, why_len);
 out:
 	lmdb_txn_free(txn);
 	if (rc == 0)
