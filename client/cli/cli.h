@@ -1,0 +1,143 @@
+/*
+ * cli.h - what the files of the `fob` command share: the options as given, the connection, and how a fault is told.
+ * fob.c fills it in; one file per noun (account.c, key.c, verify.c, events.c, health.c) holds the commands.
+ */
+#ifndef CLI_H
+#define CLI_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <jansson.h>
+
+#include "client/cli/input.h"
+#include "client/fob.h"
+
+#define CLI_ADDRESS_DEFAULT "ipc:///run/fob/admin.sock"
+#define CLI_TIMEOUT_DEFAULT_MS 5000
+
+/* The exit codes, as the manual page has them. */
+enum cli_exit { CLI_OK = 0, CLI_LOCAL = 1, CLI_FAULT = 2, CLI_DENIED = 3, CLI_CONFLICT = 4 };
+
+enum cli_option {
+	/* Every command takes these. */
+	OPT_ADDRESS,
+	OPT_TIMEOUT,
+	OPT_OUTPUT,
+	OPT_YES,
+	OPT_NO_COLOR,
+	OPT_TLS_CA,
+	OPT_TLS_CERT,
+	OPT_TLS_KEY,
+	OPT_TLS_SERVER_NAME,
+	OPT_HELP,
+	OPT_VERSION,
+	/* These, the commands that list them. */
+	OPT_ENVIRONMENT,
+	OPT_KIND,
+	OPT_GENERATION,
+	OPT_EXPECTED_GENERATION,
+	OPT_GRACE,
+	OPT_AUTHORIZE_FROM,
+	OPT_SECRET_FILE,
+	OPT_TOKEN_FILE,
+	OPT_BASIC,
+	OPT_OPERATION,
+	OPT_REQUIRE,
+	OPT_ACCOUNT,
+	OPT_FOLLOW,
+	OPT_COUNT
+};
+#define CLI_BIT(option) (UINT32_C(1) << (option))
+_Static_assert(OPT_COUNT <= 32, "options fit their bit set");
+
+struct cli {
+	const char *name;               /* of the command, "key roll" */
+	const char *options[OPT_COUNT]; /* as given: NULL if not, "" for one that takes no value */
+	const char *args[2];            /* what is neither option nor command; NULL where there is none */
+	const char *address;
+	uint32_t timeout_ms;
+	struct fob_client *client; /* after cli_connect() */
+	char rerun[48];            /* what a rerun under the same token must add, " --expected-generation 3" */
+};
+
+/*
+ * cli_connect(cli):
+ * Make the client. Looks for the socket of an ipc:// address first, because libfob waits for a server to come.
+ * Returns: CLI_OK, or the exit code with the reason said.
+ */
+int cli_connect(struct cli *cli);
+
+/* The exit code that belongs to a fault. */
+int cli_code(int fault);
+/* Of two exit codes, the one that matters more to who runs several things in one command. */
+int cli_worse(int a, int b);
+
+/*
+ * cli_fault(cli, where, fault, error):
+ * Say what went wrong; ${where}, if not NULL, names the part ("live") of a command that has several.
+ * Returns: the exit code.
+ */
+int cli_fault(const struct cli *cli, const char *where, int fault, const struct fob_error *error);
+
+/* Whether a mutation that ended in ${fault}, or 0, surely was applied or surely was not. */
+bool cli_settled(int fault);
+
+/*
+ * cli_unsettled(cli, token):
+ * After a mutation that is not settled: say that it may have been applied all the same, and how to find out safely.
+ */
+void cli_unsettled(const struct cli *cli, struct token *token);
+
+/*
+ * cli_shown(cli, token):
+ * After secrets were written: see that they arrived, and say that it was the only time.
+ * Returns: CLI_OK; CLI_LOCAL when they did not, having said how to get them.
+ */
+int cli_shown(const struct cli *cli, struct token *token);
+
+/*
+ * Options into values. Each says what is wrong with it and returns CLI_LOCAL, or CLI_OK.
+ * cli_environments: the one of --environment, or both; *${n} of them. cli_environment: it must be given.
+ */
+int cli_environments(const struct cli *cli, enum fob_environment envs[2], size_t *n);
+int cli_environment(const struct cli *cli, enum cli_option option, enum fob_environment *env);
+
+/*
+ * cli_served(cli, envs, n):
+ * Once connected: of both environments leave those that this fobd serves, and say so if it is one. One that was asked
+ * for by name stays, so that its absence is a fault.
+ * Returns: CLI_OK; the exit code, having said it.
+ */
+int cli_served(const struct cli *cli, enum fob_environment envs[2], size_t *n);
+
+/* See that it can be an account's id. */
+int cli_account(const struct cli *cli, const char *account);
+
+/* Refuses, with the reason said, when a question would have to be asked (no --yes) and nobody can be. */
+int cli_may_confirm(const struct cli *cli);
+/* Asks "... [y/N]" unless --yes. Returns CLI_OK, or CLI_LOCAL: no. */
+int cli_confirm(const struct cli *cli, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+/* The commands. Each returns an exit code, having said what there is to say. */
+int account_create(struct cli *cli);
+int account_list(struct cli *cli);
+int account_suspend(struct cli *cli);
+int account_resume(struct cli *cli);
+int key_list(struct cli *cli);
+int key_roll(struct cli *cli);
+int key_revoke(struct cli *cli);
+int verify_key(struct cli *cli);
+int events_list(struct cli *cli);
+int health_check(struct cli *cli);
+int stats_show(struct cli *cli);
+
+extern const char account_create_help[], account_list_help[], account_suspend_help[], account_resume_help[];
+extern const char key_list_help[], key_roll_help[], key_revoke_help[];
+extern const char verify_help[], events_help[], health_help[], stats_help[];
+
+/* A key as an object; a new reference, or NULL. ${secret} may be NULL. */
+json_t *key_json(const struct fob_key *key, const char *secret);
+
+#endif

@@ -1,0 +1,75 @@
+# fob.bash - completion of the `fob` command for bash. Source it, or install it as
+# /usr/share/bash-completion/completions/fob. It never calls fobd, and never completes a key.
+
+_fob_options() {
+	case $1 in
+	"account create" | "account suspend" | "account resume") echo --environment --token-file ;;
+	"account list" | "key list") echo --environment ;;
+	"key roll") echo --environment --grace --expected-generation --authorize-from --token-file ;;
+	"key revoke") echo --environment --kind --generation --secret-file --token-file ;;
+	verify) echo --secret-file --basic --operation --require ;;
+	events) echo --account --environment --follow ;;
+	esac
+	echo --address --timeout --output --yes --no-color --tls-ca --tls-cert --tls-key --tls-server-name --help --version
+}
+
+_fob_words() {
+	case $1 in
+	"") echo account key verify events health stats help ;;
+	account) echo create list suspend resume ;;
+	key) echo list roll revoke ;;
+	health) echo fob.v1.Keys fob.v1.Admin live test ;;
+	esac
+}
+
+# What is typed so far, without options and their values: "", "key", "key roll", "key roll acct_42".
+_fob_command() {
+	local i word command="" skip=""
+	for ((i = 1; i < COMP_CWORD; i++)); do
+		word=${COMP_WORDS[i]}
+		if [[ $skip ]]; then
+			# Readline makes a word of its own of "=" in --option=value.
+			[[ $word == = ]] || skip=""
+			continue
+		fi
+		case $word in
+		--yes | --no-color | --help | --version | --basic | --follow) ;;
+		--*) skip=1 ;;
+		help) ;;
+		*) command+="${command:+ }$word" ;;
+		esac
+	done
+	echo "$command"
+}
+
+_fob() {
+	local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]} command
+	command=$(_fob_command)
+	COMPREPLY=()
+	if [[ $previous == = ]]; then
+		previous=${COMP_WORDS[COMP_CWORD - 2]}
+	elif [[ $current == = ]]; then
+		current=""
+	fi
+	# Only the verb of a noun tells the options; what follows are arguments.
+	case $command in
+	"account "* | "key "*) command=$(cut -d' ' -f1,2 <<<"$command") ;;
+	esac
+	case $previous in
+	--environment | --require) mapfile -t COMPREPLY < <(compgen -W "live test" -- "$current") ;;
+	--kind) mapfile -t COMPREPLY < <(compgen -W "secret publishable" -- "$current") ;;
+	--output) mapfile -t COMPREPLY < <(compgen -W "table json" -- "$current") ;;
+	--address) mapfile -t COMPREPLY < <(compgen -W "ipc:// tcp:// tls+tcp://" -- "$current") ;;
+	--secret-file | --authorize-from | --token-file | --tls-ca | --tls-cert | --tls-key)
+		mapfile -t COMPREPLY < <(compgen -f -- "$current") ;;
+	--timeout | --grace | --generation | --expected-generation | --operation | --account | --tls-server-name) ;;
+	*)
+		if [[ $current == -* ]]; then
+			mapfile -t COMPREPLY < <(compgen -W "$(_fob_options "$command")" -- "$current")
+		else
+			mapfile -t COMPREPLY < <(compgen -W "$(_fob_words "$command")" -- "$current")
+		fi ;;
+	esac
+}
+
+complete -F _fob fob

@@ -1,0 +1,690 @@
+/*
+ * fob.c - main of the `fob` command: harden the process, read the arguments, find the command, run it, report.
+ * Calls the command's function in the file of its noun; offers them what cli.h declares.
+ * Never takes a secret from argv, and never repeats an argument that looks like one.
+ */
+#include "client/cli/cli.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "client/cli/out.h"
+#include "client/cli/text.h"
+
+#define GLOBAL_OPTIONS (CLI_BIT(OPT_ENVIRONMENT) - 1) /* all that come before it */
+
+/* ---- what there is ---- */
+
+static const struct {
+	const char *name;
+	bool takes_value;
+} options[OPT_COUNT] = {
+	[OPT_ADDRESS] = { "address", true },
+	[OPT_TIMEOUT] = { "timeout", true },
+	[OPT_OUTPUT] = { "output", true },
+	[OPT_YES] = { "yes", false },
+	[OPT_NO_COLOR] = { "no-color", false },
+	[OPT_TLS_CA] = { "tls-ca", true },
+	[OPT_TLS_CERT] = { "tls-cert", true },
+	[OPT_TLS_KEY] = { "tls-key", true },
+	[OPT_TLS_SERVER_NAME] = { "tls-server-name", true },
+	[OPT_HELP] = { "help", false },
+	[OPT_VERSION] = { "version", false },
+	[OPT_ENVIRONMENT] = { "environment", true },
+	[OPT_KIND] = { "kind", true },
+	[OPT_GENERATION] = { "generation", true },
+	[OPT_EXPECTED_GENERATION] = { "expected-generation", true },
+	[OPT_GRACE] = { "grace", true },
+	[OPT_AUTHORIZE_FROM] = { "authorize-from", true },
+	[OPT_SECRET_FILE] = { "secret-file", true },
+	[OPT_TOKEN_FILE] = { "token-file", true },
+	[OPT_BASIC] = { "basic", false },
+	[OPT_OPERATION] = { "operation", true },
+	[OPT_REQUIRE] = { "require", true },
+	[OPT_ACCOUNT] = { "account", true },
+	[OPT_FOLLOW] = { "follow", false },
+};
+
+struct command {
+	const char *name; /* "key roll": what must be typed, and what its help is found by */
+	int (*run)(struct cli *cli);
+	uint32_t options;
+	size_t args_min, args_max;
+	const char *args; /* for the list of commands */
+	const char *summary;
+	const char *help;
+};
+
+static const struct command commands[] = {
+	{ "account create", account_create, CLI_BIT(OPT_ENVIRONMENT) | CLI_BIT(OPT_TOKEN_FILE), 1, 1, "ACCOUNT",
+	    "make an account and print its four keys, once", account_create_help },
+	{ "account list", account_list, CLI_BIT(OPT_ENVIRONMENT), 0, 0, "", "all accounts", account_list_help },
+	{ "account suspend", account_suspend, CLI_BIT(OPT_ENVIRONMENT) | CLI_BIT(OPT_TOKEN_FILE), 1, 1, "ACCOUNT",
+	    "refuse all keys of an account, until it is resumed", account_suspend_help },
+	{ "account resume", account_resume, CLI_BIT(OPT_ENVIRONMENT) | CLI_BIT(OPT_TOKEN_FILE), 1, 1, "ACCOUNT",
+	    "take the keys of a suspended account again", account_resume_help },
+	{ "key list", key_list, CLI_BIT(OPT_ENVIRONMENT), 1, 1, "ACCOUNT",
+	    "an account's keys, and when each was last used", key_list_help },
+	{ "key roll", key_roll,
+	    CLI_BIT(OPT_ENVIRONMENT) | CLI_BIT(OPT_GRACE) | CLI_BIT(OPT_EXPECTED_GENERATION) |
+	        CLI_BIT(OPT_AUTHORIZE_FROM) | CLI_BIT(OPT_TOKEN_FILE), 1, 1, "ACCOUNT",
+	    "make a new secret key; the old one lasts 24 hours more", key_roll_help },
+	{ "key revoke", key_revoke,
+	    CLI_BIT(OPT_ENVIRONMENT) | CLI_BIT(OPT_KIND) | CLI_BIT(OPT_GENERATION) | CLI_BIT(OPT_SECRET_FILE) |
+	        CLI_BIT(OPT_TOKEN_FILE), 0, 1, "[ACCOUNT]", "end one key now, for ever", key_revoke_help },
+	{ "verify", verify_key,
+	    CLI_BIT(OPT_SECRET_FILE) | CLI_BIT(OPT_BASIC) | CLI_BIT(OPT_OPERATION) | CLI_BIT(OPT_REQUIRE), 0, 0, "",
+	    "whose key is this, and may it do that?", verify_help },
+	{ "events", events_list, CLI_BIT(OPT_ENVIRONMENT) | CLI_BIT(OPT_ACCOUNT) | CLI_BIT(OPT_FOLLOW), 0, 0, "",
+	    "what happened to accounts and keys", events_help },
+	{ "health", health_check, 0, 0, 1, "[SERVICE]", "is it serving?", health_help },
+	{ "stats", stats_show, 0, 0, 0, "", "counters and sizes", stats_help },
+};
+#define COMMANDS (sizeof(commands) / sizeof(commands[0]))
+
+static const char overview[] =
+    "Usage: fob [OPTIONS] COMMAND [ARGUMENTS]\n"
+    "\n"
+    "Ask and administer fobd: whose API key is this, and may it do that?\n"
+    "\n"
+    "Commands:\n";
+
+static const char common_options[] =
+    "\n"
+    "Options of every command, before or after it:\n"
+    "  --address URL           where fobd listens: ipc://PATH, tcp://HOST:PORT or\n"
+    "                          tls+tcp://HOST:PORT (default: $FOB_ADDR, or else\n"
+    "                          " CLI_ADDRESS_DEFAULT ")\n"
+    "  --timeout TIME          how long to wait for an answer: 500ms, 5s, up to 60s\n"
+    "                          (default: 5s)\n"
+    "  --output table|json     for people or for programs (default: table)\n"
+    "  --yes                   do not ask before a change that stops keys from working\n"
+    "  --no-color              no colours; they are also off without a terminal, or\n"
+    "                          with $NO_COLOR set\n"
+    "  --tls-ca FILE           tls+tcp: the CA that signed the server's certificate\n"
+    "  --tls-cert FILE         tls+tcp: our own certificate,\n"
+    "  --tls-key FILE          and its key\n"
+    "  --tls-server-name NAME  tls+tcp: the name in the server's certificate\n"
+    "                          (default: the host)\n"
+    "  --help, --version\n"
+    "\n"
+    "Exit codes: 0 done, verified; 1 wrong usage or a local problem; 2 no answer;\n"
+    "3 denied or not found; 4 conflict (exists already, not the expected generation,\n"
+    "not possible in this state).\n";
+
+static const char first_steps[] =
+    "\n"
+    "First steps:\n"
+    "  fob health                               is fobd there?\n"
+    "  fob account create acct_42               four keys, shown once\n"
+    "  fob verify                               asks for a key, which is never an\n"
+    "                                           argument; or --secret-file FILE\n"
+    "  fob key roll acct_42 --environment live  a new secret key; the old one works\n"
+    "                                           for 24 hours more\n"
+    "  fob key list acct_42                     what there is, and when it was used\n"
+    "\n"
+    "`fob COMMAND --help` explains each command, with examples; so does `man fob`.\n";
+
+/* ---- help ---- */
+
+static void
+help_overview(void)
+{
+	char line[160];
+
+	out_text(overview);
+	for (size_t i = 0; i < COMMANDS; i++) {
+		snprintf(line, sizeof(line), "  %s%s%-*s %s\n", commands[i].name, 
+		    commands[i].args[0] == '\0' ? "" : " ",
+		    (int)(24 - strlen(commands[i].name) - (commands[i].args[0] == '\0' ? 0 : 1)), commands[i].args,
+		    commands[i].summary);
+		out_text(line);
+	}
+	out_text(first_steps);
+	out_text(common_options);
+}
+
+/* The commands that start with ${noun}. */
+static void
+help_noun(const char *noun)
+{
+	char line[160];
+
+	snprintf(line, sizeof(line), "Usage: fob %s COMMAND [ARGUMENTS]\n\n", noun);
+	out_text(line);
+	for (size_t i = 0; i < COMMANDS; i++) {
+		if (strncmp(commands[i].name, noun, strlen(noun)) != 0 || commands[i].name[strlen(noun)] != ' ')
+			continue;
+		snprintf(line, sizeof(line), "  fob %s %s\n      %s\n", commands[i].name, commands[i].args,
+		    commands[i].summary);
+		out_text(line);
+	}
+	snprintf(line, sizeof(line), "\n`fob %s COMMAND --help` explains each, with examples.\n", noun);
+	out_text(line);
+}
+
+static bool
+is_noun(const char *word)
+{
+	for (size_t i = 0; i < COMMANDS; i++) {
+		if (strncmp(commands[i].name, word, strlen(word)) == 0 && commands[i].name[strlen(word)] == ' ')
+			return true;
+	}
+	return false;
+}
+
+/* ---- the command line ---- */
+
+struct words {
+	size_t n;
+	const char *word[4]; /* a noun, a verb, an argument, and one more to be told off for */
+};
+
+static int
+option_index(const char *name, size_t len)
+{
+	for (int i = 0; i < OPT_COUNT; i++) {
+		if (strlen(options[i].name) == len && memcmp(options[i].name, name, len) == 0)
+			return i;
+	}
+	return -1;
+}
+
+/* Take the option argv[*${i}], and its value, which may be the next argument. */
+static int
+parse_option(struct cli *cli, int argc, char *argv[], int *i)
+{
+	const char *name = argv[*i] + 2, *equals = strchr(name, '=');
+	size_t len = equals != NULL ? (size_t)(equals - name) : strlen(name);
+	int option = -1;
+
+	if (strcmp(argv[*i], "-h") == 0)
+		option = OPT_HELP;
+	else if (strncmp(argv[*i], "--", 2) == 0)
+		option = option_index(name, len);
+	if (option < 0) {
+		out_say("unknown option %s; fob --help lists them", argv[*i]);
+		return CLI_LOCAL;
+	}
+	if (!options[option].takes_value && equals != NULL) {
+		out_say("--%s takes no value", options[option].name);
+		return CLI_LOCAL;
+	}
+	if (!options[option].takes_value) {
+		cli->options[option] = "";
+		return CLI_OK;
+	}
+	if (equals == NULL && *i + 1 >= argc) {
+		out_say("--%s needs a value", options[option].name);
+		return CLI_LOCAL;
+	}
+	cli->options[option] = equals != NULL ? equals + 1 : argv[++*i];
+	if (cli->options[option][0] == '\0') {
+		out_say("--%s needs a value, not an empty one", options[option].name);
+		return CLI_LOCAL;
+	}
+	return CLI_OK;
+}
+
+static int
+parse(struct cli *cli, int argc, char *argv[], struct words *words)
+{
+	bool only_words = false;
+
+	for (int i = 1; i < argc; i++) {
+		if (text_looks_like_key(argv[i])) {
+			out_say("an argument looks like an API key, or like a header with one. Keys are never taken "
+				"from the command line, where other users and the shell's history see them: give it "
+				"on standard input, at the prompt, or in a file (--secret-file FILE). Consider that key exposed: a "
+				"secret key should be rolled");
+			return CLI_LOCAL;
+		}
+	}
+	for (int i = 1; i < argc; i++) {
+		if (!only_words && strcmp(argv[i], "--") == 0) {
+			only_words = true;
+		} else if (!only_words && argv[i][0] == '-' && argv[i][1] != '\0') {
+			if (parse_option(cli, argc, argv, &i) != CLI_OK)
+				return CLI_LOCAL;
+		} else if (words->n < sizeof(words->word) / sizeof(words->word[0])) {
+			words->word[words->n++] = argv[i];
+		} else {
+			out_say("too many arguments, from %s on", argv[i]);
+			return CLI_LOCAL;
+		}
+	}
+	return CLI_OK;
+}
+
+/* The command that ${words} start with, and how many of them are its name; NULL if none. */
+static const struct command *
+find_command(const struct words *words, size_t *used)
+{
+	char name[64];
+
+	for (*used = words->n < 2 ? words->n : 2; *used > 0; --*used) {
+		snprintf(name, sizeof(name), "%s%s%s", words->word[0], *used == 2 ? " " : "",
+		    *used == 2 ? words->word[1] : "");
+		for (size_t i = 0; i < COMMANDS; i++) {
+			if (strcmp(commands[i].name, name) == 0)
+				return &commands[i];
+		}
+	}
+	return NULL;
+}
+
+static int
+no_command(const struct words *words)
+{
+	if (words->n == 0)
+		out_say("which command? fob --help lists them");
+	else if (!is_noun(words->word[0]))
+		out_say("unknown command %s; fob --help lists them", words->word[0]);
+	else if (words->n == 1)
+		out_say("fob %s: which command? fob %s --help lists them", words->word[0], words->word[0]);
+	else
+		out_say("unknown command %s %s; fob %s --help lists them", words->word[0], words->word[1],
+		    words->word[0]);
+	return CLI_LOCAL;
+}
+
+/* `fob help [COMMAND]` and `fob [COMMAND] --help`. */
+static int
+help(const struct words *words)
+{
+	size_t used;
+	const struct command *command = find_command(words, &used);
+
+	if (command != NULL) {
+		out_text(command->help);
+		out_text(common_options);
+	} else if (words->n == 0) {
+		help_overview();
+	} else if (words->n == 1 && is_noun(words->word[0])) {
+		help_noun(words->word[0]);
+	} else {
+		return no_command(words);
+	}
+	return CLI_OK;
+}
+
+static int
+settings(struct cli *cli)
+{
+	const char *output = cli->options[OPT_OUTPUT], *env = getenv("FOB_ADDR"), *no_color = getenv("NO_COLOR");
+	const char *term = getenv("TERM");
+	int64_t ms = CLI_TIMEOUT_DEFAULT_MS;
+
+	if (output != NULL && strcmp(output, "table") != 0 && strcmp(output, "json") != 0) {
+		out_say("--output is table or json");
+		return CLI_LOCAL;
+	}
+	if (cli->options[OPT_TIMEOUT] != NULL &&
+	    (text_duration_ms(cli->options[OPT_TIMEOUT], &ms) != 0 || ms < 1 || ms > FOB_TIMEOUT_MAX_MS)) {
+		out_say("--timeout is a time with its unit, 1ms to 60s: 500ms, 5s");
+		return CLI_LOCAL;
+	}
+	cli->timeout_ms = (uint32_t)ms;
+	cli->address = cli->options[OPT_ADDRESS] != NULL ? cli->options[OPT_ADDRESS] :
+	    env != NULL && env[0] != '\0' ? env : CLI_ADDRESS_DEFAULT;
+	out_setup(output != NULL && strcmp(output, "json") == 0,
+	    cli->options[OPT_NO_COLOR] == NULL && (no_color == NULL || no_color[0] == '\0') &&
+	    (term == NULL || strcmp(term, "dumb") != 0));
+	return CLI_OK;
+}
+
+/* See that ${command} gets what it takes, and hand it the words that are not its name. */
+static int
+fit(struct cli *cli, const struct command *command, const struct words *words, size_t used)
+{
+	size_t n = words->n - used;
+
+	for (int i = 0; i < OPT_COUNT; i++) {
+		if (cli->options[i] != NULL && ((GLOBAL_OPTIONS | command->options) & CLI_BIT(i)) == 0) {
+			out_say("%s takes no --%s; see fob %s --help", command->name, options[i].name, command->name);
+			return CLI_LOCAL;
+		}
+	}
+	if (n < command->args_min) {
+		out_say("%s needs %s; see fob %s --help", command->name, command->args, command->name);
+		return CLI_LOCAL;
+	}
+	if (n > command->args_max) {
+		out_say("%s: too many arguments, from %s on; see fob %s --help", command->name,
+		    words->word[used + command->args_max], command->name);
+		return CLI_LOCAL;
+	}
+	cli->name = command->name;
+	for (size_t i = 0; i < n; i++)
+		cli->args[i] = words->word[used + i];
+	return CLI_OK;
+}
+
+static int
+run(struct cli *cli, int argc, char *argv[])
+{
+	struct words words = { 0 };
+	const struct command *command;
+	size_t used;
+	int rc;
+
+	if (parse(cli, argc, argv, &words) != CLI_OK || settings(cli) != CLI_OK)
+		return CLI_LOCAL;
+	if (cli->options[OPT_VERSION] != NULL) {
+		out_text("fob " FOB_VERSION "\n");
+		return CLI_OK;
+	}
+	if (words.n > 0 && strcmp(words.word[0], "help") == 0) {
+		memmove(words.word, words.word + 1, sizeof(words.word) - sizeof(words.word[0]));
+		words.n--;
+		return help(&words);
+	}
+	if (cli->options[OPT_HELP] != NULL)
+		return help(&words);
+	if ((command = find_command(&words, &used)) == NULL)
+		return no_command(&words);
+	if ((rc = fit(cli, command, &words, used)) != CLI_OK)
+		return rc;
+	return command->run(cli);
+}
+
+/* ---- what the commands share ---- */
+
+/* A reason that ${path} cannot be a socket to talk to, said at once instead of after the timeout; 0 or an errno. */
+static int
+socket_trouble(const char *path)
+{
+	struct stat st;
+
+	if (stat(path, &st) != 0)
+		return errno;
+	if (!S_ISSOCK(st.st_mode))
+		return ENOTSOCK;
+	return access(path, W_OK) != 0 ? errno : 0;
+}
+
+static int
+look_first(const struct cli *cli)
+{
+	const char *path = cli->address + strlen("ipc://");
+	int rc;
+
+	if (strncmp(cli->address, "ipc://", strlen("ipc://")) != 0 || (rc = socket_trouble(path)) == 0)
+		return CLI_OK;
+	out_say("cannot reach fobd at %s: %s%s", cli->address, strerror(rc),
+	    rc == ENOENT ? ". Is fobd running? --address and $FOB_ADDR say where to look" :
+	    rc == EACCES ? ". The socket is for fobd's own user and root" : "");
+	return CLI_FAULT;
+}
+
+/* Options of the connection into ${o}. Returns the first option that was refused, or OPT_COUNT. */
+static enum cli_option
+connection_options(const struct cli *cli, struct fob_options *o)
+{
+	const char *cert = cli->options[OPT_TLS_CERT], *key = cli->options[OPT_TLS_KEY];
+
+	if (fob_options_set_address(o, cli->address) != 0)
+		return OPT_ADDRESS;
+	if (fob_options_set_timeout_ms(o, cli->timeout_ms) != 0)
+		return OPT_TIMEOUT;
+	if (cli->options[OPT_TLS_CA] != NULL && fob_options_set_tls_ca(o, cli->options[OPT_TLS_CA]) != 0)
+		return OPT_TLS_CA;
+	if ((cert == NULL) != (key == NULL) || (cert != NULL && fob_options_set_tls_certificate(o, cert, key) != 0))
+		return OPT_TLS_CERT;
+	if (cli->options[OPT_TLS_SERVER_NAME] != NULL &&
+	    fob_options_set_tls_server_name(o, cli->options[OPT_TLS_SERVER_NAME]) != 0)
+		return OPT_TLS_SERVER_NAME;
+	return OPT_COUNT;
+}
+
+int
+cli_connect(struct cli *cli)
+{
+	struct fob_options *o = fob_options_new();
+	struct fob_error error;
+	enum cli_option wrong;
+	int rc = CLI_LOCAL;
+
+	if (o == NULL) {
+		out_say("out of memory");
+		goto out;
+	}
+	wrong = connection_options(cli, o);
+	if (wrong == OPT_ADDRESS) {
+		out_say("%s is not an address: ipc://PATH, tcp://HOST:PORT or tls+tcp://HOST:PORT", cli->address);
+	} else if (wrong == OPT_TLS_CERT) {
+		out_say("--tls-cert and --tls-key go together, and name files");
+	} else if (wrong != OPT_COUNT) {
+		out_say("--%s cannot be used as it is", options[wrong].name);
+	} else if ((rc = look_first(cli)) == CLI_OK && (rc = fob_client_new(o, &cli->client, &error)) != 0) {
+		cli->client = NULL;
+		rc = cli_fault(cli, NULL, rc, &error);
+	}
+out:
+	fob_options_free(o);
+	return rc;
+}
+
+int
+cli_code(int fault)
+{
+	switch (fault) {
+	case 0:
+		return CLI_OK;
+	case FOB_EINVALID_ARGUMENT:
+	case FOB_EOUT_OF_RANGE:
+		return CLI_LOCAL;
+	case FOB_ENOT_FOUND:
+	case FOB_EPERMISSION_DENIED:
+	case FOB_EUNAUTHENTICATED:
+		return CLI_DENIED;
+	case FOB_EALREADY_EXISTS:
+	case FOB_EABORTED:
+	case FOB_EFAILED_PRECONDITION:
+		return CLI_CONFLICT;
+	default:
+		return CLI_FAULT;
+	}
+}
+
+int
+cli_worse(int a, int b)
+{
+	static const int rank[] = { [CLI_OK] = 0, [CLI_DENIED] = 1, [CLI_CONFLICT] = 2, [CLI_FAULT] = 3,
+	    [CLI_LOCAL] = 4 };
+
+	return rank[a] >= rank[b] ? a : b;
+}
+
+int
+cli_fault(const struct cli *cli, const char *where, int fault, const struct fob_error *error)
+{
+	const char *message = error->message[0] != '\0' ? error->message : "no more is known";
+
+	out_say("%s%s%s: %s: %s", cli->name, where != NULL ? ": " : "", where != NULL ? where : "",
+	    fob_fault_name(fault), message);
+	return cli_code(fault);
+}
+
+bool
+cli_settled(int fault)
+{
+	/* UNAVAILABLE is settled: libfob says it of a call that was not sent, fobd of one that it did not take. */
+	return fault != FOB_EDEADLINE_EXCEEDED && fault != FOB_EINTERNAL && fault != FOB_EUNKNOWN &&
+	    fault != FOB_ECANCELLED && fault != FOB_EDATA_LOSS;
+}
+
+void
+cli_unsettled(const struct cli *cli, struct token *token)
+{
+	bool given = token->path != NULL;
+	const char *path;
+
+	out_say("it may or may not have been applied");
+	if ((path = token_keep(token)) == NULL)
+		out_say("see what is there now, before running %s again", cli->name);
+	else if (given)
+		out_say("running the same command again, with the same --token-file, is safe for 24 hours: "
+			"it is applied once, and the same reply comes back");
+	else
+		out_say("running the same command again with --token-file %s%s is safe for 24 hours: it is applied "
+			"once, and the same reply comes back. Remove that file afterwards", path, cli->rerun);
+}
+
+int
+cli_shown(const struct cli *cli, struct token *token)
+{
+	bool given = token->path != NULL;
+	int rc = out_flush();
+	const char *path;
+
+	if (rc == 0) {
+		out_say("this was the only time: fob cannot show a secret again");
+		return CLI_OK;
+	}
+	out_say("THE NEW SECRET COULD NOT BE WRITTEN to standard output (%s), but %s has been applied", strerror(rc),
+	    cli->name);
+	if ((path = token_keep(token)) == NULL)
+		out_say("that secret is lost: roll the key again");
+	else
+		out_say("run the same command again with %s%s%s within 24 hours: it shows the same secret and changes "
+			"nothing",
+		    given ? "the same --token-file" : "--token-file ", given ? "" : path, cli->rerun);
+	return CLI_LOCAL;
+}
+
+int
+cli_environment(const struct cli *cli, enum cli_option option, enum fob_environment *env)
+{
+	const char *s = cli->options[option];
+
+	if (s != NULL && strcmp(s, "live") == 0) {
+		*env = FOB_LIVE;
+	} else if (s != NULL && strcmp(s, "test") == 0) {
+		*env = FOB_TEST;
+	} else {
+		out_say("%s%s --%s live or --%s test; see fob %s --help", cli->name, s == NULL ? " needs" : " takes",
+		    options[option].name, options[option].name, cli->name);
+		return CLI_LOCAL;
+	}
+	return CLI_OK;
+}
+
+int
+cli_environments(const struct cli *cli, enum fob_environment envs[2], size_t *n)
+{
+	*n = 2;
+	envs[0] = FOB_LIVE;
+	envs[1] = FOB_TEST;
+	if (cli->options[OPT_ENVIRONMENT] == NULL)
+		return CLI_OK;
+	*n = 1;
+	return cli_environment(cli, OPT_ENVIRONMENT, &envs[0]);
+}
+
+int
+cli_served(const struct cli *cli, enum fob_environment envs[2], size_t *n)
+{
+	struct fob_error error;
+	struct fob_stats stats;
+	int rc;
+
+	if (cli->options[OPT_ENVIRONMENT] != NULL)
+		return CLI_OK;
+	if ((rc = fob_stats(cli->client, 0, &stats, &error)) != 0)
+		return cli_fault(cli, NULL, rc, &error);
+	if (stats.n_environments != 1)
+		return CLI_OK;
+	*n = 1;
+	envs[0] = stats.environments[0].environment;
+	out_say("%s: this fobd serves %s only", cli->name, fob_environment_name(envs[0]));
+	return CLI_OK;
+}
+
+int
+cli_account(const struct cli *cli, const char *account)
+{
+	if (text_is_account(account))
+		return CLI_OK;
+	out_say("%s: an account is 1 to 64 characters of A-Z, a-z, 0-9, '.', '_' and '-'", cli->name);
+	return CLI_LOCAL;
+}
+
+int
+cli_may_confirm(const struct cli *cli)
+{
+	if (cli->options[OPT_YES] != NULL || input_can_ask())
+		return CLI_OK;
+	out_say("%s stops keys from working, and there is no terminal to ask at: add --yes if you mean it", cli->name);
+	return CLI_LOCAL;
+}
+
+int
+cli_confirm(const struct cli *cli, const char *fmt, ...)
+{
+	char question[256];
+	va_list args;
+
+	if (cli->options[OPT_YES] != NULL)
+		return CLI_OK;
+	va_start(args, fmt);
+	vsnprintf(question, sizeof(question), fmt, args);
+	va_end(args);
+	out_ask("%s [y/N] ", question);
+	if (input_yes())
+		return CLI_OK;
+	out_say("nothing was changed");
+	return CLI_LOCAL;
+}
+
+/* ---- main ---- */
+
+/*
+ * Nobody may read our memory or make a file of it. And the three standard descriptors must be taken, or else the first
+ * socket becomes stdout; taken for reading only, so that writing to a closed stdout is an error and not silence.
+ */
+static int
+harden(void)
+{
+	int fd;
+
+	if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) != 0 || setrlimit(RLIMIT_CORE, &(struct rlimit){ 0, 0 }) != 0)
+		return -1;
+	do {
+		if ((fd = open("/dev/null", O_RDONLY)) < 0)
+			return -1;
+	} while (fd <= STDERR_FILENO);
+	close(fd);
+	umask(077);
+	signal(SIGPIPE, SIG_IGN);
+	return 0;
+}
+
+int
+main(int argc, char *argv[])
+{
+	struct cli cli = { .name = "fob", .rerun = "" };
+	int rc, failed;
+
+	if (harden() != 0) {
+		out_say("cannot protect its own memory: %s", strerror(errno));
+		return CLI_LOCAL;
+	}
+	rc = run(&cli, argc, argv);
+	fob_client_free(cli.client);
+	if ((failed = out_flush()) != 0) {
+		out_say("standard output: %s", strerror(failed));
+		rc = CLI_LOCAL;
+	}
+	out_fini();
+	return rc;
+}

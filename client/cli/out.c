@@ -1,0 +1,425 @@
+/*
+ * out.c - what the command line writes: words to stderr, tables and JSON to stdout.
+ * Called by every command; calls text.c for escapes and times, jansson for JSON.
+ * Owns the one buffer that answers pass through, secrets included: it is wiped, and every failed write is remembered.
+ * Never allocates, but through jansson, whose memory is wiped as it is freed.
+ */
+#include "client/cli/out.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <poll.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "client/cli/text.h"
+#include "client/fob.h"
+
+#define LINE_SIZE 1024
+#define CELL_SIZE 128
+#define ROWS 128
+#define PAIR_WIDTH 28
+
+static bool json_wanted;
+static bool terminal; /* stdout is one: relative times */
+static bool colours;
+
+static char buffer[16384];
+static size_t buffered;
+static int failure; /* errno of the first write that failed */
+
+static struct {
+	const char *const *titles;
+	size_t columns, rows, next; /* next: cell of the row under way */
+	bool titled;
+	size_t width[OUT_COLUMNS];
+	enum out_colour colour[ROWS][OUT_COLUMNS];
+	char cell[ROWS][OUT_COLUMNS][CELL_SIZE];
+} table;
+
+static bool comma; /* JSON: what comes next follows something at its level */
+
+/* ---- bytes ---- */
+
+static void
+write_out(void)
+{
+	size_t done = 0;
+
+	while (done < buffered && failure == 0) {
+		ssize_t n = write(STDOUT_FILENO, buffer + done, buffered - done);
+
+		if (n >= 0)
+			done += (size_t)n;
+		else if (errno == EAGAIN)
+			(void)poll(&(struct pollfd){ .fd = STDOUT_FILENO, .events = POLLOUT }, 1, -1);
+		else if (errno != EINTR)
+			failure = errno;
+	}
+	fob_wipe(buffer, buffered);
+	buffered = 0;
+}
+
+static void
+put(const char *bytes, size_t len)
+{
+	while (len > 0) {
+		size_t n = len < sizeof(buffer) - buffered ? len : sizeof(buffer) - buffered;
+
+		memcpy(buffer + buffered, bytes, n);
+		buffered += n;
+		bytes += n;
+		len -= n;
+		if (buffered == sizeof(buffer))
+			write_out();
+	}
+}
+
+static void
+put_text(const char *text)
+{
+	put(text, strlen(text));
+}
+
+int
+out_flush(void)
+{
+	write_out();
+	return failure;
+}
+
+void
+out_fini(void)
+{
+	fob_wipe(buffer, sizeof(buffer));
+	fob_wipe(&table, sizeof(table));
+}
+
+/* ---- jansson's memory ---- */
+
+union block {
+	size_t size;
+	max_align_t align;
+};
+
+static void *
+forgetful_malloc(size_t size)
+{
+	union block *b;
+
+	if (size > SIZE_MAX - sizeof(*b) || (b = malloc(sizeof(*b) + size)) == NULL)
+		return NULL;
+	b->size = size;
+	return b + 1;
+}
+
+static void
+forgetful_free(void *memory)
+{
+	union block *b = memory;
+
+	if (b == NULL)
+		return;
+	b--;
+	fob_wipe(b + 1, b->size);
+	free(b);
+}
+
+void
+out_setup(bool json, bool colour)
+{
+	json_wanted = json;
+	terminal = isatty(STDOUT_FILENO) == 1;
+	colours = colour && terminal;
+	json_set_alloc_funcs(forgetful_malloc, forgetful_free);
+}
+
+bool
+out_is_json(void)
+{
+	return json_wanted;
+}
+
+/* ---- words ---- */
+
+static void __attribute__((format(printf, 3, 0)))
+say(const char *before, const char *after, const char *fmt, va_list args)
+{
+	char raw[LINE_SIZE], line[LINE_SIZE];
+
+	vsnprintf(raw, sizeof(raw), fmt, args);
+	text_escape(raw, line, sizeof(line));
+	fprintf(stderr, "%s%s%s", before, line, after);
+	fflush(stderr);
+}
+
+void
+out_say(const char *fmt, ...)
+{
+	va_list args;
+
+	va_start(args, fmt);
+	say("fob: ", "\n", fmt, args);
+	va_end(args);
+}
+
+void
+out_ask(const char *fmt, ...)
+{
+	va_list args;
+
+	va_start(args, fmt);
+	say("", "", fmt, args);
+	va_end(args);
+}
+
+void
+out_text(const char *text)
+{
+	put_text(text);
+}
+
+/* ---- tables ---- */
+
+static void
+put_coloured(enum out_colour colour, const char *text)
+{
+	static const char *const codes[] = { [OUT_PLAIN] = NULL, [OUT_GOOD] = "\033[32m", [OUT_WARN] = "\033[33m",
+		[OUT_BAD] = "\033[31m", [OUT_DIM] = "\033[2m" };
+
+	if (!colours || codes[colour] == NULL) {
+		put_text(text);
+		return;
+	}
+	put_text(codes[colour]);
+	put_text(text);
+	put_text("\033[0m");
+}
+
+static void
+put_spaces(size_t n)
+{
+	while (n-- > 0)
+		put(" ", 1);
+}
+
+/* Escaped text is ASCII, but for the ellipsis, which no cell holds: bytes are columns. */
+static void
+put_padded(enum out_colour colour, const char *text, size_t width, bool last)
+{
+	size_t len = strlen(text);
+
+	put_coloured(colour, text);
+	if (!last)
+		put_spaces((len < width ? width - len : 0) + 2);
+}
+
+void
+out_table(const char *const *titles, size_t n)
+{
+	assert(n >= 1 && n <= OUT_COLUMNS);
+	table.titles = titles;
+	table.columns = n;
+	table.rows = table.next = 0;
+	table.titled = false;
+	for (size_t i = 0; i < n; i++)
+		table.width[i] = strlen(titles[i]);
+}
+
+static void
+cell_end(enum out_colour colour)
+{
+	size_t len = strlen(table.cell[table.rows][table.next]);
+
+	table.colour[table.rows][table.next] = colour;
+	if (len > table.width[table.next])
+		table.width[table.next] = len;
+	if (++table.next < table.columns)
+		return;
+	table.next = 0;
+	if (++table.rows == ROWS)
+		out_rows();
+}
+
+void
+out_cell(enum out_colour colour, const char *fmt, ...)
+{
+	char raw[CELL_SIZE];
+	va_list args;
+
+	va_start(args, fmt);
+	vsnprintf(raw, sizeof(raw), fmt, args);
+	va_end(args);
+	text_escape(raw, table.cell[table.rows][table.next], CELL_SIZE);
+	fob_wipe(raw, sizeof(raw));
+	cell_end(colour);
+}
+
+static void
+describe_time(int64_t ms, char *out, size_t size)
+{
+	char at[TEXT_TIME_SIZE], away[TEXT_TIME_SIZE];
+	struct timespec now;
+
+	text_time(ms, false, at);
+	if (ms == 0 || !terminal || clock_gettime(CLOCK_REALTIME, &now) != 0) {
+		snprintf(out, size, "%s", at);
+		return;
+	}
+	text_relative(ms, (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000, away);
+	snprintf(out, size, "%s (%s)", at, away);
+}
+
+void
+out_cell_time(int64_t ms)
+{
+	describe_time(ms, table.cell[table.rows][table.next], CELL_SIZE);
+	cell_end(OUT_PLAIN);
+}
+
+void
+out_rows(void)
+{
+	assert(table.next == 0);
+	if (!table.titled) {
+		for (size_t c = 0; c < table.columns; c++)
+			put_padded(OUT_DIM, table.titles[c], table.width[c], c + 1 == table.columns);
+		put_text("\n");
+		table.titled = true;
+	}
+	for (size_t r = 0; r < table.rows; r++) {
+		for (size_t c = 0; c < table.columns; c++)
+			put_padded(table.colour[r][c], table.cell[r][c], table.width[c], c + 1 == table.columns);
+		put_text("\n");
+	}
+	fob_wipe(table.cell, sizeof(table.cell[0]) * table.rows);
+	table.rows = 0;
+}
+
+void
+out_pair(enum out_colour colour, const char *name, const char *fmt, ...)
+{
+	char raw[LINE_SIZE], line[LINE_SIZE];
+	va_list args;
+
+	va_start(args, fmt);
+	vsnprintf(raw, sizeof(raw), fmt, args);
+	va_end(args);
+	text_escape(raw, line, sizeof(line));
+	put_padded(OUT_DIM, name, PAIR_WIDTH, false);
+	put_coloured(colour, line);
+	put_text("\n");
+	fob_wipe(raw, sizeof(raw));
+	fob_wipe(line, sizeof(line));
+}
+
+void
+out_pair_time(const char *name, int64_t ms)
+{
+	char at[CELL_SIZE];
+
+	describe_time(ms, at, sizeof(at));
+	out_pair(OUT_PLAIN, name, "%s", at);
+}
+
+void
+out_gap(void)
+{
+	put_text("\n");
+}
+
+/* ---- JSON ---- */
+
+static int
+put_json(const char *bytes, size_t len, void *arg)
+{
+	(void)arg;
+	put(bytes, len);
+	return 0;
+}
+
+static void
+dump(json_t *value)
+{
+	if (value == NULL || json_dump_callback(value, put_json, NULL, JSON_ENCODE_ANY | JSON_ENSURE_ASCII) != 0)
+		failure = failure == 0 ? ENOMEM : failure;
+	json_decref(value);
+}
+
+void
+out_json(json_t *object)
+{
+	dump(object);
+	put_text("\n");
+}
+
+static void
+separate(const char *with)
+{
+	put_text(comma ? with : "");
+	comma = true;
+}
+
+void
+out_open(void)
+{
+	put_text("{");
+	comma = false;
+}
+
+void
+out_member(const char *name, json_t *value)
+{
+	separate(", ");
+	put_text("\"");
+	put_text(name);
+	put_text("\": ");
+	dump(value);
+}
+
+void
+out_array(const char *name)
+{
+	separate(", ");
+	put_text("\"");
+	put_text(name);
+	put_text("\": [");
+	comma = false;
+}
+
+void
+out_item(json_t *value)
+{
+	separate(",");
+	put_text("\n  ");
+	dump(value);
+}
+
+void
+out_array_end(void)
+{
+	put_text(comma ? "\n]" : "]");
+	comma = true;
+}
+
+void
+out_close(void)
+{
+	put_text("}\n");
+}
+
+void
+out_json_time(json_t *object, const char *name, int64_t ms)
+{
+	char member[40], at[TEXT_TIME_SIZE];
+
+	text_time(ms, true, at);
+	snprintf(member, sizeof(member), "%s_ms", name);
+	if (json_object_set_new(object, member, json_integer(ms)) != 0 ||
+	    json_object_set_new(object, name, ms == 0 ? json_null() : json_string(at)) != 0)
+		failure = failure == 0 ? ENOMEM : failure;
+}

@@ -1,0 +1,163 @@
+# daemon.bash - start and stop a real fobd for bats tests, and look at what the `fob` command says.
+# FOB_BUILD names the folder with fobd and fob. Load it, then:
+#
+#   setup_file()    { start_fobd "$BATS_FILE_TMPDIR/d"; }
+#   teardown_file() { stop_fobd; }
+#   @test "..."     { run -0 fob health; }
+#
+# Waiting is by observation, with a limit.
+
+FOB_ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+FOB_BUILD=${FOB_BUILD:-$FOB_ROOT/build/gcc}
+[[ $FOB_BUILD == /* ]] || FOB_BUILD=$FOB_ROOT/$FOB_BUILD
+PYTHON=${PYTHON:-/usr/bin/python3}
+
+bats_require_minimum_version 1.5.0
+
+fob() {
+	"$FOB_BUILD/fob" "$@"
+}
+
+# free_port: a port of 127.0.0.1 that nobody listens on now.
+free_port() {
+	"$PYTHON" -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'
+}
+
+# write_fobd_config DIR [ENVIRONMENT...]: DIR/fobd.conf with ipc sockets for both roles and tcp for verify.
+write_fobd_config() {
+	local dir=$1 environment
+	shift
+	{
+		echo "listen \"ipc://$dir/verify.sock\" { role = \"verify\" }"
+		echo "listen \"ipc://$dir/admin.sock\" { role = \"admin\" }"
+		echo "listen \"tcp://127.0.0.1:$(free_port)\" { role = \"verify\" }"
+		for environment in "$@"; do
+			echo "environment \"$environment\" {"
+			echo "	path = \"$dir/$environment\""
+			echo "	pepper = \"$dir/$environment.pepper\""
+			echo "}"
+		done
+	} > "$dir/fobd.conf"
+}
+
+# start_fobd DIR [ENVIRONMENT...]: fobd with its data, configuration and log in DIR, made if absent; both environments by
+# default. Called again with the same DIR, it starts on the same data and addresses. Returns when fobd is serving, with
+# FOB_ADDR (admin), FOBD_VERIFY, FOBD_TCP, FOBD_DIR and FOBD_PID exported. DIR is to be short: it holds sockets.
+start_fobd() {
+	FOBD_DIR=$1
+	shift
+	mkdir -p "$FOBD_DIR"
+	if [[ ! -e $FOBD_DIR/fobd.conf ]]; then
+		(($# > 0)) || set -- live test
+		write_fobd_config "$FOBD_DIR" "$@"
+		"$FOB_BUILD/fobd" --init --config "$FOBD_DIR/fobd.conf" >> "$FOBD_DIR/log" 2>&1 || {
+			cat "$FOBD_DIR/log" >&2
+			return 1
+		}
+	fi
+	# bats waits for whoever holds its descriptor 3.
+	"$FOB_BUILD/fobd" --config "$FOBD_DIR/fobd.conf" >> "$FOBD_DIR/log" 2>&1 < /dev/null 3>&- &
+	FOBD_PID=$!
+	FOB_ADDR=ipc://$FOBD_DIR/admin.sock
+	FOBD_VERIFY=ipc://$FOBD_DIR/verify.sock
+	FOBD_TCP=$(sed -n 's/^listen "\(tcp:[^"]*\)".*/\1/p' "$FOBD_DIR/fobd.conf")
+	export FOBD_DIR FOBD_PID FOB_ADDR FOBD_VERIFY FOBD_TCP
+	wait_until 30 fobd_serves || {
+		echo "fobd does not serve; its log:" >&2
+		cat "$FOBD_DIR/log" >&2
+		kill -KILL "$FOBD_PID" 2> /dev/null
+		return 1
+	}
+}
+
+# Gives wait_until no reason to go on when fobd has ended.
+fobd_serves() {
+	kill -0 "$FOBD_PID" 2> /dev/null || return 2
+	fob health --timeout 1s > /dev/null 2>&1 || return 1
+}
+
+# stop_fobd: SIGTERM, and wait until it has ended; SIGKILL and a failure after 20 seconds.
+stop_fobd() {
+	[[ -n ${FOBD_PID:-} ]] || return 0
+	kill -TERM "$FOBD_PID" 2> /dev/null || return 0
+	if wait_until 20 fobd_gone; then
+		return 0
+	fi
+	echo "fobd did not end in 20 seconds" >&2
+	kill -KILL "$FOBD_PID"
+	return 1
+}
+
+# It is our child in setup_file, and somebody else's later on; a zombie has ended as well.
+fobd_gone() {
+	[[ ! -e /proc/$FOBD_PID/status ]] || grep -q '^State:[[:space:]]*Z' "/proc/$FOBD_PID/status"
+}
+
+# wait_until SECONDS COMMAND...: run it again and again until it succeeds; give up when it returns 2, or after SECONDS.
+wait_until() {
+	local end=$((SECONDS + $1)) rc
+	shift
+	while true; do
+		rc=0
+		"$@" || rc=$?
+		((rc != 0)) || return 0
+		((rc != 2 && SECONDS < end)) || return 1
+		sleep 0.02
+	done
+}
+
+# lose_replies SOCKET: a socket that passes on to fobd's admin socket all that it is sent, and gives back fobd's greeting but
+# no reply. Sets LOSER_PID, to be killed; returns when it listens.
+lose_replies() {
+	"$PYTHON" -c '
+import socket, sys, threading
+listener = socket.socket(socket.AF_UNIX)
+listener.bind(sys.argv[1])
+listener.listen()
+def pump(source, sink, most):
+    while part := source.recv(4096):
+        sink.sendall(part[:most])
+        most -= min(most, len(part))
+while True:
+    client, server = listener.accept()[0], socket.socket(socket.AF_UNIX)
+    server.connect(sys.argv[2])
+    threading.Thread(target=pump, args=(client, server, 1 << 62), daemon=True).start()
+    threading.Thread(target=pump, args=(server, client, 8), daemon=True).start()
+' "$1" "$FOBD_DIR/admin.sock" < /dev/null > /dev/null 2>&1 3>&- &
+	# shellcheck disable=SC2034 # for the caller
+	LOSER_PID=$!
+	wait_until 10 test -S "$1"
+}
+
+# json EXPRESSION: what the Python EXPRESSION makes of the JSON on standard input, called d.
+json() {
+	"$PYTHON" -c 'import json, sys; d = json.load(sys.stdin); print(eval("(" + sys.argv[1] + ")"))' "$1"
+}
+
+# on_terminal INPUT COMMAND...: run COMMAND on a terminal of its own, type INPUT when it asks, and print what the terminal
+# shows. Returns COMMAND's exit code, or 128 and its signal. WHEN_ASKED is a command to be run between question and answer.
+on_terminal() {
+	"$PYTHON" -c '
+import os, pty, sys
+typed = sys.argv[1].encode()
+pid, fd = pty.fork()
+if pid == 0:
+    os.execvp(sys.argv[2], sys.argv[2:])
+shown = b""
+while True:
+    try:
+        part = os.read(fd, 4096)
+    except OSError:
+        break
+    if not part:
+        break
+    shown += part
+    if typed and (b"[y/N] " in shown or b"(not shown): " in shown):
+        os.system(os.environ.get("WHEN_ASKED", "true") + " > /dev/null 2>&1")
+        os.write(fd, typed)
+        typed = b""
+code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+sys.stdout.buffer.write(shown.replace(b"\r\n", b"\n"))
+sys.exit(code if code >= 0 else 128 - code)
+' "$@"
+}
