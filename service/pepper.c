@@ -129,7 +129,8 @@ pepper_load(const char *path, struct pepper **pepper, char *why, size_t why_len)
 	size_t n;
 	int fd, rc = -1;
 
-	if ((fd = open(path, O_RDONLY | O_CLOEXEC)) < 0) {
+	/* Not blocking: a FIFO is to be refused, not waited for. */
+	if ((fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC)) < 0) {
 		snprintf(why, why_len, "%s: cannot read the pepper: %s%s", path, strerror(errno),
 		    errno == ENOENT ? ". `fobd --init` makes one for a new database; an old database needs its own" : "");
 		return (-1);
@@ -140,6 +141,7 @@ pepper_load(const char *path, struct pepper **pepper, char *why, size_t why_len)
 		return (-1);
 	}
 	if (read(fd, line, sizeof(line)) != (ssize_t)LINE_LEN || memcmp(line, MAGIC, MAGIC_LEN) != 0 ||
+	    line[LINE_LEN - 1] != '\n' ||
 	    sodium_hex2bin(master, sizeof(master), line + MAGIC_LEN, 64, NULL, &n, NULL) != 0 || n != sizeof(master))
 		snprintf(why, why_len, "%s: not a pepper file: it should hold \"" MAGIC "\" and 64 hex digits", path);
 	else if ((*pepper = pepper_from_bytes(master)) == NULL)

@@ -78,6 +78,9 @@ fault_text(int fault)
 		return ("no room: the disk or the database is full. What was acknowledged is kept; try again when there is room");
 	case FAULT_CORRUPT:
 		return ("a record of the database is damaged; nothing was changed");
+	case FAULT_INTERNAL:
+		return ("the commit failed: what is on disk decides, after a restart, whether the change was made. Ask again with "
+		    "the same request_token");
 	default:
 		return ("the database has failed; fobd must be restarted");
 	}
@@ -169,10 +172,14 @@ commit(struct writer *w, const struct record_state *next)
 		store_abort(w->txn);
 		return (fault);
 	}
-	if ((fault = store_commit(w->txn)) == 0)
+	if ((fault = store_commit(w->txn)) == 0) {
 		committed(w, next);
-	else
-		LOG(LOG_ERROR, "commit failed", LOG_S("environment", environment_of(w)), LOG_S("reason", fault_text(fault)));
+		return (0);
+	}
+	/* Neither a yes nor a no, and so not UNAVAILABLE, which is one: the disk may have it. */
+	if (fault == -FAULT_IO)
+		fault = -FAULT_INTERNAL;
+	LOG(LOG_ERROR, "commit failed", LOG_S("environment", environment_of(w)), LOG_S("reason", fault_text(fault)));
 	return (fault);
 }
 
