@@ -131,6 +131,7 @@ install: all ## install below $(DESTDIR)$(PREFIX)
 	ln -sf libfob.so.0 $(DESTDIR)$(PREFIX)/lib/libfob.so
 	install -D -m 644 client/fob.h $(DESTDIR)$(PREFIX)/include/fob.h
 	install -D -m 644 client/cli/fob.1 $(DESTDIR)$(PREFIX)/share/man/man1/fob.1
+	install -D -m 644 service/fobd.8 $(DESTDIR)$(PREFIX)/share/man/man8/fobd.8
 	install -D -m 644 client/cli/fob.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/fob
 	install -D -m 644 service/fobd.conf $(DESTDIR)$(PREFIX)/share/doc/fob/fobd.conf
 	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system

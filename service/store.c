@@ -122,19 +122,30 @@ found(struct store *store)
 	return (fault);
 }
 
-static bool
+/*
+ * Has the database its identity? Returns: 1; 0 when all that it has is empty tables; a negative fault. One that has
+ * records and no identity is damaged: founding it anew would hand every serial out again.
+ */
+static int
 is_founded(struct store *store)
 {
 	struct lmdb_txn *txn;
 	struct lmdb_value value;
-	bool founded = false;
+	uint64_t records = 0;
+	int fault;
 
-	if ((txn = lmdb_txn_new(store->lmdb)) != NULL && lmdb_read(txn) == 0) {
-		founded = lmdb_get(txn, TABLE_META, IDENTITY, strlen(IDENTITY), &value) == 0;
+	if ((txn = lmdb_txn_new(store->lmdb)) == NULL)
+		return (-FAULT_INTERNAL);
+	if ((fault = lmdb_read(txn)) == 0) {
+		fault = lmdb_get(txn, TABLE_META, IDENTITY, strlen(IDENTITY), &value);
+		for (unsigned i = 0; i < TABLES; i++)
+			records += lmdb_entries(txn, i);
 		lmdb_read_end(txn);
 	}
 	lmdb_txn_free(txn);
-	return (founded);
+	if (fault == -FAULT_NOT_FOUND)
+		return (records == 0 ? 0 : -FAULT_CORRUPT);
+	return (fault == 0 ? 1 : fault);
 }
 
 int
@@ -142,7 +153,7 @@ store_init(const struct store_options *options, char *why, size_t why_len)
 {
 	struct store store = { .environment = options->environment };
 	struct lmdb_options lmdb_options = lmdb_options_of(options, true);
-	int rc = -1;
+	int founded, rc = -1;
 
 	if (make_folder(options->path, why, why_len) != 0)
 		return (-1);
@@ -153,7 +164,9 @@ store_init(const struct store_options *options, char *why, size_t why_len)
 		return (-1);
 	if (lmdb_open(&lmdb_options, &store.lmdb, why, why_len) != 0)
 		goto err0;
-	if (!is_founded(&store) && found(&store) != 0)
+	if ((founded = is_founded(&store)) < 0)
+		snprintf(why, why_len, "%s: a database without its identity: not one of Fob's, or a damaged one", options->path);
+	else if (founded == 0 && found(&store) != 0)
 		snprintf(why, why_len, "%s: cannot write the new database", options->path);
 	else
 		rc = 0;
@@ -342,16 +355,22 @@ store_abort(struct store_txn *txn)
 
 /* ---- reading ---- */
 
-int
-store_key(struct store_txn *txn, const uint8_t digest[RECORD_DIGEST_LEN], struct record_key *key)
+static int
+get_key(struct store_txn *txn, const uint8_t digest[RECORD_DIGEST_LEN], struct record_key *key)
 {
 	struct lmdb_value value;
 	int fault;
 
 	if ((fault = lmdb_get(txn->txn, TABLE_KEYS, digest, RECORD_DIGEST_LEN, &value)) != 0)
-		return (judged(txn->store, fault));
-	return (judged(txn->store,
-	    record_get_key(txn->store->pepper, digest, RECORD_DIGEST_LEN, value.data, value.len, key)));
+		return (fault);
+	return (record_get_key(txn->store->pepper, digest, RECORD_DIGEST_LEN, value.data, value.len, key));
+}
+
+int
+store_key(struct store_txn *txn, const uint8_t digest[RECORD_DIGEST_LEN], struct record_key *key)
+{
+
+	return (judged(txn->store, get_key(txn, digest, key)));
 }
 
 int
@@ -433,8 +452,8 @@ key_of_slot(struct store_txn *txn, const struct lmdb_cursor *cursor, uint8_t dig
 	if ((fault = record_get_slot(txn->store->pepper, cursor->key.data, cursor->key.len, cursor->value.data,
 	    cursor->value.len, digest)) != 0)
 		return (fault);
-	/* A slot without its key is a hole in the database, not the end of the walk. */
-	fault = store_key(txn, digest, key);
+	/* A slot without its key is a hole in the database, not the end of the walk. Judged there, so not by store_key(). */
+	fault = get_key(txn, digest, key);
 	return (fault == -FAULT_NOT_FOUND ? -FAULT_CORRUPT : fault);
 }
 
@@ -448,8 +467,8 @@ store_each_key(struct store_txn *txn, const char *account, enum kind kind, uint3
 	struct record_key key;
 	int fault;
 
-	/* Behind (kind, generation): generations stop short of 2^32, see decide.c. */
-	record_slot_key(account, kind, generation + 1, &from);
+	/* Behind (kind, generation); behind the last generation of a kind is the next kind. */
+	record_slot_key(account, generation == UINT32_MAX ? kind + 1 : kind, generation + 1, &from);
 	for (fault = lmdb_seek(txn->txn, TABLE_SLOTS, from.bytes, from.len, &cursor); fault == 0;
 	    fault = lmdb_next(&cursor)) {
 		if (!slot_of(&cursor.key, account))
@@ -684,8 +703,8 @@ store_forget_tokens(struct store_txn *txn, int64_t before_ms, unsigned most, int
 	unsigned n;
 	int fault;
 
-	*oldest_ms = 0;
 	for (n = 0;; n++) {
+		*oldest_ms = 0;
 		if ((fault = first_by_time(txn, TABLE_TOKEN_AGE, &created_ms, index)) == -FAULT_NOT_FOUND)
 			return ((int)n);
 		if (fault != 0)

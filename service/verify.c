@@ -213,7 +213,6 @@ tell_key(struct call *call, const struct record_key *key, Fob__V1__VerifyKeyResp
 
 	out->generation = key->generation;
 	out->current_generation = key->generation;
-	out->superseded = key->state == KEY_GRACE;
 	out->created_ms = key->created_ms;
 	out->expires_ms = key->expires_ms;
 	return (message_copy(call, &out->account, key->account, strlen(key->account)) &&
@@ -254,6 +253,8 @@ look_up(struct verification *v, struct engine *engine, const struct credential *
 
 	now_ms = clock_now_ms(&engine->clock);
 	verdict = judge(v->call->service->config, &key, operation, now_ms);
+	/* A grace that has ended is no grace, whether or not the sweeper has got to it. */
+	out->superseded = key.state == KEY_GRACE && verdict != VERDICT_EXPIRED;
 	if (verdict == VERDICT_VALID) {
 		out->verdict = FOB__V1__VERDICT__VALID;
 		lastused_touch(engine->lastused, key.serial, digest, now_ms);
