@@ -76,7 +76,7 @@ void
 clock_not_before(struct clock *clock, int64_t floor_ms)
 {
 
-	/* A floor that no honest clock writes (the year 2262) must not overflow into the past. */
+	/* A floor that no honest clock writes (the year 2116) must not overflow into the past. */
 	if (floor_ms > INT64_MAX / NS_PER_MS / 2)
 		floor_ms = INT64_MAX / NS_PER_MS / 2;
 	raise_offset(clock, floor_ms * NS_PER_MS - clock->boot_ns(clock->arg));

@@ -90,7 +90,10 @@ lastused_grow(struct lastused *l, uint32_t keys)
 	to = ((uint64_t)keys + STEP - 1) / STEP * STEP;
 	if (to > UINT32_MAX)
 		to = UINT32_MAX;
-	if ((rc = posix_fallocate(l->fd, (off_t)(n * CELL), (off_t)((to - n) * CELL))) != 0)
+	do {
+		rc = posix_fallocate(l->fd, (off_t)(n * CELL), (off_t)((to - n) * CELL));
+	} while (rc == EINTR);
+	if (rc != 0)
 		return (rc == ENOSPC || rc == EDQUOT || rc == EFBIG ? -FAULT_FULL : -FAULT_IO);
 	/* Released after the space is there: who sees the new count may touch the new cells. */
 	atomic_store_explicit(&l->n, (uint32_t)to, memory_order_release);

@@ -112,6 +112,7 @@ reply(struct call *call, const uint8_t *bytes, size_t len)
 	nng_msg *msg = c->msg;
 
 	c->msg = NULL;
+	pipes_replied(c->counted);
 	sodium_memzero(nng_msg_body(msg), nng_msg_len(msg));
 	nng_msg_clear(msg);
 	if (nng_msg_append(msg, bytes, len) != 0) {
@@ -143,16 +144,16 @@ static void
 received(struct context *c)
 {
 	struct transport *t = c->listener->transport;
-	uint32_t in_flight;
+	struct pipe_load load;
 
 	c->msg = nng_aio_get_msg(c->aio);
 	nng_aio_set_msg(c->aio, NULL);
 	c->pipe = nng_msg_get_pipe(c->msg);
-	c->counted = pipes_enter(t->pipes, (uint32_t)nng_pipe_id(c->pipe), &in_flight);
+	c->counted = pipes_enter(t->pipes, (uint32_t)nng_pipe_id(c->pipe), &load);
 	c->state = CONTEXT_WORKING;
-	if (in_flight > 2 * t->config->in_flight)
+	if (load.in_flight > 2 * t->config->in_flight)
 		drop_connection(c);
-	if (in_flight > t->config->in_flight)
+	if (load.working > t->config->in_flight)
 		dispatch_refuse(&c->call, FAULT_RESOURCE_EXHAUSTED, "too many requests of this connection are under way");
 	else if (nng_msg_len(c->msg) > LIMIT_REQUEST)
 		dispatch_refuse(&c->call, FAULT_INVALID_ARGUMENT, "the request is longer than 65536 bytes");
@@ -605,6 +606,8 @@ free_contexts(struct listener *l)
 
 		if (c->aio != NULL) {
 			nng_aio_stop(c->aio);
+			/* A reply that nng gave back unsent, or a request that came in the last moment. */
+			wipe_and_free(nng_aio_get_msg(c->aio));
 			nng_aio_free(c->aio);
 		}
 		wipe_and_free(c->msg);

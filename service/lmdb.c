@@ -1,5 +1,6 @@
 /*
- * lmdb.c - the only file that knows <lmdb.h>, LMDB's own header. Called by store.c. Translates every LMDB and system error into a fault, here and nowhere else.
+ * lmdb.c - the only file that knows <lmdb.h>, LMDB's own header. Called by store.c. Translates every LMDB and system
+ * error into a fault, here and nowhere else.
  */
 #include "service/lmdb.h"
 
@@ -16,6 +17,8 @@
 #include <unistd.h>
 
 #define TABLES_MAX 16
+#define LOCK_BYTES_PER_READER 64 /* a cache line, in LMDB 0.9 */
+#define LOCK_HEAD_BYTES 4096
 
 struct lmdb {
 	MDB_env *env;
@@ -144,6 +147,29 @@ sync_folder(const char *path)
 	return (rc);
 }
 
+/*
+ * LMDB maps its lock file, which is sparse: a reader's first slot on a full disk would end the process with SIGBUS. So
+ * have its blocks before LMDB opens it, not after: to close a second descriptor would drop LMDB's fcntl locks.
+ */
+static int
+allocate_lock_file(const struct lmdb_options *options, char *why, size_t why_len)
+{
+	/* Not less than LMDB asks for, so that it takes the file as it is; more only makes for more readers. */
+	off_t bytes = (off_t)(options->readers + 1) * LOCK_BYTES_PER_READER + LOCK_HEAD_BYTES;
+	char name[4096];
+	int fd, rc;
+
+	snprintf(name, sizeof(name), "%s/lock.mdb", options->path);
+	if ((fd = open(name, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600)) < 0) {
+		snprintf(why, why_len, "%s: cannot open: %s", name, strerror(errno));
+		return (-FAULT_IO);
+	}
+	if ((rc = posix_fallocate(fd, 0, bytes)) != 0)
+		snprintf(why, why_len, "%s: no room for %lld bytes: %s", name, (long long)bytes, strerror(rc));
+	close(fd);
+	return (rc == 0 ? 0 : fault_of(rc));
+}
+
 static int
 check_exists(const char *path, char *why, size_t why_len)
 {
@@ -173,6 +199,10 @@ lmdb_open(const struct lmdb_options *options, struct lmdb **out, char *why, size
 	db->n_tables = options->n_tables;
 	if ((db->lock_fd = lock_folder(options->path, why, why_len)) < 0) {
 		fault = -FAULT_IO;
+		goto err0;
+	}
+	if ((fault = allocate_lock_file(options, why, why_len)) != 0) {
+		close(db->lock_fd);
 		goto err0;
 	}
 	if ((rc = mdb_env_create(&db->env)) != 0)

@@ -48,31 +48,50 @@ sync_folder_of(const char *path)
 	return (rc);
 }
 
-int
-pepper_create(const char *path, char *why, size_t why_len)
+/* One line of a new pepper into ${fd}, down to the disk. */
+static int
+write_new(int fd)
 {
 	uint8_t master[32];
 	char line[LINE_LEN + 1];
-	int fd, rc = -1;
+	ssize_t n;
 
-	if ((fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600)) < 0) {
-		if (errno == EEXIST)
-			return (1);
-		snprintf(why, why_len, "%s: cannot make the pepper file: %s", path, strerror(errno));
-		return (-1);
-	}
 	randombytes_buf(master, sizeof(master));
 	memcpy(line, MAGIC, MAGIC_LEN);
 	sodium_bin2hex(line + MAGIC_LEN, sizeof(line) - MAGIC_LEN, master, sizeof(master));
 	line[LINE_LEN - 1] = '\n';
-	if (write(fd, line, LINE_LEN) != (ssize_t)LINE_LEN || fsync(fd) != 0 || sync_folder_of(path) != 0) {
-		snprintf(why, why_len, "%s: cannot write the pepper file: %s", path, strerror(errno));
-		unlink(path);
-	} else {
-		rc = 0;
-	}
+	n = write(fd, line, LINE_LEN);
 	sodium_memzero(master, sizeof(master));
 	sodium_memzero(line, sizeof(line));
+	if (n >= 0 && n < (ssize_t)LINE_LEN)
+		errno = ENOSPC;
+	return (n == (ssize_t)LINE_LEN ? fsync(fd) : -1);
+}
+
+/* It gets its name when it is whole, so that a crash leaves no half of one there: link(2), which replaces nothing. */
+int
+pepper_create(const char *path, char *why, size_t why_len)
+{
+	char new[PATH_MAX];
+	struct stat st;
+	int fd, fault, rc = -1;
+
+	if (lstat(path, &st) == 0)
+		return (1);
+	if (snprintf(new, sizeof(new), "%s.XXXXXX", path) >= (int)sizeof(new) || (fd = mkostemp(new, O_CLOEXEC)) < 0) {
+		snprintf(why, why_len, "%s: cannot make the pepper file: %s", path, strerror(errno));
+		return (-1);
+	}
+	if (write_new(fd) == 0)
+		rc = link(new, path);
+	fault = rc == 0 ? 0 : errno;
+	unlink(new);
+	if (rc == 0 && (rc = sync_folder_of(path)) != 0)
+		fault = errno;
+	if (fault == EEXIST)
+		rc = 1;
+	else if (fault != 0)
+		snprintf(why, why_len, "%s: cannot write the pepper file: %s", path, strerror(fault));
 	close(fd);
 	return (rc);
 }

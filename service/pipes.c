@@ -131,20 +131,30 @@ pipes_count(struct pipes *p)
 }
 
 struct pipe *
-pipes_enter(struct pipes *p, uint32_t id, uint32_t *in_flight)
+pipes_enter(struct pipes *p, uint32_t id, struct pipe_load *load)
 {
 	struct pipe *pipe;
 
-	*in_flight = 1;
+	*load = (struct pipe_load){ 1, 1 };
 	if ((pipe = find(p, id)) == NULL)
 		return (NULL);
-	*in_flight = atomic_fetch_add(&pipe->in_flight, 1) + 1;
+	load->in_flight = atomic_fetch_add(&pipe->in_flight, 1) + 1;
+	load->working = atomic_fetch_add(&pipe->working, 1) + 1;
 	if (atomic_load(&pipe->id) == id && !atomic_load(&pipe->gone))
 		return (pipe);
 	/* It closed in between; the place may be another's by now. */
+	pipes_replied(pipe);
 	pipes_leave(p, pipe);
-	*in_flight = 1;
+	*load = (struct pipe_load){ 1, 1 };
 	return (NULL);
+}
+
+void
+pipes_replied(struct pipe *pipe)
+{
+
+	if (pipe != NULL)
+		atomic_fetch_sub(&pipe->working, 1);
 }
 
 void

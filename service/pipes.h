@@ -13,7 +13,8 @@ struct pipes;
 
 struct pipe {
 	_Atomic uint32_t id; /* 0: a free place */
-	_Atomic uint32_t in_flight;
+	_Atomic uint32_t working;   /* requests without a reply yet: what the peer can know of */
+	_Atomic uint32_t in_flight; /* those, and replies that the transport has not taken yet */
 	_Atomic bool gone; /* the connection has closed; the place is free when nothing is in flight */
 };
 
@@ -28,11 +29,18 @@ void pipes_remove(struct pipes *pipes, uint32_t id);
 unsigned pipes_count(struct pipes *pipes);
 
 /*
- * pipes_enter(pipes, id, in_flight):
- * Count a request of connection ${id}; *${in_flight} is how many it has now, this one included.
- * Returns: the connection, for pipes_leave(); NULL when it has closed already, which is fine for both.
+ * pipes_enter(pipes, id, load):
+ * Count a request of connection ${id}; *${load} is what the connection has now, this request included.
+ * Returns: the connection, for pipes_replied() and then pipes_leave(); NULL when it has closed already, which is fine
+ * for both.
  */
-struct pipe *pipes_enter(struct pipes *pipes, uint32_t id, uint32_t *in_flight);
+struct pipe_load {
+	uint32_t working;
+	uint32_t in_flight;
+};
+struct pipe *pipes_enter(struct pipes *pipes, uint32_t id, struct pipe_load *load);
+/* Its reply is about to be sent. Before, not after: the peer may have it, and send its next request, at once. */
+void pipes_replied(struct pipe *pipe);
 void pipes_leave(struct pipes *pipes, struct pipe *pipe);
 
 #endif

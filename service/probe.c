@@ -41,7 +41,8 @@ probe_connect_ipc(const char *path)
 		return (-1);
 	}
 	memcpy(sa.sun_path, path, strlen(path) + 1);
-	if ((fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)) < 0)
+	/* A full backlog is told at once (EAGAIN); a blocking socket would wait for its end. */
+	if ((fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)) < 0)
 		return (-1);
 	if (connect(fd, (struct sockaddr *)&sa, sizeof(sa)) != 0) {
 		saved = errno;
@@ -80,8 +81,21 @@ split_url(const char *url, char host[256], const char **port)
 	return (true);
 }
 
+/* Has a connection that was begun on ${fd} been made by ${until_ms}? */
+static bool
+connected(int fd, int64_t until_ms)
+{
+	struct pollfd pfd = { .fd = fd, .events = POLLOUT };
+	int64_t left_ms = until_ms - clock_boot_ms();
+	int error = 0;
+	socklen_t len = sizeof(error);
+
+	return (left_ms > 0 && poll(&pfd, 1, (int)left_ms) == 1 &&
+	    getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &len) == 0 && error == 0);
+}
+
 static int
-connect_tcp(const char *url)
+connect_tcp(const char *url, int64_t until_ms)
 {
 	struct addrinfo hints = { .ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV }, *list, *a;
 	const char *port;
@@ -91,9 +105,9 @@ connect_tcp(const char *url)
 	if (!split_url(url, host, &port) || getaddrinfo(host, port, &hints, &list) != 0)
 		return (-1);
 	for (a = list; a != NULL && fd < 0; a = a->ai_next) {
-		if ((fd = socket(a->ai_family, a->ai_socktype | SOCK_CLOEXEC, a->ai_protocol)) < 0)
+		if ((fd = socket(a->ai_family, a->ai_socktype | SOCK_CLOEXEC | SOCK_NONBLOCK, a->ai_protocol)) < 0)
 			continue;
-		if (connect(fd, a->ai_addr, a->ai_addrlen) != 0) {
+		if (connect(fd, a->ai_addr, a->ai_addrlen) != 0 && (errno != EINPROGRESS || !connected(fd, until_ms))) {
 			close(fd);
 			fd = -1;
 		}
@@ -132,7 +146,7 @@ write_all(int fd, const void *buf, size_t len)
 {
 
 	/* A few bytes into a new connection: they fit its buffer, or it is no live one. */
-	return (send(fd, buf, len, MSG_NOSIGNAL | MSG_DONTWAIT) == (ssize_t)len);
+	return (send(fd, buf, len, MSG_NOSIGNAL) == (ssize_t)len);
 }
 
 /* SP's frame: over ipc a message's length has a type byte before it. */
@@ -184,7 +198,7 @@ probe_listener(const char *url, uint32_t timeout_ms)
 	bool answered;
 	int fd;
 
-	if ((fd = path != NULL ? probe_connect_ipc(path) : connect_tcp(url)) < 0)
+	if ((fd = path != NULL ? probe_connect_ipc(path) : connect_tcp(url, until_ms)) < 0)
 		return (false);
 	answered = strncmp(url, "tls+", 4) == 0 ? provoke(fd, until_ms) : ask(fd, path != NULL, until_ms);
 	close(fd);

@@ -35,6 +35,8 @@ scratch_init(struct scratch *scratch)
 	map = mmap(NULL, LIMIT_ARENA, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (map == MAP_FAILED)
 		return (-1);
+	/* Secrets pass through; core dumps are off, and this holds even if somebody turns them on. */
+	madvise(map, LIMIT_ARENA, MADV_DONTDUMP);
 	*scratch = (struct scratch){
 		.bytes = map,
 		.allocator = { .alloc = allocator_alloc, .free = allocator_free, .allocator_data = scratch },

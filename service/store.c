@@ -513,25 +513,27 @@ store_each_event(struct store_txn *txn, uint64_t after, store_event_cb visit, vo
 	return (walked(txn, fault, &cursor));
 }
 
-/* The first entry of an index by time. */
+/*
+ * The first sound entry of an index by time. Damaged ones are counted and passed over: they must not keep other keys from
+ * ending and other tokens from being forgotten.
+ */
 static int
 first_by_time(struct store_txn *txn, enum table table, int64_t *time_ms, uint8_t digest[RECORD_DIGEST_LEN])
 {
 	struct lmdb_cursor cursor;
 	int fault;
 
-	if ((fault = lmdb_seek(txn->txn, table, NULL, 0, &cursor)) == 0) {
-		fault = record_get_empty(txn->store->pepper, table, cursor.key.data, cursor.key.len, cursor.value.data,
-		    cursor.value.len);
-		if (cursor.key.len != 8 + RECORD_DIGEST_LEN)
-			fault = -FAULT_CORRUPT;
+	for (fault = lmdb_seek(txn->txn, table, NULL, 0, &cursor); fault == 0; fault = lmdb_next(&cursor)) {
+		if (cursor.key.len == 8 + RECORD_DIGEST_LEN && judged(txn->store, record_get_empty(txn->store->pepper, table,
+		    cursor.key.data, cursor.key.len, cursor.value.data, cursor.value.len)) == 0)
+			break;
 	}
 	if (fault == 0) {
 		*time_ms = (int64_t)bytes_get64(cursor.key.data);
 		memcpy(digest, (const uint8_t *)cursor.key.data + 8, RECORD_DIGEST_LEN);
 	}
 	lmdb_cursor_end(&cursor);
-	return (judged(txn->store, fault));
+	return (fault);
 }
 
 int
@@ -571,7 +573,7 @@ put(struct store_txn *txn, enum table table, const struct record_bytes *key, con
 	lmdb_put(txn->txn, table, key->bytes, key->len, value->bytes, value->len);
 }
 
-/* An entry of an index by time, put or deleted. */
+/* An entry of an index by time. */
 static void
 put_time(struct store_txn *txn, enum table table, int64_t time_ms, const uint8_t digest[RECORD_DIGEST_LEN])
 {
@@ -582,13 +584,18 @@ put_time(struct store_txn *txn, enum table table, int64_t time_ms, const uint8_t
 	put(txn, table, &key, &value);
 }
 
+/* A missing entry is damage, and counted; it must not keep its key from being ended. */
 static void
-del_time(struct store_txn *txn, enum table table, int64_t time_ms, const uint8_t digest[RECORD_DIGEST_LEN])
+del_expiry(struct store_txn *txn, const struct change_key *c)
 {
 	struct record_bytes key;
+	struct lmdb_value value;
 
-	record_time_key(time_ms, digest, &key);
-	lmdb_del(txn->txn, table, key.bytes, key.len);
+	record_time_key(c->old_expires_ms, c->digest, &key);
+	if (lmdb_get(txn->txn, TABLE_EXPIRY, key.bytes, key.len, &value) == -FAULT_NOT_FOUND)
+		(void)judged(txn->store, -FAULT_CORRUPT);
+	else
+		lmdb_del(txn->txn, TABLE_EXPIRY, key.bytes, key.len);
 }
 
 static void
@@ -605,7 +612,7 @@ apply_key(struct store_txn *txn, const struct change_key *c)
 		put(txn, TABLE_SLOTS, &key, &value);
 	}
 	if (c->old_expires_ms != 0 && (c->key.state != KEY_GRACE || c->key.expires_ms != c->old_expires_ms))
-		del_time(txn, TABLE_EXPIRY, c->old_expires_ms, c->digest);
+		del_expiry(txn, c);
 	if (c->key.state == KEY_GRACE && c->key.expires_ms != c->old_expires_ms)
 		put_time(txn, TABLE_EXPIRY, c->key.expires_ms, c->digest);
 }
@@ -625,16 +632,17 @@ static void
 forget_events(struct store_txn *txn, uint64_t newest)
 {
 	struct lmdb_cursor cursor;
-	uint8_t oldest[8] = { 0 };
-	int fault;
+	uint8_t oldest[8];
+	bool found;
 
 	if (newest <= txn->store->events_kept)
 		return;
 	for (int i = 0; i < 2; i++) {
-		if ((fault = lmdb_seek(txn->txn, TABLE_EVENTS, NULL, 0, &cursor)) == 0 && cursor.key.len == sizeof(oldest))
+		found = lmdb_seek(txn->txn, TABLE_EVENTS, NULL, 0, &cursor) == 0 && cursor.key.len == sizeof(oldest);
+		if (found)
 			memcpy(oldest, cursor.key.data, sizeof(oldest));
 		lmdb_cursor_end(&cursor);
-		if (fault != 0 || bytes_get64(oldest) > newest - txn->store->events_kept)
+		if (!found || bytes_get64(oldest) > newest - txn->store->events_kept)
 			return;
 		lmdb_del(txn->txn, TABLE_EVENTS, oldest, sizeof(oldest));
 	}
@@ -699,6 +707,7 @@ int
 store_forget_tokens(struct store_txn *txn, int64_t before_ms, unsigned most, int64_t *oldest_ms)
 {
 	uint8_t index[PEPPER_DIGEST_LEN];
+	struct record_bytes age;
 	int64_t created_ms;
 	unsigned n;
 	int fault;
@@ -712,7 +721,8 @@ store_forget_tokens(struct store_txn *txn, int64_t before_ms, unsigned most, int
 		*oldest_ms = created_ms;
 		if (created_ms >= before_ms || n == most)
 			return ((int)n);
-		del_time(txn, TABLE_TOKEN_AGE, created_ms, index);
+		record_time_key(created_ms, index, &age);
+		lmdb_del(txn->txn, TABLE_TOKEN_AGE, age.bytes, age.len);
 		lmdb_del(txn->txn, TABLE_TOKENS, index, sizeof(index));
 		if ((fault = lmdb_fault(txn->txn)) != 0)
 			return (fault);

@@ -74,7 +74,10 @@ int store_each_key(struct store_txn *txn, const char *account, enum kind kind, u
 int store_each_account(struct store_txn *txn, const char *after, store_account_cb visit, void *arg);
 int store_each_event(struct store_txn *txn, uint64_t after, store_event_cb visit, void *arg);
 
-/* The first entry of the expiry table: the next deadline. -FAULT_NOT_FOUND: no key is in grace. */
+/*
+ * The first entry of the expiry table: the next deadline. -FAULT_NOT_FOUND: no key is in grace. A damaged entry is counted
+ * and passed over; its key still ends in time, by comparison.
+ */
 int store_next_expiry(struct store_txn *txn, int64_t *expires_ms, uint8_t digest[RECORD_DIGEST_LEN]);
 
 struct store_size {

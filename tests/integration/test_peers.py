@@ -1,0 +1,365 @@
+#!/usr/bin/python3
+"""Peers that misbehave: none stops a listener, leaks a descriptor, or keeps others from being served."""
+
+import os
+import sys
+
+sys.dont_write_bytecode = True
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
+
+import random
+import socket
+import struct
+import time
+import unittest
+
+import daemon
+import fobwire
+import pb
+import tap
+from pb import LIVE
+
+ATTACKS = 2000  # per transport
+VERIFY = "fob.v1.Keys/VerifyKey"
+
+
+def rst(s):
+    """Close with a reset instead of an orderly end. (On a unix socket it is unread data that does it.)"""
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    s.close()
+
+
+def attacks(url, request):
+    """The ways to connect and leave: functions of a fresh socket. Most do not even wait for the server's header."""
+    ids = struct.pack(">I", 0x80000001)
+    framed = fobwire.frame(url, ids + request)
+    hello = fobwire.HANDSHAKE
+    ipc = b"\x01" if url.startswith("ipc") else b""
+
+    def say(data, end, read=0):
+        def attack(s):
+            try:
+                if data:
+                    s.sendall(data)
+                if read:
+                    s.recv(read)
+                end(s)
+            except OSError:
+                s.close()
+        return attack
+
+    def half(s):
+        """Our side says that it is done, and goes on listening for a while."""
+        s.shutdown(socket.SHUT_WR)
+        if random.random() < 0.5:
+            s.recv(64)
+        random.choice((socket.socket.close, rst))(s)
+
+    told = []
+    for end in (socket.socket.close, rst, half):
+        told += [
+            say(b"", end), say(b"", end, 8), say(hello[:3], end), say(hello[:7], end, 8), say(hello, end),
+            say(hello, end, 8),
+            say(b"GET / HTTP/1.1\r\n\r\n", end), say(b"\x16\x03\x01\x02\x00\x01", end), say(b"\xff" * 64, end),
+            say(bytes.fromhex("0053500000100000"), end, 8),                      # the header of another protocol (pair)
+            say(bytes.fromhex("0053500100300000"), end), say(bytes.fromhex("0053500000310000"), end, 8),
+            say(hello + ipc + b"\xff" * 8, end), say(hello + ipc + struct.pack(">Q", 8 << 30) + b"x", end, 8),
+            say(hello + ipc + struct.pack(">Q", 65536 + 5), end), say(hello + ipc + struct.pack(">Q", 0), end),
+            say(hello + ipc + struct.pack(">Q", 3) + b"abc", end, 8),
+            say(hello + ipc + struct.pack(">Q", 100) + b"part", end),
+            say(hello + b"\x02" + struct.pack(">Q", 20) + b"x" * 20, end),
+            say(hello + fobwire.frame(url, b"\0" * 64), end),
+            say(hello + fobwire.frame(url, b"\0\0\0\1" * 12 + ids), end),
+            say(hello + framed[:-1], end), say(hello + framed, end), say(hello + framed, end, 8),
+            say(hello + framed, end, 64),
+            say(hello + framed * 16, end), say(hello + framed * 16, end, 8), say(hello + fobwire.frame(url, ids), end),
+        ]
+    return told
+
+
+class Peers(unittest.TestCase):
+    def begin(self, **kw):
+        self.fobd = daemon.Daemon(**kw).start()
+        self.addCleanup(self.fobd.kill)
+        with self.fobd.client() as c:
+            self.secret = c.create(LIVE, "peer").secret_key.secret
+
+    def served(self, listener, within_s=1.0):
+        start = time.monotonic()
+        with self.fobd.client(listener, timeout_s=10) as c:
+            self.assertEqual(c.verdict(self.secret), "VALID")
+        took = time.monotonic() - start
+        self.assertLess(took, within_s * daemon.SLOWER, "a new client waits too long")
+        return took
+
+    def settled(self, base, timeout_s=20):
+        """Descriptors are back where they were, give or take the daemon's own look at its listeners."""
+        def back():
+            with self.fobd.client("admin") as c:
+                stats = c.stats()
+            self.seen = stats.open_descriptors
+            return stats.open_descriptors <= base + 2
+        try:
+            daemon.wait_until("descriptors are back at %d" % base, back, timeout_s, 0.1)
+        except AssertionError as e:
+            raise AssertionError("%s: now %d" % (e, self.seen)) from None
+
+    def base(self):
+        """The most descriptors that it shows while it has nothing to do: its own dials come and go."""
+        most = 0
+        with self.fobd.client("admin") as c:
+            end = time.monotonic() + 2.2
+            while time.monotonic() < end:
+                most = max(most, c.stats().open_descriptors)
+        return most
+
+    def attack(self, listener):
+        self.begin()
+        base = self.base()
+        url = self.fobd.urls[listener]
+        random.seed(tap.seed())
+        ways = attacks(url, fobwire.request(VERIFY, fobwire.verify_request(self.secret)))
+        order = [ways[i % len(ways)] for i in range(ATTACKS)]
+        random.shuffle(order)
+        held, slowest = [], 0.0
+        for i, way in enumerate(order):
+            s = fobwire.dial(url, 10)
+            s.settimeout(2)
+            held.append((s, way))
+            if len(held) > random.randrange(1, 30):  # several at once, ended in another order than begun
+                random.shuffle(held)
+                while held:
+                    s, way = held.pop()
+                    way(s)
+            if i % 100 == 99:
+                slowest = max(slowest, self.served(listener))
+        for s, way in held:
+            way(s)
+        slowest = max(slowest, self.served(listener))
+        tap.comment("slowest new client %.1f ms, %d descriptors at rest" % (slowest * 1000, base))
+        self.settled(base)
+        for other in ("verify", "tcp", "admin", "tcpadmin"):
+            self.served(other)
+        with self.fobd.client() as c:
+            self.assertEqual(c.stats().listener_restarts, 0)
+        self.fobd.stop()
+
+    def test_2000_hostile_connects_over_ipc(self):
+        self.attack("verify")
+
+    def test_2000_hostile_connects_over_tcp(self):
+        self.attack("tcp")
+
+    def test_ordinary_clients_that_leave_leak_nothing(self):
+        """Four receives under way when the peer goes: it is how nng 1.5.2 lost descriptors for good."""
+        self.begin()
+        base = self.base()
+        request = fobwire.request(VERIFY, fobwire.verify_request(self.secret))
+        for turn in range(10):
+            for listener in ("verify", "tcp"):
+                clients = [self.fobd.connection(listener) for _ in range(20)]
+                for c in clients:
+                    c.exchange_many([request] * 4)
+                for c in clients:
+                    c.send_many([request] * 4)
+                    c.close()
+        self.settled(base)
+        self.served("verify"), self.served("tcp")
+        self.fobd.stop()
+
+    def test_silent_peers_hold_up_nobody(self):
+        """Connected, and not a byte; or half a header: others are served, and they are thrown out in the end."""
+        self.begin()
+        base = self.base()
+        held = []
+        for i in range(100):
+            for listener in ("verify", "tcp"):
+                s = fobwire.dial(self.fobd.urls[listener])
+                if i % 2:
+                    s.sendall(fobwire.HANDSHAKE[:4])
+                held.append(s)
+        self.served("verify"), self.served("tcp")
+        self.settled(base, 30)
+        for s in held:
+            s.close()
+        self.fobd.stop()
+
+    def test_a_peer_that_pipelines_and_never_reads_is_dropped(self):
+        self.begin()
+        base = self.base()
+        with self.fobd.client() as c:
+            dropped = c.stats().connections_dropped
+            for i in range(100):
+                c.create(LIVE, "long-%03d" % i)
+        work = {
+            "verify": fobwire.request("fob.v1.Keys/VerifyKeys", pb.keys.VerifyKeysRequest(
+                items=[fobwire.verify_request(self.secret)] * 256)),
+            "tcp": fobwire.request("fob.v1.Keys/VerifyKeys", pb.keys.VerifyKeysRequest(
+                items=[fobwire.verify_request(self.secret)] * 256)),
+            "admin": fobwire.request("fob.v1.Admin/ListAccounts", pb.admin.ListAccountsRequest(environment=LIVE)),
+        }
+        for listener, request in work.items():
+            peers = [self.fobd.connection(listener) for _ in range(8)]
+            for c in peers:
+                c.sock.setblocking(False)
+            gone, slowest, end = set(), 0.0, time.monotonic() + 30 * daemon.SLOWER
+            data = fobwire.frame(c.url, struct.pack(">I", 0x80000001) + request)
+            pending = {c: b"" for c in peers}
+            while len(gone) < len(peers) and time.monotonic() < end:
+                for c in peers:
+                    try:
+                        for _ in range(50):
+                            pending[c] = pending[c] or data
+                            pending[c] = pending[c][c.sock.send(pending[c]):]
+                    except BlockingIOError:
+                        pass
+                    except OSError:
+                        gone.add(c)
+                slowest = max(slowest, self.served(listener))
+            self.assertEqual(len(gone), len(peers), "a peer that does not read is still connected to %s" % listener)
+            tap.comment("%s: slowest new client meanwhile %.1f ms" % (listener, slowest * 1000))
+            for c in peers:
+                c.close()
+        with self.fobd.client() as c:
+            self.assertGreaterEqual(c.stats().connections_dropped - dropped, 24)
+        self.settled(base)
+        self.fobd.stop()
+
+    def test_a_slow_reader_gets_all_that_was_accepted(self):
+        """Not every peer that lets replies wait is an enemy: within the limits nothing is lost."""
+        self.begin()
+        request = fobwire.request(VERIFY, fobwire.verify_request(self.secret))
+        with self.fobd.connection("verify") as c:
+            ids = c.send_many([request] * 48)
+            with self.fobd.client() as other:
+                daemon.wait_until("all are answered", lambda: other.stats().in_flight <= 1)
+            self.assertEqual({c.recv()[0] for _ in ids}, set(ids))
+        self.fobd.stop()
+
+    def test_the_in_flight_limit_of_a_connection(self):
+        """Beyond it a request is refused, beyond twice as many the connection is closed; what was accepted is kept."""
+        self.begin(settings="in_flight = 4\n")
+        secrets, seen = [], {}
+
+        def take(data):
+            r = fobwire.response(data)
+            name = fobwire.code_name(r.code)
+            seen[name] = seen.get(name, 0) + 1
+            if r.code == pb.rpc.OK:
+                secrets.append(pb.admin.RollKeyResponse.FromString(r.body).new_key)
+            else:
+                self.assertEqual(name, "RESOURCE_EXHAUSTED")
+                self.assertIn("under way", r.message)
+
+        def rolls(n):
+            return [fobwire.request("fob.v1.Admin/RollKey", fobwire.roll_request(LIVE, "flight", grace=0))
+                    for _ in range(n)]
+
+        with self.fobd.client() as other, self.fobd.connection("admin") as c:
+            other.create(LIVE, "flight")
+            for _ in range(50):
+                for data in c.exchange_many(rolls(8)):
+                    take(data)
+                daemon.wait_until("its end", lambda: other.stats().in_flight <= 1)
+            tap.comment(seen)
+            self.assertGreaterEqual(seen.get("OK", 0), 50 * 4)
+            self.assertGreater(seen.get("RESOURCE_EXHAUSTED", 0), 0)
+
+            late = rolls(256)
+            c.send_many(late)
+            try:
+                for _ in late:
+                    take(c.recv()[1])
+            except fobwire.Closed:  # or not, if it was as quick to refuse as we to send
+                self.assertGreaterEqual(other.stats().connections_dropped, 1)
+            daemon.wait_until("its end", lambda: other.stats().in_flight <= 1)
+            account = [a for a in other.accounts(LIVE) if a.account == "flight"][0]
+            self.assertGreaterEqual(account.secret_generation, 1 + len(secrets))
+            # Of the last ones some may have been applied unheard: each once, as their tokens tell.
+            generations = {k.key.generation for k in secrets}
+            self.assertEqual(len(generations), len(secrets))
+            with self.fobd.connection("admin") as again:
+                for data in late:
+                    r = fobwire.response(again.exchange(data))
+                    self.assertEqual(r.code, pb.rpc.OK, r.message)
+                    generations.add(pb.admin.RollKeyResponse.FromString(r.body).new_key.key.generation)
+            self.assertEqual(generations, set(range(2, 2 + len(generations))))
+        self.fobd.stop()
+
+    def test_a_client_at_the_in_flight_limit_is_never_refused(self):
+        """64 are promised: whoever sends the next one when a reply has come stays within it."""
+        self.begin()
+        request = fobwire.request(VERIFY, fobwire.verify_request(self.secret))
+        for listener in ("verify", "tcp"):
+            with self.fobd.connection(listener) as c:
+                c.send_many([request] * 64)
+                seen = {}
+                for i in range(20_000):
+                    name = fobwire.code_name(fobwire.response(c.recv()[1]).code)
+                    seen[name] = seen.get(name, 0) + 1
+                    if i < 20_000 - 64:
+                        c.send(request)
+                self.assertEqual(seen, {"OK": 20_000}, listener)
+        self.fobd.stop()
+
+    def test_out_of_descriptors(self):
+        """More silent peers than descriptors: whoever is connected is served on, and all is well when they are gone."""
+        self.begin(settings="connections = 40\n", descriptors=400)
+        base = self.base()
+        with self.fobd.client("admin") as c, self.fobd.client("verify") as before:
+            held = []
+            for i in range(600):
+                try:
+                    held.append(fobwire.dial(self.fobd.urls[("verify", "tcp")[i % 2]], 0.05))
+                except OSError:
+                    break  # the backlog is full, too
+            self.assertEqual(before.verdict(self.secret), "VALID")
+            c.create(LIVE, "meanwhile")
+            for s in held:
+                s.close()
+            self.settled(base + 2)
+        self.served("verify"), self.served("tcp")
+        self.fobd.stop()
+
+    def test_the_connection_limit(self):
+        self.begin(settings="connections = 40\n")
+        base = self.base()
+        with self.fobd.client("admin") as c:
+            held, refused = [], 0
+            for i in range(80):
+                try:
+                    one = self.fobd.client(("verify", "tcp")[i % 2], timeout_s=3)
+                    held.append(one)
+                    self.assertEqual(one.verdict(self.secret), "VALID")
+                except (fobwire.Closed, OSError):
+                    refused += 1
+            self.assertGreaterEqual(refused, 40)
+            self.assertEqual(c.verdict(self.secret), "VALID", "the limit hits who was there before")
+            stats = c.stats()
+            self.assertGreaterEqual(stats.connections_refused, refused)
+            self.assertLessEqual(stats.connections, 40)
+            for one in held:
+                one.close()
+        daemon.wait_until("there is room again", lambda: self.served("tcp"), 5)
+        self.settled(base)
+        self.fobd.stop()
+
+    def test_many_connections_at_once(self):
+        self.begin()
+        base = self.base()
+        held = []
+        for i in range(400):
+            c = self.fobd.client(("verify", "tcp")[i % 2])
+            held.append(c)
+            self.assertEqual(c.verdict(self.secret), "VALID")
+        with self.fobd.client() as c:
+            self.assertGreaterEqual(c.stats().connections, 400)
+        for c in held:
+            self.assertEqual(c.verdict(self.secret), "VALID")
+        for c in held:
+            c.close()
+        self.settled(base)
+        self.fobd.stop()
+
+
+tap.main()

@@ -1,0 +1,299 @@
+"""Start and stop a real fobd, each in a folder and on an address of its own, so that tests may run side by side.
+
+FOB_BUILD names the folder with the fobd to test. Nothing is written outside TMPDIR. A fobd dies with the test that
+started it, however that ends. Waiting is by observation, with a limit; limits are wider under a sanitizer.
+"""
+
+import atexit
+import base64
+import ctypes
+import os
+import re
+import resource
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+
+import fobwire
+import pb
+
+BUILD = os.path.abspath(os.environ.get("FOB_BUILD") or os.path.join(pb.ROOT, "build", "gcc"))
+FOBD = os.path.join(BUILD, "fobd")
+SANITIZED = any(w in os.path.basename(BUILD) for w in ("address", "thread", "undefined"))
+SLOWER = 5 if SANITIZED else 1
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_PR_SET_PDEATHSIG = 1
+_count = 0
+_folders = []
+
+
+@atexit.register
+def _remove_folders():
+    for d in _daemons:
+        d.kill()
+    for folder in _folders:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+_daemons = []
+
+
+def wait_until(what, seen, timeout_s=10.0, every_s=0.01):
+    """Call ${seen} until it returns something true, and return that. A network error means "not yet"."""
+    end = time.monotonic() + timeout_s * SLOWER
+    last = None
+    while True:
+        try:
+            got = seen()
+            if got:
+                return got
+        except (OSError, fobwire.Closed, fobwire.Fault) as e:
+            last = e
+        if time.monotonic() > end:
+            raise AssertionError("not within %g s: %s%s" % (timeout_s * SLOWER, what, ": %s" % last if last else ""))
+        time.sleep(every_s)
+
+
+def folder():
+    """A fresh 0700 folder under TMPDIR, gone when the test ends. Its name is short: a unix socket's path is, too."""
+    path = tempfile.mkdtemp(prefix="f.")
+    _folders.append(path)
+    return path
+
+
+def own_address():
+    """A loopback host:port that no other test process uses: the host is made of our process id."""
+    global _count
+    pid = os.getpid()
+    host = "127.%d.%d.%d" % (64 + (pid >> 16 & 63), pid >> 8 & 255, pid & 255)
+    while True:
+        _count += 1
+        with socket.socket() as s:
+            try:
+                s.bind((host, 20000 + _count))
+            except OSError:
+                continue
+        return "%s:%d" % (host, 20000 + _count)
+
+
+def _die_with_parent():
+    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+
+
+def _raise_core_limit():
+    try:
+        resource.setrlimit(resource.RLIMIT_CORE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    except (ValueError, OSError):
+        hard = resource.getrlimit(resource.RLIMIT_CORE)[1]
+        resource.setrlimit(resource.RLIMIT_CORE, (hard, hard))
+
+
+def sanitizer_runtime():
+    """The shared sanitizer runtime that fobd is linked to, which must be the first library of a process, or None."""
+    out = subprocess.run(["ldd", FOBD], capture_output=True, text=True).stdout
+    found = re.search(r"(?:libasan|libtsan)\S* => (\S+)", out)
+    return found.group(1) if found else None
+
+
+THREAD_SANITIZED = "thread" in os.path.basename(BUILD) or "libtsan" in (sanitizer_runtime() or "")
+
+
+class Daemon:
+    """One fobd with its folder. Names of listeners: verify, admin (ipc), tcp, tcpadmin."""
+
+    def __init__(self, environments=("live", "test"), place=None, settings="", ceiling=None, events_kept=None,
+                 data=None, name="c", in_verify="", in_admin="", descriptors=0, core=False):
+        _daemons.append(self)
+        self.descriptors = descriptors  # the limit to start with; 0: ours
+        self.core = core                # allow core dumps, as far as we may
+        self.place = place or folder()
+        self.config = os.path.join(self.place, name)
+        self.log_path = os.path.join(self.place, "log")
+        self.data = data or self.place
+        self.process = None
+        self.urls = {
+            "verify": "ipc://" + os.path.join(self.place, "v"),
+            "admin": "ipc://" + os.path.join(self.place, "a"),
+            "tcp": "tcp://" + own_address(),
+            "tcpadmin": "tcp://" + own_address(),
+        }
+        text = ""
+        for name, url in self.urls.items():
+            admin = "admin" in name
+            text += 'listen "%s" {\n\trole = "%s"\n%s%s}\n' % (
+                url, "admin" if admin else "verify", "\tinsecure = true\n" if name == "tcpadmin" else "",
+                in_admin if admin else in_verify)
+        for name in environments:
+            text += 'environment "%s" {\n\tpath = "%s"\n\tpepper = "%s"\n%s%s}\n' % (
+                name, self.database(name), self.pepper(name),
+                '\tceiling = "%s"\n' % ceiling if ceiling else "",
+                "\tevents_kept = %d\n" % events_kept if events_kept else "")
+        self.write_config(text + settings)
+
+    def database(self, environment):
+        return os.path.join(self.data, environment)
+
+    def pepper(self, environment):
+        return os.path.join(self.place, environment + ".pepper")
+
+    def write_config(self, text):
+        self.config_text = text
+        with open(self.config, "w") as f:
+            f.write(text)
+
+    # ---- run ----
+
+    def environ(self, faketime=None):
+        env = {k: v for k, v in os.environ.items() if not k.startswith(("FAKETIME", "NOTIFY_SOCKET", "WATCHDOG",
+                                                                        "LD_"))}
+        if faketime:
+            first = sanitizer_runtime()
+            env.update(LD_PRELOAD=(first + ":" if first else "") + FAKETIME_LIBRARY, FAKETIME_TIMESTAMP_FILE=faketime,
+                       FAKETIME_NO_CACHE="1", DONT_FAKE_MONOTONIC="1", FAKETIME_DONT_RESET="1")
+        return env
+
+    def init(self):
+        done = self.run("--init")
+        if done.returncode != 0:
+            raise AssertionError("fobd --init: %d: %s" % (done.returncode, done.stderr))
+        return self
+
+    def run(self, *args, timeout_s=10, faketime=None, user=None):
+        """Run fobd to its end and return what subprocess.run returns, with text."""
+        return subprocess.run([FOBD, "--config", self.config, *args], stdin=subprocess.DEVNULL, capture_output=True,
+                              text=True,
+                              errors="replace", timeout=timeout_s * SLOWER, env=self.environ(faketime), cwd="/",
+                              preexec_fn=_die_with_parent, user=user, group=user, extra_groups=[] if user else None)
+
+    def start(self, faketime=None, init=True, listener="admin"):
+        """Start and wait until ${listener} answers. Log lines are appended to one file over all starts."""
+        if init:
+            self.init()
+        with open(self.log_path, "ab") as log:
+            self.process = subprocess.Popen([FOBD, "--config", self.config], stdin=subprocess.DEVNULL,
+                                            stdout=log, stderr=log, env=self.environ(faketime), cwd="/",
+                                            preexec_fn=self._before_exec)
+
+        def up():
+            if self.process.poll() is not None:
+                raise RuntimeError("fobd ended with %s:\n%s" % (self.process.returncode, self.log()[-4000:]))
+            with self.client(listener, timeout_s=2) as c:
+                c.check()
+            return True
+
+        wait_until("fobd answers", up, 15)
+        return self
+
+    def _before_exec(self):
+        _die_with_parent()
+        if self.descriptors:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (self.descriptors, self.descriptors))
+        if self.core:
+            _raise_core_limit()
+
+    @property
+    def pid(self):
+        return self.process.pid
+
+    def client(self, listener="admin", timeout_s=20.0):
+        return fobwire.Client(self.urls[listener], timeout_s * SLOWER)
+
+    def connection(self, listener="admin", timeout_s=20.0):
+        return fobwire.Connection(self.urls[listener], timeout_s * SLOWER)
+
+    def log(self):
+        try:
+            with open(self.log_path, errors="replace") as f:
+                return f.read()
+        except FileNotFoundError:
+            return ""
+
+    def terminate(self, timeout_s=10.0):
+        """SIGTERM; returns (exit status, seconds that it took)."""
+        start = time.monotonic()
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            status = self.process.wait(timeout_s * SLOWER)
+        except subprocess.TimeoutExpired:
+            status = None
+        took = time.monotonic() - start
+        if status is None:
+            self.kill()
+        self.process = None
+        return status, took
+
+    def kill(self):
+        """SIGKILL, and wait until it is gone."""
+        if self.process is not None:
+            if self.process.poll() is None:
+                self.process.kill()
+            self.process.wait()
+            self.process = None
+
+    def stop(self):
+        """End it in order, and check what every test of a daemon owes: a clean exit, and no secret in its log."""
+        if self.process is None:
+            return
+        running = self.process.poll() is None
+        status, _ = self.terminate()
+        log = self.log()
+        if not running or status != 0:
+            raise AssertionError("fobd %s with %s:\n%s" % ("ended" if running else "was gone", status, log[-4000:]))
+        for bad in ("AddressSanitizer", "ThreadSanitizer", "LeakSanitizer", "runtime error:", "Assertion"):
+            if bad in log:
+                raise AssertionError("%s:\n%s" % (bad, log[-8000:]))
+        found = secrets_in(log.encode(errors="replace"))
+        if found:
+            raise AssertionError("the log holds %d secrets or tokens" % len(found))
+
+    def restart(self, **kw):
+        self.stop()
+        return self.start(init=False, **kw)
+
+
+def secrets_in(data):
+    """Which of the secrets and tokens that this process has seen are in ${data}, whole, bare or encoded."""
+    # Of a secret its random part, of a token's encodings their beginning: the rest may have been cut off.
+    text = {secret[8:38]: secret for secret in fobwire.known_secrets}
+    for token in fobwire.known_tokens:
+        hexed = token.hex()
+        for form in (hexed.encode(), hexed.upper().encode(), base64.b64encode(token), base64.urlsafe_b64encode(token)):
+            text[form[:30]] = token
+    found = set()
+    for run in re.finditer(rb"[0-9A-Za-z+/_=-]{30,}", data):
+        word = run.group()
+        found.update(text[word[i:i + 30]] for i in range(len(word) - 29) if word[i:i + 30] in text)
+    raw = fobwire.known_tokens
+    found.update(data[i:i + 32] for i in range(len(data) - 31) if data[i:i + 32] in raw)
+    return sorted(found)
+
+
+# ---- a clock of our own ----
+
+FAKETIME_LIBRARY = next((p for p in (
+    "/usr/lib/%s-linux-gnu/faketime/libfaketime.so.1" % os.uname().machine, "/usr/lib/faketime/libfaketime.so.1",
+) if os.path.exists(p)), "")
+
+
+class Clock:
+    """A wall clock that stands still until it is set; CLOCK_MONOTONIC and CLOCK_BOOTTIME go on as ever."""
+
+    def __init__(self, place, start_s=1_900_000_000):
+        self.path = os.path.join(place, "now")
+        self.set(start_s)
+
+    def set(self, seconds):
+        self.now_s = seconds
+        with open(self.path + ".new", "w") as f:
+            f.write(time.strftime("%Y-%m-%d %H:%M:%S\n", time.localtime(seconds)))
+        os.rename(self.path + ".new", self.path)
+
+
+if not os.access(FOBD, os.X_OK):
+    print("Bail out! no %s" % FOBD)
+    sys.exit(1)

@@ -1,0 +1,423 @@
+/*
+ * test_pepper.c - pepper.c: a file that is made once and believed only as it should be, keys that have nothing in common,
+ * and a seal that takes pepper and token both. Golden values are from an implementation in Python (hashlib's BLAKE2b,
+ * SipHash-2-4-128 checked against its authors' vector).
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+
+#include "tests/unit/service/fixture.h"
+
+#define LINE "fob-pepper-v1 0708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f20212223242526\n"
+
+static void assert_hex(const void *bytes, size_t len, const char *hex)
+{
+	char got[1024];
+
+	assert_true(len * 2 < sizeof(got));
+	assert_string_equal(sodium_bin2hex(got, sizeof(got), bytes, len), hex);
+}
+
+/* ---- the file ---- */
+
+static void is_made_once(void **state)
+{
+	char folder[FIXTURE_PATH], path[FIXTURE_PATH], why[512] = "", first[128] = "", second[128] = "";
+	struct pepper *pepper;
+	struct stat st;
+	FILE *f;
+
+	(void)state;
+	fixture_folder(folder);
+	fixture_path(folder, "pepper", path);
+	assert_int_equal(pepper_create(path, why, sizeof(why)), 0);
+	assert_int_equal(stat(path, &st), 0);
+	assert_int_equal(st.st_mode, S_IFREG | 0600);
+	assert_int_equal(st.st_size, strlen(LINE));
+	assert_non_null(f = fopen(path, "r"));
+	assert_non_null(fgets(first, sizeof(first), f));
+	fclose(f);
+
+	assert_int_equal(pepper_create(path, why, sizeof(why)), 1);
+	assert_non_null(f = fopen(path, "r"));
+	assert_non_null(fgets(second, sizeof(second), f));
+	fclose(f);
+	assert_string_equal(first, second);
+	assert_int_equal(pepper_load(path, &pepper, why, sizeof(why)), 0);
+	pepper_free(pepper);
+
+	/* Another one is another one. */
+	fixture_path(folder, "other", path);
+	assert_int_equal(pepper_create(path, why, sizeof(why)), 0);
+	assert_non_null(f = fopen(path, "r"));
+	assert_non_null(fgets(second, sizeof(second), f));
+	fclose(f);
+	assert_string_not_equal(first, second);
+	/* Nothing is left beside them. */
+	assert_int_equal(unlink(path), 0);
+	assert_int_equal(unlink(fixture_path(folder, "pepper", path)), 0);
+	assert_int_equal(rmdir(folder), 0);
+}
+
+static void nothing_is_replaced_by_it(void **state)
+{
+	char folder[FIXTURE_PATH], path[FIXTURE_PATH], target[FIXTURE_PATH], why[512] = "";
+	struct stat st;
+
+	(void)state;
+	fixture_folder(folder);
+	fixture_path(folder, "empty", path);
+	fixture_write_file(path, "", 0, 0600);
+	assert_int_equal(pepper_create(path, why, sizeof(why)), 1);
+	assert_int_equal(stat(path, &st), 0);
+	assert_int_equal(st.st_size, 0);
+
+	/* A link is not followed to where somebody would like a file. */
+	fixture_path(folder, "target", target);
+	fixture_path(folder, "link", path);
+	assert_int_equal(symlink(target, path), 0);
+	assert_int_equal(pepper_create(path, why, sizeof(why)), 1);
+	assert_int_equal(access(target, F_OK), -1);
+
+	fixture_path(folder, "no/such/folder", path);
+	assert_int_equal(pepper_create(path, why, sizeof(why)), -1);
+	assert_non_null(strstr(why, path));
+	assert_non_null(strstr(why, "cannot make the pepper file: No such file"));
+	fixture_remove(folder);
+}
+
+/* In a folder that we may not write to, one that is there is found nevertheless. In a child: not as root. */
+static void one_that_is_there_needs_no_writing(void **state)
+{
+	char folder[FIXTURE_PATH], path[FIXTURE_PATH], why[512] = "";
+	int status;
+	pid_t pid;
+
+	(void)state;
+	fixture_folder(folder);
+	fixture_write_file(fixture_path(folder, "pepper", path), LINE, strlen(LINE), 0600);
+	assert_int_equal(chmod(folder, 0555), 0);
+	assert_true((pid = fork()) >= 0);
+	if (pid == 0) {
+		char other[FIXTURE_PATH + 1];
+
+		if (geteuid() == 0 && (setgid(65534) != 0 || setuid(65534) != 0))
+			_exit(2);
+		if (pepper_create(path, why, sizeof(why)) != 1)
+			_exit(3);
+		snprintf(other, sizeof(other), "%s2", path);
+		_exit(pepper_create(other, why, sizeof(why)) == -1 ? 0 : 4);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFEXITED(status));
+	assert_int_equal(WEXITSTATUS(status), 0);
+	assert_int_equal(chmod(folder, 0700), 0);
+	fixture_remove(folder);
+}
+
+/* A disk that is full while it is written: no half of a pepper is left under its name, to be taken for one later. */
+static void no_half_of_one(void **state)
+{
+	char folder[FIXTURE_PATH], path[FIXTURE_PATH], why[512] = "";
+	int status;
+	pid_t pid;
+
+	(void)state;
+	fixture_folder(folder);
+	fixture_path(folder, "pepper", path);
+	assert_true((pid = fork()) >= 0);
+	if (pid == 0) {
+		struct rlimit limit = { 20, 20 };
+
+		signal(SIGXFSZ, SIG_IGN);
+		if (setrlimit(RLIMIT_FSIZE, &limit) != 0)
+			_exit(2);
+		_exit(pepper_create(path, why, sizeof(why)) == -1 && strstr(why, "cannot write the pepper file") != NULL ? 0 : 3);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFEXITED(status));
+	assert_int_equal(WEXITSTATUS(status), 0);
+	assert_int_equal(rmdir(folder), 0);
+}
+
+/* Loading what is at ${path} must fail, with this in its line. */
+static void refused(const char *path, const char *reason)
+{
+	struct pepper *pepper = NULL;
+	char why[512] = "";
+
+	assert_int_equal(pepper_load(path, &pepper, why, sizeof(why)), -1);
+	assert_null(pepper);
+	assert_ptr_equal(strstr(why, path), why);
+	if (strstr(why, reason) == NULL)
+		fail_msg("not \"%s\", but: %s", reason, why);
+	assert_null(strchr(why, '\n'));
+	/* Nothing of its content. */
+	assert_null(strstr(why, "0708090a"));
+}
+
+static void modes(void **state)
+{
+	static const mode_t bad[] = { 0640, 0604, 0660, 0666, 0610, 0601, 0620, 0602, 0644 };
+	char folder[FIXTURE_PATH], path[FIXTURE_PATH], why[512] = "";
+	struct pepper *pepper;
+
+	(void)state;
+	fixture_folder(folder);
+	fixture_path(folder, "pepper", path);
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		fixture_write_file(path, LINE, strlen(LINE), bad[i]);
+		refused(path, "others may read it: chmod 0600");
+	}
+	fixture_write_file(path, LINE, strlen(LINE), 0400);
+	assert_int_equal(pepper_load(path, &pepper, why, sizeof(why)), 0);
+	pepper_free(pepper);
+	fixture_write_file(path, LINE, strlen(LINE), 0600);
+	assert_int_equal(pepper_load(path, &pepper, why, sizeof(why)), 0);
+	pepper_free(pepper);
+	fixture_remove(folder);
+}
+
+static void another_owner(void **state)
+{
+	char folder[FIXTURE_PATH], path[FIXTURE_PATH];
+
+	(void)state;
+	if (geteuid() != 0)
+		skip();
+	fixture_folder(folder);
+	fixture_path(folder, "pepper", path);
+	fixture_write_file(path, LINE, strlen(LINE), 0600);
+	assert_int_equal(chown(path, 65534, 65534), 0);
+	refused(path, "belongs to another user");
+	fixture_remove(folder);
+}
+
+static void no_file(void **state)
+{
+	char folder[FIXTURE_PATH], path[FIXTURE_PATH];
+
+	(void)state;
+	fixture_folder(folder);
+	refused(fixture_path(folder, "none", path), "`fobd --init`");
+	fixture_path(folder, "folder", path);
+	assert_int_equal(mkdir(path, 0700), 0);
+	refused(path, "not a regular file");
+	/* A FIFO that nobody writes to must not be waited for. */
+	fixture_path(folder, "fifo", path);
+	assert_int_equal(mkfifo(path, 0600), 0);
+	alarm(10);
+	refused(path, "not a regular file");
+	alarm(0);
+	fixture_remove(folder);
+}
+
+static void other_content(void **state)
+{
+	static const struct {
+		const char *name;
+		size_t cut;  /* bytes left out at the end */
+		long at;     /* -1: nowhere */
+		char becomes;
+	} cases[] = {
+		{ "empty", sizeof(LINE) - 1, -1, 0 },
+		{ "no newline", 1, -1, 0 },
+		{ "half", 40, -1, 0 },
+		{ "another magic", 0, 0, 'F' },
+		{ "another version", 0, 12, '2' },
+		{ "not hex", 0, 14, 'g' },
+		{ "a space in the hex", 0, 40, ' ' },
+		{ "a NUL in the hex", 0, 50, '\0' },
+		{ "not hex at the end", 0, 77, 'g' },
+		{ "another end", 0, 78, '0' },
+	};
+	char folder[FIXTURE_PATH], path[FIXTURE_PATH], line[256];
+
+	(void)state;
+	fixture_folder(folder);
+	fixture_path(folder, "pepper", path);
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		memcpy(line, LINE, sizeof(LINE));
+		if (cases[i].at >= 0)
+			line[cases[i].at] = cases[i].becomes;
+		fixture_write_file(path, line, strlen(LINE) - cases[i].cut, 0600);
+		refused(path, "not a pepper file");
+	}
+	/* Anything behind it. */
+	snprintf(line, sizeof(line), "%s\n", LINE);
+	fixture_write_file(path, line, strlen(line), 0600);
+	refused(path, "not a pepper file");
+	fixture_remove(folder);
+}
+
+/* ---- the keys ---- */
+
+static uint8_t token[LIMIT_TOKEN];
+
+static void golden(void **state)
+{
+	static const char secret[] = "sk_live_0123456789ABCDEFGHIJabcdefghij4HNuAd";
+	char folder[FIXTURE_PATH], path[FIXTURE_PATH], why[512] = "";
+	uint8_t id[PEPPER_ID_LEN], out[32];
+	struct pepper *peppers[2];
+
+	(void)state;
+	fixture_folder(folder);
+	fixture_path(folder, "pepper", path);
+	fixture_write_file(path, LINE, strlen(LINE), 0600);
+	assert_int_equal(pepper_load(path, &peppers[0], why, sizeof(why)), 0);
+	peppers[1] = fixture_pepper(7);
+	for (size_t i = 0; i < sizeof(token); i++)
+		token[i] = (uint8_t)(100 + i);
+	for (uint8_t i = 0; i < sizeof(id); i++)
+		id[i] = i + 1;
+	/* The same from the file as from the bytes. */
+	for (int i = 0; i < 2; i++) {
+		pepper_digest(peppers[i], secret, strlen(secret), out);
+		assert_hex(out, 32, "cbd9015884c681416f179a635a68694f2cad776aa344e5445fbff195b2981545");
+		pepper_index(peppers[i], token, out);
+		assert_hex(out, 32, "ab2e31f67c64d145090b8df367c6899fe38ed4f083b6fce7c6192a08714d0cb5");
+		pepper_request(peppers[i], "a request", 9, out);
+		assert_hex(out, 32, "73b131117b3ce60efde90316725982134d2a456af9917e7d6f0ca34995396e34");
+		pepper_fingerprint(peppers[i], id, ENVIRONMENT_LIVE, out);
+		assert_hex(out, 32, "6024294aaf54297102476285aefa2ace783d7cda14d0c13ff3d926b5da1de13c");
+		pepper_fingerprint(peppers[i], id, ENVIRONMENT_TEST, out);
+		assert_hex(out, 32, "8921812ac092504d670385f56abc8e32f2739e7cd2f59529aeb8bc5fb596c748");
+		pepper_tag(peppers[i], "a record", 8, out);
+		assert_hex(out, 16, "9161e33ddb7898b046baf9b5ff6e4d2a");
+		pepper_free(peppers[i]);
+	}
+	fixture_remove(folder);
+}
+
+/* One input through everything that is computed with a pepper: no two results agree, in one pepper or in two. */
+static void keys_have_nothing_in_common(void **state)
+{
+	enum { EACH = 5 };
+	uint8_t results[2 * EACH][32] = { { 0 } };
+	struct pepper *peppers[2];
+
+	(void)state;
+	peppers[0] = fixture_pepper(1);
+	peppers[1] = fixture_pepper(2);
+	memset(token, 7, sizeof(token));
+	for (int i = 0; i < 2; i++) {
+		pepper_digest(peppers[i], token, 32, results[i * EACH]);
+		pepper_index(peppers[i], token, results[i * EACH + 1]);
+		pepper_request(peppers[i], token, 32, results[i * EACH + 2]);
+		pepper_fingerprint(peppers[i], token, ENVIRONMENT_LIVE, results[i * EACH + 3]);
+		pepper_tag(peppers[i], token, 32, results[i * EACH + 4]);
+		pepper_free(peppers[i]);
+	}
+	for (int i = 0; i < 2 * EACH; i++)
+		for (int j = 0; j < i; j++)
+			assert_memory_not_equal(results[i], results[j], 16);
+}
+
+/* ---- the seal ---- */
+
+static const char text[] = "sk_live_0123456789ABCDEFGHIJabcdefghij4HNuAd";
+static const char bound[] = "this request";
+
+static void opens_for_pepper_and_token(void **state)
+{
+	struct pepper *pepper = fixture_pepper(7), *other = fixture_pepper(8);
+	uint8_t sealed[sizeof(text) + PEPPER_SEAL_LEN], again[sizeof(sealed)], other_token[LIMIT_TOKEN];
+	char out[sizeof(text)];
+
+	(void)state;
+	memset(token, 1, sizeof(token));
+	pepper_seal(pepper, token, bound, sizeof(bound), text, sizeof(text), sealed);
+	assert_int_equal(pepper_unseal(pepper, token, bound, sizeof(bound), sealed, sizeof(sealed), out), 0);
+	assert_memory_equal(out, text, sizeof(text));
+	/* Twice is not the same bytes: a nonce is never used again. */
+	pepper_seal(pepper, token, bound, sizeof(bound), text, sizeof(text), again);
+	assert_memory_not_equal(sealed, again, PEPPER_NONCE_LEN);
+	assert_memory_not_equal(sealed + PEPPER_NONCE_LEN, again + PEPPER_NONCE_LEN, sizeof(text));
+
+	/* The token alone, the pepper alone, and another request. */
+	assert_int_equal(pepper_unseal(other, token, bound, sizeof(bound), sealed, sizeof(sealed), out), -1);
+	for (size_t bit = 0; bit < 8 * sizeof(token); bit++) {
+		memcpy(other_token, token, sizeof(token));
+		other_token[bit / 8] ^= (uint8_t)(1U << bit % 8);
+		assert_int_equal(pepper_unseal(pepper, other_token, bound, sizeof(bound), sealed, sizeof(sealed), out), -1);
+	}
+	assert_int_equal(pepper_unseal(pepper, token, bound, sizeof(bound) - 1, sealed, sizeof(sealed), out), -1);
+	assert_int_equal(pepper_unseal(pepper, token, "That request", sizeof(bound), sealed, sizeof(sealed), out), -1);
+	assert_int_equal(pepper_unseal(pepper, token, NULL, 0, sealed, sizeof(sealed), out), -1);
+	pepper_free(other);
+	pepper_free(pepper);
+}
+
+static void every_flip_and_length_is_noticed(void **state)
+{
+	struct pepper *pepper = fixture_pepper(7);
+	uint8_t sealed[sizeof(text) + PEPPER_SEAL_LEN + 1] = { 0 };
+	char out[sizeof(text) + 1];
+
+	(void)state;
+	memset(token, 1, sizeof(token));
+	pepper_seal(pepper, token, bound, sizeof(bound), text, sizeof(text), sealed);
+	for (size_t bit = 0; bit < 8 * (sizeof(sealed) - 1); bit++) {
+		sealed[bit / 8] ^= (uint8_t)(1U << bit % 8);
+		assert_int_equal(pepper_unseal(pepper, token, bound, sizeof(bound), sealed, sizeof(sealed) - 1, out), -1);
+		sealed[bit / 8] ^= (uint8_t)(1U << bit % 8);
+	}
+	for (size_t len = 0; len <= sizeof(sealed); len++)
+		assert_int_equal(pepper_unseal(pepper, token, bound, sizeof(bound), sealed, len, out),
+		    len == sizeof(sealed) - 1 ? 0 : -1);
+
+	/* An empty reply is one too. */
+	pepper_seal(pepper, token, bound, sizeof(bound), NULL, 0, sealed);
+	assert_int_equal(pepper_unseal(pepper, token, bound, sizeof(bound), sealed, PEPPER_SEAL_LEN, out), 0);
+	pepper_free(pepper);
+}
+
+/* Sealed by an XChaCha20-Poly1305 in Python: what a database holds must open for ever. */
+static void golden_seal(void **state)
+{
+	static const char hex[] = "000102030405060708090a0b0c0d0e0f1011121314151617d0684c530cda068ac92609ac0cb09979"
+	    "5a8c9a36b196554454822ed4";
+	struct pepper *pepper = fixture_pepper(7);
+	uint8_t sealed[12 + PEPPER_SEAL_LEN];
+	char out[12];
+	size_t len;
+
+	(void)state;
+	memset(token, 1, sizeof(token));
+	assert_int_equal(sodium_hex2bin(sealed, sizeof(sealed), hex, strlen(hex), NULL, &len, NULL), 0);
+	assert_int_equal(len, sizeof(sealed));
+	assert_int_equal(pepper_unseal(pepper, token, bound, sizeof(bound), sealed, len, out), 0);
+	assert_memory_equal(out, "a golden one", 12);
+	pepper_free(pepper);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(is_made_once),
+		cmocka_unit_test(nothing_is_replaced_by_it),
+		cmocka_unit_test(one_that_is_there_needs_no_writing),
+		cmocka_unit_test(no_half_of_one),
+		cmocka_unit_test(modes),
+		cmocka_unit_test(another_owner),
+		cmocka_unit_test(no_file),
+		cmocka_unit_test(other_content),
+		cmocka_unit_test(golden),
+		cmocka_unit_test(keys_have_nothing_in_common),
+		cmocka_unit_test(opens_for_pepper_and_token),
+		cmocka_unit_test(every_flip_and_length_is_noticed),
+		cmocka_unit_test(golden_seal),
+	};
+
+	return cmocka_run_group_tests_name("pepper", tests, fixture_begin, NULL);
+}
