@@ -514,26 +514,56 @@ store_each_event(struct store_txn *txn, uint64_t after, store_event_cb visit, vo
 }
 
 /*
- * The first sound entry of an index by time. Damaged ones are counted and passed over: they must not keep other keys from
- * ending and other tokens from being forgotten.
+ * On to the first sound entry of an index by time, from where ${cursor} is. Damaged ones are counted and passed over: they
+ * must not keep other keys from ending and other tokens from being forgotten.
  */
+static int
+sound_by_time(struct store_txn *txn, enum table table, struct lmdb_cursor *cursor, int fault, int64_t *time_ms,
+    uint8_t digest[RECORD_DIGEST_LEN])
+{
+
+	for (; fault == 0; fault = lmdb_next(cursor)) {
+		if (cursor->key.len == 8 + RECORD_DIGEST_LEN && judged(txn->store, record_get_empty(txn->store->pepper, table,
+		    cursor->key.data, cursor->key.len, cursor->value.data, cursor->value.len)) == 0)
+			break;
+	}
+	if (fault == 0) {
+		*time_ms = (int64_t)bytes_get64(cursor->key.data);
+		memcpy(digest, (const uint8_t *)cursor->key.data + 8, RECORD_DIGEST_LEN);
+	}
+	return (fault);
+}
+
 static int
 first_by_time(struct store_txn *txn, enum table table, int64_t *time_ms, uint8_t digest[RECORD_DIGEST_LEN])
 {
 	struct lmdb_cursor cursor;
 	int fault;
 
-	for (fault = lmdb_seek(txn->txn, table, NULL, 0, &cursor); fault == 0; fault = lmdb_next(&cursor)) {
-		if (cursor.key.len == 8 + RECORD_DIGEST_LEN && judged(txn->store, record_get_empty(txn->store->pepper, table,
-		    cursor.key.data, cursor.key.len, cursor.value.data, cursor.value.len)) == 0)
-			break;
-	}
-	if (fault == 0) {
-		*time_ms = (int64_t)bytes_get64(cursor.key.data);
-		memcpy(digest, (const uint8_t *)cursor.key.data + 8, RECORD_DIGEST_LEN);
-	}
+	fault = lmdb_seek(txn->txn, table, NULL, 0, &cursor);
+	fault = sound_by_time(txn, table, &cursor, fault, time_ms, digest);
 	lmdb_cursor_end(&cursor);
 	return (fault);
+}
+
+int
+store_due(struct store_txn *txn, int64_t now_ms, unsigned most, uint8_t (*digests)[RECORD_DIGEST_LEN])
+{
+	struct lmdb_cursor cursor;
+	int64_t expires_ms;
+	unsigned n = 0;
+	int fault;
+
+	fault = lmdb_seek(txn->txn, TABLE_EXPIRY, NULL, 0, &cursor);
+	while (n < most) {
+		if ((fault = sound_by_time(txn, TABLE_EXPIRY, &cursor, fault, &expires_ms, digests[n])) != 0 ||
+		    expires_ms > now_ms)
+			break;
+		n++;
+		fault = lmdb_next(&cursor);
+	}
+	lmdb_cursor_end(&cursor);
+	return (fault == 0 || fault == -FAULT_NOT_FOUND ? (int)n : fault);
 }
 
 int

@@ -80,6 +80,13 @@ int store_each_event(struct store_txn *txn, uint64_t after, store_event_cb visit
  */
 int store_next_expiry(struct store_txn *txn, int64_t *expires_ms, uint8_t digest[RECORD_DIGEST_LEN]);
 
+/*
+ * store_due(txn, now_ms, most, digests):
+ * Copy the digests of up to ${most} keys whose grace has ended by ${now_ms}, the earliest first. Damaged entries as above.
+ * Returns: how many, or a negative fault.
+ */
+int store_due(struct store_txn *txn, int64_t now_ms, unsigned most, uint8_t (*digests)[RECORD_DIGEST_LEN]);
+
 struct store_size {
 	uint64_t accounts;
 	uint64_t keys;

@@ -29,7 +29,10 @@ struct writer {
 	struct lastused *lastused;
 	struct record_state state; /* as committed */
 	int64_t next_expiry_ms;    /* INT64_MAX: none */
-	int64_t next_upkeep_ms;    /* by clock_boot_ms() */
+	int64_t next_upkeep_ms;    /* this and the next two by clock_boot_ms() */
+	int64_t rest_until_ms;     /* after a sweep that left something undone */
+	int64_t next_complaint_ms;
+	uint8_t due[LIMIT_COMMIT][RECORD_DIGEST_LEN];
 	struct change change;      /* of the mutation at hand: too large for the stack, and it holds a sealed secret */
 
 	pthread_t thread;
@@ -208,13 +211,13 @@ commit_batch(struct writer *w, struct mutation *batch, int64_t now_ms)
 	return (commit(w, &next));
 }
 
+/* Of all, the refused ones too: what those were refused for may have been the work of this very commit. */
 static void
 refuse_all(struct mutation *batch, int fault)
 {
 
 	for (struct mutation *m = batch; m != NULL; m = m->next)
-		if (m->fault == 0 || m->fault == fault)
-			m->fault = set_why(m, fault, fault_text(fault));
+		m->fault = set_why(m, fault, fault_text(fault));
 }
 
 /*
@@ -281,56 +284,69 @@ work(struct writer *w, struct mutation *batch, int64_t now_ms)
 
 /* ---- the sweeper ---- */
 
-/* Apply the expiry of every key due by ${now_ms}, up to a commit's worth. Returns how many, or a negative fault. */
+static void
+log_expiry(const struct writer *w)
+{
+
+	LOG(LOG_INFO, "key expired", LOG_S("environment", environment_of(w)), LOG_S("account", w->change.account.account),
+	    LOG_I("generation", w->change.event.generation), LOG_B("last4", w->change.event.last4, 4));
+}
+
+/*
+ * Apply the expiry of every key due by ${now_ms}, up to a commit's worth. A damaged record is passed over: its key verifies
+ * as nothing, and must not keep the others from ending. Returns how many, or a negative fault.
+ */
 static int
 apply_expiries(struct writer *w, int64_t now_ms, struct record_state *next)
 {
 	struct view view = { .txn = w->txn, .state = next, .now_ms = now_ms };
-	uint8_t digest[RECORD_DIGEST_LEN];
-	int64_t at_ms;
-	int fault, n;
+	int fault, due, n = 0;
 
-	for (n = 0; n < LIMIT_COMMIT; n++) {
-		if ((fault = store_next_expiry(w->txn, &at_ms, digest)) == -FAULT_NOT_FOUND)
-			break;
-		if (fault != 0)
+	if ((due = store_due(w->txn, now_ms, LIMIT_COMMIT, w->due)) < 0)
+		return (due);
+	for (int i = 0; i < due; i++) {
+		if ((fault = decide_expire(&view, w->due[i], &w->change)) == -FAULT_CORRUPT)
+			continue;
+		if (fault != 0 || (fault = store_apply(w->txn, &w->change, next)) != 0)
 			return (fault);
-		if (at_ms > now_ms)
-			break;
-		if ((fault = decide_expire(&view, digest, &w->change)) != 0 ||
-		    (fault = store_apply(w->txn, &w->change, next)) != 0)
-			return (fault);
-		LOG(LOG_INFO, "key expired", LOG_S("environment", environment_of(w)),
-		    LOG_S("account", w->change.account.account), LOG_I("generation", w->change.event.generation),
-		    LOG_B("last4", w->change.event.last4, 4));
+		log_expiry(w);
+		n++;
 	}
 	return (n);
 }
 
-/* One commit of expiries and forgotten tokens. Returns true when there may be more. */
-static bool
+/* What is left undone is tried again after a nap, not at once, and told once a minute. */
+static void
+rest(struct writer *w, int fault)
+{
+
+	w->rest_until_ms = clock_boot_ms() + NAP_MS;
+	if (clock_boot_ms() < w->next_complaint_ms)
+		return;
+	w->next_complaint_ms = clock_boot_ms() + SWEEP_MS;
+	LOG(LOG_ERROR, "keys whose grace has ended cannot be marked so; they verify as expired all the same",
+	    LOG_S("environment", environment_of(w)), LOG_S("reason", fault_text(fault)));
+}
+
+/* One commit of expiries and forgotten tokens. Returns 1 when there may be more, 0 when not, or a negative fault. */
+static int
 sweep_once(struct writer *w, int64_t now_ms, bool tokens)
 {
 	struct record_state next = w->state;
 	int64_t oldest_ms;
-	int expired, forgotten = 0;
+	int expired, forgotten = 0, fault;
 
-	if (store_write(w->txn) != 0)
-		return (false);
-	if ((expired = apply_expiries(w, now_ms, &next)) < 0 ||
-	    (tokens && (forgotten = store_forget_tokens(w->txn, now_ms - LIMIT_TOKEN_KEPT_MS, LIMIT_COMMIT,
-	    &oldest_ms)) < 0)) {
-		LOG(LOG_ERROR, "the sweeper failed; keys still end in time, by comparison",
-		    LOG_S("environment", environment_of(w)), LOG_S("reason", fault_text(expired < 0 ? expired : forgotten)));
+	if ((fault = store_write(w->txn)) != 0)
+		return (fault);
+	expired = apply_expiries(w, now_ms, &next);
+	if (expired >= 0 && tokens)
+		forgotten = store_forget_tokens(w->txn, now_ms - LIMIT_TOKEN_KEPT_MS, LIMIT_COMMIT, &oldest_ms);
+	if (expired < 0 || forgotten < 0 || expired + forgotten == 0) {
 		store_abort(w->txn);
-		return (false);
+		return (expired < 0 ? expired : forgotten);
 	}
-	if (expired + forgotten == 0) {
-		store_abort(w->txn);
-		return (false);
-	}
-	if (commit(w, &next) != 0)
-		return (false);
+	if ((fault = commit(w, &next)) != 0)
+		return (fault);
 	count(&w->keys_expired, (uint64_t)expired);
 	return (expired == LIMIT_COMMIT || forgotten == LIMIT_COMMIT);
 }
@@ -339,13 +355,18 @@ static void
 sweep(struct writer *w, int64_t now_ms)
 {
 	bool upkeep = clock_boot_ms() >= w->next_upkeep_ms;
+	int more = 1;
 
-	if (store_failed(w->store) || (now_ms < w->next_expiry_ms && !upkeep))
+	if (store_failed(w->store) || clock_boot_ms() < w->rest_until_ms || (now_ms < w->next_expiry_ms && !upkeep))
 		return;
-	for (int i = 0; i < SWEEP_COMMITS && sweep_once(w, now_ms, upkeep); i++)
-		;
+	for (int i = 0; i < SWEEP_COMMITS && more > 0; i++)
+		more = sweep_once(w, now_ms, upkeep);
 	w->next_expiry_ms = read_next_expiry(w);
-	if (upkeep) {
+	if (more < 0)
+		rest(w, more);
+	else if (w->next_expiry_ms <= now_ms && more == 0)
+		rest(w, -FAULT_CORRUPT);
+	if (upkeep && more <= 0) {
 		store_upkeep(w->store);
 		w->next_upkeep_ms = clock_boot_ms() + SWEEP_MS;
 	}
@@ -357,13 +378,15 @@ static void
 nap_until(struct writer *w)
 {
 	int64_t wait_ms = w->next_expiry_ms == INT64_MAX ? NAP_MS : w->next_expiry_ms - clock_now_ms(w->clock);
+	int64_t rest_ms = store_failed(w->store) ? NAP_MS : w->rest_until_ms - clock_boot_ms();
 	struct timespec at;
 
+	if (wait_ms < rest_ms)
+		wait_ms = rest_ms;
 	if (wait_ms > NAP_MS)
 		wait_ms = NAP_MS;
-	/* A failed database's deadlines stay due for ever. */
-	if (wait_ms <= 0)
-		wait_ms = store_failed(w->store) ? NAP_MS : 1;
+	if (wait_ms < 1)
+		wait_ms = 1;
 	clock_gettime(CLOCK_MONOTONIC, &at);
 	at.tv_nsec += wait_ms % 1000 * 1000000;
 	at.tv_sec += wait_ms / 1000 + at.tv_nsec / 1000000000;
