@@ -36,6 +36,11 @@
 extern "C" {
 #endif
 
+/* What is declared here is what the library exports; all else in it is built hidden. */
+#ifdef __GNUC__
+#pragma GCC visibility push(default)
+#endif
+
 #define FOB_VERSION "0.1.0"
 
 /* Sizes, terminating NUL included. */
@@ -126,7 +131,10 @@ void fob_options_free(struct fob_options *);
 int fob_options_set_address(struct fob_options *, const char *address);
 /* The deadline of calls that name none, 1 to FOB_TIMEOUT_MAX_MS. Default 5,000. */
 int fob_options_set_timeout_ms(struct fob_options *, uint32_t timeout_ms);
-/* Calls on the wire at once, 1 to 64; the next ones wait their turn. Default 64. */
+/*
+ * Calls on the wire at once, 1 to 64; the next ones wait their turn. Default 64. Each is on a connection of its own, made
+ * when it is first needed and then kept.
+ */
 int fob_options_set_in_flight(struct fob_options *, unsigned calls);
 /* Calls waiting for their turn, beyond which a call is refused with FOB_ERESOURCE_EXHAUSTED. Default 4,096. */
 int fob_options_set_queue(struct fob_options *, unsigned calls);
@@ -155,7 +163,10 @@ void fob_client_free(struct fob_client *);
 /* ---- verify ---- */
 
 struct fob_verify_request {
-	/* Exactly one of the two: a key, or the raw value of an Authorization header ("Basic ..."). */
+	/*
+	 * Exactly one of the two, the other NULL: a key, or the raw value of an Authorization header ("Basic ..."). For
+	 * a request without the header give "" and length 0: that is judged (MALFORMED, so 401); NULL for both is a fault.
+	 */
 	const void *secret;
 	size_t secret_len;
 	const char *authorization;
@@ -194,7 +205,7 @@ int fob_verify_async(struct fob_client *, const struct fob_verify_request *, fob
 
 /*
  * fob_verify_batch(client, requests, n, timeout_ms, results, faults, error):
- * Verify up to FOB_BATCH_MAX keys in one message. ${results}[i] and ${faults}[i] answer ${requests}[i], whose own
+ * Verify 1 to FOB_BATCH_MAX keys in one message. ${results}[i] and ${faults}[i] answer ${requests}[i], whose own
  * timeout_ms is not looked at. Returns 0 when the batch was answered; then each item still has its own fault or 0.
  * When it was not, every fault is the returned one.
  */
@@ -400,6 +411,10 @@ const char *fob_fault_name(int fault);
 void fob_wipe(void *, size_t);
 
 const char *fob_version(void);
+
+#ifdef __GNUC__
+#pragma GCC visibility pop
+#endif
 
 #ifdef __cplusplus
 }

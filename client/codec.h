@@ -1,0 +1,99 @@
+/*
+ * codec.h - libfob's requests as bytes, and bytes as its results. No socket, no clock, no lock: what fuzzes and unit
+ * tests feed directly.
+ */
+#ifndef CLIENT_CODEC_H
+#define CLIENT_CODEC_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "client/fob.h"
+
+#define CODEC_REQUEST_MAX 65532     /* what a server takes: 64 KiB on the wire, of which nng's header is 4 bytes */
+#define CODEC_REPLY_MAX (1U << 20)  /* what we take */
+#define CODEC_MEMORY_MAX (4U << 20) /* for decoding one reply */
+
+enum method {
+	METHOD_VERIFY_KEY,
+	METHOD_VERIFY_KEYS,
+	METHOD_CREATE_ACCOUNT,
+	METHOD_ROLL_KEY,
+	METHOD_REVOKE_KEY,
+	METHOD_SUSPEND_ACCOUNT,
+	METHOD_RESUME_ACCOUNT,
+	METHOD_LIST_KEYS,
+	METHOD_LIST_ACCOUNTS,
+	METHOD_LIST_EVENTS,
+	METHOD_CHECK,
+	METHOD_STATS
+};
+
+/* "fob.v1.Keys/VerifyKey" and so on: what the envelope calls ${method}. */
+const char *codec_method_name(enum method method);
+
+/* The bytes of a request's inner message. All zero: none. They may hold secrets, so freeing wipes them. */
+struct codec_body {
+	uint8_t *p;
+	size_t len;
+};
+void codec_body_free(struct codec_body *body);
+
+/*
+ * codec_encode_...(..., body, error):
+ * Check the arguments and write the request's inner message to ${body}, which the caller frees. ${token} is FOB_TOKEN_LEN
+ * bytes. Whether an account or an operation is well formed, and whether a grace is too long, is left to the server.
+ * Returns: 0; FOB_EINVALID_ARGUMENT for what cannot be put into a message; FOB_EINTERNAL out of memory.
+ */
+int codec_encode_verify(const struct fob_verify_request *request, struct codec_body *body, struct fob_error *error);
+int codec_encode_verify_batch(const struct fob_verify_request *requests, size_t n, struct codec_body *body,
+    struct fob_error *error);
+/* METHOD_CREATE_ACCOUNT, METHOD_SUSPEND_ACCOUNT or METHOD_RESUME_ACCOUNT. */
+int codec_encode_mutation(enum method method, const struct fob_mutation *mutation, const uint8_t *token,
+    struct codec_body *body, struct fob_error *error);
+int codec_encode_roll(const struct fob_roll *roll, const uint8_t *token, struct codec_body *body, struct fob_error *error);
+int codec_encode_revoke(const struct fob_revoke *revoke, const uint8_t *token, struct codec_body *body,
+    struct fob_error *error);
+/* METHOD_LIST_KEYS, METHOD_LIST_ACCOUNTS (whose ${account} is not looked at) or METHOD_LIST_EVENTS. */
+int codec_encode_list(enum method method, enum fob_environment environment, const char *account, uint32_t page_size,
+    const struct fob_cursor *cursor, struct codec_body *body, struct fob_error *error);
+int codec_encode_check(const char *service, struct codec_body *body, struct fob_error *error);
+int codec_encode_stats(struct codec_body *body, struct fob_error *error);
+
+/* The envelope: how long it is, at most CODEC_REQUEST_MAX or it must not be sent, and its bytes at ${to}. */
+size_t codec_envelope_size(const char *method, const struct codec_body *body, uint32_t timeout_ms);
+void codec_envelope_write(const char *method, const struct codec_body *body, uint32_t timeout_ms, uint8_t *to);
+
+/*
+ * codec_decode_...(reply, len, ..., out, error):
+ * Read a whole reply, envelope and inner message. Nothing in it is trusted: text that does not fit its array, an id that
+ * is none, a missing sub-message, a VALID verdict that contradicts itself or the request, all are FOB_EINTERNAL; a number
+ * of an enum that is not known becomes its zero, which denies. Text for people is cut and made printable.
+ * Returns: 0; the negated code of the reply; FOB_EUNKNOWN; FOB_EINTERNAL. On a fault ${out} is zeroed, and ${error} says
+ *          what the server said.
+ */
+int codec_decode_verify(const uint8_t *reply, size_t len, enum fob_environment required, struct fob_verification *out,
+    struct fob_error *error);
+/* ${required}, ${out} and ${faults} have ${n} items. On a fault, every one of ${faults} is it. */
+int codec_decode_verify_batch(const uint8_t *reply, size_t len, const enum fob_environment *required, size_t n,
+    struct fob_verification *out, int *faults, struct fob_error *error);
+int codec_decode_created(const uint8_t *reply, size_t len, struct fob_created_account *out, struct fob_error *error);
+int codec_decode_rolled(const uint8_t *reply, size_t len, struct fob_rolled_key *out, struct fob_error *error);
+int codec_decode_key(const uint8_t *reply, size_t len, struct fob_key *out, struct fob_error *error);
+int codec_decode_account(enum method method, const uint8_t *reply, size_t len, struct fob_account *out,
+    struct fob_error *error);
+int codec_decode_check(const uint8_t *reply, size_t len, enum fob_serving *out, struct fob_error *error);
+int codec_decode_stats(const uint8_t *reply, size_t len, struct fob_stats *out, struct fob_error *error);
+
+/*
+ * Pages: one allocation each, to be freed with free(). ${page_size} is what was asked for; ${cursor} is moved on, and
+ * left alone on a fault, when *${out} is NULL.
+ */
+int codec_decode_keys(const uint8_t *reply, size_t len, uint32_t page_size, struct fob_cursor *cursor,
+    struct fob_key_page **out, struct fob_error *error);
+int codec_decode_accounts(const uint8_t *reply, size_t len, uint32_t page_size, struct fob_cursor *cursor,
+    struct fob_account_page **out, struct fob_error *error);
+int codec_decode_events(const uint8_t *reply, size_t len, uint32_t page_size, struct fob_cursor *cursor,
+    struct fob_event_page **out, struct fob_error *error);
+
+#endif

@@ -1,0 +1,664 @@
+/*
+ * Requests as bytes and bytes as results: what is asked arrives, and a reply that lies, is cut or comes from the future
+ * never lets anybody in and never writes past an array.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "client/arena.h"
+#include "client/codec.h"
+#include "fob/rpc/v1/rpc.pb-c.h"
+#include "fob/v1/admin.pb-c.h"
+#include "fob/v1/health.pb-c.h"
+#include "fob/v1/keys.pb-c.h"
+
+#define TEXT(s) ((ProtobufCBinaryData){ .len = sizeof(s) - 1, .data = (uint8_t *)(uintptr_t)(s) })
+
+static const uint8_t token[FOB_TOKEN_LEN] = "0123456789abcdef0123456789abcde";
+
+/* A whole reply, in a block of exactly its size, so that a sanitizer sees the first byte too many. */
+static uint8_t *
+reply_make(int code, ProtobufCBinaryData message, const ProtobufCMessage *inner, size_t *len)
+{
+	Fob__Rpc__V1__Response m = FOB__RPC__V1__RESPONSE__INIT;
+	uint8_t *body = NULL, *all;
+
+	m.code = (Fob__Rpc__V1__Code)code;
+	m.message = message;
+	if (inner != NULL) {
+		assert_non_null(body = malloc(protobuf_c_message_get_packed_size(inner) + 1));
+		m.body.len = protobuf_c_message_pack(inner, body);
+		m.body.data = body;
+	}
+	*len = fob__rpc__v1__response__get_packed_size(&m);
+	assert_non_null(all = malloc(*len == 0 ? 1 : *len));
+	fob__rpc__v1__response__pack(&m, all);
+	free(body);
+	return (all);
+}
+
+static Fob__V1__VerifyKeyResponse
+valid(void)
+{
+	Fob__V1__VerifyKeyResponse m = FOB__V1__VERIFY_KEY_RESPONSE__INIT;
+
+	m.verdict = FOB__V1__VERDICT__VALID;
+	m.account = TEXT("acct_1");
+	m.environment = FOB__V1__ENVIRONMENT__LIVE;
+	m.livemode = 1;
+	m.kind = FOB__V1__KEY_KIND__SECRET;
+	m.generation = 3;
+	m.current_generation = 4;
+	m.superseded = 1;
+	m.created_ms = 1000;
+	m.expires_ms = 2000;
+	m.last4 = TEXT("aB3z");
+	return (m);
+}
+
+static int
+verify(const Fob__V1__VerifyKeyResponse *m, enum fob_environment required, struct fob_verification *v, struct fob_error *e)
+{
+	uint8_t *reply;
+	size_t len;
+	int rc;
+
+	memset(v, 0xaa, sizeof(*v));
+	reply = reply_make(0, TEXT(""), &m->base, &len);
+	rc = codec_decode_verify(reply, len, required, v, e);
+	free(reply);
+	return (rc);
+}
+
+static void
+test_verify_reply(void **state)
+{
+	Fob__V1__VerifyKeyResponse m = valid();
+	struct fob_verification v;
+	struct fob_error e;
+
+	(void)state;
+	assert_int_equal(verify(&m, FOB_LIVE, &v, &e), 0);
+	assert_true(fob_allows(&v));
+	assert_string_equal(v.account, "acct_1");
+	assert_string_equal(v.last4, "aB3z");
+	assert_int_equal(v.environment, FOB_LIVE);
+	assert_int_equal(v.kind, FOB_SECRET);
+	assert_true(v.livemode && v.superseded);
+	assert_int_equal(v.generation, 3);
+	assert_int_equal(v.current_generation, 4);
+	assert_int_equal(v.created_ms, 1000);
+	assert_int_equal(v.expires_ms, 2000);
+	assert_int_equal(e.fault, 0);
+
+	/* An empty message is a verdict that denies. */
+	fob__v1__verify_key_response__init(&m);
+	assert_int_equal(verify(&m, FOB_LIVE, &v, &e), 0);
+	assert_int_equal(v.verdict, FOB_DENIED);
+	assert_false(fob_allows(&v));
+}
+
+static void
+test_unknown_numbers_deny(void **state)
+{
+	static const int strange[] = { 9, 10, 255, 1000000, -1, INT32_MAX, INT32_MIN };
+	Fob__V1__VerifyKeyResponse m;
+	struct fob_verification v;
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < sizeof(strange) / sizeof(strange[0]); i++) {
+		m = valid();
+		m.verdict = (Fob__V1__Verdict)strange[i];
+		assert_int_equal(verify(&m, FOB_LIVE, &v, NULL), 0);
+		assert_int_equal(v.verdict, FOB_DENIED);
+		assert_false(fob_allows(&v));
+
+		m = valid();
+		m.kind = (Fob__V1__KeyKind)strange[i];
+		assert_int_equal(verify(&m, FOB_LIVE, &v, NULL), 0);
+		assert_int_equal(v.kind, FOB_KIND_ANY);
+
+		m = valid();
+		m.environment = (Fob__V1__Environment)strange[i];
+		assert_int_equal(verify(&m, FOB_ENVIRONMENT_ANY, &v, NULL), FOB_EINTERNAL);
+		assert_false(fob_allows(&v));
+	}
+}
+
+static void
+test_contradictions(void **state)
+{
+	static const struct fob_verification zero;
+	Fob__V1__VerifyKeyResponse m[6];
+	struct fob_verification v;
+	struct fob_error e;
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < 6; i++)
+		m[i] = valid();
+	m[0].account = TEXT("");
+	m[1].livemode = 0;
+	m[2].environment = FOB__V1__ENVIRONMENT__TEST;
+	m[3].environment = FOB__V1__ENVIRONMENT__ENVIRONMENT_UNSPECIFIED;
+	m[4].environment = FOB__V1__ENVIRONMENT__TEST; /* whole, but not what was required */
+	m[4].livemode = 0;
+	m[5].last4 = TEXT("abc");
+	for (i = 0; i < 6; i++) {
+		assert_int_equal(verify(&m[i], FOB_LIVE, &v, &e), FOB_EINTERNAL);
+		assert_memory_equal(&v, &zero, sizeof(v));
+		assert_int_equal(e.fault, FOB_EINTERNAL);
+		assert_true(e.message[0] != '\0');
+	}
+	assert_int_equal(verify(&m[4], FOB_TEST, &v, &e), 0);
+}
+
+static void
+test_text(void **state)
+{
+	static const struct {
+		ProtobufCBinaryData given;
+		const char *shown;
+	} details[] = {
+		{ { 7, (uint8_t *)(uintptr_t)"h\xc3\xa9l\xe2\x82\xac" }, "h\xc3\xa9l\xe2\x82\xac" },
+		{ { 3, (uint8_t *)(uintptr_t)"a\0b" }, "a?b" },
+		{ { 5, (uint8_t *)(uintptr_t)"\x1b[31m" }, "?[31m" },
+		{ { 2, (uint8_t *)(uintptr_t)"\xc2\x9b" }, "?" },             /* a C1 control */
+		{ { 2, (uint8_t *)(uintptr_t)"\xc0\xaf" }, "??" },            /* overlong */
+		{ { 3, (uint8_t *)(uintptr_t)"\xed\xa0\x80" }, "???" },       /* a surrogate */
+		{ { 4, (uint8_t *)(uintptr_t)"\xf4\x90\x80\x80" }, "????" },  /* beyond U+10FFFF */
+		{ { 2, (uint8_t *)(uintptr_t)"\xe2\x82" }, "??" }             /* cut */
+	};
+	static const char *const ids[] = { "a b", "a/b", "a\xc3\xa9", "a\nb" };
+	Fob__V1__VerifyKeyResponse m = valid();
+	struct fob_verification v;
+	uint8_t longest[300];
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < sizeof(details) / sizeof(details[0]); i++) {
+		m.detail = details[i].given;
+		assert_int_equal(verify(&m, FOB_LIVE, &v, NULL), 0);
+		assert_string_equal(v.detail, details[i].shown);
+	}
+	/* Cut between characters: 127 bytes of room, 63 characters of two. */
+	for (i = 0; i < sizeof(longest); i++)
+		longest[i] = i % 2 == 0 ? 0xc3 : 0xa9;
+	m.detail = (ProtobufCBinaryData){ .len = sizeof(longest), .data = longest };
+	assert_int_equal(verify(&m, FOB_LIVE, &v, NULL), 0);
+	assert_int_equal(strlen(v.detail), 126);
+
+	m = valid();
+	memset(longest, 'a', sizeof(longest));
+	m.account = (ProtobufCBinaryData){ .len = FOB_ACCOUNT_SIZE - 1, .data = longest };
+	assert_int_equal(verify(&m, FOB_LIVE, &v, NULL), 0);
+	assert_int_equal(strlen(v.account), FOB_ACCOUNT_SIZE - 1);
+	m.account.len++;
+	assert_int_equal(verify(&m, FOB_LIVE, &v, NULL), FOB_EINTERNAL);
+	m.account = TEXT("acct\0_1");
+	assert_int_equal(verify(&m, FOB_LIVE, &v, NULL), FOB_EINTERNAL);
+	for (i = 0; i < sizeof(ids) / sizeof(ids[0]); i++) {
+		m.account = (ProtobufCBinaryData){ .len = strlen(ids[i]), .data = (uint8_t *)(uintptr_t)ids[i] };
+		assert_int_equal(verify(&m, FOB_LIVE, &v, NULL), FOB_EINTERNAL);
+	}
+	m = valid();
+	m.last4 = TEXT("abcde");
+	assert_int_equal(verify(&m, FOB_LIVE, &v, NULL), FOB_EINTERNAL);
+}
+
+static void
+test_fault_codes(void **state)
+{
+	static const struct fob_verification zero;
+	Fob__V1__VerifyKeyResponse m = valid();
+	struct fob_verification v;
+	struct fob_error e;
+	uint8_t *reply;
+	size_t len;
+	int code;
+
+	(void)state;
+	for (code = 1; code < 20; code++) {
+		/* With a body that says VALID, which must not count. */
+		reply = reply_make(code, TEXT("why\n"), &m.base, &len);
+		memset(&v, 0xaa, sizeof(v));
+		assert_int_equal(codec_decode_verify(reply, len, FOB_LIVE, &v, &e), code < 17 ? -code : FOB_EUNKNOWN);
+		assert_memory_equal(&v, &zero, sizeof(v));
+		assert_int_equal(e.fault, code < 17 ? -code : FOB_EUNKNOWN);
+		assert_non_null(strstr(e.message, "why?"));
+		free(reply);
+	}
+	reply = reply_make(-5, TEXT(""), &m.base, &len);
+	assert_int_equal(codec_decode_verify(reply, len, FOB_LIVE, &v, &e), FOB_EUNKNOWN);
+	free(reply);
+	reply = reply_make(14, TEXT(""), NULL, &len);
+	assert_int_equal(codec_decode_verify(reply, len, FOB_LIVE, &v, &e), FOB_EUNAVAILABLE);
+	assert_string_equal(e.message, "UNAVAILABLE");
+	free(reply);
+}
+
+/* Cut anywhere, and with any one byte changed: an error or a denial or a result in its bounds, and no sanitizer's word. */
+static void
+test_cut_and_changed(void **state)
+{
+	Fob__V1__VerifyKeyResponse m = valid();
+	struct fob_verification v;
+	struct fob_error e;
+	uint8_t *reply, *part;
+	size_t len, i;
+	int bit, rc;
+
+	(void)state;
+	reply = reply_make(0, TEXT(""), &m.base, &len);
+	for (i = 0; i < len; i++) {
+		assert_non_null(part = malloc(i + 1));
+		memcpy(part, reply, i);
+		rc = codec_decode_verify(part, i, FOB_LIVE, &v, &e);
+		assert_true(rc == FOB_EINTERNAL || (rc == 0 && !fob_allows(&v)));
+		free(part);
+	}
+	for (i = 0; i < len; i++) {
+		for (bit = 0; bit < 8; bit++) {
+			reply[i] ^= (uint8_t)(1 << bit);
+			rc = codec_decode_verify(reply, len, FOB_LIVE, &v, &e);
+			assert_true(rc <= 0 && memchr(v.account, '\0', sizeof(v.account)) != NULL);
+			assert_true(rc == 0 || !fob_allows(&v));
+			reply[i] ^= (uint8_t)(1 << bit);
+		}
+	}
+	free(reply);
+}
+
+static void
+test_memory_is_bounded(void **state)
+{
+	const size_t len = CODEC_REPLY_MAX;
+	struct fob_stats stats;
+	uint8_t *reply, *body;
+	struct fob_error e;
+	size_t i;
+
+	(void)state;
+	/* Half a million empty sub-messages: 2 bytes each on the wire, some hundred decoded. */
+	assert_non_null(reply = malloc(len));
+	memcpy(reply, "\x1a\xfc\xff\x3f", 4); /* the envelope's body: all that follows */
+	body = reply + 4;
+	for (i = 0; i + 1 < len - 4; i += 2) {
+		body[i] = 0x52; /* environments */
+		body[i + 1] = 0;
+	}
+	assert_int_equal(codec_decode_stats(reply, len, &stats, &e), FOB_EINTERNAL);
+	assert_non_null(strstr(e.message, "malformed"));
+	free(reply);
+	assert_non_null(reply = calloc(1, len + 1));
+	assert_int_equal(codec_decode_stats(reply, len + 1, &stats, &e), FOB_EINTERNAL);
+	assert_non_null(strstr(e.message, "too long"));
+	free(reply);
+}
+
+static void
+test_arena(void **state)
+{
+	struct arena a;
+	uint8_t *first, *p;
+	int i;
+
+	(void)state;
+	arena_init(&a, 100000);
+	first = a.allocator.alloc(&a, 100);
+	memset(first, 0x55, 100);
+	assert_null(a.allocator.alloc(&a, 200000));
+	assert_null(a.allocator.alloc(&a, SIZE_MAX));
+	assert_null(a.allocator.alloc(&a, SIZE_MAX / 2 - 8));
+	for (i = 0; (p = a.allocator.alloc(&a, 1000)) != NULL; i++) {
+		assert_int_equal((uintptr_t)p % _Alignof(max_align_t), 0);
+		memset(p, 0x55, 1000);
+	}
+	assert_in_range(i, 80, 102);
+	a.allocator.free(&a, first);
+	assert_int_equal(first[0], 0x55);
+	arena_fini(&a);
+	assert_int_equal(first[0], 0);
+	assert_int_equal(first[99], 0);
+}
+
+static void
+test_batch(void **state)
+{
+	static const enum fob_environment required[3] = { FOB_LIVE, FOB_LIVE, FOB_TEST };
+	Fob__V1__VerifyKeysItem items[3], *pointers[3] = { &items[0], &items[1], &items[2] };
+	Fob__V1__VerifyKeysResponse m = FOB__V1__VERIFY_KEYS_RESPONSE__INIT;
+	Fob__V1__VerifyKeyResponse result = valid();
+	struct fob_verification v[3];
+	struct fob_error e;
+	uint8_t *reply;
+	size_t len, i;
+	int faults[3];
+
+	(void)state;
+	for (i = 0; i < 3; i++)
+		fob__v1__verify_keys_item__init(&items[i]);
+	items[0].result = &result;
+	items[1].code = FOB__RPC__V1__CODE__UNAVAILABLE;
+	items[1].result = &result; /* beside a fault it does not count */
+	items[2].result = &result; /* VALID in live, where test was required */
+	m.n_items = 3;
+	m.items = pointers;
+	reply = reply_make(0, TEXT(""), &m.base, &len);
+	assert_int_equal(codec_decode_verify_batch(reply, len, required, 3, v, faults, &e), 0);
+	assert_int_equal(faults[0], 0);
+	assert_true(fob_allows(&v[0]));
+	assert_int_equal(faults[1], FOB_EUNAVAILABLE);
+	assert_false(fob_allows(&v[1]));
+	assert_int_equal(faults[2], FOB_EINTERNAL);
+	assert_false(fob_allows(&v[2]));
+
+	/* Fewer answers than questions answer none. */
+	assert_int_equal(codec_decode_verify_batch(reply, len, required, 2, v, faults, &e), FOB_EINTERNAL);
+	assert_int_equal(faults[0], FOB_EINTERNAL);
+	assert_false(fob_allows(&v[0]));
+	free(reply);
+
+	/* OK, and then nothing. */
+	items[0].result = NULL;
+	reply = reply_make(0, TEXT(""), &m.base, &len);
+	assert_int_equal(codec_decode_verify_batch(reply, len, required, 3, v, faults, &e), 0);
+	assert_int_equal(faults[0], FOB_EINTERNAL);
+	free(reply);
+}
+
+static void
+test_new_keys(void **state)
+{
+	static const struct fob_rolled_key zero;
+	Fob__V1__RollKeyResponse m = FOB__V1__ROLL_KEY_RESPONSE__INIT;
+	Fob__V1__NewKey new_key = FOB__V1__NEW_KEY__INIT;
+	Fob__V1__Key key = FOB__V1__KEY__INIT;
+	struct fob_rolled_key out;
+	struct fob_error e;
+	uint8_t *reply;
+	size_t len, i;
+	static const struct {
+		ProtobufCBinaryData secret;
+		int rc;
+	} secrets[] = {
+		{ { 44, (uint8_t *)(uintptr_t)"sk_live_0123456789012345678901234567890abcde" }, 0 },
+		{ { 47, (uint8_t *)(uintptr_t)"sk_live_0123456789012345678901234567890abcdefgh" }, 0 },
+		{ { 48, (uint8_t *)(uintptr_t)"sk_live_0123456789012345678901234567890abcdefghi" }, FOB_EINTERNAL },
+		{ { 0, NULL }, FOB_EINTERNAL },
+		{ { 9, (uint8_t *)(uintptr_t)"sk_live_\0" }, FOB_EINTERNAL },
+		{ { 9, (uint8_t *)(uintptr_t)"sk_live_\n" }, FOB_EINTERNAL }
+	};
+
+	(void)state;
+	key.account = TEXT("acct_1");
+	key.last4 = TEXT("abcd");
+	key.environment = FOB__V1__ENVIRONMENT__LIVE;
+	key.kind = FOB__V1__KEY_KIND__SECRET;
+	key.state = (Fob__V1__KeyState)77;
+	key.last_used_ms = 60000;
+	new_key.key = &key;
+	m.new_key = &new_key;
+	m.old_key = &key;
+	for (i = 0; i < sizeof(secrets) / sizeof(secrets[0]); i++) {
+		new_key.secret = secrets[i].secret;
+		reply = reply_make(0, TEXT(""), &m.base, &len);
+		assert_int_equal(codec_decode_rolled(reply, len, &out, &e), secrets[i].rc);
+		if (secrets[i].rc == 0) {
+			assert_int_equal(strlen(out.new_key.secret), secrets[i].secret.len);
+			assert_int_equal(out.old_key.state, FOB_KEY_UNKNOWN);
+			assert_int_equal(out.old_key.last_used_ms, 60000);
+		} else {
+			assert_memory_equal(&out, &zero, sizeof(out));
+		}
+		free(reply);
+	}
+	/* Every sub-message may be missing. */
+	new_key.secret = secrets[0].secret;
+	for (i = 0; i < 3; i++) {
+		m.new_key = i == 0 ? NULL : &new_key;
+		new_key.key = i == 1 ? NULL : &key;
+		m.old_key = i == 2 ? NULL : &key;
+		reply = reply_make(0, TEXT(""), &m.base, &len);
+		assert_int_equal(codec_decode_rolled(reply, len, &out, &e), FOB_EINTERNAL);
+		assert_memory_equal(&out, &zero, sizeof(out));
+		free(reply);
+	}
+}
+
+static void
+test_pages(void **state)
+{
+	Fob__V1__ListEventsResponse m = FOB__V1__LIST_EVENTS_RESPONSE__INIT;
+	Fob__V1__ListKeysResponse keys = FOB__V1__LIST_KEYS_RESPONSE__INIT;
+	Fob__V1__Event event = FOB__V1__EVENT__INIT, *events[3] = { &event, &event, &event };
+	struct fob_cursor before = { .len = 3, .bytes = "abc" }, cur = before;
+	struct fob_event_page *page;
+	struct fob_key_page *key_page;
+	struct fob_error e;
+	uint8_t *reply, big[127] = { 1 };
+	size_t len;
+
+	(void)state;
+	event.account = TEXT("acct_1");
+	event.type = FOB__V1__EVENT_TYPE__KEY_ROLLED;
+	event.sequence = 7;
+	m.events = events;
+	m.n_events = 2;
+	m.more = 1;
+	m.next_page_token = TEXT("def");
+	reply = reply_make(0, TEXT(""), &m.base, &len);
+	assert_int_equal(codec_decode_events(reply, len, 1, &cur, &page, &e), FOB_EINTERNAL); /* longer than asked for */
+	assert_null(page);
+	assert_memory_equal(&cur, &before, sizeof(cur));
+	assert_int_equal(codec_decode_events(reply, len, 2, &cur, &page, &e), 0);
+	assert_int_equal(page->n, 2);
+	assert_int_equal(page->events[1].sequence, 7);
+	assert_false(cur.done);
+	assert_memory_equal(cur.bytes, "def", 3);
+	free(page);
+	/* The same place again, and more to come: for ever. */
+	before = cur;
+	assert_int_equal(codec_decode_events(reply, len, 2, &cur, &page, &e), FOB_EINTERNAL);
+	assert_memory_equal(&cur, &before, sizeof(cur));
+	free(reply);
+
+	m.more = 0;
+	reply = reply_make(0, TEXT(""), &m.base, &len);
+	assert_int_equal(codec_decode_events(reply, len, 0, &cur, &page, &e), 0);
+	assert_true(cur.done);
+	assert_int_equal(cur.len, 3);
+	free(page);
+	free(reply);
+
+	m.next_page_token.len = 0;
+	reply = reply_make(0, TEXT(""), &m.base, &len);
+	assert_int_equal(codec_decode_events(reply, len, 0, &cur, &page, &e), FOB_EINTERNAL);
+	free(reply);
+
+	cur = before;
+	m.next_page_token = (ProtobufCBinaryData){ .len = 126, .data = big };
+	reply = reply_make(0, TEXT(""), &m.base, &len);
+	assert_int_equal(codec_decode_events(reply, len, 0, &cur, &page, &e), 0);
+	assert_int_equal(cur.len, 126);
+	free(page);
+	free(reply);
+	cur = before;
+	m.next_page_token.len = 127;
+	reply = reply_make(0, TEXT(""), &m.base, &len);
+	assert_int_equal(codec_decode_events(reply, len, 0, &cur, &page, &e), FOB_EINTERNAL);
+	assert_memory_equal(&cur, &before, sizeof(cur));
+	free(reply);
+
+	reply = reply_make(0, TEXT(""), &keys.base, &len);
+	assert_int_equal(codec_decode_keys(reply, len, 0, &cur, &key_page, &e), 0);
+	assert_int_equal(key_page->n, 0);
+	assert_true(cur.done);
+	assert_int_equal(cur.len, 0);
+	free(key_page);
+	free(reply);
+}
+
+static void
+test_stats(void **state)
+{
+	Fob__V1__StatsResponse m = FOB__V1__STATS_RESPONSE__INIT;
+	Fob__V1__CodeCount codes[3], *code_pointers[3] = { &codes[0], &codes[1], &codes[2] };
+	Fob__V1__VerdictCount verdicts[2], *verdict_pointers[2] = { &verdicts[0], &verdicts[1] };
+	Fob__V1__EnvironmentStats env = FOB__V1__ENVIRONMENT_STATS__INIT, *envs[3] = { &env, &env, &env };
+	struct fob_stats s;
+	struct fob_error e;
+	uint8_t *reply;
+	size_t len, i;
+
+	(void)state;
+	for (i = 0; i < 3; i++) {
+		fob__v1__code_count__init(&codes[i]);
+		codes[i].count = i + 1;
+	}
+	codes[1].code = FOB__RPC__V1__CODE__UNAUTHENTICATED;
+	codes[2].code = (Fob__Rpc__V1__Code)99;
+	for (i = 0; i < 2; i++) {
+		fob__v1__verdict_count__init(&verdicts[i]);
+		verdicts[i].count = i + 10;
+	}
+	verdicts[0].verdict = FOB__V1__VERDICT__VALID;
+	verdicts[1].verdict = (Fob__V1__Verdict)-99;
+	env.n_verdicts = 2;
+	env.verdicts = verdict_pointers;
+	env.environment = FOB__V1__ENVIRONMENT__TEST;
+	env.commits = 5;
+	m.n_codes = 3;
+	m.codes = code_pointers;
+	m.n_environments = 2;
+	m.environments = envs;
+	m.version = TEXT("a version whose name is longer than thirty-one bytes");
+	reply = reply_make(0, TEXT(""), &m.base, &len);
+	assert_int_equal(codec_decode_stats(reply, len, &s, &e), 0);
+	free(reply);
+	assert_int_equal(strlen(s.version), 31);
+	assert_int_equal(s.codes[0], 1);
+	assert_int_equal(s.codes[16], 2);
+	assert_int_equal(s.codes[2], 3);
+	assert_int_equal(s.n_environments, 2);
+	assert_int_equal(s.environments[1].verdicts[FOB_VALID], 10);
+	assert_int_equal(s.environments[1].verdicts[FOB_DENIED], 11);
+	assert_int_equal(s.environments[0].commits, 5);
+
+	m.n_environments = 3;
+	reply = reply_make(0, TEXT(""), &m.base, &len);
+	assert_int_equal(codec_decode_stats(reply, len, &s, &e), FOB_EINTERNAL);
+	free(reply);
+}
+
+static void
+test_requests(void **state)
+{
+	struct fob_verify_request r = { .secret = "s\0x", .secret_len = 3, .operation = "charges.create",
+		.require_environment = FOB_TEST };
+	struct fob_roll roll = { .mutation = { .environment = FOB_LIVE, .account = "a" }, .grace_s = FOB_GRACE_DEFAULT_S };
+	Fob__V1__VerifyKeyRequest *v;
+	Fob__V1__RollKeyRequest *m;
+	struct codec_body b;
+	struct fob_error e;
+
+	(void)state;
+	assert_int_equal(codec_encode_verify(&r, &b, &e), 0);
+	assert_non_null(v = fob__v1__verify_key_request__unpack(NULL, b.len, b.p));
+	assert_int_equal(v->credential_case, FOB__V1__VERIFY_KEY_REQUEST__CREDENTIAL_SECRET);
+	assert_int_equal(v->secret.len, 3);
+	assert_memory_equal(v->secret.data, "s\0x", 3);
+	assert_int_equal(v->operation.len, 14);
+	assert_int_equal(v->require_environment, FOB__V1__ENVIRONMENT__TEST);
+	fob__v1__verify_key_request__free_unpacked(v, NULL);
+	codec_body_free(&b);
+
+	/* An empty header is a header: the server is to judge it. */
+	r = (struct fob_verify_request){ .authorization = "" };
+	assert_int_equal(codec_encode_verify(&r, &b, &e), 0);
+	assert_non_null(v = fob__v1__verify_key_request__unpack(NULL, b.len, b.p));
+	assert_int_equal(v->credential_case, FOB__V1__VERIFY_KEY_REQUEST__CREDENTIAL_AUTHORIZATION);
+	fob__v1__verify_key_request__free_unpacked(v, NULL);
+	codec_body_free(&b);
+
+	assert_int_equal(codec_encode_roll(&roll, token, &b, &e), 0);
+	assert_non_null(m = fob__v1__roll_key_request__unpack(NULL, b.len, b.p));
+	assert_null(m->grace);
+	assert_int_equal(m->request_token.len, FOB_TOKEN_LEN);
+	assert_memory_equal(m->request_token.data, token, FOB_TOKEN_LEN);
+	fob__v1__roll_key_request__free_unpacked(m, NULL);
+	codec_body_free(&b);
+	/* No grace at all is not the default one. */
+	roll.grace_s = 0;
+	assert_int_equal(codec_encode_roll(&roll, token, &b, &e), 0);
+	assert_non_null(m = fob__v1__roll_key_request__unpack(NULL, b.len, b.p));
+	assert_non_null(m->grace);
+	assert_int_equal(m->grace->seconds, 0);
+	fob__v1__roll_key_request__free_unpacked(m, NULL);
+	codec_body_free(&b);
+}
+
+static void
+test_requests_that_cannot_be(void **state)
+{
+	static const uint8_t big[CODEC_REQUEST_MAX];
+	struct fob_verify_request both = { .secret = "x", .authorization = "x" }, neither = { 0 },
+		nowhere = { .secret = "x", .require_environment = (enum fob_environment)3 },
+		large = { .secret = big, .secret_len = sizeof(big) };
+	struct fob_mutation m = { .environment = FOB_ENVIRONMENT_ANY, .account = "a" };
+	struct fob_roll roll = { .mutation = { .environment = FOB_LIVE, .account = "a" }, .authorizing_secret = "" };
+	struct fob_revoke revoke = { .mutation = { .environment = FOB_LIVE, .account = "a" } };
+	struct fob_cursor cur = { .len = 127 };
+	struct codec_body b;
+	struct fob_error e;
+
+	(void)state;
+	assert_int_equal(codec_encode_verify(&both, &b, &e), FOB_EINVALID_ARGUMENT);
+	assert_int_equal(codec_encode_verify(&neither, &b, &e), FOB_EINVALID_ARGUMENT);
+	assert_int_equal(codec_encode_verify(&nowhere, &b, &e), FOB_EINVALID_ARGUMENT);
+	assert_int_equal(codec_encode_verify(&large, &b, &e), FOB_EINVALID_ARGUMENT);
+	assert_null(b.p);
+	assert_int_equal(codec_encode_verify_batch(&both, 0, &b, &e), FOB_EINVALID_ARGUMENT);
+	assert_int_equal(codec_encode_verify_batch(&both, FOB_BATCH_MAX + 1, &b, &e), FOB_EINVALID_ARGUMENT);
+	assert_int_equal(codec_encode_verify_batch(&both, 1, &b, NULL), FOB_EINVALID_ARGUMENT);
+	assert_int_equal(codec_encode_mutation(METHOD_CREATE_ACCOUNT, &m, token, &b, &e), FOB_EINVALID_ARGUMENT);
+	m = (struct fob_mutation){ .environment = FOB_LIVE };
+	assert_int_equal(codec_encode_mutation(METHOD_CREATE_ACCOUNT, &m, token, &b, &e), FOB_EINVALID_ARGUMENT);
+	assert_int_equal(codec_encode_roll(&roll, token, &b, &e), FOB_EINVALID_ARGUMENT);
+	assert_int_equal(codec_encode_revoke(&revoke, token, &b, &e), FOB_EINVALID_ARGUMENT);
+	assert_int_equal(codec_encode_list(METHOD_LIST_KEYS, FOB_LIVE, "a", 0, &cur, &b, &e), FOB_EINVALID_ARGUMENT);
+	cur.len = 0;
+	assert_int_equal(codec_encode_list(METHOD_LIST_KEYS, FOB_LIVE, "a", 1001, &cur, &b, &e), FOB_EINVALID_ARGUMENT);
+	assert_int_equal(codec_encode_list(METHOD_LIST_KEYS, FOB_LIVE, NULL, 0, &cur, &b, &e), FOB_EINVALID_ARGUMENT);
+	assert_int_equal(codec_encode_list(METHOD_LIST_EVENTS, FOB_ENVIRONMENT_ANY, "a", 0, &cur, &b, &e), FOB_EINVALID_ARGUMENT);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_verify_reply),
+		cmocka_unit_test(test_unknown_numbers_deny),
+		cmocka_unit_test(test_contradictions),
+		cmocka_unit_test(test_text),
+		cmocka_unit_test(test_fault_codes),
+		cmocka_unit_test(test_cut_and_changed),
+		cmocka_unit_test(test_memory_is_bounded),
+		cmocka_unit_test(test_arena),
+		cmocka_unit_test(test_batch),
+		cmocka_unit_test(test_new_keys),
+		cmocka_unit_test(test_pages),
+		cmocka_unit_test(test_stats),
+		cmocka_unit_test(test_requests),
+		cmocka_unit_test(test_requests_that_cannot_be)
+	};
+
+	return (cmocka_run_group_tests_name("client/codec", tests, NULL, NULL));
+}
