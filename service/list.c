@@ -171,6 +171,10 @@ visit_account(void *arg, const struct record_account *account)
 	if ((out = page_add(page, sizeof(*out))) == NULL)
 		return (false);
 	message_account(page->engine, account, out);
+	/* A grace that has ended by now is none, whether or not the sweeper has got to it: as ListKeys shows it. */
+	out->keys_in_grace = 0;
+	for (unsigned i = 0; i < account->n_grace; i++)
+		out->keys_in_grace += page->now_ms < account->grace[i].expires_ms;
 	page->last_len = out->account.len;
 	memcpy(page->last, out->account.data, page->last_len);
 	return (page_copy(page, &out->account));

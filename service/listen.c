@@ -136,7 +136,8 @@ static void
 drop_connection(struct context *c)
 {
 
-	atomic_fetch_add(&c->listener->transport->dropped, 1);
+	if (pipes_drop(c->counted))
+		atomic_fetch_add(&c->listener->transport->dropped, 1);
 	nng_pipe_close(c->pipe);
 }
 
@@ -446,6 +447,7 @@ gather_tallies(struct transport *t)
 	if ((t->tallies = calloc(n, sizeof(t->tallies[0]))) == NULL)
 		return (-1);
 	s->tallies = t->tallies;
+	s->n_tallies = 0;
 	for (size_t i = 0; i < t->n_listeners; i++)
 		for (unsigned j = 0; j < t->listeners[i].n_contexts; j++)
 			t->tallies[s->n_tallies++] = &t->listeners[i].contexts[j].call.tally;
@@ -628,6 +630,9 @@ listen_close(struct transport *t)
 		nng_close(t->listeners[i].socket);
 		free_contexts(&t->listeners[i]);
 	}
+	t->service->tallies = NULL;
+	t->service->n_tallies = 0;
+	t->service->count_transport = NULL;
 	free(t->tallies);
 	pipes_free(t->pipes);
 	free(t);

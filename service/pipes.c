@@ -91,6 +91,7 @@ pipes_add(struct pipes *p, uint32_t id)
 		if (atomic_load(&pipe->id) != 0)
 			continue;
 		atomic_store(&pipe->gone, false);
+		atomic_store(&pipe->dropped, false);
 		atomic_store(&pipe->id, id);
 		atomic_fetch_add(&p->count, 1);
 		added = true;
@@ -168,4 +169,11 @@ pipes_leave(struct pipes *p, struct pipe *pipe)
 		release(pipe);
 		pthread_mutex_unlock(&p->lock);
 	}
+}
+
+bool
+pipes_drop(struct pipe *pipe)
+{
+
+	return (pipe != NULL && !atomic_exchange(&pipe->dropped, true));
 }

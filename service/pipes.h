@@ -15,6 +15,7 @@ struct pipe {
 	_Atomic uint32_t id; /* 0: a free place */
 	_Atomic uint32_t working;   /* requests without a reply yet: what the peer can know of */
 	_Atomic uint32_t in_flight; /* those, and replies that the transport has not taken yet */
+	_Atomic bool dropped; /* closed by us, for not taking its replies */
 	_Atomic bool gone; /* the connection has closed; the place is free when nothing is in flight */
 };
 
@@ -42,5 +43,8 @@ struct pipe *pipes_enter(struct pipes *pipes, uint32_t id, struct pipe_load *loa
 /* Its reply is about to be sent. Before, not after: the peer may have it, and send its next request, at once. */
 void pipes_replied(struct pipe *pipe);
 void pipes_leave(struct pipes *pipes, struct pipe *pipe);
+
+/* Say that the connection is being closed. Returns true to the first who says so, and false for NULL. */
+bool pipes_drop(struct pipe *pipe);
 
 #endif

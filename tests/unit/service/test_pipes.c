@@ -271,7 +271,7 @@ static void *request(void *arg)
 		second = pipes_enter(race->pipes, newest - back, &n);
 		if (second != NULL && (first == NULL || second != first))
 			atomic_fetch_add(&race->wrong, first != NULL);
-		if (n.in_flight < 1 || n.in_flight > 4 * WORKERS || n.working < 1 || n.working > n.in_flight)
+		if (n.in_flight < 1 || n.in_flight > 4 * WORKERS || n.working < 1 || n.working > 4 * WORKERS)
 			atomic_fetch_add(&race->wrong, 1);
 		done(race->pipes, second);
 		done(race->pipes, first);
