@@ -269,6 +269,10 @@ keep_traceparent(struct call *call, const ProtobufCBinaryData *value)
 		if (form[i] == 'h' ? !((c >= '0' && c <= '9') || (c >= 'a' && c <= 'f')) : c != (uint8_t)form[i])
 			return;
 	}
+	/* An id of all zeros is no id. */
+	if (memcmp(value->data + 3, "00000000000000000000000000000000", 32) == 0 ||
+	    memcmp(value->data + 36, "0000000000000000", 16) == 0)
+		return;
 	memcpy(call->traceparent, value->data, LIMIT_TRACEPARENT);
 	call->traceparent[LIMIT_TRACEPARENT] = '\0';
 }

@@ -269,8 +269,10 @@ check_ipc_path(const char *path, char *why, size_t why_len)
 		snprintf(why, why_len, "ipc://%s: there is a file that is not a socket; it is left alone", path);
 		return (-1);
 	}
-	if ((fd = probe_connect_ipc(path)) >= 0) {
-		close(fd);
+	/* EAGAIN: its queue is full, so there is somebody. */
+	if ((fd = probe_connect_ipc(path)) >= 0 || errno == EAGAIN) {
+		if (fd >= 0)
+			close(fd);
 		snprintf(why, why_len, "ipc://%s: the address is in use by another program", path);
 		return (-1);
 	}
