@@ -140,6 +140,47 @@ install: all ## install below $(DESTDIR)$(PREFIX)
 	sed -e 's|@PREFIX@|$(PREFIX)|g' -e 's|@VERSION@|$(VERSION)|g' client/fob.pc.in \
 	    > $(DESTDIR)$(PREFIX)/lib/pkgconfig/fob.pc
 
+# ---- load ----
+
+LOAD_COMMON := $(patsubst %,$(B)/tests/load/%.o,hist recorder measure mix keys report)
+LOAD_OBJ := $(patsubst %.c,$(B)/%.o,$(wildcard tests/load/*.c))
+LOAD_BIN := $(B)/fob-load $(patsubst %,$(B)/tests/load/%,nng-echo limits)
+LOAD_LIBS := $(LIBS_CLIENT) -ljansson -llmdb -lz -lm
+
+$(B)/fob-load: $(patsubst %,$(B)/tests/load/%.o,fob_load load setup) $(LOAD_COMMON) $(B)/libfob.a
+	@$(if $(V),,echo '  LD      $@')
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LOAD_LIBS)
+
+$(B)/tests/load/nng-echo: $(B)/tests/load/nng_echo.o $(LOAD_COMMON) $(B)/libfob.a
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LOAD_LIBS)
+
+$(B)/tests/load/limits: $(B)/tests/load/limits.o $(LOAD_COMMON) $(B)/libfob.a
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LOAD_LIBS)
+
+# Only where the packages are: libgrpc++-dev protobuf-compiler-grpc protobuf-compiler. A folder of its own, as beside it
+# there is a program that is called like a header of C++.
+GRPC_PLUGIN := $(shell command -v grpc_cpp_plugin)
+GRPC_OK := $(and $(GRPC_PLUGIN),$(shell command -v protoc),$(shell $(PKG_CONFIG) --exists grpc++ protobuf && echo yes))
+LOAD_BIN += $(if $(GRPC_OK),$(B)/tests/load/grpc-baseline)
+
+$(B)/tests/load/grpc/grpc_baseline.grpc.pb.cc: tests/load/grpc_baseline.proto
+	@mkdir -p $(@D)
+	$(Q)protoc -Itests/load --cpp_out=$(@D) --grpc_out=$(@D) --plugin=protoc-gen-grpc=$(GRPC_PLUGIN) $<
+
+$(B)/tests/load/grpc-baseline: tests/load/grpc_baseline.cc $(B)/tests/load/grpc/grpc_baseline.grpc.pb.cc \
+    $(B)/tests/load/grpc_bridge.o $(LOAD_COMMON) $(B)/libfob.a
+	@$(if $(V),,echo '  CXX     $@')
+	$(Q)$(CXX) -std=c++17 $(CFLAGS) -Wall -Wextra -I$(B)/tests/load/grpc $$($(PKG_CONFIG) --cflags grpc++ protobuf) \
+	    -pthread -o $@ $^ $(B)/tests/load/grpc/grpc_baseline.pb.cc \
+	    $$($(PKG_CONFIG) --libs grpc++ protobuf) $(LOAD_LIBS)
+
+BENCH_ARGS ?=
+.PHONY: bench
+bench: all $(LOAD_BIN) ## measure Fob against its targets; report in build/bench (BENCH_ARGS=--quick: one minute)
+	$(Q)tests/load/bench $(B) $(BENCH_ARGS)
+
+-include $(LOAD_OBJ:.o=.d)
+
 unit-bin: $(UNIT_BIN)
 tool-bin: $(TOOL_BIN)
 

@@ -1,0 +1,435 @@
+/*
+ * fob_load.c - the program fob-load: flags, keys, one run, its report. Calls setup.c, load.c, report.c. No secret is ever
+ * an argument or printed.
+ */
+#include <errno.h>
+#include <getopt.h>
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "tests/load/keys.h"
+#include "tests/load/load.h"
+#include "tests/load/report.h"
+
+#define WHY_LEN 512
+
+static const char usage[] =
+    "Usage: fob-load --address URL --keys FILE [OPTION...]\n"
+    "       fob-load --admin-address URL --setup N --keys FILE [--address URL] [OPTION...]\n"
+    "\n"
+    "Put load on a running fobd, through libfob, and say how it bears it.\n"
+    "\n"
+    "Where and with what:\n"
+    "  -a, --address URL        ipc://PATH, tcp://HOST:PORT or tls+tcp://HOST:PORT of a verify listener\n"
+    "      --admin-address URL  of an admin listener: for rolls and --setup\n"
+    "  -k, --keys FILE          secrets, one a line; brought up to date when keys were rolled\n"
+    "      --setup N            first make N accounts and put their 2 N secrets into the new file of --keys (0600)\n"
+    "      --environment E      of those accounts: live (default) or test\n"
+    "      --tls-ca FILE, --tls-cert FILE, --tls-key FILE   PEM files for tls+tcp://\n"
+    "\n"
+    "Closed loop (each caller waits for its answer before it asks again):\n"
+    "  -c, --callers N          N asynchronous calls in flight; default 16\n"
+    "  -t, --threads N          instead: N threads with a synchronous call each\n"
+    "Open loop (calls begin at a rate; latency counts from when a call should have begun):\n"
+    "  -r, --rate R             R calls a second; --callers N is then the most outstanding, default 1024\n"
+    "\n"
+    "What kind of load:\n"
+    "  -m, --mix MIX            such as verify=90,roll=5,bad=5; default verify\n"
+    "  -o, --operation NAME     ask for this operation; by default a key is only authenticated\n"
+    "  -b, --batch N            N keys to a message (VerifyKeys), 1 to 256; default 1. Each key counts as a call\n"
+    "  -s, --sockets N          clients of libfob to spread the calls over; default 1\n"
+    "      --in-flight N        calls on the wire per client, 1 to 64; default: its share of the callers\n"
+    "      --roll-keys N        so many of the keys are rolled, and not verified; default 1024, at most half of them\n"
+    "      --roll-grace S       for rolled keys, 0 to 86400 seconds; default 0. At most 8 of a slot can be in grace\n"
+    "      --timeout MS         of each call; default 5000\n"
+    "\n"
+    "How long, and what to say:\n"
+    "  -w, --warmup S           seconds before anything is measured; default 1\n"
+    "  -d, --duration S         seconds of measuring; default 10; 0: none, with --setup\n"
+    "  -l, --label TEXT         a name for this run in reports\n"
+    "      --json FILE          write the results as JSON; -: to standard output, in place of the table\n"
+    "      --csv FILE           append the results as CSV; -: likewise\n"
+    "  -q, --quiet              no progress on standard error\n"
+    "      --version, -h, --help\n"
+    "\n"
+    "Exit status: 0 all went as expected; 1 usage or a local fault; 2 some calls failed; 3 some verdicts were not what\n"
+    "these keys should get; 4 the rate was not met. Ctrl-C ends the measuring and reports what there is.\n";
+
+struct flags {
+	struct load_config load;
+	const char *keys, *label, *json, *csv;
+	size_t setup;
+	enum fob_environment environment;
+	unsigned callers, threads;
+};
+
+enum { FLAG_ADMIN = 256, FLAG_SETUP, FLAG_ENVIRONMENT, FLAG_TLS_CA, FLAG_TLS_CERT, FLAG_TLS_KEY, FLAG_IN_FLIGHT,
+	FLAG_ROLL_KEYS, FLAG_ROLL_GRACE, FLAG_TIMEOUT, FLAG_JSON, FLAG_CSV, FLAG_VERSION };
+
+static const struct option options[] = {
+	{ "address", required_argument, NULL, 'a' },
+	{ "admin-address", required_argument, NULL, FLAG_ADMIN },
+	{ "keys", required_argument, NULL, 'k' },
+	{ "setup", required_argument, NULL, FLAG_SETUP },
+	{ "environment", required_argument, NULL, FLAG_ENVIRONMENT },
+	{ "tls-ca", required_argument, NULL, FLAG_TLS_CA },
+	{ "tls-cert", required_argument, NULL, FLAG_TLS_CERT },
+	{ "tls-key", required_argument, NULL, FLAG_TLS_KEY },
+	{ "callers", required_argument, NULL, 'c' },
+	{ "threads", required_argument, NULL, 't' },
+	{ "rate", required_argument, NULL, 'r' },
+	{ "mix", required_argument, NULL, 'm' },
+	{ "operation", required_argument, NULL, 'o' },
+	{ "batch", required_argument, NULL, 'b' },
+	{ "sockets", required_argument, NULL, 's' },
+	{ "in-flight", required_argument, NULL, FLAG_IN_FLIGHT },
+	{ "roll-keys", required_argument, NULL, FLAG_ROLL_KEYS },
+	{ "roll-grace", required_argument, NULL, FLAG_ROLL_GRACE },
+	{ "timeout", required_argument, NULL, FLAG_TIMEOUT },
+	{ "warmup", required_argument, NULL, 'w' },
+	{ "duration", required_argument, NULL, 'd' },
+	{ "label", required_argument, NULL, 'l' },
+	{ "json", required_argument, NULL, FLAG_JSON },
+	{ "csv", required_argument, NULL, FLAG_CSV },
+	{ "quiet", no_argument, NULL, 'q' },
+	{ "version", no_argument, NULL, FLAG_VERSION },
+	{ "help", no_argument, NULL, 'h' },
+	{ NULL, 0, NULL, 0 }
+};
+
+/* ---- flags ---- */
+
+__attribute__((noreturn, format(printf, 1, 2))) static void
+fail(const char *format, ...)
+{
+	va_list ap;
+
+	fputs("fob-load: ", stderr);
+	va_start(ap, format);
+	vfprintf(stderr, format, ap);
+	va_end(ap);
+	fputc('\n', stderr);
+	exit(1);
+}
+
+static double
+real(const char *name, const char *text, double min, double max)
+{
+	char *end;
+	double value;
+
+	errno = 0;
+	value = strtod(text, &end);
+	if (errno != 0 || end == text || *end != '\0' || !isfinite(value) || value < min || value > max)
+		fail("--%s %s: a number from %g to %.0f", name, text, min, max);
+	return (value);
+}
+
+static unsigned
+number(const char *name, const char *text, double min, double max)
+{
+	double value = real(name, text, min, max);
+
+	if (value != floor(value))
+		fail("--%s %s: a whole number from %.0f to %.0f", name, text, min, max);
+	return ((unsigned)value);
+}
+
+/* Goes into CSV as it is. */
+static const char *
+label(const char *text)
+{
+	const char *p;
+
+	for (p = text; *p != '\0'; p++) {
+		if ((unsigned char)*p < ' ' || *p == ',' || *p == '"')
+			fail("--label: no commas, quotes or control characters");
+	}
+	return (text);
+}
+
+static enum fob_environment
+environment(const char *text)
+{
+
+	if (strcmp(text, "live") == 0)
+		return (FOB_LIVE);
+	if (strcmp(text, "test") == 0)
+		return (FOB_TEST);
+	fail("--environment %s: live or test", text);
+}
+
+static void
+flag_mix(struct mix *mix)
+{
+	char why[WHY_LEN];
+
+	if (mix_parse(optarg, mix, why, sizeof(why)) != 0)
+		fail("--mix: %s", why);
+}
+
+static void
+flag_where(int c, struct flags *f)
+{
+
+	switch (c) {
+	case 'a':
+		f->load.address = optarg;
+		break;
+	case FLAG_ADMIN:
+		f->load.admin_address = optarg;
+		break;
+	case 'k':
+		f->keys = optarg;
+		break;
+	case FLAG_SETUP:
+		f->setup = number("setup", optarg, 1, KEYS_MAX / 2);
+		break;
+	case FLAG_ENVIRONMENT:
+		f->environment = environment(optarg);
+		break;
+	case FLAG_TLS_CA:
+		f->load.tls_ca = optarg;
+		break;
+	case FLAG_TLS_CERT:
+		f->load.tls_cert = optarg;
+		break;
+	case FLAG_TLS_KEY:
+		f->load.tls_key = optarg;
+		break;
+	case FLAG_VERSION:
+		printf("fob-load %s\n", fob_version());
+		exit(0);
+	case 'h':
+		fputs(usage, stdout);
+		exit(0);
+	default:
+		fputs("fob-load: see fob-load --help\n", stderr);
+		exit(1);
+	}
+}
+
+static void
+flag(int c, struct flags *f)
+{
+
+	switch (c) {
+	case 'c':
+		f->callers = number("callers", optarg, 1, LOAD_CALLERS_MAX);
+		break;
+	case 't':
+		f->threads = number("threads", optarg, 1, 4096);
+		break;
+	case 'r':
+		f->load.rate = real("rate", optarg, 0.1, 1e8);
+		break;
+	case 'm':
+		flag_mix(&f->load.mix);
+		break;
+	case 'o':
+		f->load.operation = optarg;
+		break;
+	case 'b':
+		f->load.batch = number("batch", optarg, 1, FOB_BATCH_MAX);
+		break;
+	case 's':
+		f->load.sockets = number("sockets", optarg, 1, LOAD_SOCKETS_MAX);
+		break;
+	case FLAG_IN_FLIGHT:
+		f->load.in_flight = number("in-flight", optarg, 1, 64);
+		break;
+	case FLAG_ROLL_KEYS:
+		f->load.roll_keys = number("roll-keys", optarg, 1, 1000000);
+		break;
+	case FLAG_ROLL_GRACE:
+		f->load.roll_grace_s = number("roll-grace", optarg, 0, FOB_GRACE_MAX_S);
+		break;
+	case FLAG_TIMEOUT:
+		f->load.timeout_ms = number("timeout", optarg, 1, FOB_TIMEOUT_MAX_MS);
+		break;
+	case 'w':
+		f->load.warmup_s = real("warmup", optarg, 0, 86400);
+		break;
+	case 'd':
+		f->load.duration_s = real("duration", optarg, 0, 864000);
+		break;
+	case 'l':
+		f->label = label(optarg);
+		break;
+	case FLAG_JSON:
+		f->json = optarg;
+		break;
+	case FLAG_CSV:
+		f->csv = optarg;
+		break;
+	case 'q':
+		f->load.quiet = true;
+		break;
+	default:
+		flag_where(c, f);
+	}
+}
+
+static void
+check_address(const char *name, const char *address)
+{
+	struct fob_options *o;
+
+	if (address == NULL)
+		return;
+	if ((o = fob_options_new()) == NULL)
+		fail("out of memory");
+	if (fob_options_set_address(o, address) != 0)
+		fail("--%s %s: ipc://PATH, tcp://HOST:PORT or tls+tcp://HOST:PORT", name, address);
+	fob_options_free(o);
+}
+
+/* What fits together, once all is known. */
+static void
+flags_check(struct flags *f)
+{
+	const struct mix *mix = &f->load.mix;
+
+	if (f->keys == NULL)
+		fail("--keys FILE: which keys? See fob-load --help");
+	if (f->threads > 0 && f->callers > 0)
+		fail("--callers and --threads exclude each other: asynchronous calls, or threads that wait");
+	f->load.synchronous = f->threads > 0;
+	f->load.callers = f->threads > 0 ? f->threads : f->callers > 0 ? f->callers : f->load.rate > 0 ? 1024 : 16;
+	if (f->load.sockets > f->load.callers)
+		fail("--sockets %u: more than there are callers", f->load.sockets);
+	check_address("address", f->load.address);
+	check_address("admin-address", f->load.admin_address);
+	if (f->load.admin_address == NULL && (f->setup > 0 || mix->weights[OP_ROLL] > 0))
+		fail("--admin-address URL: needed for %s", f->setup > 0 ? "--setup" : "rolls");
+	if (f->load.address == NULL)
+		f->load.address = f->load.admin_address;
+	if (f->load.address == NULL)
+		fail("--address URL: where does fobd listen?");
+	if ((f->load.tls_cert == NULL) != (f->load.tls_key == NULL))
+		fail("--tls-cert and --tls-key go together");
+	if (f->load.duration_s <= 0 && f->setup == 0)
+		fail("--duration 0: nothing to do without --setup");
+	if (f->json != NULL && f->csv != NULL && strcmp(f->json, "-") == 0 && strcmp(f->csv, "-") == 0)
+		fail("--json - and --csv -: one of them");
+}
+
+static void
+flags_parse(int argc, char *argv[], struct flags *f)
+{
+	int c;
+
+	*f = (struct flags){ .load = { .timeout_ms = 5000, .sockets = 1, .batch = 1, .roll_keys = 1024, .warmup_s = 1,
+	    .duration_s = 10, .mix = { .weights = { [OP_VERIFY] = 1 }, .sum = 1 } }, .environment = FOB_LIVE };
+	while ((c = getopt_long(argc, argv, "a:k:c:t:r:m:o:b:s:w:d:l:qh", options, NULL)) != -1)
+		flag(c, f);
+	/* Not repeated in the message: somebody may have given a secret. */
+	if (optind < argc)
+		fail("an argument that is no flag: see fob-load --help");
+	flags_check(f);
+}
+
+/* ---- the run ---- */
+
+static void
+get_keys(const struct flags *f, struct keys *keys)
+{
+	char why[WHY_LEN], why_not_saved[WHY_LEN];
+	struct stat st;
+	int rc;
+
+	if (f->setup == 0) {
+		if (keys_load(f->keys, keys, why, sizeof(why)) != 0)
+			fail("%s", why);
+		if (stat(f->keys, &st) == 0 && (st.st_mode & 077) != 0)
+			fprintf(stderr, "fob-load: %s: others can read these secrets; chmod 600 it\n", f->keys);
+		return;
+	}
+	if (lstat(f->keys, &st) == 0)
+		fail("%s: there already; --setup makes a new file", f->keys);
+	rc = setup_accounts(&f->load, f->environment, f->setup, keys, why, sizeof(why));
+	/* Those that were made cannot be shown again, so they are kept in any case. */
+	if (keys->n > 0 && keys_save(f->keys, keys, why_not_saved, sizeof(why_not_saved)) != 0) {
+		fprintf(stderr, "fob-load: %s\n", why_not_saved);
+		rc = -1;
+	} else if (rc != 0) {
+		fprintf(stderr, "fob-load: %s\n", why);
+	}
+	if (rc == 0)
+		return;
+	keys_fini(keys);
+	exit(2);
+}
+
+static int
+write_report(const struct flags *f, const struct load_outcome *outcome, const struct keys *keys, const struct recorder *sum)
+{
+	struct report r = { .tool = "fob-load", .label = f->label, .address = f->load.address,
+		.synchronous = f->load.synchronous, .callers = f->load.callers, .sockets = f->load.sockets,
+		.batch = f->load.batch, .keys = keys->n, .rate = f->load.rate, .rate_met = outcome->rate_met,
+		.not_sent = outcome->not_sent, .warmup_s = f->load.warmup_s,
+		.duration_s = measure_duration_s(&outcome->measure), .interrupted = outcome->measure.interrupted, .sum = sum };
+	bool to_stdout = (f->json != NULL && strcmp(f->json, "-") == 0) || (f->csv != NULL && strcmp(f->csv, "-") == 0);
+	unsigned op;
+	int rc = 0;
+
+	for (op = 0; op < OPS; op++)
+		r.unit[op] = f->load.mix.weights[op] > 0 ? op_name((enum op)op) : NULL;
+	report_table(&r, to_stdout ? stderr : stdout);
+	if (f->json != NULL && report_json(&r, f->json) != 0) {
+		fprintf(stderr, "fob-load: %s: %s\n", f->json, strerror(errno));
+		rc = 1;
+	}
+	if (f->csv != NULL && report_csv(&r, f->csv) != 0) {
+		fprintf(stderr, "fob-load: %s: %s\n", f->csv, strerror(errno));
+		rc = 1;
+	}
+	return (rc);
+}
+
+static int
+measure(const struct flags *f, struct keys *keys)
+{
+	struct recorder *sum = calloc(1, sizeof(*sum));
+	struct load_outcome outcome;
+	char why[WHY_LEN];
+	int rc;
+
+	if (sum == NULL)
+		fail("out of memory");
+	if (load_run(&f->load, keys, &outcome, why, sizeof(why)) != 0) {
+		fprintf(stderr, "fob-load: %s\n", why);
+		free(sum);
+		return (2);
+	}
+	recorder_sum(sum);
+	rc = write_report(f, &outcome, keys, sum);
+	if (outcome.rolled && keys_save(f->keys, keys, why, sizeof(why)) != 0) {
+		fprintf(stderr, "fob-load: rolled keys are lost: %s\n", why);
+		rc = 1;
+	}
+	if (rc == 0)
+		rc = sum->unexpected > 0 ? 3 : sum->failed > 0 ? 2 : f->load.rate > 0 && !outcome.rate_met ? 4 : 0;
+	free(sum);
+	return (rc);
+}
+
+int
+main(int argc, char *argv[])
+{
+	struct keys keys = { 0 };
+	struct flags f;
+	int rc = 0;
+
+	flags_parse(argc, argv, &f);
+	measure_block_signals();
+	get_keys(&f, &keys);
+	if (f.load.duration_s > 0)
+		rc = measure(&f, &keys);
+	keys_fini(&keys);
+	return (rc);
+}

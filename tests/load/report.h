@@ -1,0 +1,44 @@
+/*
+ * report.h - what came of a run, as a table for people, as JSON for bench and plot, and as a line of CSV.
+ */
+#ifndef LOAD_REPORT_H
+#define LOAD_REPORT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "tests/load/recorder.h"
+
+struct report {
+	const char *tool;      /* "fob-load", "nng-echo", ... */
+	const char *label;     /* the user's name for it, or NULL */
+	const char *address;   /* or NULL */
+	bool synchronous;
+	unsigned callers;      /* calls in flight, threads or most calls outstanding */
+	unsigned sockets;
+	unsigned batch;        /* verifies to a message */
+	size_t keys;
+	double rate;           /* asked for; 0: closed loop */
+	bool rate_met;         /* open loop */
+	uint64_t not_sent;     /* open loop: calls of the measured time that were never begun */
+	double warmup_s;
+	double duration_s;     /* as it was, not as asked for */
+	bool interrupted;
+	const char *unit[OPS]; /* what each operation is called; NULL: does not occur */
+	const struct recorder *sum;
+};
+
+/* Calls per second that ended without a fault in the measured time, of one operation or, with OPS, of all. */
+double report_throughput(const struct report *r, unsigned op);
+
+void report_table(const struct report *r, FILE *to);
+
+/* Write to ${path}; "-" is stdout. Returns 0; -1 with errno. */
+int report_json(const struct report *r, const char *path);
+
+/* Append to ${path}, with a header when it is new; "-" is stdout. Returns 0; -1 with errno. */
+int report_csv(const struct report *r, const char *path);
+
+#endif
