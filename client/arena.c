@@ -25,18 +25,18 @@ arena_grow(struct arena *arena, size_t size)
 	struct arena_block *b;
 
 	if (size > arena->budget)
-		return (-1);
+		return -1;
 	if (size < BLOCK_SIZE)
 		size = arena->budget < BLOCK_SIZE ? arena->budget : BLOCK_SIZE;
 	if ((b = malloc(sizeof(*b) + size)) == NULL)
-		return (-1);
+		return -1;
 	b->older = arena->blocks;
 	b->size = size;
 	arena->blocks = b;
 	arena->budget -= size;
 	arena->next = b->bytes;
 	arena->room = size;
-	return (0);
+	return 0;
 }
 
 static void *
@@ -47,14 +47,14 @@ arena_alloc(void *data, size_t size)
 
 	/* Larger than any budget, and close to where rounding up would overflow. */
 	if (size > SIZE_MAX / 2)
-		return (NULL);
+		return NULL;
 	size = (size + ALIGN - 1) / ALIGN * ALIGN;
 	if (size > arena->room && arena_grow(arena, size) != 0)
-		return (NULL);
+		return NULL;
 	p = arena->next;
 	arena->next += size;
 	arena->room -= size;
-	return (p);
+	return p;
 }
 
 static void

@@ -24,18 +24,18 @@ credentials_find(const char *header, size_t len, const char **encoded, size_t *e
 	size_t at = SCHEME_LEN;
 
 	if (header == NULL || len == 0)
-		return ("there is no Authorization value");
+		return "there is no Authorization value";
 	if (len < SCHEME_LEN || strncasecmp(header, scheme, SCHEME_LEN) != 0 || (len > at && header[at] != ' '))
-		return ("the Authorization scheme is not Basic");
+		return "the Authorization scheme is not Basic";
 	while (at < len && header[at] == ' ')
 		at++;
 	if (at == len)
-		return ("nothing follows the scheme in the Basic Authorization value");
+		return "nothing follows the scheme in the Basic Authorization value";
 	if (len - at > ENCODED_MAX)
-		return ("the Basic credentials are longer than any key");
+		return "the Basic credentials are longer than any key";
 	*encoded = header + at;
 	*encoded_len = len - at;
-	return (NULL);
+	return NULL;
 }
 
 /* ${user_len} is set when the form is right. Words about the form come before words about its parts. */
@@ -48,18 +48,18 @@ credentials_check(const unsigned char *decoded, size_t len, size_t *user_len)
 	/* RFC 7617, section 2: "The user-id and password MUST NOT contain any control characters". */
 	for (i = 0; i < len; i++) {
 		if (decoded[i] < 0x20 || decoded[i] == 0x7f)
-			return ("the Basic credentials hold a control character");
+			return "the Basic credentials hold a control character";
 	}
 	if ((colon = memchr(decoded, ':', len)) == NULL)
-		return ("the Basic credentials have no colon: give the key as the user name, then a colon");
+		return "the Basic credentials have no colon: give the key as the user name, then a colon";
 	*user_len = (size_t)(colon - decoded);
 	if (*user_len + 1 != len)
-		return ("the Basic password is not empty: give the key as the user name alone");
+		return "the Basic password is not empty: give the key as the user name alone";
 	if (*user_len == 0)
-		return ("the Basic user name, which is the key, is empty");
+		return "the Basic user name, which is the key, is empty";
 	if (*user_len > FOB_BASIC_MAX)
-		return ("the Basic credentials are longer than any key");
-	return (NULL);
+		return "the Basic credentials are longer than any key";
+	return NULL;
 }
 
 int
@@ -75,7 +75,7 @@ fob_basic_parse(const char *header, size_t len, char secret[FOB_BASIC_MAX], size
 	if ((wrong = credentials_find(header, len, &encoded, &encoded_len)) != NULL)
 		goto out;
 	if (sodium_base642bin(decoded, sizeof(decoded), encoded, encoded_len, NULL, &decoded_len, NULL,
-	        sodium_base64_VARIANT_ORIGINAL) != 0) {
+		sodium_base64_VARIANT_ORIGINAL) != 0) {
 		wrong = "the Basic credentials are not base64 with its padding";
 		goto out;
 	}
@@ -87,5 +87,5 @@ out:
 	sodium_memzero(decoded, sizeof(decoded));
 	if (why != NULL)
 		*why = wrong;
-	return (wrong == NULL ? 0 : -1);
+	return wrong == NULL ? 0 : -1;
 }

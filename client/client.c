@@ -83,11 +83,11 @@ request_new(enum method method, struct fob_error *error)
 	error_clear(error);
 	if ((r = calloc(1, sizeof(*r))) == NULL) {
 		error_set(error, FOB_EINTERNAL, "out of memory");
-		return (NULL);
+		return NULL;
 	}
 	r->method = method;
 	r->call.method = codec_method_name(method);
-	return (r);
+	return r;
 }
 
 /* Pages that were handed out are not in the result any more. */
@@ -120,30 +120,30 @@ request_decode(struct request *r, const uint8_t *p, size_t len)
 	assert((unsigned)r->method <= METHOD_STATS);
 	switch (r->method) {
 	case METHOD_VERIFY_KEY:
-		return (codec_decode_verify(p, len, r->required, &r->result.verification, error));
+		return codec_decode_verify(p, len, r->required, &r->result.verification, error);
 	case METHOD_VERIFY_KEYS:
-		return (codec_decode_verify_batch(p, len, b->required, b->n, b->results, b->faults, error));
+		return codec_decode_verify_batch(p, len, b->required, b->n, b->results, b->faults, error);
 	case METHOD_CREATE_ACCOUNT:
-		return (codec_decode_created(p, len, &r->result.created, error));
+		return codec_decode_created(p, len, &r->result.created, error);
 	case METHOD_ROLL_KEY:
-		return (codec_decode_rolled(p, len, &r->result.rolled, error));
+		return codec_decode_rolled(p, len, &r->result.rolled, error);
 	case METHOD_REVOKE_KEY:
-		return (codec_decode_key(p, len, &r->result.key, error));
+		return codec_decode_key(p, len, &r->result.key, error);
 	case METHOD_SUSPEND_ACCOUNT:
 	case METHOD_RESUME_ACCOUNT:
-		return (codec_decode_account(r->method, p, len, &r->result.account, error));
+		return codec_decode_account(r->method, p, len, &r->result.account, error);
 	case METHOD_LIST_KEYS:
-		return (codec_decode_keys(p, len, r->page_size, &r->cursor, &r->result.keys, error));
+		return codec_decode_keys(p, len, r->page_size, &r->cursor, &r->result.keys, error);
 	case METHOD_LIST_ACCOUNTS:
-		return (codec_decode_accounts(p, len, r->page_size, &r->cursor, &r->result.accounts, error));
+		return codec_decode_accounts(p, len, r->page_size, &r->cursor, &r->result.accounts, error);
 	case METHOD_LIST_EVENTS:
-		return (codec_decode_events(p, len, r->page_size, &r->cursor, &r->result.events, error));
+		return codec_decode_events(p, len, r->page_size, &r->cursor, &r->result.events, error);
 	case METHOD_CHECK:
-		return (codec_decode_check(p, len, &r->result.serving, error));
+		return codec_decode_check(p, len, &r->result.serving, error);
 	case METHOD_STATS:
-		return (codec_decode_stats(p, len, &r->result.stats, error));
+		return codec_decode_stats(p, len, &r->result.stats, error);
 	}
-	return (FOB_EINTERNAL);
+	return FOB_EINTERNAL;
 }
 
 static bool
@@ -152,7 +152,7 @@ request_reply(struct call *call, const uint8_t *p, size_t len)
 	struct request *r = (struct request *)call;
 
 	r->fault = request_decode(r, p, len);
-	return (r->fault == FOB_EUNAVAILABLE);
+	return r->fault == FOB_EUNAVAILABLE;
 }
 
 /* A call that got no answer has only ever seen replies that were faults, so its result is zero already. */
@@ -183,11 +183,12 @@ static int
 request_submit(struct fob_client *c, struct request *r, uint32_t timeout_ms)
 {
 	if (timeout_ms > FOB_TIMEOUT_MAX_MS)
-		return (error_set(&r->call.error, FOB_EINVALID_ARGUMENT, "a timeout is at most %d ms", FOB_TIMEOUT_MAX_MS));
+		return error_set(
+		    &r->call.error, FOB_EINVALID_ARGUMENT, "a timeout is at most %d ms", FOB_TIMEOUT_MAX_MS);
 	r->call.deadline_ms = transport_now_ms() + (timeout_ms == 0 ? c->timeout_ms : timeout_ms);
 	r->call.reply = request_reply;
 	r->call.end = request_end;
-	return (transport_submit(c->transport, &r->call));
+	return transport_submit(c->transport, &r->call);
 }
 
 /* Submits and waits. The request is the caller's again. */
@@ -211,7 +212,7 @@ request_run(struct fob_client *c, struct request *r, uint32_t timeout_ms, struct
 	pthread_mutex_destroy(&w.mutex);
 	if (rc != 0 && error != NULL)
 		*error = r->call.error;
-	return (rc);
+	return rc;
 }
 
 /* Submits what was encoded, if it was; frees it if it was not taken. */
@@ -221,9 +222,9 @@ request_launch(struct fob_client *c, struct request *r, int encoded, uint32_t ti
 	int rc = encoded;
 
 	if (rc == 0 && (rc = request_submit(c, r, timeout_ms)) == 0)
-		return (0);
+		return 0;
 	request_free(r);
-	return (rc);
+	return rc;
 }
 
 /* ---- the client ---- */
@@ -237,16 +238,16 @@ fob_client_new(const struct fob_options *options, struct fob_client **client, st
 	*client = NULL;
 	error_clear(error);
 	if ((rc = options_check(options, error)) != 0)
-		return (rc);
+		return rc;
 	if (sodium_init() < 0 || (c = calloc(1, sizeof(*c))) == NULL)
-		return (error_set(error, FOB_EINTERNAL, "out of memory"));
+		return error_set(error, FOB_EINTERNAL, "out of memory");
 	c->timeout_ms = options->timeout_ms;
 	if ((rc = transport_new(options, &c->transport, error)) != 0) {
 		free(c);
-		return (rc);
+		return rc;
 	}
 	*client = c;
-	return (0);
+	return 0;
 }
 
 void
@@ -261,21 +262,21 @@ fob_client_free(struct fob_client *client)
 /* ---- verify ---- */
 
 int
-fob_verify(struct fob_client *c, const struct fob_verify_request *request, struct fob_verification *v,
-    struct fob_error *error)
+fob_verify(
+    struct fob_client *c, const struct fob_verify_request *request, struct fob_verification *v, struct fob_error *error)
 {
 	struct request *r;
 	int rc;
 
 	memset(v, 0, sizeof(*v));
 	if ((r = request_new(METHOD_VERIFY_KEY, error)) == NULL)
-		return (FOB_EINTERNAL);
+		return FOB_EINTERNAL;
 	r->required = request->require_environment;
 	if ((rc = codec_encode_verify(request, &r->call.body, error)) == 0 &&
 	    (rc = request_run(c, r, request->timeout_ms, error)) == 0)
 		*v = r->result.verification;
 	request_free(r);
-	return (rc);
+	return rc;
 }
 
 static void
@@ -290,12 +291,12 @@ fob_verify_async(struct fob_client *c, const struct fob_verify_request *request,
 	struct request *r;
 
 	if ((r = request_new(METHOD_VERIFY_KEY, NULL)) == NULL)
-		return (FOB_EINTERNAL);
+		return FOB_EINTERNAL;
 	r->required = request->require_environment;
 	r->callback = verify_callback;
 	r->user.verify = cb;
 	r->arg = arg;
-	return (request_launch(c, r, codec_encode_verify(request, &r->call.body, NULL), request->timeout_ms));
+	return request_launch(c, r, codec_encode_verify(request, &r->call.body, NULL), request->timeout_ms);
 }
 
 static int
@@ -306,16 +307,16 @@ batch_encode(struct request *r, const struct fob_verify_request *requests, size_
 	int rc;
 
 	if ((rc = codec_encode_verify_batch(requests, n, &r->call.body, error)) != 0)
-		return (rc);
+		return rc;
 	b->required = calloc(n, sizeof(b->required[0]));
 	b->results = calloc(n, sizeof(b->results[0]));
 	b->faults = calloc(n, sizeof(b->faults[0]));
 	if (b->required == NULL || b->results == NULL || b->faults == NULL)
-		return (error_set(error, FOB_EINTERNAL, "out of memory"));
+		return error_set(error, FOB_EINTERNAL, "out of memory");
 	b->n = n;
 	for (i = 0; i < n; i++)
 		b->required[i] = requests[i].require_environment;
-	return (0);
+	return 0;
 }
 
 int
@@ -339,7 +340,7 @@ fob_verify_batch(struct fob_client *c, const struct fob_verify_request *requests
 	}
 	if (r != NULL)
 		request_free(r);
-	return (rc);
+	return rc;
 }
 
 static void
@@ -357,11 +358,11 @@ fob_verify_batch_async(struct fob_client *c, const struct fob_verify_request *re
 	struct request *r;
 
 	if ((r = request_new(METHOD_VERIFY_KEYS, NULL)) == NULL)
-		return (FOB_EINTERNAL);
+		return FOB_EINTERNAL;
 	r->callback = batch_callback;
 	r->user.batch = cb;
 	r->arg = arg;
-	return (request_launch(c, r, batch_encode(r, requests, n, NULL), timeout_ms));
+	return request_launch(c, r, batch_encode(r, requests, n, NULL), timeout_ms);
 }
 
 /* ---- administration ---- */
@@ -385,7 +386,7 @@ mutation_encode(struct request *r, const struct fob_mutation *m, struct fob_erro
 	token_take(m, token);
 	rc = codec_encode_mutation(r->method, m, token, &r->call.body, error);
 	sodium_memzero(token, sizeof(token));
-	return (rc);
+	return rc;
 }
 
 static int
@@ -397,7 +398,7 @@ roll_encode(struct request *r, const struct fob_roll *roll, struct fob_error *er
 	token_take(&roll->mutation, token);
 	rc = codec_encode_roll(roll, token, &r->call.body, error);
 	sodium_memzero(token, sizeof(token));
-	return (rc);
+	return rc;
 }
 
 static int
@@ -409,23 +410,23 @@ revoke_encode(struct request *r, const struct fob_revoke *revoke, struct fob_err
 	token_take(&revoke->mutation, token);
 	rc = codec_encode_revoke(revoke, token, &r->call.body, error);
 	sodium_memzero(token, sizeof(token));
-	return (rc);
+	return rc;
 }
 
 int
-fob_create_account(struct fob_client *c, const struct fob_mutation *m, struct fob_created_account *out,
-    struct fob_error *error)
+fob_create_account(
+    struct fob_client *c, const struct fob_mutation *m, struct fob_created_account *out, struct fob_error *error)
 {
 	struct request *r;
 	int rc;
 
 	memset(out, 0, sizeof(*out));
 	if ((r = request_new(METHOD_CREATE_ACCOUNT, error)) == NULL)
-		return (FOB_EINTERNAL);
+		return FOB_EINTERNAL;
 	if ((rc = mutation_encode(r, m, error)) == 0 && (rc = request_run(c, r, m->timeout_ms, error)) == 0)
 		*out = r->result.created;
 	request_free(r);
-	return (rc);
+	return rc;
 }
 
 static void
@@ -440,11 +441,11 @@ fob_create_account_async(struct fob_client *c, const struct fob_mutation *m, fob
 	struct request *r;
 
 	if ((r = request_new(METHOD_CREATE_ACCOUNT, NULL)) == NULL)
-		return (FOB_EINTERNAL);
+		return FOB_EINTERNAL;
 	r->callback = created_callback;
 	r->user.created = cb;
 	r->arg = arg;
-	return (request_launch(c, r, mutation_encode(r, m, NULL), m->timeout_ms));
+	return request_launch(c, r, mutation_encode(r, m, NULL), m->timeout_ms);
 }
 
 int
@@ -455,11 +456,11 @@ fob_roll_key(struct fob_client *c, const struct fob_roll *roll, struct fob_rolle
 
 	memset(out, 0, sizeof(*out));
 	if ((r = request_new(METHOD_ROLL_KEY, error)) == NULL)
-		return (FOB_EINTERNAL);
+		return FOB_EINTERNAL;
 	if ((rc = roll_encode(r, roll, error)) == 0 && (rc = request_run(c, r, roll->mutation.timeout_ms, error)) == 0)
 		*out = r->result.rolled;
 	request_free(r);
-	return (rc);
+	return rc;
 }
 
 static void
@@ -474,11 +475,11 @@ fob_roll_key_async(struct fob_client *c, const struct fob_roll *roll, fob_rolled
 	struct request *r;
 
 	if ((r = request_new(METHOD_ROLL_KEY, NULL)) == NULL)
-		return (FOB_EINTERNAL);
+		return FOB_EINTERNAL;
 	r->callback = rolled_callback;
 	r->user.rolled = cb;
 	r->arg = arg;
-	return (request_launch(c, r, roll_encode(r, roll, NULL), roll->mutation.timeout_ms));
+	return request_launch(c, r, roll_encode(r, roll, NULL), roll->mutation.timeout_ms);
 }
 
 int
@@ -489,11 +490,12 @@ fob_revoke_key(struct fob_client *c, const struct fob_revoke *revoke, struct fob
 
 	memset(out, 0, sizeof(*out));
 	if ((r = request_new(METHOD_REVOKE_KEY, error)) == NULL)
-		return (FOB_EINTERNAL);
-	if ((rc = revoke_encode(r, revoke, error)) == 0 && (rc = request_run(c, r, revoke->mutation.timeout_ms, error)) == 0)
+		return FOB_EINTERNAL;
+	if ((rc = revoke_encode(r, revoke, error)) == 0 &&
+	    (rc = request_run(c, r, revoke->mutation.timeout_ms, error)) == 0)
 		*out = r->result.key;
 	request_free(r);
-	return (rc);
+	return rc;
 }
 
 static void
@@ -508,11 +510,11 @@ fob_revoke_key_async(struct fob_client *c, const struct fob_revoke *revoke, fob_
 	struct request *r;
 
 	if ((r = request_new(METHOD_REVOKE_KEY, NULL)) == NULL)
-		return (FOB_EINTERNAL);
+		return FOB_EINTERNAL;
 	r->callback = key_callback;
 	r->user.key = cb;
 	r->arg = arg;
-	return (request_launch(c, r, revoke_encode(r, revoke, NULL), revoke->mutation.timeout_ms));
+	return request_launch(c, r, revoke_encode(r, revoke, NULL), revoke->mutation.timeout_ms);
 }
 
 static int
@@ -524,11 +526,11 @@ account_run(struct fob_client *c, enum method method, const struct fob_mutation 
 
 	memset(out, 0, sizeof(*out));
 	if ((r = request_new(method, error)) == NULL)
-		return (FOB_EINTERNAL);
+		return FOB_EINTERNAL;
 	if ((rc = mutation_encode(r, m, error)) == 0 && (rc = request_run(c, r, m->timeout_ms, error)) == 0)
 		*out = r->result.account;
 	request_free(r);
-	return (rc);
+	return rc;
 }
 
 static void
@@ -543,35 +545,36 @@ account_launch(struct fob_client *c, enum method method, const struct fob_mutati
 	struct request *r;
 
 	if ((r = request_new(method, NULL)) == NULL)
-		return (FOB_EINTERNAL);
+		return FOB_EINTERNAL;
 	r->callback = account_callback;
 	r->user.account = cb;
 	r->arg = arg;
-	return (request_launch(c, r, mutation_encode(r, m, NULL), m->timeout_ms));
+	return request_launch(c, r, mutation_encode(r, m, NULL), m->timeout_ms);
 }
 
 int
-fob_suspend_account(struct fob_client *c, const struct fob_mutation *m, struct fob_account *out, struct fob_error *error)
+fob_suspend_account(
+    struct fob_client *c, const struct fob_mutation *m, struct fob_account *out, struct fob_error *error)
 {
-	return (account_run(c, METHOD_SUSPEND_ACCOUNT, m, out, error));
+	return account_run(c, METHOD_SUSPEND_ACCOUNT, m, out, error);
 }
 
 int
 fob_resume_account(struct fob_client *c, const struct fob_mutation *m, struct fob_account *out, struct fob_error *error)
 {
-	return (account_run(c, METHOD_RESUME_ACCOUNT, m, out, error));
+	return account_run(c, METHOD_RESUME_ACCOUNT, m, out, error);
 }
 
 int
 fob_suspend_account_async(struct fob_client *c, const struct fob_mutation *m, fob_account_cb cb, void *arg)
 {
-	return (account_launch(c, METHOD_SUSPEND_ACCOUNT, m, cb, arg));
+	return account_launch(c, METHOD_SUSPEND_ACCOUNT, m, cb, arg);
 }
 
 int
 fob_resume_account_async(struct fob_client *c, const struct fob_mutation *m, fob_account_cb cb, void *arg)
 {
-	return (account_launch(c, METHOD_RESUME_ACCOUNT, m, cb, arg));
+	return account_launch(c, METHOD_RESUME_ACCOUNT, m, cb, arg);
 }
 
 /* ---- lists ---- */
@@ -588,7 +591,7 @@ list_run(struct fob_client *c, struct request *r, enum fob_environment environme
 	if ((rc = codec_encode_list(r->method, environment, account, page_size, cursor, &r->call.body, error)) == 0 &&
 	    (rc = request_run(c, r, 0, error)) == 0)
 		*cursor = r->cursor;
-	return (rc);
+	return rc;
 }
 
 int
@@ -600,13 +603,13 @@ fob_list_keys(struct fob_client *c, enum fob_environment environment, const char
 
 	*page = NULL;
 	if ((r = request_new(METHOD_LIST_KEYS, error)) == NULL)
-		return (FOB_EINTERNAL);
+		return FOB_EINTERNAL;
 	if ((rc = list_run(c, r, environment, account, page_size, cursor, error)) == 0) {
 		*page = r->result.keys;
 		r->result.keys = NULL;
 	}
 	request_free(r);
-	return (rc);
+	return rc;
 }
 
 int
@@ -618,13 +621,13 @@ fob_list_accounts(struct fob_client *c, enum fob_environment environment, uint32
 
 	*page = NULL;
 	if ((r = request_new(METHOD_LIST_ACCOUNTS, error)) == NULL)
-		return (FOB_EINTERNAL);
+		return FOB_EINTERNAL;
 	if ((rc = list_run(c, r, environment, NULL, page_size, cursor, error)) == 0) {
 		*page = r->result.accounts;
 		r->result.accounts = NULL;
 	}
 	request_free(r);
-	return (rc);
+	return rc;
 }
 
 int
@@ -636,13 +639,13 @@ fob_list_events(struct fob_client *c, enum fob_environment environment, const ch
 
 	*page = NULL;
 	if ((r = request_new(METHOD_LIST_EVENTS, error)) == NULL)
-		return (FOB_EINTERNAL);
+		return FOB_EINTERNAL;
 	if ((rc = list_run(c, r, environment, account, page_size, cursor, error)) == 0) {
 		*page = r->result.events;
 		r->result.events = NULL;
 	}
 	request_free(r);
-	return (rc);
+	return rc;
 }
 
 void
@@ -666,19 +669,20 @@ fob_event_page_free(struct fob_event_page *page)
 /* ---- health ---- */
 
 int
-fob_check(struct fob_client *c, const char *service, uint32_t timeout_ms, enum fob_serving *serving,
-    struct fob_error *error)
+fob_check(
+    struct fob_client *c, const char *service, uint32_t timeout_ms, enum fob_serving *serving, struct fob_error *error)
 {
 	struct request *r;
 	int rc;
 
 	*serving = FOB_SERVING_UNKNOWN;
 	if ((r = request_new(METHOD_CHECK, error)) == NULL)
-		return (FOB_EINTERNAL);
-	if ((rc = codec_encode_check(service, &r->call.body, error)) == 0 && (rc = request_run(c, r, timeout_ms, error)) == 0)
+		return FOB_EINTERNAL;
+	if ((rc = codec_encode_check(service, &r->call.body, error)) == 0 &&
+	    (rc = request_run(c, r, timeout_ms, error)) == 0)
 		*serving = r->result.serving;
 	request_free(r);
-	return (rc);
+	return rc;
 }
 
 int
@@ -689,9 +693,9 @@ fob_stats(struct fob_client *c, uint32_t timeout_ms, struct fob_stats *stats, st
 
 	memset(stats, 0, sizeof(*stats));
 	if ((r = request_new(METHOD_STATS, error)) == NULL)
-		return (FOB_EINTERNAL);
+		return FOB_EINTERNAL;
 	if ((rc = codec_encode_stats(&r->call.body, error)) == 0 && (rc = request_run(c, r, timeout_ms, error)) == 0)
 		*stats = r->result.stats;
 	request_free(r);
-	return (rc);
+	return rc;
 }

@@ -21,8 +21,7 @@
 const char *
 codec_method_name(enum method method)
 {
-	static const char *const names[] = {
-		[METHOD_VERIFY_KEY] = "fob.v1.Keys/VerifyKey",
+	static const char *const names[] = { [METHOD_VERIFY_KEY] = "fob.v1.Keys/VerifyKey",
 		[METHOD_VERIFY_KEYS] = "fob.v1.Keys/VerifyKeys",
 		[METHOD_CREATE_ACCOUNT] = "fob.v1.Admin/CreateAccount",
 		[METHOD_ROLL_KEY] = "fob.v1.Admin/RollKey",
@@ -33,10 +32,9 @@ codec_method_name(enum method method)
 		[METHOD_LIST_ACCOUNTS] = "fob.v1.Admin/ListAccounts",
 		[METHOD_LIST_EVENTS] = "fob.v1.Admin/ListEvents",
 		[METHOD_CHECK] = "fob.v1.Health/Check",
-		[METHOD_STATS] = "fob.v1.Health/Stats"
-	};
+		[METHOD_STATS] = "fob.v1.Health/Stats" };
 
-	return (names[method]);
+	return names[method];
 }
 
 /* ---- requests ---- */
@@ -61,13 +59,13 @@ borrow(const void *p, size_t len)
 		uint8_t *taken;
 	} u = { .given = p };
 
-	return ((ProtobufCBinaryData){ .len = len, .data = u.taken });
+	return (ProtobufCBinaryData){ .len = len, .data = u.taken };
 }
 
 static ProtobufCBinaryData
 borrow_string(const char *s)
 {
-	return (borrow(s, s == NULL ? 0 : strlen(s)));
+	return borrow(s, s == NULL ? 0 : strlen(s));
 }
 
 static int
@@ -78,12 +76,13 @@ pack(const ProtobufCMessage *message, struct codec_body *body, struct fob_error 
 	body->p = NULL;
 	body->len = 0;
 	if (len > CODEC_REQUEST_MAX)
-		return (error_set(error, FOB_EINVALID_ARGUMENT, "the request is larger than %d bytes", CODEC_REQUEST_MAX));
+		return error_set(
+		    error, FOB_EINVALID_ARGUMENT, "the request is larger than %d bytes", CODEC_REQUEST_MAX);
 	/* An empty message is no bytes, and malloc(0) may be NULL. */
 	if ((body->p = malloc(len + 1)) == NULL)
-		return (error_set(error, FOB_EINTERNAL, "out of memory"));
+		return error_set(error, FOB_EINTERNAL, "out of memory");
 	body->len = protobuf_c_message_pack(message, body->p);
-	return (0);
+	return 0;
 }
 
 static int
@@ -91,9 +90,9 @@ verify_request_fill(const struct fob_verify_request *r, Fob__V1__VerifyKeyReques
 {
 	fob__v1__verify_key_request__init(m);
 	if ((r->secret == NULL) == (r->authorization == NULL))
-		return (error_set(error, FOB_EINVALID_ARGUMENT, "give a secret or an authorization: one of them"));
+		return error_set(error, FOB_EINVALID_ARGUMENT, "give a secret or an authorization: one of them");
 	if ((unsigned)r->require_environment > FOB_TEST)
-		return (error_set(error, FOB_EINVALID_ARGUMENT, "require_environment is none of ANY, LIVE, TEST"));
+		return error_set(error, FOB_EINVALID_ARGUMENT, "require_environment is none of ANY, LIVE, TEST");
 	if (r->secret != NULL) {
 		m->credential_case = FOB__V1__VERIFY_KEY_REQUEST__CREDENTIAL_SECRET;
 		m->secret = borrow(r->secret, r->secret_len);
@@ -103,7 +102,7 @@ verify_request_fill(const struct fob_verify_request *r, Fob__V1__VerifyKeyReques
 	}
 	m->operation = borrow_string(r->operation);
 	m->require_environment = (Fob__V1__Environment)r->require_environment;
-	return (0);
+	return 0;
 }
 
 int
@@ -114,13 +113,13 @@ codec_encode_verify(const struct fob_verify_request *request, struct codec_body 
 
 	*body = (struct codec_body){ 0 };
 	if ((rc = verify_request_fill(request, &m, error)) != 0)
-		return (rc);
-	return (pack(&m.base, body, error));
+		return rc;
+	return pack(&m.base, body, error);
 }
 
 int
-codec_encode_verify_batch(const struct fob_verify_request *requests, size_t n, struct codec_body *body,
-    struct fob_error *error)
+codec_encode_verify_batch(
+    const struct fob_verify_request *requests, size_t n, struct codec_body *body, struct fob_error *error)
 {
 	Fob__V1__VerifyKeyRequest items[FOB_BATCH_MAX], *pointers[FOB_BATCH_MAX];
 	Fob__V1__VerifyKeysRequest m = FOB__V1__VERIFY_KEYS_REQUEST__INIT;
@@ -129,31 +128,31 @@ codec_encode_verify_batch(const struct fob_verify_request *requests, size_t n, s
 
 	*body = (struct codec_body){ 0 };
 	if (n < 1 || n > FOB_BATCH_MAX)
-		return (error_set(error, FOB_EINVALID_ARGUMENT, "a batch has 1 to %d items, not %zu", FOB_BATCH_MAX, n));
+		return error_set(error, FOB_EINVALID_ARGUMENT, "a batch has 1 to %d items, not %zu", FOB_BATCH_MAX, n);
 	for (i = 0; i < n; i++) {
 		if ((rc = verify_request_fill(&requests[i], &items[i], error)) != 0)
-			return (rc);
+			return rc;
 		pointers[i] = &items[i];
 	}
 	m.n_items = n;
 	m.items = pointers;
-	return (pack(&m.base, body, error));
+	return pack(&m.base, body, error);
 }
 
 static int
 environment_check(enum fob_environment environment, struct fob_error *error)
 {
 	if (environment != FOB_LIVE && environment != FOB_TEST)
-		return (error_set(error, FOB_EINVALID_ARGUMENT, "the environment is neither LIVE nor TEST"));
-	return (0);
+		return error_set(error, FOB_EINVALID_ARGUMENT, "the environment is neither LIVE nor TEST");
+	return 0;
 }
 
 static int
 mutation_check(const struct fob_mutation *mutation, struct fob_error *error)
 {
 	if (mutation->account == NULL)
-		return (error_set(error, FOB_EINVALID_ARGUMENT, "no account is given"));
-	return (environment_check(mutation->environment, error));
+		return error_set(error, FOB_EINVALID_ARGUMENT, "no account is given");
+	return environment_check(mutation->environment, error);
 }
 
 int
@@ -167,18 +166,18 @@ codec_encode_mutation(enum method method, const struct fob_mutation *mutation, c
 
 	*body = (struct codec_body){ 0 };
 	if ((rc = mutation_check(mutation, error)) != 0)
-		return (rc);
+		return rc;
 	create.request_token = suspend.request_token = resume.request_token = borrow(token, FOB_TOKEN_LEN);
 	create.environment = suspend.environment = resume.environment = (Fob__V1__Environment)mutation->environment;
 	create.account = suspend.account = resume.account = borrow_string(mutation->account);
 	switch (method) {
 	case METHOD_CREATE_ACCOUNT:
-		return (pack(&create.base, body, error));
+		return pack(&create.base, body, error);
 	case METHOD_SUSPEND_ACCOUNT:
-		return (pack(&suspend.base, body, error));
+		return pack(&suspend.base, body, error);
 	default:
 		assert(method == METHOD_RESUME_ACCOUNT);
-		return (pack(&resume.base, body, error));
+		return pack(&resume.base, body, error);
 	}
 }
 
@@ -191,12 +190,12 @@ codec_encode_roll(const struct fob_roll *roll, const uint8_t *token, struct code
 
 	*body = (struct codec_body){ 0 };
 	if ((rc = mutation_check(&roll->mutation, error)) != 0)
-		return (rc);
+		return rc;
 	if ((unsigned)roll->kind > FOB_PUBLISHABLE)
-		return (error_set(error, FOB_EINVALID_ARGUMENT, "the kind is none of ANY, SECRET, PUBLISHABLE"));
+		return error_set(error, FOB_EINVALID_ARGUMENT, "the kind is none of ANY, SECRET, PUBLISHABLE");
 	/* On the wire, no authorising secret is an empty one: an empty one given must not turn into none. */
 	if (roll->authorizing_secret != NULL && roll->authorizing_secret_len == 0)
-		return (error_set(error, FOB_EINVALID_ARGUMENT, "the authorizing secret is empty"));
+		return error_set(error, FOB_EINVALID_ARGUMENT, "the authorizing secret is empty");
 	m.request_token = borrow(token, FOB_TOKEN_LEN);
 	m.environment = (Fob__V1__Environment)roll->mutation.environment;
 	m.account = borrow_string(roll->mutation.account);
@@ -208,26 +207,27 @@ codec_encode_roll(const struct fob_roll *roll, const uint8_t *token, struct code
 	m.expected_generation = roll->expected_generation;
 	if (roll->authorizing_secret != NULL)
 		m.authorizing_secret = borrow(roll->authorizing_secret, roll->authorizing_secret_len);
-	return (pack(&m.base, body, error));
+	return pack(&m.base, body, error);
 }
 
 int
-codec_encode_revoke(const struct fob_revoke *revoke, const uint8_t *token, struct codec_body *body, struct fob_error *error)
+codec_encode_revoke(
+    const struct fob_revoke *revoke, const uint8_t *token, struct codec_body *body, struct fob_error *error)
 {
 	Fob__V1__RevokeKeyRequest m = FOB__V1__REVOKE_KEY_REQUEST__INIT;
 	int rc;
 
 	*body = (struct codec_body){ 0 };
 	if ((rc = mutation_check(&revoke->mutation, error)) != 0)
-		return (rc);
+		return rc;
 	if (revoke->kind != FOB_SECRET && revoke->kind != FOB_PUBLISHABLE)
-		return (error_set(error, FOB_EINVALID_ARGUMENT, "the kind is neither SECRET nor PUBLISHABLE"));
+		return error_set(error, FOB_EINVALID_ARGUMENT, "the kind is neither SECRET nor PUBLISHABLE");
 	m.request_token = borrow(token, FOB_TOKEN_LEN);
 	m.environment = (Fob__V1__Environment)revoke->mutation.environment;
 	m.account = borrow_string(revoke->mutation.account);
 	m.kind = (Fob__V1__KeyKind)revoke->kind;
 	m.generation = revoke->generation;
-	return (pack(&m.base, body, error));
+	return pack(&m.base, body, error);
 }
 
 int
@@ -241,25 +241,25 @@ codec_encode_list(enum method method, enum fob_environment environment, const ch
 
 	*body = (struct codec_body){ 0 };
 	if ((rc = environment_check(environment, error)) != 0)
-		return (rc);
+		return rc;
 	if (page_size > FOB_PAGE_MAX)
-		return (error_set(error, FOB_EINVALID_ARGUMENT, "a page has at most %d items", FOB_PAGE_MAX));
+		return error_set(error, FOB_EINVALID_ARGUMENT, "a page has at most %d items", FOB_PAGE_MAX);
 	if (cursor->len > sizeof(cursor->bytes))
-		return (error_set(error, FOB_EINVALID_ARGUMENT, "the cursor is none that a list returned"));
+		return error_set(error, FOB_EINVALID_ARGUMENT, "the cursor is none that a list returned");
 	if (method == METHOD_LIST_KEYS && account == NULL)
-		return (error_set(error, FOB_EINVALID_ARGUMENT, "no account is given"));
+		return error_set(error, FOB_EINVALID_ARGUMENT, "no account is given");
 	keys.environment = accounts.environment = events.environment = (Fob__V1__Environment)environment;
 	keys.account = events.account = borrow_string(account);
 	keys.page_size = accounts.page_size = events.page_size = page_size;
 	keys.page_token = accounts.page_token = events.page_token = borrow(cursor->bytes, cursor->len);
 	switch (method) {
 	case METHOD_LIST_KEYS:
-		return (pack(&keys.base, body, error));
+		return pack(&keys.base, body, error);
 	case METHOD_LIST_ACCOUNTS:
-		return (pack(&accounts.base, body, error));
+		return pack(&accounts.base, body, error);
 	default:
 		assert(method == METHOD_LIST_EVENTS);
-		return (pack(&events.base, body, error));
+		return pack(&events.base, body, error);
 	}
 }
 
@@ -269,7 +269,7 @@ codec_encode_check(const char *service, struct codec_body *body, struct fob_erro
 	Fob__V1__CheckRequest m = FOB__V1__CHECK_REQUEST__INIT;
 
 	m.service = borrow_string(service);
-	return (pack(&m.base, body, error));
+	return pack(&m.base, body, error);
 }
 
 int
@@ -277,7 +277,7 @@ codec_encode_stats(struct codec_body *body, struct fob_error *error)
 {
 	Fob__V1__StatsRequest m = FOB__V1__STATS_REQUEST__INIT;
 
-	return (pack(&m.base, body, error));
+	return pack(&m.base, body, error);
 }
 
 static Fob__Rpc__V1__Request
@@ -288,7 +288,7 @@ envelope(const char *method, const struct codec_body *body, uint32_t timeout_ms)
 	m.method = borrow_string(method);
 	m.body = borrow(body->p, body->len);
 	m.timeout_ms = timeout_ms;
-	return (m);
+	return m;
 }
 
 size_t
@@ -296,7 +296,7 @@ codec_envelope_size(const char *method, const struct codec_body *body, uint32_t 
 {
 	Fob__Rpc__V1__Request m = envelope(method, body, timeout_ms);
 
-	return (fob__rpc__v1__request__get_packed_size(&m));
+	return fob__rpc__v1__request__get_packed_size(&m);
 }
 
 void
@@ -312,7 +312,7 @@ codec_envelope_write(const char *method, const struct codec_body *body, uint32_t
 static bool
 is_alphanumeric(uint8_t c)
 {
-	return ((c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z'));
+	return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z');
 }
 
 /* Length of the UTF-8 character at ${p}, 0 when there is none: truncated, overlong, a surrogate, beyond U+10FFFF. */
@@ -323,7 +323,7 @@ utf8_len(const uint8_t *p, size_t left)
 	size_t n, i;
 
 	if (p[0] < 0x80)
-		return (1);
+		return 1;
 	if (p[0] >= 0xc2 && p[0] <= 0xdf)
 		n = 2;
 	else if (p[0] >= 0xe0 && p[0] <= 0xef)
@@ -331,9 +331,9 @@ utf8_len(const uint8_t *p, size_t left)
 	else if (p[0] >= 0xf0 && p[0] <= 0xf4)
 		n = 4;
 	else
-		return (0);
+		return 0;
 	if (n > left)
-		return (0);
+		return 0;
 	/* Only the second byte's range depends on the first. */
 	if (p[0] == 0xe0)
 		low = 0xa0;
@@ -345,18 +345,18 @@ utf8_len(const uint8_t *p, size_t left)
 		high = 0x8f;
 	for (i = 1; i < n; i++) {
 		if (p[i] < low || p[i] > high)
-			return (0);
+			return 0;
 		low = 0x80;
 		high = 0xbf;
 	}
-	return (n);
+	return n;
 }
 
 /* C1 controls move a terminal's cursor as well as C0 do; in UTF-8 they are c2 80 to c2 9f. */
 static bool
 is_control(const uint8_t *p, size_t n)
 {
-	return ((n == 1 && (p[0] < 0x20 || p[0] == 0x7f)) || (n == 2 && p[0] == 0xc2 && p[1] < 0xa0));
+	return (n == 1 && (p[0] < 0x20 || p[0] == 0x7f)) || (n == 2 && p[0] == 0xc2 && p[1] < 0xa0);
 }
 
 /* For people: cut at a character to fit ${size} with its NUL, and what could not be shown becomes a question mark. */
@@ -390,28 +390,28 @@ id_copy(char *to, size_t size, const char *others, const ProtobufCBinaryData *fr
 	size_t i;
 
 	if (from->len >= size)
-		return (-1);
+		return -1;
 	for (i = 0; i < from->len; i++) {
 		if (!is_alphanumeric(from->data[i]) && (from->data[i] == '\0' || strchr(others, from->data[i]) == NULL))
-			return (-1);
+			return -1;
 	}
 	/* memcpy's pointer may not be NULL, even for nothing. */
 	if (from->len > 0)
 		memcpy(to, from->data, from->len);
 	to[from->len] = '\0';
-	return (0);
+	return 0;
 }
 
 static int
 account_copy(char to[FOB_ACCOUNT_SIZE], const ProtobufCBinaryData *from)
 {
-	return (from->len == 0 ? -1 : id_copy(to, FOB_ACCOUNT_SIZE, "._-", from));
+	return from->len == 0 ? -1 : id_copy(to, FOB_ACCOUNT_SIZE, "._-", from);
 }
 
 static int
 last4_copy(char to[FOB_LAST4_SIZE], const ProtobufCBinaryData *from)
 {
-	return (from->len != FOB_LAST4_SIZE - 1 ? -1 : id_copy(to, FOB_LAST4_SIZE, "", from));
+	return from->len != FOB_LAST4_SIZE - 1 ? -1 : id_copy(to, FOB_LAST4_SIZE, "", from);
 }
 
 /* ---- numbers in replies: one that is not known becomes the zero ---- */
@@ -419,27 +419,27 @@ last4_copy(char to[FOB_LAST4_SIZE], const ProtobufCBinaryData *from)
 static int
 known(int64_t number, int64_t max)
 {
-	return (number >= 0 && number <= max ? (int)number : 0);
+	return number >= 0 && number <= max ? (int)number : 0;
 }
 
 static enum fob_environment
 environment_from(Fob__V1__Environment e)
 {
-	return ((enum fob_environment)known(e, FOB_TEST));
+	return (enum fob_environment)known(e, FOB_TEST);
 }
 
 static enum fob_kind
 kind_from(Fob__V1__KeyKind k)
 {
-	return ((enum fob_kind)known(k, FOB_PUBLISHABLE));
+	return (enum fob_kind)known(k, FOB_PUBLISHABLE);
 }
 
 static int
 fault_from(Fob__Rpc__V1__Code code)
 {
 	if (code == FOB__RPC__V1__CODE__OK)
-		return (0);
-	return (code < 0 || code > -FOB_EUNAUTHENTICATED ? FOB_EUNKNOWN : -(int)code);
+		return 0;
+	return code < 0 || code > -FOB_EUNAUTHENTICATED ? FOB_EUNKNOWN : -(int)code;
 }
 
 /* ---- replies ---- */
@@ -453,12 +453,13 @@ struct reply {
 static int
 undecodable(struct fob_error *error, const char *what)
 {
-	return (error_set(error, FOB_EINTERNAL, "the server's reply could not be read: %s", what));
+	return error_set(error, FOB_EINTERNAL, "the server's reply could not be read: %s", what);
 }
 
 /* On every return the caller calls reply_close(). */
 static int
-reply_open(struct reply *r, const uint8_t *p, size_t len, const ProtobufCMessageDescriptor *type, struct fob_error *error)
+reply_open(
+    struct reply *r, const uint8_t *p, size_t len, const ProtobufCMessageDescriptor *type, struct fob_error *error)
 {
 	Fob__Rpc__V1__Response *e;
 	char text[sizeof(error->message)];
@@ -468,18 +469,19 @@ reply_open(struct reply *r, const uint8_t *p, size_t len, const ProtobufCMessage
 	arena_init(&r->arena, CODEC_MEMORY_MAX);
 	r->inner = NULL;
 	if (len > CODEC_REPLY_MAX)
-		return (undecodable(error, "it is too long"));
+		return undecodable(error, "it is too long");
 	if ((e = fob__rpc__v1__response__unpack(&r->arena.allocator, len, p)) == NULL)
-		return (undecodable(error, "the envelope is malformed"));
+		return undecodable(error, "the envelope is malformed");
 	if ((fault = fault_from(e->code)) != 0) {
 		text_copy(text, sizeof(text), &e->message);
 		if (fault == FOB_EUNKNOWN && e->code != -FOB_EUNKNOWN)
-			return (error_set(error, fault, "the server's code %d is not known here: %s", (int)e->code, text));
-		return (error_set(error, fault, "%s", text[0] != '\0' ? text : fob_fault_name(fault)));
+			return error_set(
+			    error, fault, "the server's code %d is not known here: %s", (int)e->code, text);
+		return error_set(error, fault, "%s", text[0] != '\0' ? text : fob_fault_name(fault));
 	}
 	if ((r->inner = protobuf_c_message_unpack(type, &r->arena.allocator, e->body.len, e->body.data)) == NULL)
-		return (undecodable(error, "its message is malformed"));
-	return (0);
+		return undecodable(error, "its message is malformed");
+	return 0;
 }
 
 static void
@@ -494,14 +496,14 @@ static int
 verification_check(const struct fob_verification *v, enum fob_environment required, struct fob_error *error)
 {
 	if (v->verdict != FOB_VALID)
-		return (0);
+		return 0;
 	if (v->account[0] == '\0')
-		return (undecodable(error, "it says VALID without an account"));
+		return undecodable(error, "it says VALID without an account");
 	if (v->environment == FOB_ENVIRONMENT_ANY || v->livemode != (v->environment == FOB_LIVE))
-		return (undecodable(error, "it says VALID with an environment that contradicts its livemode"));
+		return undecodable(error, "it says VALID with an environment that contradicts its livemode");
 	if (required != FOB_ENVIRONMENT_ANY && v->environment != required)
-		return (undecodable(error, "it says VALID for another environment than the required one"));
-	return (0);
+		return undecodable(error, "it says VALID for another environment than the required one");
+	return 0;
 }
 
 static int
@@ -510,9 +512,9 @@ verification_from(const Fob__V1__VerifyKeyResponse *m, enum fob_environment requ
 {
 	memset(v, 0, sizeof(*v));
 	if (m->account.len > 0 && account_copy(v->account, &m->account) != 0)
-		return (undecodable(error, "its account is none"));
+		return undecodable(error, "its account is none");
 	if (m->last4.len > 0 && last4_copy(v->last4, &m->last4) != 0)
-		return (undecodable(error, "its last4 is none"));
+		return undecodable(error, "its last4 is none");
 	text_copy(v->detail, sizeof(v->detail), &m->detail);
 	v->verdict = (enum fob_verdict)known(m->verdict, FOB_FORBIDDEN);
 	v->environment = environment_from(m->environment);
@@ -523,7 +525,7 @@ verification_from(const Fob__V1__VerifyKeyResponse *m, enum fob_environment requ
 	v->current_generation = m->current_generation;
 	v->created_ms = m->created_ms;
 	v->expires_ms = m->expires_ms;
-	return (verification_check(v, required, error));
+	return verification_check(v, required, error);
 }
 
 int
@@ -538,7 +540,7 @@ codec_decode_verify(const uint8_t *reply, size_t len, enum fob_environment requi
 	if (rc != 0)
 		memset(out, 0, sizeof(*out));
 	reply_close(&r);
-	return (rc);
+	return rc;
 }
 
 /* What is wrong with one item is that item's fault. */
@@ -553,7 +555,7 @@ item_from(const Fob__V1__VerifyKeysItem *m, enum fob_environment required, struc
 		fault = verification_from(m->result, required, out, NULL);
 	if (fault != 0)
 		memset(out, 0, sizeof(*out));
-	return (fault);
+	return fault;
 }
 
 int
@@ -580,14 +582,14 @@ out:
 		memset(&out[i], 0, sizeof(out[i]));
 	}
 	reply_close(&r);
-	return (rc);
+	return rc;
 }
 
 static int
 key_from(const Fob__V1__Key *m, struct fob_key *k)
 {
 	if (m == NULL || account_copy(k->account, &m->account) != 0 || last4_copy(k->last4, &m->last4) != 0)
-		return (-1);
+		return -1;
 	k->environment = environment_from(m->environment);
 	k->kind = kind_from(m->kind);
 	k->state = (enum fob_key_state)known(m->state, FOB_KEY_REVOKED);
@@ -596,22 +598,22 @@ key_from(const Fob__V1__Key *m, struct fob_key *k)
 	k->expires_ms = m->expires_ms;
 	k->ended_ms = m->ended_ms;
 	k->last_used_ms = m->last_used_ms;
-	return (0);
+	return 0;
 }
 
 static int
 new_key_from(const Fob__V1__NewKey *m, struct fob_new_key *k)
 {
 	if (m == NULL || key_from(m->key, &k->key) != 0 || m->secret.len == 0)
-		return (-1);
-	return (id_copy(k->secret, sizeof(k->secret), "_", &m->secret));
+		return -1;
+	return id_copy(k->secret, sizeof(k->secret), "_", &m->secret);
 }
 
 static int
 account_from(const Fob__V1__Account *m, struct fob_account *a)
 {
 	if (m == NULL || account_copy(a->account, &m->account) != 0)
-		return (-1);
+		return -1;
 	a->environment = environment_from(m->environment);
 	a->suspended = m->suspended != 0;
 	a->secret_generation = m->secret_generation;
@@ -619,7 +621,7 @@ account_from(const Fob__V1__Account *m, struct fob_account *a)
 	a->keys_in_grace = m->keys_in_grace;
 	a->created_ms = m->created_ms;
 	a->suspended_ms = m->suspended_ms;
-	return (0);
+	return 0;
 }
 
 int
@@ -640,7 +642,7 @@ out:
 	if (rc != 0)
 		sodium_memzero(out, sizeof(*out));
 	reply_close(&r);
-	return (rc);
+	return rc;
 }
 
 int
@@ -660,7 +662,7 @@ out:
 	if (rc != 0)
 		sodium_memzero(out, sizeof(*out));
 	reply_close(&r);
-	return (rc);
+	return rc;
 }
 
 int
@@ -676,11 +678,12 @@ codec_decode_key(const uint8_t *reply, size_t len, struct fob_key *out, struct f
 	if (rc != 0)
 		memset(out, 0, sizeof(*out));
 	reply_close(&r);
-	return (rc);
+	return rc;
 }
 
 int
-codec_decode_account(enum method method, const uint8_t *reply, size_t len, struct fob_account *out, struct fob_error *error)
+codec_decode_account(
+    enum method method, const uint8_t *reply, size_t len, struct fob_account *out, struct fob_error *error)
 {
 	const Fob__V1__Account *m;
 	struct reply r;
@@ -688,8 +691,10 @@ codec_decode_account(enum method method, const uint8_t *reply, size_t len, struc
 
 	assert(method == METHOD_SUSPEND_ACCOUNT || method == METHOD_RESUME_ACCOUNT);
 	memset(out, 0, sizeof(*out));
-	rc = reply_open(&r, reply, len, method == METHOD_SUSPEND_ACCOUNT ? &fob__v1__suspend_account_response__descriptor :
-	    &fob__v1__resume_account_response__descriptor, error);
+	rc = reply_open(&r, reply, len,
+	    method == METHOD_SUSPEND_ACCOUNT ? &fob__v1__suspend_account_response__descriptor :
+					       &fob__v1__resume_account_response__descriptor,
+	    error);
 	if (rc != 0)
 		goto out;
 	if (method == METHOD_SUSPEND_ACCOUNT)
@@ -702,7 +707,7 @@ out:
 	if (rc != 0)
 		memset(out, 0, sizeof(*out));
 	reply_close(&r);
-	return (rc);
+	return rc;
 }
 
 int
@@ -715,7 +720,7 @@ codec_decode_check(const uint8_t *reply, size_t len, enum fob_serving *out, stru
 	if ((rc = reply_open(&r, reply, len, &fob__v1__check_response__descriptor, error)) == 0)
 		*out = (enum fob_serving)known(((const Fob__V1__CheckResponse *)r.inner)->status, FOB_NOT_SERVING);
 	reply_close(&r);
-	return (rc);
+	return rc;
 }
 
 /* ---- statistics ---- */
@@ -760,13 +765,15 @@ stats_from(const Fob__V1__StatsResponse *m, struct fob_stats *s, struct fob_erro
 	s->connections_dropped = m->connections_dropped;
 	s->open_descriptors = m->open_descriptors;
 	s->listener_restarts = m->listener_restarts;
+	s->nng_corrections = m->nng_corrections;
+	s->unrecognised = m->unrecognised;
 	s->in_flight = m->in_flight;
 	if (m->n_environments > environments_max)
-		return (undecodable(error, "it has more environments than there are"));
+		return undecodable(error, "it has more environments than there are");
 	s->n_environments = m->n_environments;
 	for (i = 0; i < m->n_environments; i++)
 		environment_stats_from(m->environments[i], &s->environments[i]);
-	return (0);
+	return 0;
 }
 
 int
@@ -781,7 +788,7 @@ codec_decode_stats(const uint8_t *reply, size_t len, struct fob_stats *out, stru
 	if (rc != 0)
 		memset(out, 0, sizeof(*out));
 	reply_close(&r);
-	return (rc);
+	return rc;
 }
 
 /* ---- pages ---- */
@@ -795,19 +802,22 @@ cursor_next(const struct fob_cursor *cursor, const ProtobufCBinaryData *token, b
     struct fob_error *error)
 {
 	if (token->len > sizeof(next->bytes))
-		return (undecodable(error, "its page token is too long"));
-	if (!done && (token->len == 0 || (token->len == cursor->len && memcmp(token->data, cursor->bytes, token->len) == 0)))
-		return (undecodable(error, "its page token does not lead on"));
+		return undecodable(error, "its page token is too long");
+	if (!done &&
+	    (token->len == 0 || (token->len == cursor->len && memcmp(token->data, cursor->bytes, token->len) == 0)))
+		return undecodable(error, "its page token does not lead on");
 	*next = (struct fob_cursor){ .done = done, .len = (uint8_t)token->len };
 	if (token->len > 0)
 		memcpy(next->bytes, token->data, token->len);
-	return (0);
+	return 0;
 }
 
 static int
 page_check(size_t n, uint32_t page_size, struct fob_error *error)
 {
-	return (n > (page_size == 0 ? FOB_PAGE_MAX : page_size) ? undecodable(error, "its page is longer than asked for") : 0);
+	return n > (page_size == 0 ? FOB_PAGE_MAX : page_size) ?
+	    undecodable(error, "its page is longer than asked for") :
+	    0;
 }
 
 int
@@ -846,7 +856,7 @@ codec_decode_keys(const uint8_t *reply, size_t len, uint32_t page_size, struct f
 out:
 	free(page);
 	reply_close(&r);
-	return (rc);
+	return rc;
 }
 
 int
@@ -885,7 +895,7 @@ codec_decode_accounts(const uint8_t *reply, size_t len, uint32_t page_size, stru
 out:
 	free(page);
 	reply_close(&r);
-	return (rc);
+	return rc;
 }
 
 static int
@@ -893,14 +903,14 @@ event_from(const Fob__V1__Event *m, struct fob_event *e)
 {
 	/* Only events about a key have a last4. */
 	if (account_copy(e->account, &m->account) != 0 || (m->last4.len > 0 && last4_copy(e->last4, &m->last4) != 0))
-		return (-1);
+		return -1;
 	e->sequence = m->sequence;
 	e->time_ms = m->time_ms;
 	e->type = (enum fob_event_type)known(m->type, FOB_ACCOUNT_RESUMED);
 	e->kind = kind_from(m->kind);
 	e->generation = m->generation;
 	e->expires_ms = m->expires_ms;
-	return (0);
+	return 0;
 }
 
 int
@@ -944,5 +954,5 @@ codec_decode_events(const uint8_t *reply, size_t len, uint32_t page_size, struct
 out:
 	free(page);
 	reply_close(&r);
-	return (rc);
+	return rc;
 }

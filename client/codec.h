@@ -46,14 +46,15 @@ void codec_body_free(struct codec_body *body);
  * Returns: 0; FOB_EINVALID_ARGUMENT for what cannot be put into a message; FOB_EINTERNAL out of memory.
  */
 int codec_encode_verify(const struct fob_verify_request *request, struct codec_body *body, struct fob_error *error);
-int codec_encode_verify_batch(const struct fob_verify_request *requests, size_t n, struct codec_body *body,
-    struct fob_error *error);
+int codec_encode_verify_batch(
+    const struct fob_verify_request *requests, size_t n, struct codec_body *body, struct fob_error *error);
 /* METHOD_CREATE_ACCOUNT, METHOD_SUSPEND_ACCOUNT or METHOD_RESUME_ACCOUNT. */
 int codec_encode_mutation(enum method method, const struct fob_mutation *mutation, const uint8_t *token,
     struct codec_body *body, struct fob_error *error);
-int codec_encode_roll(const struct fob_roll *roll, const uint8_t *token, struct codec_body *body, struct fob_error *error);
-int codec_encode_revoke(const struct fob_revoke *revoke, const uint8_t *token, struct codec_body *body,
-    struct fob_error *error);
+int
+codec_encode_roll(const struct fob_roll *roll, const uint8_t *token, struct codec_body *body, struct fob_error *error);
+int codec_encode_revoke(
+    const struct fob_revoke *revoke, const uint8_t *token, struct codec_body *body, struct fob_error *error);
 /* METHOD_LIST_KEYS, METHOD_LIST_ACCOUNTS (whose ${account} is not looked at) or METHOD_LIST_EVENTS. */
 int codec_encode_list(enum method method, enum fob_environment environment, const char *account, uint32_t page_size,
     const struct fob_cursor *cursor, struct codec_body *body, struct fob_error *error);
@@ -80,8 +81,8 @@ int codec_decode_verify_batch(const uint8_t *reply, size_t len, const enum fob_e
 int codec_decode_created(const uint8_t *reply, size_t len, struct fob_created_account *out, struct fob_error *error);
 int codec_decode_rolled(const uint8_t *reply, size_t len, struct fob_rolled_key *out, struct fob_error *error);
 int codec_decode_key(const uint8_t *reply, size_t len, struct fob_key *out, struct fob_error *error);
-int codec_decode_account(enum method method, const uint8_t *reply, size_t len, struct fob_account *out,
-    struct fob_error *error);
+int codec_decode_account(
+    enum method method, const uint8_t *reply, size_t len, struct fob_account *out, struct fob_error *error);
 int codec_decode_check(const uint8_t *reply, size_t len, enum fob_serving *out, struct fob_error *error);
 int codec_decode_stats(const uint8_t *reply, size_t len, struct fob_stats *out, struct fob_error *error);
 

@@ -15,12 +15,12 @@ error_set(struct fob_error *error, int fault, const char *format, ...)
 	va_list ap;
 
 	if (error == NULL)
-		return (fault);
+		return fault;
 	error->fault = fault;
 	va_start(ap, format);
 	vsnprintf(error->message, sizeof(error->message), format, ap);
 	va_end(ap);
-	return (fault);
+	return fault;
 }
 
 void

@@ -70,11 +70,11 @@ enum fob_fault {
 	FOB_EPERMISSION_DENIED = -7,  /* not on this listener; not with this secret */
 	FOB_ERESOURCE_EXHAUSTED = -8, /* a limit; the message says which and when to try again */
 	FOB_EFAILED_PRECONDITION = -9,
-	FOB_EABORTED = -10,           /* expected_generation is not the current one */
+	FOB_EABORTED = -10, /* expected_generation is not the current one */
 	FOB_EOUT_OF_RANGE = -11,
-	FOB_EUNIMPLEMENTED = -12,     /* the server does not know the method */
-	FOB_EINTERNAL = -13,          /* a bug, or out of memory; or a reply that could not be decoded */
-	FOB_EUNAVAILABLE = -14,       /* not connected, draining, or the store of that environment has failed */
+	FOB_EUNIMPLEMENTED = -12, /* the server does not know the method */
+	FOB_EINTERNAL = -13,      /* a bug, or out of memory; or a reply that could not be decoded */
+	FOB_EUNAVAILABLE = -14,   /* not connected, draining, or the store of that environment has failed */
 	FOB_EDATA_LOSS = -15,
 	FOB_EUNAUTHENTICATED = -16
 };
@@ -95,7 +95,13 @@ enum fob_verdict {
 	FOB_FORBIDDEN = 8
 };
 
-enum fob_key_state { FOB_KEY_UNKNOWN = 0, FOB_KEY_CURRENT = 1, FOB_KEY_GRACE = 2, FOB_KEY_EXPIRED = 3, FOB_KEY_REVOKED = 4 };
+enum fob_key_state {
+	FOB_KEY_UNKNOWN = 0,
+	FOB_KEY_CURRENT = 1,
+	FOB_KEY_GRACE = 2,
+	FOB_KEY_EXPIRED = 3,
+	FOB_KEY_REVOKED = 4
+};
 
 enum fob_event_type {
 	FOB_EVENT_UNKNOWN = 0,
@@ -212,10 +218,10 @@ int fob_verify_async(struct fob_client *, const struct fob_verify_request *, fob
 int fob_verify_batch(struct fob_client *, const struct fob_verify_request *requests, size_t n, uint32_t timeout_ms,
     struct fob_verification *results, int *faults, struct fob_error *);
 
-typedef void (*fob_verify_batch_cb)(void *arg, int fault, const struct fob_verification *results, const int *faults, size_t n,
-    const struct fob_error *error);
-int fob_verify_batch_async(struct fob_client *, const struct fob_verify_request *requests, size_t n, uint32_t timeout_ms,
-    fob_verify_batch_cb cb, void *arg);
+typedef void (*fob_verify_batch_cb)(void *arg, int fault, const struct fob_verification *results, const int *faults,
+    size_t n, const struct fob_error *error);
+int fob_verify_batch_async(struct fob_client *, const struct fob_verify_request *requests, size_t n,
+    uint32_t timeout_ms, fob_verify_batch_cb cb, void *arg);
 
 /* True for FOB_VALID and nothing else; false for NULL. */
 bool fob_allows(const struct fob_verification *);
@@ -292,9 +298,9 @@ struct fob_created_account {
 
 struct fob_roll {
 	struct fob_mutation mutation;
-	enum fob_kind kind;           /* FOB_KIND_ANY or FOB_SECRET: only secret keys roll */
-	uint32_t grace_s;             /* FOB_GRACE_DEFAULT_S, or 0 to FOB_GRACE_MAX_S */
-	uint32_t expected_generation; /* 0: any */
+	enum fob_kind kind;             /* FOB_KIND_ANY or FOB_SECRET: only secret keys roll */
+	uint32_t grace_s;               /* FOB_GRACE_DEFAULT_S, or 0 to FOB_GRACE_MAX_S */
+	uint32_t expected_generation;   /* 0: any */
 	const void *authorizing_secret; /* NULL: the listener's role authorises */
 	size_t authorizing_secret_len;
 };
@@ -310,14 +316,16 @@ struct fob_revoke {
 	uint32_t generation;
 };
 
-int fob_create_account(struct fob_client *, const struct fob_mutation *, struct fob_created_account *, struct fob_error *);
+int
+fob_create_account(struct fob_client *, const struct fob_mutation *, struct fob_created_account *, struct fob_error *);
 int fob_roll_key(struct fob_client *, const struct fob_roll *, struct fob_rolled_key *, struct fob_error *);
 int fob_revoke_key(struct fob_client *, const struct fob_revoke *, struct fob_key *, struct fob_error *);
 int fob_suspend_account(struct fob_client *, const struct fob_mutation *, struct fob_account *, struct fob_error *);
 int fob_resume_account(struct fob_client *, const struct fob_mutation *, struct fob_account *, struct fob_error *);
 
 /* The asynchronous forms; rules as for fob_verify_cb. The result is wiped when the callback returns. */
-typedef void (*fob_created_account_cb)(void *arg, int fault, const struct fob_created_account *, const struct fob_error *);
+typedef void (*fob_created_account_cb)(
+    void *arg, int fault, const struct fob_created_account *, const struct fob_error *);
 typedef void (*fob_rolled_key_cb)(void *arg, int fault, const struct fob_rolled_key *, const struct fob_error *);
 typedef void (*fob_key_cb)(void *arg, int fault, const struct fob_key *, const struct fob_error *);
 typedef void (*fob_account_cb)(void *arg, int fault, const struct fob_account *, const struct fob_error *);
@@ -346,17 +354,26 @@ struct fob_cursor {
 	uint8_t bytes[126];
 };
 
-struct fob_key_page { size_t n; struct fob_key *keys; };
-struct fob_account_page { size_t n; struct fob_account *accounts; };
-struct fob_event_page { size_t n; struct fob_event *events; };
+struct fob_key_page {
+	size_t n;
+	struct fob_key *keys;
+};
+struct fob_account_page {
+	size_t n;
+	struct fob_account *accounts;
+};
+struct fob_event_page {
+	size_t n;
+	struct fob_event *events;
+};
 
-int fob_list_keys(struct fob_client *, enum fob_environment, const char *account, uint32_t page_size, struct fob_cursor *,
-    struct fob_key_page **, struct fob_error *);
+int fob_list_keys(struct fob_client *, enum fob_environment, const char *account, uint32_t page_size,
+    struct fob_cursor *, struct fob_key_page **, struct fob_error *);
 int fob_list_accounts(struct fob_client *, enum fob_environment, uint32_t page_size, struct fob_cursor *,
     struct fob_account_page **, struct fob_error *);
 /* ${account} NULL: all accounts. */
-int fob_list_events(struct fob_client *, enum fob_environment, const char *account, uint32_t page_size, struct fob_cursor *,
-    struct fob_event_page **, struct fob_error *);
+int fob_list_events(struct fob_client *, enum fob_environment, const char *account, uint32_t page_size,
+    struct fob_cursor *, struct fob_event_page **, struct fob_error *);
 void fob_key_page_free(struct fob_key_page *);
 void fob_account_page_free(struct fob_account_page *);
 void fob_event_page_free(struct fob_event_page *);
@@ -382,6 +399,8 @@ struct fob_stats {
 	uint64_t codes[17]; /* replies by gRPC code */
 	uint32_t connections, open_descriptors, in_flight;
 	uint64_t connections_refused, connections_dropped, listener_restarts;
+	uint64_t nng_corrections; /* faults of the transport library that the daemon has mended on the way */
+	uint64_t unrecognised;    /* FOB_MALFORMED without a prefix that would tell the environment */
 	size_t n_environments;
 	struct fob_environment_stats environments[2];
 };

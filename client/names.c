@@ -15,14 +15,13 @@
 static const char *
 name_at(const char *const *names, size_t n, unsigned number)
 {
-	return (number < n && names[number] != NULL ? names[number] : NAME_UNKNOWN);
+	return number < n && names[number] != NULL ? names[number] : NAME_UNKNOWN;
 }
 
 const char *
 fob_verdict_name(enum fob_verdict verdict)
 {
-	static const char *const names[] = {
-		[FOB_DENIED] = "DENIED",
+	static const char *const names[] = { [FOB_DENIED] = "DENIED",
 		[FOB_VALID] = "VALID",
 		[FOB_MALFORMED] = "MALFORMED",
 		[FOB_NOT_FOUND] = "NOT_FOUND",
@@ -30,10 +29,9 @@ fob_verdict_name(enum fob_verdict verdict)
 		[FOB_REVOKED] = "REVOKED",
 		[FOB_SUSPENDED] = "SUSPENDED",
 		[FOB_WRONG_ENVIRONMENT] = "WRONG_ENVIRONMENT",
-		[FOB_FORBIDDEN] = "FORBIDDEN"
-	};
+		[FOB_FORBIDDEN] = "FORBIDDEN" };
 
-	return (name_at(names, COUNT(names), (unsigned)verdict));
+	return name_at(names, COUNT(names), (unsigned)verdict);
 }
 
 const char *
@@ -41,7 +39,7 @@ fob_environment_name(enum fob_environment environment)
 {
 	static const char *const names[] = { [FOB_ENVIRONMENT_ANY] = "any", [FOB_LIVE] = "live", [FOB_TEST] = "test" };
 
-	return (name_at(names, COUNT(names), (unsigned)environment));
+	return name_at(names, COUNT(names), (unsigned)environment);
 }
 
 const char *
@@ -51,51 +49,47 @@ fob_kind_name(enum fob_kind kind)
 		[FOB_KIND_ANY] = "any", [FOB_SECRET] = "secret", [FOB_PUBLISHABLE] = "publishable"
 	};
 
-	return (name_at(names, COUNT(names), (unsigned)kind));
+	return name_at(names, COUNT(names), (unsigned)kind);
 }
 
 const char *
 fob_key_state_name(enum fob_key_state state)
 {
-	static const char *const names[] = {
-		[FOB_KEY_CURRENT] = "current", [FOB_KEY_GRACE] = "grace", [FOB_KEY_EXPIRED] = "expired",
-		[FOB_KEY_REVOKED] = "revoked"
-	};
+	static const char *const names[] = { [FOB_KEY_CURRENT] = "current",
+		[FOB_KEY_GRACE] = "grace",
+		[FOB_KEY_EXPIRED] = "expired",
+		[FOB_KEY_REVOKED] = "revoked" };
 
-	return (name_at(names, COUNT(names), (unsigned)state));
+	return name_at(names, COUNT(names), (unsigned)state);
 }
 
 const char *
 fob_event_type_name(enum fob_event_type type)
 {
-	static const char *const names[] = {
-		[FOB_ACCOUNT_CREATED] = "account_created",
+	static const char *const names[] = { [FOB_ACCOUNT_CREATED] = "account_created",
 		[FOB_KEY_ROLLED] = "key_rolled",
 		[FOB_EVENT_KEY_EXPIRED] = "key_expired",
 		[FOB_EVENT_KEY_REVOKED] = "key_revoked",
 		[FOB_ACCOUNT_SUSPENDED] = "account_suspended",
-		[FOB_ACCOUNT_RESUMED] = "account_resumed"
-	};
+		[FOB_ACCOUNT_RESUMED] = "account_resumed" };
 
-	return (name_at(names, COUNT(names), (unsigned)type));
+	return name_at(names, COUNT(names), (unsigned)type);
 }
 
 const char *
 fob_fault_name(int fault)
 {
-	static const char *const names[] = {
-		"OK", "CANCELLED", NAME_UNKNOWN, "INVALID_ARGUMENT", "DEADLINE_EXCEEDED", "NOT_FOUND", "ALREADY_EXISTS",
-		"PERMISSION_DENIED", "RESOURCE_EXHAUSTED", "FAILED_PRECONDITION", "ABORTED", "OUT_OF_RANGE",
-		"UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS", "UNAUTHENTICATED"
-	};
+	static const char *const names[] = { "OK", "CANCELLED", NAME_UNKNOWN, "INVALID_ARGUMENT", "DEADLINE_EXCEEDED",
+		"NOT_FOUND", "ALREADY_EXISTS", "PERMISSION_DENIED", "RESOURCE_EXHAUSTED", "FAILED_PRECONDITION",
+		"ABORTED", "OUT_OF_RANGE", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS", "UNAUTHENTICATED" };
 
-	return (name_at(names, COUNT(names), 0U - (unsigned)fault));
+	return name_at(names, COUNT(names), 0U - (unsigned)fault);
 }
 
 bool
 fob_allows(const struct fob_verification *v)
 {
-	return (v != NULL && v->verdict == FOB_VALID);
+	return v != NULL && v->verdict == FOB_VALID;
 }
 
 static int
@@ -110,9 +104,9 @@ http_status_of_fault(int fault)
 	case FOB_EOUT_OF_RANGE:
 	case FOB_EUNIMPLEMENTED:
 	case FOB_EUNAUTHENTICATED:
-		return (500);
+		return 500;
 	default:
-		return (503);
+		return 503;
 	}
 }
 
@@ -120,15 +114,15 @@ int
 fob_http_status(int fault, enum fob_verdict verdict)
 {
 	if (fault != 0)
-		return (http_status_of_fault(fault));
+		return http_status_of_fault(fault);
 	switch (verdict) {
 	case FOB_VALID:
-		return (200);
+		return 200;
 	case FOB_SUSPENDED:
 	case FOB_FORBIDDEN:
-		return (403);
+		return 403;
 	default:
-		return (401);
+		return 401;
 	}
 }
 
@@ -142,5 +136,5 @@ fob_wipe(void *p, size_t len)
 const char *
 fob_version(void)
 {
-	return (FOB_VERSION);
+	return FOB_VERSION;
 }

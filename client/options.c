@@ -26,11 +26,11 @@ fob_options_new(void)
 	struct fob_options *o;
 
 	if ((o = calloc(1, sizeof(*o))) == NULL)
-		return (NULL);
+		return NULL;
 	o->timeout_ms = OPTIONS_TIMEOUT_DEFAULT_MS;
 	o->in_flight = OPTIONS_IN_FLIGHT_MAX;
 	o->queue = OPTIONS_QUEUE_DEFAULT;
-	return (o);
+	return o;
 }
 
 void
@@ -53,18 +53,18 @@ string_set(char **to, const char *value)
 	char *copy;
 
 	if (value == NULL || *value == '\0')
-		return (FOB_EINVALID_ARGUMENT);
+		return FOB_EINVALID_ARGUMENT;
 	if ((copy = strdup(value)) == NULL)
-		return (FOB_EINTERNAL);
+		return FOB_EINTERNAL;
 	free(*to);
 	*to = copy;
-	return (0);
+	return 0;
 }
 
 static bool
 path_is_good(const char *path)
 {
-	return (*path != '\0' && strlen(path) < sizeof(((struct sockaddr_un *)0)->sun_path));
+	return *path != '\0' && strlen(path) < sizeof(((struct sockaddr_un *)0)->sun_path);
 }
 
 static bool
@@ -74,10 +74,10 @@ port_is_good(const char *port)
 	char *end;
 
 	if (!isdigit((unsigned char)*port))
-		return (false);
+		return false;
 	errno = 0;
 	n = strtoul(port, &end, 10);
-	return (errno == 0 && *end == '\0' && n >= 1 && n <= 65535);
+	return errno == 0 && *end == '\0' && n >= 1 && n <= 65535;
 }
 
 /* HOST:PORT or [V6]:PORT. What the host's characters mean is the resolver's business; that there are any is ours. */
@@ -87,14 +87,14 @@ host_port_is_good(const char *s)
 	const char *colon = strrchr(s, ':'), *p;
 
 	if (colon == NULL || colon == s || !port_is_good(colon + 1))
-		return (false);
+		return false;
 	for (p = s; p < colon; p++) {
 		if (!isgraph((unsigned char)*p) || strchr("/?#@%*", *p) != NULL)
-			return (false);
+			return false;
 	}
 	if (*s == '[')
-		return (colon[-1] == ']' && colon - s > 2);
-	return (memchr(s, ':', (size_t)(colon - s)) == NULL);
+		return colon[-1] == ']' && colon - s > 2;
+	return memchr(s, ':', (size_t)(colon - s)) == NULL;
 }
 
 int
@@ -103,47 +103,47 @@ fob_options_set_address(struct fob_options *o, const char *address)
 	bool good = false;
 
 	if (address == NULL || strlen(address) > OPTIONS_ADDRESS_MAX)
-		return (FOB_EINVALID_ARGUMENT);
+		return FOB_EINVALID_ARGUMENT;
 	if (STARTS_WITH(address, scheme_ipc))
 		good = path_is_good(AFTER(address, scheme_ipc));
 	else if (STARTS_WITH(address, scheme_tcp))
 		good = host_port_is_good(AFTER(address, scheme_tcp));
 	else if (STARTS_WITH(address, scheme_tls))
 		good = host_port_is_good(AFTER(address, scheme_tls));
-	return (good ? string_set(&o->address, address) : FOB_EINVALID_ARGUMENT);
+	return good ? string_set(&o->address, address) : FOB_EINVALID_ARGUMENT;
 }
 
 int
 fob_options_set_timeout_ms(struct fob_options *o, uint32_t timeout_ms)
 {
 	if (timeout_ms < 1 || timeout_ms > FOB_TIMEOUT_MAX_MS)
-		return (FOB_EINVALID_ARGUMENT);
+		return FOB_EINVALID_ARGUMENT;
 	o->timeout_ms = timeout_ms;
-	return (0);
+	return 0;
 }
 
 int
 fob_options_set_in_flight(struct fob_options *o, unsigned calls)
 {
 	if (calls < 1 || calls > OPTIONS_IN_FLIGHT_MAX)
-		return (FOB_EINVALID_ARGUMENT);
+		return FOB_EINVALID_ARGUMENT;
 	o->in_flight = calls;
-	return (0);
+	return 0;
 }
 
 int
 fob_options_set_queue(struct fob_options *o, unsigned calls)
 {
 	if (calls > OPTIONS_QUEUE_MAX)
-		return (FOB_EINVALID_ARGUMENT);
+		return FOB_EINVALID_ARGUMENT;
 	o->queue = calls;
-	return (0);
+	return 0;
 }
 
 int
 fob_options_set_tls_ca(struct fob_options *o, const char *ca_file)
 {
-	return (string_set(&o->tls_ca, ca_file));
+	return string_set(&o->tls_ca, ca_file);
 }
 
 /* Both or neither: a certificate without its key, even for a moment, is no setting. */
@@ -155,19 +155,19 @@ fob_options_set_tls_certificate(struct fob_options *o, const char *cert_file, co
 
 	if ((rc = string_set(&cert, cert_file)) != 0 || (rc = string_set(&key, key_file)) != 0) {
 		free(cert);
-		return (rc);
+		return rc;
 	}
 	free(o->tls_cert);
 	free(o->tls_key);
 	o->tls_cert = cert;
 	o->tls_key = key;
-	return (0);
+	return 0;
 }
 
 int
 fob_options_set_tls_server_name(struct fob_options *o, const char *name)
 {
-	return (string_set(&o->tls_server_name, name));
+	return string_set(&o->tls_server_name, name);
 }
 
 int
@@ -176,11 +176,12 @@ options_check(const struct fob_options *o, struct fob_error *error)
 	bool tls;
 
 	if (o->address == NULL)
-		return (error_set(error, FOB_EINVALID_ARGUMENT, "no address: set one with fob_options_set_address()"));
+		return error_set(error, FOB_EINVALID_ARGUMENT, "no address: set one with fob_options_set_address()");
 	tls = STARTS_WITH(o->address, scheme_tls);
 	if (tls && o->tls_ca == NULL)
-		return (error_set(error, FOB_EINVALID_ARGUMENT, "%s needs a CA: fob_options_set_tls_ca()", o->address));
+		return error_set(error, FOB_EINVALID_ARGUMENT, "%s needs a CA: fob_options_set_tls_ca()", o->address);
 	if (!tls && (o->tls_ca != NULL || o->tls_cert != NULL || o->tls_server_name != NULL))
-		return (error_set(error, FOB_EINVALID_ARGUMENT, "TLS settings are for tls+tcp://, not for %s", o->address));
-	return (0);
+		return error_set(
+		    error, FOB_EINVALID_ARGUMENT, "TLS settings are for tls+tcp://, not for %s", o->address);
+	return 0;
 }

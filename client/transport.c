@@ -56,10 +56,10 @@ struct lane {
 	nng_socket socket;
 	nng_dialer dialer;
 	bool opened;
-	_Atomic int pipe; /* nng's number of the connection; 0: none */
+	_Atomic int pipe;         /* nng's number of the connection; 0: none */
 	uint32_t redial_after_ms; /* 0: was connected when last looked at */
 	int64_t redial_at_ms;
-	bool redial; /* by the keeper; under the lock, as is dialer once opened */
+	bool redial;       /* by the keeper; under the lock, as is dialer once opened */
 	struct call *call; /* NULL: idle */
 	bool receiving;
 	struct lane *next_idle;
@@ -86,8 +86,8 @@ struct transport {
 	bool keeper_stop;
 	bool closing;
 	struct lane *idle;
-	unsigned busy;   /* lanes */
-	unsigned calls;  /* taken and not ended */
+	unsigned busy;            /* lanes */
+	unsigned calls;           /* taken and not ended */
 	struct call_list queue;   /* waiting for a lane, the oldest first */
 	struct call_list resting; /* in no order */
 	int64_t timer_at_ms;      /* 0: not running */
@@ -101,7 +101,7 @@ transport_now_ms(void)
 	struct timespec ts;
 
 	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return ((int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000);
+	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
 }
 
 /* ---- lists of calls ---- */
@@ -129,11 +129,11 @@ list_pop(struct call_list *l)
 	struct call *c = l->first;
 
 	if (c == NULL)
-		return (NULL);
+		return NULL;
 	if ((l->first = c->next) == NULL)
 		l->last = &l->first;
 	l->n--;
-	return (c);
+	return c;
 }
 
 /* ---- ends ---- */
@@ -144,12 +144,12 @@ ipc_reason(const char *path)
 	struct stat st;
 
 	if (stat(path, &st) != 0)
-		return (strerrordesc_np(errno));
+		return strerrordesc_np(errno);
 	if (!S_ISSOCK(st.st_mode))
-		return ("it is not a socket");
+		return "it is not a socket";
 	if (access(path, W_OK) != 0)
-		return (strerrordesc_np(errno));
-	return ("nothing listens there");
+		return strerrordesc_np(errno);
+	return "nothing listens there";
 }
 
 /* nng keeps a background dialer's failures to itself, but counts them: the most frequent kind is what we can say. */
@@ -158,21 +158,17 @@ dialer_reason(nng_dialer dialer)
 {
 	static const struct {
 		const char *stat, *reason;
-	} kinds[] = {
-		{ "refused", "connection refused" },
-		{ "auth", "the TLS certificates do not fit" },
-		{ "proto", "what listens there does not speak the protocol" },
-		{ "timeout", "no answer to connecting" },
+	} kinds[] = { { "refused", "connection refused" }, { "auth", "the TLS certificates do not fit" },
+		{ "proto", "what listens there does not speak the protocol" }, { "timeout", "no answer to connecting" },
 		{ "disconnect", "the connection is closed as soon as it is made" },
-		{ "other", "the host is unknown or unreachable, or hangs up in the handshake" }
-	};
+		{ "other", "the host is unknown or unreachable, or hangs up in the handshake" } };
 	const char *reason = "still connecting";
 	uint64_t most = 0;
 	nng_stat *all, *of, *stat;
 	size_t i;
 
 	if (nng_stats_get(&all) != 0)
-		return (reason);
+		return reason;
 	of = nng_stat_find_dialer(all, dialer);
 	for (i = 0; of != NULL && i < sizeof(kinds) / sizeof(kinds[0]); i++) {
 		if ((stat = nng_stat_find(of, kinds[i].stat)) != NULL && nng_stat_value(stat) > most) {
@@ -181,7 +177,7 @@ dialer_reason(nng_dialer dialer)
 		}
 	}
 	nng_stats_free(all);
-	return (reason);
+	return reason;
 }
 
 static void
@@ -211,9 +207,9 @@ is_connected(struct transport *t)
 
 	for (i = 0; i < t->n_lanes; i++) {
 		if (atomic_load(&t->lanes[i].pipe) != 0)
-			return (true);
+			return true;
 	}
-	return (false);
+	return false;
 }
 
 /*
@@ -226,23 +222,23 @@ call_too_late(struct transport *t, struct call *c)
 	char reason[sizeof(t->reason)];
 
 	if (c->sent)
-		return (error_set(&c->error, FOB_EDEADLINE_EXCEEDED, "no answer from %s in time%s", t->address,
-		    is_connected(t) ? "" : "; the connection is lost"));
+		return error_set(&c->error, FOB_EDEADLINE_EXCEEDED, "no answer from %s in time%s", t->address,
+		    is_connected(t) ? "" : "; the connection is lost");
 	if (is_connected(t))
-		return (error_set(&c->error, FOB_EDEADLINE_EXCEEDED, "not sent to %s in time: too many calls, or it reads slowly",
-		    t->address));
+		return error_set(&c->error, FOB_EDEADLINE_EXCEEDED,
+		    "not sent to %s in time: too many calls, or it reads slowly", t->address);
 	reason_get(t, reason, sizeof(reason));
-	return (error_set(&c->error, FOB_EUNAVAILABLE, "not connected to %s: %s", t->address, reason));
+	return error_set(&c->error, FOB_EUNAVAILABLE, "not connected to %s: %s", t->address, reason);
 }
 
 static int
 call_failed(struct transport *t, struct call *c, int nng_error)
 {
 	if (nng_error == NNG_ECANCELED)
-		return (error_set(&c->error, FOB_ECANCELLED, "the client was freed"));
+		return error_set(&c->error, FOB_ECANCELLED, "the client was freed");
 	if (nng_error == NNG_ETIMEDOUT)
-		return (call_too_late(t, c));
-	return (error_set(&c->error, FOB_EINTERNAL, "%s: %s", t->address, nng_strerror(nng_error)));
+		return call_too_late(t, c);
+	return error_set(&c->error, FOB_EINTERNAL, "%s: %s", t->address, nng_strerror(nng_error));
 }
 
 /* Whoever waits for the last call to end must not see it before its callback has returned. */
@@ -346,7 +342,7 @@ nng_failed(struct fob_error *error, const char *what, int nng_error)
 {
 	int fault = nng_error == NNG_ENOMEM ? FOB_EINTERNAL : FOB_EINVALID_ARGUMENT;
 
-	return (error_set(error, fault, "%s: %s", what, nng_strerror(nng_error)));
+	return error_set(error, fault, "%s: %s", what, nng_strerror(nng_error));
 }
 
 /* The name that the certificate must carry: given, or the host of the address. */
@@ -357,12 +353,12 @@ tls_name_set(const struct fob_options *o, nng_tls_config *tls)
 	int rv;
 
 	if (o->tls_server_name != NULL)
-		return (nng_tls_config_server_name(tls, o->tls_server_name));
+		return nng_tls_config_server_name(tls, o->tls_server_name);
 	if ((rv = nng_url_parse(&url, o->address)) != 0)
-		return (rv);
+		return rv;
 	rv = nng_tls_config_server_name(tls, url->u_hostname);
 	nng_url_free(url);
-	return (rv);
+	return rv;
 }
 
 /* Wiped and freed by the caller; NULL when it cannot be read or is no PEM file's size. */
@@ -374,7 +370,7 @@ file_read(const char *path)
 	FILE *f;
 
 	if ((f = fopen(path, "re")) == NULL)
-		return (NULL);
+		return NULL;
 	if ((text = calloc(1, PEM_MAX + 1)) != NULL) {
 		/* Past stdio, whose buffer would keep a copy of the private key. */
 		setvbuf(f, NULL, _IONBF, 0);
@@ -386,7 +382,7 @@ file_read(const char *path)
 		}
 	}
 	fclose(f);
-	return (text);
+	return text;
 }
 
 /* nng reads a certificate and its key from one file only, and they are usually two. */
@@ -402,7 +398,7 @@ tls_certificate_set(const struct fob_options *o, nng_tls_config *tls)
 		sodium_memzero(key, PEM_MAX + 1);
 	free(key);
 	free(cert);
-	return (rv);
+	return rv;
 }
 
 static int
@@ -411,17 +407,17 @@ tls_setup(struct transport *t, const struct fob_options *o, struct fob_error *er
 	int rv;
 
 	if (strncmp(t->address, "tls+tcp://", 10) != 0)
-		return (0);
+		return 0;
 	if ((rv = nng_tls_config_alloc(&t->tls, NNG_TLS_MODE_CLIENT)) != 0 ||
 	    (rv = nng_tls_config_auth_mode(t->tls, NNG_TLS_AUTH_MODE_REQUIRED)) != 0)
-		return (nng_failed(error, "TLS", rv));
+		return nng_failed(error, "TLS", rv);
 	if ((rv = nng_tls_config_ca_file(t->tls, o->tls_ca)) != 0)
-		return (nng_failed(error, o->tls_ca, rv));
+		return nng_failed(error, o->tls_ca, rv);
 	if (o->tls_cert != NULL && (rv = tls_certificate_set(o, t->tls)) != 0)
-		return (nng_failed(error, o->tls_cert, rv));
+		return nng_failed(error, o->tls_cert, rv);
 	if ((rv = tls_name_set(o, t->tls)) != 0)
-		return (nng_failed(error, "TLS server name", rv));
-	return (0);
+		return nng_failed(error, "TLS server name", rv);
+	return 0;
 }
 
 /* With an infinite resend time nng reports a lost connection to us instead of resending, and it is ours to decide. */
@@ -436,8 +432,8 @@ socket_setup(struct lane *lane)
 	    (rv = nng_socket_set_size(lane->socket, NNG_OPT_RECVMAXSZ, CODEC_REPLY_MAX)) != 0 ||
 	    (rv = nng_pipe_notify(lane->socket, NNG_PIPE_EV_ADD_POST, pipe_cb, lane)) != 0 ||
 	    (rv = nng_pipe_notify(lane->socket, NNG_PIPE_EV_REM_POST, pipe_cb, lane)) != 0)
-		return (rv);
-	return (0);
+		return rv;
+	return 0;
 }
 
 static int
@@ -447,14 +443,14 @@ dialer_setup(struct lane *lane, nng_dialer *dialer)
 	int rv;
 
 	if ((rv = nng_dialer_create(dialer, lane->socket, t->address)) != 0)
-		return (rv);
+		return rv;
 	if (strncmp(t->address, "ipc://", 6) != 0 &&
 	    ((rv = nng_dialer_set_bool(*dialer, NNG_OPT_TCP_NODELAY, true)) != 0 ||
-	    (rv = nng_dialer_set_bool(*dialer, NNG_OPT_TCP_KEEPALIVE, true)) != 0))
-		return (rv);
+		(rv = nng_dialer_set_bool(*dialer, NNG_OPT_TCP_KEEPALIVE, true)) != 0))
+		return rv;
 	if (t->tls != NULL && (rv = nng_dialer_set_ptr(*dialer, NNG_OPT_TLS_CONFIG, t->tls)) != 0)
-		return (rv);
-	return (nng_dialer_start(*dialer, NNG_FLAG_NONBLOCK));
+		return rv;
+	return nng_dialer_start(*dialer, NNG_FLAG_NONBLOCK);
 }
 
 /* Starts the lane's connecting, in the background. A lane is opened by the one thread that has it. */
@@ -464,15 +460,15 @@ lane_open(struct lane *lane, struct fob_error *error)
 	int rv;
 
 	if (lane->opened)
-		return (0);
+		return 0;
 	if ((rv = nng_req0_open(&lane->socket)) != 0)
-		return (nng_failed(error, lane->t->address, rv));
+		return nng_failed(error, lane->t->address, rv);
 	if ((rv = socket_setup(lane)) != 0 || (rv = dialer_setup(lane, &lane->dialer)) != 0) {
 		nng_close(lane->socket);
-		return (nng_failed(error, lane->t->address, rv));
+		return nng_failed(error, lane->t->address, rv);
 	}
 	lane->opened = true;
-	return (0);
+	return 0;
 }
 
 /*
@@ -489,18 +485,18 @@ lane_needs_redial(struct lane *lane)
 
 	if (atomic_load(&lane->pipe) != 0) {
 		lane->redial_after_ms = 0;
-		return (false);
+		return false;
 	}
 	if (lane->redial_after_ms == 0) {
 		lane->redial_after_ms = PATIENCE_MS;
 		lane->redial_at_ms = now + PATIENCE_MS;
 	}
 	if (now < lane->redial_at_ms)
-		return (false);
+		return false;
 	if (lane->redial_after_ms < PATIENCE_MAX_MS)
 		lane->redial_after_ms *= 2;
 	lane->redial_at_ms = now + lane->redial_after_ms;
-	return (true);
+	return true;
 }
 
 static void
@@ -532,7 +528,7 @@ lane_take_next(struct lane *lane)
 		if (t->closing)
 			pthread_cond_broadcast(&t->changed);
 	}
-	return (lane->call);
+	return lane->call;
 }
 
 /* A message that was never handed over; of one that was, nng owns and frees every copy. */
@@ -551,11 +547,12 @@ message_make(struct call *c, uint32_t timeout_ms, nng_msg **msg)
 	size_t len = codec_envelope_size(c->method, &c->body, timeout_ms);
 
 	if (len > CODEC_REQUEST_MAX)
-		return (error_set(&c->error, FOB_EINVALID_ARGUMENT, "the request is larger than %d bytes", CODEC_REQUEST_MAX));
+		return error_set(
+		    &c->error, FOB_EINVALID_ARGUMENT, "the request is larger than %d bytes", CODEC_REQUEST_MAX);
 	if (nng_msg_alloc(msg, len) != 0)
-		return (error_set(&c->error, FOB_EINTERNAL, "out of memory"));
+		return error_set(&c->error, FOB_EINTERNAL, "out of memory");
 	codec_envelope_write(c->method, &c->body, timeout_ms, nng_msg_body(*msg));
-	return (0);
+	return 0;
 }
 
 /* Starts sending the lane's call, or has the keeper do so. On a fault nothing was started, and the lane is as it was. */
@@ -570,31 +567,31 @@ lane_send(struct lane *lane)
 	int rc;
 
 	if (left_ms <= 0)
-		return (call_too_late(t, c));
+		return call_too_late(t, c);
 	if ((rc = lane_open(lane, &c->error)) != 0)
-		return (rc);
+		return rc;
 	if (lane_needs_redial(lane)) {
 		pthread_mutex_lock(&t->mutex);
 		closing = t->closing;
 		lane->redial = !closing;
 		pthread_cond_signal(&t->keep);
 		pthread_mutex_unlock(&t->mutex);
-		return (closing ? call_failed(t, c, NNG_ECANCELED) : 0);
+		return closing ? call_failed(t, c, NNG_ECANCELED) : 0;
 	}
 	if ((rc = message_make(c, (uint32_t)left_ms, &msg)) != 0)
-		return (rc);
+		return rc;
 	pthread_mutex_lock(&t->mutex);
 	if (t->closing) {
 		pthread_mutex_unlock(&t->mutex);
 		message_free(msg);
-		return (call_failed(t, c, NNG_ECANCELED));
+		return call_failed(t, c, NNG_ECANCELED);
 	}
 	lane->receiving = false;
 	nng_aio_set_timeout(lane->aio, (nng_duration)(left_ms < PATIENCE_MS ? left_ms : PATIENCE_MS));
 	nng_aio_set_msg(lane->aio, msg);
 	nng_send_aio(lane->socket, lane->aio);
 	pthread_mutex_unlock(&t->mutex);
-	return (0);
+	return 0;
 }
 
 /* Starts waiting for the reply, while closing too: see QUIET_MS. */
@@ -607,7 +604,7 @@ lane_receive(struct lane *lane)
 
 	c->sent = true;
 	if (left_ms <= 0)
-		return (call_too_late(t, c));
+		return call_too_late(t, c);
 	pthread_mutex_lock(&t->mutex);
 	lane->receiving = true;
 	nng_aio_set_timeout(lane->aio, (nng_duration)left_ms);
@@ -615,7 +612,7 @@ lane_receive(struct lane *lane)
 	if (t->closing)
 		pthread_cond_broadcast(&t->changed);
 	pthread_mutex_unlock(&t->mutex);
-	return (0);
+	return 0;
 }
 
 /* The lane's call has ended; the lane goes on with those that wait before the callback, which may take its time. */
@@ -647,9 +644,9 @@ lane_to_redial(struct transport *t)
 
 	for (i = 0; i < t->n_lanes; i++) {
 		if (t->lanes[i].redial)
-			return (&t->lanes[i]);
+			return &t->lanes[i];
 	}
-	return (NULL);
+	return NULL;
 }
 
 static void *
@@ -673,7 +670,7 @@ keeper_run(void *arg)
 		pthread_mutex_lock(&t->mutex);
 	}
 	pthread_mutex_unlock(&t->mutex);
-	return (NULL);
+	return NULL;
 }
 
 /* The host program's signals are not for this thread. */
@@ -688,9 +685,9 @@ keeper_start(struct transport *t, struct fob_error *error)
 	rv = pthread_create(&t->keeper, NULL, keeper_run, t);
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	if (rv != 0)
-		return (error_set(error, FOB_EINTERNAL, "cannot start a thread: %s", strerrordesc_np(rv)));
+		return error_set(error, FOB_EINTERNAL, "cannot start a thread: %s", strerrordesc_np(rv));
 	t->keeper_started = true;
-	return (0);
+	return 0;
 }
 
 static void
@@ -753,7 +750,7 @@ lane_rest(struct lane *lane)
 		timer_arm(t, c->resume_at_ms);
 	}
 	pthread_mutex_unlock(&t->mutex);
-	return (rests);
+	return rests;
 }
 
 static void
@@ -861,7 +858,7 @@ transport_submit(struct transport *t, struct call *c)
 		pthread_mutex_unlock(&t->mutex);
 		lane_go_on(lane);
 	}
-	return (rc);
+	return rc;
 }
 
 static int
@@ -872,17 +869,17 @@ lanes_setup(struct transport *t, struct fob_error *error)
 	int rv;
 
 	if ((rv = nng_aio_alloc(&t->timer, timer_cb, t)) != 0)
-		return (nng_failed(error, "nng", rv));
+		return nng_failed(error, "nng", rv);
 	/* The first lane is at the head of the idle ones, and already connects. */
 	for (i = t->n_lanes; i-- > 0;) {
 		lane = &t->lanes[i];
 		lane->t = t;
 		if ((rv = nng_aio_alloc(&lane->aio, lane_cb, lane)) != 0)
-			return (nng_failed(error, "nng", rv));
+			return nng_failed(error, "nng", rv);
 		lane->next_idle = t->idle;
 		t->idle = lane;
 	}
-	return (lane_open(&t->lanes[0], error));
+	return lane_open(&t->lanes[0], error);
 }
 
 int
@@ -894,7 +891,7 @@ transport_new(const struct fob_options *o, struct transport **transport, struct 
 
 	*transport = NULL;
 	if ((t = calloc(1, sizeof(*t))) == NULL)
-		return (error_set(error, FOB_EINTERNAL, "out of memory"));
+		return error_set(error, FOB_EINTERNAL, "out of memory");
 	t->n_lanes = o->in_flight;
 	t->queue_max = o->queue;
 	list_init(&t->queue);
@@ -911,10 +908,10 @@ transport_new(const struct fob_options *o, struct transport **transport, struct 
 		rc = keeper_start(t, error);
 	if (rc != 0) {
 		transport_free(t);
-		return (rc);
+		return rc;
 	}
 	*transport = t;
-	return (0);
+	return 0;
 }
 
 /* Ends what waits; called with the lock held, which is given up meanwhile. */

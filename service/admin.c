@@ -30,29 +30,29 @@ digest_request(struct call *call, const char *method, const ProtobufCMessage *re
 	token->len = 0;
 	len = protobuf_c_message_get_packed_size(request);
 	if ((bytes = scratch_alloc(&call->scratch, method_len + len)) == NULL)
-		return (call_fault(call, FAULT_RESOURCE_EXHAUSTED, "the request needs more memory than it may have"));
+		return call_fault(call, FAULT_RESOURCE_EXHAUSTED, "the request needs more memory than it may have");
 	memcpy(bytes, method, method_len);
 	protobuf_c_message_pack(request, bytes + method_len);
 	pepper_request(store_pepper(call->engine->store), bytes, method_len + len, call->mutation.request);
 	*token = kept;
-	return (0);
+	return 0;
 }
 
 static void done(struct mutation *mutation, int fault);
 
 /* Give the mutation to the writer of its environment. Returns CALL_PENDING, or a negated fault. */
 static int
-submit(struct call *call, const char *method, const ProtobufCMessage *request, int environment, ProtobufCBinaryData *token,
-    mutation_decide_cb decide)
+submit(struct call *call, const char *method, const ProtobufCMessage *request, int environment,
+    ProtobufCBinaryData *token, mutation_decide_cb decide)
 {
 	struct mutation *m = &call->mutation;
 	int fault;
 
 	if (token->len != LIMIT_TOKEN)
-		return (call_fault(call, FAULT_INVALID_ARGUMENT, "request_token: must be exactly %d random bytes, here are %zu",
-		    LIMIT_TOKEN, token->len));
+		return call_fault(call, FAULT_INVALID_ARGUMENT,
+		    "request_token: must be exactly %d random bytes, here are %zu", LIMIT_TOKEN, token->len);
 	if ((call->engine = call_engine(call, environment, &fault)) == NULL)
-		return (fault);
+		return fault;
 	m->decide = decide;
 	m->done = done;
 	m->arg = call;
@@ -60,11 +60,11 @@ submit(struct call *call, const char *method, const ProtobufCMessage *request, i
 	memcpy(m->token, token->data, LIMIT_TOKEN);
 	call->request = request;
 	if ((fault = digest_request(call, method, request, token)) != 0)
-		return (fault);
+		return fault;
 	if ((fault = writer_submit(call->engine->writer, m)) != 0)
-		return (call_fault(call, FAULT_RESOURCE_EXHAUSTED, "%d mutations are waiting, which is the most: try again later",
-		    LIMIT_QUEUE));
-	return (CALL_PENDING);
+		return call_fault(call, FAULT_RESOURCE_EXHAUSTED,
+		    "%d mutations are waiting, which is the most: try again later", LIMIT_QUEUE);
+	return CALL_PENDING;
 }
 
 /* ---- the way out ---- */
@@ -125,7 +125,6 @@ set_reply(struct mutation *m, const struct change *change, const ProtobufCMessag
 static void
 make_secret(const struct engine *engine, enum kind kind, char secret[SECRET_LEN], struct new_secret *out)
 {
-
 	secret_generate(engine->environment, kind, secret);
 	pepper_digest(store_pepper(engine->store), secret, SECRET_LEN, out->digest);
 	memcpy(out->last4, secret + SECRET_LEN - SECRET_LAST4, sizeof(out->last4));
@@ -143,7 +142,6 @@ static void
 fill_new_key(const struct mutation *m, const struct change *change, unsigned i, const char secret[SECRET_LEN],
     Fob__V1__Key *key, Fob__V1__NewKey *out)
 {
-
 	fill_key(m, change, i, key);
 	fob__v1__new_key__init(out);
 	out->key = key;
@@ -166,7 +164,7 @@ decide_create_account(struct mutation *m, const struct view *view, struct change
 	int fault;
 
 	if ((fault = message_take_account(call, &in->account, account)) != 0)
-		return (fault);
+		return fault;
 	make_secret(call->engine, KIND_SECRET, secret, &new_secret);
 	make_secret(call->engine, KIND_PUBLISHABLE, publishable, &new_publishable);
 	if ((fault = decide_create(view, account, &new_secret, &new_publishable, change, m->why)) == 0) {
@@ -180,7 +178,7 @@ decide_create_account(struct mutation *m, const struct view *view, struct change
 	}
 	sodium_memzero(secret, sizeof(secret));
 	sodium_memzero(publishable, sizeof(publishable));
-	return (fault);
+	return fault;
 }
 
 int
@@ -192,8 +190,8 @@ admin_create_account(struct call *call, const ProtobufCMessage *request, Protobu
 
 	(void)response;
 	if ((fault = message_take_account(call, &in->account, account)) != 0)
-		return (fault);
-	return (submit(call, "CreateAccount", request, (int)in->environment, &in->request_token, decide_create_account));
+		return fault;
+	return submit(call, "CreateAccount", request, (int)in->environment, &in->request_token, decide_create_account);
 }
 
 /* ---- RollKey ---- */
@@ -216,10 +214,10 @@ decide_roll_key(struct mutation *m, const struct view *view, struct change *chan
 	int fault;
 
 	if ((fault = message_take_account(call, &in->account, account)) != 0)
-		return (fault);
+		return fault;
 	if (in->authorizing_secret.len > 0) {
-		pepper_digest(store_pepper(call->engine->store), in->authorizing_secret.data, in->authorizing_secret.len,
-		    authorizing);
+		pepper_digest(store_pepper(call->engine->store), in->authorizing_secret.data,
+		    in->authorizing_secret.len, authorizing);
 		roll.authorizing = authorizing;
 	}
 	make_secret(call->engine, KIND_SECRET, secret, &roll.secret);
@@ -231,7 +229,7 @@ decide_roll_key(struct mutation *m, const struct view *view, struct change *chan
 		set_reply(m, change, &out.base);
 	}
 	sodium_memzero(secret, sizeof(secret));
-	return (fault);
+	return fault;
 }
 
 int
@@ -243,14 +241,14 @@ admin_roll_key(struct call *call, const ProtobufCMessage *request, ProtobufCMess
 
 	(void)response;
 	if ((fault = message_take_account(call, &in->account, account)) != 0)
-		return (fault);
+		return fault;
 	if (in->kind == FOB__V1__KEY_KIND__PUBLISHABLE)
-		return (call_fault(call, FAULT_FAILED_PRECONDITION, "kind: only secret keys roll"));
+		return call_fault(call, FAULT_FAILED_PRECONDITION, "kind: only secret keys roll");
 	if (in->kind != FOB__V1__KEY_KIND__SECRET && in->kind != FOB__V1__KEY_KIND__KEY_KIND_UNSPECIFIED)
-		return (call_fault(call, FAULT_INVALID_ARGUMENT, "kind: must be SECRET (1), or 0, which means the same"));
+		return call_fault(call, FAULT_INVALID_ARGUMENT, "kind: must be SECRET (1), or 0, which means the same");
 	if (in->grace != NULL && in->grace->seconds > LIMIT_GRACE_S)
-		return (call_fault(call, FAULT_INVALID_ARGUMENT, "grace: at most %d seconds (24 hours)", LIMIT_GRACE_S));
-	return (submit(call, "RollKey", request, (int)in->environment, &in->request_token, decide_roll_key));
+		return call_fault(call, FAULT_INVALID_ARGUMENT, "grace: at most %d seconds (24 hours)", LIMIT_GRACE_S);
+	return submit(call, "RollKey", request, (int)in->environment, &in->request_token, decide_roll_key);
 }
 
 /* ---- RevokeKey ---- */
@@ -267,11 +265,11 @@ decide_revoke_key(struct mutation *m, const struct view *view, struct change *ch
 
 	if ((fault = message_take_account(call, &in->account, account)) != 0 ||
 	    (fault = decide_revoke(view, account, (enum kind)in->kind, in->generation, change, m->why)) != 0)
-		return (fault);
+		return fault;
 	fill_key(m, change, 0, &key);
 	out.key = &key;
 	set_reply(m, change, &out.base);
-	return (0);
+	return 0;
 }
 
 int
@@ -283,12 +281,13 @@ admin_revoke_key(struct call *call, const ProtobufCMessage *request, ProtobufCMe
 
 	(void)response;
 	if ((fault = message_take_account(call, &in->account, account)) != 0)
-		return (fault);
+		return fault;
 	if (in->kind != FOB__V1__KEY_KIND__SECRET && in->kind != FOB__V1__KEY_KIND__PUBLISHABLE)
-		return (call_fault(call, FAULT_INVALID_ARGUMENT, "kind: must be SECRET (1) or PUBLISHABLE (2)"));
+		return call_fault(call, FAULT_INVALID_ARGUMENT, "kind: must be SECRET (1) or PUBLISHABLE (2)");
 	if (in->generation == 0)
-		return (call_fault(call, FAULT_INVALID_ARGUMENT, "generation: must be given; generations count up from 1"));
-	return (submit(call, "RevokeKey", request, (int)in->environment, &in->request_token, decide_revoke_key));
+		return call_fault(
+		    call, FAULT_INVALID_ARGUMENT, "generation: must be given; generations count up from 1");
+	return submit(call, "RevokeKey", request, (int)in->environment, &in->request_token, decide_revoke_key);
 }
 
 /* ---- SuspendAccount, ResumeAccount: two messages of one shape ---- */
@@ -303,9 +302,9 @@ decide_suspension(struct mutation *m, const struct view *view, struct change *ch
 
 	if ((fault = message_take_account(call, name, account)) != 0 ||
 	    (fault = decide_suspend(view, account, suspend, change, m->why)) != 0)
-		return (fault);
+		return fault;
 	message_account(call->engine, &change->account, out);
-	return (0);
+	return 0;
 }
 
 static int
@@ -318,10 +317,10 @@ decide_suspend_account(struct mutation *m, const struct view *view, struct chang
 	int fault;
 
 	if ((fault = decide_suspension(m, view, change, &in->account, true, &account)) != 0)
-		return (fault);
+		return fault;
 	out.account = &account;
 	set_reply(m, change, &out.base);
-	return (0);
+	return 0;
 }
 
 static int
@@ -334,10 +333,10 @@ decide_resume_account(struct mutation *m, const struct view *view, struct change
 	int fault;
 
 	if ((fault = decide_suspension(m, view, change, &in->account, false, &account)) != 0)
-		return (fault);
+		return fault;
 	out.account = &account;
 	set_reply(m, change, &out.base);
-	return (0);
+	return 0;
 }
 
 int
@@ -349,8 +348,9 @@ admin_suspend_account(struct call *call, const ProtobufCMessage *request, Protob
 
 	(void)response;
 	if ((fault = message_take_account(call, &in->account, account)) != 0)
-		return (fault);
-	return (submit(call, "SuspendAccount", request, (int)in->environment, &in->request_token, decide_suspend_account));
+		return fault;
+	return submit(
+	    call, "SuspendAccount", request, (int)in->environment, &in->request_token, decide_suspend_account);
 }
 
 int
@@ -362,6 +362,6 @@ admin_resume_account(struct call *call, const ProtobufCMessage *request, Protobu
 
 	(void)response;
 	if ((fault = message_take_account(call, &in->account, account)) != 0)
-		return (fault);
-	return (submit(call, "ResumeAccount", request, (int)in->environment, &in->request_token, decide_resume_account));
+		return fault;
+	return submit(call, "ResumeAccount", request, (int)in->environment, &in->request_token, decide_resume_account);
 }

@@ -68,7 +68,6 @@ struct engine *call_engine(struct call *call, int environment, int *fault);
 static inline void
 tally_add(_Atomic uint64_t *counter)
 {
-
 	/* One writer: a plain add, without a locked instruction. */
 	atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + 1, memory_order_relaxed);
 }

@@ -96,7 +96,8 @@ static void __attribute__((format(printf, 2, 0))) on_parse_error(cfg_t *cfg, con
 
 /* ---- the text ---- */
 
-static int text_read(struct loader *l)
+static int
+text_read(struct loader *l)
 {
 	size_t len = 0;
 	ssize_t n = 0;
@@ -125,7 +126,8 @@ static int text_read(struct loader *l)
 	return 0;
 }
 
-static char *blank_line(char *c)
+static char *
+blank_line(char *c)
 {
 	while (*c != '\0' && *c != '\n')
 		*c++ = ' ';
@@ -133,7 +135,8 @@ static char *blank_line(char *c)
 }
 
 /* ${c} is at the quote; returns what follows the closing one. NULL: not closed on its line, or a refused escape. */
-static char *skip_string(struct loader *l, char *c, int line)
+static char *
+skip_string(struct loader *l, char *c, int line)
 {
 	char quote = *c++;
 
@@ -153,7 +156,8 @@ static char *skip_string(struct loader *l, char *c, int line)
 	return c + 1;
 }
 
-static int note_brace(struct loader *l, int line, char before)
+static int
+note_brace(struct loader *l, int line, char before)
 {
 	if (before == '=')
 		return 0;
@@ -167,7 +171,8 @@ static int note_brace(struct loader *l, int line, char before)
  * Put spaces in place of comments, so that libconfuse counts the lines right, and note where sections begin.
  * Comments are # and, where a word could begin, //. C's are refused: nobody documented them, and one may never end.
  */
-static int text_scan(struct loader *l)
+static int
+text_scan(struct loader *l)
 {
 	int line = 1, depth = 0, opened = 0;
 	char before = ' ', last = '\n';
@@ -209,14 +214,16 @@ static int text_scan(struct loader *l)
 
 /* ---- the parse ---- */
 
-static void place_add(struct loader *l, const void *what, int line)
+static void
+place_add(struct loader *l, const void *what, int line)
 {
 	if (l->n_places < PLACES_MAX)
 		l->places[l->n_places++] = (struct place){ what, line };
 }
 
 /* 0: it is not in the file. */
-static int place_line(const struct loader *l, const void *what)
+static int
+place_line(const struct loader *l, const void *what)
 {
 	for (size_t i = 0; i < l->n_places; i++)
 		if (l->places[i].what == what)
@@ -224,7 +231,8 @@ static int place_line(const struct loader *l, const void *what)
 	return 0;
 }
 
-static int on_setting(cfg_t *cfg, cfg_opt_t *opt)
+static int
+on_setting(cfg_t *cfg, cfg_opt_t *opt)
 {
 	struct loader *l = loading;
 	int line = place_line(l, opt);
@@ -241,7 +249,8 @@ static int on_setting(cfg_t *cfg, cfg_opt_t *opt)
 }
 
 /* Runs at a section's end; the people who read the message look for its beginning. */
-static int on_section(cfg_t *cfg, cfg_opt_t *opt)
+static int
+on_section(cfg_t *cfg, cfg_opt_t *opt)
 {
 	struct loader *l = loading;
 
@@ -252,7 +261,8 @@ static int on_section(cfg_t *cfg, cfg_opt_t *opt)
 	return 0;
 }
 
-static cfg_t *text_parse(struct loader *l)
+static cfg_t *
+text_parse(struct loader *l)
 {
 	static const char *const settings[] = { "listen|role", "listen|mode", "listen|contexts", "listen|insecure",
 		"listen|tls_cert", "listen|tls_key", "listen|tls_ca", "environment|path", "environment|pepper",
@@ -270,10 +280,9 @@ static cfg_t *text_parse(struct loader *l)
 		CFG_STR_LIST("publishable_operations", publishable, CFGF_NONE),
 		CFG_STR_LIST("roll_operations", roll, CFGF_NONE),
 		CFG_INT("timeout", LIMIT_TIMEOUT_DEFAULT_MS, CFGF_NONE),
-		CFG_INT("connections", LIMIT_CONNECTIONS, CFGF_NONE),
-		CFG_INT("in_flight", LIMIT_IN_FLIGHT, CFGF_NONE), CFG_INT("drain", 1000, CFGF_NONE),
-		CFG_STR("user", NULL, CFGF_NODEFAULT), CFG_STR("log_level", "info", CFGF_NONE),
-		CFG_STR("log_format", "logfmt", CFGF_NONE), CFG_END() };
+		CFG_INT("connections", LIMIT_CONNECTIONS, CFGF_NONE), CFG_INT("in_flight", LIMIT_IN_FLIGHT, CFGF_NONE),
+		CFG_INT("drain", 1000, CFGF_NONE), CFG_STR("user", NULL, CFGF_NODEFAULT),
+		CFG_STR("log_level", "info", CFGF_NONE), CFG_STR("log_format", "logfmt", CFGF_NONE), CFG_END() };
 	cfg_t *cfg = cfg_init(all, CFGF_NONE);
 	int rc;
 
@@ -299,34 +308,39 @@ static cfg_t *text_parse(struct loader *l)
 
 /* ---- values ---- */
 
-static int line_of(const struct loader *l, cfg_t *section, const char *name)
+static int
+line_of(const struct loader *l, cfg_t *section, const char *name)
 {
 	return place_line(l, cfg_getopt(section, name));
 }
 
-static char *string_of(cfg_t *section, const char *name)
+static char *
+string_of(cfg_t *section, const char *name)
 {
 	return cfg_size(section, name) > 0 ? cfg_getstr(section, name) : NULL;
 }
 
-static int copy_string(struct loader *l, const char *text, char **out)
+static int
+copy_string(struct loader *l, const char *text, char **out)
 {
 	*out = strdup(text);
 	return *out == NULL ? refuse(l, 0, "out of memory") : 0;
 }
 
-static int check_number(struct loader *l, cfg_t *section, const char *name, long min, long max)
+static int
+check_number(struct loader *l, cfg_t *section, const char *name, long min, long max)
 {
 	long value = cfg_getint(section, name);
 
 	if (value < min || value > max)
-		return refuse(l, line_of(l, section, name), "%s = %ld is out of range; give %ld to %ld",
-		    name, value, min, max);
+		return refuse(
+		    l, line_of(l, section, name), "%s = %ld is out of range; give %ld to %ld", name, value, min, max);
 	return 0;
 }
 
 /* A relative ${path} is one below the folder of the settings file: so a folder with both can be moved. */
-static int resolve(struct loader *l, const char *prefix, const char *path, char **out)
+static int
+resolve(struct loader *l, const char *prefix, const char *path, char **out)
 {
 	const char *slash = strrchr(l->path, '/');
 	int folder = path[0] == '/' || slash == NULL ? 0 : (int)(slash - l->path + 1);
@@ -338,7 +352,8 @@ static int resolve(struct loader *l, const char *prefix, const char *path, char 
 }
 
 /* ${required}: what the section is when it says nothing of ${name}. */
-static int load_file(struct loader *l, cfg_t *section, const char *name, const char *required, char **out)
+static int
+load_file(struct loader *l, cfg_t *section, const char *name, const char *required, char **out)
 {
 	const char *text = string_of(section, name);
 	int line = line_of(l, section, name);
@@ -354,10 +369,13 @@ static int load_file(struct loader *l, cfg_t *section, const char *name, const c
 }
 
 /* "16GiB", "500 MiB", "4194304". -1: not a size; nothing that overflows is one. */
-static int parse_size(const char *text, uint64_t *out)
+static int
+parse_size(const char *text, uint64_t *out)
 {
-	static const struct { const char *name; unsigned shift; } units[] = { { "", 0 }, { "B", 0 }, { "KiB", 10 },
-		{ "MiB", 20 }, { "GiB", 30 }, { "TiB", 40 } };
+	static const struct {
+		const char *name;
+		unsigned shift;
+	} units[] = { { "", 0 }, { "B", 0 }, { "KiB", 10 }, { "MiB", 20 }, { "GiB", 30 }, { "TiB", 40 } };
 	uint64_t value = 0;
 	const char *c = text;
 
@@ -381,7 +399,8 @@ static int parse_size(const char *text, uint64_t *out)
 
 /* ---- listen ---- */
 
-static int check_port(struct loader *l, int line, const char *url)
+static int
+check_port(struct loader *l, int line, const char *url)
 {
 	const char *address = strstr(url, "//") + 2, *colon = strrchr(address, ':');
 	char *end;
@@ -397,7 +416,8 @@ static int check_port(struct loader *l, int line, const char *url)
 	return 0;
 }
 
-static int load_url(struct loader *l, cfg_t *section, struct config_listener *out)
+static int
+load_url(struct loader *l, cfg_t *section, struct config_listener *out)
 {
 	const char *url = cfg_title(section);
 	int line = place_line(l, section);
@@ -411,8 +431,10 @@ static int load_url(struct loader *l, cfg_t *section, struct config_listener *ou
 		if (resolve(l, "ipc://", url + 6, &out->url) != 0)
 			return -1;
 		if (strlen(out->url + 6) > UNIX_PATH_MAX_LEN)
-			return refuse(l, line, "%s: the path has %zu bytes, a unix socket's at most %zu; choose a "
-			    "shorter one", out->url, strlen(out->url + 6), UNIX_PATH_MAX_LEN);
+			return refuse(l, line,
+			    "%s: the path has %zu bytes, a unix socket's at most %zu; choose a "
+			    "shorter one",
+			    out->url, strlen(out->url + 6), UNIX_PATH_MAX_LEN);
 		return 0;
 	}
 	if (strncmp(url, "tcp://", 6) == 0 || strncmp(url, "tls+tcp://", 10) == 0)
@@ -420,20 +442,22 @@ static int load_url(struct loader *l, cfg_t *section, struct config_listener *ou
 	return refuse(l, line, "listen \"%s\": a URL begins with ipc://, tcp:// or tls+tcp://", url);
 }
 
-static int load_role(struct loader *l, cfg_t *section, struct config_listener *out)
+static int
+load_role(struct loader *l, cfg_t *section, struct config_listener *out)
 {
 	const char *role = string_of(section, "role");
 
 	if (role == NULL)
 		return refuse(l, place_line(l, section), "listen needs role = \"verify\" or role = \"admin\"");
 	if (strcmp(role, "verify") != 0 && strcmp(role, "admin") != 0)
-		return refuse(l, line_of(l, section, "role"), "role = \"%s\" is unknown; give \"verify\" or \"admin\"",
-		    role);
+		return refuse(
+		    l, line_of(l, section, "role"), "role = \"%s\" is unknown; give \"verify\" or \"admin\"", role);
 	out->role = strcmp(role, "admin") == 0 ? ROLE_ADMIN : ROLE_VERIFY;
 	return 0;
 }
 
-static int load_mode(struct loader *l, cfg_t *section, struct config_listener *out)
+static int
+load_mode(struct loader *l, cfg_t *section, struct config_listener *out)
 {
 	int line = line_of(l, section, "mode");
 	long mode;
@@ -453,7 +477,8 @@ static int load_mode(struct loader *l, cfg_t *section, struct config_listener *o
 	return 0;
 }
 
-static int load_tls(struct loader *l, cfg_t *section, struct config_listener *out)
+static int
+load_tls(struct loader *l, cfg_t *section, struct config_listener *out)
 {
 	static const char *const names[] = { "tls_cert", "tls_key", "tls_ca" };
 	char **const outs[] = { &out->tls_cert, &out->tls_key, &out->tls_ca };
@@ -470,21 +495,24 @@ static int load_tls(struct loader *l, cfg_t *section, struct config_listener *ou
 	return 0;
 }
 
-static int load_insecure(struct loader *l, cfg_t *section, struct config_listener *out)
+static int
+load_insecure(struct loader *l, cfg_t *section, struct config_listener *out)
 {
 	bool plain_admin = out->role == ROLE_ADMIN && strncmp(out->url, "tcp://", 6) == 0;
 
 	out->insecure = cfg_getbool(section, "insecure") == cfg_true;
 	if (out->insecure && !plain_admin)
-		return refuse(l, line_of(l, section, "insecure"),
-		    "insecure is for role = \"admin\" over tcp:// only; remove it");
+		return refuse(
+		    l, line_of(l, section, "insecure"), "insecure is for role = \"admin\" over tcp:// only; remove it");
 	if (plain_admin && !out->insecure)
-		return refuse(l, place_line(l, section), "admin over tcp:// lets whoever reaches the port make and "
+		return refuse(l, place_line(l, section),
+		    "admin over tcp:// lets whoever reaches the port make and "
 		    "roll keys; use ipc:// or tls+tcp://, or say insecure = true");
 	return 0;
 }
 
-static int load_listener(struct loader *l, cfg_t *section, struct config_listener *out)
+static int
+load_listener(struct loader *l, cfg_t *section, struct config_listener *out)
 {
 	if (load_url(l, section, out) != 0 || load_role(l, section, out) != 0 || load_mode(l, section, out) != 0 ||
 	    load_tls(l, section, out) != 0 || load_insecure(l, section, out) != 0)
@@ -498,7 +526,8 @@ static int load_listener(struct loader *l, cfg_t *section, struct config_listene
 	return 0;
 }
 
-static int load_listeners(struct loader *l, cfg_t *cfg, struct config *out)
+static int
+load_listeners(struct loader *l, cfg_t *cfg, struct config *out)
 {
 	unsigned n = cfg_size(cfg, "listen");
 
@@ -524,7 +553,8 @@ static int load_listeners(struct loader *l, cfg_t *cfg, struct config *out)
 
 /* ---- environment ---- */
 
-static int load_environment(struct loader *l, cfg_t *section, struct config_environment *out)
+static int
+load_environment(struct loader *l, cfg_t *section, struct config_environment *out)
 {
 	const char *ceiling = cfg_getstr(section, "ceiling");
 	int line = line_of(l, section, "ceiling");
@@ -533,8 +563,8 @@ static int load_environment(struct loader *l, cfg_t *section, struct config_envi
 	    load_file(l, section, "pepper", "environment", &out->pepper) != 0)
 		return -1;
 	if (parse_size(ceiling, &out->ceiling_bytes) != 0)
-		return refuse(l, line, "ceiling = \"%s\" is no size; give one such as \"16GiB\", \"500MiB\" or bytes",
-		    ceiling);
+		return refuse(
+		    l, line, "ceiling = \"%s\" is no size; give one such as \"16GiB\", \"500MiB\" or bytes", ceiling);
 	if (out->ceiling_bytes < CEILING_MIN || out->ceiling_bytes > CEILING_MAX)
 		return refuse(l, line, "ceiling = \"%s\" is out of range; give 4MiB to 1TiB", ceiling);
 	if (check_number(l, section, "events_kept", EVENTS_KEPT_MIN, EVENTS_KEPT_MAX) != 0)
@@ -545,7 +575,8 @@ static int load_environment(struct loader *l, cfg_t *section, struct config_envi
 }
 
 /* Step over what does not change where a path leads: slashes in a row, ".", a slash at the end. */
-static const char *path_next(const char *p)
+static const char *
+path_next(const char *p)
 {
 	for (;;) {
 		while (*p == '/')
@@ -557,7 +588,8 @@ static const char *path_next(const char *p)
 }
 
 /* True when ${b} is ${a}, or for ${below} something within it. By name, and for files that exist by what they are. */
-static bool path_covers(const char *a, const char *b, bool below)
+static bool
+path_covers(const char *a, const char *b, bool below)
 {
 	struct stat sa, sb;
 
@@ -581,7 +613,8 @@ static bool path_covers(const char *a, const char *b, bool below)
 	}
 }
 
-static int check_apart(struct loader *l, cfg_t *sections[ENVIRONMENTS], const struct config_environment e[ENVIRONMENTS])
+static int
+check_apart(struct loader *l, cfg_t *sections[ENVIRONMENTS], const struct config_environment e[ENVIRONMENTS])
 {
 	const struct config_environment *live = &e[ENVIRONMENT_LIVE], *test = &e[ENVIRONMENT_TEST];
 
@@ -600,7 +633,8 @@ static int check_apart(struct loader *l, cfg_t *sections[ENVIRONMENTS], const st
 	return 0;
 }
 
-static int load_environments(struct loader *l, cfg_t *cfg, struct config *out)
+static int
+load_environments(struct loader *l, cfg_t *cfg, struct config *out)
 {
 	cfg_t *sections[ENVIRONMENTS] = { NULL };
 	unsigned n = cfg_size(cfg, "environment");
@@ -624,7 +658,8 @@ static int load_environments(struct loader *l, cfg_t *cfg, struct config *out)
 
 /* ---- the rest ---- */
 
-static bool operation_is_wellformed(const char *name)
+static bool
+operation_is_wellformed(const char *name)
 {
 	size_t n = strlen(name);
 
@@ -632,7 +667,8 @@ static bool operation_is_wellformed(const char *name)
 	    strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._:/-") == n;
 }
 
-static int load_operations(struct loader *l, cfg_t *cfg, const char *name, char **out, size_t *n_out)
+static int
+load_operations(struct loader *l, cfg_t *cfg, const char *name, char **out, size_t *n_out)
 {
 	unsigned n = cfg_size(cfg, name);
 	int line = line_of(l, cfg, name);
@@ -652,19 +688,22 @@ static int load_operations(struct loader *l, cfg_t *cfg, const char *name, char 
 	return 0;
 }
 
-static int check_operations(struct loader *l, cfg_t *cfg, const struct config *c)
+static int
+check_operations(struct loader *l, cfg_t *cfg, const struct config *c)
 {
 	for (size_t i = 0; i < c->n_publishable_operations; i++)
 		for (size_t j = 0; j < c->n_roll_operations; j++)
 			if (strcmp(c->publishable_operations[i], c->roll_operations[j]) == 0)
 				return refuse(l, line_of(l, cfg, "publishable_operations"),
 				    "publishable_operations: \"%s\" is in roll_operations too, and a publishable key "
-				    "may not roll; remove it here", c->publishable_operations[i]);
+				    "may not roll; remove it here",
+				    c->publishable_operations[i]);
 	return 0;
 }
 
 /* The index of the value of ${name} in ${words}, which ends in NULL; -1 with the reason. */
-static int load_word(struct loader *l, cfg_t *cfg, const char *name, const char *const *words, const char *choice)
+static int
+load_word(struct loader *l, cfg_t *cfg, const char *name, const char *const *words, const char *choice)
 {
 	const char *text = cfg_getstr(cfg, name);
 
@@ -674,7 +713,8 @@ static int load_word(struct loader *l, cfg_t *cfg, const char *name, const char 
 	return refuse(l, line_of(l, cfg, name), "%s = \"%s\" is unknown; give %s", name, text, choice);
 }
 
-static int load_log(struct loader *l, cfg_t *cfg, struct config *out)
+static int
+load_log(struct loader *l, cfg_t *cfg, struct config *out)
 {
 	static const char *const levels[] = { "error", "warn", "info", "debug", NULL };
 	static const char *const formats[] = { "logfmt", "json", NULL };
@@ -689,7 +729,8 @@ static int load_log(struct loader *l, cfg_t *cfg, struct config *out)
 	return 0;
 }
 
-static int load_numbers(struct loader *l, cfg_t *cfg, struct config *out)
+static int
+load_numbers(struct loader *l, cfg_t *cfg, struct config *out)
 {
 	if (check_number(l, cfg, "timeout", 1, LIMIT_TIMEOUT_MS) != 0 ||
 	    check_number(l, cfg, "connections", 1, CONNECTIONS_MAX) != 0 ||
@@ -703,7 +744,8 @@ static int load_numbers(struct loader *l, cfg_t *cfg, struct config *out)
 	return 0;
 }
 
-static int load_user(struct loader *l, cfg_t *cfg, struct config *out)
+static int
+load_user(struct loader *l, cfg_t *cfg, struct config *out)
 {
 	const char *user = string_of(cfg, "user");
 
@@ -714,12 +756,13 @@ static int load_user(struct loader *l, cfg_t *cfg, struct config *out)
 	return copy_string(l, user, &out->user);
 }
 
-static int load_all(struct loader *l, cfg_t *cfg, struct config *out)
+static int
+load_all(struct loader *l, cfg_t *cfg, struct config *out)
 {
 	if (load_listeners(l, cfg, out) != 0 || load_environments(l, cfg, out) != 0)
 		return -1;
-	if (load_operations(l, cfg, "publishable_operations", out->publishable_operations,
-	    &out->n_publishable_operations) != 0)
+	if (load_operations(
+		l, cfg, "publishable_operations", out->publishable_operations, &out->n_publishable_operations) != 0)
 		return -1;
 	if (load_operations(l, cfg, "roll_operations", out->roll_operations, &out->n_roll_operations) != 0)
 		return -1;
@@ -728,7 +771,8 @@ static int load_all(struct loader *l, cfg_t *cfg, struct config *out)
 	return load_log(l, cfg, out);
 }
 
-int config_load(const char *path, struct config *config, char *why, size_t why_len)
+int
+config_load(const char *path, struct config *config, char *why, size_t why_len)
 {
 	struct loader *l = calloc(1, sizeof(*l));
 	cfg_t *cfg = NULL;
@@ -759,7 +803,8 @@ out:
 	return rc;
 }
 
-void config_fini(struct config *config)
+void
+config_fini(struct config *config)
 {
 	for (size_t i = 0; i < config->n_listeners; i++) {
 		free(config->listeners[i].url);

@@ -19,9 +19,9 @@ enum role { ROLE_VERIFY, ROLE_ADMIN };
 struct config_listener {
 	char *url; /* ipc://PATH, tcp://HOST:PORT, tls+tcp://HOST:PORT */
 	enum role role;
-	bool insecure;    /* admin over plain TCP: only when the file says so, and logged as a warning */
-	mode_t mode;      /* of a unix socket */
-	char *tls_cert;   /* PEM files; all three for tls+tcp, where client certificates are then required */
+	bool insecure;  /* admin over plain TCP: only when the file says so, and logged as a warning */
+	mode_t mode;    /* of a unix socket */
+	char *tls_cert; /* PEM files; all three for tls+tcp, where client certificates are then required */
 	char *tls_key;
 	char *tls_ca;
 	unsigned contexts; /* requests worked on at once */
@@ -46,10 +46,10 @@ struct config {
 	char *user; /* to become after the sockets are open; NULL: stay */
 	enum log_level log_level;
 	bool log_json;
-	uint32_t timeout_ms;     /* of requests that name none */
-	unsigned connections;    /* at once, over all listeners */
-	unsigned in_flight;      /* requests of one connection */
-	uint32_t drain_ms;       /* for what is under way at shutdown */
+	uint32_t timeout_ms;  /* of requests that name none */
+	unsigned connections; /* at once, over all listeners */
+	unsigned in_flight;   /* requests of one connection */
+	uint32_t drain_ms;    /* for what is under way at shutdown */
 };
 
 /*

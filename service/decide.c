@@ -24,21 +24,19 @@ refuse(why_text why, int fault, const char *format, ...)
 	va_start(args, format);
 	vsnprintf(why, sizeof(why_text), format, args);
 	va_end(args);
-	return (-fault);
+	return -fault;
 }
 
 /* Pass a store's fault on. */
 static int
 failed(why_text why, int fault)
 {
-
-	return (refuse(why, -fault, "the database could not be read"));
+	return refuse(why, -fault, "the database could not be read");
 }
 
 static void
 begin(const struct view *view, struct change *change)
 {
-
 	memset(change, 0, sizeof(*change));
 	change->time_ms = view->now_ms;
 }
@@ -49,10 +47,10 @@ find_account(const struct view *view, const char *account, struct record_account
 	int fault;
 
 	if ((fault = store_account(view->txn, account, out)) == 0)
-		return (0);
+		return 0;
 	if (fault == -FAULT_NOT_FOUND)
-		return (refuse(why, FAULT_NOT_FOUND, "no account %s in this environment", account));
-	return (failed(why, fault));
+		return refuse(why, FAULT_NOT_FOUND, "no account %s in this environment", account);
+	return failed(why, fault);
 }
 
 /* The key of a slot's generation. */
@@ -63,12 +61,12 @@ find_key(const struct view *view, const char *account, enum kind kind, uint32_t 
 
 	memset(out, 0, sizeof(*out));
 	if ((fault = store_slot(view->txn, account, kind, generation, out->digest)) != 0)
-		return (fault);
+		return fault;
 	if ((fault = store_key(view->txn, out->digest, &out->key)) != 0)
-		return (fault == -FAULT_NOT_FOUND ? -FAULT_CORRUPT : fault);
+		return fault == -FAULT_NOT_FOUND ? -FAULT_CORRUPT : fault;
 	if (out->key.state == KEY_GRACE)
 		out->old_expires_ms = out->key.expires_ms;
-	return (0);
+	return 0;
 }
 
 static int
@@ -77,19 +75,18 @@ check_room(const struct view *view, why_text why)
 	int fault;
 
 	if (view->state->next_serial > UINT32_MAX - 2)
-		return (refuse(why, FAULT_RESOURCE_EXHAUSTED, "this database has given out all of its 2^32 keys"));
+		return refuse(why, FAULT_RESOURCE_EXHAUSTED, "this database has given out all of its 2^32 keys");
 	if ((fault = store_room(view->txn)) == 0)
-		return (0);
-	return (refuse(why, FAULT_RESOURCE_EXHAUSTED,
-	    "no room for new keys: the database is at 90 %% of its ceiling, or the disk is full. Keys can still be revoked"));
+		return 0;
+	return refuse(why, FAULT_RESOURCE_EXHAUSTED,
+	    "no room for new keys: the database is at 90 %% of its ceiling, or the disk is full. Keys can still be revoked");
 }
 
 static struct change_key *
 add_key(struct change *change)
 {
-
 	assert(change->n_keys < CHANGE_KEYS);
-	return (&change->keys[change->n_keys++]);
+	return &change->keys[change->n_keys++];
 }
 
 static void
@@ -116,7 +113,6 @@ add_new_key(const struct view *view, struct change *change, const struct new_sec
 static void
 set_event(struct change *change, enum event_type type, const struct record_key *key)
 {
-
 	change->event = (struct record_event){ .type = type, .time_ms = change->time_ms };
 	memcpy(change->event.account, change->account.account, sizeof(change->event.account));
 	if (key != NULL) {
@@ -132,7 +128,6 @@ set_event(struct change *change, enum event_type type, const struct record_key *
 static void
 grace_add(struct record_account *account, const struct record_key *key)
 {
-
 	assert(account->n_grace < LIMIT_IN_GRACE);
 	account->grace[account->n_grace].generation = key->generation;
 	account->grace[account->n_grace].expires_ms = key->expires_ms;
@@ -158,7 +153,7 @@ grace_first_end(const struct record_account *account)
 	for (unsigned i = 0; i < account->n_grace; i++)
 		if (account->grace[i].expires_ms < first)
 			first = account->grace[i].expires_ms;
-	return (first);
+	return first;
 }
 
 /* ---- create ---- */
@@ -171,11 +166,11 @@ decide_create(const struct view *view, const char *account, const struct new_sec
 
 	begin(view, change);
 	if ((fault = store_account(view->txn, account, &change->account)) == 0)
-		return (refuse(why, FAULT_ALREADY_EXISTS, "the account %s exists already in this environment", account));
+		return refuse(why, FAULT_ALREADY_EXISTS, "the account %s exists already in this environment", account);
 	if (fault != -FAULT_NOT_FOUND)
-		return (failed(why, fault));
+		return failed(why, fault);
 	if ((fault = check_room(view, why)) != 0)
-		return (fault);
+		return fault;
 
 	change->account = (struct record_account){
 		.created_ms = view->now_ms,
@@ -187,7 +182,7 @@ decide_create(const struct view *view, const char *account, const struct new_sec
 	add_new_key(view, change, secret, KIND_SECRET, 1);
 	add_new_key(view, change, publishable, KIND_PUBLISHABLE, 1);
 	set_event(change, EVENT_ACCOUNT_CREATED, NULL);
-	return (0);
+	return 0;
 }
 
 /* ---- roll ---- */
@@ -196,14 +191,13 @@ decide_create(const struct view *view, const char *account, const struct new_sec
 static int
 check_authority(const struct roll *roll, const struct change_key *current, why_text why)
 {
-
 	if (roll->authorizing == NULL)
-		return (0);
+		return 0;
 	if (sodium_memcmp(roll->authorizing, current->digest, sizeof(current->digest)) != 0 ||
 	    current->key.state != KEY_CURRENT || current->key.suspended)
-		return (refuse(why, FAULT_PERMISSION_DENIED,
-		    "authorizing_secret is not the current secret key of this account, or the account is suspended"));
-	return (0);
+		return refuse(why, FAULT_PERMISSION_DENIED,
+		    "authorizing_secret is not the current secret key of this account, or the account is suspended");
+	return 0;
 }
 
 /* A ninth key in grace is refused, with the time at which a place is free again. */
@@ -215,21 +209,20 @@ check_grace(const struct record_account *account, why_text why)
 	char at[32];
 
 	if (account->n_grace < LIMIT_IN_GRACE)
-		return (0);
+		return 0;
 	/* Rounded up: at that second the place is free. */
 	free_s = (time_t)((grace_first_end(account) + 999) / 1000);
 	gmtime_r(&free_s, &tm);
 	strftime(at, sizeof(at), "%Y-%m-%dT%H:%M:%SZ", &tm);
-	return (refuse(why, FAULT_RESOURCE_EXHAUSTED,
+	return refuse(why, FAULT_RESOURCE_EXHAUSTED,
 	    "%d secret keys of %s are in grace, which is the most: roll again from %s, or revoke one, or roll with a grace of 0",
-	    LIMIT_IN_GRACE, account->account, at));
+	    LIMIT_IN_GRACE, account->account, at);
 }
 
 /* What becomes of the key that is superseded. */
 static void
 supersede(const struct view *view, int64_t grace_ms, struct change *change, struct record_key *old)
 {
-
 	if (old->state != KEY_CURRENT)
 		return;
 	old->expires_ms = view->now_ms + grace_ms;
@@ -251,21 +244,21 @@ decide_roll(const struct view *view, const struct roll *roll, struct change *cha
 
 	begin(view, change);
 	if ((fault = find_account(view, roll->account, &change->account, why)) != 0)
-		return (fault);
+		return fault;
 	generation = change->account.secret_generation;
 	if ((fault = find_key(view, roll->account, KIND_SECRET, generation, &old)) != 0)
-		return (failed(why, fault == -FAULT_NOT_FOUND ? -FAULT_CORRUPT : fault));
+		return failed(why, fault == -FAULT_NOT_FOUND ? -FAULT_CORRUPT : fault);
 	if ((fault = check_authority(roll, &old, why)) != 0)
-		return (fault);
+		return fault;
 	if (roll->expected_generation != 0 && roll->expected_generation != generation)
-		return (refuse(why, FAULT_ABORTED, "expected_generation is %u, but the current generation is %u",
-		    roll->expected_generation, generation));
+		return refuse(why, FAULT_ABORTED, "expected_generation is %u, but the current generation is %u",
+		    roll->expected_generation, generation);
 	if (generation >= GENERATION_MAX)
-		return (refuse(why, FAULT_FAILED_PRECONDITION, "this slot has used up its generations"));
+		return refuse(why, FAULT_FAILED_PRECONDITION, "this slot has used up its generations");
 	if (roll->grace_ms > 0 && old.key.state == KEY_CURRENT && (fault = check_grace(&change->account, why)) != 0)
-		return (fault);
+		return fault;
 	if ((fault = check_room(view, why)) != 0)
-		return (fault);
+		return fault;
 
 	change->account.secret_generation = generation + 1;
 	change->touches_account = true;
@@ -274,7 +267,7 @@ decide_roll(const struct view *view, const struct roll *roll, struct change *cha
 	*add_key(change) = old;
 	set_event(change, EVENT_KEY_ROLLED, &change->keys[0].key);
 	change->event.expires_ms = old.key.expires_ms;
-	return (0);
+	return 0;
 }
 
 /* ---- revoke ---- */
@@ -288,12 +281,12 @@ decide_revoke(const struct view *view, const char *account, enum kind kind, uint
 
 	begin(view, change);
 	if ((fault = find_account(view, account, &change->account, why)) != 0)
-		return (fault);
+		return fault;
 	if ((fault = find_key(view, account, kind, generation, &c)) == -FAULT_NOT_FOUND)
-		return (refuse(why, FAULT_NOT_FOUND, "%s has no %s key of generation %u in this environment", account,
-		    kind_name(kind), generation));
+		return refuse(why, FAULT_NOT_FOUND, "%s has no %s key of generation %u in this environment", account,
+		    kind_name(kind), generation);
 	if (fault != 0)
-		return (failed(why, fault));
+		return failed(why, fault);
 
 	if (c.key.state == KEY_CURRENT || c.key.state == KEY_GRACE) {
 		if (c.key.state == KEY_GRACE) {
@@ -305,7 +298,7 @@ decide_revoke(const struct view *view, const char *account, enum kind kind, uint
 		set_event(change, EVENT_KEY_REVOKED, &c.key);
 	}
 	*add_key(change) = c;
-	return (0);
+	return 0;
 }
 
 /* ---- suspend and resume ---- */
@@ -317,10 +310,10 @@ mark_key(const struct view *view, enum kind kind, uint32_t generation, struct ch
 	int fault;
 
 	if ((fault = find_key(view, change->account.account, kind, generation, &c)) != 0)
-		return (failed(why, fault == -FAULT_NOT_FOUND ? -FAULT_CORRUPT : fault));
+		return failed(why, fault == -FAULT_NOT_FOUND ? -FAULT_CORRUPT : fault);
 	c.key.suspended = change->account.suspended_ms != 0;
 	*add_key(change) = c;
-	return (0);
+	return 0;
 }
 
 int
@@ -331,20 +324,20 @@ decide_suspend(const struct view *view, const char *account, bool suspend, struc
 
 	begin(view, change);
 	if ((fault = find_account(view, account, a, why)) != 0)
-		return (fault);
+		return fault;
 	if ((a->suspended_ms != 0) == suspend)
-		return (0);
+		return 0;
 
 	a->suspended_ms = suspend ? view->now_ms : 0;
 	change->touches_account = true;
 	if ((fault = mark_key(view, KIND_SECRET, a->secret_generation, change, why)) != 0 ||
 	    (fault = mark_key(view, KIND_PUBLISHABLE, a->publishable_generation, change, why)) != 0)
-		return (fault);
+		return fault;
 	for (unsigned i = 0; i < a->n_grace; i++)
 		if ((fault = mark_key(view, KIND_SECRET, a->grace[i].generation, change, why)) != 0)
-			return (fault);
+			return fault;
 	set_event(change, suspend ? EVENT_ACCOUNT_SUSPENDED : EVENT_ACCOUNT_RESUMED, NULL);
-	return (0);
+	return 0;
 }
 
 /* ---- expire ---- */
@@ -360,10 +353,10 @@ decide_expire(const struct view *view, const uint8_t digest[RECORD_DIGEST_LEN], 
 	memcpy(c->digest, digest, sizeof(c->digest));
 	if ((fault = store_key(view->txn, digest, &c->key)) != 0 ||
 	    (fault = store_account(view->txn, c->key.account, &change->account)) != 0)
-		return (fault == -FAULT_NOT_FOUND ? -FAULT_CORRUPT : fault);
+		return fault == -FAULT_NOT_FOUND ? -FAULT_CORRUPT : fault;
 	/* The index by which the sweeper came here says otherwise: one of the two is damaged. */
 	if (c->key.state != KEY_GRACE || c->key.expires_ms > view->now_ms)
-		return (-FAULT_CORRUPT);
+		return -FAULT_CORRUPT;
 
 	c->old_expires_ms = c->key.expires_ms;
 	c->key.state = KEY_EXPIRED;
@@ -371,5 +364,5 @@ decide_expire(const struct view *view, const uint8_t digest[RECORD_DIGEST_LEN], 
 	grace_remove(&change->account, c->key.generation);
 	change->touches_account = true;
 	set_event(change, EVENT_KEY_EXPIRED, &c->key);
-	return (0);
+	return 0;
 }

@@ -41,8 +41,8 @@ int decide_create(const struct view *view, const char *account, const struct new
 /* change->keys[0] is the new key, [1] the old one, also when it had ended before. */
 int decide_roll(const struct view *view, const struct roll *roll, struct change *change, why_text why);
 /* change->keys[0] is the key. */
-int decide_revoke(const struct view *view, const char *account, enum kind kind, uint32_t generation, struct change *change,
-    why_text why);
+int decide_revoke(const struct view *view, const char *account, enum kind kind, uint32_t generation,
+    struct change *change, why_text why);
 int decide_suspend(const struct view *view, const char *account, bool suspend, struct change *change, why_text why);
 /* The sweeper's: the grace of the key with this digest has ended. */
 int decide_expire(const struct view *view, const uint8_t digest[RECORD_DIGEST_LEN], struct change *change);

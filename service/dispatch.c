@@ -31,11 +31,13 @@ static const struct {
 	bool admin_only;
 	struct method methods[METHODS_MAX];
 } services[] = {
-	{ &fob__v1__keys__descriptor, false, {
+	{ &fob__v1__keys__descriptor, false,
+	    {
 		{ "VerifyKey", verify_key },
 		{ "VerifyKeys", verify_keys },
-	} },
-	{ &fob__v1__admin__descriptor, true, {
+	    } },
+	{ &fob__v1__admin__descriptor, true,
+	    {
 		{ "CreateAccount", admin_create_account },
 		{ "RollKey", admin_roll_key },
 		{ "RevokeKey", admin_revoke_key },
@@ -44,18 +46,18 @@ static const struct {
 		{ "ListKeys", list_keys },
 		{ "ListAccounts", list_accounts },
 		{ "ListEvents", list_events },
-	} },
-	{ &fob__v1__health__descriptor, false, {
+	    } },
+	{ &fob__v1__health__descriptor, false,
+	    {
 		{ "Check", health_check },
 		{ "Stats", health_stats },
-	} },
+	    } },
 };
 #define N_SERVICES (sizeof(services) / sizeof(services[0]))
 
 void
 dispatch_check(void)
 {
-
 	for (size_t i = 0; i < N_SERVICES; i++) {
 		assert(services[i].descriptor->n_methods <= METHODS_MAX);
 		for (unsigned j = 0; j < services[i].descriptor->n_methods; j++)
@@ -69,19 +71,17 @@ dispatch_check(void)
 int
 call_init(struct call *call, struct service *service, enum role role, call_reply_cb reply, void *arg)
 {
-
 	memset(call, 0, sizeof(*call));
 	call->service = service;
 	call->role = role;
 	call->reply = reply;
 	call->arg = arg;
-	return (scratch_init(&call->scratch));
+	return scratch_init(&call->scratch);
 }
 
 void
 call_fini(struct call *call)
 {
-
 	for (int i = 0; i < ENVIRONMENTS; i++)
 		store_txn_free(call->readers[i]);
 	scratch_fini(&call->scratch);
@@ -91,7 +91,6 @@ call_fini(struct call *call)
 void
 call_done(struct call *call)
 {
-
 	scratch_reset(&call->scratch);
 	if (call->mutation.decide != NULL)
 		sodium_memzero(&call->mutation, sizeof(call->mutation));
@@ -105,7 +104,7 @@ call_fault(struct call *call, enum fault fault, const char *format, ...)
 	va_start(args, format);
 	vsnprintf(call->message, sizeof(call->message), format, args);
 	va_end(args);
-	return (-(int)fault);
+	return -(int)fault;
 }
 
 struct store_txn *
@@ -115,7 +114,7 @@ call_reader(struct call *call, struct engine *engine)
 
 	if (*reader == NULL)
 		*reader = store_txn_new(engine->store);
-	return (*reader);
+	return *reader;
 }
 
 struct engine *
@@ -125,12 +124,12 @@ call_engine(struct call *call, int environment, int *fault)
 
 	if (environment != FOB__V1__ENVIRONMENT__LIVE && environment != FOB__V1__ENVIRONMENT__TEST) {
 		*fault = call_fault(call, FAULT_INVALID_ARGUMENT, "environment: must be LIVE (1) or TEST (2)");
-		return (NULL);
+		return NULL;
 	}
 	if ((engine = call->service->engines[environment - 1]) == NULL)
 		*fault = call_fault(call, FAULT_FAILED_PRECONDITION, "this server does not serve the %s environment",
 		    environment_name((enum environment)(environment - 1)));
-	return (engine);
+	return engine;
 }
 
 /* ---- the reply ---- */
@@ -139,33 +138,31 @@ call_engine(struct call *call, int environment, int *fault)
 int
 dispatch_code(int fault)
 {
-
 	switch (-fault) {
 	case FAULT_FULL:
-		return (FOB__RPC__V1__CODE__RESOURCE_EXHAUSTED);
+		return FOB__RPC__V1__CODE__RESOURCE_EXHAUSTED;
 	case FAULT_CORRUPT:
 	case FAULT_IO:
-		return (FOB__RPC__V1__CODE__UNAVAILABLE);
+		return FOB__RPC__V1__CODE__UNAVAILABLE;
 	default:
-		return (-fault);
+		return -fault;
 	}
 }
 
 const char *
 dispatch_message(const struct call *call, int fault)
 {
-
 	if (call->message[0] != '\0')
-		return (call->message);
+		return call->message;
 	switch (-fault) {
 	case FAULT_CORRUPT:
-		return ("a record of the database is damaged");
+		return "a record of the database is damaged";
 	case FAULT_IO:
-		return ("the database has failed; fobd must be restarted");
+		return "the database has failed; fobd must be restarted";
 	case FAULT_FULL:
-		return ("no room");
+		return "no room";
 	default:
-		return ("");
+		return "";
 	}
 }
 
@@ -184,7 +181,8 @@ send_response(struct call *call, int code, const char *message, const uint8_t *b
 	size = fob__rpc__v1__response__get_packed_size(&response);
 	/* A fault must be told even when the request has used up its scratch memory. */
 	if (size > sizeof(small) && (bytes = scratch_alloc(&call->scratch, size)) == NULL) {
-		send_response(call, FOB__RPC__V1__CODE__RESOURCE_EXHAUSTED, "the reply is too large: ask for less", NULL, 0);
+		send_response(
+		    call, FOB__RPC__V1__CODE__RESOURCE_EXHAUSTED, "the reply is too large: ask for less", NULL, 0);
 		return;
 	}
 	fob__rpc__v1__response__pack(&response, bytes);
@@ -197,7 +195,6 @@ send_response(struct call *call, int code, const char *message, const uint8_t *b
 static void
 send_fault(struct call *call, int fault)
 {
-
 	send_response(call, dispatch_code(fault), dispatch_message(call, fault), NULL, 0);
 }
 
@@ -233,11 +230,11 @@ find_method(const ProtobufCBinaryData *name, struct route *route)
 	size_t service_len, method_len;
 
 	if (name->len == 0 || (slash = memchr(name->data, '/', name->len)) == NULL)
-		return (false);
+		return false;
 	service_len = (size_t)(slash - name->data);
 	method_len = name->len - service_len - 1;
 	if (method_len >= sizeof(method) || memchr(slash + 1, '\0', method_len) != NULL)
-		return (false);
+		return false;
 	memcpy(method, slash + 1, method_len);
 	method[method_len] = '\0';
 	for (size_t i = 0; i < N_SERVICES; i++) {
@@ -246,12 +243,12 @@ find_method(const ProtobufCBinaryData *name, struct route *route)
 		if (strlen(d->name) != service_len || memcmp(d->name, name->data, service_len) != 0)
 			continue;
 		if ((route->descriptor = protobuf_c_service_descriptor_get_method_by_name(d, method)) == NULL)
-			return (false);
+			return false;
 		route->method = &services[i].methods[route->descriptor - d->methods];
 		route->admin_only = services[i].admin_only;
-		return (true);
+		return true;
 	}
-	return (false);
+	return false;
 }
 
 /* W3C Trace Context, version 00: 00-<32 hex>-<16 hex>-<2 hex>. What does not fit is ignored, as it asks. */
@@ -284,25 +281,25 @@ check_request(struct call *call, const Fob__Rpc__V1__Request *request, int64_t n
 
 	keep_traceparent(call, &request->traceparent);
 	if (!find_method(&request->method, route))
-		return (call_fault(call, FAULT_UNIMPLEMENTED,
-		    "no such method; methods are named like fob.v1.Keys/VerifyKey"));
+		return call_fault(
+		    call, FAULT_UNIMPLEMENTED, "no such method; methods are named like fob.v1.Keys/VerifyKey");
 	if (route->admin_only && call->role != ROLE_ADMIN)
-		return (call_fault(call, FAULT_PERMISSION_DENIED, "this listener does not serve fob.v1.Admin"));
+		return call_fault(call, FAULT_PERMISSION_DENIED, "this listener does not serve fob.v1.Admin");
 	if (timeout_ms > LIMIT_TIMEOUT_MS)
-		return (call_fault(call, FAULT_INVALID_ARGUMENT, "timeout_ms: at most %d", LIMIT_TIMEOUT_MS));
+		return call_fault(call, FAULT_INVALID_ARGUMENT, "timeout_ms: at most %d", LIMIT_TIMEOUT_MS);
 	call->deadline_ms = now_ms + (timeout_ms != 0 ? timeout_ms : call->service->config->timeout_ms);
 	if (atomic_load(&call->service->draining))
-		return (call_fault(call, FAULT_UNAVAILABLE, "the server is shutting down"));
-	return (0);
+		return call_fault(call, FAULT_UNAVAILABLE, "the server is shutting down");
+	return 0;
 }
 
 static int
 decode_fault(struct call *call, const char *what)
 {
-
 	if (call->scratch.exhausted)
-		return (call_fault(call, FAULT_RESOURCE_EXHAUSTED, "the %s needs more memory than a request may have", what));
-	return (call_fault(call, FAULT_INVALID_ARGUMENT, "the %s is not a valid protobuf message", what));
+		return call_fault(
+		    call, FAULT_RESOURCE_EXHAUSTED, "the %s needs more memory than a request may have", what);
+	return call_fault(call, FAULT_INVALID_ARGUMENT, "the %s is not a valid protobuf message", what);
 }
 
 static void
@@ -321,8 +318,8 @@ answer(struct call *call, const uint8_t *bytes, size_t len, int64_t now_ms)
 		send_fault(call, fault);
 		return;
 	}
-	request = protobuf_c_message_unpack(route.descriptor->input, &call->scratch.allocator, envelope->body.len,
-	    envelope->body.data);
+	request = protobuf_c_message_unpack(
+	    route.descriptor->input, &call->scratch.allocator, envelope->body.len, envelope->body.data);
 	response = scratch_alloc(&call->scratch, route.descriptor->output->sizeof_message);
 	if (request == NULL || response == NULL) {
 		send_fault(call, decode_fault(call, "request's body"));
@@ -343,7 +340,6 @@ answer(struct call *call, const uint8_t *bytes, size_t len, int64_t now_ms)
 void
 dispatch(struct call *call, const uint8_t *bytes, size_t len, int64_t now_ms)
 {
-
 	call->message[0] = '\0';
 	answer(call, bytes, len, now_ms);
 }
@@ -351,14 +347,12 @@ dispatch(struct call *call, const uint8_t *bytes, size_t len, int64_t now_ms)
 void
 dispatch_refuse(struct call *call, enum fault fault, const char *message)
 {
-
 	send_response(call, dispatch_code(-(int)fault), message, NULL, 0);
 }
 
 void
 dispatch_mutated(struct call *call, int fault, const uint8_t *body, size_t len)
 {
-
 	if (fault != 0)
 		send_fault(call, fault);
 	else

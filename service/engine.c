@@ -17,14 +17,14 @@ keys_made(struct store *store)
 	struct store_txn *txn;
 
 	if ((txn = store_txn_new(store)) == NULL)
-		return (0);
+		return 0;
 	if (store_read(txn) == 0) {
 		if (store_state(txn, &state) != 0)
 			state.next_serial = 0;
 		store_read_end(txn);
 	}
 	store_txn_free(txn);
-	return (state.next_serial);
+	return state.next_serial;
 }
 
 int
@@ -44,24 +44,24 @@ engine_open(const struct config *config, enum environment environment, unsigned 
 
 	if ((engine = calloc(1, sizeof(*engine))) == NULL) {
 		snprintf(why, why_len, "out of memory");
-		return (-1);
+		return -1;
 	}
 	engine->environment = environment;
 	clock_init(&engine->clock);
 	if (store_open(&options, &engine->store, why, why_len) != 0 ||
-	    lastused_open(c->path, store_pepper(engine->store), keys_made(engine->store), &engine->lastused, why, why_len) != 0 ||
+	    lastused_open(
+		c->path, store_pepper(engine->store), keys_made(engine->store), &engine->lastused, why, why_len) != 0 ||
 	    writer_start(engine->store, &engine->clock, engine->lastused, &engine->writer, why, why_len) != 0) {
 		engine_close(engine);
-		return (-1);
+		return -1;
 	}
 	*out = engine;
-	return (0);
+	return 0;
 }
 
 void
 engine_close(struct engine *engine)
 {
-
 	if (engine == NULL)
 		return;
 	writer_stop(engine->writer);

@@ -18,7 +18,8 @@
 /* Beside the connections: listeners and a probe of each, databases and their locks, nng's eventfds, libraries. */
 #define DESCRIPTORS_OWN 256
 
-int harden_process(char *why, size_t why_len)
+int
+harden_process(char *why, size_t why_len)
 {
 	const struct rlimit none = { 0, 0 };
 
@@ -34,7 +35,8 @@ int harden_process(char *why, size_t why_len)
 	return 0;
 }
 
-int harden_descriptors(unsigned connections, char *why, size_t why_len)
+int
+harden_descriptors(unsigned connections, char *why, size_t why_len)
 {
 	rlim_t need = (rlim_t)connections + DESCRIPTORS_OWN;
 	struct rlimit limit;
@@ -49,7 +51,8 @@ int harden_descriptors(unsigned connections, char *why, size_t why_len)
 	if (limit.rlim_max < need)
 		limit.rlim_max = need;
 	if (setrlimit(RLIMIT_NOFILE, &limit) != 0) {
-		snprintf(why, why_len, "connections = %u needs %lu open files, more than this process may have: "
+		snprintf(why, why_len,
+		    "connections = %u needs %lu open files, more than this process may have: "
 		    "lower connections, or raise the limit (ulimit -Hn, systemd's LimitNOFILE=)",
 		    connections, (unsigned long)need);
 		return -1;
@@ -58,7 +61,8 @@ int harden_descriptors(unsigned connections, char *why, size_t why_len)
 }
 
 /* True when no way back is left: every id is the new one, and the old ones are refused. */
-static int drop_is_final(uid_t uid, gid_t gid)
+static int
+drop_is_final(uid_t uid, gid_t gid)
 {
 	uid_t r, e, s;
 	gid_t rg, eg, sg;
@@ -70,7 +74,8 @@ static int drop_is_final(uid_t uid, gid_t gid)
 	return setuid(0) == -1 && seteuid(0) == -1 && (gid == 0 || (setgid(0) == -1 && setegid(0) == -1));
 }
 
-static int become(const struct passwd *pw)
+static int
+become(const struct passwd *pw)
 {
 	if (initgroups(pw->pw_name, pw->pw_gid) != 0)
 		return -1;
@@ -80,15 +85,16 @@ static int become(const struct passwd *pw)
 	return setuid(pw->pw_uid);
 }
 
-int harden_drop(const char *user, char *why, size_t why_len)
+int
+harden_drop(const char *user, char *why, size_t why_len)
 {
 	const struct passwd *pw;
 
 	errno = 0;
 	pw = getpwnam(user);
 	if (pw == NULL) {
-		snprintf(why, why_len, "user = \"%s\": %s", user,
-		    errno == 0 ? "there is no such user" : strerror(errno));
+		snprintf(
+		    why, why_len, "user = \"%s\": %s", user, errno == 0 ? "there is no such user" : strerror(errno));
 		return -1;
 	}
 	if (pw->pw_uid == 0) {

@@ -14,19 +14,17 @@
 static bool
 serving(const struct engine *engine)
 {
-
-	return (engine != NULL && !store_failed(engine->store));
+	return engine != NULL && !store_failed(engine->store);
 }
 
 /* All that is configured serves. */
 static bool
 all_serving(const struct service *service)
 {
-
 	for (int i = 0; i < ENVIRONMENTS; i++)
 		if (service->engines[i] != NULL && !serving(service->engines[i]))
-			return (false);
-	return (true);
+			return false;
+	return true;
 }
 
 int
@@ -47,12 +45,13 @@ health_check(struct call *call, const ProtobufCMessage *request, ProtobufCMessag
 		    (in->service.len > 0 && memcmp(names[i].name, in->service.data, in->service.len) != 0))
 			continue;
 		ok = names[i].environment < 0 ? all_serving(call->service) :
-		    serving(call->service->engines[names[i].environment]);
+						serving(call->service->engines[names[i].environment]);
 		out->status = ok ? FOB__V1__CHECK_RESPONSE__SERVING_STATUS__SERVING :
-		    FOB__V1__CHECK_RESPONSE__SERVING_STATUS__NOT_SERVING;
-		return (0);
+				   FOB__V1__CHECK_RESPONSE__SERVING_STATUS__NOT_SERVING;
+		return 0;
 	}
-	return (call_fault(call, FAULT_NOT_FOUND, "service: \"\", \"fob.v1.Keys\", \"fob.v1.Admin\", \"live\" or \"test\""));
+	return call_fault(
+	    call, FAULT_NOT_FOUND, "service: \"\", \"fob.v1.Keys\", \"fob.v1.Admin\", \"live\" or \"test\"");
 }
 
 /* ---- Stats ---- */
@@ -60,8 +59,7 @@ health_check(struct call *call, const ProtobufCMessage *request, ProtobufCMessag
 static uint64_t
 load(const _Atomic uint64_t *counter)
 {
-
-	return (atomic_load_explicit(counter, memory_order_relaxed));
+	return atomic_load_explicit(counter, memory_order_relaxed);
 }
 
 struct sums {
@@ -73,7 +71,6 @@ struct sums {
 static void
 add_up(const struct service *service, struct sums *sums)
 {
-
 	memset(sums, 0, sizeof(*sums));
 	for (size_t t = 0; t < service->n_tallies; t++) {
 		const struct tally *tally = service->tallies[t];
@@ -95,11 +92,11 @@ new_messages(struct call *call, size_t n, size_t size, void ***pointers)
 	void **p = scratch_alloc(&call->scratch, n * sizeof(*p));
 
 	if (items == NULL || p == NULL)
-		return (NULL);
+		return NULL;
 	for (size_t i = 0; i < n; i++)
 		p[i] = items + i * size;
 	*pointers = p;
-	return (items);
+	return items;
 }
 
 static bool
@@ -109,7 +106,7 @@ fill_codes(struct call *call, const struct sums *sums, Fob__V1__StatsResponse *o
 	void **pointers;
 
 	if ((counts = new_messages(call, CODES, sizeof(*counts), &pointers)) == NULL)
-		return (false);
+		return false;
 	out->codes = (Fob__V1__CodeCount **)pointers;
 	for (int i = 0; i < CODES; i++) {
 		out->requests += sums->codes[i];
@@ -119,7 +116,7 @@ fill_codes(struct call *call, const struct sums *sums, Fob__V1__StatsResponse *o
 		counts[out->n_codes].code = (Fob__Rpc__V1__Code)i;
 		counts[out->n_codes++].count = sums->codes[i];
 	}
-	return (true);
+	return true;
 }
 
 static bool
@@ -129,7 +126,7 @@ fill_verdicts(struct call *call, const uint64_t sums[VERDICTS], Fob__V1__Environ
 	void **pointers;
 
 	if ((counts = new_messages(call, VERDICTS, sizeof(*counts), &pointers)) == NULL)
-		return (false);
+		return false;
 	out->verdicts = (Fob__V1__VerdictCount **)pointers;
 	for (int i = 0; i < VERDICTS; i++) {
 		if (sums[i] == 0)
@@ -138,7 +135,7 @@ fill_verdicts(struct call *call, const uint64_t sums[VERDICTS], Fob__V1__Environ
 		counts[out->n_verdicts].verdict = (Fob__V1__Verdict)i;
 		counts[out->n_verdicts++].count = sums[i];
 	}
-	return (true);
+	return true;
 }
 
 static void
@@ -164,8 +161,8 @@ fill_database(struct call *call, struct engine *engine, Fob__V1__EnvironmentStat
 }
 
 static bool
-fill_environment(struct call *call, struct engine *engine, const uint64_t verdicts[VERDICTS],
-    Fob__V1__EnvironmentStats *out)
+fill_environment(
+    struct call *call, struct engine *engine, const uint64_t verdicts[VERDICTS], Fob__V1__EnvironmentStats *out)
 {
 	struct writer_counters w;
 
@@ -181,7 +178,7 @@ fill_environment(struct call *call, struct engine *engine, const uint64_t verdic
 	out->keys_expired = w.keys_expired;
 	out->corrupt_records = store_corrupt_records(engine->store);
 	fill_database(call, engine, out);
-	return (fill_verdicts(call, verdicts, out));
+	return fill_verdicts(call, verdicts, out);
 }
 
 static void
@@ -219,13 +216,15 @@ health_stats(struct call *call, const ProtobufCMessage *request, ProtobufCMessag
 	fill_transport(service, out);
 	if (!fill_codes(call, &sums, out) ||
 	    (environments = new_messages(call, ENVIRONMENTS, sizeof(*environments), &pointers)) == NULL)
-		return (call_fault(call, FAULT_RESOURCE_EXHAUSTED, "the reply needs more memory than a request may have"));
+		return call_fault(
+		    call, FAULT_RESOURCE_EXHAUSTED, "the reply needs more memory than a request may have");
 	out->environments = (Fob__V1__EnvironmentStats **)pointers;
 	for (int i = 0; i < ENVIRONMENTS && fits; i++)
 		if (service->engines[i] != NULL)
-			fits = fill_environment(call, service->engines[i], sums.verdicts[i],
-			    &environments[out->n_environments++]);
+			fits = fill_environment(
+			    call, service->engines[i], sums.verdicts[i], &environments[out->n_environments++]);
 	if (!fits)
-		return (call_fault(call, FAULT_RESOURCE_EXHAUSTED, "the reply needs more memory than a request may have"));
-	return (0);
+		return call_fault(
+		    call, FAULT_RESOURCE_EXHAUSTED, "the reply needs more memory than a request may have");
+	return 0;
 }

@@ -29,8 +29,8 @@ struct lastused {
 };
 
 int
-lastused_open(const char *folder, const struct pepper *pepper, uint32_t keys, struct lastused **out, char *why,
-    size_t why_len)
+lastused_open(
+    const char *folder, const struct pepper *pepper, uint32_t keys, struct lastused **out, char *why, size_t why_len)
 {
 	struct lastused *l;
 	char path[4096];
@@ -39,7 +39,7 @@ lastused_open(const char *folder, const struct pepper *pepper, uint32_t keys, st
 	snprintf(path, sizeof(path), "%s/lastused", folder);
 	if ((l = calloc(1, sizeof(*l))) == NULL) {
 		snprintf(why, why_len, "out of memory");
-		return (-1);
+		return -1;
 	}
 	l->pepper = pepper;
 	if ((l->fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600)) < 0) {
@@ -56,7 +56,7 @@ lastused_open(const char *folder, const struct pepper *pepper, uint32_t keys, st
 		goto err2;
 	}
 	*out = l;
-	return (0);
+	return 0;
 
 err2:
 	munmap(map, MAP_BYTES);
@@ -64,13 +64,12 @@ err1:
 	close(l->fd);
 err0:
 	free(l);
-	return (-1);
+	return -1;
 }
 
 void
 lastused_close(struct lastused *l)
 {
-
 	if (l == NULL)
 		return;
 	munmap(l->cells, MAP_BYTES);
@@ -86,7 +85,7 @@ lastused_grow(struct lastused *l, uint32_t keys)
 	int rc;
 
 	if (keys <= n)
-		return (0);
+		return 0;
 	to = ((uint64_t)keys + STEP - 1) / STEP * STEP;
 	if (to > UINT32_MAX)
 		to = UINT32_MAX;
@@ -94,10 +93,10 @@ lastused_grow(struct lastused *l, uint32_t keys)
 		rc = posix_fallocate(l->fd, (off_t)(n * CELL), (off_t)((to - n) * CELL));
 	} while (rc == EINTR);
 	if (rc != 0)
-		return (rc == ENOSPC || rc == EDQUOT || rc == EFBIG ? -FAULT_FULL : -FAULT_IO);
+		return rc == ENOSPC || rc == EDQUOT || rc == EFBIG ? -FAULT_FULL : -FAULT_IO;
 	/* Released after the space is there: who sees the new count may touch the new cells. */
 	atomic_store_explicit(&l->n, (uint32_t)to, memory_order_release);
-	return (0);
+	return 0;
 }
 
 static uint64_t
@@ -108,7 +107,7 @@ make_cell(const struct lastused *l, const uint8_t digest[RECORD_DIGEST_LEN], uin
 	memcpy(data, digest, RECORD_DIGEST_LEN);
 	bytes_put32(data + RECORD_DIGEST_LEN, minute);
 	pepper_tag(l->pepper, data, sizeof(data), tag);
-	return ((uint64_t)minute << 32 | bytes_get32(tag));
+	return (uint64_t)minute << 32 | bytes_get32(tag);
 }
 
 void
@@ -129,8 +128,8 @@ lastused_get(struct lastused *l, uint32_t serial, const uint8_t digest[RECORD_DI
 	uint32_t minute;
 
 	if (serial >= atomic_load_explicit(&l->n, memory_order_acquire))
-		return (0);
+		return 0;
 	cell = atomic_load_explicit(&l->cells[serial], memory_order_relaxed);
 	minute = (uint32_t)(cell >> 32);
-	return (cell != 0 && cell == make_cell(l, digest, minute) ? (int64_t)minute * MINUTE_MS : 0);
+	return cell != 0 && cell == make_cell(l, digest, minute) ? (int64_t)minute * MINUTE_MS : 0;
 }

@@ -33,7 +33,8 @@ void lastused_close(struct lastused *lastused);
 int lastused_grow(struct lastused *lastused, uint32_t keys);
 
 /* Note a use. Threads: any; takes no lock, and stores only when the minute has changed. */
-void lastused_touch(struct lastused *lastused, uint32_t serial, const uint8_t digest[RECORD_DIGEST_LEN], int64_t now_ms);
+void
+lastused_touch(struct lastused *lastused, uint32_t serial, const uint8_t digest[RECORD_DIGEST_LEN], int64_t now_ms);
 
 /* The start of the minute in which the key was last used; 0: never seen. Threads: any. */
 int64_t lastused_get(struct lastused *lastused, uint32_t serial, const uint8_t digest[RECORD_DIGEST_LEN]);

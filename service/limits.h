@@ -5,30 +5,30 @@
 #ifndef LIMITS_H
 #define LIMITS_H
 
-#define LIMIT_REQUEST 65536        /* one message on the wire, envelope included */
-#define LIMIT_ARENA (2U << 20)     /* memory for decoding and answering one request */
-#define LIMIT_BATCH 256            /* items of a VerifyKeys */
+#define LIMIT_REQUEST 65536    /* one message on the wire, envelope included */
+#define LIMIT_ARENA (2U << 20) /* memory for decoding and answering one request */
+#define LIMIT_BATCH 256        /* items of a VerifyKeys */
 #define LIMIT_ACCOUNT 64
 #define LIMIT_OPERATION 64
-#define LIMIT_OPERATIONS 256       /* names in publishable_operations */
+#define LIMIT_OPERATIONS 256 /* names in publishable_operations */
 #define LIMIT_PAGE 1000
 #define LIMIT_PAGE_DEFAULT 100
-#define LIMIT_SCAN 10000           /* events looked at for one page of a filtered list */
-#define LIMIT_TOKEN 32             /* exactly */
-#define LIMIT_MESSAGE 240          /* a Response's message */
-#define LIMIT_TRACEPARENT 55       /* exactly, W3C version 00 */
+#define LIMIT_SCAN 10000     /* events looked at for one page of a filtered list */
+#define LIMIT_TOKEN 32       /* exactly */
+#define LIMIT_MESSAGE 240    /* a Response's message */
+#define LIMIT_TRACEPARENT 55 /* exactly, W3C version 00 */
 
 #define LIMIT_TIMEOUT_MS 60000
 #define LIMIT_TIMEOUT_DEFAULT_MS 5000
-#define LIMIT_GRACE_S 86400        /* 24 hours: the API's documented rule */
-#define LIMIT_IN_GRACE 8           /* keys of one slot */
+#define LIMIT_GRACE_S 86400 /* 24 hours: the API's documented rule */
+#define LIMIT_IN_GRACE 8    /* keys of one slot */
 #define LIMIT_TOKEN_KEPT_MS (24 * 3600 * 1000LL)
 
-#define LIMIT_IN_FLIGHT 64         /* requests of one connection */
+#define LIMIT_IN_FLIGHT 64 /* requests of one connection */
 #define LIMIT_CONNECTIONS 8192
-#define LIMIT_QUEUE 4096           /* mutations waiting for one environment's writer */
-#define LIMIT_COMMIT 512           /* mutations in one commit */
+#define LIMIT_QUEUE 4096 /* mutations waiting for one environment's writer */
+#define LIMIT_COMMIT 512 /* mutations in one commit */
 #define LIMIT_LISTENERS 16
-#define LIMIT_SEND_MS 200          /* to take a reply, after which the connection is closed */
+#define LIMIT_SEND_MS 200 /* to take a reply, after which the connection is closed */
 
 #endif

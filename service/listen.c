@@ -33,10 +33,10 @@
 /* Beyond our limit, so that a request that is too long is told so; longer still, and its connection is closed. */
 #define RECEIVE_MAX (4 * LIMIT_REQUEST)
 #define PROBE_MS 1000
-#define SILENT_ROUNDS 2 /* one answer may be late on a busy machine */
-#define FLUSH_MS 250        /* a completed send is queued, not sent */
+#define SILENT_ROUNDS 2       /* one answer may be late on a busy machine */
+#define FLUSH_MS 250          /* a completed send is queued, not sent */
 #define DESCRIPTORS_SPARE 512 /* more than connections explain: connections in the making, probes */
-#define DESCRIPTORS_EVERY 10 /* guard rounds */
+#define DESCRIPTORS_EVERY 10  /* guard rounds */
 
 enum context_state { CONTEXT_RECEIVING, CONTEXT_WORKING, CONTEXT_SENDING };
 
@@ -80,7 +80,6 @@ struct transport {
 static void
 receive(struct context *c)
 {
-
 	c->state = CONTEXT_RECEIVING;
 	nng_aio_set_timeout(c->aio, NNG_DURATION_INFINITE);
 	nng_ctx_recv(c->ctx, c->aio);
@@ -89,7 +88,6 @@ receive(struct context *c)
 static void
 wipe_and_free(nng_msg *msg)
 {
-
 	if (msg == NULL)
 		return;
 	sodium_memzero(nng_msg_body(msg), nng_msg_len(msg));
@@ -99,7 +97,6 @@ wipe_and_free(nng_msg *msg)
 static void
 leave(struct context *c)
 {
-
 	pipes_leave(c->listener->transport->pipes, c->counted);
 	c->counted = NULL;
 }
@@ -135,7 +132,6 @@ reply(struct call *call, const uint8_t *bytes, size_t len)
 static void
 drop_connection(struct context *c)
 {
-
 	if (pipes_drop(c->counted))
 		atomic_fetch_add(&c->listener->transport->dropped, 1);
 	nng_pipe_close(c->pipe);
@@ -155,7 +151,8 @@ received(struct context *c)
 	if (load.in_flight > 2 * t->config->in_flight)
 		drop_connection(c);
 	if (load.working > t->config->in_flight)
-		dispatch_refuse(&c->call, FAULT_RESOURCE_EXHAUSTED, "too many requests of this connection are under way");
+		dispatch_refuse(
+		    &c->call, FAULT_RESOURCE_EXHAUSTED, "too many requests of this connection are under way");
 	else if (nng_msg_len(c->msg) > LIMIT_REQUEST)
 		dispatch_refuse(&c->call, FAULT_INVALID_ARGUMENT, "the request is longer than 65536 bytes");
 	else
@@ -165,7 +162,6 @@ received(struct context *c)
 static void
 sent(struct context *c, int rc)
 {
-
 	if (rc != 0) {
 		wipe_and_free(nng_aio_get_msg(c->aio));
 		nng_aio_set_msg(c->aio, NULL);
@@ -215,12 +211,12 @@ count_descriptors(void)
 	DIR *dir;
 
 	if ((dir = opendir("/proc/self/fd")) == NULL)
-		return (0);
+		return 0;
 	while (readdir(dir) != NULL)
 		n++;
 	closedir(dir);
 	/* Not ".", "..", and the one that we were reading through. */
-	return (n > 3 ? n - 3 : 0);
+	return n > 3 ? n - 3 : 0;
 }
 
 static void
@@ -248,8 +244,7 @@ count_transport(void *arg, struct transport_counters *out)
 static bool
 is_tls(const struct config_listener *config)
 {
-
-	return (strncmp(config->url, "tls+", 4) == 0);
+	return strncmp(config->url, "tls+", 4) == 0;
 }
 
 /* nng unlinks whatever is at the path. Only a socket that nobody listens on may go that way. */
@@ -261,22 +256,22 @@ check_ipc_path(const char *path, char *why, size_t why_len)
 
 	if (strlen(path) >= sizeof(((struct sockaddr_un *)0)->sun_path)) {
 		snprintf(why, why_len, "ipc://%s: the path is too long for a unix socket (107 bytes)", path);
-		return (-1);
+		return -1;
 	}
 	if (lstat(path, &st) != 0)
-		return (0);
+		return 0;
 	if (!S_ISSOCK(st.st_mode)) {
 		snprintf(why, why_len, "ipc://%s: there is a file that is not a socket; it is left alone", path);
-		return (-1);
+		return -1;
 	}
 	/* EAGAIN: its queue is full, so there is somebody. */
 	if ((fd = probe_connect_ipc(path)) >= 0 || errno == EAGAIN) {
 		if (fd >= 0)
 			close(fd);
 		snprintf(why, why_len, "ipc://%s: the address is in use by another program", path);
-		return (-1);
+		return -1;
 	}
-	return (0);
+	return 0;
 }
 
 #define PEM_MAX (256 << 10)
@@ -289,7 +284,7 @@ read_pem(const char *path)
 	char *text = NULL;
 
 	if ((f = fopen(path, "re")) == NULL)
-		return (NULL);
+		return NULL;
 	/* Unbuffered, so that stdio keeps no copy of a private key. */
 	setbuf(f, NULL);
 	if ((text = calloc(1, PEM_MAX + 1)) != NULL && (fread(text, 1, PEM_MAX, f) == 0 || ferror(f) != 0)) {
@@ -298,13 +293,12 @@ read_pem(const char *path)
 		errno = errno != 0 ? errno : EINVAL;
 	}
 	fclose(f);
-	return (text);
+	return text;
 }
 
 static void
 free_pem(char *text)
 {
-
 	if (text == NULL)
 		return;
 	sodium_memzero(text, PEM_MAX);
@@ -334,7 +328,7 @@ fill_tls(nng_tls_config *tls, const struct config_listener *config, int *rc)
 	free_pem(cert);
 	free_pem(key);
 	free_pem(ca);
-	return (wrong);
+	return wrong;
 }
 
 static int
@@ -351,7 +345,7 @@ set_tls(nng_listener listener, const struct config_listener *config, char *why, 
 	}
 	if (rc != 0)
 		snprintf(why, why_len, "%s: %s: %s", config->url, wrong != NULL ? wrong : "TLS", nng_strerror(rc));
-	return (rc == 0 ? 0 : -1);
+	return rc == 0 ? 0 : -1;
 }
 
 static int
@@ -361,7 +355,7 @@ start_listener(struct listener *l, char *why, size_t why_len)
 	int rc;
 
 	if (path != NULL && check_ipc_path(path, why, why_len) != 0)
-		return (-1);
+		return -1;
 	if ((rc = nng_listener_create(&l->listener, l->socket, l->config->url)) != 0)
 		goto err0;
 	if ((rc = nng_listener_set_size(l->listener, NNG_OPT_RECVMAXSZ, RECEIVE_MAX)) != 0)
@@ -375,18 +369,18 @@ start_listener(struct listener *l, char *why, size_t why_len)
 		goto err1;
 	if (is_tls(l->config) && set_tls(l->listener, l->config, why, why_len) != 0) {
 		nng_listener_close(l->listener);
-		return (-1);
+		return -1;
 	}
 	if ((rc = nng_listener_start(l->listener, 0)) != 0)
 		goto err1;
-	return (0);
+	return 0;
 
 err1:
 	nng_listener_close(l->listener);
 err0:
-	snprintf(why, why_len, "%s: cannot listen: %s", l->config->url, rc == NNG_EADDRINUSE ?
-	    "the address is in use by another program" : nng_strerror(rc));
-	return (-1);
+	snprintf(why, why_len, "%s: cannot listen: %s", l->config->url,
+	    rc == NNG_EADDRINUSE ? "the address is in use by another program" : nng_strerror(rc));
+	return -1;
 }
 
 static int
@@ -395,18 +389,18 @@ open_contexts(struct listener *l)
 	int rc;
 
 	if ((l->contexts = calloc(l->config->contexts, sizeof(l->contexts[0]))) == NULL)
-		return (NNG_ENOMEM);
+		return NNG_ENOMEM;
 	for (unsigned i = 0; i < l->config->contexts; i++) {
 		struct context *c = &l->contexts[i];
 
 		c->listener = l;
 		if (call_init(&c->call, l->transport->service, l->config->role, reply, c) != 0)
-			return (NNG_ENOMEM);
+			return NNG_ENOMEM;
 		l->n_contexts++;
 		if ((rc = nng_aio_alloc(&c->aio, step, c)) != 0 || (rc = nng_ctx_open(&c->ctx, l->socket)) != 0)
-			return (rc);
+			return rc;
 	}
-	return (0);
+	return 0;
 }
 
 static int
@@ -422,19 +416,21 @@ open_listener(struct transport *t, const struct config_listener *config, char *w
 	/* No device in between: a request has come over one hop. */
 	if ((rc = nng_socket_set_int(l->socket, NNG_OPT_MAXTTL, 1)) != 0 ||
 	    (rc = nng_pipe_notify(l->socket, NNG_PIPE_EV_ADD_PRE, pipe_event, t)) != 0 ||
-	    (rc = nng_pipe_notify(l->socket, NNG_PIPE_EV_REM_POST, pipe_event, t)) != 0 ||
-	    (rc = open_contexts(l)) != 0)
+	    (rc = nng_pipe_notify(l->socket, NNG_PIPE_EV_REM_POST, pipe_event, t)) != 0 || (rc = open_contexts(l)) != 0)
 		goto err;
 	if (start_listener(l, why, why_len) != 0)
-		return (-1);
-	LOG(LOG_INFO, "listening", LOG_S("url", config->url), LOG_S("role", config->role == ROLE_ADMIN ? "admin" : "verify"));
+		return -1;
+	LOG(LOG_INFO, "listening", LOG_S("url", config->url),
+	    LOG_S("role", config->role == ROLE_ADMIN ? "admin" : "verify"));
 	if (config->insecure)
-		LOG(LOG_WARN, "administration over plain TCP: whoever reaches this address may roll and revoke keys, and read "
-		    "new ones on the way", LOG_S("url", config->url));
-	return (0);
+		LOG(LOG_WARN,
+		    "administration over plain TCP: whoever reaches this address may roll and revoke keys, and read "
+		    "new ones on the way",
+		    LOG_S("url", config->url));
+	return 0;
 err:
 	snprintf(why, why_len, "%s: cannot listen: %s", config->url, nng_strerror(rc));
-	return (-1);
+	return -1;
 }
 
 /* Let Stats see the tallies of all contexts, before the first of them counts. */
@@ -447,7 +443,7 @@ gather_tallies(struct transport *t)
 	for (size_t i = 0; i < t->n_listeners; i++)
 		n += t->listeners[i].n_contexts;
 	if ((t->tallies = calloc(n, sizeof(t->tallies[0]))) == NULL)
-		return (-1);
+		return -1;
 	s->tallies = t->tallies;
 	s->n_tallies = 0;
 	for (size_t i = 0; i < t->n_listeners; i++)
@@ -455,7 +451,7 @@ gather_tallies(struct transport *t)
 			t->tallies[s->n_tallies++] = &t->listeners[i].contexts[j].call.tally;
 	s->count_transport = count_transport;
 	s->count_arg = t;
-	return (0);
+	return 0;
 }
 
 int
@@ -467,27 +463,27 @@ listen_open(struct service *service, const struct config *config, struct transpo
 	if ((t = calloc(1, sizeof(*t))) == NULL || (t->pipes = pipes_new(config->connections)) == NULL) {
 		free(t);
 		snprintf(why, why_len, "out of memory");
-		return (-1);
+		return -1;
 	}
 	t->service = service;
 	t->config = config;
 	for (size_t i = 0; i < config->n_listeners; i++) {
 		if (open_listener(t, &config->listeners[i], why, why_len) != 0) {
 			listen_close(t);
-			return (-1);
+			return -1;
 		}
 	}
 	if (gather_tallies(t) != 0) {
 		listen_close(t);
 		snprintf(why, why_len, "out of memory");
-		return (-1);
+		return -1;
 	}
 	for (size_t i = 0; i < t->n_listeners; i++)
 		for (unsigned j = 0; j < t->listeners[i].n_contexts; j++)
 			receive(&t->listeners[i].contexts[j]);
 	t->descriptors_base = count_descriptors();
 	*out = t;
-	return (0);
+	return 0;
 }
 
 /* ---- the guard ---- */
@@ -496,20 +492,18 @@ listen_open(struct service *service, const struct config *config, struct transpo
 static bool
 is_busy(const struct listener *l)
 {
-
 	for (unsigned i = 0; i < l->n_contexts; i++)
 		if (l->contexts[i].state == CONTEXT_RECEIVING)
-			return (false);
-	return (true);
+			return false;
+	return true;
 }
 
 /* With as many connections as there may be, the probe's would be refused. */
 static bool
 is_alive(const struct listener *l)
 {
-
-	return (pipes_count(l->transport->pipes) >= l->transport->config->connections ||
-	    probe_listener(l->config->url, PROBE_MS) || is_busy(l));
+	return pipes_count(l->transport->pipes) >= l->transport->config->connections ||
+	    probe_listener(l->config->url, PROBE_MS) || is_busy(l);
 }
 
 static void
@@ -530,16 +524,15 @@ check_descriptors(struct transport *t)
 	unsigned n = count_descriptors(), explained = t->descriptors_base + pipes_count(t->pipes) + DESCRIPTORS_SPARE;
 
 	if (n <= explained)
-		return (0);
+		return 0;
 	LOG(LOG_ERROR, "more descriptors are open than connections explain", LOG_I("descriptors", n),
 	    LOG_I("connections", pipes_count(t->pipes)));
-	return (n > explained + 4 * DESCRIPTORS_SPARE ? -1 : 0);
+	return n > explained + 4 * DESCRIPTORS_SPARE ? -1 : 0;
 }
 
 int
 listen_guard(struct transport *t)
 {
-
 	for (size_t i = 0; i < t->n_listeners; i++) {
 		struct listener *l = &t->listeners[i];
 
@@ -549,7 +542,7 @@ listen_guard(struct transport *t)
 			reopen(l);
 		}
 	}
-	return (++t->guard_round % DESCRIPTORS_EVERY == 0 ? check_descriptors(t) : 0);
+	return ++t->guard_round % DESCRIPTORS_EVERY == 0 ? check_descriptors(t) : 0;
 }
 
 /* ---- closing ---- */
@@ -569,13 +562,12 @@ sleep_ms(long ms)
 static bool
 wait_worked(struct context *c, int64_t until_ms)
 {
-
 	while (c->state == CONTEXT_WORKING) {
 		if (clock_boot_ms() >= until_ms)
-			return (false);
+			return false;
 		sleep_ms(1);
 	}
-	return (true);
+	return true;
 }
 
 int
@@ -587,7 +579,7 @@ listen_drain(struct transport *t, uint32_t drain_ms)
 	for (size_t i = 0; i < t->n_listeners; i++)
 		for (unsigned j = 0; j < t->listeners[i].n_contexts; j++)
 			if (!wait_worked(&t->listeners[i].contexts[j], until_ms))
-				return (-1);
+				return -1;
 	for (size_t i = 0; i < t->n_listeners; i++) {
 		for (unsigned j = 0; j < t->listeners[i].n_contexts; j++) {
 			struct call *call = &t->listeners[i].contexts[j].call;
@@ -598,13 +590,12 @@ listen_drain(struct transport *t, uint32_t drain_ms)
 			}
 		}
 	}
-	return (0);
+	return 0;
 }
 
 static void
 free_contexts(struct listener *l)
 {
-
 	for (unsigned i = 0; i < l->n_contexts; i++) {
 		struct context *c = &l->contexts[i];
 
@@ -623,7 +614,6 @@ free_contexts(struct listener *l)
 void
 listen_close(struct transport *t)
 {
-
 	if (t == NULL)
 		return;
 	if (pipes_count(t->pipes) > 0)

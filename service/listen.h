@@ -15,8 +15,8 @@ struct transport;
  * refused, and so is one that another program listens on.
  * Returns: 0; -1 with one line at ${why}.
  */
-int listen_open(struct service *service, const struct config *config, struct transport **transport, char *why,
-    size_t why_len);
+int listen_open(
+    struct service *service, const struct config *config, struct transport **transport, char *why, size_t why_len);
 
 /*
  * listen_guard(transport):

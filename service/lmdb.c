@@ -41,27 +41,26 @@ struct lmdb_txn {
 static int
 fault_of(int rc)
 {
-
 	switch (rc) {
 	case MDB_SUCCESS:
-		return (0);
+		return 0;
 	case MDB_NOTFOUND:
-		return (-FAULT_NOT_FOUND);
+		return -FAULT_NOT_FOUND;
 	case MDB_MAP_FULL:
 	case MDB_TXN_FULL:
 	case ENOSPC:
 	case EDQUOT:
-		return (-FAULT_FULL);
+		return -FAULT_FULL;
 	case MDB_CORRUPTED:
 	case MDB_PAGE_NOTFOUND:
 	case MDB_INVALID:
 	case MDB_VERSION_MISMATCH:
 	case MDB_INCOMPATIBLE:
-		return (-FAULT_CORRUPT);
+		return -FAULT_CORRUPT;
 	case ENOMEM:
-		return (-FAULT_INTERNAL);
+		return -FAULT_INTERNAL;
 	default:
-		return (-FAULT_IO);
+		return -FAULT_IO;
 	}
 }
 
@@ -77,15 +76,17 @@ lock_folder(const char *path, char *why, size_t why_len)
 	snprintf(name, sizeof(name), "%s/fobd.lock", path);
 	if ((fd = open(name, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600)) < 0) {
 		snprintf(why, why_len, "%s: cannot use the data folder: %s", path, strerror(errno));
-		return (-1);
+		return -1;
 	}
 	if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
-		snprintf(why, why_len, errno == EWOULDBLOCK ? "%s: the data folder is in use by another fobd" :
-		    "%s: cannot lock the data folder", path);
+		snprintf(why, why_len,
+		    errno == EWOULDBLOCK ? "%s: the data folder is in use by another fobd" :
+					   "%s: cannot lock the data folder",
+		    path);
 		close(fd);
-		return (-1);
+		return -1;
 	}
-	return (fd);
+	return fd;
 }
 
 /* How long the file is to be by LMDB's own count. */
@@ -95,7 +96,7 @@ bytes_counted(struct lmdb *db)
 	MDB_envinfo info;
 
 	mdb_env_info(db->env, &info);
-	return (((uint64_t)info.me_last_pgno + 1) * db->page_bytes);
+	return ((uint64_t)info.me_last_pgno + 1) * db->page_bytes;
 }
 
 /* A truncated file opens without complaint, and then ends the process with SIGBUS at the first touch behind its end. */
@@ -112,10 +113,10 @@ check_whole(struct lmdb *db, const char *path, char *why, size_t why_len)
 	db->page_bytes = stat.ms_psize;
 	needed = bytes_counted(db);
 	if (fstat(fd, &st) == 0 && (uint64_t)st.st_size >= needed)
-		return (0);
+		return 0;
 	snprintf(why, why_len, "%s/data.mdb: the file is cut short: %llu bytes of %llu. Restore it from a backup", path,
 	    (unsigned long long)st.st_size, (unsigned long long)needed);
-	return (-FAULT_CORRUPT);
+	return -FAULT_CORRUPT;
 }
 
 static int
@@ -125,14 +126,15 @@ open_tables(struct lmdb *db, const struct lmdb_options *options)
 	int rc;
 
 	if ((rc = mdb_txn_begin(db->env, NULL, options->create ? 0 : MDB_RDONLY, &txn)) != 0)
-		return (rc);
+		return rc;
 	for (unsigned i = 0; i < options->n_tables; i++) {
-		if ((rc = mdb_dbi_open(txn, options->names[i], options->create ? MDB_CREATE : 0, &db->tables[i])) != 0) {
+		if ((rc = mdb_dbi_open(txn, options->names[i], options->create ? MDB_CREATE : 0, &db->tables[i])) !=
+		    0) {
 			mdb_txn_abort(txn);
-			return (rc == MDB_NOTFOUND ? MDB_INVALID : rc);
+			return rc == MDB_NOTFOUND ? MDB_INVALID : rc;
 		}
 	}
-	return (mdb_txn_commit(txn));
+	return mdb_txn_commit(txn);
 }
 
 static int
@@ -141,10 +143,10 @@ sync_folder(const char *path)
 	int fd, rc;
 
 	if ((fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)) < 0)
-		return (errno);
+		return errno;
 	rc = fsync(fd) == 0 ? 0 : errno;
 	close(fd);
-	return (rc);
+	return rc;
 }
 
 /*
@@ -162,12 +164,12 @@ allocate_lock_file(const struct lmdb_options *options, char *why, size_t why_len
 	snprintf(name, sizeof(name), "%s/lock.mdb", options->path);
 	if ((fd = open(name, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600)) < 0) {
 		snprintf(why, why_len, "%s: cannot open: %s", name, strerror(errno));
-		return (-FAULT_IO);
+		return -FAULT_IO;
 	}
 	if ((rc = posix_fallocate(fd, 0, bytes)) != 0)
 		snprintf(why, why_len, "%s: no room for %lld bytes: %s", name, (long long)bytes, strerror(rc));
 	close(fd);
-	return (rc == 0 ? 0 : fault_of(rc));
+	return rc == 0 ? 0 : fault_of(rc);
 }
 
 static int
@@ -178,9 +180,9 @@ check_exists(const char *path, char *why, size_t why_len)
 
 	snprintf(name, sizeof(name), "%s/data.mdb", path);
 	if (stat(name, &st) == 0 && st.st_size > 0)
-		return (0);
+		return 0;
 	snprintf(why, why_len, "%s: no database here. If it is to be a new one: fobd --init", path);
-	return (-FAULT_NOT_FOUND);
+	return -FAULT_NOT_FOUND;
 }
 
 int
@@ -191,10 +193,10 @@ lmdb_open(const struct lmdb_options *options, struct lmdb **out, char *why, size
 
 	assert(options->n_tables <= TABLES_MAX);
 	if (!options->create && (fault = check_exists(options->path, why, why_len)) != 0)
-		return (fault);
+		return fault;
 	if ((db = calloc(1, sizeof(*db))) == NULL) {
 		snprintf(why, why_len, "out of memory");
-		return (-FAULT_INTERNAL);
+		return -FAULT_INTERNAL;
 	}
 	db->n_tables = options->n_tables;
 	if ((db->lock_fd = lock_folder(options->path, why, why_len)) < 0) {
@@ -220,7 +222,7 @@ lmdb_open(const struct lmdb_options *options, struct lmdb **out, char *why, size
 	if (options->create && (rc = sync_folder(options->path)) != 0)
 		goto err2;
 	*out = db;
-	return (0);
+	return 0;
 
 err3:
 	mdb_env_close(db->env);
@@ -234,13 +236,12 @@ err1:
 	close(db->lock_fd);
 err0:
 	free(db);
-	return (fault);
+	return fault;
 }
 
 void
 lmdb_close(struct lmdb *db)
 {
-
 	if (db == NULL)
 		return;
 	mdb_env_close(db->env);
@@ -251,8 +252,7 @@ lmdb_close(struct lmdb *db)
 bool
 lmdb_failed(const struct lmdb *db)
 {
-
-	return (atomic_load_explicit(&db->failed, memory_order_relaxed));
+	return atomic_load_explicit(&db->failed, memory_order_relaxed);
 }
 
 /* ---- transactions ---- */
@@ -264,13 +264,12 @@ lmdb_txn_new(struct lmdb *db)
 
 	if ((txn = calloc(1, sizeof(*txn))) != NULL)
 		txn->db = db;
-	return (txn);
+	return txn;
 }
 
 void
 lmdb_txn_free(struct lmdb_txn *txn)
 {
-
 	if (txn == NULL)
 		return;
 	if (txn->txn != NULL)
@@ -284,18 +283,17 @@ lmdb_read(struct lmdb_txn *txn)
 	int rc;
 
 	if (lmdb_failed(txn->db))
-		return (-FAULT_IO);
+		return -FAULT_IO;
 	if (txn->begun)
-		return (fault_of(mdb_txn_renew(txn->txn)));
+		return fault_of(mdb_txn_renew(txn->txn));
 	if ((rc = mdb_txn_begin(txn->db->env, NULL, MDB_RDONLY, &txn->txn)) == 0)
 		txn->begun = true;
-	return (fault_of(rc));
+	return fault_of(rc);
 }
 
 void
 lmdb_read_end(struct lmdb_txn *txn)
 {
-
 	mdb_txn_reset(txn->txn);
 }
 
@@ -303,10 +301,9 @@ lmdb_read_end(struct lmdb_txn *txn)
 static int
 judge(struct lmdb *db, int fault)
 {
-
 	if (fault == -FAULT_IO || fault == -FAULT_CORRUPT)
 		atomic_store(&db->failed, true);
-	return (fault);
+	return fault;
 }
 
 int
@@ -316,11 +313,11 @@ lmdb_write(struct lmdb_txn *txn)
 
 	assert(txn->txn == NULL);
 	if (lmdb_failed(txn->db))
-		return (-FAULT_IO);
+		return -FAULT_IO;
 	rc = mdb_txn_begin(txn->db->env, NULL, 0, &txn->txn);
 	txn->write = rc == 0;
 	txn->fault = 0;
-	return (judge(txn->db, fault_of(rc)));
+	return judge(txn->db, fault_of(rc));
 }
 
 /*
@@ -349,20 +346,19 @@ lmdb_commit(struct lmdb_txn *txn)
 	if (txn->fault != 0) {
 		rc = txn->fault;
 		lmdb_abort(txn);
-		return (rc);
+		return rc;
 	}
 	rc = mdb_txn_commit(txn->txn);
 	txn->txn = NULL;
 	txn->write = false;
 	if (rc == 0)
 		make_whole(txn->db);
-	return (judge(txn->db, fault_of(rc)));
+	return judge(txn->db, fault_of(rc));
 }
 
 void
 lmdb_abort(struct lmdb_txn *txn)
 {
-
 	assert(txn->write);
 	mdb_txn_abort(txn->txn);
 	txn->txn = NULL;
@@ -372,8 +368,7 @@ lmdb_abort(struct lmdb_txn *txn)
 int
 lmdb_fault(const struct lmdb_txn *txn)
 {
-
-	return (txn->fault);
+	return txn->fault;
 }
 
 /* ---- entries ---- */
@@ -387,7 +382,7 @@ val(const void *data, size_t len)
 		void *out;
 	} u = { .in = data };
 
-	return ((MDB_val){ .mv_data = u.out, .mv_size = len });
+	return (MDB_val){ .mv_data = u.out, .mv_size = len };
 }
 
 int
@@ -397,9 +392,9 @@ lmdb_get(struct lmdb_txn *txn, unsigned table, const void *key, size_t key_len, 
 	int rc;
 
 	if ((rc = mdb_get(txn->txn, txn->db->tables[table], &k, &v)) != 0)
-		return (fault_of(rc));
+		return fault_of(rc);
 	*value = (struct lmdb_value){ .data = v.mv_data, .len = v.mv_size };
-	return (0);
+	return 0;
 }
 
 void
@@ -431,10 +426,10 @@ move(struct lmdb_cursor *cursor, MDB_val *k, MDB_cursor_op op)
 	int rc;
 
 	if ((rc = mdb_cursor_get(cursor->cursor, k, &v, op)) != 0)
-		return (fault_of(rc));
+		return fault_of(rc);
 	cursor->key = (struct lmdb_value){ .data = k->mv_data, .len = k->mv_size };
 	cursor->value = (struct lmdb_value){ .data = v.mv_data, .len = v.mv_size };
-	return (0);
+	return 0;
 }
 
 int
@@ -447,8 +442,8 @@ lmdb_seek(struct lmdb_txn *txn, unsigned table, const void *key, size_t key_len,
 	rc = mdb_cursor_open(txn->txn, txn->db->tables[table], &c);
 	cursor->cursor = c;
 	if (rc != 0)
-		return (fault_of(rc));
-	return (move(cursor, &k, key_len > 0 ? MDB_SET_RANGE : MDB_FIRST));
+		return fault_of(rc);
+	return move(cursor, &k, key_len > 0 ? MDB_SET_RANGE : MDB_FIRST);
 }
 
 int
@@ -456,13 +451,12 @@ lmdb_next(struct lmdb_cursor *cursor)
 {
 	MDB_val k;
 
-	return (move(cursor, &k, MDB_NEXT));
+	return move(cursor, &k, MDB_NEXT);
 }
 
 void
 lmdb_cursor_end(struct lmdb_cursor *cursor)
 {
-
 	if (cursor->cursor != NULL)
 		mdb_cursor_close(cursor->cursor);
 	cursor->cursor = NULL;
@@ -479,7 +473,7 @@ lmdb_used_bytes(struct lmdb_txn *txn)
 	for (unsigned i = 0; i < txn->db->n_tables; i++)
 		if (mdb_stat(txn->txn, txn->db->tables[i], &stat) == 0)
 			pages += stat.ms_branch_pages + stat.ms_leaf_pages + stat.ms_overflow_pages;
-	return (pages * txn->db->page_bytes);
+	return pages * txn->db->page_bytes;
 }
 
 uint64_t
@@ -487,14 +481,13 @@ lmdb_entries(struct lmdb_txn *txn, unsigned table)
 {
 	MDB_stat stat;
 
-	return (mdb_stat(txn->txn, txn->db->tables[table], &stat) == 0 ? stat.ms_entries : 0);
+	return mdb_stat(txn->txn, txn->db->tables[table], &stat) == 0 ? stat.ms_entries : 0;
 }
 
 static int
 allocate(int fd, uint64_t from, uint64_t to)
 {
-
-	return (fallocate(fd, FALLOC_FL_KEEP_SIZE, (off_t)from, (off_t)(to - from)));
+	return fallocate(fd, FALLOC_FL_KEEP_SIZE, (off_t)from, (off_t)(to - from));
 }
 
 int
@@ -504,21 +497,20 @@ lmdb_reserve(struct lmdb *db, uint64_t bytes)
 	mdb_filehandle_t fd;
 
 	if (end <= db->reserved_to)
-		return (0);
+		return 0;
 	mdb_env_get_fd(db->env, &fd);
 	/* Beyond what is asked for, so that the next few commits need not ask. The size stays: LMDB goes by its own. */
 	if (allocate(fd, db->reserved_to, end + bytes) == 0)
 		db->reserved_to = end + bytes;
 	else if ((errno == ENOSPC || errno == EDQUOT) && allocate(fd, db->reserved_to, end) != 0)
-		return (-FAULT_FULL);
+		return -FAULT_FULL;
 	else
 		db->reserved_to = end;
-	return (0);
+	return 0;
 }
 
 void
 lmdb_reader_check(struct lmdb *db)
 {
-
 	mdb_reader_check(db->env, NULL);
 }

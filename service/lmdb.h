@@ -29,9 +29,9 @@ struct lmdb_options {
 	const char *path;         /* a folder */
 	const char *const *names; /* of the tables */
 	unsigned n_tables;
-	uint64_t map_bytes;       /* fixed for the process: growing it under readers ends in SIGBUS */
-	unsigned readers;         /* read transactions at once */
-	bool create;              /* make the database when there is none; otherwise that is an error */
+	uint64_t map_bytes; /* fixed for the process: growing it under readers ends in SIGBUS */
+	unsigned readers;   /* read transactions at once */
+	bool create;        /* make the database when there is none; otherwise that is an error */
 };
 
 /*

@@ -37,25 +37,29 @@ static const char *const level_names[] = { "error", "warn", "info", "debug" };
 
 /* ---- one line ---- */
 
-static bool line_fits(const struct line *l, size_t n)
+static bool
+line_fits(const struct line *l, size_t n)
 {
 	return l->len + n <= LINE_SIZE - TAIL_SIZE;
 }
 
-static void line_append(struct line *l, const char *text, size_t n)
+static void
+line_append(struct line *l, const char *text, size_t n)
 {
 	assert(l->len + n <= LINE_SIZE);
 	memcpy(l->buf + l->len, text, n);
 	l->len += n;
 }
 
-static void line_puts(struct line *l, const char *text)
+static void
+line_puts(struct line *l, const char *text)
 {
 	line_append(l, text, strlen(text));
 }
 
 /* How many bytes the UTF-8 character at ${s} has and which it is; 0 for anything that is not UTF-8 (RFC 3629). */
-static size_t utf8_decode(const unsigned char *s, size_t n, uint32_t *point)
+static size_t
+utf8_decode(const unsigned char *s, size_t n, uint32_t *point)
 {
 	static const uint32_t smallest[] = { 0, 0, 0x80, 0x800, 0x10000 };
 	size_t len = s[0] < 0x80 ? 1 : s[0] < 0xc2 ? 0 : s[0] < 0xe0 ? 2 : s[0] < 0xf0 ? 3 : s[0] < 0xf5 ? 4 : 0;
@@ -76,7 +80,8 @@ static size_t utf8_decode(const unsigned char *s, size_t n, uint32_t *point)
 }
 
 /* What moves a terminal's cursor, ends a line for some reader of it, or turns the text around. */
-static bool point_is_harmful(uint32_t c)
+static bool
+point_is_harmful(uint32_t c)
 {
 	return c < 0x20 || (c >= 0x7f && c <= 0x9f) || (c >= 0x200e && c <= 0x200f) || (c >= 0x2028 && c <= 0x202e) ||
 	    (c >= 0x2066 && c <= 0x2069);
@@ -86,7 +91,8 @@ static bool point_is_harmful(uint32_t c)
  * The escaped form of what is at ${s} into ${out}; returns how many bytes of ${s} it stands for. One \xNN per byte,
  * also in JSON (as "\\xNN"): the value reads the same in both, and a byte that is not UTF-8 cannot break the document.
  */
-static size_t escape_one(const unsigned char *s, size_t n, bool json, char out[24])
+static size_t
+escape_one(const unsigned char *s, size_t n, bool json, char out[24])
 {
 	uint32_t point = 0;
 	size_t len = utf8_decode(s, n, &point);
@@ -107,7 +113,8 @@ static size_t escape_one(const unsigned char *s, size_t n, bool json, char out[2
 	return len;
 }
 
-static bool value_is_plain(const char *s, size_t n)
+static bool
+value_is_plain(const char *s, size_t n)
 {
 	for (size_t i = 0; i < n; i++) {
 		unsigned char c = (unsigned char)s[i];
@@ -118,7 +125,8 @@ static bool value_is_plain(const char *s, size_t n)
 	return n > 0;
 }
 
-static void line_quote(struct line *l, const char *text, size_t n)
+static void
+line_quote(struct line *l, const char *text, size_t n)
 {
 	char escaped[24];
 
@@ -135,7 +143,8 @@ static void line_quote(struct line *l, const char *text, size_t n)
 }
 
 /* ${room} is what the value needs at least. False: it would not fit, and the line is cut here. */
-static bool line_name(struct line *l, const char *name, size_t room)
+static bool
+line_name(struct line *l, const char *name, size_t room)
 {
 	if (l->cut || !line_fits(l, strlen(name) + 6 + room)) {
 		l->cut = true;
@@ -149,7 +158,8 @@ static bool line_name(struct line *l, const char *name, size_t room)
 	return true;
 }
 
-static void line_string(struct line *l, const char *name, const char *text, size_t n)
+static void
+line_string(struct line *l, const char *name, const char *text, size_t n)
 {
 	if (!line_name(l, name, 0))
 		return;
@@ -160,13 +170,15 @@ static void line_string(struct line *l, const char *name, const char *text, size
 }
 
 /* What needs no quotes in either format: a number, true, false. */
-static void line_word(struct line *l, const char *name, const char *word)
+static void
+line_word(struct line *l, const char *name, const char *word)
 {
 	if (line_name(l, name, strlen(word)))
 		line_puts(l, word);
 }
 
-static void line_number(struct line *l, const char *name, int64_t number)
+static void
+line_number(struct line *l, const char *name, int64_t number)
 {
 	char text[24];
 
@@ -174,7 +186,8 @@ static void line_number(struct line *l, const char *name, int64_t number)
 	line_word(l, name, text);
 }
 
-static void line_field(struct line *l, const struct log_field *f)
+static void
+line_field(struct line *l, const struct log_field *f)
 {
 	switch (f->type) {
 	case LOG_FIELD_STRING:
@@ -194,7 +207,8 @@ static void line_field(struct line *l, const struct log_field *f)
 	}
 }
 
-static void line_begin(struct line *l, enum log_level level, const char *message)
+static void
+line_begin(struct line *l, enum log_level level, const char *message)
 {
 	char stamp[40];
 	struct timespec now = { 0 };
@@ -213,7 +227,8 @@ static void line_begin(struct line *l, enum log_level level, const char *message
 }
 
 /* The only one to use the tail that line_fits() keeps free. */
-static void line_end(struct line *l)
+static void
+line_end(struct line *l)
 {
 	if (l->cut)
 		line_puts(l, l->json ? ",\"truncated\":true" : " truncated=true");
@@ -223,7 +238,8 @@ static void line_end(struct line *l)
 /* ---- handing it over ---- */
 
 /* True: written, or gone for good. False: stderr would have made us wait. */
-static bool stderr_write(const struct line *l)
+static bool
+stderr_write(const struct line *l)
 {
 	struct pollfd p = { .fd = STDERR_FILENO, .events = POLLOUT };
 	ssize_t n;
@@ -242,7 +258,8 @@ static bool stderr_write(const struct line *l)
 	return n >= 0 || errno != EAGAIN;
 }
 
-static bool report_dropped(void)
+static bool
+report_dropped(void)
 {
 	struct line l;
 
@@ -252,18 +269,21 @@ static bool report_dropped(void)
 	return stderr_write(&l);
 }
 
-void log_setup(enum log_level level, bool json)
+void
+log_setup(enum log_level level, bool json)
 {
 	atomic_store_explicit(&log_threshold, (int)level, memory_order_relaxed);
 	atomic_store_explicit(&log_as_json, json, memory_order_relaxed);
 }
 
-bool log_enabled(enum log_level level)
+bool
+log_enabled(enum log_level level)
 {
 	return (int)level <= atomic_load_explicit(&log_threshold, memory_order_relaxed);
 }
 
-void log_line(enum log_level level, const char *message, const struct log_field *fields, size_t n)
+void
+log_line(enum log_level level, const char *message, const struct log_field *fields, size_t n)
 {
 	struct line l;
 

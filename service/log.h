@@ -21,7 +21,8 @@ struct log_field {
 };
 
 #define LOG_S(n, v) ((struct log_field){ .name = (n), .type = LOG_FIELD_STRING, .string = (v) })
-#define LOG_B(n, v, l) ((struct log_field){ .name = (n), .type = LOG_FIELD_BYTES, .string = (const char *)(v), .len = (l) })
+#define LOG_B(n, v, l) \
+	((struct log_field){ .name = (n), .type = LOG_FIELD_BYTES, .string = (const char *)(v), .len = (l) })
 #define LOG_I(n, v) ((struct log_field){ .name = (n), .type = LOG_FIELD_INT, .number = (int64_t)(v) })
 #define LOG_T(n, v) ((struct log_field){ .name = (n), .type = LOG_FIELD_BOOL, .number = (v) })
 

@@ -103,9 +103,8 @@ parse_flags(int argc, char *argv[], struct flags *flags)
 static int
 fail(const char *why)
 {
-
 	fprintf(stderr, "fobd: %s\n", why);
-	return (1);
+	return 1;
 }
 
 static int
@@ -120,18 +119,18 @@ apply_log_flags(const struct flags *flags, struct config *config, char *why, siz
 			;
 		if (i == 4) {
 			snprintf(why, why_len, "--log-level: error, warn, info or debug");
-			return (-1);
+			return -1;
 		}
 		config->log_level = (enum log_level)i;
 	}
 	if (flags->log_format != NULL) {
 		if (strcmp(flags->log_format, "json") != 0 && strcmp(flags->log_format, "logfmt") != 0) {
 			snprintf(why, why_len, "--log-format: logfmt or json");
-			return (-1);
+			return -1;
 		}
 		config->log_json = strcmp(flags->log_format, "json") == 0;
 	}
-	return (0);
+	return 0;
 }
 
 /* ---- making databases ---- */
@@ -139,16 +138,19 @@ apply_log_flags(const struct flags *flags, struct config *config, char *why, siz
 static int
 init_databases(const struct config *config, char *why, size_t why_len)
 {
-
 	for (int e = 0; e < ENVIRONMENTS; e++) {
 		const struct config_environment *c = &config->environments[e];
-		struct store_options options_of = { .environment = (enum environment)e, .path = c->path, .pepper = c->pepper,
-			.ceiling_bytes = c->ceiling_bytes, .events_kept = c->events_kept, .readers = 16 };
+		struct store_options options_of = { .environment = (enum environment)e,
+			.path = c->path,
+			.pepper = c->pepper,
+			.ceiling_bytes = c->ceiling_bytes,
+			.events_kept = c->events_kept,
+			.readers = 16 };
 
 		if (c->configured && store_init(&options_of, why, why_len) != 0)
-			return (-1);
+			return -1;
 	}
-	return (0);
+	return 0;
 }
 
 /* ---- serving ---- */
@@ -160,13 +162,12 @@ count_contexts(const struct config *config)
 
 	for (size_t i = 0; i < config->n_listeners; i++)
 		n += config->listeners[i].contexts;
-	return (n);
+	return n;
 }
 
 static void
 close_engines(struct service *service)
 {
-
 	for (int e = 0; e < ENVIRONMENTS; e++) {
 		engine_close(service->engines[e]);
 		service->engines[e] = NULL;
@@ -176,21 +177,20 @@ close_engines(struct service *service)
 static int
 open_engines(struct service *service, const struct config *config, char *why, size_t why_len)
 {
-
 	for (int e = 0; e < ENVIRONMENTS; e++)
 		if (config->environments[e].configured &&
-		    engine_open(config, (enum environment)e, count_contexts(config), &service->engines[e], why, why_len) != 0) {
+		    engine_open(
+			config, (enum environment)e, count_contexts(config), &service->engines[e], why, why_len) != 0) {
 			close_engines(service);
-			return (-1);
+			return -1;
 		}
-	return (0);
+	return 0;
 }
 
 /* Before the first thread: all of them inherit it, and the main thread alone waits for signals. */
 static void
 block_signals(sigset_t *set)
 {
-
 	sigemptyset(set);
 	sigaddset(set, SIGTERM);
 	sigaddset(set, SIGINT);
@@ -209,11 +209,11 @@ guard(struct transport *transport, const struct notify *notify, const sigset_t *
 	for (;;) {
 		if ((signal_number = sigtimedwait(signals, NULL, &second)) > 0) {
 			LOG(LOG_INFO, "ending", LOG_S("signal", strsignal(signal_number)));
-			return (0);
+			return 0;
 		}
 		if (listen_guard(transport) != 0) {
 			LOG_TEXT(LOG_ERROR, "descriptors leak; ending, to be started anew");
-			return (1);
+			return 1;
 		}
 		notify_watchdog(notify);
 	}
@@ -222,7 +222,6 @@ guard(struct transport *transport, const struct notify *notify, const sigset_t *
 static void
 leave_now(int signal_number)
 {
-
 	(void)signal_number;
 	_exit(0);
 }
@@ -231,7 +230,6 @@ leave_now(int signal_number)
 static int
 shut_down(struct service *service, struct transport *transport, uint32_t drain_ms)
 {
-
 	if (listen_drain(transport, drain_ms) != 0) {
 		/* A request still holds its database: closing under it would be worse than leaving. LMDB survives that. */
 		LOG_TEXT(LOG_ERROR, "requests did not end within the drain time; leaving");
@@ -243,7 +241,7 @@ shut_down(struct service *service, struct transport *transport, uint32_t drain_m
 	alarm(CLOSE_S);
 	listen_close(transport);
 	alarm(0);
-	return (0);
+	return 0;
 }
 
 static int
@@ -260,15 +258,15 @@ serve(const struct config *config, const struct notify *notify, char *why, size_
 	clock_init(&clock);
 	service.start_ms = clock_now_ms(&clock);
 	if (open_engines(&service, config, why, why_len) != 0)
-		return (fail(why));
+		return fail(why);
 	if (nng_quirks_check(&reason) != 0) {
 		snprintf(why, why_len, "libnng: %s", reason);
 		close_engines(&service);
-		return (fail(why));
+		return fail(why);
 	}
 	if (listen_open(&service, config, &transport, why, why_len) != 0) {
 		close_engines(&service);
-		return (fail(why));
+		return fail(why);
 	}
 	LOG(LOG_INFO, "ready", LOG_S("version", FOB_VERSION), LOG_T("live", service.engines[ENVIRONMENT_LIVE] != NULL),
 	    LOG_T("test", service.engines[ENVIRONMENT_TEST] != NULL), LOG_S("nng_quirks", reason));
@@ -279,7 +277,7 @@ serve(const struct config *config, const struct notify *notify, char *why, size_
 	notify_stopping(notify);
 	shut_down(&service, transport, config->drain_ms);
 	LOG_TEXT(LOG_INFO, "ended");
-	return (rc);
+	return rc;
 }
 
 int
@@ -293,30 +291,30 @@ main(int argc, char *argv[])
 
 	parse_flags(argc, argv, &flags);
 	if (harden_process(why, sizeof(why)) != 0)
-		return (fail(why));
+		return fail(why);
 	if (sodium_init() < 0)
-		return (fail("libsodium does not work here"));
+		return fail("libsodium does not work here");
 	if (config_load(flags.config, &config, why, sizeof(why)) != 0)
-		return (fail(why));
+		return fail(why);
 	if (apply_log_flags(&flags, &config, why, sizeof(why)) != 0)
-		return (fail(why));
+		return fail(why);
 	if (flags.check_config) {
 		config_fini(&config);
-		return (0);
+		return 0;
 	}
 	log_setup(config.log_level, config.log_json);
 	if (harden_descriptors(config.connections, why, sizeof(why)) != 0 ||
 	    (config.user != NULL && harden_drop(config.user, why, sizeof(why)) != 0))
-		return (fail(why));
+		return fail(why);
 	if (flags.init) {
 		rc = init_databases(&config, why, sizeof(why)) == 0 ? 0 : fail(why);
 		config_fini(&config);
-		return (rc);
+		return rc;
 	}
 	if (notify_init(&notify) != 0)
 		LOG(LOG_WARN, "NOTIFY_SOCKET cannot be used", LOG_S("reason", strerror(errno)));
 	rc = serve(&config, &notify, why, sizeof(why));
 	notify_fini(&notify);
 	config_fini(&config);
-	return (rc);
+	return rc;
 }

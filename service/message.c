@@ -9,7 +9,6 @@
 void
 message_bytes(ProtobufCBinaryData *field, const void *bytes, size_t len)
 {
-
 	/* protobuf-c's field is not const, but packing only reads it. */
 	field->data = (uint8_t *)(uintptr_t)bytes;
 	field->len = len;
@@ -18,7 +17,6 @@ message_bytes(ProtobufCBinaryData *field, const void *bytes, size_t len)
 void
 message_text(ProtobufCBinaryData *field, const char *text)
 {
-
 	message_bytes(field, text, strlen(text));
 }
 
@@ -28,11 +26,11 @@ message_copy(struct call *call, ProtobufCBinaryData *field, const void *bytes, s
 	void *copy;
 
 	if ((copy = scratch_alloc(&call->scratch, len)) == NULL)
-		return (false);
+		return false;
 	if (len > 0)
 		memcpy(copy, bytes, len);
 	message_bytes(field, copy, len);
-	return (true);
+	return true;
 }
 
 void
@@ -57,7 +55,6 @@ message_key(const struct engine *engine, const uint8_t digest[RECORD_DIGEST_LEN]
 void
 message_account(const struct engine *engine, const struct record_account *account, Fob__V1__Account *out)
 {
-
 	fob__v1__account__init(out);
 	message_text(&out->account, account->account);
 	out->environment = (Fob__V1__Environment)(engine->environment + 1);
@@ -72,11 +69,10 @@ message_account(const struct engine *engine, const struct record_account *accoun
 int
 message_take_account(struct call *call, const ProtobufCBinaryData *field, char account[LIMIT_ACCOUNT + 1])
 {
-
 	if (!record_account_ok(field->data, field->len))
-		return (call_fault(call, FAULT_INVALID_ARGUMENT, "account: must be 1 to %d bytes of [A-Za-z0-9._-]",
-		    LIMIT_ACCOUNT));
+		return call_fault(
+		    call, FAULT_INVALID_ARGUMENT, "account: must be 1 to %d bytes of [A-Za-z0-9._-]", LIMIT_ACCOUNT);
 	memcpy(account, field->data, field->len);
 	account[field->len] = '\0';
-	return (0);
+	return 0;
 }

@@ -5,36 +5,52 @@
  */
 #include "service/types.h"
 
-const char *environment_name(enum environment environment)
+const char *
+environment_name(enum environment environment)
 {
 	switch (environment) {
-	case ENVIRONMENT_LIVE: return "live";
-	case ENVIRONMENT_TEST: return "test";
+	case ENVIRONMENT_LIVE:
+		return "live";
+	case ENVIRONMENT_TEST:
+		return "test";
 	}
 	return "UNKNOWN";
 }
 
-const char *kind_name(enum kind kind)
+const char *
+kind_name(enum kind kind)
 {
 	switch (kind) {
-	case KIND_SECRET: return "secret";
-	case KIND_PUBLISHABLE: return "publishable";
+	case KIND_SECRET:
+		return "secret";
+	case KIND_PUBLISHABLE:
+		return "publishable";
 	}
 	return "UNKNOWN";
 }
 
-const char *verdict_name(enum verdict verdict)
+const char *
+verdict_name(enum verdict verdict)
 {
 	switch (verdict) {
-	case VERDICT_UNSPECIFIED: return "UNSPECIFIED";
-	case VERDICT_VALID: return "VALID";
-	case VERDICT_MALFORMED: return "MALFORMED";
-	case VERDICT_NOT_FOUND: return "NOT_FOUND";
-	case VERDICT_EXPIRED: return "EXPIRED";
-	case VERDICT_REVOKED: return "REVOKED";
-	case VERDICT_SUSPENDED: return "SUSPENDED";
-	case VERDICT_WRONG_ENVIRONMENT: return "WRONG_ENVIRONMENT";
-	case VERDICT_FORBIDDEN: return "FORBIDDEN";
+	case VERDICT_UNSPECIFIED:
+		return "UNSPECIFIED";
+	case VERDICT_VALID:
+		return "VALID";
+	case VERDICT_MALFORMED:
+		return "MALFORMED";
+	case VERDICT_NOT_FOUND:
+		return "NOT_FOUND";
+	case VERDICT_EXPIRED:
+		return "EXPIRED";
+	case VERDICT_REVOKED:
+		return "REVOKED";
+	case VERDICT_SUSPENDED:
+		return "SUSPENDED";
+	case VERDICT_WRONG_ENVIRONMENT:
+		return "WRONG_ENVIRONMENT";
+	case VERDICT_FORBIDDEN:
+		return "FORBIDDEN";
 	}
 	return "UNKNOWN";
 }

@@ -23,9 +23,8 @@
 
 #include "service/nng_quirks.h"
 
-#define NNG_BEFORE(major, minor)                                               \
-	(NNG_MAJOR_VERSION < (major) ||                                        \
-	 (NNG_MAJOR_VERSION == (major) && NNG_MINOR_VERSION < (minor)))
+#define NNG_BEFORE(major, minor) \
+	(NNG_MAJOR_VERSION < (major) || (NNG_MAJOR_VERSION == (major) && NNG_MINOR_VERSION < (minor)))
 
 #if NNG_BEFORE(1, 6)
 #define QUIRK_SENDMSG 1
@@ -212,8 +211,7 @@ sendmsg(int fd, const struct msghdr *msg, int flags)
 	ssize_t n = (ssize_t)syscall(SYS_sendmsg, fd, msg, flags);
 
 	seen(&seen_sendmsg);
-	if (n < 0 && errno == EPIPE &&
-	    atomic_load_explicit(&sendmsg_on, memory_order_relaxed)) {
+	if (n < 0 && errno == EPIPE && atomic_load_explicit(&sendmsg_on, memory_order_relaxed)) {
 		atomic_fetch_add_explicit(&n_epipe, 1, memory_order_relaxed);
 		errno = ECONNRESET;
 	}
@@ -224,10 +222,8 @@ sendmsg(int fd, const struct msghdr *msg, int flags)
 void
 nng_quirks_stats(struct nng_quirks_stats *out)
 {
-	out->refused_send =
-	    atomic_load_explicit(&n_refused_send, memory_order_relaxed);
-	out->refused_recv =
-	    atomic_load_explicit(&n_refused_recv, memory_order_relaxed);
+	out->refused_send = atomic_load_explicit(&n_refused_send, memory_order_relaxed);
+	out->refused_recv = atomic_load_explicit(&n_refused_recv, memory_order_relaxed);
 #if QUIRK_SENDMSG
 	out->epipe = atomic_load_explicit(&n_epipe, memory_order_relaxed);
 #else
@@ -255,13 +251,11 @@ linked(const char **why)
 	       "nng_stream_recv: they are not exported (see the Makefile)";
 	fn = nng_stream_send;
 	memcpy(&here, &fn, sizeof(here));
-	if (real_send == NULL || real_send == fn ||
-	    !resolves_here("nng_stream_send", here))
+	if (real_send == NULL || real_send == fn || !resolves_here("nng_stream_send", here))
 		return false;
 	fn = nng_stream_recv;
 	memcpy(&here, &fn, sizeof(here));
-	if (real_recv == NULL || real_recv == fn ||
-	    !resolves_here("nng_stream_recv", here))
+	if (real_recv == NULL || real_recv == fn || !resolves_here("nng_stream_recv", here))
 		return false;
 #if QUIRK_SENDMSG
 	ssize_t (*fn_sendmsg)(int, const struct msghdr *, int) = sendmsg;
@@ -293,16 +287,13 @@ probe_listen(char *url, size_t url_size)
 	if (fd < 0)
 		return -1;
 	/* A length of only the family makes the kernel choose a name. */
-	if (bind(fd, (struct sockaddr *)&sa, sizeof(sa.sun_family)) != 0 ||
-	    listen(fd, 8) != 0 ||
-	    getsockname(fd, (struct sockaddr *)&sa, &len) != 0 ||
-	    len <= offsetof(struct sockaddr_un, sun_path) + 1) {
+	if (bind(fd, (struct sockaddr *)&sa, sizeof(sa.sun_family)) != 0 || listen(fd, 8) != 0 ||
+	    getsockname(fd, (struct sockaddr *)&sa, &len) != 0 || len <= offsetof(struct sockaddr_un, sun_path) + 1) {
 		(void)close(fd);
 		return -1;
 	}
 	name_len = len - offsetof(struct sockaddr_un, sun_path) - 1;
-	(void)snprintf(url, url_size, "abstract://%.*s", (int)name_len,
-	    sa.sun_path + 1);
+	(void)snprintf(url, url_size, "abstract://%.*s", (int)name_len, sa.sun_path + 1);
 	return fd;
 }
 
@@ -334,8 +325,7 @@ probe_accept(int lfd)
 		if (fd < 0)
 			return -1;
 		len = sizeof(peer);
-		if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) == 0 &&
-		    peer.pid == getpid())
+		if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) == 0 && peer.pid == getpid())
 			return fd;
 		(void)close(fd);
 	}
@@ -409,8 +399,7 @@ probe_stream(const char **why)
 	int rv = -EIO;
 
 	*why = "the probe could not connect to itself through libnng";
-	if ((lfd = probe_listen(url, sizeof(url))) < 0 ||
-	    nng_stream_dialer_alloc(&d, url) != 0 ||
+	if ((lfd = probe_listen(url, sizeof(url))) < 0 || nng_stream_dialer_alloc(&d, url) != 0 ||
 	    nng_aio_alloc(&aio, NULL, NULL) != 0)
 		goto out;
 	nng_aio_set_timeout(aio, PROBE_TIMEOUT_MS);
@@ -423,8 +412,7 @@ probe_stream(const char **why)
 	s = nng_aio_get_output(aio, 0);
 
 	*why = "libnng still drops operations on a closed aio";
-	if ((rv = probe_refused(s, nng_stream_send)) != 0 ||
-	    (rv = probe_refused(s, nng_stream_recv)) != 0)
+	if ((rv = probe_refused(s, nng_stream_send)) != 0 || (rv = probe_refused(s, nng_stream_recv)) != 0)
 		goto out;
 
 #if QUIRK_SENDMSG
@@ -475,8 +463,7 @@ probe_transport(const char **why)
 		(void)close(lfd);
 		return rv;
 	}
-	if (nng_dial(sock, url, NULL, NNG_FLAG_NONBLOCK) != 0 ||
-	    (fd = probe_accept(lfd)) < 0)
+	if (nng_dial(sock, url, NULL, NNG_FLAG_NONBLOCK) != 0 || (fd = probe_accept(lfd)) < 0)
 		goto out;
 	*why = "libnng did not negotiate with the probe";
 	while (n < sizeof(got) && wait_readable(fd)) {
@@ -488,8 +475,7 @@ probe_transport(const char **why)
 	if (n != sizeof(got) || got[1] != 'S' || got[2] != 'P')
 		goto out;
 	/* send, not sendmsg: that one must have been called by nng only. */
-	if (send(fd, nonsense, sizeof(nonsense), MSG_NOSIGNAL) !=
-	    (ssize_t)sizeof(nonsense))
+	if (send(fd, nonsense, sizeof(nonsense), MSG_NOSIGNAL) != (ssize_t)sizeof(nonsense))
 		goto out;
 	if (!wait_readable(fd) || recv(fd, got, sizeof(got), 0) != 0)
 		goto out;

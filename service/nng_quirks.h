@@ -61,7 +61,6 @@ void nng_quirks_stats(struct nng_quirks_stats *out);
  * Ownership: ${version} borrowed, may be NULL.
  * Threads:   any.
  */
-void nng_quirks_needed(const char *version, bool *need_sendmsg,
-    bool *need_stream);
+void nng_quirks_needed(const char *version, bool *need_sendmsg, bool *need_stream);
 
 #endif

@@ -15,7 +15,8 @@
 #include "service/notify.h"
 
 /* The whole of ${text} as a decimal number; 0 when it is not one. */
-static uint64_t number_of(const char *text)
+static uint64_t
+number_of(const char *text)
 {
 	char *end;
 	unsigned long long value;
@@ -27,7 +28,8 @@ static uint64_t number_of(const char *text)
 	return *end == '\0' && errno == 0 ? value : 0;
 }
 
-static uint32_t watchdog_interval_ms(void)
+static uint32_t
+watchdog_interval_ms(void)
 {
 	const char *pid = getenv("WATCHDOG_PID");
 	uint64_t ms = number_of(getenv("WATCHDOG_USEC")) / 1000;
@@ -38,7 +40,8 @@ static uint32_t watchdog_interval_ms(void)
 	return ms > UINT32_MAX ? UINT32_MAX : (uint32_t)ms;
 }
 
-int notify_init(struct notify *n)
+int
+notify_init(struct notify *n)
 {
 	const char *path = getenv("NOTIFY_SOCKET");
 	size_t len;
@@ -69,7 +72,8 @@ int notify_init(struct notify *n)
 	return 0;
 }
 
-void notify_fini(struct notify *n)
+void
+notify_fini(struct notify *n)
 {
 	if (n->fd >= 0)
 		close(n->fd);
@@ -77,25 +81,28 @@ void notify_fini(struct notify *n)
 	n->watchdog_ms = 0;
 }
 
-static int notify_send(const struct notify *n, const char *text)
+static int
+notify_send(const struct notify *n, const char *text)
 {
 	ssize_t sent;
 
 	if (n->fd < 0)
 		return 0;
 	do
-		sent = sendto(n->fd, text, strlen(text), MSG_NOSIGNAL,
-		    (const struct sockaddr *)&n->address, n->address_len);
+		sent = sendto(
+		    n->fd, text, strlen(text), MSG_NOSIGNAL, (const struct sockaddr *)&n->address, n->address_len);
 	while (sent < 0 && errno == EINTR);
 	return sent < 0 ? -1 : 0;
 }
 
-int notify_ready(const struct notify *n)
+int
+notify_ready(const struct notify *n)
 {
 	return notify_send(n, "READY=1");
 }
 
-int notify_reloading(const struct notify *n)
+int
+notify_reloading(const struct notify *n)
 {
 	char text[64];
 	struct timespec now;
@@ -107,17 +114,20 @@ int notify_reloading(const struct notify *n)
 	return notify_send(n, text);
 }
 
-int notify_stopping(const struct notify *n)
+int
+notify_stopping(const struct notify *n)
 {
 	return notify_send(n, "STOPPING=1");
 }
 
-int notify_watchdog(const struct notify *n)
+int
+notify_watchdog(const struct notify *n)
 {
 	return n->watchdog_ms == 0 ? 0 : notify_send(n, "WATCHDOG=1");
 }
 
-int notify_status(const struct notify *n, const char *format, ...)
+int
+notify_status(const struct notify *n, const char *format, ...)
 {
 	char text[208] = "STATUS=";
 	va_list ap;

@@ -21,7 +21,8 @@
 #define LINE_LEN (MAGIC_LEN + 64 + 1)
 
 static_assert(PEPPER_TAG_LEN == crypto_shorthash_siphashx24_BYTES, "tag");
-static_assert(PEPPER_SEAL_LEN == crypto_aead_xchacha20poly1305_ietf_NPUBBYTES + crypto_aead_xchacha20poly1305_ietf_ABYTES,
+static_assert(
+    PEPPER_SEAL_LEN == crypto_aead_xchacha20poly1305_ietf_NPUBBYTES + crypto_aead_xchacha20poly1305_ietf_ABYTES,
     "seal");
 
 struct pepper {
@@ -40,12 +41,12 @@ sync_folder_of(const char *path)
 	int fd, rc;
 
 	if (snprintf(copy, sizeof(copy), "%s", path) >= (int)sizeof(copy))
-		return (-1);
+		return -1;
 	if ((fd = open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC)) < 0)
-		return (-1);
+		return -1;
 	rc = fsync(fd);
 	close(fd);
-	return (rc);
+	return rc;
 }
 
 /* One line of a new pepper into ${fd}, down to the disk. */
@@ -65,7 +66,7 @@ write_new(int fd)
 	sodium_memzero(line, sizeof(line));
 	if (n >= 0 && n < (ssize_t)LINE_LEN)
 		errno = ENOSPC;
-	return (n == (ssize_t)LINE_LEN ? fsync(fd) : -1);
+	return n == (ssize_t)LINE_LEN ? fsync(fd) : -1;
 }
 
 /* It gets its name when it is whole, so that a crash leaves no half of one there: link(2), which replaces nothing. */
@@ -77,10 +78,10 @@ pepper_create(const char *path, char *why, size_t why_len)
 	int fd, fault, rc = -1;
 
 	if (lstat(path, &st) == 0)
-		return (1);
+		return 1;
 	if (snprintf(new, sizeof(new), "%s.XXXXXX", path) >= (int)sizeof(new) || (fd = mkostemp(new, O_CLOEXEC)) < 0) {
 		snprintf(why, why_len, "%s: cannot make the pepper file: %s", path, strerror(errno));
-		return (-1);
+		return -1;
 	}
 	if (write_new(fd) == 0)
 		rc = link(new, path);
@@ -93,7 +94,7 @@ pepper_create(const char *path, char *why, size_t why_len)
 	else if (fault != 0)
 		snprintf(why, why_len, "%s: cannot write the pepper file: %s", path, strerror(fault));
 	close(fd);
-	return (rc);
+	return rc;
 }
 
 struct pepper *
@@ -104,7 +105,7 @@ pepper_from_bytes(const uint8_t bytes[32])
 
 	static_assert(crypto_kdf_KEYBYTES == 32, "the master key");
 	if ((pepper = sodium_malloc(sizeof(*pepper))) == NULL)
-		return (NULL);
+		return NULL;
 	crypto_kdf_derive_from_key(pepper->digest_key, sizeof(pepper->digest_key), 1, context, bytes);
 	crypto_kdf_derive_from_key(pepper->index_key, sizeof(pepper->index_key), 2, context, bytes);
 	crypto_kdf_derive_from_key(pepper->request_key, sizeof(pepper->request_key), 3, context, bytes);
@@ -112,13 +113,12 @@ pepper_from_bytes(const uint8_t bytes[32])
 	crypto_kdf_derive_from_key(pepper->fingerprint_key, sizeof(pepper->fingerprint_key), 5, context, bytes);
 	crypto_kdf_derive_from_key(pepper->tag_key, sizeof(pepper->tag_key), 6, context, bytes);
 	sodium_mprotect_readonly(pepper);
-	return (pepper);
+	return pepper;
 }
 
 void
 pepper_free(struct pepper *pepper)
 {
-
 	sodium_free(pepper);
 }
 
@@ -129,14 +129,14 @@ file_fault(int fd)
 	struct stat st;
 
 	if (fstat(fd, &st) != 0)
-		return (strerror(errno));
+		return strerror(errno);
 	if (!S_ISREG(st.st_mode))
-		return ("not a regular file");
+		return "not a regular file";
 	if ((st.st_mode & 077) != 0)
-		return ("others may read it: chmod 0600");
+		return "others may read it: chmod 0600";
 	if (st.st_uid != geteuid() && st.st_uid != 0)
-		return ("it belongs to another user");
-	return (NULL);
+		return "it belongs to another user";
+	return NULL;
 }
 
 int
@@ -151,13 +151,14 @@ pepper_load(const char *path, struct pepper **pepper, char *why, size_t why_len)
 	/* Not blocking: a FIFO is to be refused, not waited for. */
 	if ((fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC)) < 0) {
 		snprintf(why, why_len, "%s: cannot read the pepper: %s%s", path, strerror(errno),
-		    errno == ENOENT ? ". `fobd --init` makes one for a new database; an old database needs its own" : "");
-		return (-1);
+		    errno == ENOENT ? ". `fobd --init` makes one for a new database; an old database needs its own" :
+				      "");
+		return -1;
 	}
 	if ((fault = file_fault(fd)) != NULL) {
 		snprintf(why, why_len, "%s: the pepper is refused: %s", path, fault);
 		close(fd);
-		return (-1);
+		return -1;
 	}
 	if (read(fd, line, sizeof(line)) != (ssize_t)LINE_LEN || memcmp(line, MAGIC, MAGIC_LEN) != 0 ||
 	    line[LINE_LEN - 1] != '\n' ||
@@ -170,41 +171,36 @@ pepper_load(const char *path, struct pepper **pepper, char *why, size_t why_len)
 	sodium_memzero(line, sizeof(line));
 	sodium_memzero(master, sizeof(master));
 	close(fd);
-	return (rc);
+	return rc;
 }
 
 static void
 keyed(const uint8_t key[32], const void *data, size_t len, uint8_t out[32])
 {
-
 	crypto_generichash_blake2b(out, 32, data, len, key, 32);
 }
 
 void
 pepper_digest(const struct pepper *pepper, const void *secret, size_t len, uint8_t digest[PEPPER_DIGEST_LEN])
 {
-
 	keyed(pepper->digest_key, secret, len, digest);
 }
 
 void
 pepper_index(const struct pepper *pepper, const uint8_t token[LIMIT_TOKEN], uint8_t index[PEPPER_DIGEST_LEN])
 {
-
 	keyed(pepper->index_key, token, LIMIT_TOKEN, index);
 }
 
 void
 pepper_request(const struct pepper *pepper, const void *request, size_t len, uint8_t digest[PEPPER_DIGEST_LEN])
 {
-
 	keyed(pepper->request_key, request, len, digest);
 }
 
 void
 pepper_tag(const struct pepper *pepper, const void *data, size_t len, uint8_t tag[PEPPER_TAG_LEN])
 {
-
 	crypto_shorthash_siphashx24(tag, data, len, pepper->tag_key);
 }
 
@@ -227,8 +223,8 @@ pepper_seal(const struct pepper *pepper, const uint8_t token[LIMIT_TOKEN], const
 
 	keyed(pepper->seal_key, token, LIMIT_TOKEN, key);
 	randombytes_buf(sealed, PEPPER_NONCE_LEN);
-	crypto_aead_xchacha20poly1305_ietf_encrypt(sealed + PEPPER_NONCE_LEN, NULL, text, len, bound, bound_len, NULL, sealed,
-	    key);
+	crypto_aead_xchacha20poly1305_ietf_encrypt(
+	    sealed + PEPPER_NONCE_LEN, NULL, text, len, bound, bound_len, NULL, sealed, key);
 	sodium_memzero(key, sizeof(key));
 }
 
@@ -240,10 +236,10 @@ pepper_unseal(const struct pepper *pepper, const uint8_t token[LIMIT_TOKEN], con
 	int rc;
 
 	if (len < PEPPER_SEAL_LEN)
-		return (-1);
+		return -1;
 	keyed(pepper->seal_key, token, LIMIT_TOKEN, key);
-	rc = crypto_aead_xchacha20poly1305_ietf_decrypt(text, NULL, NULL, sealed + PEPPER_NONCE_LEN, len - PEPPER_NONCE_LEN,
-	    bound, bound_len, sealed, key);
+	rc = crypto_aead_xchacha20poly1305_ietf_decrypt(
+	    text, NULL, NULL, sealed + PEPPER_NONCE_LEN, len - PEPPER_NONCE_LEN, bound, bound_len, sealed, key);
 	sodium_memzero(key, sizeof(key));
-	return (rc);
+	return rc;
 }

@@ -29,17 +29,16 @@ pipes_new(unsigned most)
 	while (size < most * SPREAD)
 		size *= 2;
 	if ((p = calloc(1, sizeof(*p) + size * sizeof(p->places[0]))) == NULL)
-		return (NULL);
+		return NULL;
 	pthread_mutex_init(&p->lock, NULL);
 	p->most = most;
 	p->mask = size - 1;
-	return (p);
+	return p;
 }
 
 void
 pipes_free(struct pipes *p)
 {
-
 	if (p == NULL)
 		return;
 	pthread_mutex_destroy(&p->lock);
@@ -53,30 +52,27 @@ pipes_free(struct pipes *p)
 static uint32_t
 spread(uint32_t id)
 {
-
 	id = (id ^ id >> 16) * 0x85ebca6bU;
 	id = (id ^ id >> 13) * 0xc2b2ae35U;
-	return (id ^ id >> 16);
+	return id ^ id >> 16;
 }
 
 static struct pipe *
 place(struct pipes *p, uint32_t id, uint32_t probe)
 {
-
-	return (&p->places[(spread(id) + probe) & p->mask]);
+	return &p->places[(spread(id) + probe) & p->mask];
 }
 
 static struct pipe *
 find(struct pipes *p, uint32_t id)
 {
-
 	for (uint32_t i = 0; i < PROBES; i++) {
 		struct pipe *pipe = place(p, id, i);
 
 		if (atomic_load(&pipe->id) == id && !atomic_load(&pipe->gone))
-			return (pipe);
+			return pipe;
 	}
-	return (NULL);
+	return NULL;
 }
 
 bool
@@ -98,14 +94,13 @@ pipes_add(struct pipes *p, uint32_t id)
 		break;
 	}
 	pthread_mutex_unlock(&p->lock);
-	return (added);
+	return added;
 }
 
 /* Give the place away, if it is time. Under the lock. */
 static void
 release(struct pipe *pipe)
 {
-
 	if (atomic_load(&pipe->gone) && atomic_load(&pipe->in_flight) == 0)
 		atomic_store(&pipe->id, 0);
 }
@@ -127,8 +122,7 @@ pipes_remove(struct pipes *p, uint32_t id)
 unsigned
 pipes_count(struct pipes *p)
 {
-
-	return (atomic_load(&p->count));
+	return atomic_load(&p->count);
 }
 
 struct pipe *
@@ -138,22 +132,21 @@ pipes_enter(struct pipes *p, uint32_t id, struct pipe_load *load)
 
 	*load = (struct pipe_load){ 1, 1 };
 	if ((pipe = find(p, id)) == NULL)
-		return (NULL);
+		return NULL;
 	load->in_flight = atomic_fetch_add(&pipe->in_flight, 1) + 1;
 	load->working = atomic_fetch_add(&pipe->working, 1) + 1;
 	if (atomic_load(&pipe->id) == id && !atomic_load(&pipe->gone))
-		return (pipe);
+		return pipe;
 	/* It closed in between; the place may be another's by now. */
 	pipes_replied(pipe);
 	pipes_leave(p, pipe);
 	*load = (struct pipe_load){ 1, 1 };
-	return (NULL);
+	return NULL;
 }
 
 void
 pipes_replied(struct pipe *pipe)
 {
-
 	if (pipe != NULL)
 		atomic_fetch_sub(&pipe->working, 1);
 }
@@ -161,7 +154,6 @@ pipes_replied(struct pipe *pipe)
 void
 pipes_leave(struct pipes *p, struct pipe *pipe)
 {
-
 	if (pipe == NULL)
 		return;
 	if (atomic_fetch_sub(&pipe->in_flight, 1) == 1 && atomic_load(&pipe->gone)) {
@@ -174,6 +166,5 @@ pipes_leave(struct pipes *p, struct pipe *pipe)
 bool
 pipes_drop(struct pipe *pipe)
 {
-
-	return (pipe != NULL && !atomic_exchange(&pipe->dropped, true));
+	return pipe != NULL && !atomic_exchange(&pipe->dropped, true);
 }

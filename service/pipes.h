@@ -12,11 +12,11 @@
 struct pipes;
 
 struct pipe {
-	_Atomic uint32_t id; /* 0: a free place */
+	_Atomic uint32_t id;        /* 0: a free place */
 	_Atomic uint32_t working;   /* requests without a reply yet: what the peer can know of */
 	_Atomic uint32_t in_flight; /* those, and replies that the transport has not taken yet */
-	_Atomic bool dropped; /* closed by us, for not taking its replies */
-	_Atomic bool gone; /* the connection has closed; the place is free when nothing is in flight */
+	_Atomic bool dropped;       /* closed by us, for not taking its replies */
+	_Atomic bool gone;          /* the connection has closed; the place is free when nothing is in flight */
 };
 
 /* ${most}: connections at once. NULL when there is no memory. */

@@ -26,8 +26,7 @@ static const uint8_t rep_greeting[GREETING_LEN] = { 0, 'S', 'P', 0, 0, 0x31, 0, 
 const char *
 probe_ipc_path(const char *url)
 {
-
-	return (strncmp(url, "ipc://", 6) == 0 ? url + 6 : NULL);
+	return strncmp(url, "ipc://", 6) == 0 ? url + 6 : NULL;
 }
 
 int
@@ -38,19 +37,19 @@ probe_connect_ipc(const char *path)
 
 	if (strlen(path) >= sizeof(sa.sun_path)) {
 		errno = ENAMETOOLONG;
-		return (-1);
+		return -1;
 	}
 	memcpy(sa.sun_path, path, strlen(path) + 1);
 	/* A full backlog is told at once (EAGAIN); a blocking socket would wait for its end. */
 	if ((fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)) < 0)
-		return (-1);
+		return -1;
 	if (connect(fd, (struct sockaddr *)&sa, sizeof(sa)) != 0) {
 		saved = errno;
 		close(fd);
 		errno = saved;
-		return (-1);
+		return -1;
 	}
-	return (fd);
+	return fd;
 }
 
 /* HOST and PORT of tcp://HOST:PORT or tls+tcp://HOST:PORT; a wildcard host is reached at the loopback. */
@@ -61,7 +60,7 @@ split_url(const char *url, char host[256], const char **port)
 	size_t len;
 
 	if (start == NULL || (colon = strrchr(start + 3, ':')) == NULL)
-		return (false);
+		return false;
 	start += 3;
 	if (colon - start >= 2 && start[0] == '[' && colon[-1] == ']') {
 		start++;
@@ -70,7 +69,7 @@ split_url(const char *url, char host[256], const char **port)
 		len = (size_t)(colon - start);
 	}
 	if (len >= 256)
-		return (false);
+		return false;
 	memcpy(host, start, len);
 	host[len] = '\0';
 	if (len == 0 || strcmp(host, "*") == 0 || strcmp(host, "0.0.0.0") == 0)
@@ -78,7 +77,7 @@ split_url(const char *url, char host[256], const char **port)
 	else if (strcmp(host, "::") == 0)
 		strcpy(host, "::1");
 	*port = colon + 1;
-	return (true);
+	return true;
 }
 
 /* Has a connection that was begun on ${fd} been made by ${until_ms}? */
@@ -90,8 +89,8 @@ connected(int fd, int64_t until_ms)
 	int error = 0;
 	socklen_t len = sizeof(error);
 
-	return (left_ms > 0 && poll(&pfd, 1, (int)left_ms) == 1 &&
-	    getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &len) == 0 && error == 0);
+	return left_ms > 0 && poll(&pfd, 1, (int)left_ms) == 1 &&
+	    getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &len) == 0 && error == 0;
 }
 
 static int
@@ -103,7 +102,7 @@ connect_tcp(const char *url, int64_t until_ms)
 	int fd = -1;
 
 	if (!split_url(url, host, &port) || getaddrinfo(host, port, &hints, &list) != 0)
-		return (-1);
+		return -1;
 	for (a = list; a != NULL && fd < 0; a = a->ai_next) {
 		if ((fd = socket(a->ai_family, a->ai_socktype | SOCK_CLOEXEC | SOCK_NONBLOCK, a->ai_protocol)) < 0)
 			continue;
@@ -113,7 +112,7 @@ connect_tcp(const char *url, int64_t until_ms)
 		}
 	}
 	freeaddrinfo(list);
-	return (fd);
+	return fd;
 }
 
 /* Wait until there is something to read. */
@@ -123,7 +122,7 @@ readable(int fd, int64_t until_ms)
 	struct pollfd pfd = { .fd = fd, .events = POLLIN };
 	int64_t left_ms = until_ms - clock_boot_ms();
 
-	return (left_ms > 0 && poll(&pfd, 1, (int)left_ms) == 1);
+	return left_ms > 0 && poll(&pfd, 1, (int)left_ms) == 1;
 }
 
 static bool
@@ -134,19 +133,18 @@ read_all(int fd, void *buf, size_t len, int64_t until_ms)
 
 	while (len > 0) {
 		if (!readable(fd, until_ms) || (n = recv(fd, p, len, 0)) <= 0)
-			return (false);
+			return false;
 		p += n;
 		len -= (size_t)n;
 	}
-	return (true);
+	return true;
 }
 
 static bool
 write_all(int fd, const void *buf, size_t len)
 {
-
 	/* A few bytes into a new connection: they fit its buffer, or it is no live one. */
-	return (send(fd, buf, len, MSG_NOSIGNAL) == (ssize_t)len);
+	return send(fd, buf, len, MSG_NOSIGNAL) == (ssize_t)len;
 }
 
 /* SP's frame: over ipc a message's length has a type byte before it. */
@@ -166,7 +164,7 @@ send_check(int fd, bool ipc)
 	bytes_put64(p, 4 + len);
 	bytes_put32(p + 8, REQUEST_ID);
 	fob__rpc__v1__request__pack(&request, p + 12);
-	return (write_all(fd, frame, (size_t)(p - frame) + 12 + len));
+	return write_all(fd, frame, (size_t)(p - frame) + 12 + len);
 }
 
 static bool
@@ -175,10 +173,10 @@ ask(int fd, bool ipc, int64_t until_ms)
 	uint8_t greeting[GREETING_LEN], head[1 + 8 + 4];
 	size_t skip = ipc ? 1 : 0;
 
-	return (write_all(fd, req_greeting, sizeof(req_greeting)) &&
-	    read_all(fd, greeting, sizeof(greeting), until_ms) && memcmp(greeting, rep_greeting, sizeof(greeting)) == 0 &&
-	    send_check(fd, ipc) &&
-	    read_all(fd, head, skip + 8 + 4, until_ms) && bytes_get32(head + skip + 8) == REQUEST_ID);
+	return write_all(fd, req_greeting, sizeof(req_greeting)) &&
+	    read_all(fd, greeting, sizeof(greeting), until_ms) &&
+	    memcmp(greeting, rep_greeting, sizeof(greeting)) == 0 && send_check(fd, ipc) &&
+	    read_all(fd, head, skip + 8 + 4, until_ms) && bytes_get32(head + skip + 8) == REQUEST_ID;
 }
 
 /* A TLS server answers nonsense with an alert or the end of the stream: either is a sign of life. */
@@ -187,7 +185,8 @@ provoke(int fd, int64_t until_ms)
 {
 	char byte;
 
-	return (write_all(fd, req_greeting, sizeof(req_greeting)) && readable(fd, until_ms) && recv(fd, &byte, 1, 0) >= 0);
+	return write_all(fd, req_greeting, sizeof(req_greeting)) && readable(fd, until_ms) &&
+	    recv(fd, &byte, 1, 0) >= 0;
 }
 
 bool
@@ -199,8 +198,8 @@ probe_listener(const char *url, uint32_t timeout_ms)
 	int fd;
 
 	if ((fd = path != NULL ? probe_connect_ipc(path) : connect_tcp(url, until_ms)) < 0)
-		return (false);
+		return false;
 	answered = strncmp(url, "tls+", 4) == 0 ? provoke(fd, until_ms) : ask(fd, path != NULL, until_ms);
 	close(fd);
-	return (answered);
+	return answered;
 }

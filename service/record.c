@@ -17,7 +17,6 @@
 static void
 put8(struct record_bytes *b, uint8_t v)
 {
-
 	assert(b->len + 1 <= sizeof(b->bytes));
 	b->bytes[b->len++] = v;
 }
@@ -25,7 +24,6 @@ put8(struct record_bytes *b, uint8_t v)
 static void
 put32(struct record_bytes *b, uint32_t v)
 {
-
 	assert(b->len + 4 <= sizeof(b->bytes));
 	bytes_put32(b->bytes + b->len, v);
 	b->len += 4;
@@ -34,7 +32,6 @@ put32(struct record_bytes *b, uint32_t v)
 static void
 put64(struct record_bytes *b, uint64_t v)
 {
-
 	assert(b->len + 8 <= sizeof(b->bytes));
 	bytes_put64(b->bytes + b->len, v);
 	b->len += 8;
@@ -43,7 +40,6 @@ put64(struct record_bytes *b, uint64_t v)
 static void
 put_bytes(struct record_bytes *b, const void *data, size_t len)
 {
-
 	assert(b->len + len <= sizeof(b->bytes));
 	if (len > 0)
 		memcpy(b->bytes + b->len, data, len);
@@ -62,7 +58,6 @@ put_account(struct record_bytes *b, const char *account)
 static void
 begin(struct record_bytes *b)
 {
-
 	b->len = 0;
 	put8(b, RECORD_VERSION);
 }
@@ -109,39 +104,35 @@ take(struct reader *r, size_t len)
 	if (r->bad || len > r->left) {
 		r->bad = true;
 		assert(len <= sizeof(zeros));
-		return (zeros);
+		return zeros;
 	}
 	r->p += len;
 	r->left -= len;
-	return (p);
+	return p;
 }
 
 static uint8_t
 get8(struct reader *r)
 {
-
-	return (take(r, 1)[0]);
+	return take(r, 1)[0];
 }
 
 static uint32_t
 get32(struct reader *r)
 {
-
-	return (bytes_get32(take(r, 4)));
+	return bytes_get32(take(r, 4));
 }
 
 static uint64_t
 get64(struct reader *r)
 {
-
-	return (bytes_get64(take(r, 8)));
+	return bytes_get64(take(r, 8));
 }
 
 static int64_t
 get_time(struct reader *r)
 {
-
-	return ((int64_t)get64(r));
+	return (int64_t)get64(r);
 }
 
 static void
@@ -159,30 +150,29 @@ get_account(struct reader *r, char account[LIMIT_ACCOUNT + 1])
 
 /* Check the tag and set ${r} to what lies between version and tag. A NULL ${pepper} skips the tag. */
 static int
-open_value(const struct pepper *pepper, enum table table, const void *key, size_t key_len, const void *value, size_t len,
-    struct reader *r)
+open_value(const struct pepper *pepper, enum table table, const void *key, size_t key_len, const void *value,
+    size_t len, struct reader *r)
 {
 	const uint8_t *bytes = value;
 	uint8_t tag[TAG_LEN];
 
 	if (len < 1 + TAG_LEN || len > RECORD_MAX || key_len > RECORD_KEY_MAX)
-		return (-FAULT_CORRUPT);
+		return -FAULT_CORRUPT;
 	if (pepper != NULL) {
 		make_tag(pepper, table, key, key_len, value, len - TAG_LEN, tag);
 		if (sodium_memcmp(tag, bytes + len - TAG_LEN, TAG_LEN) != 0)
-			return (-FAULT_CORRUPT);
+			return -FAULT_CORRUPT;
 	}
 	if (bytes[0] != RECORD_VERSION)
-		return (-FAULT_CORRUPT);
+		return -FAULT_CORRUPT;
 	*r = (struct reader){ .p = bytes + 1, .left = len - 1 - TAG_LEN };
-	return (0);
+	return 0;
 }
 
 static int
 close_value(const struct reader *r)
 {
-
-	return (r->bad || r->left != 0 ? -FAULT_CORRUPT : 0);
+	return r->bad || r->left != 0 ? -FAULT_CORRUPT : 0;
 }
 
 /* ---- keys ---- */
@@ -190,10 +180,9 @@ close_value(const struct reader *r)
 #define KEY_SUSPENDED 1
 
 void
-record_put_key(const struct pepper *pepper, const void *key, size_t key_len, const struct record_key *x,
-    struct record_bytes *out)
+record_put_key(
+    const struct pepper *pepper, const void *key, size_t key_len, const struct record_key *x, struct record_bytes *out)
 {
-
 	begin(out);
 	put8(out, (uint8_t)x->kind);
 	put8(out, (uint8_t)x->state);
@@ -212,21 +201,21 @@ record_put_key(const struct pepper *pepper, const void *key, size_t key_len, con
 }
 
 int
-record_get_key(const struct pepper *pepper, const void *key, size_t key_len, const void *value, size_t len,
-    struct record_key *x)
+record_get_key(
+    const struct pepper *pepper, const void *key, size_t key_len, const void *value, size_t len, struct record_key *x)
 {
 	struct reader r;
 	uint8_t kind, state, flags;
 	int rc;
 
 	if ((rc = open_value(pepper, TABLE_KEYS, key, key_len, value, len, &r)) != 0)
-		return (rc);
+		return rc;
 	kind = get8(&r);
 	state = get8(&r);
 	flags = get8(&r);
 	if ((kind != KIND_SECRET && kind != KIND_PUBLISHABLE) || state < KEY_CURRENT || state > KEY_REVOKED ||
 	    (flags & ~KEY_SUSPENDED) != 0)
-		return (-FAULT_CORRUPT);
+		return -FAULT_CORRUPT;
 	x->kind = kind;
 	x->state = state;
 	x->suspended = (flags & KEY_SUSPENDED) != 0;
@@ -237,7 +226,7 @@ record_get_key(const struct pepper *pepper, const void *key, size_t key_len, con
 	x->ended_ms = x->state != KEY_CURRENT ? get_time(&r) : 0;
 	memcpy(x->last4, take(&r, sizeof(x->last4)), sizeof(x->last4));
 	get_account(&r, x->account);
-	return (close_value(&r));
+	return close_value(&r);
 }
 
 /* ---- accounts ---- */
@@ -246,7 +235,6 @@ void
 record_put_account(const struct pepper *pepper, const void *key, size_t key_len, const struct record_account *x,
     struct record_bytes *out)
 {
-
 	begin(out);
 	put64(out, (uint64_t)x->created_ms);
 	put64(out, (uint64_t)x->suspended_ms);
@@ -268,9 +256,9 @@ record_get_account(const struct pepper *pepper, const void *key, size_t key_len,
 	int rc;
 
 	if ((rc = open_value(pepper, TABLE_ACCOUNTS, key, key_len, value, len, &r)) != 0)
-		return (rc);
+		return rc;
 	if (key_len > LIMIT_ACCOUNT)
-		return (-FAULT_CORRUPT);
+		return -FAULT_CORRUPT;
 	memcpy(x->account, key, key_len);
 	x->account[key_len] = '\0';
 	x->created_ms = get_time(&r);
@@ -279,12 +267,12 @@ record_get_account(const struct pepper *pepper, const void *key, size_t key_len,
 	x->publishable_generation = get32(&r);
 	x->n_grace = get8(&r);
 	if (x->n_grace > LIMIT_IN_GRACE)
-		return (-FAULT_CORRUPT);
+		return -FAULT_CORRUPT;
 	for (unsigned i = 0; i < x->n_grace; i++) {
 		x->grace[i].generation = get32(&r);
 		x->grace[i].expires_ms = get_time(&r);
 	}
-	return (close_value(&r));
+	return close_value(&r);
 }
 
 /* ---- tokens ---- */
@@ -293,7 +281,6 @@ void
 record_put_token(const struct pepper *pepper, const void *key, size_t key_len, const struct record_token *x,
     struct record_bytes *out)
 {
-
 	assert(x->sealed_len <= RECORD_REPLY_MAX + PEPPER_SEAL_LEN);
 	begin(out);
 	put64(out, (uint64_t)x->created_ms);
@@ -303,19 +290,19 @@ record_put_token(const struct pepper *pepper, const void *key, size_t key_len, c
 }
 
 int
-record_get_token(const struct pepper *pepper, const void *key, size_t key_len, const void *value, size_t len,
-    struct record_token *x)
+record_get_token(
+    const struct pepper *pepper, const void *key, size_t key_len, const void *value, size_t len, struct record_token *x)
 {
 	struct reader r;
 	int rc;
 
 	if ((rc = open_value(pepper, TABLE_TOKENS, key, key_len, value, len, &r)) != 0)
-		return (rc);
+		return rc;
 	x->created_ms = get_time(&r);
 	memcpy(x->request, take(&r, sizeof(x->request)), sizeof(x->request));
 	x->sealed = r.p;
 	x->sealed_len = r.left;
-	return (r.bad ? -FAULT_CORRUPT : 0);
+	return r.bad ? -FAULT_CORRUPT : 0;
 }
 
 /* ---- events ---- */
@@ -324,7 +311,6 @@ void
 record_put_event(const struct pepper *pepper, const void *key, size_t key_len, const struct record_event *x,
     struct record_bytes *out)
 {
-
 	begin(out);
 	put8(out, (uint8_t)x->type);
 	put8(out, (uint8_t)x->kind);
@@ -337,16 +323,16 @@ record_put_event(const struct pepper *pepper, const void *key, size_t key_len, c
 }
 
 int
-record_get_event(const struct pepper *pepper, const void *key, size_t key_len, const void *value, size_t len,
-    struct record_event *x)
+record_get_event(
+    const struct pepper *pepper, const void *key, size_t key_len, const void *value, size_t len, struct record_event *x)
 {
 	struct reader r;
 	int rc;
 
 	if ((rc = open_value(pepper, TABLE_EVENTS, key, key_len, value, len, &r)) != 0)
-		return (rc);
+		return rc;
 	if (key_len != 8)
-		return (-FAULT_CORRUPT);
+		return -FAULT_CORRUPT;
 	x->sequence = bytes_get64(key);
 	x->type = get8(&r);
 	x->kind = get8(&r);
@@ -355,7 +341,7 @@ record_get_event(const struct pepper *pepper, const void *key, size_t key_len, c
 	x->expires_ms = get_time(&r);
 	memcpy(x->last4, take(&r, sizeof(x->last4)), sizeof(x->last4));
 	get_account(&r, x->account);
-	return (close_value(&r));
+	return close_value(&r);
 }
 
 /* ---- meta ---- */
@@ -364,7 +350,6 @@ void
 record_put_state(const struct pepper *pepper, const void *key, size_t key_len, const struct record_state *x,
     struct record_bytes *out)
 {
-
 	begin(out);
 	put64(out, x->revision);
 	put64(out, (uint64_t)x->newest_ms);
@@ -374,26 +359,25 @@ record_put_state(const struct pepper *pepper, const void *key, size_t key_len, c
 }
 
 int
-record_get_state(const struct pepper *pepper, const void *key, size_t key_len, const void *value, size_t len,
-    struct record_state *x)
+record_get_state(
+    const struct pepper *pepper, const void *key, size_t key_len, const void *value, size_t len, struct record_state *x)
 {
 	struct reader r;
 	int rc;
 
 	if ((rc = open_value(pepper, TABLE_META, key, key_len, value, len, &r)) != 0)
-		return (rc);
+		return rc;
 	x->revision = get64(&r);
 	x->newest_ms = get_time(&r);
 	x->event_sequence = get64(&r);
 	x->next_serial = get32(&r);
-	return (close_value(&r));
+	return close_value(&r);
 }
 
 void
 record_put_identity(const struct pepper *pepper, const void *key, size_t key_len, const struct record_identity *x,
     struct record_bytes *out)
 {
-
 	begin(out);
 	put32(out, x->schema);
 	put8(out, (uint8_t)x->environment);
@@ -411,14 +395,14 @@ record_get_identity(const struct pepper *pepper, const void *key, size_t key_len
 	int rc;
 
 	if ((rc = open_value(pepper, TABLE_META, key, key_len, value, len, &r)) != 0)
-		return (rc);
+		return rc;
 	x->schema = get32(&r);
 	if ((environment = get8(&r)) >= ENVIRONMENTS)
-		return (-FAULT_CORRUPT);
+		return -FAULT_CORRUPT;
 	x->environment = environment;
 	memcpy(x->id, take(&r, sizeof(x->id)), sizeof(x->id));
 	memcpy(x->fingerprint, take(&r, sizeof(x->fingerprint)), sizeof(x->fingerprint));
-	return (close_value(&r));
+	return close_value(&r);
 }
 
 /* ---- indexes ---- */
@@ -427,7 +411,6 @@ void
 record_put_slot(const struct pepper *pepper, const void *key, size_t key_len, const uint8_t digest[RECORD_DIGEST_LEN],
     struct record_bytes *out)
 {
-
 	begin(out);
 	put_bytes(out, digest, RECORD_DIGEST_LEN);
 	end(pepper, TABLE_SLOTS, key, key_len, out);
@@ -441,35 +424,34 @@ record_get_slot(const struct pepper *pepper, const void *key, size_t key_len, co
 	int rc;
 
 	if ((rc = open_value(pepper, TABLE_SLOTS, key, key_len, value, len, &r)) != 0)
-		return (rc);
+		return rc;
 	memcpy(digest, take(&r, RECORD_DIGEST_LEN), RECORD_DIGEST_LEN);
-	return (close_value(&r));
+	return close_value(&r);
 }
 
 void
-record_put_empty(const struct pepper *pepper, enum table table, const void *key, size_t key_len, struct record_bytes *out)
+record_put_empty(
+    const struct pepper *pepper, enum table table, const void *key, size_t key_len, struct record_bytes *out)
 {
-
 	begin(out);
 	end(pepper, table, key, key_len, out);
 }
 
 int
-record_get_empty(const struct pepper *pepper, enum table table, const void *key, size_t key_len, const void *value,
-    size_t len)
+record_get_empty(
+    const struct pepper *pepper, enum table table, const void *key, size_t key_len, const void *value, size_t len)
 {
 	struct reader r;
 	int rc;
 
 	if ((rc = open_value(pepper, table, key, key_len, value, len, &r)) != 0)
-		return (rc);
-	return (close_value(&r));
+		return rc;
+	return close_value(&r);
 }
 
 void
 record_slot_key(const char *account, enum kind kind, uint32_t generation, struct record_bytes *out)
 {
-
 	out->len = 0;
 	put_bytes(out, account, strlen(account));
 	put8(out, 0);
@@ -480,7 +462,6 @@ record_slot_key(const char *account, enum kind kind, uint32_t generation, struct
 void
 record_time_key(int64_t time_ms, const uint8_t digest[RECORD_DIGEST_LEN], struct record_bytes *out)
 {
-
 	out->len = 0;
 	put64(out, (uint64_t)time_ms);
 	put_bytes(out, digest, RECORD_DIGEST_LEN);
@@ -489,7 +470,6 @@ record_time_key(int64_t time_ms, const uint8_t digest[RECORD_DIGEST_LEN], struct
 void
 record_sequence_key(uint64_t sequence, struct record_bytes *out)
 {
-
 	out->len = 0;
 	put64(out, sequence);
 }
@@ -500,10 +480,10 @@ record_account_ok(const void *account, size_t len)
 	const char *p = account;
 
 	if (len < 1 || len > LIMIT_ACCOUNT)
-		return (false);
+		return false;
 	for (size_t i = 0; i < len; i++)
 		if (!((p[i] >= 'A' && p[i] <= 'Z') || (p[i] >= 'a' && p[i] <= 'z') || (p[i] >= '0' && p[i] <= '9') ||
-		    p[i] == '.' || p[i] == '_' || p[i] == '-'))
-			return (false);
-	return (true);
+			p[i] == '.' || p[i] == '_' || p[i] == '-'))
+			return false;
+	return true;
 }

@@ -80,7 +80,7 @@ struct record_account {
 	struct {
 		uint32_t generation;
 		int64_t expires_ms;
-	} grace[LIMIT_IN_GRACE]; /* the secret keys in grace, oldest first */
+	} grace[LIMIT_IN_GRACE];         /* the secret keys in grace, oldest first */
 	char account[LIMIT_ACCOUNT + 1]; /* from the table's key */
 };
 
@@ -127,29 +127,31 @@ struct record_bytes {
  * record_get_X(pepper, key, key_len, value, len, x): check the tag, then decode.
  * Returns: get: 0, or -FAULT_CORRUPT with ${x} unspecified. put cannot fail.
  */
-void record_put_key(const struct pepper *, const void *key, size_t key_len, const struct record_key *, struct record_bytes *);
-int record_get_key(const struct pepper *, const void *key, size_t key_len, const void *value, size_t len, struct record_key *);
-void record_put_account(const struct pepper *, const void *key, size_t key_len, const struct record_account *,
-    struct record_bytes *);
-int record_get_account(const struct pepper *, const void *key, size_t key_len, const void *value, size_t len,
-    struct record_account *);
-void record_put_token(const struct pepper *, const void *key, size_t key_len, const struct record_token *,
-    struct record_bytes *);
-int record_get_token(const struct pepper *, const void *key, size_t key_len, const void *value, size_t len,
-    struct record_token *);
-void record_put_event(const struct pepper *, const void *key, size_t key_len, const struct record_event *,
-    struct record_bytes *);
-int record_get_event(const struct pepper *, const void *key, size_t key_len, const void *value, size_t len,
-    struct record_event *);
-void record_put_state(const struct pepper *, const void *key, size_t key_len, const struct record_state *,
-    struct record_bytes *);
-int record_get_state(const struct pepper *, const void *key, size_t key_len, const void *value, size_t len,
-    struct record_state *);
-void record_put_identity(const struct pepper *, const void *key, size_t key_len, const struct record_identity *,
-    struct record_bytes *);
+void record_put_key(
+    const struct pepper *, const void *key, size_t key_len, const struct record_key *, struct record_bytes *);
+int record_get_key(
+    const struct pepper *, const void *key, size_t key_len, const void *value, size_t len, struct record_key *);
+void record_put_account(
+    const struct pepper *, const void *key, size_t key_len, const struct record_account *, struct record_bytes *);
+int record_get_account(
+    const struct pepper *, const void *key, size_t key_len, const void *value, size_t len, struct record_account *);
+void record_put_token(
+    const struct pepper *, const void *key, size_t key_len, const struct record_token *, struct record_bytes *);
+int record_get_token(
+    const struct pepper *, const void *key, size_t key_len, const void *value, size_t len, struct record_token *);
+void record_put_event(
+    const struct pepper *, const void *key, size_t key_len, const struct record_event *, struct record_bytes *);
+int record_get_event(
+    const struct pepper *, const void *key, size_t key_len, const void *value, size_t len, struct record_event *);
+void record_put_state(
+    const struct pepper *, const void *key, size_t key_len, const struct record_state *, struct record_bytes *);
+int record_get_state(
+    const struct pepper *, const void *key, size_t key_len, const void *value, size_t len, struct record_state *);
+void record_put_identity(
+    const struct pepper *, const void *key, size_t key_len, const struct record_identity *, struct record_bytes *);
 /* The identity is read before the pepper is known to be the right one: its tag is checked when ${pepper} is not NULL. */
-int record_get_identity(const struct pepper *, const void *key, size_t key_len, const void *value, size_t len,
-    struct record_identity *);
+int record_get_identity(
+    const struct pepper *, const void *key, size_t key_len, const void *value, size_t len, struct record_identity *);
 /* A slot's value: the digest of its key. */
 void record_put_slot(const struct pepper *, const void *key, size_t key_len, const uint8_t digest[RECORD_DIGEST_LEN],
     struct record_bytes *);

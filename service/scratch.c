@@ -15,14 +15,12 @@
 static void *
 allocator_alloc(void *data, size_t size)
 {
-
-	return (scratch_alloc(data, size));
+	return scratch_alloc(data, size);
 }
 
 static void
 allocator_free(void *data, void *p)
 {
-
 	(void)data;
 	(void)p;
 }
@@ -34,20 +32,19 @@ scratch_init(struct scratch *scratch)
 
 	map = mmap(NULL, LIMIT_ARENA, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (map == MAP_FAILED)
-		return (-1);
+		return -1;
 	/* Secrets pass through; core dumps are off, and this holds even if somebody turns them on. */
 	madvise(map, LIMIT_ARENA, MADV_DONTDUMP);
 	*scratch = (struct scratch){
 		.bytes = map,
 		.allocator = { .alloc = allocator_alloc, .free = allocator_free, .allocator_data = scratch },
 	};
-	return (0);
+	return 0;
 }
 
 void
 scratch_fini(struct scratch *scratch)
 {
-
 	if (scratch->bytes == NULL)
 		return;
 	scratch_reset(scratch);
@@ -64,17 +61,16 @@ scratch_alloc(struct scratch *scratch, size_t size)
 
 	if (size > left || (size + align - 1) / align * align > left) {
 		scratch->exhausted = true;
-		return (NULL);
+		return NULL;
 	}
 	p = scratch->bytes + scratch->used;
 	scratch->used += (size + align - 1) / align * align;
-	return (p);
+	return p;
 }
 
 void
 scratch_reset(struct scratch *scratch)
 {
-
 	sodium_memzero(scratch->bytes, scratch->used);
 	if (scratch->used > KEPT_BYTES)
 		madvise(scratch->bytes + KEPT_BYTES, LIMIT_ARENA - KEPT_BYTES, MADV_DONTNEED);

@@ -25,8 +25,7 @@ static const struct {
 static int
 is_base62(char c)
 {
-
-	return ((c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z'));
+	return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z');
 }
 
 static void
@@ -50,26 +49,26 @@ secret_parse(const void *data, size_t len, struct secret_form *form, const char 
 			break;
 	if (i == N_PREFIXES) {
 		*why = len == 0 ? "the key is empty" : "a key starts with sk_live_, pk_live_, sk_test_ or pk_test_";
-		return (-1);
+		return -1;
 	}
 	*form = prefixes[i].form;
 
 	if (len != SECRET_LEN) {
 		*why = len < SECRET_LEN ? "the key is too short: was it cut off?" : "the key is too long";
-		return (1);
+		return 1;
 	}
 	for (i = SECRET_PREFIX_LEN; i < SECRET_LEN; i++) {
 		if (!is_base62(secret[i])) {
 			*why = "behind its prefix a key has letters and digits only";
-			return (1);
+			return 1;
 		}
 	}
 	checksum(secret, check);
 	if (sodium_memcmp(check, secret + SECRET_LEN - SECRET_CHECK_LEN, SECRET_CHECK_LEN) != 0) {
 		*why = "the key's checksum does not fit: is there a typo in it?";
-		return (1);
+		return 1;
 	}
-	return (0);
+	return 0;
 }
 
 void

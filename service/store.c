@@ -51,10 +51,9 @@ struct store_txn {
 static int
 judged(struct store *store, int fault)
 {
-
 	if (fault == -FAULT_CORRUPT)
 		atomic_fetch_add_explicit(&store->corrupt_records, 1, memory_order_relaxed);
-	return (fault);
+	return fault;
 }
 
 /* ---- making and opening ---- */
@@ -62,8 +61,7 @@ judged(struct store *store, int fault)
 static struct lmdb_options
 lmdb_options_of(const struct store_options *options, bool create)
 {
-
-	return ((struct lmdb_options){
+	return (struct lmdb_options){
 		.path = options->path,
 		.names = table_names,
 		.n_tables = TABLES,
@@ -71,7 +69,7 @@ lmdb_options_of(const struct store_options *options, bool create)
 		.map_bytes = options->ceiling_bytes * 2,
 		.readers = options->readers,
 		.create = create,
-	});
+	};
 }
 
 static int
@@ -80,11 +78,11 @@ make_folder(const char *path, char *why, size_t why_len)
 	struct stat st;
 
 	if (mkdir(path, 0700) == 0)
-		return (0);
+		return 0;
 	if (errno == EEXIST && stat(path, &st) == 0 && S_ISDIR(st.st_mode))
-		return (0);
+		return 0;
 	snprintf(why, why_len, "%s: cannot make the data folder: %s", path, strerror(errno));
-	return (-1);
+	return -1;
 }
 
 static bool
@@ -94,7 +92,7 @@ database_exists(const char *path)
 	struct stat st;
 
 	snprintf(name, sizeof(name), "%s/data.mdb", path);
-	return (stat(name, &st) == 0 && st.st_size > 0);
+	return stat(name, &st) == 0 && st.st_size > 0;
 }
 
 /* Write the two meta records of a new database. */
@@ -110,7 +108,7 @@ found(struct store *store)
 	randombytes_buf(identity.id, sizeof(identity.id));
 	pepper_fingerprint(store->pepper, identity.id, identity.environment, identity.fingerprint);
 	if ((txn = lmdb_txn_new(store->lmdb)) == NULL)
-		return (-FAULT_INTERNAL);
+		return -FAULT_INTERNAL;
 	if ((fault = lmdb_write(txn)) == 0) {
 		record_put_identity(store->pepper, IDENTITY, strlen(IDENTITY), &identity, &value);
 		lmdb_put(txn, TABLE_META, IDENTITY, strlen(IDENTITY), value.bytes, value.len);
@@ -119,7 +117,7 @@ found(struct store *store)
 		fault = lmdb_commit(txn);
 	}
 	lmdb_txn_free(txn);
-	return (fault);
+	return fault;
 }
 
 /*
@@ -135,7 +133,7 @@ is_founded(struct store *store)
 	int fault;
 
 	if ((txn = lmdb_txn_new(store->lmdb)) == NULL)
-		return (-FAULT_INTERNAL);
+		return -FAULT_INTERNAL;
 	if ((fault = lmdb_read(txn)) == 0) {
 		fault = lmdb_get(txn, TABLE_META, IDENTITY, strlen(IDENTITY), &value);
 		for (unsigned i = 0; i < TABLES; i++)
@@ -144,8 +142,8 @@ is_founded(struct store *store)
 	}
 	lmdb_txn_free(txn);
 	if (fault == -FAULT_NOT_FOUND)
-		return (records == 0 ? 0 : -FAULT_CORRUPT);
-	return (fault == 0 ? 1 : fault);
+		return records == 0 ? 0 : -FAULT_CORRUPT;
+	return fault == 0 ? 1 : fault;
 }
 
 int
@@ -156,16 +154,17 @@ store_init(const struct store_options *options, char *why, size_t why_len)
 	int founded, rc = -1;
 
 	if (make_folder(options->path, why, why_len) != 0)
-		return (-1);
+		return -1;
 	/* A first start that was cut off left a database without an identity: it holds nothing, and is finished here. */
 	if (!database_exists(options->path) && pepper_create(options->pepper, why, why_len) < 0)
-		return (-1);
+		return -1;
 	if (pepper_load(options->pepper, &store.pepper, why, why_len) != 0)
-		return (-1);
+		return -1;
 	if (lmdb_open(&lmdb_options, &store.lmdb, why, why_len) != 0)
 		goto err0;
 	if ((founded = is_founded(&store)) < 0)
-		snprintf(why, why_len, "%s: a database without its identity: not one of Fob's, or a damaged one", options->path);
+		snprintf(why, why_len, "%s: a database without its identity: not one of Fob's, or a damaged one",
+		    options->path);
 	else if (founded == 0 && found(&store) != 0)
 		snprintf(why, why_len, "%s: cannot write the new database", options->path);
 	else
@@ -173,7 +172,7 @@ store_init(const struct store_options *options, char *why, size_t why_len)
 	lmdb_close(store.lmdb);
 err0:
 	pepper_free(store.pepper);
-	return (rc);
+	return rc;
 }
 
 /* Is this database of this environment, schema and pepper? */
@@ -187,29 +186,30 @@ check_identity(struct store *store, struct lmdb_txn *txn, const char *pepper_pat
 	if (lmdb_get(txn, TABLE_META, IDENTITY, strlen(IDENTITY), &value) != 0 ||
 	    record_get_identity(NULL, IDENTITY, strlen(IDENTITY), value.data, value.len, &identity) != 0) {
 		snprintf(why, why_len, "%s: not a database of Fob's, or a damaged one", store->path);
-		return (-1);
+		return -1;
 	}
 	if (identity.schema > RECORD_SCHEMA) {
-		snprintf(why, why_len, "%s: made by a newer fobd (schema %u, this one knows %u)", store->path, identity.schema,
-		    RECORD_SCHEMA);
-		return (-1);
+		snprintf(why, why_len, "%s: made by a newer fobd (schema %u, this one knows %u)", store->path,
+		    identity.schema, RECORD_SCHEMA);
+		return -1;
 	}
 	if (identity.environment != store->environment) {
 		snprintf(why, why_len, "%s: this is a %s database, configured as %s", store->path,
 		    environment_name(identity.environment), environment_name(store->environment));
-		return (-1);
+		return -1;
 	}
 	pepper_fingerprint(store->pepper, identity.id, identity.environment, fingerprint);
 	if (sodium_memcmp(fingerprint, identity.fingerprint, sizeof(fingerprint)) != 0) {
-		snprintf(why, why_len, "%s: this pepper does not belong to the database %s: use the one that it was made with",
+		snprintf(why, why_len,
+		    "%s: this pepper does not belong to the database %s: use the one that it was made with",
 		    pepper_path, store->path);
-		return (-1);
+		return -1;
 	}
 	if (record_get_identity(store->pepper, IDENTITY, strlen(IDENTITY), value.data, value.len, &identity) != 0) {
 		snprintf(why, why_len, "%s: the database's identity is damaged: restore it from a backup", store->path);
-		return (-1);
+		return -1;
 	}
-	return (0);
+	return 0;
 }
 
 int
@@ -241,13 +241,12 @@ out:
 		*out = store;
 	else
 		store_close(store);
-	return (rc);
+	return rc;
 }
 
 void
 store_close(struct store *store)
 {
-
 	if (store == NULL)
 		return;
 	lmdb_close(store->lmdb);
@@ -259,36 +258,31 @@ store_close(struct store *store)
 const struct pepper *
 store_pepper(const struct store *store)
 {
-
-	return (store->pepper);
+	return store->pepper;
 }
 
 enum environment
 store_environment(const struct store *store)
 {
-
-	return (store->environment);
+	return store->environment;
 }
 
 const char *
 store_path(const struct store *store)
 {
-
-	return (store->path);
+	return store->path;
 }
 
 bool
 store_failed(const struct store *store)
 {
-
-	return (lmdb_failed(store->lmdb));
+	return lmdb_failed(store->lmdb);
 }
 
 uint64_t
 store_corrupt_records(const struct store *store)
 {
-
-	return (atomic_load_explicit(&store->corrupt_records, memory_order_relaxed));
+	return atomic_load_explicit(&store->corrupt_records, memory_order_relaxed);
 }
 
 /* ---- transactions ---- */
@@ -299,19 +293,18 @@ store_txn_new(struct store *store)
 	struct store_txn *txn;
 
 	if ((txn = malloc(sizeof(*txn))) == NULL)
-		return (NULL);
+		return NULL;
 	txn->store = store;
 	if ((txn->txn = lmdb_txn_new(store->lmdb)) == NULL) {
 		free(txn);
-		return (NULL);
+		return NULL;
 	}
-	return (txn);
+	return txn;
 }
 
 void
 store_txn_free(struct store_txn *txn)
 {
-
 	if (txn == NULL)
 		return;
 	lmdb_txn_free(txn->txn);
@@ -321,35 +314,30 @@ store_txn_free(struct store_txn *txn)
 int
 store_read(struct store_txn *txn)
 {
-
-	return (lmdb_read(txn->txn));
+	return lmdb_read(txn->txn);
 }
 
 void
 store_read_end(struct store_txn *txn)
 {
-
 	lmdb_read_end(txn->txn);
 }
 
 int
 store_write(struct store_txn *txn)
 {
-
-	return (lmdb_write(txn->txn));
+	return lmdb_write(txn->txn);
 }
 
 int
 store_commit(struct store_txn *txn)
 {
-
-	return (lmdb_commit(txn->txn));
+	return lmdb_commit(txn->txn);
 }
 
 void
 store_abort(struct store_txn *txn)
 {
-
 	lmdb_abort(txn->txn);
 }
 
@@ -362,15 +350,14 @@ get_key(struct store_txn *txn, const uint8_t digest[RECORD_DIGEST_LEN], struct r
 	int fault;
 
 	if ((fault = lmdb_get(txn->txn, TABLE_KEYS, digest, RECORD_DIGEST_LEN, &value)) != 0)
-		return (fault);
-	return (record_get_key(txn->store->pepper, digest, RECORD_DIGEST_LEN, value.data, value.len, key));
+		return fault;
+	return record_get_key(txn->store->pepper, digest, RECORD_DIGEST_LEN, value.data, value.len, key);
 }
 
 int
 store_key(struct store_txn *txn, const uint8_t digest[RECORD_DIGEST_LEN], struct record_key *key)
 {
-
-	return (judged(txn->store, get_key(txn, digest, key)));
+	return judged(txn->store, get_key(txn, digest, key));
 }
 
 int
@@ -381,13 +368,13 @@ store_account(struct store_txn *txn, const char *account, struct record_account 
 	int fault;
 
 	if ((fault = lmdb_get(txn->txn, TABLE_ACCOUNTS, account, len, &value)) != 0)
-		return (judged(txn->store, fault));
-	return (judged(txn->store, record_get_account(txn->store->pepper, account, len, value.data, value.len, out)));
+		return judged(txn->store, fault);
+	return judged(txn->store, record_get_account(txn->store->pepper, account, len, value.data, value.len, out));
 }
 
 int
-store_slot(struct store_txn *txn, const char *account, enum kind kind, uint32_t generation,
-    uint8_t digest[RECORD_DIGEST_LEN])
+store_slot(
+    struct store_txn *txn, const char *account, enum kind kind, uint32_t generation, uint8_t digest[RECORD_DIGEST_LEN])
 {
 	struct record_bytes key;
 	struct lmdb_value value;
@@ -395,9 +382,9 @@ store_slot(struct store_txn *txn, const char *account, enum kind kind, uint32_t 
 
 	record_slot_key(account, kind, generation, &key);
 	if ((fault = lmdb_get(txn->txn, TABLE_SLOTS, key.bytes, key.len, &value)) != 0)
-		return (judged(txn->store, fault));
-	return (judged(txn->store,
-	    record_get_slot(txn->store->pepper, key.bytes, key.len, value.data, value.len, digest)));
+		return judged(txn->store, fault);
+	return judged(
+	    txn->store, record_get_slot(txn->store->pepper, key.bytes, key.len, value.data, value.len, digest));
 }
 
 int
@@ -408,9 +395,9 @@ store_state(struct store_txn *txn, struct record_state *state)
 
 	/* A database without its state record is not one that we made. */
 	if ((fault = lmdb_get(txn->txn, TABLE_META, STATE, strlen(STATE), &value)) != 0)
-		return (judged(txn->store, fault == -FAULT_NOT_FOUND ? -FAULT_CORRUPT : fault));
-	return (judged(txn->store,
-	    record_get_state(txn->store->pepper, STATE, strlen(STATE), value.data, value.len, state)));
+		return judged(txn->store, fault == -FAULT_NOT_FOUND ? -FAULT_CORRUPT : fault);
+	return judged(
+	    txn->store, record_get_state(txn->store->pepper, STATE, strlen(STATE), value.data, value.len, state));
 }
 
 int
@@ -420,18 +407,17 @@ store_token(struct store_txn *txn, const uint8_t index[PEPPER_DIGEST_LEN], struc
 	int fault;
 
 	if ((fault = lmdb_get(txn->txn, TABLE_TOKENS, index, PEPPER_DIGEST_LEN, &value)) != 0)
-		return (judged(txn->store, fault));
-	return (judged(txn->store,
-	    record_get_token(txn->store->pepper, index, PEPPER_DIGEST_LEN, value.data, value.len, token)));
+		return judged(txn->store, fault);
+	return judged(
+	    txn->store, record_get_token(txn->store->pepper, index, PEPPER_DIGEST_LEN, value.data, value.len, token));
 }
 
 /* The end of a walk is not a fault. */
 static int
 walked(struct store_txn *txn, int fault, struct lmdb_cursor *cursor)
 {
-
 	lmdb_cursor_end(cursor);
-	return (fault == -FAULT_NOT_FOUND ? 0 : judged(txn->store, fault));
+	return fault == -FAULT_NOT_FOUND ? 0 : judged(txn->store, fault);
 }
 
 /* Is this a slot of ${account}? */
@@ -440,26 +426,26 @@ slot_of(const struct lmdb_value *key, const char *account)
 {
 	size_t len = strlen(account);
 
-	return (key->len == len + 6 && memcmp(key->data, account, len) == 0 && ((const uint8_t *)key->data)[len] == 0);
+	return key->len == len + 6 && memcmp(key->data, account, len) == 0 && ((const uint8_t *)key->data)[len] == 0;
 }
 
 static int
-key_of_slot(struct store_txn *txn, const struct lmdb_cursor *cursor, uint8_t digest[RECORD_DIGEST_LEN],
-    struct record_key *key)
+key_of_slot(
+    struct store_txn *txn, const struct lmdb_cursor *cursor, uint8_t digest[RECORD_DIGEST_LEN], struct record_key *key)
 {
 	int fault;
 
 	if ((fault = record_get_slot(txn->store->pepper, cursor->key.data, cursor->key.len, cursor->value.data,
-	    cursor->value.len, digest)) != 0)
-		return (fault);
+		 cursor->value.len, digest)) != 0)
+		return fault;
 	/* A slot without its key is a hole in the database, not the end of the walk. Judged there, so not by store_key(). */
 	fault = get_key(txn, digest, key);
-	return (fault == -FAULT_NOT_FOUND ? -FAULT_CORRUPT : fault);
+	return fault == -FAULT_NOT_FOUND ? -FAULT_CORRUPT : fault;
 }
 
 int
-store_each_key(struct store_txn *txn, const char *account, enum kind kind, uint32_t generation, store_key_cb visit,
-    void *arg)
+store_each_key(
+    struct store_txn *txn, const char *account, enum kind kind, uint32_t generation, store_key_cb visit, void *arg)
 {
 	uint8_t digest[RECORD_DIGEST_LEN];
 	struct lmdb_cursor cursor;
@@ -470,13 +456,13 @@ store_each_key(struct store_txn *txn, const char *account, enum kind kind, uint3
 	/* Behind (kind, generation); behind the last generation of a kind is the next kind. */
 	record_slot_key(account, generation == UINT32_MAX ? kind + 1 : kind, generation + 1, &from);
 	for (fault = lmdb_seek(txn->txn, TABLE_SLOTS, from.bytes, from.len, &cursor); fault == 0;
-	    fault = lmdb_next(&cursor)) {
+	     fault = lmdb_next(&cursor)) {
 		if (!slot_of(&cursor.key, account))
 			break;
 		if ((fault = key_of_slot(txn, &cursor, digest, &key)) != 0 || !visit(arg, digest, &key))
 			break;
 	}
-	return (walked(txn, fault, &cursor));
+	return walked(txn, fault, &cursor);
 }
 
 int
@@ -491,10 +477,11 @@ store_each_account(struct store_txn *txn, const char *after, store_account_cb vi
 		if (cursor.key.len == len && memcmp(cursor.key.data, after, len) == 0)
 			continue;
 		if ((fault = record_get_account(txn->store->pepper, cursor.key.data, cursor.key.len, cursor.value.data,
-		    cursor.value.len, &account)) != 0 || !visit(arg, &account))
+			 cursor.value.len, &account)) != 0 ||
+		    !visit(arg, &account))
 			break;
 	}
-	return (walked(txn, fault, &cursor));
+	return walked(txn, fault, &cursor);
 }
 
 int
@@ -506,11 +493,13 @@ store_each_event(struct store_txn *txn, uint64_t after, store_event_cb visit, vo
 	int fault;
 
 	bytes_put64(from, after == UINT64_MAX ? after : after + 1);
-	for (fault = lmdb_seek(txn->txn, TABLE_EVENTS, from, sizeof(from), &cursor); fault == 0; fault = lmdb_next(&cursor))
+	for (fault = lmdb_seek(txn->txn, TABLE_EVENTS, from, sizeof(from), &cursor); fault == 0;
+	     fault = lmdb_next(&cursor))
 		if ((fault = record_get_event(txn->store->pepper, cursor.key.data, cursor.key.len, cursor.value.data,
-		    cursor.value.len, &event)) != 0 || !visit(arg, &event))
+			 cursor.value.len, &event)) != 0 ||
+		    !visit(arg, &event))
 			break;
-	return (walked(txn, fault, &cursor));
+	return walked(txn, fault, &cursor);
 }
 
 /*
@@ -521,17 +510,18 @@ static int
 sound_by_time(struct store_txn *txn, enum table table, struct lmdb_cursor *cursor, int fault, int64_t *time_ms,
     uint8_t digest[RECORD_DIGEST_LEN])
 {
-
 	for (; fault == 0; fault = lmdb_next(cursor)) {
-		if (cursor->key.len == 8 + RECORD_DIGEST_LEN && judged(txn->store, record_get_empty(txn->store->pepper, table,
-		    cursor->key.data, cursor->key.len, cursor->value.data, cursor->value.len)) == 0)
+		if (cursor->key.len == 8 + RECORD_DIGEST_LEN &&
+		    judged(txn->store,
+			record_get_empty(txn->store->pepper, table, cursor->key.data, cursor->key.len,
+			    cursor->value.data, cursor->value.len)) == 0)
 			break;
 	}
 	if (fault == 0) {
 		*time_ms = (int64_t)bytes_get64(cursor->key.data);
 		memcpy(digest, (const uint8_t *)cursor->key.data + 8, RECORD_DIGEST_LEN);
 	}
-	return (fault);
+	return fault;
 }
 
 static int
@@ -543,7 +533,7 @@ first_by_time(struct store_txn *txn, enum table table, int64_t *time_ms, uint8_t
 	fault = lmdb_seek(txn->txn, table, NULL, 0, &cursor);
 	fault = sound_by_time(txn, table, &cursor, fault, time_ms, digest);
 	lmdb_cursor_end(&cursor);
-	return (fault);
+	return fault;
 }
 
 int
@@ -563,20 +553,18 @@ store_due(struct store_txn *txn, int64_t now_ms, unsigned most, uint8_t (*digest
 		fault = lmdb_next(&cursor);
 	}
 	lmdb_cursor_end(&cursor);
-	return (fault == 0 || fault == -FAULT_NOT_FOUND ? (int)n : fault);
+	return fault == 0 || fault == -FAULT_NOT_FOUND ? (int)n : fault;
 }
 
 int
 store_next_expiry(struct store_txn *txn, int64_t *expires_ms, uint8_t digest[RECORD_DIGEST_LEN])
 {
-
-	return (first_by_time(txn, TABLE_EXPIRY, expires_ms, digest));
+	return first_by_time(txn, TABLE_EXPIRY, expires_ms, digest);
 }
 
 void
 store_size(struct store_txn *txn, struct store_size *size)
 {
-
 	*size = (struct store_size){
 		.accounts = lmdb_entries(txn->txn, TABLE_ACCOUNTS),
 		.keys = lmdb_entries(txn->txn, TABLE_KEYS),
@@ -590,16 +578,14 @@ store_size(struct store_txn *txn, struct store_size *size)
 int
 store_room(struct store_txn *txn)
 {
-
 	if (lmdb_used_bytes(txn->txn) >= txn->store->ceiling_bytes / 10 * 9)
-		return (-FAULT_FULL);
-	return (lmdb_reserve(txn->store->lmdb, RESERVE_BYTES));
+		return -FAULT_FULL;
+	return lmdb_reserve(txn->store->lmdb, RESERVE_BYTES);
 }
 
 static void
 put(struct store_txn *txn, enum table table, const struct record_bytes *key, const struct record_bytes *value)
 {
-
 	lmdb_put(txn->txn, table, key->bytes, key->len, value->bytes, value->len);
 }
 
@@ -692,8 +678,9 @@ apply_event(struct store_txn *txn, const struct record_event *event, uint64_t se
 static void
 apply_token(struct store_txn *txn, const struct change *change)
 {
-	struct record_token token = { .created_ms = change->time_ms, .sealed = change->sealed,
-		.sealed_len = change->sealed_len };
+	struct record_token token = {
+		.created_ms = change->time_ms, .sealed = change->sealed, .sealed_len = change->sealed_len
+	};
 	struct record_bytes value;
 
 	memcpy(token.request, change->token_request, sizeof(token.request));
@@ -705,7 +692,6 @@ apply_token(struct store_txn *txn, const struct change *change)
 int
 store_apply(struct store_txn *txn, const struct change *change, struct record_state *next)
 {
-
 	for (unsigned i = 0; i < change->n_keys; i++) {
 		apply_key(txn, &change->keys[i]);
 		if (change->keys[i].is_new && change->keys[i].key.serial >= next->next_serial)
@@ -720,7 +706,7 @@ store_apply(struct store_txn *txn, const struct change *change, struct record_st
 	next->revision++;
 	if (change->time_ms > next->newest_ms)
 		next->newest_ms = change->time_ms;
-	return (lmdb_fault(txn->txn));
+	return lmdb_fault(txn->txn);
 }
 
 int
@@ -730,7 +716,7 @@ store_put_state(struct store_txn *txn, const struct record_state *state)
 
 	record_put_state(txn->store->pepper, STATE, strlen(STATE), state, &value);
 	lmdb_put(txn->txn, TABLE_META, STATE, strlen(STATE), value.bytes, value.len);
-	return (lmdb_fault(txn->txn));
+	return lmdb_fault(txn->txn);
 }
 
 int
@@ -745,23 +731,22 @@ store_forget_tokens(struct store_txn *txn, int64_t before_ms, unsigned most, int
 	for (n = 0;; n++) {
 		*oldest_ms = 0;
 		if ((fault = first_by_time(txn, TABLE_TOKEN_AGE, &created_ms, index)) == -FAULT_NOT_FOUND)
-			return ((int)n);
+			return (int)n;
 		if (fault != 0)
-			return (fault);
+			return fault;
 		*oldest_ms = created_ms;
 		if (created_ms >= before_ms || n == most)
-			return ((int)n);
+			return (int)n;
 		record_time_key(created_ms, index, &age);
 		lmdb_del(txn->txn, TABLE_TOKEN_AGE, age.bytes, age.len);
 		lmdb_del(txn->txn, TABLE_TOKENS, index, sizeof(index));
 		if ((fault = lmdb_fault(txn->txn)) != 0)
-			return (fault);
+			return fault;
 	}
 }
 
 void
 store_upkeep(struct store *store)
 {
-
 	lmdb_reader_check(store->lmdb);
 }

@@ -56,8 +56,8 @@ void store_read_end(struct store_txn *txn);
 
 int store_key(struct store_txn *txn, const uint8_t digest[RECORD_DIGEST_LEN], struct record_key *key);
 int store_account(struct store_txn *txn, const char *account, struct record_account *out);
-int store_slot(struct store_txn *txn, const char *account, enum kind kind, uint32_t generation,
-    uint8_t digest[RECORD_DIGEST_LEN]);
+int store_slot(
+    struct store_txn *txn, const char *account, enum kind kind, uint32_t generation, uint8_t digest[RECORD_DIGEST_LEN]);
 int store_state(struct store_txn *txn, struct record_state *state);
 /* ${token}->sealed points into the map: copy it before the transaction ends. */
 int store_token(struct store_txn *txn, const uint8_t index[PEPPER_DIGEST_LEN], struct record_token *token);
@@ -69,8 +69,8 @@ int store_token(struct store_txn *txn, const uint8_t index[PEPPER_DIGEST_LEN], s
 typedef bool (*store_key_cb)(void *arg, const uint8_t digest[RECORD_DIGEST_LEN], const struct record_key *key);
 typedef bool (*store_account_cb)(void *arg, const struct record_account *account);
 typedef bool (*store_event_cb)(void *arg, const struct record_event *event);
-int store_each_key(struct store_txn *txn, const char *account, enum kind kind, uint32_t generation, store_key_cb visit,
-    void *arg);
+int store_each_key(
+    struct store_txn *txn, const char *account, enum kind kind, uint32_t generation, store_key_cb visit, void *arg);
 int store_each_account(struct store_txn *txn, const char *after, store_account_cb visit, void *arg);
 int store_each_event(struct store_txn *txn, uint64_t after, store_event_cb visit, void *arg);
 

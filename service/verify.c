@@ -32,7 +32,6 @@ static const char *const verdict_details[VERDICTS] = {
 static void
 deny(Fob__V1__VerifyKeyResponse *out, enum verdict verdict, const char *detail)
 {
-
 	out->verdict = (Fob__V1__Verdict)verdict;
 	message_text(&out->detail, detail);
 }
@@ -42,32 +41,32 @@ deny(Fob__V1__VerifyKeyResponse *out, enum verdict verdict, const char *detail)
 static bool
 operation_ok(const ProtobufCBinaryData *operation)
 {
-
 	if (operation->len > LIMIT_OPERATION)
-		return (false);
+		return false;
 	for (size_t i = 0; i < operation->len; i++) {
 		uint8_t c = operation->data[i];
 
-		if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' || c == '_' ||
-		    c == ':' || c == '/' || c == '-'))
-			return (false);
+		if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' ||
+			c == '_' || c == ':' || c == '/' || c == '-'))
+			return false;
 	}
-	return (true);
+	return true;
 }
 
 static int
 check_request(struct call *call, const Fob__V1__VerifyKeyRequest *in)
 {
-
 	if (in->credential_case == FOB__V1__VERIFY_KEY_REQUEST__CREDENTIAL__NOT_SET)
-		return (call_fault(call, FAULT_INVALID_ARGUMENT, "credential: set secret or authorization"));
+		return call_fault(call, FAULT_INVALID_ARGUMENT, "credential: set secret or authorization");
 	if (!operation_ok(&in->operation))
-		return (call_fault(call, FAULT_INVALID_ARGUMENT, "operation: at most %d bytes of [A-Za-z0-9._:/-]",
-		    LIMIT_OPERATION));
+		return call_fault(
+		    call, FAULT_INVALID_ARGUMENT, "operation: at most %d bytes of [A-Za-z0-9._:/-]", LIMIT_OPERATION);
 	if (in->require_environment != FOB__V1__ENVIRONMENT__ENVIRONMENT_UNSPECIFIED &&
-	    in->require_environment != FOB__V1__ENVIRONMENT__LIVE && in->require_environment != FOB__V1__ENVIRONMENT__TEST)
-		return (call_fault(call, FAULT_INVALID_ARGUMENT, "require_environment: LIVE (1), TEST (2), or 0 for either"));
-	return (0);
+	    in->require_environment != FOB__V1__ENVIRONMENT__LIVE &&
+	    in->require_environment != FOB__V1__ENVIRONMENT__TEST)
+		return call_fault(
+		    call, FAULT_INVALID_ARGUMENT, "require_environment: LIVE (1), TEST (2), or 0 for either");
+	return 0;
 }
 
 /* ---- 2. the credential: the secret itself, or the user name of a Basic header ---- */
@@ -82,15 +81,14 @@ struct credential {
 static int
 read_credential(const Fob__V1__VerifyKeyRequest *in, struct credential *credential, const char **why)
 {
-
 	if (in->credential_case == FOB__V1__VERIFY_KEY_REQUEST__CREDENTIAL_SECRET) {
 		credential->secret = in->secret.data;
 		credential->len = in->secret.len;
-		return (0);
+		return 0;
 	}
 	credential->secret = credential->basic;
-	return (fob_basic_parse((const char *)in->authorization.data, in->authorization.len, credential->basic,
-	    &credential->len, why));
+	return fob_basic_parse(
+	    (const char *)in->authorization.data, in->authorization.len, credential->basic, &credential->len, why);
 }
 
 /* ---- 3. the form: a typo or a probe goes no further ---- */
@@ -98,7 +96,6 @@ read_credential(const Fob__V1__VerifyKeyRequest *in, struct credential *credenti
 static void
 tell_prefix(const struct secret_form *form, Fob__V1__VerifyKeyResponse *out)
 {
-
 	out->environment = (Fob__V1__Environment)(form->environment + 1);
 	out->livemode = form->environment == ENVIRONMENT_LIVE;
 	out->kind = (Fob__V1__KeyKind)form->kind;
@@ -116,20 +113,21 @@ choose_engine(struct call *call, const Fob__V1__VerifyKeyRequest *in, const stru
 		tell_prefix(form, out);
 	if (rc != 0) {
 		deny(out, VERDICT_MALFORMED, why);
-		return (false);
+		return false;
 	}
 	if (in->require_environment != FOB__V1__ENVIRONMENT__ENVIRONMENT_UNSPECIFIED &&
 	    in->require_environment != out->environment) {
 		deny(out, VERDICT_WRONG_ENVIRONMENT,
-		    out->livemode ? "a live key where a test key is required" : "a test key where a live key is required");
-		return (false);
+		    out->livemode ? "a live key where a test key is required" :
+				    "a test key where a live key is required");
+		return false;
 	}
 	/* From here on only this environment's engine is in reach. */
 	if ((*engine = call->service->engines[form->environment]) == NULL) {
 		deny(out, VERDICT_WRONG_ENVIRONMENT, "this server does not serve the key's environment");
-		return (false);
+		return false;
 	}
-	return (true);
+	return true;
 }
 
 /* ---- 4. the record ---- */
@@ -140,19 +138,18 @@ begin_read(struct verification *v, struct engine *engine, struct store_txn **txn
 	int fault;
 
 	if ((*txn = call_reader(v->call, engine)) == NULL)
-		return (call_fault(v->call, FAULT_INTERNAL, "out of memory"));
+		return call_fault(v->call, FAULT_INTERNAL, "out of memory");
 	if (v->reading[engine->environment])
-		return (0);
+		return 0;
 	if ((fault = store_read(*txn)) != 0)
-		return (fault);
+		return fault;
 	v->reading[engine->environment] = true;
-	return (0);
+	return 0;
 }
 
 static void
 end_reads(struct verification *v)
 {
-
 	for (int i = 0; i < ENVIRONMENTS; i++)
 		if (v->reading[i])
 			store_read_end(v->call->readers[i]);
@@ -163,11 +160,10 @@ end_reads(struct verification *v)
 static bool
 listed(char *const *names, size_t n, const ProtobufCBinaryData *operation)
 {
-
 	for (size_t i = 0; i < n; i++)
 		if (strlen(names[i]) == operation->len && memcmp(names[i], operation->data, operation->len) == 0)
-			return (true);
-	return (false);
+			return true;
+	return false;
 }
 
 /*
@@ -177,46 +173,43 @@ listed(char *const *names, size_t n, const ProtobufCBinaryData *operation)
 static bool
 allowed(const struct config *config, const struct record_key *key, const ProtobufCBinaryData *operation)
 {
-
 	if (operation->len == 0)
-		return (true);
+		return true;
 	if (key->kind == KIND_PUBLISHABLE)
-		return (listed(config->publishable_operations, config->n_publishable_operations, operation));
-	return (key->state != KEY_GRACE || !listed(config->roll_operations, config->n_roll_operations, operation));
+		return listed(config->publishable_operations, config->n_publishable_operations, operation);
+	return key->state != KEY_GRACE || !listed(config->roll_operations, config->n_roll_operations, operation);
 }
 
 /* Valid strictly before its deadline: by this comparison, whatever the sweeper has got to. */
 static enum verdict
 judge(const struct config *config, const struct record_key *key, const ProtobufCBinaryData *operation, int64_t now_ms)
 {
-
 	switch (key->state) {
 	case KEY_CURRENT:
 		break;
 	case KEY_GRACE:
 		if (now_ms >= key->expires_ms)
-			return (VERDICT_EXPIRED);
+			return VERDICT_EXPIRED;
 		break;
 	case KEY_EXPIRED:
-		return (VERDICT_EXPIRED);
+		return VERDICT_EXPIRED;
 	default:
-		return (VERDICT_REVOKED);
+		return VERDICT_REVOKED;
 	}
 	if (key->suspended)
-		return (VERDICT_SUSPENDED);
-	return (allowed(config, key, operation) ? VERDICT_VALID : VERDICT_FORBIDDEN);
+		return VERDICT_SUSPENDED;
+	return allowed(config, key, operation) ? VERDICT_VALID : VERDICT_FORBIDDEN;
 }
 
 static bool
 tell_key(struct call *call, const struct record_key *key, Fob__V1__VerifyKeyResponse *out)
 {
-
 	out->generation = key->generation;
 	out->current_generation = key->generation;
 	out->created_ms = key->created_ms;
 	out->expires_ms = key->expires_ms;
-	return (message_copy(call, &out->account, key->account, strlen(key->account)) &&
-	    message_copy(call, &out->last4, key->last4, sizeof(key->last4)));
+	return message_copy(call, &out->account, key->account, strlen(key->account)) &&
+	    message_copy(call, &out->last4, key->last4, sizeof(key->last4));
 }
 
 static int
@@ -233,20 +226,21 @@ look_up(struct verification *v, struct engine *engine, const struct credential *
 
 	pepper_digest(store_pepper(engine->store), credential->secret, credential->len, digest);
 	if ((fault = begin_read(v, engine, &txn)) != 0)
-		return (fault);
+		return fault;
 	if ((fault = store_key(txn, digest, &key)) == -FAULT_NOT_FOUND) {
 		deny(out, VERDICT_NOT_FOUND, verdict_details[VERDICT_NOT_FOUND]);
-		return (0);
+		return 0;
 	}
 	if (fault != 0)
-		return (fault);
+		return fault;
 	if (key.kind != form->kind)
-		return (-FAULT_CORRUPT);
+		return -FAULT_CORRUPT;
 	if (!tell_key(v->call, &key, out))
-		return (call_fault(v->call, FAULT_RESOURCE_EXHAUSTED, "the batch needs more memory than a request may have"));
+		return call_fault(
+		    v->call, FAULT_RESOURCE_EXHAUSTED, "the batch needs more memory than a request may have");
 	if (key.state != KEY_CURRENT) {
 		if ((fault = store_account(txn, key.account, &account)) != 0)
-			return (fault == -FAULT_NOT_FOUND ? -FAULT_CORRUPT : fault);
+			return fault == -FAULT_NOT_FOUND ? -FAULT_CORRUPT : fault;
 		out->current_generation =
 		    key.kind == KIND_SECRET ? account.secret_generation : account.publishable_generation;
 	}
@@ -261,7 +255,7 @@ look_up(struct verification *v, struct engine *engine, const struct credential *
 	} else {
 		deny(out, verdict, verdict_details[verdict]);
 	}
-	return (0);
+	return 0;
 }
 
 /* ---- all of it ---- */
@@ -277,7 +271,7 @@ verify(struct verification *v, const Fob__V1__VerifyKeyRequest *in, Fob__V1__Ver
 
 	memset(&form, 0, sizeof(form));
 	if ((fault = check_request(v->call, in)) != 0)
-		return (fault);
+		return fault;
 	if (read_credential(in, &credential, &why) != 0)
 		deny(out, VERDICT_MALFORMED, why);
 	else if (choose_engine(v->call, in, &credential, &form, &engine, out))
@@ -288,7 +282,7 @@ verify(struct verification *v, const Fob__V1__VerifyKeyRequest *in, Fob__V1__Ver
 		tally_add(&v->call->tally.unrecognised);
 	else if (fault == 0)
 		tally_add(&v->call->tally.verdicts[form.environment][out->verdict]);
-	return (fault);
+	return fault;
 }
 
 int
@@ -299,7 +293,7 @@ verify_key(struct call *call, const ProtobufCMessage *request, ProtobufCMessage 
 
 	fault = verify(&v, (const Fob__V1__VerifyKeyRequest *)request, (Fob__V1__VerifyKeyResponse *)response);
 	end_reads(&v);
-	return (fault);
+	return fault;
 }
 
 /* One item's answer; its fault is its own. */
@@ -309,16 +303,17 @@ verify_item(struct verification *v, const Fob__V1__VerifyKeyRequest *in, Fob__V1
 	int fault;
 
 	if ((out->result = scratch_alloc(&v->call->scratch, sizeof(*out->result))) == NULL)
-		return (false);
+		return false;
 	fob__v1__verify_key_response__init(out->result);
 	v->call->message[0] = '\0';
 	if ((fault = verify(v, in, out->result)) == 0)
-		return (true);
+		return true;
 	if (fault == -FAULT_RESOURCE_EXHAUSTED)
-		return (false);
+		return false;
 	out->result = NULL;
 	out->code = (Fob__Rpc__V1__Code)dispatch_code(fault);
-	return (message_copy(v->call, &out->message, dispatch_message(v->call, fault), strlen(dispatch_message(v->call, fault))));
+	return message_copy(
+	    v->call, &out->message, dispatch_message(v->call, fault), strlen(dispatch_message(v->call, fault)));
 }
 
 int
@@ -331,11 +326,12 @@ verify_keys(struct call *call, const ProtobufCMessage *request, ProtobufCMessage
 	bool fits = true;
 
 	if (in->n_items > LIMIT_BATCH)
-		return (call_fault(call, FAULT_INVALID_ARGUMENT, "items: at most %d in one batch, here are %zu", LIMIT_BATCH,
-		    in->n_items));
+		return call_fault(call, FAULT_INVALID_ARGUMENT, "items: at most %d in one batch, here are %zu",
+		    LIMIT_BATCH, in->n_items);
 	if ((items = scratch_alloc(&call->scratch, in->n_items * sizeof(*items))) == NULL ||
 	    (out->items = scratch_alloc(&call->scratch, in->n_items * sizeof(*out->items))) == NULL)
-		return (call_fault(call, FAULT_RESOURCE_EXHAUSTED, "the batch needs more memory than a request may have"));
+		return call_fault(
+		    call, FAULT_RESOURCE_EXHAUSTED, "the batch needs more memory than a request may have");
 	out->n_items = in->n_items;
 	for (size_t i = 0; i < in->n_items && fits; i++) {
 		fob__v1__verify_keys_item__init(&items[i]);
@@ -345,6 +341,7 @@ verify_keys(struct call *call, const ProtobufCMessage *request, ProtobufCMessage
 	end_reads(&v);
 	call->message[0] = '\0';
 	if (!fits)
-		return (call_fault(call, FAULT_RESOURCE_EXHAUSTED, "the batch needs more memory than a request may have"));
-	return (0);
+		return call_fault(
+		    call, FAULT_RESOURCE_EXHAUSTED, "the batch needs more memory than a request may have");
+	return 0;
 }

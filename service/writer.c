@@ -18,8 +18,8 @@
 
 /* The longest nap: after it the clock is looked at again, which may have been set in the meantime. */
 #define NAP_MS 1000
-#define SWEEP_MS 60000   /* between looks at old tokens and dead readers */
-#define SWEEP_COMMITS 4  /* in a row, before waiting mutations have their turn */
+#define SWEEP_MS 60000  /* between looks at old tokens and dead readers */
+#define SWEEP_COMMITS 4 /* in a row, before waiting mutations have their turn */
 
 struct writer {
 	struct store *store;
@@ -33,7 +33,7 @@ struct writer {
 	int64_t rest_until_ms;     /* after a sweep that left something undone */
 	int64_t next_complaint_ms;
 	uint8_t due[LIMIT_COMMIT][RECORD_DIGEST_LEN];
-	struct change change;      /* of the mutation at hand: too large for the stack, and it holds a sealed secret */
+	struct change change; /* of the mutation at hand: too large for the stack, and it holds a sealed secret */
 
 	pthread_t thread;
 	pthread_mutex_t lock;
@@ -50,15 +50,13 @@ struct writer {
 static void
 count(_Atomic uint64_t *counter, uint64_t n)
 {
-
 	atomic_fetch_add_explicit(counter, n, memory_order_relaxed);
 }
 
 static const char *
 environment_of(const struct writer *w)
 {
-
-	return (environment_name(store_environment(w->store)));
+	return environment_name(store_environment(w->store));
 }
 
 /* ---- one mutation, within the transaction ---- */
@@ -66,26 +64,24 @@ environment_of(const struct writer *w)
 static int
 set_why(struct mutation *m, int fault, const char *why)
 {
-
 	snprintf(m->why, sizeof(m->why), "%s", why);
-	return (fault);
+	return fault;
 }
 
 /* A sentence for a fault of the storage. */
 static const char *
 fault_text(int fault)
 {
-
 	switch (-fault) {
 	case FAULT_FULL:
-		return ("no room: the disk or the database is full. What was acknowledged is kept; try again when there is room");
+		return "no room: the disk or the database is full. What was acknowledged is kept; try again when there is room";
 	case FAULT_CORRUPT:
-		return ("a record of the database is damaged; nothing was changed");
+		return "a record of the database is damaged; nothing was changed";
 	case FAULT_INTERNAL:
-		return ("the commit failed: what is on disk decides, after a restart, whether the change was made. Ask again with "
-		    "the same request_token");
+		return "the commit failed: what is on disk decides, after a restart, whether the change was made. Ask again with "
+		       "the same request_token";
 	default:
-		return ("the database has failed; fobd must be restarted");
+		return "the database has failed; fobd must be restarted";
 	}
 }
 
@@ -100,26 +96,26 @@ replay(struct writer *w, struct mutation *m, const uint8_t index[PEPPER_DIGEST_L
 	int fault;
 
 	if ((fault = store_token(w->txn, index, &token)) != 0)
-		return (fault == -FAULT_NOT_FOUND ? fault : set_why(m, fault, fault_text(fault)));
+		return fault == -FAULT_NOT_FOUND ? fault : set_why(m, fault, fault_text(fault));
 	if (sodium_memcmp(token.request, m->request, sizeof(token.request)) != 0)
-		return (set_why(m, -FAULT_ALREADY_EXISTS, "request_token was used for another request: make a new one"));
+		return set_why(m, -FAULT_ALREADY_EXISTS, "request_token was used for another request: make a new one");
 	if (token.sealed_len < PEPPER_SEAL_LEN || token.sealed_len - PEPPER_SEAL_LEN > sizeof(m->reply) ||
-	    pepper_unseal(store_pepper(w->store), m->token, m->request, sizeof(m->request), token.sealed, token.sealed_len,
-	    m->reply) != 0)
-		return (set_why(m, -FAULT_CORRUPT, fault_text(-FAULT_CORRUPT)));
+	    pepper_unseal(store_pepper(w->store), m->token, m->request, sizeof(m->request), token.sealed,
+		token.sealed_len, m->reply) != 0)
+		return set_why(m, -FAULT_CORRUPT, fault_text(-FAULT_CORRUPT));
 	m->reply_len = token.sealed_len - PEPPER_SEAL_LEN;
 	m->replayed = true;
-	return (0);
+	return 0;
 }
 
 static void
 add_token(struct writer *w, const struct mutation *m, const uint8_t index[PEPPER_DIGEST_LEN], struct change *change)
 {
-
 	change->has_token = true;
 	memcpy(change->token_index, index, sizeof(change->token_index));
 	memcpy(change->token_request, m->request, sizeof(change->token_request));
-	pepper_seal(store_pepper(w->store), m->token, m->request, sizeof(m->request), m->reply, m->reply_len, change->sealed);
+	pepper_seal(
+	    store_pepper(w->store), m->token, m->request, sizeof(m->request), m->reply, m->reply_len, change->sealed);
 	change->sealed_len = m->reply_len + PEPPER_SEAL_LEN;
 }
 
@@ -138,20 +134,20 @@ attempt(struct writer *w, struct mutation *m, int64_t now_ms, struct record_stat
 	m->why[0] = '\0';
 	if (clock_boot_ms() >= m->deadline_ms) {
 		m->fault = set_why(m, -FAULT_DEADLINE_EXCEEDED, "the deadline passed before the change was made");
-		return (0);
+		return 0;
 	}
 	pepper_index(store_pepper(w->store), m->token, index);
 	if ((m->fault = replay(w, m, index)) != -FAULT_NOT_FOUND)
-		return (0);
+		return 0;
 	if ((m->fault = m->decide(m, &view, &w->change)) != 0)
-		return (0);
+		return 0;
 	add_token(w, m, index, &w->change);
 	fault = store_apply(w->txn, &w->change, next);
 	if (fault == 0)
 		fault = lastused_grow(w->lastused, next->next_serial);
 	if (fault != 0)
 		m->fault = set_why(m, fault, fault_text(fault));
-	return (fault);
+	return fault;
 }
 
 /* ---- one commit ---- */
@@ -160,7 +156,6 @@ attempt(struct writer *w, struct mutation *m, int64_t now_ms, struct record_stat
 static void
 committed(struct writer *w, const struct record_state *next)
 {
-
 	w->state = *next;
 	clock_not_before(w->clock, next->newest_ms);
 	count(&w->commits, 1);
@@ -173,17 +168,17 @@ commit(struct writer *w, const struct record_state *next)
 
 	if ((fault = store_put_state(w->txn, next)) != 0) {
 		store_abort(w->txn);
-		return (fault);
+		return fault;
 	}
 	if ((fault = store_commit(w->txn)) == 0) {
 		committed(w, next);
-		return (0);
+		return 0;
 	}
 	/* Neither a yes nor a no, and so not UNAVAILABLE, which is one: the disk may have it. */
 	if (fault == -FAULT_IO)
 		fault = -FAULT_INTERNAL;
 	LOG(LOG_ERROR, "commit failed", LOG_S("environment", environment_of(w)), LOG_S("reason", fault_text(fault)));
-	return (fault);
+	return fault;
 }
 
 /*
@@ -197,25 +192,24 @@ commit_batch(struct writer *w, struct mutation *batch, int64_t now_ms)
 	int fault;
 
 	if ((fault = store_write(w->txn)) != 0)
-		return (fault);
+		return fault;
 	for (struct mutation *m = batch; m != NULL; m = m->next) {
 		if ((fault = attempt(w, m, now_ms, &next)) != 0) {
 			store_abort(w->txn);
-			return (fault);
+			return fault;
 		}
 	}
 	if (next.revision == w->state.revision) {
 		store_abort(w->txn);
-		return (0);
+		return 0;
 	}
-	return (commit(w, &next));
+	return commit(w, &next);
 }
 
 /* Of all, the refused ones too: what those were refused for may have been the work of this very commit. */
 static void
 refuse_all(struct mutation *batch, int fault)
 {
-
 	for (struct mutation *m = batch; m != NULL; m = m->next)
 		m->fault = set_why(m, fault, fault_text(fault));
 }
@@ -259,11 +253,11 @@ read_next_expiry(struct writer *w)
 	int64_t at_ms;
 
 	if (store_read(w->reader) != 0)
-		return (INT64_MAX);
+		return INT64_MAX;
 	if (store_next_expiry(w->reader, &at_ms, digest) != 0)
 		at_ms = INT64_MAX;
 	store_read_end(w->reader);
-	return (at_ms);
+	return at_ms;
 }
 
 static void
@@ -287,9 +281,9 @@ work(struct writer *w, struct mutation *batch, int64_t now_ms)
 static void
 log_expiry(const struct writer *w)
 {
-
-	LOG(LOG_INFO, "key expired", LOG_S("environment", environment_of(w)), LOG_S("account", w->change.account.account),
-	    LOG_I("generation", w->change.event.generation), LOG_B("last4", w->change.event.last4, 4));
+	LOG(LOG_INFO, "key expired", LOG_S("environment", environment_of(w)),
+	    LOG_S("account", w->change.account.account), LOG_I("generation", w->change.event.generation),
+	    LOG_B("last4", w->change.event.last4, 4));
 }
 
 /*
@@ -303,23 +297,22 @@ apply_expiries(struct writer *w, int64_t now_ms, struct record_state *next)
 	int fault, due, n = 0;
 
 	if ((due = store_due(w->txn, now_ms, LIMIT_COMMIT, w->due)) < 0)
-		return (due);
+		return due;
 	for (int i = 0; i < due; i++) {
 		if ((fault = decide_expire(&view, w->due[i], &w->change)) == -FAULT_CORRUPT)
 			continue;
 		if (fault != 0 || (fault = store_apply(w->txn, &w->change, next)) != 0)
-			return (fault);
+			return fault;
 		log_expiry(w);
 		n++;
 	}
-	return (n);
+	return n;
 }
 
 /* What is left undone is tried again after a nap, not at once, and told once a minute. */
 static void
 rest(struct writer *w, int fault)
 {
-
 	w->rest_until_ms = clock_boot_ms() + NAP_MS;
 	if (clock_boot_ms() < w->next_complaint_ms)
 		return;
@@ -337,18 +330,18 @@ sweep_once(struct writer *w, int64_t now_ms, bool tokens)
 	int expired, forgotten = 0, fault;
 
 	if ((fault = store_write(w->txn)) != 0)
-		return (fault);
+		return fault;
 	expired = apply_expiries(w, now_ms, &next);
 	if (expired >= 0 && tokens)
 		forgotten = store_forget_tokens(w->txn, now_ms - LIMIT_TOKEN_KEPT_MS, LIMIT_COMMIT, &oldest_ms);
 	if (expired < 0 || forgotten < 0 || expired + forgotten == 0) {
 		store_abort(w->txn);
-		return (expired < 0 ? expired : forgotten);
+		return expired < 0 ? expired : forgotten;
 	}
 	if ((fault = commit(w, &next)) != 0)
-		return (fault);
+		return fault;
 	count(&w->keys_expired, (uint64_t)expired);
-	return (expired == LIMIT_COMMIT || forgotten == LIMIT_COMMIT);
+	return expired == LIMIT_COMMIT || forgotten == LIMIT_COMMIT;
 }
 
 static void
@@ -415,7 +408,7 @@ take(struct writer *w, bool *more)
 	atomic_store_explicit(&w->queue_depth, w->depth, memory_order_relaxed);
 	*more = batch != NULL || !w->stopping;
 	pthread_mutex_unlock(&w->lock);
-	return (batch);
+	return batch;
 }
 
 static void *
@@ -433,7 +426,7 @@ run(void *arg)
 		if (batch != NULL)
 			work(w, batch, now_ms);
 	}
-	return (NULL);
+	return NULL;
 }
 
 static int
@@ -442,15 +435,15 @@ read_state(struct writer *w)
 	int fault;
 
 	if ((fault = store_read(w->reader)) != 0)
-		return (fault);
+		return fault;
 	fault = store_state(w->reader, &w->state);
 	store_read_end(w->reader);
-	return (fault);
+	return fault;
 }
 
 int
-writer_start(struct store *store, struct clock *clock, struct lastused *lastused, struct writer **out, char *why,
-    size_t why_len)
+writer_start(
+    struct store *store, struct clock *clock, struct lastused *lastused, struct writer **out, char *why, size_t why_len)
 {
 	pthread_condattr_t attr;
 	struct writer *w;
@@ -465,7 +458,8 @@ writer_start(struct store *store, struct clock *clock, struct lastused *lastused
 	w->lastused = lastused;
 	w->tail = &w->head;
 	if (read_state(w) != 0) {
-		snprintf(why, why_len, "%s: the database's state is damaged: restore it from a backup", store_path(store));
+		snprintf(
+		    why, why_len, "%s: the database's state is damaged: restore it from a backup", store_path(store));
 		goto err1;
 	}
 	if (lastused_grow(lastused, w->state.next_serial) != 0)
@@ -483,7 +477,7 @@ writer_start(struct store *store, struct clock *clock, struct lastused *lastused
 		goto err2;
 	}
 	*out = w;
-	return (0);
+	return 0;
 
 err2:
 	pthread_cond_destroy(&w->wake);
@@ -494,13 +488,12 @@ err1:
 		store_txn_free(w->txn);
 	}
 	free(w);
-	return (-1);
+	return -1;
 }
 
 void
 writer_stop(struct writer *w)
 {
-
 	if (w == NULL)
 		return;
 	pthread_mutex_lock(&w->lock);
@@ -534,13 +527,12 @@ writer_submit(struct writer *w, struct mutation *m)
 		pthread_cond_signal(&w->wake);
 	}
 	pthread_mutex_unlock(&w->lock);
-	return (fault);
+	return fault;
 }
 
 void
 writer_count(struct writer *w, struct writer_counters *c)
 {
-
 	*c = (struct writer_counters){
 		.mutations = atomic_load_explicit(&w->mutations, memory_order_relaxed),
 		.replays = atomic_load_explicit(&w->replays, memory_order_relaxed),

@@ -31,12 +31,12 @@ struct mutation {
 	mutation_decide_cb decide;
 	mutation_done_cb done;
 	void *arg;
-	int64_t deadline_ms;                  /* by clock_boot_ms(): checked before the work */
+	int64_t deadline_ms; /* by clock_boot_ms(): checked before the work */
 	uint8_t token[LIMIT_TOKEN];
-	uint8_t request[PEPPER_DIGEST_LEN];   /* pepper_request() of the method and its request, without the token */
+	uint8_t request[PEPPER_DIGEST_LEN]; /* pepper_request() of the method and its request, without the token */
 	uint8_t reply[RECORD_REPLY_MAX];
 	size_t reply_len;
-	bool replayed;                        /* the reply is that of the token's first use */
+	bool replayed; /* the reply is that of the token's first use */
 	why_text why;
 	/* the writer's */
 	struct mutation *next;

@@ -10,27 +10,26 @@
 
 #include "client/cli/out.h"
 
-const char account_create_help[] =
-    "Usage: fob account create ACCOUNT [--environment live|test] [--token-file FILE]\n"
-    "\n"
-    "Make an account in both environments and print its four keys: secret and\n"
-    "publishable, live and test. This is the only time that they can be shown. Hand\n"
-    "them over, or keep the output of --output json where secrets belong.\n"
-    "\n"
-    "  ACCOUNT                 1 to 64 characters of A-Z, a-z, 0-9, '.', '_' and '-'\n"
-    "  --environment live|test only there\n"
-    "  --token-file FILE       makes a rerun safe: FILE (made if absent) holds the\n"
-    "                          request's token, and the same command with the same\n"
-    "                          FILE shows the same keys again for 24 hours. Keep it\n"
-    "                          as you keep a key, and remove it when you have the\n"
-    "                          keys\n"
-    "\n"
-    "If the account exists in one environment already, the other's keys are shown\n"
-    "all the same, and the exit code is 4.\n"
-    "\n"
-    "Examples:\n"
-    "  fob account create acct_42\n"
-    "  fob account create acct_42 --environment test --output json > keys.json\n";
+const char account_create_help[] = "Usage: fob account create ACCOUNT [--environment live|test] [--token-file FILE]\n"
+				   "\n"
+				   "Make an account in both environments and print its four keys: secret and\n"
+				   "publishable, live and test. This is the only time that they can be shown. Hand\n"
+				   "them over, or keep the output of --output json where secrets belong.\n"
+				   "\n"
+				   "  ACCOUNT                 1 to 64 characters of A-Z, a-z, 0-9, '.', '_' and '-'\n"
+				   "  --environment live|test only there\n"
+				   "  --token-file FILE       makes a rerun safe: FILE (made if absent) holds the\n"
+				   "                          request's token, and the same command with the same\n"
+				   "                          FILE shows the same keys again for 24 hours. Keep it\n"
+				   "                          as you keep a key, and remove it when you have the\n"
+				   "                          keys\n"
+				   "\n"
+				   "If the account exists in one environment already, the other's keys are shown\n"
+				   "all the same, and the exit code is 4.\n"
+				   "\n"
+				   "Examples:\n"
+				   "  fob account create acct_42\n"
+				   "  fob account create acct_42 --environment test --output json > keys.json\n";
 
 const char account_list_help[] =
     "Usage: fob account list [--environment live|test]\n"
@@ -43,30 +42,28 @@ const char account_list_help[] =
     "  fob account list\n"
     "  fob account list --environment live --output json | jq -r '.accounts[] | select(.suspended) | .account'\n";
 
-const char account_suspend_help[] =
-    "Usage: fob account suspend ACCOUNT [--environment live|test] [--token-file FILE]\n"
-    "\n"
-    "Refuse all keys of an account from now on, in both environments, until `fob\n"
-    "account resume`. Keys are kept as they are, and a grace that ends meanwhile\n"
-    "ends. Asks first, at a terminal; elsewhere it takes --yes.\n"
-    "\n"
-    "  --environment live|test only there\n"
-    "  --token-file FILE       makes a rerun safe, as for `fob account create`\n"
-    "\n"
-    "Examples:\n"
-    "  fob account suspend acct_42\n"
-    "  fob account suspend acct_42 --environment live --yes\n";
+const char account_suspend_help[] = "Usage: fob account suspend ACCOUNT [--environment live|test] [--token-file FILE]\n"
+				    "\n"
+				    "Refuse all keys of an account from now on, in both environments, until `fob\n"
+				    "account resume`. Keys are kept as they are, and a grace that ends meanwhile\n"
+				    "ends. Asks first, at a terminal; elsewhere it takes --yes.\n"
+				    "\n"
+				    "  --environment live|test only there\n"
+				    "  --token-file FILE       makes a rerun safe, as for `fob account create`\n"
+				    "\n"
+				    "Examples:\n"
+				    "  fob account suspend acct_42\n"
+				    "  fob account suspend acct_42 --environment live --yes\n";
 
-const char account_resume_help[] =
-    "Usage: fob account resume ACCOUNT [--environment live|test] [--token-file FILE]\n"
-    "\n"
-    "Take the keys of a suspended account again, in both environments.\n"
-    "\n"
-    "  --environment live|test only there\n"
-    "  --token-file FILE       makes a rerun safe, as for `fob account create`\n"
-    "\n"
-    "Example:\n"
-    "  fob account resume acct_42\n";
+const char account_resume_help[] = "Usage: fob account resume ACCOUNT [--environment live|test] [--token-file FILE]\n"
+				   "\n"
+				   "Take the keys of a suspended account again, in both environments.\n"
+				   "\n"
+				   "  --environment live|test only there\n"
+				   "  --token-file FILE       makes a rerun safe, as for `fob account create`\n"
+				   "\n"
+				   "Example:\n"
+				   "  fob account resume acct_42\n";
 
 /* A fault in one of several environments, for programs. */
 static json_t *
@@ -93,7 +90,7 @@ static void
 account_table(void)
 {
 	static const char *const titles[] = { "ENVIRONMENT", "ACCOUNT", "STATE", "SECRET", "PUBLISHABLE", "IN GRACE",
-	    "CREATED", "SUSPENDED" };
+		"CREATED", "SUSPENDED" };
 
 	out_table(titles, sizeof(titles) / sizeof(titles[0]));
 }
@@ -270,7 +267,7 @@ set_in(struct cli *cli, enum fob_environment env, bool suspend, const struct tok
 	struct fob_account account;
 	struct fob_error error;
 	int rc = suspend ? fob_suspend_account(cli->client, &m, &account, &error) :
-	    fob_resume_account(cli->client, &m, &account, &error);
+			   fob_resume_account(cli->client, &m, &account, &error);
 
 	if (rc != 0) {
 		json_array_append_new(faults, fault_json(env, rc, &error));
@@ -330,8 +327,9 @@ set(struct cli *cli, bool suspend)
 		return CLI_LOCAL;
 	if ((rc = cli_connect(cli)) != CLI_OK || (rc = cli_served(cli, envs, &n)) != CLI_OK)
 		return rc;
-	if (suspend && cli_confirm(cli, "Suspend %s in %s, and refuse all its keys there?", cli->args[0],
-	    n == 2 ? "live and test" : fob_environment_name(envs[0])) != CLI_OK)
+	if (suspend &&
+	    cli_confirm(cli, "Suspend %s in %s, and refuse all its keys there?", cli->args[0],
+		n == 2 ? "live and test" : fob_environment_name(envs[0])) != CLI_OK)
 		return CLI_LOCAL;
 	if (token_init(&token, cli->options[OPT_TOKEN_FILE]) != 0)
 		return CLI_LOCAL;

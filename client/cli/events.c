@@ -12,23 +12,22 @@
 
 #define FOLLOW_MS 1000
 
-const char events_help[] =
-    "Usage: fob events [--account ACCOUNT] [--environment live|test] [--follow]\n"
-    "\n"
-    "What happened to accounts and keys, oldest first: created, rolled, expired,\n"
-    "revoked, suspended, resumed. With --output json one object a line.\n"
-    "\n"
-    "  --account ACCOUNT       only of that account\n"
-    "  --environment live|test only there; otherwise both, by time\n"
-    "  --follow                then go on: show each event as it happens, through\n"
-    "                          restarts of fobd, until Ctrl-C\n"
-    "\n"
-    "Each environment numbers its events from 1 without gaps (SEQUENCE). For\n"
-    "key_rolled, GENERATION is the new key's and EXPIRES is when the old one ends.\n"
-    "\n"
-    "Examples:\n"
-    "  fob events --account acct_42\n"
-    "  fob events --follow --output json\n";
+const char events_help[] = "Usage: fob events [--account ACCOUNT] [--environment live|test] [--follow]\n"
+			   "\n"
+			   "What happened to accounts and keys, oldest first: created, rolled, expired,\n"
+			   "revoked, suspended, resumed. With --output json one object a line.\n"
+			   "\n"
+			   "  --account ACCOUNT       only of that account\n"
+			   "  --environment live|test only there; otherwise both, by time\n"
+			   "  --follow                then go on: show each event as it happens, through\n"
+			   "                          restarts of fobd, until Ctrl-C\n"
+			   "\n"
+			   "Each environment numbers its events from 1 without gaps (SEQUENCE). For\n"
+			   "key_rolled, GENERATION is the new key's and EXPIRES is when the old one ends.\n"
+			   "\n"
+			   "Examples:\n"
+			   "  fob events --account acct_42\n"
+			   "  fob events --follow --output json\n";
 
 /* One environment's events: a page and the place in it. */
 struct stream {
@@ -42,7 +41,7 @@ static void
 event_table(void)
 {
 	static const char *const titles[] = { "TIME", "ENVIRONMENT", "SEQUENCE", "EVENT", "ACCOUNT", "KIND",
-	    "GENERATION", "LAST4", "EXPIRES" };
+		"GENERATION", "LAST4", "EXPIRES" };
 
 	out_table(titles, sizeof(titles) / sizeof(titles[0]));
 }
@@ -53,10 +52,9 @@ event_show(enum fob_environment env, const struct fob_event *e)
 	bool of_key = e->generation != 0;
 
 	if (out_is_json()) {
-		json_t *o = json_pack("{s:s, s:I, s:s, s:s, s:s?, s:I, s:s?}",
-		    "environment", fob_environment_name(env), "sequence", (json_int_t)e->sequence,
-		    "event", fob_event_type_name(e->type), "account", e->account, "kind",
-		    of_key ? fob_kind_name(e->kind) : NULL, "generation", (json_int_t)e->generation, "last4",
+		json_t *o = json_pack("{s:s, s:I, s:s, s:s, s:s?, s:I, s:s?}", "environment", fob_environment_name(env),
+		    "sequence", (json_int_t)e->sequence, "event", fob_event_type_name(e->type), "account", e->account,
+		    "kind", of_key ? fob_kind_name(e->kind) : NULL, "generation", (json_int_t)e->generation, "last4",
 		    e->last4[0] != '\0' ? e->last4 : NULL);
 
 		out_json_time(o, "time", e->time_ms);
@@ -90,8 +88,8 @@ stream_fill(struct cli *cli, struct stream *s, struct fob_error *error)
 		fob_event_page_free(s->page);
 		s->page = NULL;
 		s->next = 0;
-		rc = fob_list_events(cli->client, s->env, cli->options[OPT_ACCOUNT], FOB_PAGE_MAX, &s->cursor,
-		    &s->page, error);
+		rc = fob_list_events(
+		    cli->client, s->env, cli->options[OPT_ACCOUNT], FOB_PAGE_MAX, &s->cursor, &s->page, error);
 		if (rc != 0) {
 			s->page = NULL;
 			return rc;

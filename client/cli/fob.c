@@ -76,11 +76,12 @@ static const struct command commands[] = {
 	    "an account's keys, and when each was last used", key_list_help },
 	{ "key roll", key_roll,
 	    CLI_BIT(OPT_ENVIRONMENT) | CLI_BIT(OPT_GRACE) | CLI_BIT(OPT_EXPECTED_GENERATION) |
-	        CLI_BIT(OPT_AUTHORIZE_FROM) | CLI_BIT(OPT_TOKEN_FILE), 1, 1, "ACCOUNT",
-	    "make a new secret key; the old one lasts 24 hours more", key_roll_help },
+		CLI_BIT(OPT_AUTHORIZE_FROM) | CLI_BIT(OPT_TOKEN_FILE),
+	    1, 1, "ACCOUNT", "make a new secret key; the old one lasts 24 hours more", key_roll_help },
 	{ "key revoke", key_revoke,
 	    CLI_BIT(OPT_ENVIRONMENT) | CLI_BIT(OPT_KIND) | CLI_BIT(OPT_GENERATION) | CLI_BIT(OPT_SECRET_FILE) |
-	        CLI_BIT(OPT_TOKEN_FILE), 0, 1, "[ACCOUNT]", "end one key now, for ever", key_revoke_help },
+		CLI_BIT(OPT_TOKEN_FILE),
+	    0, 1, "[ACCOUNT]", "end one key now, for ever", key_revoke_help },
 	{ "verify", verify_key,
 	    CLI_BIT(OPT_SECRET_FILE) | CLI_BIT(OPT_BASIC) | CLI_BIT(OPT_OPERATION) | CLI_BIT(OPT_REQUIRE), 0, 0, "",
 	    "whose key is this, and may it do that?", verify_help },
@@ -91,12 +92,11 @@ static const struct command commands[] = {
 };
 #define COMMANDS (sizeof(commands) / sizeof(commands[0]))
 
-static const char overview[] =
-    "Usage: fob [OPTIONS] COMMAND [ARGUMENTS]\n"
-    "\n"
-    "Ask and administer fobd: whose API key is this, and may it do that?\n"
-    "\n"
-    "Commands:\n";
+static const char overview[] = "Usage: fob [OPTIONS] COMMAND [ARGUMENTS]\n"
+			       "\n"
+			       "Ask and administer fobd: whose API key is this, and may it do that?\n"
+			       "\n"
+			       "Commands:\n";
 
 static const char common_options[] =
     "\n"
@@ -121,18 +121,17 @@ static const char common_options[] =
     "3 denied or not found; 4 conflict (exists already, not the expected generation,\n"
     "not possible in this state).\n";
 
-static const char first_steps[] =
-    "\n"
-    "First steps:\n"
-    "  fob health                               is fobd there?\n"
-    "  fob account create acct_42               four keys, shown once\n"
-    "  fob verify                               asks for a key, which is never an\n"
-    "                                           argument; or --secret-file FILE\n"
-    "  fob key roll acct_42 --environment live  a new secret key; the old one works\n"
-    "                                           for 24 hours more\n"
-    "  fob key list acct_42                     what there is, and when it was used\n"
-    "\n"
-    "`fob COMMAND --help` explains each command, with examples; so does `man fob`.\n";
+static const char first_steps[] = "\n"
+				  "First steps:\n"
+				  "  fob health                               is fobd there?\n"
+				  "  fob account create acct_42               four keys, shown once\n"
+				  "  fob verify                               asks for a key, which is never an\n"
+				  "                                           argument; or --secret-file FILE\n"
+				  "  fob key roll acct_42 --environment live  a new secret key; the old one works\n"
+				  "                                           for 24 hours more\n"
+				  "  fob key list acct_42                     what there is, and when it was used\n"
+				  "\n"
+				  "`fob COMMAND --help` explains each command, with examples; so does `man fob`.\n";
 
 /* ---- help ---- */
 
@@ -143,7 +142,7 @@ help_overview(void)
 
 	out_text(overview);
 	for (size_t i = 0; i < COMMANDS; i++) {
-		snprintf(line, sizeof(line), "  %s%s%-*s %s\n", commands[i].name, 
+		snprintf(line, sizeof(line), "  %s%s%-*s %s\n", commands[i].name,
 		    commands[i].args[0] == '\0' ? "" : " ",
 		    (int)(24 - strlen(commands[i].name) - (commands[i].args[0] == '\0' ? 0 : 1)), commands[i].args,
 		    commands[i].summary);
@@ -242,10 +241,11 @@ parse(struct cli *cli, int argc, char *argv[], struct words *words)
 
 	for (int i = 1; i < argc; i++) {
 		if (text_looks_like_key(argv[i])) {
-			out_say("an argument looks like an API key, or like a header with one. Keys are never taken "
-				"from the command line, where other users and the shell's history see them: give it "
-				"on standard input, at the prompt, or in a file (--secret-file FILE). Consider that key exposed: a "
-				"secret key should be rolled");
+			out_say(
+			    "an argument looks like an API key, or like a header with one. Keys are never taken "
+			    "from the command line, where other users and the shell's history see them: give it "
+			    "on standard input, at the prompt, or in a file (--secret-file FILE). Consider that key exposed: a "
+			    "secret key should be rolled");
 			return CLI_LOCAL;
 		}
 	}
@@ -292,8 +292,8 @@ no_command(const struct words *words)
 	else if (words->n == 1)
 		out_say("fob %s: which command? fob %s --help lists them", words->word[0], words->word[0]);
 	else
-		out_say("unknown command %s %s; fob %s --help lists them", words->word[0], words->word[1],
-		    words->word[0]);
+		out_say(
+		    "unknown command %s %s; fob %s --help lists them", words->word[0], words->word[1], words->word[0]);
 	return CLI_LOCAL;
 }
 
@@ -335,10 +335,11 @@ settings(struct cli *cli)
 	}
 	cli->timeout_ms = (uint32_t)ms;
 	cli->address = cli->options[OPT_ADDRESS] != NULL ? cli->options[OPT_ADDRESS] :
-	    env != NULL && env[0] != '\0' ? env : CLI_ADDRESS_DEFAULT;
+	    env != NULL && env[0] != '\0'                ? env :
+							   CLI_ADDRESS_DEFAULT;
 	out_setup(output != NULL && strcmp(output, "json") == 0,
 	    cli->options[OPT_NO_COLOR] == NULL && (no_color == NULL || no_color[0] == '\0') &&
-	    (term == NULL || strcmp(term, "dumb") != 0));
+		(term == NULL || strcmp(term, "dumb") != 0));
 	return CLI_OK;
 }
 
@@ -421,8 +422,9 @@ look_first(const struct cli *cli)
 	if (strncmp(cli->address, "ipc://", strlen("ipc://")) != 0 || (rc = socket_trouble(path)) == 0)
 		return CLI_OK;
 	out_say("cannot reach fobd at %s: %s%s", cli->address, strerror(rc),
-	    rc == ENOENT ? ". Is fobd running? --address and $FOB_ADDR say where to look" :
-	    rc == EACCES ? ". The socket is for fobd's own user and root" : "");
+	    rc == ENOENT     ? ". Is fobd running? --address and $FOB_ADDR say where to look" :
+		rc == EACCES ? ". The socket is for fobd's own user and root" :
+			       "");
 	return CLI_FAULT;
 }
 
@@ -499,8 +501,9 @@ cli_code(int fault)
 int
 cli_worse(int a, int b)
 {
-	static const int rank[] = { [CLI_OK] = 0, [CLI_DENIED] = 1, [CLI_CONFLICT] = 2, [CLI_FAULT] = 3,
-	    [CLI_LOCAL] = 4 };
+	static const int rank[] = {
+		[CLI_OK] = 0, [CLI_DENIED] = 1, [CLI_CONFLICT] = 2, [CLI_FAULT] = 3, [CLI_LOCAL] = 4
+	};
 
 	return rank[a] >= rank[b] ? a : b;
 }
@@ -537,7 +540,8 @@ cli_unsettled(const struct cli *cli, struct token *token)
 			"it is applied once, and the same reply comes back");
 	else
 		out_say("running the same command again with --token-file %s%s is safe for 24 hours: it is applied "
-			"once, and the same reply comes back. Remove that file afterwards", path, cli->rerun);
+			"once, and the same reply comes back. Remove that file afterwards",
+		    path, cli->rerun);
 }
 
 int

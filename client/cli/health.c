@@ -10,28 +10,26 @@
 
 #include "client/cli/out.h"
 
-const char health_help[] =
-    "Usage: fob health [SERVICE]\n"
-    "\n"
-    "Is it serving? Exit code 0 for SERVING, 2 for NOT_SERVING or no answer, 3 for a\n"
-    "service that fobd does not know.\n"
-    "\n"
-    "  SERVICE                 fob.v1.Keys, fob.v1.Admin, live or test; all of them\n"
-    "                          by default\n"
-    "\n"
-    "Examples:\n"
-    "  fob health\n"
-    "  fob health live --address tcp://127.0.0.1:7400 --timeout 1s\n";
+const char health_help[] = "Usage: fob health [SERVICE]\n"
+			   "\n"
+			   "Is it serving? Exit code 0 for SERVING, 2 for NOT_SERVING or no answer, 3 for a\n"
+			   "service that fobd does not know.\n"
+			   "\n"
+			   "  SERVICE                 fob.v1.Keys, fob.v1.Admin, live or test; all of them\n"
+			   "                          by default\n"
+			   "\n"
+			   "Examples:\n"
+			   "  fob health\n"
+			   "  fob health live --address tcp://127.0.0.1:7400 --timeout 1s\n";
 
-const char stats_help[] =
-    "Usage: fob stats\n"
-    "\n"
-    "What fobd has counted since it started, and how large things are now. Zeroes\n"
-    "are left out of the table, not of --output json.\n"
-    "\n"
-    "Examples:\n"
-    "  fob stats\n"
-    "  fob stats --output json | jq '.environments[] | {environment, verdicts, commits}'\n";
+const char stats_help[] = "Usage: fob stats\n"
+			  "\n"
+			  "What fobd has counted since it started, and how large things are now. Zeroes\n"
+			  "are left out of the table, not of --output json.\n"
+			  "\n"
+			  "Examples:\n"
+			  "  fob stats\n"
+			  "  fob stats --output json | jq '.environments[] | {environment, verdicts, commits}'\n";
 
 static const char *
 serving_name(enum fob_serving serving)
@@ -90,7 +88,7 @@ figures_table(const char *heading, const struct figure *figures, size_t n)
 }
 
 static size_t
-daemon_figures(const struct fob_stats *s, struct figure f[8])
+daemon_figures(const struct fob_stats *s, struct figure f[9])
 {
 	size_t n = 0;
 
@@ -101,6 +99,8 @@ daemon_figures(const struct fob_stats *s, struct figure f[8])
 	f[n++] = (struct figure){ "connections_dropped", s->connections_dropped };
 	f[n++] = (struct figure){ "open_descriptors", s->open_descriptors };
 	f[n++] = (struct figure){ "listener_restarts", s->listener_restarts };
+	f[n++] = (struct figure){ "nng_corrections", s->nng_corrections };
+	f[n++] = (struct figure){ "unrecognised", s->unrecognised };
 	return n;
 }
 
@@ -167,8 +167,8 @@ stats_json(const struct fob_stats *s)
 	json_object_set_new(o, "codes", named_json(f, code_figures(s, f)));
 	for (size_t i = 0; i < s->n_environments; i++) {
 		const struct fob_environment_stats *e = &s->environments[i];
-		json_t *env = json_pack("{s:s, s:b}", "environment", fob_environment_name(e->environment), "serving",
-		    (int)e->serving);
+		json_t *env = json_pack(
+		    "{s:s, s:b}", "environment", fob_environment_name(e->environment), "serving", (int)e->serving);
 
 		figures_json(env, f, environment_figures(e, f));
 		json_object_set_new(env, "verdicts", named_json(f, verdict_figures(e, f)));

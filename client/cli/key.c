@@ -12,20 +12,19 @@
 #include "client/cli/out.h"
 #include "client/cli/text.h"
 
-const char key_list_help[] =
-    "Usage: fob key list ACCOUNT [--environment live|test]\n"
-    "\n"
-    "All keys of an account, ended ones included: their state, when they end, and in\n"
-    "which minute each was last used. So one sees whether an old key is still in use\n"
-    "before its grace ends. Secrets are never shown; LAST4 are their last four\n"
-    "characters.\n"
-    "\n"
-    "States: current; grace (superseded by a roll, still valid until EXPIRES);\n"
-    "expired and revoked (for ever).\n"
-    "\n"
-    "Examples:\n"
-    "  fob key list acct_42\n"
-    "  fob key list acct_42 --environment live --output json\n";
+const char key_list_help[] = "Usage: fob key list ACCOUNT [--environment live|test]\n"
+			     "\n"
+			     "All keys of an account, ended ones included: their state, when they end, and in\n"
+			     "which minute each was last used. So one sees whether an old key is still in use\n"
+			     "before its grace ends. Secrets are never shown; LAST4 are their last four\n"
+			     "characters.\n"
+			     "\n"
+			     "States: current; grace (superseded by a roll, still valid until EXPIRES);\n"
+			     "expired and revoked (for ever).\n"
+			     "\n"
+			     "Examples:\n"
+			     "  fob key list acct_42\n"
+			     "  fob key list acct_42 --environment live --output json\n";
 
 const char key_roll_help[] =
     "Usage: fob key roll ACCOUNT --environment live|test [--grace TIME] [--expected-generation N]\n"
@@ -76,8 +75,8 @@ json_t *
 key_json(const struct fob_key *key, const char *secret)
 {
 	json_t *o = json_pack("{s:s, s:s, s:s, s:I, s:s, s:s}", "account", key->account, "environment",
-	    fob_environment_name(key->environment), "kind", fob_kind_name(key->kind),
-	    "generation", (json_int_t)key->generation, "last4", key->last4, "state", fob_key_state_name(key->state));
+	    fob_environment_name(key->environment), "kind", fob_kind_name(key->kind), "generation",
+	    (json_int_t)key->generation, "last4", key->last4, "state", fob_key_state_name(key->state));
 
 	out_json_time(o, "created", key->created_ms);
 	out_json_time(o, "expires", key->expires_ms);
@@ -94,7 +93,7 @@ static void
 key_table(void)
 {
 	static const char *const titles[] = { "ENVIRONMENT", "KIND", "GENERATION", "LAST4", "STATE", "CREATED",
-	    "EXPIRES", "ENDED", "LAST USED" };
+		"EXPIRES", "ENDED", "LAST USED" };
 
 	out_table(titles, sizeof(titles) / sizeof(titles[0]));
 }
@@ -257,8 +256,8 @@ roll_confirm(struct cli *cli, struct fob_roll *roll)
 	if ((rc = find(cli, env, FOB_SECRET, roll->expected_generation, cli->args[0], &key)) != CLI_OK)
 		return rc;
 	if (key.generation == 0)
-		return cli_confirm(cli, "Roll the secret %s key of %s without grace?", fob_environment_name(env),
-		    cli->args[0]);
+		return cli_confirm(
+		    cli, "Roll the secret %s key of %s without grace?", fob_environment_name(env), cli->args[0]);
 	if (cli->options[OPT_TOKEN_FILE] == NULL && roll->expected_generation == 0) {
 		roll->expected_generation = key.generation;
 		snprintf(cli->rerun, sizeof(cli->rerun), " --expected-generation %u", (unsigned)key.generation);
@@ -422,8 +421,8 @@ revoke_run(struct cli *cli, const struct fob_key *key, struct token *token)
 	struct fob_key ended;
 	int rc;
 
-	revoke.mutation = (struct fob_mutation){ .environment = key->environment, .account = key->account,
-	    .token = token->bytes };
+	revoke.mutation =
+	    (struct fob_mutation){ .environment = key->environment, .account = key->account, .token = token->bytes };
 	if ((rc = fob_revoke_key(cli->client, &revoke, &ended, &error)) != 0) {
 		int code = cli_fault(cli, NULL, rc, &error);
 
@@ -453,8 +452,9 @@ key_revoke(struct cli *cli)
 	struct token token;
 	int rc = CLI_LOCAL;
 
-	if (from != NULL && (cli->args[0] != NULL || cli->options[OPT_ENVIRONMENT] != NULL ||
-	    cli->options[OPT_KIND] != NULL || cli->options[OPT_GENERATION] != NULL)) {
+	if (from != NULL &&
+	    (cli->args[0] != NULL || cli->options[OPT_ENVIRONMENT] != NULL || cli->options[OPT_KIND] != NULL ||
+		cli->options[OPT_GENERATION] != NULL)) {
 		out_say("%s takes either --secret-file or an account with --environment, --kind and --generation",
 		    cli->name);
 		return CLI_LOCAL;

@@ -188,8 +188,11 @@ out_text(const char *text)
 static void
 put_coloured(enum out_colour colour, const char *text)
 {
-	static const char *const codes[] = { [OUT_PLAIN] = NULL, [OUT_GOOD] = "\033[32m", [OUT_WARN] = "\033[33m",
-		[OUT_BAD] = "\033[31m", [OUT_DIM] = "\033[2m" };
+	static const char *const codes[] = { [OUT_PLAIN] = NULL,
+		[OUT_GOOD] = "\033[32m",
+		[OUT_WARN] = "\033[33m",
+		[OUT_BAD] = "\033[31m",
+		[OUT_DIM] = "\033[2m" };
 
 	if (!colours || codes[colour] == NULL) {
 		put_text(text);

@@ -41,14 +41,12 @@ known(const char *s)
 static void
 show_json(const struct fob_verification *v)
 {
-	json_t *o = json_pack("{s:s, s:s?, s:s?, s:s?, s:b, s:s?, s:I, s:I, s:b, s:s?}",
-	    "verdict", fob_verdict_name(v->verdict), "detail", known(v->detail), "account", known(v->account),
-	    "environment",
-	    v->environment != FOB_ENVIRONMENT_ANY ? fob_environment_name(v->environment) : NULL,
-	    "livemode", (int)v->livemode,
-	    "kind", v->kind != FOB_KIND_ANY ? fob_kind_name(v->kind) : NULL, "generation", (json_int_t)v->generation,
-	    "current_generation", (json_int_t)v->current_generation, "superseded", (int)v->superseded,
-	    "last4", known(v->last4));
+	json_t *o = json_pack("{s:s, s:s?, s:s?, s:s?, s:b, s:s?, s:I, s:I, s:b, s:s?}", "verdict",
+	    fob_verdict_name(v->verdict), "detail", known(v->detail), "account", known(v->account), "environment",
+	    v->environment != FOB_ENVIRONMENT_ANY ? fob_environment_name(v->environment) : NULL, "livemode",
+	    (int)v->livemode, "kind", v->kind != FOB_KIND_ANY ? fob_kind_name(v->kind) : NULL, "generation",
+	    (json_int_t)v->generation, "current_generation", (json_int_t)v->current_generation, "superseded",
+	    (int)v->superseded, "last4", known(v->last4));
 
 	out_json_time(o, "created", v->created_ms);
 	out_json_time(o, "expires", v->expires_ms);

@@ -69,11 +69,11 @@ fake_read(int fd, void *to, size_t len)
 
 	while (len > 0) {
 		if ((n = recv(fd, p, len, 0)) <= 0)
-			return (false);
+			return false;
 		p += n;
 		len -= (size_t)n;
 	}
-	return (true);
+	return true;
 }
 
 static inline bool
@@ -84,11 +84,11 @@ fake_write(int fd, const void *from, size_t len)
 
 	while (len > 0) {
 		if ((n = send(fd, p, len, MSG_NOSIGNAL)) <= 0)
-			return (false);
+			return false;
 		p += n;
 		len -= (size_t)n;
 	}
-	return (true);
+	return true;
 }
 
 static inline void
@@ -112,7 +112,7 @@ fake_send_raw(struct fake_connection *c, const uint8_t id[4], const void *p, siz
 	pthread_mutex_lock(&c->mutex);
 	ok = fake_write(c->fd, head, sizeof(head)) && fake_write(c->fd, p, len);
 	pthread_mutex_unlock(&c->mutex);
-	return (ok);
+	return ok;
 }
 
 static inline bool
@@ -141,7 +141,7 @@ fake_reply(struct fake_connection *c, const uint8_t id[4], int code, const char 
 	ok = fake_send_raw(c, id, all, len, len);
 	free(all);
 	free(body);
-	return (ok);
+	return ok;
 }
 
 static inline bool
@@ -166,7 +166,7 @@ fake_serve_one(struct fake_connection *c, uint8_t *message, size_t len)
 	pthread_mutex_unlock(&f->mutex);
 	stay = f->handler(f->arg, &q);
 	fob__rpc__v1__request__free_unpacked(m, NULL);
-	return (stay);
+	return stay;
 }
 
 static inline void *
@@ -190,7 +190,7 @@ fake_connection_run(void *arg)
 		free(message);
 	}
 	shutdown(c->fd, SHUT_RDWR);
-	return (NULL);
+	return NULL;
 }
 
 static inline void *
@@ -218,7 +218,7 @@ fake_accept_run(void *arg)
 		pthread_cond_broadcast(&f->changed);
 		pthread_mutex_unlock(&f->mutex);
 	}
-	return (NULL);
+	return NULL;
 }
 
 /* Makes a folder and an address; nothing listens there yet. */
@@ -291,7 +291,7 @@ fake_received(struct fake *f)
 	pthread_mutex_lock(&f->mutex);
 	n = f->received;
 	pthread_mutex_unlock(&f->mutex);
-	return (n);
+	return n;
 }
 
 #endif

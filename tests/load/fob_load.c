@@ -67,39 +67,38 @@ struct flags {
 	unsigned callers, threads;
 };
 
-enum { FLAG_ADMIN = 256, FLAG_SETUP, FLAG_ENVIRONMENT, FLAG_TLS_CA, FLAG_TLS_CERT, FLAG_TLS_KEY, FLAG_IN_FLIGHT,
-	FLAG_ROLL_KEYS, FLAG_ROLL_GRACE, FLAG_TIMEOUT, FLAG_JSON, FLAG_CSV, FLAG_VERSION };
+enum {
+	FLAG_ADMIN = 256,
+	FLAG_SETUP,
+	FLAG_ENVIRONMENT,
+	FLAG_TLS_CA,
+	FLAG_TLS_CERT,
+	FLAG_TLS_KEY,
+	FLAG_IN_FLIGHT,
+	FLAG_ROLL_KEYS,
+	FLAG_ROLL_GRACE,
+	FLAG_TIMEOUT,
+	FLAG_JSON,
+	FLAG_CSV,
+	FLAG_VERSION
+};
 
-static const struct option options[] = {
-	{ "address", required_argument, NULL, 'a' },
-	{ "admin-address", required_argument, NULL, FLAG_ADMIN },
-	{ "keys", required_argument, NULL, 'k' },
-	{ "setup", required_argument, NULL, FLAG_SETUP },
-	{ "environment", required_argument, NULL, FLAG_ENVIRONMENT },
-	{ "tls-ca", required_argument, NULL, FLAG_TLS_CA },
-	{ "tls-cert", required_argument, NULL, FLAG_TLS_CERT },
-	{ "tls-key", required_argument, NULL, FLAG_TLS_KEY },
-	{ "callers", required_argument, NULL, 'c' },
-	{ "threads", required_argument, NULL, 't' },
-	{ "rate", required_argument, NULL, 'r' },
-	{ "mix", required_argument, NULL, 'm' },
-	{ "operation", required_argument, NULL, 'o' },
-	{ "batch", required_argument, NULL, 'b' },
-	{ "sockets", required_argument, NULL, 's' },
+static const struct option options[] = { { "address", required_argument, NULL, 'a' },
+	{ "admin-address", required_argument, NULL, FLAG_ADMIN }, { "keys", required_argument, NULL, 'k' },
+	{ "setup", required_argument, NULL, FLAG_SETUP }, { "environment", required_argument, NULL, FLAG_ENVIRONMENT },
+	{ "tls-ca", required_argument, NULL, FLAG_TLS_CA }, { "tls-cert", required_argument, NULL, FLAG_TLS_CERT },
+	{ "tls-key", required_argument, NULL, FLAG_TLS_KEY }, { "callers", required_argument, NULL, 'c' },
+	{ "threads", required_argument, NULL, 't' }, { "rate", required_argument, NULL, 'r' },
+	{ "mix", required_argument, NULL, 'm' }, { "operation", required_argument, NULL, 'o' },
+	{ "batch", required_argument, NULL, 'b' }, { "sockets", required_argument, NULL, 's' },
 	{ "in-flight", required_argument, NULL, FLAG_IN_FLIGHT },
 	{ "roll-keys", required_argument, NULL, FLAG_ROLL_KEYS },
 	{ "roll-grace", required_argument, NULL, FLAG_ROLL_GRACE },
-	{ "timeout", required_argument, NULL, FLAG_TIMEOUT },
-	{ "warmup", required_argument, NULL, 'w' },
-	{ "duration", required_argument, NULL, 'd' },
-	{ "label", required_argument, NULL, 'l' },
-	{ "json", required_argument, NULL, FLAG_JSON },
-	{ "csv", required_argument, NULL, FLAG_CSV },
-	{ "quiet", no_argument, NULL, 'q' },
-	{ "version", no_argument, NULL, FLAG_VERSION },
-	{ "help", no_argument, NULL, 'h' },
-	{ NULL, 0, NULL, 0 }
-};
+	{ "timeout", required_argument, NULL, FLAG_TIMEOUT }, { "warmup", required_argument, NULL, 'w' },
+	{ "duration", required_argument, NULL, 'd' }, { "label", required_argument, NULL, 'l' },
+	{ "json", required_argument, NULL, FLAG_JSON }, { "csv", required_argument, NULL, FLAG_CSV },
+	{ "quiet", no_argument, NULL, 'q' }, { "version", no_argument, NULL, FLAG_VERSION },
+	{ "help", no_argument, NULL, 'h' }, { NULL, 0, NULL, 0 } };
 
 /* ---- flags ---- */
 
@@ -126,7 +125,7 @@ real(const char *name, const char *text, double min, double max)
 	value = strtod(text, &end);
 	if (errno != 0 || end == text || *end != '\0' || !isfinite(value) || value < min || value > max)
 		fail("--%s %s: a number from %g to %.0f", name, text, min, max);
-	return (value);
+	return value;
 }
 
 static unsigned
@@ -136,7 +135,7 @@ number(const char *name, const char *text, double min, double max)
 
 	if (value != floor(value))
 		fail("--%s %s: a whole number from %.0f to %.0f", name, text, min, max);
-	return ((unsigned)value);
+	return (unsigned)value;
 }
 
 /* Goes into CSV as it is. */
@@ -149,17 +148,16 @@ label(const char *text)
 		if ((unsigned char)*p < ' ' || *p == ',' || *p == '"')
 			fail("--label: no commas, quotes or control characters");
 	}
-	return (text);
+	return text;
 }
 
 static enum fob_environment
 environment(const char *text)
 {
-
 	if (strcmp(text, "live") == 0)
-		return (FOB_LIVE);
+		return FOB_LIVE;
 	if (strcmp(text, "test") == 0)
-		return (FOB_TEST);
+		return FOB_TEST;
 	fail("--environment %s: live or test", text);
 }
 
@@ -175,7 +173,6 @@ flag_mix(struct mix *mix)
 static void
 flag_where(int c, struct flags *f)
 {
-
 	switch (c) {
 	case 'a':
 		f->load.address = optarg;
@@ -216,7 +213,6 @@ flag_where(int c, struct flags *f)
 static void
 flag(int c, struct flags *f)
 {
-
 	switch (c) {
 	case 'c':
 		f->callers = number("callers", optarg, 1, LOAD_CALLERS_MAX);
@@ -323,8 +319,14 @@ flags_parse(int argc, char *argv[], struct flags *f)
 {
 	int c;
 
-	*f = (struct flags){ .load = { .timeout_ms = 5000, .sockets = 1, .batch = 1, .roll_keys = 1024, .warmup_s = 1,
-	    .duration_s = 10, .mix = { .weights = { [OP_VERIFY] = 1 }, .sum = 1 } }, .environment = FOB_LIVE };
+	*f = (struct flags){ .load = { .timeout_ms = 5000,
+				 .sockets = 1,
+				 .batch = 1,
+				 .roll_keys = 1024,
+				 .warmup_s = 1,
+				 .duration_s = 10,
+				 .mix = { .weights = { [OP_VERIFY] = 1 }, .sum = 1 } },
+		.environment = FOB_LIVE };
 	while ((c = getopt_long(argc, argv, "a:k:c:t:r:m:o:b:s:w:d:l:qh", options, NULL)) != -1)
 		flag(c, f);
 	/* Not repeated in the message: somebody may have given a secret. */
@@ -366,13 +368,24 @@ get_keys(const struct flags *f, struct keys *keys)
 }
 
 static int
-write_report(const struct flags *f, const struct load_outcome *outcome, const struct keys *keys, const struct recorder *sum)
+write_report(
+    const struct flags *f, const struct load_outcome *outcome, const struct keys *keys, const struct recorder *sum)
 {
-	struct report r = { .tool = "fob-load", .label = f->label, .address = f->load.address,
-		.synchronous = f->load.synchronous, .callers = f->load.callers, .sockets = f->load.sockets,
-		.batch = f->load.batch, .keys = keys->n, .rate = f->load.rate, .rate_met = outcome->rate_met,
-		.not_sent = outcome->not_sent, .warmup_s = f->load.warmup_s,
-		.duration_s = measure_duration_s(&outcome->measure), .interrupted = outcome->measure.interrupted, .sum = sum };
+	struct report r = { .tool = "fob-load",
+		.label = f->label,
+		.address = f->load.address,
+		.synchronous = f->load.synchronous,
+		.callers = f->load.callers,
+		.sockets = f->load.sockets,
+		.batch = f->load.batch,
+		.keys = keys->n,
+		.rate = f->load.rate,
+		.rate_met = outcome->rate_met,
+		.not_sent = outcome->not_sent,
+		.warmup_s = f->load.warmup_s,
+		.duration_s = measure_duration_s(&outcome->measure),
+		.interrupted = outcome->measure.interrupted,
+		.sum = sum };
 	bool to_stdout = (f->json != NULL && strcmp(f->json, "-") == 0) || (f->csv != NULL && strcmp(f->csv, "-") == 0);
 	unsigned op;
 	int rc = 0;
@@ -388,7 +401,7 @@ write_report(const struct flags *f, const struct load_outcome *outcome, const st
 		fprintf(stderr, "fob-load: %s: %s\n", f->csv, strerror(errno));
 		rc = 1;
 	}
-	return (rc);
+	return rc;
 }
 
 static int
@@ -404,7 +417,7 @@ measure(const struct flags *f, struct keys *keys)
 	if (load_run(&f->load, keys, &outcome, why, sizeof(why)) != 0) {
 		fprintf(stderr, "fob-load: %s\n", why);
 		free(sum);
-		return (2);
+		return 2;
 	}
 	recorder_sum(sum);
 	rc = write_report(f, &outcome, keys, sum);
@@ -415,7 +428,7 @@ measure(const struct flags *f, struct keys *keys)
 	if (rc == 0)
 		rc = sum->unexpected > 0 ? 3 : sum->failed > 0 ? 2 : f->load.rate > 0 && !outcome.rate_met ? 4 : 0;
 	free(sum);
-	return (rc);
+	return rc;
 }
 
 int
@@ -431,5 +444,5 @@ main(int argc, char *argv[])
 	if (f.load.duration_s > 0)
 		rc = measure(&f, &keys);
 	keys_fini(&keys);
-	return (rc);
+	return rc;
 }

@@ -28,30 +28,37 @@ bridge_new(void)
 
 	if (h == NULL)
 		abort();
-	return (h);
+	return h;
 }
 
 void
 bridge_record(struct grpc_hist *h, uint64_t ns)
 {
-
 	hist_record(&h->hist, ns, 1);
 }
 
 void
 bridge_merge(struct grpc_hist *to, const struct grpc_hist *from)
 {
-
 	hist_merge(&to->hist, &from->hist);
 }
 
 int
-bridge_report(const struct grpc_hist *h, const char *label, const char *address, unsigned callers, size_t keys, double warmup_s,
-    double duration_s, uint64_t done_within, uint64_t failed, const char *json)
+bridge_report(const struct grpc_hist *h, const char *label, const char *address, unsigned callers, size_t keys,
+    double warmup_s, double duration_s, uint64_t done_within, uint64_t failed, const char *json)
 {
 	struct recorder *sum = calloc(1, sizeof(*sum));
-	struct report r = { .tool = "grpc", .label = label, .address = address, .callers = callers, .sockets = 1, .batch = 1,
-		.keys = keys, .warmup_s = warmup_s, .duration_s = duration_s, .unit = { [OP_VERIFY] = "lookup" }, .sum = sum };
+	struct report r = { .tool = "grpc",
+		.label = label,
+		.address = address,
+		.callers = callers,
+		.sockets = 1,
+		.batch = 1,
+		.keys = keys,
+		.warmup_s = warmup_s,
+		.duration_s = duration_s,
+		.unit = { [OP_VERIFY] = "lookup" },
+		.sum = sum };
 	int rc = 0;
 	bool to_stdout = json != NULL && strcmp(json, "-") == 0;
 
@@ -66,5 +73,5 @@ bridge_report(const struct grpc_hist *h, const char *label, const char *address,
 		rc = 1;
 	}
 	free(sum);
-	return (rc != 0 ? rc : failed > 0 ? 2 : 0);
+	return rc != 0 ? rc : failed > 0 ? 2 : 0;
 }

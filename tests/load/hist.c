@@ -13,15 +13,13 @@
 static uint64_t
 get(const _Atomic uint64_t *counter)
 {
-
-	return (atomic_load_explicit(counter, memory_order_relaxed));
+	return atomic_load_explicit(counter, memory_order_relaxed);
 }
 
 /* There is one writer, so no read-modify-write is needed. */
 static void
 put(_Atomic uint64_t *counter, uint64_t value)
 {
-
 	atomic_store_explicit(counter, value, memory_order_relaxed);
 }
 
@@ -31,10 +29,10 @@ bucket_of(uint64_t ns)
 	unsigned shift;
 
 	if (ns < SUB)
-		return ((size_t)ns);
+		return (size_t)ns;
 	shift = 63U - (unsigned)__builtin_clzll(ns) - HIST_SUB_BITS;
 	/* The leading bit is in (ns >> shift) as well: it makes the step from one power of two to the next. */
-	return (((size_t)shift << HIST_SUB_BITS) + (size_t)(ns >> shift));
+	return ((size_t)shift << HIST_SUB_BITS) + (size_t)(ns >> shift);
 }
 
 static uint64_t
@@ -43,10 +41,10 @@ bucket_last(size_t i)
 	size_t shift;
 
 	if (i < SUB)
-		return (i);
+		return i;
 	shift = (i >> HIST_SUB_BITS) - 1;
 	/* Of the last bucket this wraps to 2^64 - 1, as it should. */
-	return (((uint64_t)(i - (shift << HIST_SUB_BITS) + 1) << shift) - 1);
+	return ((uint64_t)(i - (shift << HIST_SUB_BITS) + 1) << shift) - 1;
 }
 
 void
@@ -107,7 +105,7 @@ hist_rank(uint64_t n, uint64_t ppb)
 
 	assert(n > 0 && ppb <= BILLION);
 	rank = n / BILLION * ppb + (n % BILLION * ppb + BILLION - 1) / BILLION;
-	return (rank == 0 ? 1 : rank);
+	return rank == 0 ? 1 : rank;
 }
 
 uint64_t
@@ -117,15 +115,15 @@ hist_quantile(const struct hist *h, uint64_t ppb)
 	size_t i;
 
 	if (n == 0)
-		return (0);
+		return 0;
 	rank = hist_rank(n, ppb);
 	for (i = 0; i < HIST_BUCKETS; i++) {
 		if ((seen += get(&h->counts[i])) >= rank) {
 			last = bucket_last(i);
-			return (last < max_ns ? last : max_ns);
+			return last < max_ns ? last : max_ns;
 		}
 	}
-	return (max_ns);
+	return max_ns;
 }
 
 uint64_t
@@ -133,5 +131,5 @@ hist_mean(const struct hist *h)
 {
 	uint64_t n = get(&h->n);
 
-	return (n == 0 ? 0 : get(&h->sum_ns) / n);
+	return n == 0 ? 0 : get(&h->sum_ns) / n;
 }

@@ -43,7 +43,7 @@ keys_grow(struct keys *keys)
 	void *secrets;
 
 	if ((secrets = calloc(room, sizeof(keys->secrets[0]))) == NULL)
-		return (-1);
+		return -1;
 	if (keys->n > 0)
 		memcpy(secrets, keys->secrets, keys->n * sizeof(keys->secrets[0]));
 	if (keys->secrets != NULL)
@@ -51,25 +51,23 @@ keys_grow(struct keys *keys)
 	free(keys->secrets);
 	keys->secrets = secrets;
 	keys->room = room;
-	return (0);
+	return 0;
 }
 
 int
 keys_add(struct keys *keys, const char *secret, size_t len)
 {
-
 	assert(len >= KEYS_SECRET_MIN && len < FOB_SECRET_SIZE);
 	if (keys->n == keys->room && keys_grow(keys) != 0)
-		return (-1);
+		return -1;
 	memcpy(keys->secrets[keys->n], secret, len);
 	keys->secrets[keys->n++][len] = '\0';
-	return (0);
+	return 0;
 }
 
 void
 keys_fini(struct keys *keys)
 {
-
 	if (keys->secrets != NULL)
 		fob_wipe(keys->secrets, keys->room * sizeof(keys->secrets[0]));
 	free(keys->secrets);
@@ -95,9 +93,9 @@ keys_add_bad(struct keys *keys, size_t n)
 		if (i % 2 == 0)
 			secret[8] = secret[8] == 'x' ? 'y' : 'x';
 		if (keys_add(keys, secret, FORMED_LEN + CHECK_LEN) != 0)
-			return (-1);
+			return -1;
 	}
-	return (0);
+	return 0;
 }
 
 /* ---- files ---- */
@@ -113,11 +111,11 @@ file_getc(struct file *f)
 		while ((len = read(f->fd, f->buffer, sizeof(f->buffer))) < 0 && errno == EINTR)
 			continue;
 		if (len <= 0)
-			return (-1);
+			return -1;
 		f->used = (size_t)len;
 		f->at = 0;
 	}
-	return ((unsigned char)f->buffer[f->at++]);
+	return (unsigned char)f->buffer[f->at++];
 }
 
 static int
@@ -128,12 +126,12 @@ file_flush(struct file *f)
 	for (f->at = 0; f->at < f->used; f->at += (size_t)len) {
 		if ((len = write(f->fd, f->buffer + f->at, f->used - f->at)) < 0) {
 			if (errno != EINTR)
-				return (-1);
+				return -1;
 			len = 0;
 		}
 	}
 	f->used = 0;
-	return (0);
+	return 0;
 }
 
 /* A line without its end, cut at ${size} - 1 bytes. Returns its whole length; -1 at the end or on an error. */
@@ -150,11 +148,11 @@ file_line(struct file *f, char *line, size_t size)
 			len++;
 	}
 	if (c < 0 && (len == 0 || errno != 0))
-		return (-1);
+		return -1;
 	if (len > 0 && len < size && line[len - 1] == '\r')
 		len--;
 	line[len < size - 1 ? len : size - 1] = '\0';
-	return ((long)len);
+	return (long)len;
 }
 
 static const char *
@@ -164,12 +162,12 @@ line_fault(const char *line, size_t len)
 
 	for (p = line; *p != '\0'; p++) {
 		if (!isalnum((unsigned char)*p) && *p != '_')
-			return ("not a key: a character that no key has");
+			return "not a key: a character that no key has";
 	}
 	/* A NUL in it ends the loop early. */
 	if (len < KEYS_SECRET_MIN || len >= FOB_SECRET_SIZE || strlen(line) != len)
-		return ("not a key: too short or too long");
-	return (NULL);
+		return "not a key: too short or too long";
+	return NULL;
 }
 
 static int
@@ -199,8 +197,8 @@ keys_read(struct file *f, const char *path, struct keys *keys, char *why, size_t
 	else if (keys->n == 0)
 		snprintf(why, why_len, "%s: no key in it", path);
 	else
-		return (0);
-	return (-1);
+		return 0;
+	return -1;
 }
 
 int
@@ -212,19 +210,19 @@ keys_load(const char *path, struct keys *keys, char *why, size_t why_len)
 	*keys = (struct keys){ 0 };
 	if ((f = calloc(1, sizeof(*f))) == NULL) {
 		snprintf(why, why_len, "out of memory");
-		return (-1);
+		return -1;
 	}
 	if ((f->fd = open(path, O_RDONLY | O_CLOEXEC)) < 0) {
 		snprintf(why, why_len, "%s: %s", path, strerror(errno));
 		free(f);
-		return (-1);
+		return -1;
 	}
 	if ((rc = keys_read(f, path, keys, why, why_len)) != 0)
 		keys_fini(keys);
 	close(f->fd);
 	fob_wipe(f, sizeof(*f));
 	free(f);
-	return (rc);
+	return rc;
 }
 
 static int
@@ -235,12 +233,12 @@ keys_write(struct file *f, const struct keys *keys)
 	for (i = 0; i < keys->n; i++) {
 		len = strlen(keys->secrets[i]);
 		if (f->used + len + 1 > sizeof(f->buffer) && file_flush(f) != 0)
-			return (-1);
+			return -1;
 		memcpy(f->buffer + f->used, keys->secrets[i], len);
 		f->buffer[f->used + len] = '\n';
 		f->used += len + 1;
 	}
-	return (file_flush(f));
+	return file_flush(f);
 }
 
 int
@@ -253,7 +251,7 @@ keys_save(const char *path, const struct keys *keys, char *why, size_t why_len)
 	if (f == NULL || asprintf(&temp, "%s.XXXXXX", path) < 0) {
 		free(f);
 		snprintf(why, why_len, "out of memory");
-		return (-1);
+		return -1;
 	}
 	/* mkostemp() makes it 0600. */
 	if ((f->fd = mkostemp(temp, O_CLOEXEC)) >= 0) {
@@ -269,5 +267,5 @@ keys_save(const char *path, const struct keys *keys, char *why, size_t why_len)
 	fob_wipe(f, sizeof(*f));
 	free(f);
 	free(temp);
-	return (rc);
+	return rc;
 }

@@ -55,7 +55,6 @@ struct database {
 static void
 check(int rc, const char *what)
 {
-
 	if (rc == 0)
 		return;
 	fprintf(stderr, "limits: %s: %s\n", what, mdb_strerror(rc));
@@ -84,8 +83,8 @@ digest_of(const struct database *db, uint64_t i, uint8_t digest[DIGEST_LEN])
 	char secret[SECRET_LEN] = "sk_live_000000000000000000000000000000000000";
 
 	memcpy(secret + 8, &i, sizeof(i));
-	crypto_generichash_blake2b(digest, DIGEST_LEN, (const unsigned char *)secret, sizeof(secret), db->pepper,
-	    sizeof(db->pepper));
+	crypto_generichash_blake2b(
+	    digest, DIGEST_LEN, (const unsigned char *)secret, sizeof(secret), db->pepper, sizeof(db->pepper));
 }
 
 /* ---- lookup ---- */
@@ -99,7 +98,7 @@ count_keys(struct database *db)
 	check(mdb_txn_begin(db->env, NULL, MDB_RDONLY, &txn), "counting");
 	check(mdb_stat(txn, db->dbi, &st), "counting");
 	mdb_txn_abort(txn);
-	return (st.ms_entries);
+	return st.ms_entries;
 }
 
 /* In the order of the counter, which is a random one of the digests: the tree grows as a service's does. */
@@ -118,7 +117,8 @@ fill(const struct flags *f)
 		if (txn == NULL)
 			check(mdb_txn_begin(db.env, NULL, 0, &txn), "filling");
 		digest_of(&db, i, digest);
-		check(mdb_put(txn, db.dbi, &(MDB_val){ sizeof(digest), digest }, &(MDB_val){ sizeof(value), value }, 0), "filling");
+		check(mdb_put(txn, db.dbi, &(MDB_val){ sizeof(digest), digest }, &(MDB_val){ sizeof(value), value }, 0),
+		    "filling");
 		if ((i + 1) % PUTS_PER_COMMIT == 0) {
 			check(mdb_txn_commit(txn), "filling");
 			txn = NULL;
@@ -147,7 +147,7 @@ lookup(const struct flags *f, struct measure *m)
 	mdb_txn_reset(txn);
 	measure_start(m, f->warmup_s, f->duration_s, true);
 	/* The clock is read once in 64: it would be a part of what is measured. */
-	for (now_ns = measure_now_ns(); !measure_is_over(m, now_ns); ) {
+	for (now_ns = measure_now_ns(); !measure_is_over(m, now_ns);) {
 		from_ns = now_ns;
 		for (i = 0; i < 64; i++) {
 			digest_of(&db, rng_below(&rng, f->keys), digest);
@@ -177,7 +177,7 @@ commits(const struct flags *f, struct measure *m)
 
 	open_database(&db, f->dir, 0);
 	measure_start(m, f->warmup_s, f->duration_s, true);
-	for (now_ns = measure_now_ns(); !measure_is_over(m, now_ns); ) {
+	for (now_ns = measure_now_ns(); !measure_is_over(m, now_ns);) {
 		from_ns = now_ns;
 		randombytes_buf(digest, sizeof(digest));
 		check(mdb_txn_begin(db.env, NULL, 0, &txn), "committing");
@@ -199,26 +199,19 @@ number(const char *text, double min, double max)
 	double value = strtod(text, &end);
 
 	if (end != text && *end == '\0' && value >= min && value <= max)
-		return (value);
+		return value;
 	fprintf(stderr, "limits: %s: a number from %g to %g\n", text, min, max);
 	exit(1);
 }
 
-static const struct option options[] = {
-	{ "dir", required_argument, NULL, 'D' },
-	{ "keys", required_argument, NULL, 'k' },
-	{ "warmup", required_argument, NULL, 'w' },
-	{ "duration", required_argument, NULL, 'd' },
-	{ "label", required_argument, NULL, 'l' },
-	{ "json", required_argument, NULL, 'j' },
-	{ "help", no_argument, NULL, 'h' },
-	{ NULL, 0, NULL, 0 }
-};
+static const struct option options[] = { { "dir", required_argument, NULL, 'D' },
+	{ "keys", required_argument, NULL, 'k' }, { "warmup", required_argument, NULL, 'w' },
+	{ "duration", required_argument, NULL, 'd' }, { "label", required_argument, NULL, 'l' },
+	{ "json", required_argument, NULL, 'j' }, { "help", no_argument, NULL, 'h' }, { NULL, 0, NULL, 0 } };
 
 static void
 flag(int c, struct flags *f)
 {
-
 	switch (c) {
 	case 'D':
 		f->dir = optarg;
@@ -251,8 +244,16 @@ static int
 write_report(const struct flags *f, const struct measure *m, const char *tool)
 {
 	struct recorder *sum = calloc(1, sizeof(*sum));
-	struct report r = { .tool = tool, .label = f->label, .callers = 1, .sockets = 0, .batch = 1, .keys = f->keys,
-		.warmup_s = f->warmup_s, .duration_s = measure_duration_s(m), .unit = { [OP_VERIFY] = tool }, .sum = sum };
+	struct report r = { .tool = tool,
+		.label = f->label,
+		.callers = 1,
+		.sockets = 0,
+		.batch = 1,
+		.keys = f->keys,
+		.warmup_s = f->warmup_s,
+		.duration_s = measure_duration_s(m),
+		.unit = { [OP_VERIFY] = tool },
+		.sum = sum };
 	bool to_stdout = f->json != NULL && strcmp(f->json, "-") == 0;
 	int rc = 0;
 
@@ -265,7 +266,7 @@ write_report(const struct flags *f, const struct measure *m, const char *tool)
 		rc = 1;
 	}
 	free(sum);
-	return (rc);
+	return rc;
 }
 
 int
@@ -281,13 +282,13 @@ main(int argc, char *argv[])
 	if (optind + 1 != argc || (strcmp(argv[optind], "lookup") != 0 && strcmp(argv[optind], "commits") != 0) ||
 	    f.dir == NULL || ((is_lookup = strcmp(argv[optind], "lookup") == 0) && f.keys == 0)) {
 		fputs("limits: see limits --help\n", stderr);
-		return (1);
+		return 1;
 	}
 	if (sodium_init() < 0)
-		return (1);
+		return 1;
 	if (is_lookup)
 		lookup(&f, &m);
 	else
 		commits(&f, &m);
-	return (write_report(&f, &m, argv[optind]));
+	return write_report(&f, &m, argv[optind]);
 }

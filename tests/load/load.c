@@ -72,8 +72,8 @@ pick_secret(struct slot *s)
 	const struct load *l = s->load;
 
 	if (s->op == OP_BAD)
-		return (l->bad.secrets[rng_below(&s->rng, l->bad.n)]);
-	return (l->keys->secrets[l->n_targets + rng_below(&s->rng, l->keys->n - l->n_targets)]);
+		return l->bad.secrets[rng_below(&s->rng, l->bad.n)];
+	return l->keys->secrets[l->n_targets + rng_below(&s->rng, l->keys->n - l->n_targets)];
 }
 
 static void
@@ -98,8 +98,9 @@ slot_roll(const struct slot *s)
 {
 	const struct target *target = &s->load->targets[s->target];
 
-	return ((struct fob_roll){ .mutation = { .environment = target->environment, .account = target->account },
-	    .kind = FOB_SECRET, .grace_s = s->load->config->roll_grace_s });
+	return (struct fob_roll){ .mutation = { .environment = target->environment, .account = target->account },
+		.kind = FOB_SECRET,
+		.grace_s = s->load->config->roll_grace_s };
 }
 
 /* ---- what became of it ---- */
@@ -107,11 +108,10 @@ slot_roll(const struct slot *s)
 static bool
 is_expected(const struct slot *s, const struct fob_verify_request *request, enum fob_verdict verdict)
 {
-
 	if (s->op == OP_BAD)
-		return (verdict == FOB_MALFORMED || verdict == FOB_NOT_FOUND);
-	return (verdict == FOB_VALID ||
-	    (verdict == FOB_FORBIDDEN && request->operation != NULL && *(const char *)request->secret == 'p'));
+		return verdict == FOB_MALFORMED || verdict == FOB_NOT_FOUND;
+	return verdict == FOB_VALID ||
+	    (verdict == FOB_FORBIDDEN && request->operation != NULL && *(const char *)request->secret == 'p');
 }
 
 static void
@@ -137,7 +137,8 @@ record_verdicts(const struct slot *s, const struct fob_verification *v, const in
 			continue;
 		}
 		if (measure_covers(m, s->from_ns))
-			recorder_count(&r->verdicts[(unsigned)v[i].verdict < RECORDER_VERDICTS ? (unsigned)v[i].verdict : 0], 1);
+			recorder_count(
+			    &r->verdicts[(unsigned)v[i].verdict < RECORDER_VERDICTS ? (unsigned)v[i].verdict : 0], 1);
 		if (!is_expected(s, &s->requests[i], v[i].verdict))
 			recorder_count(&r->unexpected, 1);
 	}
@@ -176,7 +177,6 @@ record_rolled(const struct slot *s, const struct fob_rolled_key *key)
 static void
 load_retire_one(struct load *l)
 {
-
 	pthread_mutex_lock(&l->mutex);
 	if (--l->active == 0)
 		l->stopped = true;
@@ -251,11 +251,11 @@ slot_submit(struct slot *s)
 
 	if (s->op == OP_ROLL) {
 		roll = slot_roll(s);
-		return (fob_roll_key_async(s->admin, &roll, rolled, s));
+		return fob_roll_key_async(s->admin, &roll, rolled, s);
 	}
 	if (s->load->config->batch > 1)
-		return (fob_verify_batch_async(s->client, s->requests, s->load->config->batch, 0, verified_batch, s));
-	return (fob_verify_async(s->client, s->requests, verified, s));
+		return fob_verify_batch_async(s->client, s->requests, s->load->config->batch, 0, verified_batch, s);
+	return fob_verify_async(s->client, s->requests, verified, s);
 }
 
 /*
@@ -334,13 +334,13 @@ pace(struct load *l, int64_t *from_ns)
 	do {
 		*from_ns = l->measure->start_ns + (int64_t)((double)l->turn++ * 1e9 / l->config->rate);
 		if (measure_is_over(l->measure, *from_ns))
-			return (false);
+			return false;
 		now_ns = measure_now_ns();
 	} while (*from_ns < l->measure->begin_ns && now_ns >= l->measure->begin_ns);
 	if (*from_ns > now_ns)
 		sleep_until(*from_ns);
 	/* Late, and the end has passed meanwhile; or it was made to come earlier. */
-	return (!measure_is_over(l->measure, measure_now_ns()));
+	return !measure_is_over(l->measure, measure_now_ns());
 }
 
 static void
@@ -372,7 +372,7 @@ take_free(struct load *l)
 	if (s != NULL)
 		l->free = s->next_free;
 	pthread_mutex_unlock(&l->mutex);
-	return (s);
+	return s;
 }
 
 static void *
@@ -390,7 +390,7 @@ pacer_main(void *arg)
 		slot_begin(s);
 	}
 	load_retire_one(l);
-	return (NULL);
+	return NULL;
 }
 
 static void *
@@ -411,7 +411,7 @@ thread_main(void *arg)
 		slot_call(s);
 	}
 	load_retire_one(l);
-	return (NULL);
+	return NULL;
 }
 
 /* ---- the three kinds of loop ---- */
@@ -452,7 +452,7 @@ run_threads(struct load *l, char *why, size_t why_len)
 		l->measure->end_ns = measure_now_ns();
 	for (i = 0; i < n; i++)
 		pthread_join(l->slots[i].thread, NULL);
-	return (rc == 0 ? 0 : -1);
+	return rc == 0 ? 0 : -1;
 }
 
 static int
@@ -470,7 +470,7 @@ run_paced(struct load *l, char *why, size_t why_len)
 	}
 	if ((rc = pthread_create(&pacer, NULL, pacer_main, l)) != 0) {
 		snprintf(why, why_len, "a thread: %s", strerror(rc));
-		return (-1);
+		return -1;
 	}
 	measure_watch(l->measure, &l->stopped);
 	pthread_join(pacer, NULL);
@@ -482,7 +482,7 @@ run_paced(struct load *l, char *why, size_t why_len)
 			pthread_cond_wait(&l->changed, &l->mutex);
 	}
 	pthread_mutex_unlock(&l->mutex);
-	return (0);
+	return 0;
 }
 
 /* Was the rate kept, from the sending to the answering? One call may be on its way when the end comes. */
@@ -497,8 +497,8 @@ judge_rate(const struct load *l, struct load_outcome *outcome, const struct reco
 		done += (double)sum->done_within[op];
 	if (wanted > (double)l->sent_measured + 1)
 		outcome->not_sent = (uint64_t)(wanted - (double)l->sent_measured);
-	outcome->rate_met = done + 1 >= RATE_MET * wanted * l->config->batch &&
-	    (double)outcome->not_sent <= (1 - RATE_MET) * wanted;
+	outcome->rate_met =
+	    done + 1 >= RATE_MET * wanted * l->config->batch && (double)outcome->not_sent <= (1 - RATE_MET) * wanted;
 }
 
 static int
@@ -516,22 +516,22 @@ load_loop(struct load *l, char *why, size_t why_len)
 	else
 		run_closed(l);
 	if (rc != 0 || config->rate <= 0)
-		return (rc);
+		return rc;
 	if ((sum = calloc(1, sizeof(*sum))) == NULL) {
 		snprintf(why, why_len, "out of memory");
-		return (-1);
+		return -1;
 	}
 	recorder_sum(sum);
 	judge_rate(l, l->outcome, sum);
 	free(sum);
-	return (0);
+	return 0;
 }
 
 /* ---- before and after ---- */
 
 int
-load_client(const struct load_config *config, const char *address, unsigned in_flight, struct fob_client **client, char *why,
-    size_t why_len)
+load_client(const struct load_config *config, const char *address, unsigned in_flight, struct fob_client **client,
+    char *why, size_t why_len)
 {
 	struct fob_options *o = fob_options_new();
 	struct fob_error error = { 0 };
@@ -539,21 +539,24 @@ load_client(const struct load_config *config, const char *address, unsigned in_f
 
 	if (o == NULL) {
 		snprintf(why, why_len, "out of memory");
-		return (-1);
+		return -1;
 	}
 	if ((rc = fob_options_set_address(o, address)) != 0)
-		snprintf(error.message, sizeof(error.message), "%s: not ipc://PATH, tcp://HOST:PORT or tls+tcp://HOST:PORT", address);
+		snprintf(error.message, sizeof(error.message),
+		    "%s: not ipc://PATH, tcp://HOST:PORT or tls+tcp://HOST:PORT", address);
 	else if ((rc = fob_options_set_timeout_ms(o, config->timeout_ms)) != 0 ||
-	    (rc = fob_options_set_in_flight(o, in_flight)) != 0 || (rc = fob_options_set_queue(o, LOAD_CALLERS_MAX)) != 0 ||
+	    (rc = fob_options_set_in_flight(o, in_flight)) != 0 ||
+	    (rc = fob_options_set_queue(o, LOAD_CALLERS_MAX)) != 0 ||
 	    (config->tls_ca != NULL && (rc = fob_options_set_tls_ca(o, config->tls_ca)) != 0) ||
-	    (config->tls_cert != NULL && (rc = fob_options_set_tls_certificate(o, config->tls_cert, config->tls_key)) != 0))
+	    (config->tls_cert != NULL &&
+		(rc = fob_options_set_tls_certificate(o, config->tls_cert, config->tls_key)) != 0))
 		snprintf(error.message, sizeof(error.message), "libfob does not take these settings");
 	else
 		rc = fob_client_new(o, client, &error);
 	fob_options_free(o);
 	if (rc != 0)
 		snprintf(why, why_len, "%s", error.message);
-	return (rc == 0 ? 0 : -1);
+	return rc == 0 ? 0 : -1;
 }
 
 static int
@@ -569,12 +572,12 @@ open_clients(struct load *l, char *why, size_t why_len)
 	for (i = 0; i < config->sockets; i++) {
 		if (config->mix.weights[OP_VERIFY] + config->mix.weights[OP_BAD] > 0 &&
 		    load_client(config, config->address, share, &l->clients[i], why, why_len) != 0)
-			return (-1);
+			return -1;
 		if (config->mix.weights[OP_ROLL] > 0 &&
 		    load_client(config, config->admin_address, share, &l->admins[i], why, why_len) != 0)
-			return (-1);
+			return -1;
 	}
-	return (0);
+	return 0;
 }
 
 static void
@@ -604,7 +607,7 @@ find_targets_in(struct load *l, size_t from, size_t n, size_t wanted, char *why,
 	}
 	if ((rc = fob_verify_batch(l->admins[0], requests, n, 0, found, faults, &error)) != 0) {
 		snprintf(why, why_len, "%s: %s (%s)", l->config->admin_address, error.message, fob_fault_name(rc));
-		return (-1);
+		return -1;
 	}
 	for (i = 0; i < n && l->n_targets < wanted; i++) {
 		if (faults[i] != 0 || !fob_allows(&found[i]) || found[i].kind != FOB_SECRET || found[i].superseded)
@@ -614,7 +617,7 @@ find_targets_in(struct load *l, size_t from, size_t n, size_t wanted, char *why,
 		memcpy(l->targets[l->n_targets].account, found[i].account, sizeof(found[i].account));
 		swap_keys(l->keys, l->n_targets++, from + i);
 	}
-	return (0);
+	return 0;
 }
 
 /* Whose keys are to be rolled: fobd is asked, since a file of secrets does not say. */
@@ -627,17 +630,17 @@ find_targets(struct load *l, char *why, size_t why_len)
 		wanted = (l->keys->n + 1) / 2;
 	if ((l->targets = calloc(wanted, sizeof(l->targets[0]))) == NULL) {
 		snprintf(why, why_len, "out of memory");
-		return (-1);
+		return -1;
 	}
 	for (from = 0; from < l->keys->n && l->n_targets < wanted; from += n) {
 		n = l->keys->n - from < FOB_BATCH_MAX ? l->keys->n - from : FOB_BATCH_MAX;
 		if (find_targets_in(l, from, n, wanted, why, why_len) != 0)
-			return (-1);
+			return -1;
 	}
 	if (l->n_targets > 0)
-		return (0);
+		return 0;
 	snprintf(why, why_len, "none of the keys is a current secret key, to be rolled");
-	return (-1);
+	return -1;
 }
 
 static int
@@ -648,7 +651,7 @@ make_slots(struct load *l)
 	unsigned i, j;
 
 	if ((l->slots = calloc(config->callers, sizeof(l->slots[0]))) == NULL)
-		return (-1);
+		return -1;
 	for (i = 0; i < config->callers; i++) {
 		s = &l->slots[i];
 		s->load = l;
@@ -659,11 +662,11 @@ make_slots(struct load *l)
 		s->results = calloc(config->batch, sizeof(s->results[0]));
 		s->faults = calloc(config->batch, sizeof(s->faults[0]));
 		if (s->requests == NULL || s->results == NULL || s->faults == NULL)
-			return (-1);
+			return -1;
 		for (j = 0; j < config->batch; j++)
 			s->requests[j].operation = config->operation;
 	}
-	return (0);
+	return 0;
 }
 
 static int
@@ -672,16 +675,16 @@ load_prepare(struct load *l, char *why, size_t why_len)
 	const struct mix *mix = &l->config->mix;
 
 	if (open_clients(l, why, why_len) != 0 || (mix->weights[OP_ROLL] > 0 && find_targets(l, why, why_len) != 0))
-		return (-1);
+		return -1;
 	if (mix->weights[OP_VERIFY] > 0 && l->keys->n == l->n_targets) {
 		snprintf(why, why_len, "no key is left to verify beside the one that is rolled: give more keys");
-		return (-1);
+		return -1;
 	}
 	if (make_slots(l) != 0 || (mix->weights[OP_BAD] > 0 && keys_add_bad(&l->bad, BAD_KEYS) != 0)) {
 		snprintf(why, why_len, "out of memory");
-		return (-1);
+		return -1;
 	}
-	return (0);
+	return 0;
 }
 
 static void
@@ -709,12 +712,13 @@ load_run(const struct load_config *config, struct keys *keys, struct load_outcom
 	struct load *l;
 	int rc;
 
-	assert(config->callers >= 1 && config->callers <= LOAD_CALLERS_MAX && config->batch >= 1 && config->mix.sum > 0);
+	assert(
+	    config->callers >= 1 && config->callers <= LOAD_CALLERS_MAX && config->batch >= 1 && config->mix.sum > 0);
 	assert(config->sockets >= 1 && config->sockets <= LOAD_SOCKETS_MAX && config->roll_keys >= 1);
 	memset(outcome, 0, sizeof(*outcome));
 	if ((l = calloc(1, sizeof(*l))) == NULL) {
 		snprintf(why, why_len, "out of memory");
-		return (-1);
+		return -1;
 	}
 	l->config = config;
 	l->keys = keys;
@@ -729,5 +733,5 @@ load_run(const struct load_config *config, struct keys *keys, struct load_outcom
 	pthread_cond_destroy(&l->changed);
 	pthread_mutex_destroy(&l->mutex);
 	free(l);
-	return (rc);
+	return rc;
 }

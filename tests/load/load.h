@@ -22,17 +22,17 @@
 #define LOAD_CALLERS_MAX 65536
 
 struct load_config {
-	const char *address;       /* for verify and bad */
-	const char *admin_address; /* for roll, and for making accounts */
+	const char *address;                     /* for verify and bad */
+	const char *admin_address;               /* for roll, and for making accounts */
 	const char *tls_ca, *tls_cert, *tls_key; /* for tls+tcp:// */
 	uint32_t timeout_ms;
-	unsigned callers;   /* calls in flight; open loop: most calls outstanding; synchronous: threads */
+	unsigned callers; /* calls in flight; open loop: most calls outstanding; synchronous: threads */
 	bool synchronous;
 	unsigned sockets;   /* clients of libfob */
 	unsigned in_flight; /* on the wire per client; 0: its share of the callers, as far as libfob goes */
 	double rate;        /* per second; 0: closed loop */
 	struct mix mix;
-	unsigned batch;     /* keys to a VerifyKeys; 1: VerifyKey */
+	unsigned batch; /* keys to a VerifyKeys; 1: VerifyKey */
 	const char *operation;
 	unsigned roll_keys; /* how many of the keys are rolled, and then not verified */
 	uint32_t roll_grace_s;
@@ -53,7 +53,8 @@ struct load_outcome {
  * What was measured is in recorder_sum().
  * Returns: 0; -1 with a line at ${why} when there was nothing to measure.
  */
-int load_run(const struct load_config *config, struct keys *keys, struct load_outcome *outcome, char *why, size_t why_len);
+int
+load_run(const struct load_config *config, struct keys *keys, struct load_outcome *outcome, char *why, size_t why_len);
 
 /* A client for ${address} with the options of ${config}. Returns 0; -1 with a line at ${why}. */
 int load_client(const struct load_config *config, const char *address, unsigned in_flight, struct fob_client **client,
@@ -64,7 +65,7 @@ int load_client(const struct load_config *config, const char *address, unsigned 
  * Make ${n} accounts of fresh names and add their secrets, two each, to ${keys}. Returns 0; -1 with a line at ${why} and
  * the secrets of those that were made in ${keys}.
  */
-int setup_accounts(const struct load_config *config, enum fob_environment environment, size_t n, struct keys *keys, char *why,
-    size_t why_len);
+int setup_accounts(const struct load_config *config, enum fob_environment environment, size_t n, struct keys *keys,
+    char *why, size_t why_len);
 
 #endif

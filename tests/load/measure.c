@@ -20,13 +20,12 @@ measure_now_ns(void)
 	struct timespec ts;
 
 	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return ((int64_t)ts.tv_sec * SECOND_NS + ts.tv_nsec);
+	return (int64_t)ts.tv_sec * SECOND_NS + ts.tv_nsec;
 }
 
 static void
 signals_of_interest(sigset_t *set)
 {
-
 	sigemptyset(set);
 	sigaddset(set, SIGINT);
 	sigaddset(set, SIGTERM);
@@ -48,13 +47,12 @@ measure_take_signal(void)
 	sigset_t set;
 
 	signals_of_interest(&set);
-	return (sigtimedwait(&set, NULL, &none) > 0);
+	return sigtimedwait(&set, NULL, &none) > 0;
 }
 
 void
 measure_start(struct measure *m, double warmup_s, double duration_s, bool quiet)
 {
-
 	m->start_ns = measure_now_ns();
 	m->begin_ns = m->start_ns + (int64_t)(warmup_s * 1e9);
 	m->end_ns = m->begin_ns + (int64_t)(duration_s * 1e9);
@@ -90,8 +88,10 @@ progress_line(const struct measure *m, struct progress *p, int64_t now_ns)
 	if (now_ns <= m->begin_ns)
 		fputs("  warm-up", stderr);
 	else
-		fprintf(stderr, "  p50 %.1f us  p99 %.1f us  max %.1f us", (double)hist_quantile(&p->second, 500000000) / 1e3,
-		    (double)hist_quantile(&p->second, 990000000) / 1e3, (double)hist_quantile(&p->second, 1000000000) / 1e3);
+		fprintf(stderr, "  p50 %.1f us  p99 %.1f us  max %.1f us",
+		    (double)hist_quantile(&p->second, 500000000) / 1e3,
+		    (double)hist_quantile(&p->second, 990000000) / 1e3,
+		    (double)hist_quantile(&p->second, 1000000000) / 1e3);
 	fprintf(stderr, "  failed %ju\n", (uintmax_t)p->now.failed);
 	p->last = p->now;
 	p->last_ns = now_ns;
@@ -133,7 +133,6 @@ void
 measure_record(const struct measure *m, struct recorder *r, enum op op, int64_t from_ns, int64_t now_ns, bool failed,
     unsigned times)
 {
-
 	recorder_count(&r->done, times);
 	if (failed)
 		recorder_count(&r->failed, times);
@@ -146,6 +145,5 @@ measure_record(const struct measure *m, struct recorder *r, enum op op, int64_t 
 double
 measure_duration_s(const struct measure *m)
 {
-
-	return (m->end_ns > m->begin_ns ? (double)(m->end_ns - m->begin_ns) / 1e9 : 0);
+	return m->end_ns > m->begin_ns ? (double)(m->end_ns - m->begin_ns) / 1e9 : 0;
 }

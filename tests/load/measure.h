@@ -13,8 +13,8 @@
 #include "tests/load/recorder.h"
 
 struct measure {
-	int64_t start_ns;        /* of the warm-up, by measure_now_ns() */
-	int64_t begin_ns;        /* of the measured time */
+	int64_t start_ns; /* of the warm-up, by measure_now_ns() */
+	int64_t begin_ns; /* of the measured time */
 	_Atomic int64_t end_ns;
 	bool quiet;
 	bool interrupted;
@@ -42,21 +42,19 @@ void measure_watch(struct measure *m, const _Atomic bool *stopped);
 static inline bool
 measure_is_over(const struct measure *m, int64_t now_ns)
 {
-
-	return (now_ns >= m->end_ns);
+	return now_ns >= m->end_ns;
 }
 
 /* True when a call of this beginning is measured. */
 static inline bool
 measure_covers(const struct measure *m, int64_t ns)
 {
-
-	return (ns >= m->begin_ns && ns < m->end_ns);
+	return ns >= m->begin_ns && ns < m->end_ns;
 }
 
 /* Record ${times} calls of ${op} that began, or should have, at ${from_ns} and ended at ${now_ns}, ${failed} or not. */
-void measure_record(const struct measure *m, struct recorder *r, enum op op, int64_t from_ns, int64_t now_ns, bool failed,
-    unsigned times);
+void measure_record(const struct measure *m, struct recorder *r, enum op op, int64_t from_ns, int64_t now_ns,
+    bool failed, unsigned times);
 
 /* The length of the measured time, as it was. */
 double measure_duration_s(const struct measure *m);

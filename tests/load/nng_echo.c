@@ -62,7 +62,6 @@ struct flags {
 static void
 check(int rv, const char *what)
 {
-
 	if (rv == 0)
 		return;
 	fprintf(stderr, "nng-echo: %s: %s\n", what, nng_strerror(rv));
@@ -150,7 +149,7 @@ start_server(const struct flags *f)
 	if (read(fds[0], &byte, 1) != 1) /* it has said why */
 		exit(1);
 	close(fds[0]);
-	return (pid);
+	return pid;
 }
 
 /* ---- the client ---- */
@@ -194,7 +193,7 @@ encode_verify(const char *secret, uint8_t *to)
 	*p++ = 0x0a;
 	*p++ = (uint8_t)len;
 	memcpy(p, secret, len);
-	return ((size_t)(p + len - to));
+	return (size_t)(p + len - to);
 }
 
 /*
@@ -209,10 +208,10 @@ decode_verify(nng_msg *msg, unsigned *verdict)
 
 	*verdict = 0;
 	if (len >= 2 && p[0] == 0x08)
-		return (p[1]);
+		return p[1];
 	if (len >= 4 && p[0] == 0x1a && p[2] == 0x08)
 		*verdict = p[3];
-	return (0);
+	return 0;
 }
 
 static void
@@ -243,7 +242,6 @@ caller_begin(struct caller *c, int64_t now_ns)
 static void
 caller_retire(struct client *client)
 {
-
 	pthread_mutex_lock(&client->mutex);
 	if (--client->active == 0)
 		client->stopped = true;
@@ -322,10 +320,18 @@ write_report(const struct client *client)
 {
 	const struct flags *f = client->flags;
 	struct recorder *sum = calloc(1, sizeof(*sum));
-	struct report r = { .tool = f->keys != NULL ? "nng-verify" : "nng-echo", .label = f->label, .address = f->address,
-		.callers = f->callers, .sockets = f->sockets, .batch = 1, .keys = client->keys.n, .warmup_s = f->warmup_s,
-		.duration_s = measure_duration_s(&client->measure), .interrupted = client->measure.interrupted,
-		.unit = { [OP_VERIFY] = f->keys != NULL ? "verify" : "echo" }, .sum = sum };
+	struct report r = { .tool = f->keys != NULL ? "nng-verify" : "nng-echo",
+		.label = f->label,
+		.address = f->address,
+		.callers = f->callers,
+		.sockets = f->sockets,
+		.batch = 1,
+		.keys = client->keys.n,
+		.warmup_s = f->warmup_s,
+		.duration_s = measure_duration_s(&client->measure),
+		.interrupted = client->measure.interrupted,
+		.unit = { [OP_VERIFY] = f->keys != NULL ? "verify" : "echo" },
+		.sum = sum };
 	bool to_stdout = f->json != NULL && strcmp(f->json, "-") == 0;
 
 	if (sum == NULL)
@@ -334,9 +340,9 @@ write_report(const struct client *client)
 	report_table(&r, to_stdout ? stderr : stdout);
 	if (f->json != NULL && report_json(&r, f->json) != 0) {
 		fprintf(stderr, "nng-echo: %s: %s\n", f->json, strerror(errno));
-		return (1);
+		return 1;
 	}
-	return (sum->unexpected > 0 ? 3 : sum->failed > 0 ? 2 : 0);
+	return sum->unexpected > 0 ? 3 : sum->failed > 0 ? 2 : 0;
 }
 
 static int
@@ -348,7 +354,7 @@ run(const struct flags *f)
 
 	if (f->keys != NULL && keys_load(f->keys, &client.keys, why, sizeof(why)) != 0) {
 		fprintf(stderr, "nng-echo: %s\n", why);
-		return (1);
+		return 1;
 	}
 	open_client(&client);
 	measure_start(&client.measure, f->warmup_s, f->duration_s, f->quiet);
@@ -361,7 +367,7 @@ run(const struct flags *f)
 		pthread_cond_wait(&client.changed, &client.mutex);
 	pthread_mutex_unlock(&client.mutex);
 	keys_fini(&client.keys);
-	return (write_report(&client));
+	return write_report(&client);
 }
 
 /* ---- flags ---- */
@@ -373,34 +379,24 @@ number(const char *text, double min, double max)
 	double value = strtod(text, &end);
 
 	if (end != text && *end == '\0' && value >= min && value <= max)
-		return (value);
+		return value;
 	fprintf(stderr, "nng-echo: %s: a number from %g to %g\n", text, min, max);
 	exit(1);
 }
 
 enum { FLAG_VERIFY = 256, FLAG_REQUEST, FLAG_REPLY, FLAG_CONTEXTS, FLAG_JSON };
 
-static const struct option options[] = {
-	{ "address", required_argument, NULL, 'a' },
-	{ "verify", required_argument, NULL, FLAG_VERIFY },
-	{ "sockets", required_argument, NULL, 's' },
-	{ "callers", required_argument, NULL, 'c' },
-	{ "request-bytes", required_argument, NULL, FLAG_REQUEST },
-	{ "reply-bytes", required_argument, NULL, FLAG_REPLY },
-	{ "contexts", required_argument, NULL, FLAG_CONTEXTS },
-	{ "warmup", required_argument, NULL, 'w' },
-	{ "duration", required_argument, NULL, 'd' },
-	{ "label", required_argument, NULL, 'l' },
-	{ "json", required_argument, NULL, FLAG_JSON },
-	{ "quiet", no_argument, NULL, 'q' },
-	{ "help", no_argument, NULL, 'h' },
-	{ NULL, 0, NULL, 0 }
-};
+static const struct option options[] = { { "address", required_argument, NULL, 'a' },
+	{ "verify", required_argument, NULL, FLAG_VERIFY }, { "sockets", required_argument, NULL, 's' },
+	{ "callers", required_argument, NULL, 'c' }, { "request-bytes", required_argument, NULL, FLAG_REQUEST },
+	{ "reply-bytes", required_argument, NULL, FLAG_REPLY }, { "contexts", required_argument, NULL, FLAG_CONTEXTS },
+	{ "warmup", required_argument, NULL, 'w' }, { "duration", required_argument, NULL, 'd' },
+	{ "label", required_argument, NULL, 'l' }, { "json", required_argument, NULL, FLAG_JSON },
+	{ "quiet", no_argument, NULL, 'q' }, { "help", no_argument, NULL, 'h' }, { NULL, 0, NULL, 0 } };
 
 static void
 flag(int c, struct flags *f)
 {
-
 	switch (c) {
 	case 'a':
 		f->address = optarg;
@@ -450,8 +446,13 @@ flag(int c, struct flags *f)
 int
 main(int argc, char *argv[])
 {
-	struct flags f = { .sockets = 1, .callers = 16, .contexts = SERVER_CONTEXTS, .request_bytes = 80, .reply_bytes = 90,
-		.warmup_s = 1, .duration_s = 10 };
+	struct flags f = { .sockets = 1,
+		.callers = 16,
+		.contexts = SERVER_CONTEXTS,
+		.request_bytes = 80,
+		.reply_bytes = 90,
+		.warmup_s = 1,
+		.duration_s = 10 };
 	pid_t server = 0;
 	int c, rc;
 
@@ -459,7 +460,7 @@ main(int argc, char *argv[])
 		flag(c, &f);
 	if (f.address == NULL || optind < argc) {
 		fputs("nng-echo: see nng-echo --help\n", stderr);
-		return (1);
+		return 1;
 	}
 	measure_block_signals();
 	if (f.keys == NULL)

@@ -23,7 +23,7 @@ recorder_mine(void)
 	struct link *link;
 
 	if (mine != NULL)
-		return (mine);
+		return mine;
 	if ((link = calloc(1, sizeof(*link))) == NULL) {
 		fputs("out of memory\n", stderr);
 		abort();
@@ -32,7 +32,7 @@ recorder_mine(void)
 	link->next = links;
 	links = link;
 	pthread_mutex_unlock(&mutex);
-	return (mine = &link->recorder);
+	return mine = &link->recorder;
 }
 
 static void

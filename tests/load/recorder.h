@@ -15,14 +15,14 @@
 
 /* One per thread, or the sum of all. Zero is empty; counters are written by their thread alone. */
 struct recorder {
-	struct hist latency[OPS];     /* of the calls that began in the measured time, faults included */
-	struct hist lag;              /* open loop: from the intended moment of sending to the real one */
-	_Atomic uint64_t done;        /* calls that ended, at any time */
+	struct hist latency[OPS];          /* of the calls that began in the measured time, faults included */
+	struct hist lag;                   /* open loop: from the intended moment of sending to the real one */
+	_Atomic uint64_t done;             /* calls that ended, at any time */
 	_Atomic uint64_t done_within[OPS]; /* that ended in the measured time, without a fault: the throughput */
-	_Atomic uint64_t failed;      /* calls that ended in a fault, at any time */
+	_Atomic uint64_t failed;           /* calls that ended in a fault, at any time */
 	_Atomic uint64_t faults[RECORDER_FAULTS];
 	_Atomic uint64_t verdicts[RECORDER_VERDICTS];
-	_Atomic uint64_t unexpected;  /* verdicts other than the load knows to be right */
+	_Atomic uint64_t unexpected; /* verdicts other than the load knows to be right */
 };
 
 /*
@@ -39,7 +39,6 @@ void recorder_sum(struct recorder *sum);
 static inline void
 recorder_count(_Atomic uint64_t *counter, uint64_t n)
 {
-
 	atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + n, memory_order_relaxed);
 }
 

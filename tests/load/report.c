@@ -38,7 +38,7 @@ report_throughput(const struct report *r, unsigned op)
 
 	for (i = 0; i < OPS; i++)
 		n += op == OPS || op == i ? r->sum->done_within[i] : 0;
-	return (r->duration_s > 0 ? (double)n / r->duration_s : 0);
+	return r->duration_s > 0 ? (double)n / r->duration_s : 0;
 }
 
 /* All operations' latencies in one. The caller frees it; NULL when out of memory. */
@@ -50,14 +50,13 @@ all_latencies(const struct report *r)
 
 	for (op = 0; h != NULL && op < OPS; op++)
 		hist_merge(h, &r->sum->latency[op]);
-	return (h);
+	return h;
 }
 
 static double
 us(uint64_t ns)
 {
-
-	return ((double)ns / 1000);
+	return (double)ns / 1000;
 }
 
 /* ---- the table ---- */
@@ -79,13 +78,12 @@ grouped(double number)
 		*to++ = digits[i];
 	}
 	*to = '\0';
-	return (out);
+	return out;
 }
 
 static void
 print_time(FILE *to, uint64_t ns)
 {
-
 	if (ns < 10000000)
 		fprintf(to, "  %7.1f us", us(ns));
 	else if (ns < UINT64_C(100000000000))
@@ -112,7 +110,6 @@ print_row(FILE *to, const char *name, const struct hist *h, double throughput)
 static void
 print_head(const struct report *r, FILE *to)
 {
-
 	fprintf(to, "%s%s%s%s%s: ", r->tool, r->label != NULL ? " " : "", r->label != NULL ? r->label : "",
 	    r->address != NULL ? " " : "", r->address != NULL ? r->address : "");
 	if (r->rate > 0)
@@ -125,7 +122,8 @@ print_head(const struct report *r, FILE *to)
 		fprintf(to, ", %u to a message", r->batch);
 	if (r->keys > 0)
 		fprintf(to, ", %s keys", grouped((double)r->keys));
-	fprintf(to, "; %.1f s after %.1f s of warm-up%s\n", r->duration_s, r->warmup_s, r->interrupted ? ", interrupted" : "");
+	fprintf(to, "; %.1f s after %.1f s of warm-up%s\n", r->duration_s, r->warmup_s,
+	    r->interrupted ? ", interrupted" : "");
 }
 
 static void
@@ -151,28 +149,26 @@ print_counts(const char *title, const _Atomic uint64_t *counts, unsigned n, cons
 static const char *
 name_of_fault(unsigned code)
 {
-
-	return (fob_fault_name(-(int)code));
+	return fob_fault_name(-(int)code);
 }
 
 static const char *
 name_of_verdict(unsigned verdict)
 {
-
-	return (fob_verdict_name((enum fob_verdict)verdict));
+	return fob_verdict_name((enum fob_verdict)verdict);
 }
 
 static void
 print_rate(const struct report *r, FILE *to)
 {
-
 	if (r->rate_met) {
 		fprintf(to, "  The rate was met: %s/s of %s/s; sent late by at most %.1f us in 99 of 100 calls.\n",
 		    grouped(report_throughput(r, OPS)), grouped(r->rate), us(hist_quantile(&r->sum->lag, 990000000)));
 		return;
 	}
 	fprintf(to, "  THE RATE WAS NOT MET: %s/s of %s/s; sent late by up to %.1f ms; %s calls were never sent.\n",
-	    grouped(report_throughput(r, OPS)), grouped(r->rate), us(r->sum->lag.max_ns) / 1000, grouped((double)r->not_sent));
+	    grouped(report_throughput(r, OPS)), grouped(r->rate), us(r->sum->lag.max_ns) / 1000,
+	    grouped((double)r->not_sent));
 	if (r->not_sent > 0)
 		fputs("  Latencies are those of the calls that were sent: the true ones are higher.\n", to);
 }
@@ -185,7 +181,7 @@ failed_outside(const struct recorder *sum)
 
 	for (i = 0; i < RECORDER_FAULTS; i++)
 		failed -= sum->faults[i];
-	return (failed);
+	return failed;
 }
 
 void
@@ -243,7 +239,7 @@ json_curve(const struct hist *h)
 			json_array_append_new(curve, json_pack("[f, f]", (double)ppb / 1e9, us(hist_quantile(h, ppb))));
 		}
 	}
-	return (curve);
+	return curve;
 }
 
 static json_t *
@@ -255,15 +251,14 @@ json_latency(const struct hist *h)
 	for (i = 0; i < QUANTILES; i++)
 		json_object_set_new(o, quantiles[i].name, json_real(us(hist_quantile(h, quantiles[i].ppb))));
 	json_object_set_new(o, "mean", json_real(us(hist_mean(h))));
-	return (o);
+	return o;
 }
 
 static json_t *
 json_row(const struct hist *h, double throughput)
 {
-
-	return (json_pack("{s:I, s:f, s:o, s:o}", "calls", (json_int_t)h->n, "throughput", throughput, "latency_us",
-	    json_latency(h), "curve", json_curve(h)));
+	return json_pack("{s:I, s:f, s:o, s:o}", "calls", (json_int_t)h->n, "throughput", throughput, "latency_us",
+	    json_latency(h), "curve", json_curve(h));
 }
 
 static json_t *
@@ -276,7 +271,7 @@ json_counts(const _Atomic uint64_t *counts, unsigned n, const char *(*name)(unsi
 		if (counts[i] > 0)
 			json_object_set_new(o, name(i), json_integer((json_int_t)counts[i]));
 	}
-	return (o);
+	return o;
 }
 
 static json_t *
@@ -289,7 +284,7 @@ json_report(const struct report *r)
 	if (h == NULL) {
 		json_decref(ops);
 		errno = ENOMEM;
-		return (NULL);
+		return NULL;
 	}
 	for (op = 0; op < OPS; op++) {
 		if (r->unit[op] != NULL)
@@ -298,9 +293,10 @@ json_report(const struct report *r)
 	all = json_row(h, report_throughput(r, OPS));
 	free(h);
 	o = json_pack("{s:s, s:s, s:s?, s:s?, s:s, s:b, s:i, s:i, s:i, s:I, s:f, s:f, s:b}", "tool", r->tool, "version",
-	    fob_version(), "label", r->label, "address", r->address, "loop", r->rate > 0 ? "open" : "closed", "synchronous",
-	    r->synchronous, "callers", (int)r->callers, "sockets", (int)r->sockets, "batch", (int)r->batch, "keys",
-	    (json_int_t)r->keys, "warmup_s", r->warmup_s, "duration_s", r->duration_s, "interrupted", r->interrupted);
+	    fob_version(), "label", r->label, "address", r->address, "loop", r->rate > 0 ? "open" : "closed",
+	    "synchronous", r->synchronous, "callers", (int)r->callers, "sockets", (int)r->sockets, "batch",
+	    (int)r->batch, "keys", (json_int_t)r->keys, "warmup_s", r->warmup_s, "duration_s", r->duration_s,
+	    "interrupted", r->interrupted);
 	json_object_update(o, all);
 	json_decref(all);
 	json_object_set_new(o, "operations", ops);
@@ -308,9 +304,10 @@ json_report(const struct report *r)
 	json_object_set_new(o, "faults", json_counts(r->sum->faults, RECORDER_FAULTS, name_of_fault));
 	json_object_set_new(o, "unexpected_verdicts", json_integer((json_int_t)r->sum->unexpected));
 	if (r->rate > 0)
-		json_object_set_new(o, "open_loop", json_pack("{s:f, s:b, s:I, s:o}", "rate", r->rate, "met", r->rate_met,
-		    "not_sent", (json_int_t)r->not_sent, "lag_us", json_latency(&r->sum->lag)));
-	return (o);
+		json_object_set_new(o, "open_loop",
+		    json_pack("{s:f, s:b, s:I, s:o}", "rate", r->rate, "met", r->rate_met, "not_sent",
+			(json_int_t)r->not_sent, "lag_us", json_latency(&r->sum->lag)));
+	return o;
 }
 
 /* ---- files ---- */
@@ -318,17 +315,15 @@ json_report(const struct report *r)
 static FILE *
 open_out(const char *path, const char *mode)
 {
-
-	return (strcmp(path, "-") == 0 ? stdout : fopen(path, mode));
+	return strcmp(path, "-") == 0 ? stdout : fopen(path, mode);
 }
 
 static int
 close_out(FILE *f, int rc)
 {
-
 	if (f == stdout)
-		return (fflush(f) != 0 ? -1 : rc);
-	return (fclose(f) != 0 ? -1 : rc);
+		return fflush(f) != 0 ? -1 : rc;
+	return fclose(f) != 0 ? -1 : rc;
 }
 
 int
@@ -339,15 +334,15 @@ report_json(const struct report *r, const char *path)
 	int rc;
 
 	if ((o = json_report(r)) == NULL)
-		return (-1);
+		return -1;
 	if ((f = open_out(path, "we")) == NULL) {
 		json_decref(o);
-		return (-1);
+		return -1;
 	}
 	rc = json_dumpf(o, f, JSON_INDENT(1) | JSON_REAL_PRECISION(12));
 	fputc('\n', f);
 	json_decref(o);
-	return (close_out(f, rc));
+	return close_out(f, rc);
 }
 
 static void
@@ -356,8 +351,8 @@ csv_row(const struct report *r, FILE *f, const char *name, const struct hist *h,
 	size_t i;
 
 	fprintf(f, "%s,%s,%s,%s,%u,%u,%u,%zu,%.0f,%.3f,%s,%ju,%.1f", r->tool, r->label != NULL ? r->label : "",
-	    r->address != NULL ? r->address : "", r->rate > 0 ? "open" : "closed", r->callers, r->sockets, r->batch, r->keys,
-	    r->rate, r->duration_s, name, (uintmax_t)h->n, throughput);
+	    r->address != NULL ? r->address : "", r->rate > 0 ? "open" : "closed", r->callers, r->sockets, r->batch,
+	    r->keys, r->rate, r->duration_s, name, (uintmax_t)h->n, throughput);
 	for (i = 0; i < QUANTILES; i++)
 		fprintf(f, ",%.3f", us(hist_quantile(h, quantiles[i].ppb)));
 	fprintf(f, ",%ju,%ju\n", (uintmax_t)r->sum->failed, (uintmax_t)r->sum->unexpected);
@@ -374,10 +369,11 @@ report_csv(const struct report *r, const char *path)
 
 	if (h == NULL || (f = open_out(path, "ae")) == NULL) {
 		free(h);
-		return (-1);
+		return -1;
 	}
 	if (f == stdout || (fstat(fileno(f), &st) == 0 && st.st_size == 0)) {
-		fputs("tool,label,address,loop,callers,sockets,batch,keys,rate,duration_s,operation,calls,throughput", f);
+		fputs(
+		    "tool,label,address,loop,callers,sockets,batch,keys,rate,duration_s,operation,calls,throughput", f);
 		for (i = 0; i < QUANTILES; i++)
 			fprintf(f, ",%s_us", quantiles[i].name);
 		fputs(",failed_in_run,unexpected_in_run\n", f);
@@ -388,5 +384,5 @@ report_csv(const struct report *r, const char *path)
 	}
 	csv_row(r, f, "all", h, report_throughput(r, OPS));
 	free(h);
-	return (close_out(f, ferror(f) ? -1 : 0));
+	return close_out(f, ferror(f) ? -1 : 0);
 }

@@ -12,19 +12,19 @@
 #include "tests/load/recorder.h"
 
 struct report {
-	const char *tool;      /* "fob-load", "nng-echo", ... */
-	const char *label;     /* the user's name for it, or NULL */
-	const char *address;   /* or NULL */
+	const char *tool;    /* "fob-load", "nng-echo", ... */
+	const char *label;   /* the user's name for it, or NULL */
+	const char *address; /* or NULL */
 	bool synchronous;
-	unsigned callers;      /* calls in flight, threads or most calls outstanding */
+	unsigned callers; /* calls in flight, threads or most calls outstanding */
 	unsigned sockets;
-	unsigned batch;        /* verifies to a message */
+	unsigned batch; /* verifies to a message */
 	size_t keys;
-	double rate;           /* asked for; 0: closed loop */
-	bool rate_met;         /* open loop */
-	uint64_t not_sent;     /* open loop: calls of the measured time that were never begun */
+	double rate;       /* asked for; 0: closed loop */
+	bool rate_met;     /* open loop */
+	uint64_t not_sent; /* open loop: calls of the measured time that were never begun */
 	double warmup_s;
-	double duration_s;     /* as it was, not as asked for */
+	double duration_s; /* as it was, not as asked for */
 	bool interrupted;
 	const char *unit[OPS]; /* what each operation is called; NULL: does not occur */
 	const struct recorder *sum;

@@ -18,25 +18,23 @@ rng_new(uint64_t stream)
 
 	x = (x ^ (x >> 30)) * UINT64_C(0xBF58476D1CE4E5B9);
 	x ^= x >> 27;
-	return ((struct rng){ x == 0 ? 1 : x });
+	return (struct rng){ x == 0 ? 1 : x };
 }
 
 static inline uint64_t
 rng_next(struct rng *r)
 {
-
 	r->state ^= r->state >> 12;
 	r->state ^= r->state << 25;
 	r->state ^= r->state >> 27;
-	return (r->state * UINT64_C(0x2545F4914F6CDD1D));
+	return r->state * UINT64_C(0x2545F4914F6CDD1D);
 }
 
 /* 0 to ${n} - 1; ${n} at most 2^32. The bias is below n / 2^32. */
 static inline uint64_t
 rng_below(struct rng *r, uint64_t n)
 {
-
-	return (((rng_next(r) >> 32) * n) >> 32);
+	return ((rng_next(r) >> 32) * n) >> 32;
 }
 
 #endif

@@ -41,7 +41,6 @@ static void lane_next(struct lane *);
 static void
 setup_fail(struct setup *s, int fault, const char *message)
 {
-
 	if (s->fault != 0)
 		return;
 	s->fault = fault;
@@ -83,8 +82,9 @@ lane_next(struct lane *lane)
 	pthread_mutex_unlock(&s->mutex);
 	if (!end) {
 		snprintf(name, sizeof(name), "load-%08" PRIx32 "-%zu", s->run, i);
-		rc = fob_create_account_async(lane->client, &(struct fob_mutation){ .environment = s->environment,
-		    .account = name, .timeout_ms = ATTEMPT_MS }, created, lane);
+		rc = fob_create_account_async(lane->client,
+		    &(struct fob_mutation){ .environment = s->environment, .account = name, .timeout_ms = ATTEMPT_MS },
+		    created, lane);
 		if (rc == 0)
 			return;
 		pthread_mutex_lock(&s->mutex);
@@ -120,18 +120,22 @@ setup_wait(struct setup *s)
 }
 
 int
-setup_accounts(const struct load_config *config, enum fob_environment environment, size_t n, struct keys *keys, char *why,
-    size_t why_len)
+setup_accounts(const struct load_config *config, enum fob_environment environment, size_t n, struct keys *keys,
+    char *why, size_t why_len)
 {
-	struct setup s = { .environment = environment, .n = n, .quiet = config->quiet, .keys = keys,
-		.mutex = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER };
+	struct setup s = { .environment = environment,
+		.n = n,
+		.quiet = config->quiet,
+		.keys = keys,
+		.mutex = PTHREAD_MUTEX_INITIALIZER,
+		.changed = PTHREAD_COND_INITIALIZER };
 	struct lane lanes[CLIENTS * IN_FLIGHT];
 	unsigned i;
 	int rc = 0;
 
 	if (getrandom(&s.run, sizeof(s.run), 0) != (ssize_t)sizeof(s.run)) {
 		snprintf(why, why_len, "no random bytes from the system");
-		return (-1);
+		return -1;
 	}
 	for (i = 0; i < CLIENTS && rc == 0; i++)
 		rc = load_client(config, config->admin_address, IN_FLIGHT, &s.clients[i], why, why_len);
@@ -143,10 +147,10 @@ setup_accounts(const struct load_config *config, enum fob_environment environmen
 		}
 		setup_wait(&s);
 		if ((rc = s.fault) != 0)
-			snprintf(why, why_len, "account %zu of %zu could not be made: %s (%s)", s.made + 1, n, s.message,
-			    fob_fault_name(s.fault));
+			snprintf(why, why_len, "account %zu of %zu could not be made: %s (%s)", s.made + 1, n,
+			    s.message, fob_fault_name(s.fault));
 	}
 	for (i = 0; i < CLIENTS; i++)
 		fob_client_free(s.clients[i]);
-	return (rc == 0 ? 0 : -1);
+	return rc == 0 ? 0 : -1;
 }

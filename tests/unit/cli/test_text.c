@@ -18,11 +18,10 @@
 static void
 keys_are_seen(void **state)
 {
-	static const char *const yes[] = { "sk_live_", "pk_live_x", "sk_test_x", "pk_test_x",
-	    "--secret-file=sk_live_x", "xsk_live_",
-		"Basic c2tfbGl2ZV9hYmM6", "cGtfbGl2ZV9hYmM6", "c2tfdGVzdF9hYmM6", "cGtfdGVzdF9hYmM6" };
+	static const char *const yes[] = { "sk_live_", "pk_live_x", "sk_test_x", "pk_test_x", "--secret-file=sk_live_x",
+		"xsk_live_", "Basic c2tfbGl2ZV9hYmM6", "cGtfbGl2ZV9hYmM6", "c2tfdGVzdF9hYmM6", "cGtfdGVzdF9hYmM6" };
 	static const char *const no[] = { "", "sk", "sk_live", "live", "acct_42", "Basic", "--environment=live",
-	    "sk-live-x" };
+		"sk-live-x" };
 
 	(void)state;
 	for (size_t i = 0; i < COUNT(yes); i++)
@@ -57,11 +56,10 @@ durations(void **state)
 		const char *s;
 		int64_t ms;
 	} good[] = { { "0", 0 }, { "0s", 0 }, { "1ms", 1 }, { "500ms", 500 }, { "90s", 90000 }, { "30m", 1800000 },
-		{ "24h", 86400000 }, { "1h30m", 5400000 }, { "1d", 86400000 }, { "1000d", 86400000000 }, { "007s",
-		    7000 } };
+		{ "24h", 86400000 }, { "1h30m", 5400000 }, { "1d", 86400000 }, { "1000d", 86400000000 },
+		{ "007s", 7000 } };
 	static const char *const bad[] = { "", "1", "00", "s", "-1s", "+1s", " 1s", "1s ", "1 s", "1.5s", "1x", "1s2",
-	    "1S", "1001d",
-		"1000d1ms", "99999999999999999999s", "9223372036854775807ms" };
+		"1S", "1001d", "1000d1ms", "99999999999999999999s", "9223372036854775807ms" };
 	int64_t ms = 0;
 
 	(void)state;
@@ -162,9 +160,15 @@ escapes(void **state)
 	assert_escape("", 64, "");
 	assert_escape("plain ~text", 64, "plain ~text");
 	assert_escape("\033[31m\n\r\t\x7f", 64, "\\x1b[31m\\x0a\\x0d\\x09\\x7f");
-	assert_escape("\xc2\x9b" "31m", 64, "\\xc2\\x9b31m");
+	assert_escape("\xc2\x9b"
+		      "31m",
+	    64, "\\xc2\\x9b31m");
 	assert_escape("a\\x1b", 64, "a\\\\x1b");
-	assert_escape("(\xe2\x80\xa6" "abcd)", 64, "(\xe2\x80\xa6" "abcd)");
+	assert_escape("(\xe2\x80\xa6"
+		      "abcd)",
+	    64,
+	    "(\xe2\x80\xa6"
+	    "abcd)");
 	assert_escape("\xe2\x80", 64, "\\xe2\\x80");
 	/* What does not fit is cut between characters. */
 	assert_escape("abcdef", 5, "abcd");

@@ -13,34 +13,26 @@
 static const struct {
 	const char *header, *secret, *why; /* a part of the sentence */
 } cases[] = {
-	{ "Basic c2tfbGl2ZV94Og==", "sk_live_x", NULL },
-	{ "basic c2tfbGl2ZV94Og==", "sk_live_x", NULL },
-	{ "BASIC    c2tfbGl2ZV94Og==", "sk_live_x", NULL },
-	{ "", NULL, "no Authorization" },
-	{ "Basic", NULL, "nothing follows" },
-	{ "Basic ", NULL, "nothing follows" },
-	{ "Bas", NULL, "not Basic" },
-	{ "Basically c2tfbGl2ZV94Og==", NULL, "not Basic" },
-	{ "Basic\tc2tfbGl2ZV94Og==", NULL, "not Basic" },
-	{ "Bearer c2tfbGl2ZV94Og==", NULL, "not Basic" },
-	{ " Basic c2tfbGl2ZV94Og==", NULL, "not Basic" },
-	{ "Basic c2tfbGl2ZV94Og=", NULL, "base64" },       /* padding is short */
-	{ "Basic c2tfbGl2ZV94Og", NULL, "base64" },        /* none */
-	{ "Basic c2tfbGl2ZV94Og===", NULL, "base64" },     /* too much */
-	{ "Basic c2tfbGl2ZV94Oh==", NULL, "base64" },      /* bits beyond the last byte */
-	{ "Basic c2tfbGl2ZV94Og== ", NULL, "base64" },
-	{ "Basic c2tf bGl2ZV94Og==", NULL, "base64" },
-	{ "Basic c2tfbGl2ZV9_Og==", NULL, "base64" },      /* the URL alphabet */
-	{ "Basic !", NULL, "base64" },
-	{ "Basic c2tfbGl2ZV94", NULL, "no colon" },        /* sk_live_x */
-	{ "Basic Og==", NULL, "is empty" },                /* : */
-	{ "Basic OnB3", NULL, "password is not empty" },   /* :pw */
-	{ "Basic c2s6cHc=", NULL, "password is not empty" }, /* sk:pw */
-	{ "Basic c2s6Og==", NULL, "password is not empty" }, /* sk:: */
-	{ "Basic c2sAeDo=", NULL, "control character" },   /* sk\0x: */
-	{ "Basic c2sKOg==", NULL, "control character" },   /* sk\n: */
-	{ "Basic c2t/Og==", NULL, "control character" },   /* sk\x7f: */
-	{ "Basic c2s6AA==", NULL, "control character" }    /* sk:\0 */
+	{ "Basic c2tfbGl2ZV94Og==", "sk_live_x", NULL }, { "basic c2tfbGl2ZV94Og==", "sk_live_x", NULL },
+	{ "BASIC    c2tfbGl2ZV94Og==", "sk_live_x", NULL }, { "", NULL, "no Authorization" },
+	{ "Basic", NULL, "nothing follows" }, { "Basic ", NULL, "nothing follows" }, { "Bas", NULL, "not Basic" },
+	{ "Basically c2tfbGl2ZV94Og==", NULL, "not Basic" }, { "Basic\tc2tfbGl2ZV94Og==", NULL, "not Basic" },
+	{ "Bearer c2tfbGl2ZV94Og==", NULL, "not Basic" }, { " Basic c2tfbGl2ZV94Og==", NULL, "not Basic" },
+	{ "Basic c2tfbGl2ZV94Og=", NULL, "base64" },   /* padding is short */
+	{ "Basic c2tfbGl2ZV94Og", NULL, "base64" },    /* none */
+	{ "Basic c2tfbGl2ZV94Og===", NULL, "base64" }, /* too much */
+	{ "Basic c2tfbGl2ZV94Oh==", NULL, "base64" },  /* bits beyond the last byte */
+	{ "Basic c2tfbGl2ZV94Og== ", NULL, "base64" }, { "Basic c2tf bGl2ZV94Og==", NULL, "base64" },
+	{ "Basic c2tfbGl2ZV9_Og==", NULL, "base64" },                              /* the URL alphabet */
+	{ "Basic !", NULL, "base64" }, { "Basic c2tfbGl2ZV94", NULL, "no colon" }, /* sk_live_x */
+	{ "Basic Og==", NULL, "is empty" },                                        /* : */
+	{ "Basic OnB3", NULL, "password is not empty" },                           /* :pw */
+	{ "Basic c2s6cHc=", NULL, "password is not empty" },                       /* sk:pw */
+	{ "Basic c2s6Og==", NULL, "password is not empty" },                       /* sk:: */
+	{ "Basic c2sAeDo=", NULL, "control character" },                           /* sk\0x: */
+	{ "Basic c2sKOg==", NULL, "control character" },                           /* sk\n: */
+	{ "Basic c2t/Og==", NULL, "control character" },                           /* sk\x7f: */
+	{ "Basic c2s6AA==", NULL, "control character" }                            /* sk:\0 */
 };
 
 static void
@@ -79,8 +71,9 @@ parse_user(size_t user_len, const char *after, char secret[FOB_BASIC_MAX], size_
 
 	memset(plain, 'k', user_len);
 	strcpy(plain + user_len, after);
-	sodium_bin2base64(header + 6, sizeof(header) - 6, (const unsigned char *)plain, strlen(plain), sodium_base64_VARIANT_ORIGINAL);
-	return (fob_basic_parse(header, strlen(header), secret, len, why));
+	sodium_bin2base64(header + 6, sizeof(header) - 6, (const unsigned char *)plain, strlen(plain),
+	    sodium_base64_VARIANT_ORIGINAL);
+	return fob_basic_parse(header, strlen(header), secret, len, why);
 }
 
 static void
@@ -119,11 +112,8 @@ test_bytes_that_are_no_text(void **state)
 int
 main(void)
 {
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_table),
-		cmocka_unit_test(test_lengths),
-		cmocka_unit_test(test_bytes_that_are_no_text)
-	};
+	const struct CMUnitTest tests[] = { cmocka_unit_test(test_table), cmocka_unit_test(test_lengths),
+		cmocka_unit_test(test_bytes_that_are_no_text) };
 
-	return (cmocka_run_group_tests_name("client/basic", tests, NULL, NULL));
+	return cmocka_run_group_tests_name("client/basic", tests, NULL, NULL);
 }

@@ -19,9 +19,9 @@
 /* What the server is to do, and what it has seen. */
 struct script {
 	pthread_mutex_t mutex;
-	int code;           /* of every reply */
+	int code; /* of every reply */
 	int verdict;
-	unsigned hang_ups;  /* first, before any answer */
+	unsigned hang_ups; /* first, before any answer */
 	bool silent;
 	unsigned n;
 	uint8_t tokens[8][FOB_TOKEN_LEN];
@@ -35,7 +35,7 @@ static struct fake fake;
 static bool
 reply(struct fake_request *q, const ProtobufCMessage *m)
 {
-	return (fake_reply(q->connection, q->id, script.code, "the reason", m));
+	return fake_reply(q->connection, q->id, script.code, "the reason", m);
 }
 
 static Fob__V1__Key
@@ -49,7 +49,7 @@ key(void)
 	k.state = FOB__V1__KEY_STATE__KEY_STATE_REVOKED;
 	k.generation = 2;
 	k.last4 = TEXT("bcde");
-	return (k);
+	return k;
 }
 
 static bool
@@ -64,7 +64,7 @@ serve_verify(struct fake_request *q)
 	m.livemode = 1;
 	m.generation = (uint32_t)r->secret.len;
 	fob__v1__verify_key_request__free_unpacked(r, NULL);
-	return (reply(q, &m.base));
+	return reply(q, &m.base);
 }
 
 static bool
@@ -86,7 +86,7 @@ serve_verify_batch(struct fake_request *q)
 		pointers[i] = &items[i];
 	}
 	fob__v1__verify_keys_request__free_unpacked(r, NULL);
-	return (reply(q, &m.base));
+	return reply(q, &m.base);
 }
 
 static bool
@@ -109,7 +109,7 @@ serve_mutation(struct fake_request *q, const char *name)
 	fob__v1__suspend_account_request__free_unpacked(r, NULL);
 	if (script.hang_ups > 0) {
 		script.hang_ups--;
-		return (false);
+		return false;
 	}
 	account.account = TEXT("acct_1");
 	account.environment = FOB__V1__ENVIRONMENT__LIVE;
@@ -120,13 +120,13 @@ serve_mutation(struct fake_request *q, const char *name)
 	created.secret_key = created.publishable_key = rolled.new_key = &new_key;
 	rolled.old_key = revoked.key = &k;
 	if (strcmp(name, "CreateAccount") == 0)
-		return (reply(q, &created.base));
+		return reply(q, &created.base);
 	if (strcmp(name, "RollKey") == 0)
-		return (reply(q, &rolled.base));
+		return reply(q, &rolled.base);
 	if (strcmp(name, "RevokeKey") == 0)
-		return (reply(q, &revoked.base));
+		return reply(q, &revoked.base);
 	/* ResumeAccount's reply has the same bytes. */
-	return (reply(q, &suspended.base));
+	return reply(q, &suspended.base);
 }
 
 /* Three pages: the cursor counts them. */
@@ -144,7 +144,7 @@ serve_list(struct fake_request *q)
 	m.next_page_token.data = &next;
 	m.next_page_token.len = next == 'c' ? 0 : 1;
 	fob__v1__list_accounts_request__free_unpacked(r, NULL);
-	return (reply(q, &m.base));
+	return reply(q, &m.base);
 }
 
 static bool
@@ -175,7 +175,7 @@ serve(void *arg, struct fake_request *q)
 	else
 		stay = serve_mutation(q, name);
 	pthread_mutex_unlock(&script.mutex);
-	return (stay);
+	return stay;
 }
 
 static struct fob_client *
@@ -191,7 +191,7 @@ client_new(void)
 	assert_int_equal(fob_client_new(o, &c, &e), 0);
 	assert_int_equal(e.fault, 0);
 	fob_options_free(o);
-	return (c);
+	return c;
 }
 
 static int
@@ -203,7 +203,7 @@ setup(void **state)
 	fake_init(&fake, serve, NULL);
 	fake_start(&fake);
 	*state = client_new();
-	return (0);
+	return 0;
 }
 
 static int
@@ -213,13 +213,15 @@ teardown(void **state)
 	fake_stop(&fake);
 	fake_fini(&fake);
 	pthread_mutex_destroy(&script.mutex);
-	return (0);
+	return 0;
 }
 
 static void
 test_verify(void **state)
 {
-	struct fob_verify_request r = { .secret = SECRET, .secret_len = sizeof(SECRET) - 1, .require_environment = FOB_LIVE };
+	struct fob_verify_request r = {
+		.secret = SECRET, .secret_len = sizeof(SECRET) - 1, .require_environment = FOB_LIVE
+	};
 	static const struct fob_verification zero;
 	struct fob_verification v;
 	struct fob_error e;
@@ -377,7 +379,8 @@ test_lists(void **state)
 	assert_int_equal(fob_list_accounts(*state, FOB_LIVE, 2, &cur, &page, &e), FOB_EINVALID_ARGUMENT);
 	assert_null(page);
 	assert_memory_equal(&cur, &before, sizeof(cur));
-	assert_int_equal(fob_list_keys(*state, FOB_LIVE, NULL, 2, &cur, &(struct fob_key_page *){ NULL }, &e), FOB_EINVALID_ARGUMENT);
+	assert_int_equal(fob_list_keys(*state, FOB_LIVE, NULL, 2, &cur, &(struct fob_key_page *){ NULL }, &e),
+	    FOB_EINVALID_ARGUMENT);
 	fob_key_page_free(NULL);
 	fob_account_page_free(NULL);
 	fob_event_page_free(NULL);
@@ -483,9 +486,11 @@ key_cb(void *arg, int fault, const struct fob_key *k, const struct fob_error *er
 }
 
 static void
-batch_cb(void *arg, int fault, const struct fob_verification *v, const int *faults, size_t n, const struct fob_error *error)
+batch_cb(
+    void *arg, int fault, const struct fob_verification *v, const int *faults, size_t n, const struct fob_error *error)
 {
-	bool ok = n == 2 && error->fault == fault && !fob_allows(&v[0]) && faults[1] == (fault == 0 ? FOB_EUNAVAILABLE : fault);
+	bool ok = n == 2 && error->fault == fault && !fob_allows(&v[0]) &&
+	    faults[1] == (fault == 0 ? FOB_EUNAVAILABLE : fault);
 
 	seen_add(arg, fault, !ok);
 }
@@ -494,7 +499,9 @@ static void
 test_async(void **state)
 {
 	char secret[] = "x";
-	struct fob_verify_request r[2] = { { .secret = secret, .secret_len = 1 }, { .secret = secret, .secret_len = 1 } }, none = { 0 };
+	struct fob_verify_request r[2] = { { .secret = secret, .secret_len = 1 },
+		{ .secret = secret, .secret_len = 1 } },
+				  none = { 0 };
 	struct fob_mutation m = { .environment = FOB_LIVE, .account = "acct_1" };
 	struct fob_roll roll = { .mutation = m };
 	struct fob_revoke revoke = { .mutation = m, .kind = FOB_SECRET };
@@ -570,7 +577,7 @@ verify_often(void *client)
 
 	for (i = 0; i < 100; i++)
 		ok += fob_verify(client, &r, &v, NULL) == 0 && fob_allows(&v);
-	return ((void *)ok);
+	return (void *)ok;
 }
 
 static void
@@ -595,20 +602,10 @@ main(void)
 {
 	/* A hang is a failure too. */
 	const unsigned whole_s = 120;
-	const struct CMUnitTest tests[] = {
-		TEST(test_verify),
-		TEST(test_bad_arguments),
-		TEST(test_batch),
-		TEST(test_mutations),
-		TEST(test_lost_connection_keeps_the_token),
-		TEST(test_lists),
-		TEST(test_health),
-		TEST(test_async),
-		TEST(test_free_with_calls_under_way),
-		TEST(test_deadline),
-		TEST(test_many_threads)
-	};
+	const struct CMUnitTest tests[] = { TEST(test_verify), TEST(test_bad_arguments), TEST(test_batch),
+		TEST(test_mutations), TEST(test_lost_connection_keeps_the_token), TEST(test_lists), TEST(test_health),
+		TEST(test_async), TEST(test_free_with_calls_under_way), TEST(test_deadline), TEST(test_many_threads) };
 
 	alarm(whole_s);
-	return (cmocka_run_group_tests_name("client/client", tests, NULL, NULL));
+	return cmocka_run_group_tests_name("client/client", tests, NULL, NULL);
 }

@@ -40,7 +40,7 @@ reply_make(int code, ProtobufCBinaryData message, const ProtobufCMessage *inner,
 	assert_non_null(all = malloc(*len == 0 ? 1 : *len));
 	fob__rpc__v1__response__pack(&m, all);
 	free(body);
-	return (all);
+	return all;
 }
 
 static Fob__V1__VerifyKeyResponse
@@ -59,11 +59,12 @@ valid(void)
 	m.created_ms = 1000;
 	m.expires_ms = 2000;
 	m.last4 = TEXT("aB3z");
-	return (m);
+	return m;
 }
 
 static int
-verify(const Fob__V1__VerifyKeyResponse *m, enum fob_environment required, struct fob_verification *v, struct fob_error *e)
+verify(
+    const Fob__V1__VerifyKeyResponse *m, enum fob_environment required, struct fob_verification *v, struct fob_error *e)
 {
 	uint8_t *reply;
 	size_t len;
@@ -73,7 +74,7 @@ verify(const Fob__V1__VerifyKeyResponse *m, enum fob_environment required, struc
 	reply = reply_make(0, TEXT(""), &m->base, &len);
 	rc = codec_decode_verify(reply, len, required, v, e);
 	free(reply);
-	return (rc);
+	return rc;
 }
 
 static void
@@ -167,14 +168,13 @@ test_text(void **state)
 		ProtobufCBinaryData given;
 		const char *shown;
 	} details[] = {
-		{ { 7, (uint8_t *)(uintptr_t)"h\xc3\xa9l\xe2\x82\xac" }, "h\xc3\xa9l\xe2\x82\xac" },
-		{ { 3, (uint8_t *)(uintptr_t)"a\0b" }, "a?b" },
-		{ { 5, (uint8_t *)(uintptr_t)"\x1b[31m" }, "?[31m" },
-		{ { 2, (uint8_t *)(uintptr_t)"\xc2\x9b" }, "?" },             /* a C1 control */
-		{ { 2, (uint8_t *)(uintptr_t)"\xc0\xaf" }, "??" },            /* overlong */
-		{ { 3, (uint8_t *)(uintptr_t)"\xed\xa0\x80" }, "???" },       /* a surrogate */
-		{ { 4, (uint8_t *)(uintptr_t)"\xf4\x90\x80\x80" }, "????" },  /* beyond U+10FFFF */
-		{ { 2, (uint8_t *)(uintptr_t)"\xe2\x82" }, "??" }             /* cut */
+		{ { 7, (uint8_t *)(uintptr_t) "h\xc3\xa9l\xe2\x82\xac" }, "h\xc3\xa9l\xe2\x82\xac" },
+		{ { 3, (uint8_t *)(uintptr_t) "a\0b" }, "a?b" }, { { 5, (uint8_t *)(uintptr_t) "\x1b[31m" }, "?[31m" },
+		{ { 2, (uint8_t *)(uintptr_t) "\xc2\x9b" }, "?" },            /* a C1 control */
+		{ { 2, (uint8_t *)(uintptr_t) "\xc0\xaf" }, "??" },           /* overlong */
+		{ { 3, (uint8_t *)(uintptr_t) "\xed\xa0\x80" }, "???" },      /* a surrogate */
+		{ { 4, (uint8_t *)(uintptr_t) "\xf4\x90\x80\x80" }, "????" }, /* beyond U+10FFFF */
+		{ { 2, (uint8_t *)(uintptr_t) "\xe2\x82" }, "??" }            /* cut */
 	};
 	static const char *const ids[] = { "a b", "a/b", "a\xc3\xa9", "a\nb" };
 	Fob__V1__VerifyKeyResponse m = valid();
@@ -388,14 +388,11 @@ test_new_keys(void **state)
 	static const struct {
 		ProtobufCBinaryData secret;
 		int rc;
-	} secrets[] = {
-		{ { 44, (uint8_t *)(uintptr_t)"sk_live_0123456789012345678901234567890abcde" }, 0 },
-		{ { 47, (uint8_t *)(uintptr_t)"sk_live_0123456789012345678901234567890abcdefgh" }, 0 },
-		{ { 48, (uint8_t *)(uintptr_t)"sk_live_0123456789012345678901234567890abcdefghi" }, FOB_EINTERNAL },
-		{ { 0, NULL }, FOB_EINTERNAL },
-		{ { 9, (uint8_t *)(uintptr_t)"sk_live_\0" }, FOB_EINTERNAL },
-		{ { 9, (uint8_t *)(uintptr_t)"sk_live_\n" }, FOB_EINTERNAL }
-	};
+	} secrets[] = { { { 44, (uint8_t *)(uintptr_t) "sk_live_0123456789012345678901234567890abcde" }, 0 },
+		{ { 47, (uint8_t *)(uintptr_t) "sk_live_0123456789012345678901234567890abcdefgh" }, 0 },
+		{ { 48, (uint8_t *)(uintptr_t) "sk_live_0123456789012345678901234567890abcdefghi" }, FOB_EINTERNAL },
+		{ { 0, NULL }, FOB_EINTERNAL }, { { 9, (uint8_t *)(uintptr_t) "sk_live_\0" }, FOB_EINTERNAL },
+		{ { 9, (uint8_t *)(uintptr_t) "sk_live_\n" }, FOB_EINTERNAL } };
 
 	(void)state;
 	key.account = TEXT("acct_1");
@@ -455,7 +452,8 @@ test_pages(void **state)
 	m.more = 1;
 	m.next_page_token = TEXT("def");
 	reply = reply_make(0, TEXT(""), &m.base, &len);
-	assert_int_equal(codec_decode_events(reply, len, 1, &cur, &page, &e), FOB_EINTERNAL); /* longer than asked for */
+	assert_int_equal(
+	    codec_decode_events(reply, len, 1, &cur, &page, &e), FOB_EINTERNAL); /* longer than asked for */
 	assert_null(page);
 	assert_memory_equal(&cur, &before, sizeof(cur));
 	assert_int_equal(codec_decode_events(reply, len, 2, &cur, &page, &e), 0);
@@ -561,9 +559,11 @@ test_stats(void **state)
 static void
 test_requests(void **state)
 {
-	struct fob_verify_request r = { .secret = "s\0x", .secret_len = 3, .operation = "charges.create",
-		.require_environment = FOB_TEST };
-	struct fob_roll roll = { .mutation = { .environment = FOB_LIVE, .account = "a" }, .grace_s = FOB_GRACE_DEFAULT_S };
+	struct fob_verify_request r = {
+		.secret = "s\0x", .secret_len = 3, .operation = "charges.create", .require_environment = FOB_TEST
+	};
+	struct fob_roll roll = { .mutation = { .environment = FOB_LIVE, .account = "a" },
+		.grace_s = FOB_GRACE_DEFAULT_S };
 	Fob__V1__VerifyKeyRequest *v;
 	Fob__V1__RollKeyRequest *m;
 	struct codec_body b;
@@ -610,8 +610,8 @@ test_requests_that_cannot_be(void **state)
 {
 	static const uint8_t big[CODEC_REQUEST_MAX];
 	struct fob_verify_request both = { .secret = "x", .authorization = "x" }, neither = { 0 },
-		nowhere = { .secret = "x", .require_environment = (enum fob_environment)3 },
-		large = { .secret = big, .secret_len = sizeof(big) };
+				  nowhere = { .secret = "x", .require_environment = (enum fob_environment)3 },
+				  large = { .secret = big, .secret_len = sizeof(big) };
 	struct fob_mutation m = { .environment = FOB_ENVIRONMENT_ANY, .account = "a" };
 	struct fob_roll roll = { .mutation = { .environment = FOB_LIVE, .account = "a" }, .authorizing_secret = "" };
 	struct fob_revoke revoke = { .mutation = { .environment = FOB_LIVE, .account = "a" } };
@@ -637,28 +637,19 @@ test_requests_that_cannot_be(void **state)
 	cur.len = 0;
 	assert_int_equal(codec_encode_list(METHOD_LIST_KEYS, FOB_LIVE, "a", 1001, &cur, &b, &e), FOB_EINVALID_ARGUMENT);
 	assert_int_equal(codec_encode_list(METHOD_LIST_KEYS, FOB_LIVE, NULL, 0, &cur, &b, &e), FOB_EINVALID_ARGUMENT);
-	assert_int_equal(codec_encode_list(METHOD_LIST_EVENTS, FOB_ENVIRONMENT_ANY, "a", 0, &cur, &b, &e), FOB_EINVALID_ARGUMENT);
+	assert_int_equal(
+	    codec_encode_list(METHOD_LIST_EVENTS, FOB_ENVIRONMENT_ANY, "a", 0, &cur, &b, &e), FOB_EINVALID_ARGUMENT);
 }
 
 int
 main(void)
 {
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_verify_reply),
-		cmocka_unit_test(test_unknown_numbers_deny),
-		cmocka_unit_test(test_contradictions),
-		cmocka_unit_test(test_text),
-		cmocka_unit_test(test_fault_codes),
-		cmocka_unit_test(test_cut_and_changed),
-		cmocka_unit_test(test_memory_is_bounded),
-		cmocka_unit_test(test_arena),
-		cmocka_unit_test(test_batch),
-		cmocka_unit_test(test_new_keys),
-		cmocka_unit_test(test_pages),
-		cmocka_unit_test(test_stats),
-		cmocka_unit_test(test_requests),
-		cmocka_unit_test(test_requests_that_cannot_be)
-	};
+	const struct CMUnitTest tests[] = { cmocka_unit_test(test_verify_reply),
+		cmocka_unit_test(test_unknown_numbers_deny), cmocka_unit_test(test_contradictions),
+		cmocka_unit_test(test_text), cmocka_unit_test(test_fault_codes), cmocka_unit_test(test_cut_and_changed),
+		cmocka_unit_test(test_memory_is_bounded), cmocka_unit_test(test_arena), cmocka_unit_test(test_batch),
+		cmocka_unit_test(test_new_keys), cmocka_unit_test(test_pages), cmocka_unit_test(test_stats),
+		cmocka_unit_test(test_requests), cmocka_unit_test(test_requests_that_cannot_be) };
 
-	return (cmocka_run_group_tests_name("client/codec", tests, NULL, NULL));
+	return cmocka_run_group_tests_name("client/codec", tests, NULL, NULL);
 }

@@ -64,13 +64,14 @@ test_http_status(void **state)
 {
 	static const int by_verdict[] = { 401, 200, 401, 401, 401, 401, 403, 401, 403, 401 };
 	/* By gRPC's number; [0] is no fault. */
-	static const int by_fault[] = { 0, 503, 503, 500, 503, 500, 500, 500, 503, 500, 503, 500, 500, 503, 503, 503, 500, 503 };
+	static const int by_fault[] = { 0, 503, 503, 500, 503, 500, 500, 500, 503, 500, 503, 500, 500, 503, 503, 503,
+		500, 503 };
 	int i;
 
 	(void)state;
 	for (i = 0; i < 10; i++)
 		assert_int_equal(fob_http_status(0, (enum fob_verdict)i), by_verdict[i]);
-	assert_int_equal(fob_http_status(0, (enum fob_verdict)-1), 401);
+	assert_int_equal(fob_http_status(0, (enum fob_verdict) - 1), 401);
 	/* A fault says nothing about the key, whatever stands beside it. */
 	for (i = 1; i < 18; i++)
 		assert_int_equal(fob_http_status(-i, FOB_VALID), by_fault[i]);
@@ -93,12 +94,8 @@ test_wipe(void **state)
 int
 main(void)
 {
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_names),
-		cmocka_unit_test(test_only_valid_allows),
-		cmocka_unit_test(test_http_status),
-		cmocka_unit_test(test_wipe)
-	};
+	const struct CMUnitTest tests[] = { cmocka_unit_test(test_names), cmocka_unit_test(test_only_valid_allows),
+		cmocka_unit_test(test_http_status), cmocka_unit_test(test_wipe) };
 
-	return (cmocka_run_group_tests_name("client/names", tests, NULL, NULL));
+	return cmocka_run_group_tests_name("client/names", tests, NULL, NULL);
 }

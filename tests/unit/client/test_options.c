@@ -10,16 +10,15 @@
 #include "client/fob.h"
 #include "client/options.h"
 
-static const char *const good[] = {
-	"ipc:///run/fob/verify.sock", "ipc://relative.sock", "tcp://127.0.0.1:7400", "tcp://fob.internal:1",
-	"tcp://[::1]:65535", "tls+tcp://fob.example:7401"
-};
+static const char *const good[] = { "ipc:///run/fob/verify.sock", "ipc://relative.sock", "tcp://127.0.0.1:7400",
+	"tcp://fob.internal:1", "tcp://[::1]:65535", "tls+tcp://fob.example:7401" };
 
 static const char *const bad[] = {
-	"", "fob", "/run/fob/verify.sock", "ipc://", "tcp://", "tcp://host", "tcp://host:", "tcp://:7400", "tcp://host:0",
-	"tcp://host:65536", "tcp://host:x", "tcp://host:74x", "tcp://host:-1", "tcp://host: 7400", "tcp://ho st:7400",
-	"tcp://host:99999999999999999999", "tcp://*:7400", "tcp://user@host:7400", "tcp://host:7400/path", "tcp://::1:7400",
-	"tcp://[::1", "tcp://[]:1", "tls+tcp://host", "udp://host:7400", "ws://host:80/x", "inproc://x", "TCP://host:7400",
+	"", "fob", "/run/fob/verify.sock", "ipc://", "tcp://", "tcp://host", "tcp://host:", "tcp://:7400",
+	"tcp://host:0", "tcp://host:65536", "tcp://host:x", "tcp://host:74x", "tcp://host:-1", "tcp://host: 7400",
+	"tcp://ho st:7400", "tcp://host:99999999999999999999", "tcp://*:7400", "tcp://user@host:7400",
+	"tcp://host:7400/path", "tcp://::1:7400", "tcp://[::1", "tcp://[]:1", "tls+tcp://host", "udp://host:7400",
+	"ws://host:80/x", "inproc://x", "TCP://host:7400",
 	"ipc:///a/path/that/is/longer/than/the/107/bytes/that/a/unix/socket/address/can/hold/and/so/can/never/be/connected/to"
 };
 
@@ -115,11 +114,8 @@ test_tls(void **state)
 int
 main(void)
 {
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_address),
-		cmocka_unit_test(test_numbers),
-		cmocka_unit_test(test_tls)
-	};
+	const struct CMUnitTest tests[] = { cmocka_unit_test(test_address), cmocka_unit_test(test_numbers),
+		cmocka_unit_test(test_tls) };
 
-	return (cmocka_run_group_tests_name("client/options", tests, NULL, NULL));
+	return cmocka_run_group_tests_name("client/options", tests, NULL, NULL);
 }

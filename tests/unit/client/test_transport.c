@@ -41,7 +41,7 @@ probe_reply(struct call *call, const uint8_t *reply, size_t len)
 	p->code = (int)m->code;
 	snprintf(p->text, sizeof(p->text), "%.*s", (int)m->message.len, (const char *)m->message.data);
 	fob__rpc__v1__response__free_unpacked(m, NULL);
-	return (p->code == -FOB_EUNAVAILABLE);
+	return p->code == -FOB_EUNAVAILABLE;
 }
 
 static void
@@ -78,7 +78,7 @@ probe_wait(struct probe *p)
 	while (p->ends == 0)
 		pthread_cond_wait(&p->changed, &p->mutex);
 	pthread_mutex_unlock(&p->mutex);
-	return (p->fault);
+	return p->fault;
 }
 
 static void
@@ -94,7 +94,7 @@ probe_run(struct transport *t, struct probe *p, const char *body, unsigned timeo
 {
 	probe_init(p, body, timeout_ms);
 	assert_int_equal(transport_submit(t, &p->call), 0);
-	return (probe_wait(p));
+	return probe_wait(p);
 }
 
 static struct transport *
@@ -109,7 +109,7 @@ transport_to(const char *address, unsigned in_flight, unsigned queue)
 	assert_int_equal(fob_options_set_queue(o, queue), 0);
 	assert_int_equal(transport_new(o, &t, &e), 0);
 	fob_options_free(o);
-	return (t);
+	return t;
 }
 
 /* ---- handlers ---- */
@@ -118,7 +118,7 @@ static bool
 answer(void *arg, struct fake_request *q)
 {
 	(void)arg;
-	return (fake_reply(q->connection, q->id, 0, "fine", NULL));
+	return fake_reply(q->connection, q->id, 0, "fine", NULL);
 }
 
 static bool
@@ -126,7 +126,7 @@ never_answer(void *arg, struct fake_request *q)
 {
 	(void)arg;
 	(void)q;
-	return (true);
+	return true;
 }
 
 /* ---- tests ---- */
@@ -135,8 +135,9 @@ static bool
 check_envelope(void *arg, struct fake_request *q)
 {
 	*(uint32_t *)arg = q->timeout_ms;
-	return (fake_reply(q->connection, q->id,
-	    strcmp(q->method, "test/Test") == 0 && q->body_len == 3 && memcmp(q->body, "abc", 3) == 0 ? 0 : 3, "fine", NULL));
+	return fake_reply(q->connection, q->id,
+	    strcmp(q->method, "test/Test") == 0 && q->body_len == 3 && memcmp(q->body, "abc", 3) == 0 ? 0 : 3, "fine",
+	    NULL);
 }
 
 static void
@@ -243,10 +244,10 @@ drop_first(void *arg, struct fake_request *q)
 	memcpy(d->seen[q->n], q->body, q->body_len);
 	d->seen_len[q->n] = q->body_len;
 	if (q->n >= d->drops)
-		return (fake_reply(q->connection, q->id, 0, "at last", NULL));
+		return fake_reply(q->connection, q->id, 0, "at last", NULL);
 	if (q->n % 2 == 1)
 		fake_send_raw(q->connection, q->id, "\0", 1, 100);
-	return (false);
+	return false;
 }
 
 static void
@@ -344,7 +345,7 @@ hold(void *arg, struct fake_request *q)
 	memcpy(h->id[h->held++], q->id, 4);
 	pthread_cond_broadcast(&h->changed);
 	pthread_mutex_unlock(&h->mutex);
-	return (true);
+	return true;
 }
 
 static void
@@ -433,8 +434,8 @@ unavailable(void *arg, struct fake_request *q)
 	_Atomic int *times = arg;
 
 	if (q->body_len == 4 && memcmp(q->body, "live", 4) == 0 && atomic_fetch_sub(times, 1) > 0)
-		return (fake_reply(q->connection, q->id, 14, "draining", NULL));
-	return (fake_reply(q->connection, q->id, 0, "fine", NULL));
+		return fake_reply(q->connection, q->id, 14, "draining", NULL);
+	return fake_reply(q->connection, q->id, 0, "fine", NULL);
 }
 
 static void
@@ -671,7 +672,7 @@ thread_run(void *arg)
 			me->done++;
 		probe_fini(&p);
 	}
-	return (NULL);
+	return NULL;
 }
 
 static void
@@ -704,8 +705,8 @@ static bool
 lie_about_length(void *arg, struct fake_request *q)
 {
 	if (q->n == 0)
-		return (fake_send_raw(q->connection, q->id, "x", 1, *(uint64_t *)arg));
-	return (fake_reply(q->connection, q->id, 0, "fine", NULL));
+		return fake_send_raw(q->connection, q->id, "x", 1, *(uint64_t *)arg);
+	return fake_reply(q->connection, q->id, 0, "fine", NULL);
 }
 
 static void
@@ -763,26 +764,16 @@ main(void)
 {
 	/* A hang is a failure too; the longest test takes a few seconds, under a sanitizer some more. */
 	const unsigned whole_s = 240;
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_success),
-		cmocka_unit_test(test_deadline),
-		cmocka_unit_test(test_never_connected),
-		cmocka_unit_test(test_connection_lost),
-		cmocka_unit_test(test_connection_lost_for_good),
-		cmocka_unit_test(test_restart),
-		cmocka_unit_test(test_bounds),
-		cmocka_unit_test(test_deadline_in_the_queue),
+	const struct CMUnitTest tests[] = { cmocka_unit_test(test_success), cmocka_unit_test(test_deadline),
+		cmocka_unit_test(test_never_connected), cmocka_unit_test(test_connection_lost),
+		cmocka_unit_test(test_connection_lost_for_good), cmocka_unit_test(test_restart),
+		cmocka_unit_test(test_bounds), cmocka_unit_test(test_deadline_in_the_queue),
 		cmocka_unit_test(test_unavailable_is_asked_again),
-		cmocka_unit_test(test_unavailable_does_not_hold_up_others),
-		cmocka_unit_test(test_free_ends_every_call),
-		cmocka_unit_test(test_free_under_load),
-		cmocka_unit_test(test_server_dies_under_load),
-		cmocka_unit_test(test_hang_up_in_the_handshake),
-		cmocka_unit_test(test_many_threads),
-		cmocka_unit_test(test_length_that_lies),
-		cmocka_unit_test(test_request_too_large)
-	};
+		cmocka_unit_test(test_unavailable_does_not_hold_up_others), cmocka_unit_test(test_free_ends_every_call),
+		cmocka_unit_test(test_free_under_load), cmocka_unit_test(test_server_dies_under_load),
+		cmocka_unit_test(test_hang_up_in_the_handshake), cmocka_unit_test(test_many_threads),
+		cmocka_unit_test(test_length_that_lies), cmocka_unit_test(test_request_too_large) };
 
 	alarm(whole_s);
-	return (cmocka_run_group_tests_name("client/transport", tests, NULL, NULL));
+	return cmocka_run_group_tests_name("client/transport", tests, NULL, NULL);
 }

@@ -15,15 +15,15 @@
 
 #define N 100000
 
-static const uint64_t ppbs[] = { 0, 1, 1000, 100000000, 250000000, 500000000, 900000000, 990000000, 999000000, 999900000,
-	999990000, 999999999, 1000000000 };
+static const uint64_t ppbs[] = { 0, 1, 1000, 100000000, 250000000, 500000000, 900000000, 990000000, 999000000,
+	999900000, 999990000, 999999999, 1000000000 };
 
 static int
 compare(const void *a, const void *b)
 {
 	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
 
-	return (x < y ? -1 : x > y);
+	return x < y ? -1 : x > y;
 }
 
 static void
@@ -69,48 +69,42 @@ check_merged(uint64_t (*make)(struct rng *, size_t), size_t n, size_t parts)
 static uint64_t
 uniform(struct rng *r, size_t i)
 {
-
 	(void)i;
-	return (rng_below(r, 10000000));
+	return rng_below(r, 10000000);
 }
 
 /* Every magnitude alike: 0 to 2^64 - 1. */
 static uint64_t
 magnitudes(struct rng *r, size_t i)
 {
-
-	return (rng_next(r) >> (i % 64));
+	return rng_next(r) >> (i % 64);
 }
 
 static uint64_t
 constant(struct rng *r, size_t i)
 {
-
 	(void)r;
 	(void)i;
-	return (93001);
+	return 93001;
 }
 
 static uint64_t
 bimodal(struct rng *r, size_t i)
 {
-
-	return (i % 100 == 0 ? 4000000 + rng_below(r, 1000000) : 90000 + rng_below(r, 9000));
+	return i % 100 == 0 ? 4000000 + rng_below(r, 1000000) : 90000 + rng_below(r, 9000);
 }
 
 static uint64_t
 huge(struct rng *r, size_t i)
 {
-
-	return (i % 3 == 0 ? UINT64_MAX : UINT64_MAX - (rng_next(r) >> 2));
+	return i % 3 == 0 ? UINT64_MAX : UINT64_MAX - (rng_next(r) >> 2);
 }
 
 static uint64_t
 small(struct rng *r, size_t i)
 {
-
 	(void)i;
-	return (rng_below(r, 256));
+	return rng_below(r, 256);
 }
 
 static void
@@ -178,7 +172,6 @@ empty_is_zero(void **state)
 static void
 ranks(void **state)
 {
-
 	(void)state;
 	assert_int_equal(hist_rank(1, 0), 1);
 	assert_int_equal(hist_rank(1000, 999000000), 999);
@@ -237,5 +230,5 @@ main(void)
 		cmocka_unit_test(an_interval_is_a_difference),
 	};
 
-	return (cmocka_run_group_tests(tests, NULL, NULL));
+	return cmocka_run_group_tests(tests, NULL, NULL);
 }

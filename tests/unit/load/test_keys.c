@@ -26,12 +26,14 @@ setup(void **state)
 	const char *tmp = getenv("TMPDIR");
 	struct place *p = calloc(1, sizeof(*p));
 
-	if (p == NULL || (size_t)snprintf(p->folder, sizeof(p->folder), "%s/keys.XXXXXX", tmp != NULL ? tmp : "/tmp") >=
-	    sizeof(p->folder) || mkdtemp(p->folder) == NULL)
-		return (-1);
+	if (p == NULL ||
+	    (size_t)snprintf(p->folder, sizeof(p->folder), "%s/keys.XXXXXX", tmp != NULL ? tmp : "/tmp") >=
+		sizeof(p->folder) ||
+	    mkdtemp(p->folder) == NULL)
+		return -1;
 	snprintf(p->path, sizeof(p->path), "%s/k", p->folder);
 	*state = p;
-	return (0);
+	return 0;
 }
 
 /* That it is empty but for the one file is a part of every test: nothing temporary is left. */
@@ -44,7 +46,7 @@ teardown(void **state)
 	unlink(p->path);
 	rc = rmdir(p->folder);
 	free(p);
-	return (rc);
+	return rc;
 }
 
 static void
@@ -110,7 +112,8 @@ refuses_what_is_no_key(void **state)
 	} cases[] = {
 		{ "", 0, "no key in it" },
 		{ "# none\n", 7, "no key in it" },
-		{ GOOD "\nsk_live_bb bb\n", sizeof(GOOD "\nsk_live_bb bb\n") - 1, ":2: not a key: a character that no key has" },
+		{ GOOD "\nsk_live_bb bb\n", sizeof(GOOD "\nsk_live_bb bb\n") - 1,
+		    ":2: not a key: a character that no key has" },
 		{ "sk_live_abc\n", 12, ":1: not a key: too short or too long" },
 		{ GOOD "aaaa\n", sizeof(GOOD "aaaa\n") - 1, ":1: not a key: too short or too long" },
 		{ "sk_live_aaaa\0aaaaaaa\n", 21, ":1: not a key: too short or too long" },
@@ -166,7 +169,8 @@ bad_keys_are_bad(void **state)
 	(void)state;
 	assert_int_equal(keys_add_bad(&keys, 400), 0);
 	for (i = 0; i < keys.n; i++) {
-		assert_int_equal(secret_parse(keys.secrets[i], strlen(keys.secrets[i]), &form, &why), i % 2 == 0 ? 1 : 0);
+		assert_int_equal(
+		    secret_parse(keys.secrets[i], strlen(keys.secrets[i]), &form, &why), i % 2 == 0 ? 1 : 0);
 		assert_int_equal(form.environment, i % 4 < 2 ? ENVIRONMENT_LIVE : ENVIRONMENT_TEST);
 		assert_int_equal(form.kind, KIND_SECRET);
 	}
@@ -184,5 +188,5 @@ main(void)
 		cmocka_unit_test(bad_keys_are_bad),
 	};
 
-	return (cmocka_run_group_tests(tests, NULL, NULL));
+	return cmocka_run_group_tests(tests, NULL, NULL);
 }

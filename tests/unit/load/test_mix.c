@@ -92,5 +92,5 @@ main(void)
 		cmocka_unit_test(picks_as_often_as_said),
 	};
 
-	return (cmocka_run_group_tests(tests, NULL, NULL));
+	return cmocka_run_group_tests(tests, NULL, NULL);
 }

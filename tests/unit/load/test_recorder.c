@@ -25,8 +25,9 @@ record(void *arg)
 
 	(void)arg;
 	for (i = 0; i < CALLS; i++)
-		measure_record(&measured, recorder_mine(), OP_VERIFY, measured.begin_ns, measured.begin_ns + 1000 + i, i % 10 == 0, 1);
-	return (NULL);
+		measure_record(&measured, recorder_mine(), OP_VERIFY, measured.begin_ns, measured.begin_ns + 1000 + i,
+		    i % 10 == 0, 1);
+	return NULL;
 }
 
 static void
@@ -71,13 +72,11 @@ counts_in_its_time(void **state)
 		bool failed;
 		unsigned measured, within;
 	} cases[] = {
-		{ 0, 99, false, 0, 0 },    /* warm-up */
-		{ 0, 100, false, 0, 1 },   /* began in the warm-up: throughput, no latency */
-		{ 100, 199, false, 1, 1 },
-		{ 199, 250, false, 1, 0 }, /* ended later: latency, no throughput */
-		{ 200, 250, false, 0, 0 },
-		{ 120, 150, true, 1, 0 },  /* failed: its time counts, its work does not */
-		{ 150, 149, false, 1, 1 }, /* clocks of two processors: no negative time */
+		{ 0, 99, false, 0, 0 },                               /* warm-up */
+		{ 0, 100, false, 0, 1 },                              /* began in the warm-up: throughput, no latency */
+		{ 100, 199, false, 1, 1 }, { 199, 250, false, 1, 0 }, /* ended later: latency, no throughput */
+		{ 200, 250, false, 0, 0 }, { 120, 150, true, 1, 0 },  /* failed: its time counts, its work does not */
+		{ 150, 149, false, 1, 1 },                            /* clocks of two processors: no negative time */
 	};
 	struct measure m = { .start_ns = 0, .begin_ns = 100, .end_ns = 200 };
 	struct recorder *r = calloc(1, sizeof(*r));
@@ -104,5 +103,5 @@ main(void)
 		cmocka_unit_test(counts_in_its_time),
 	};
 
-	return (cmocka_run_group_tests(tests, NULL, NULL));
+	return cmocka_run_group_tests(tests, NULL, NULL);
 }

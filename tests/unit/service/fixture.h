@@ -28,7 +28,8 @@
 #define FIXTURE_DAY_MS (24 * FIXTURE_HOUR_MS)
 
 /* A group's setup: every program that uses a pepper needs it. */
-static inline int fixture_begin(void **state)
+static inline int
+fixture_begin(void **state)
 {
 	(void)state;
 	return sodium_init() < 0 ? -1 : 0;
@@ -37,7 +38,8 @@ static inline int fixture_begin(void **state)
 /* ---- a folder ---- */
 
 /* Make a new folder below $TMPDIR; its path goes to ${folder}. */
-static inline void fixture_folder(char folder[FIXTURE_PATH])
+static inline void
+fixture_folder(char folder[FIXTURE_PATH])
 {
 	const char *tmp = getenv("TMPDIR");
 
@@ -45,7 +47,8 @@ static inline void fixture_folder(char folder[FIXTURE_PATH])
 	assert_non_null(mkdtemp(folder));
 }
 
-static inline int fixture_remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
+static inline int
+fixture_remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
 {
 	(void)st;
 	(void)type;
@@ -54,20 +57,23 @@ static inline int fixture_remove_one(const char *path, const struct stat *st, in
 }
 
 /* Remove ${folder} with all that is in it; links are removed, not followed. */
-static inline void fixture_remove(const char *folder)
+static inline void
+fixture_remove(const char *folder)
 {
 	assert_int_equal(nftw(folder, fixture_remove_one, 16, FTW_DEPTH | FTW_PHYS), 0);
 }
 
 /* ${folder}/${name} at ${path}. */
-static inline const char *fixture_path(const char *folder, const char *name, char path[FIXTURE_PATH])
+static inline const char *
+fixture_path(const char *folder, const char *name, char path[FIXTURE_PATH])
 {
 	assert_true(snprintf(path, FIXTURE_PATH, "%s/%s", folder, name) < FIXTURE_PATH);
 	return path;
 }
 
 /* A file of ${mode} with these bytes, in place of what was there. */
-static inline void fixture_write_file(const char *path, const void *data, size_t len, mode_t mode)
+static inline void
+fixture_write_file(const char *path, const void *data, size_t len, mode_t mode)
 {
 	FILE *f;
 
@@ -80,7 +86,8 @@ static inline void fixture_write_file(const char *path, const void *data, size_t
 
 /* ---- a pepper: one for each ${seed} ---- */
 
-static inline struct pepper *fixture_pepper(uint8_t seed)
+static inline struct pepper *
+fixture_pepper(uint8_t seed)
 {
 	uint8_t bytes[32];
 	struct pepper *pepper;
@@ -104,7 +111,8 @@ struct fixture_store {
 	struct store_txn *writer;
 };
 
-static inline void fixture_store_open(struct fixture_store *f)
+static inline void
+fixture_store_open(struct fixture_store *f)
 {
 	char why[512] = "";
 
@@ -114,7 +122,8 @@ static inline void fixture_store_open(struct fixture_store *f)
 	assert_non_null(f->writer = store_txn_new(f->store));
 }
 
-static inline void fixture_store_close(struct fixture_store *f)
+static inline void
+fixture_store_close(struct fixture_store *f)
 {
 	store_txn_free(f->reader);
 	store_txn_free(f->writer);
@@ -124,7 +133,8 @@ static inline void fixture_store_close(struct fixture_store *f)
 }
 
 /* Where it will be and what it will be like; nothing is made but the folder. */
-static inline void fixture_store_prepare(struct fixture_store *f, enum environment environment)
+static inline void
+fixture_store_prepare(struct fixture_store *f, enum environment environment)
 {
 	memset(f, 0, sizeof(*f));
 	fixture_folder(f->folder);
@@ -141,7 +151,8 @@ static inline void fixture_store_prepare(struct fixture_store *f, enum environme
 }
 
 /* Make a store and open it. */
-static inline void fixture_store(struct fixture_store *f, enum environment environment)
+static inline void
+fixture_store(struct fixture_store *f, enum environment environment)
 {
 	char why[512] = "";
 
@@ -152,14 +163,16 @@ static inline void fixture_store(struct fixture_store *f, enum environment envir
 }
 
 /* Close it, if it is open, and remove everything. */
-static inline void fixture_store_end(struct fixture_store *f)
+static inline void
+fixture_store_end(struct fixture_store *f)
 {
 	fixture_store_close(f);
 	fixture_remove(f->folder);
 }
 
 /* Apply one change in a transaction of its own, as the writer does. */
-static inline int fixture_apply(struct fixture_store *f, const struct change *change)
+static inline int
+fixture_apply(struct fixture_store *f, const struct change *change)
 {
 	struct record_state state;
 	int fault;
@@ -175,12 +188,16 @@ static inline int fixture_apply(struct fixture_store *f, const struct change *ch
 
 /* ---- damage: the database behind the store's back; the store has to be closed ---- */
 
-static inline struct lmdb *fixture_raw_open(const struct fixture_store *f)
+static inline struct lmdb *
+fixture_raw_open(const struct fixture_store *f)
 {
 	static const char *const names[TABLES] = { "meta", "keys", "accounts", "slots", "expiry", "tokens", "token_age",
 		"events" };
-	struct lmdb_options options = { .path = f->path, .names = names, .n_tables = TABLES,
-		.map_bytes = f->options.ceiling_bytes * 2, .readers = 4 };
+	struct lmdb_options options = { .path = f->path,
+		.names = names,
+		.n_tables = TABLES,
+		.map_bytes = f->options.ceiling_bytes * 2,
+		.readers = 4 };
 	struct lmdb *db;
 	char why[512] = "";
 
@@ -191,8 +208,9 @@ static inline struct lmdb *fixture_raw_open(const struct fixture_store *f)
 }
 
 /* Put a value, or with NULL delete the entry. */
-static inline void fixture_raw_put(const struct fixture_store *f, enum table table, const void *key, size_t key_len,
-    const void *value, size_t len)
+static inline void
+fixture_raw_put(
+    const struct fixture_store *f, enum table table, const void *key, size_t key_len, const void *value, size_t len)
 {
 	struct lmdb *db = fixture_raw_open(f);
 	struct lmdb_txn *txn = lmdb_txn_new(db);
@@ -209,7 +227,8 @@ static inline void fixture_raw_put(const struct fixture_store *f, enum table tab
 }
 
 /* Flip one bit of an entry's value, counted from its first byte's lowest; a negative one from the end: -1 is the last. */
-static inline void fixture_flip(const struct fixture_store *f, enum table table, const void *key, size_t key_len, long bit)
+static inline void
+fixture_flip(const struct fixture_store *f, enum table table, const void *key, size_t key_len, long bit)
 {
 	struct lmdb *db = fixture_raw_open(f);
 	struct lmdb_txn *txn = lmdb_txn_new(db);
@@ -239,18 +258,21 @@ struct fixture_clock {
 	_Atomic int64_t boot_ns;
 };
 
-static inline int64_t fixture_wall_ns(void *arg)
+static inline int64_t
+fixture_wall_ns(void *arg)
 {
 	return atomic_load(&((struct fixture_clock *)arg)->wall_ns);
 }
 
-static inline int64_t fixture_boot_ns(void *arg)
+static inline int64_t
+fixture_boot_ns(void *arg)
 {
 	return atomic_load(&((struct fixture_clock *)arg)->boot_ns);
 }
 
 /* At ${now_ms}; the machine has been up for an hour. */
-static inline void fixture_clock(struct fixture_clock *f, int64_t now_ms)
+static inline void
+fixture_clock(struct fixture_clock *f, int64_t now_ms)
 {
 	atomic_init(&f->wall_ns, now_ms * 1000000);
 	atomic_init(&f->boot_ns, FIXTURE_HOUR_MS * 1000000);
@@ -258,14 +280,16 @@ static inline void fixture_clock(struct fixture_clock *f, int64_t now_ms)
 }
 
 /* Time goes on, for the wall and the machine alike. */
-static inline void fixture_clock_pass(struct fixture_clock *f, int64_t ms)
+static inline void
+fixture_clock_pass(struct fixture_clock *f, int64_t ms)
 {
 	atomic_fetch_add(&f->boot_ns, ms * 1000000);
 	atomic_fetch_add(&f->wall_ns, ms * 1000000);
 }
 
 /* Somebody sets the wall clock. */
-static inline void fixture_clock_set(struct fixture_clock *f, int64_t now_ms)
+static inline void
+fixture_clock_set(struct fixture_clock *f, int64_t now_ms)
 {
 	atomic_store(&f->wall_ns, now_ms * 1000000);
 }

@@ -50,12 +50,14 @@ struct harness_clock {
 	_Atomic int64_t boot_ns;
 };
 
-static inline int64_t harness_wall(void *arg)
+static inline int64_t
+harness_wall(void *arg)
 {
 	return ((struct harness_clock *)arg)->wall_ns;
 }
 
-static inline int64_t harness_boot(void *arg)
+static inline int64_t
+harness_boot(void *arg)
 {
 	return ((struct harness_clock *)arg)->boot_ns;
 }
@@ -70,7 +72,8 @@ struct harness {
 	struct service service;
 };
 
-static inline int harness_unlink(const char *path, const struct stat *st, int type, struct FTW *ftw)
+static inline int
+harness_unlink(const char *path, const struct stat *st, int type, struct FTW *ftw)
 {
 	(void)st;
 	(void)type;
@@ -78,7 +81,8 @@ static inline int harness_unlink(const char *path, const struct stat *st, int ty
 	return remove(path);
 }
 
-static inline void harness_folder(char folder[512])
+static inline void
+harness_folder(char folder[512])
 {
 	const char *tmp = getenv("TMPDIR");
 
@@ -86,31 +90,39 @@ static inline void harness_folder(char folder[512])
 	assert_non_null(mkdtemp(folder));
 }
 
-static inline void harness_remove(const char *folder)
+static inline void
+harness_remove(const char *folder)
 {
 	assert_int_equal(nftw(folder, harness_unlink, 16, FTW_DEPTH | FTW_PHYS), 0);
 }
 
 /* As engine_open() does it, but for the clock, which the writer must have from its first breath. */
-static inline struct engine *harness_engine_open(struct harness *h, enum environment environment)
+static inline struct engine *
+harness_engine_open(struct harness *h, enum environment environment)
 {
 	const struct config_environment *c = &h->config.environments[environment];
-	struct store_options options = { .environment = environment, .path = c->path, .pepper = c->pepper,
-		.ceiling_bytes = c->ceiling_bytes, .events_kept = c->events_kept, .readers = HARNESS_READERS };
+	struct store_options options = { .environment = environment,
+		.path = c->path,
+		.pepper = c->pepper,
+		.ceiling_bytes = c->ceiling_bytes,
+		.events_kept = c->events_kept,
+		.readers = HARNESS_READERS };
 	struct engine *engine = calloc(1, sizeof(*engine));
 	char why[512] = "";
 
 	assert_non_null(engine);
 	engine->environment = environment;
 	clock_init_with(&engine->clock, harness_wall, harness_boot, &h->clock);
-	if (store_init(&options, why, sizeof(why)) != 0 || store_open(&options, &engine->store, why, sizeof(why)) != 0 ||
+	if (store_init(&options, why, sizeof(why)) != 0 ||
+	    store_open(&options, &engine->store, why, sizeof(why)) != 0 ||
 	    lastused_open(c->path, store_pepper(engine->store), 0, &engine->lastused, why, sizeof(why)) != 0 ||
 	    writer_start(engine->store, &engine->clock, engine->lastused, &engine->writer, why, sizeof(why)) != 0)
 		fail_msg("%s", why);
 	return engine;
 }
 
-static inline void harness_open(struct harness *h)
+static inline void
+harness_open(struct harness *h)
 {
 	for (int e = 0; e < ENVIRONMENTS; e++)
 		if (h->config.environments[e].configured)
@@ -118,7 +130,8 @@ static inline void harness_open(struct harness *h)
 }
 
 /* Calls that have read must have been freed. */
-static inline void harness_close(struct harness *h)
+static inline void
+harness_close(struct harness *h)
 {
 	for (int e = 0; e < ENVIRONMENTS; e++) {
 		engine_close(h->service.engines[e]);
@@ -127,7 +140,8 @@ static inline void harness_close(struct harness *h)
 }
 
 /* A service that is not open yet: for tests that want other settings. */
-static inline struct harness *harness_prepare(void)
+static inline struct harness *
+harness_prepare(void)
 {
 	static char names[3][16] = { "tokenize", "tokens.create", "keys.roll" };
 	struct harness *h = calloc(1, sizeof(*h));
@@ -141,11 +155,15 @@ static inline struct harness *harness_prepare(void)
 	for (int e = 0; e < ENVIRONMENTS; e++) {
 		struct config_environment *c = &h->config.environments[e];
 
-		snprintf(h->paths[e][0], sizeof(h->paths[e][0]), "%s/%s", h->folder, environment_name((enum environment)e));
+		snprintf(
+		    h->paths[e][0], sizeof(h->paths[e][0]), "%s/%s", h->folder, environment_name((enum environment)e));
 		snprintf(h->paths[e][1], sizeof(h->paths[e][1]), "%s/%s.pepper", h->folder,
 		    environment_name((enum environment)e));
-		*c = (struct config_environment){ .configured = true, .path = h->paths[e][0], .pepper = h->paths[e][1],
-			.ceiling_bytes = 256U << 20, .events_kept = 1000000 };
+		*c = (struct config_environment){ .configured = true,
+			.path = h->paths[e][0],
+			.pepper = h->paths[e][1],
+			.ceiling_bytes = 256U << 20,
+			.events_kept = 1000000 };
 	}
 	h->config.publishable_operations[0] = names[0];
 	h->config.publishable_operations[1] = names[1];
@@ -161,7 +179,8 @@ static inline struct harness *harness_prepare(void)
 	return h;
 }
 
-static inline struct harness *harness_new(void)
+static inline struct harness *
+harness_new(void)
 {
 	struct harness *h = harness_prepare();
 
@@ -169,21 +188,24 @@ static inline struct harness *harness_new(void)
 	return h;
 }
 
-static inline void harness_free(struct harness *h)
+static inline void
+harness_free(struct harness *h)
 {
 	harness_close(h);
 	harness_remove(h->folder);
 	free(h);
 }
 
-static inline void harness_advance(struct harness *h, int64_t ms)
+static inline void
+harness_advance(struct harness *h, int64_t ms)
 {
 	/* The boot clock first: a reading in between sees the time that was, not the time that will be twice. */
 	h->clock.boot_ns += ms * 1000000;
 	h->clock.wall_ns += ms * 1000000;
 }
 
-static inline int64_t harness_now(struct harness *h, enum environment environment)
+static inline int64_t
+harness_now(struct harness *h, enum environment environment)
 {
 	return clock_now_ms(&h->service.engines[environment]->clock);
 }
@@ -192,7 +214,8 @@ static inline int64_t harness_now(struct harness *h, enum environment environmen
  * Flip one bit in every copy of the record of ${digest} that the database in ${folder} has, ${at} bytes into its value: the
  * file is mapped, so a store that has it open sees it at once. Returns how many copies there are.
  */
-static inline unsigned harness_flip(const char *folder, const uint8_t digest[RECORD_DIGEST_LEN], size_t at, unsigned bit)
+static inline unsigned
+harness_flip(const char *folder, const uint8_t digest[RECORD_DIGEST_LEN], size_t at, unsigned bit)
 {
 	char path[700];
 	struct stat st;
@@ -222,16 +245,17 @@ struct harness_call {
 	pthread_cond_t answered;
 	unsigned sent;
 	unsigned replies;
-	bool keep;                   /* do not wipe after the reply: the test looks at what is there */
+	bool keep; /* do not wipe after the reply: the test looks at what is there */
 	Fob__Rpc__V1__Response *response;
 	ProtobufCMessage *body;
-	int code;                    /* of the last reply */
+	int code; /* of the last reply */
 	char message[LIMIT_MESSAGE + 1];
 	size_t len;
 	uint8_t bytes[HARNESS_REPLY_MAX];
 };
 
-static inline void harness_reply(struct call *call, const uint8_t *bytes, size_t len)
+static inline void
+harness_reply(struct call *call, const uint8_t *bytes, size_t len)
 {
 	struct harness_call *hc = call->arg;
 
@@ -246,7 +270,8 @@ static inline void harness_reply(struct call *call, const uint8_t *bytes, size_t
 	pthread_mutex_unlock(&hc->lock);
 }
 
-static inline struct harness_call *harness_call_new(struct harness *h, enum role role)
+static inline struct harness_call *
+harness_call_new(struct harness *h, enum role role)
 {
 	struct harness_call *hc = calloc(1, sizeof(*hc));
 
@@ -257,7 +282,8 @@ static inline struct harness_call *harness_call_new(struct harness *h, enum role
 	return hc;
 }
 
-static inline void harness_call_forget(struct harness_call *hc)
+static inline void
+harness_call_forget(struct harness_call *hc)
 {
 	if (hc->body != NULL)
 		protobuf_c_message_free_unpacked(hc->body, NULL);
@@ -267,7 +293,8 @@ static inline void harness_call_forget(struct harness_call *hc)
 	hc->response = NULL;
 }
 
-static inline void harness_call_free(struct harness_call *hc)
+static inline void
+harness_call_free(struct harness_call *hc)
 {
 	harness_call_forget(hc);
 	assert_int_equal(hc->replies, hc->sent);
@@ -277,7 +304,8 @@ static inline void harness_call_free(struct harness_call *hc)
 	free(hc);
 }
 
-static inline void harness_send_bytes(struct harness_call *hc, const void *bytes, size_t len)
+static inline void
+harness_send_bytes(struct harness_call *hc, const void *bytes, size_t len)
 {
 	harness_call_forget(hc);
 	assert_int_equal(hc->replies, hc->sent);
@@ -286,8 +314,9 @@ static inline void harness_send_bytes(struct harness_call *hc, const void *bytes
 }
 
 /* An envelope, packed: to be freed. */
-static inline uint8_t *harness_envelope(const char *method, size_t method_len, const void *body, size_t body_len,
-    uint32_t timeout_ms, const char *traceparent, size_t *len)
+static inline uint8_t *
+harness_envelope(const char *method, size_t method_len, const void *body, size_t body_len, uint32_t timeout_ms,
+    const char *traceparent, size_t *len)
 {
 	Fob__Rpc__V1__Request request = FOB__RPC__V1__REQUEST__INIT;
 	uint8_t *bytes;
@@ -296,15 +325,16 @@ static inline uint8_t *harness_envelope(const char *method, size_t method_len, c
 	request.body = (ProtobufCBinaryData){ .data = (uint8_t *)(uintptr_t)body, .len = body_len };
 	request.timeout_ms = timeout_ms;
 	if (traceparent != NULL)
-		request.traceparent = (ProtobufCBinaryData){ .data = (uint8_t *)(uintptr_t)traceparent,
-			.len = strlen(traceparent) };
+		request.traceparent =
+		    (ProtobufCBinaryData){ .data = (uint8_t *)(uintptr_t)traceparent, .len = strlen(traceparent) };
 	*len = fob__rpc__v1__request__get_packed_size(&request);
 	assert_non_null(bytes = malloc(*len + 1));
 	assert_int_equal(fob__rpc__v1__request__pack(&request, bytes), *len);
 	return bytes;
 }
 
-static inline uint8_t *harness_request(const char *method, const ProtobufCMessage *in, uint32_t timeout_ms, size_t *len)
+static inline uint8_t *
+harness_request(const char *method, const ProtobufCMessage *in, uint32_t timeout_ms, size_t *len)
 {
 	size_t body_len = protobuf_c_message_get_packed_size(in);
 	uint8_t *body = malloc(body_len + 1), *bytes;
@@ -316,7 +346,8 @@ static inline uint8_t *harness_request(const char *method, const ProtobufCMessag
 	return bytes;
 }
 
-static inline void harness_start(struct harness_call *hc, const char *method, const ProtobufCMessage *in)
+static inline void
+harness_start(struct harness_call *hc, const char *method, const ProtobufCMessage *in)
 {
 	size_t len;
 	uint8_t *bytes = harness_request(method, in, 0, &len);
@@ -326,7 +357,8 @@ static inline void harness_start(struct harness_call *hc, const char *method, co
 }
 
 /* Wait for the one reply, and decode it. Returns its code. */
-static inline int harness_wait(struct harness_call *hc)
+static inline int
+harness_wait(struct harness_call *hc)
 {
 	struct timespec at;
 	int rc = 0;
@@ -352,7 +384,8 @@ static inline int harness_wait(struct harness_call *hc)
 	return hc->code;
 }
 
-static inline void *harness_body(struct harness_call *hc, const ProtobufCMessageDescriptor *of)
+static inline void *
+harness_body(struct harness_call *hc, const ProtobufCMessageDescriptor *of)
 {
 	assert_int_equal(hc->code, 0);
 	assert_null(hc->body);
@@ -361,7 +394,8 @@ static inline void *harness_body(struct harness_call *hc, const ProtobufCMessage
 	return hc->body;
 }
 
-static inline int harness_ask(struct harness_call *hc, const char *method, const ProtobufCMessage *in)
+static inline int
+harness_ask(struct harness_call *hc, const char *method, const ProtobufCMessage *in)
 {
 	harness_start(hc, method, in);
 	return harness_wait(hc);
@@ -373,7 +407,8 @@ struct harness_token {
 	uint8_t bytes[LIMIT_TOKEN];
 };
 
-static inline struct harness_token harness_token(void)
+static inline struct harness_token
+harness_token(void)
 {
 	struct harness_token t;
 
@@ -381,17 +416,20 @@ static inline struct harness_token harness_token(void)
 	return t;
 }
 
-static inline ProtobufCBinaryData harness_bytes(const void *data, size_t len)
+static inline ProtobufCBinaryData
+harness_bytes(const void *data, size_t len)
 {
 	return (ProtobufCBinaryData){ .data = (uint8_t *)(uintptr_t)data, .len = len };
 }
 
-static inline ProtobufCBinaryData harness_text(const char *text)
+static inline ProtobufCBinaryData
+harness_text(const char *text)
 {
 	return harness_bytes(text, strlen(text));
 }
 
-static inline bool harness_is(const ProtobufCBinaryData *field, const char *text)
+static inline bool
+harness_is(const ProtobufCBinaryData *field, const char *text)
 {
 	return field->len == strlen(text) && (field->len == 0 || memcmp(field->data, text, field->len) == 0);
 }
@@ -404,7 +442,8 @@ struct harness_secrets {
 	char publishable[SECRET_LEN + 1];
 };
 
-static inline void harness_take_secret(const Fob__V1__NewKey *key, char out[SECRET_LEN + 1])
+static inline void
+harness_take_secret(const Fob__V1__NewKey *key, char out[SECRET_LEN + 1])
 {
 	assert_non_null(key);
 	assert_int_equal(key->secret.len, SECRET_LEN);
@@ -412,8 +451,8 @@ static inline void harness_take_secret(const Fob__V1__NewKey *key, char out[SECR
 	out[SECRET_LEN] = '\0';
 }
 
-static inline Fob__V1__CreateAccountResponse *harness_create(struct harness_call *hc, enum environment environment,
-    const char *account, struct harness_secrets *out)
+static inline Fob__V1__CreateAccountResponse *
+harness_create(struct harness_call *hc, enum environment environment, const char *account, struct harness_secrets *out)
 {
 	Fob__V1__CreateAccountRequest in = FOB__V1__CREATE_ACCOUNT_REQUEST__INIT;
 	struct harness_token token = harness_token();
@@ -432,8 +471,9 @@ static inline Fob__V1__CreateAccountResponse *harness_create(struct harness_call
 	return response;
 }
 
-static inline Fob__V1__RollKeyResponse *harness_roll(struct harness_call *hc, enum environment environment,
-    const char *account, uint32_t grace_s, char out[SECRET_LEN + 1])
+static inline Fob__V1__RollKeyResponse *
+harness_roll(struct harness_call *hc, enum environment environment, const char *account, uint32_t grace_s,
+    char out[SECRET_LEN + 1])
 {
 	Fob__V1__RollKeyRequest in = FOB__V1__ROLL_KEY_REQUEST__INIT;
 	Fob__V1__Grace grace = FOB__V1__GRACE__INIT;
@@ -453,8 +493,9 @@ static inline Fob__V1__RollKeyResponse *harness_roll(struct harness_call *hc, en
 	return response;
 }
 
-static inline int harness_revoke(struct harness_call *hc, enum environment environment, const char *account,
-    Fob__V1__KeyKind kind, uint32_t generation)
+static inline int
+harness_revoke(struct harness_call *hc, enum environment environment, const char *account, Fob__V1__KeyKind kind,
+    uint32_t generation)
 {
 	Fob__V1__RevokeKeyRequest in = FOB__V1__REVOKE_KEY_REQUEST__INIT;
 	struct harness_token token = harness_token();
@@ -467,8 +508,8 @@ static inline int harness_revoke(struct harness_call *hc, enum environment envir
 	return harness_ask(hc, "fob.v1.Admin/RevokeKey", &in.base);
 }
 
-static inline int harness_suspend(struct harness_call *hc, enum environment environment, const char *account,
-    bool suspend)
+static inline int
+harness_suspend(struct harness_call *hc, enum environment environment, const char *account, bool suspend)
 {
 	Fob__V1__SuspendAccountRequest in = FOB__V1__SUSPEND_ACCOUNT_REQUEST__INIT;
 	Fob__V1__ResumeAccountRequest re = FOB__V1__RESUME_ACCOUNT_REQUEST__INIT;
@@ -478,12 +519,12 @@ static inline int harness_suspend(struct harness_call *hc, enum environment envi
 	in.environment = re.environment = HARNESS_ENVIRONMENT(environment);
 	in.account = re.account = harness_text(account);
 	return suspend ? harness_ask(hc, "fob.v1.Admin/SuspendAccount", &in.base) :
-	    harness_ask(hc, "fob.v1.Admin/ResumeAccount", &re.base);
+			 harness_ask(hc, "fob.v1.Admin/ResumeAccount", &re.base);
 }
 
 /* NULL: a fault, whose code is at hc->code. */
-static inline Fob__V1__VerifyKeyResponse *harness_verify(struct harness_call *hc, const char *secret,
-    const char *operation, Fob__V1__Environment require)
+static inline Fob__V1__VerifyKeyResponse *
+harness_verify(struct harness_call *hc, const char *secret, const char *operation, Fob__V1__Environment require)
 {
 	Fob__V1__VerifyKeyRequest in = FOB__V1__VERIFY_KEY_REQUEST__INIT;
 
@@ -497,7 +538,8 @@ static inline Fob__V1__VerifyKeyResponse *harness_verify(struct harness_call *hc
 }
 
 /* The verdict alone; a fault fails the test. */
-static inline int harness_verdict(struct harness_call *hc, const char *secret)
+static inline int
+harness_verdict(struct harness_call *hc, const char *secret)
 {
 	Fob__V1__VerifyKeyResponse *v = harness_verify(hc, secret, "", FOB__V1__ENVIRONMENT__ENVIRONMENT_UNSPECIFIED);
 

@@ -19,7 +19,8 @@ struct fixture {
 	struct harness_call *hc, *other;
 };
 
-static int setup(void **state)
+static int
+setup(void **state)
 {
 	struct fixture *f = calloc(1, sizeof(*f));
 
@@ -30,7 +31,8 @@ static int setup(void **state)
 	return 0;
 }
 
-static int teardown(void **state)
+static int
+teardown(void **state)
 {
 	struct fixture *f = *state;
 
@@ -46,7 +48,8 @@ static int teardown(void **state)
 /* The largest value that a field can have on the wire, by the limits of limits.h. Recursive, as the messages are. */
 static ProtobufCMessage *largest(const ProtobufCMessageDescriptor *d);
 
-static void fill_largest(ProtobufCMessage *m, const ProtobufCFieldDescriptor *field)
+static void
+fill_largest(ProtobufCMessage *m, const ProtobufCFieldDescriptor *field)
 {
 	static uint8_t bytes[LIMIT_ACCOUNT];
 	void *p = (uint8_t *)m + field->offset;
@@ -70,8 +73,10 @@ static void fill_largest(ProtobufCMessage *m, const ProtobufCFieldDescriptor *fi
 	case PROTOBUF_C_TYPE_BYTES:
 		assert_true(strcmp(field->name, "account") == 0 || strcmp(field->name, "last4") == 0 ||
 		    strcmp(field->name, "secret") == 0);
-		*(ProtobufCBinaryData *)p = harness_bytes(bytes, field->name[0] == 'a' ? LIMIT_ACCOUNT :
-		    field->name[0] == 'l' ? SECRET_LAST4 : SECRET_LEN);
+		*(ProtobufCBinaryData *)p = harness_bytes(bytes,
+		    field->name[0] == 'a'     ? LIMIT_ACCOUNT :
+			field->name[0] == 'l' ? SECRET_LAST4 :
+						SECRET_LEN);
 		break;
 	case PROTOBUF_C_TYPE_MESSAGE:
 		assert_int_not_equal(field->label, PROTOBUF_C_LABEL_REPEATED);
@@ -82,7 +87,8 @@ static void fill_largest(ProtobufCMessage *m, const ProtobufCFieldDescriptor *fi
 	}
 }
 
-static ProtobufCMessage *largest(const ProtobufCMessageDescriptor *d)
+static ProtobufCMessage *
+largest(const ProtobufCMessageDescriptor *d)
 {
 	ProtobufCMessage *m = calloc(1, d->sizeof_message);
 
@@ -92,7 +98,8 @@ static ProtobufCMessage *largest(const ProtobufCMessageDescriptor *d)
 	return m;
 }
 
-static void free_largest(ProtobufCMessage *m)
+static void
+free_largest(ProtobufCMessage *m)
 {
 	for (unsigned i = 0; i < m->descriptor->n_fields; i++) {
 		void *p = (uint8_t *)m + m->descriptor->fields[i].offset;
@@ -103,7 +110,8 @@ static void free_largest(ProtobufCMessage *m)
 	free(m);
 }
 
-static void the_largest_replies_fit(void **state)
+static void
+the_largest_replies_fit(void **state)
 {
 	static const ProtobufCMessageDescriptor *const replies[] = { &fob__v1__create_account_response__descriptor,
 		&fob__v1__roll_key_response__descriptor, &fob__v1__revoke_key_response__descriptor,
@@ -120,7 +128,8 @@ static void the_largest_replies_fit(void **state)
 }
 
 /* The longest names, eight keys in grace, a far future: every mutation goes through. */
-static void the_largest_accounts(void **state)
+static void
+the_largest_accounts(void **state)
 {
 	struct fixture *f = *state;
 	char account[LIMIT_ACCOUNT + 1];
@@ -140,8 +149,9 @@ static void the_largest_accounts(void **state)
 
 /* ---- what is asked, what is answered ---- */
 
-static void check_key(const Fob__V1__Key *k, const char *account, enum environment e, int kind, uint32_t generation,
-    int key_state, int64_t created_ms, int64_t expires_ms, int64_t ended_ms)
+static void
+check_key(const Fob__V1__Key *k, const char *account, enum environment e, int kind, uint32_t generation, int key_state,
+    int64_t created_ms, int64_t expires_ms, int64_t ended_ms)
 {
 	assert_true(harness_is(&k->account, account));
 	assert_int_equal(k->environment, e + 1);
@@ -154,7 +164,8 @@ static void check_key(const Fob__V1__Key *k, const char *account, enum environme
 	assert_int_equal(k->last4.len, 4);
 }
 
-static void create(void **state)
+static void
+create(void **state)
 {
 	struct fixture *f = *state;
 
@@ -180,7 +191,8 @@ static void create(void **state)
 	}
 }
 
-static void roll(void **state)
+static void
+roll(void **state)
 {
 	struct fixture *f = *state;
 	struct harness_secrets s;
@@ -190,7 +202,8 @@ static void roll(void **state)
 	assert_non_null(harness_create(f->hc, ENVIRONMENT_LIVE, "acme", &s));
 	harness_advance(f->h, 1000);
 	assert_non_null(r = harness_roll(f->hc, ENVIRONMENT_LIVE, "acme", 3600, next));
-	check_key(r->new_key->key, "acme", 0, 1, 2, FOB__V1__KEY_STATE__KEY_STATE_CURRENT, HARNESS_START_MS + 1000, 0, 0);
+	check_key(
+	    r->new_key->key, "acme", 0, 1, 2, FOB__V1__KEY_STATE__KEY_STATE_CURRENT, HARNESS_START_MS + 1000, 0, 0);
 	check_key(r->old_key, "acme", 0, 1, 1, FOB__V1__KEY_STATE__KEY_STATE_GRACE, HARNESS_START_MS,
 	    HARNESS_START_MS + 1000 + 3600000, 0);
 	assert_non_null(r = harness_roll(f->hc, ENVIRONMENT_LIVE, "acme", 0, third));
@@ -201,7 +214,8 @@ static void roll(void **state)
 	assert_int_equal(harness_verdict(f->other, third), FOB__V1__VERDICT__VALID);
 }
 
-static int ask_roll(struct harness_call *hc, const char *account, int kind, const uint32_t *grace_s, uint32_t expected,
+static int
+ask_roll(struct harness_call *hc, const char *account, int kind, const uint32_t *grace_s, uint32_t expected,
     const char *authorizing)
 {
 	Fob__V1__RollKeyRequest in = FOB__V1__ROLL_KEY_REQUEST__INIT;
@@ -222,7 +236,8 @@ static int ask_roll(struct harness_call *hc, const char *account, int kind, cons
 	return harness_ask(hc, "fob.v1.Admin/RollKey", &in.base);
 }
 
-static void what_a_roll_may_ask(void **state)
+static void
+what_a_roll_may_ask(void **state)
 {
 	struct fixture *f = *state;
 	const uint32_t day = 86400, more = 86401, most = UINT32_MAX;
@@ -260,7 +275,8 @@ static void what_a_roll_may_ask(void **state)
 	assert_int_equal(ask_roll(f->hc, "acme", 1, &day, 0, current), FAULT_PERMISSION_DENIED);
 }
 
-static void the_ninth_key_in_grace(void **state)
+static void
+the_ninth_key_in_grace(void **state)
 {
 	struct fixture *f = *state;
 
@@ -277,19 +293,26 @@ static void the_ninth_key_in_grace(void **state)
 	assert_non_null(harness_roll(f->hc, ENVIRONMENT_LIVE, "acme", 3600, NULL));
 }
 
-static void revoke_key(void **state)
+static void
+revoke_key(void **state)
 {
 	struct fixture *f = *state;
 	struct harness_secrets s;
 	Fob__V1__RevokeKeyResponse *r;
 
 	assert_non_null(harness_create(f->hc, ENVIRONMENT_LIVE, "acme", &s));
-	assert_int_equal(harness_revoke(f->hc, ENVIRONMENT_LIVE, "acme", (Fob__V1__KeyKind)0, 1), FAULT_INVALID_ARGUMENT);
-	assert_int_equal(harness_revoke(f->hc, ENVIRONMENT_LIVE, "acme", (Fob__V1__KeyKind)3, 1), FAULT_INVALID_ARGUMENT);
-	assert_int_equal(harness_revoke(f->hc, ENVIRONMENT_LIVE, "acme", FOB__V1__KEY_KIND__SECRET, 0), FAULT_INVALID_ARGUMENT);
-	assert_int_equal(harness_revoke(f->hc, ENVIRONMENT_LIVE, "acme", FOB__V1__KEY_KIND__SECRET, 2), FAULT_NOT_FOUND);
-	assert_int_equal(harness_revoke(f->hc, ENVIRONMENT_LIVE, "acme", FOB__V1__KEY_KIND__SECRET, UINT32_MAX), FAULT_NOT_FOUND);
-	assert_int_equal(harness_revoke(f->hc, ENVIRONMENT_TEST, "acme", FOB__V1__KEY_KIND__SECRET, 1), FAULT_NOT_FOUND);
+	assert_int_equal(
+	    harness_revoke(f->hc, ENVIRONMENT_LIVE, "acme", (Fob__V1__KeyKind)0, 1), FAULT_INVALID_ARGUMENT);
+	assert_int_equal(
+	    harness_revoke(f->hc, ENVIRONMENT_LIVE, "acme", (Fob__V1__KeyKind)3, 1), FAULT_INVALID_ARGUMENT);
+	assert_int_equal(
+	    harness_revoke(f->hc, ENVIRONMENT_LIVE, "acme", FOB__V1__KEY_KIND__SECRET, 0), FAULT_INVALID_ARGUMENT);
+	assert_int_equal(
+	    harness_revoke(f->hc, ENVIRONMENT_LIVE, "acme", FOB__V1__KEY_KIND__SECRET, 2), FAULT_NOT_FOUND);
+	assert_int_equal(
+	    harness_revoke(f->hc, ENVIRONMENT_LIVE, "acme", FOB__V1__KEY_KIND__SECRET, UINT32_MAX), FAULT_NOT_FOUND);
+	assert_int_equal(
+	    harness_revoke(f->hc, ENVIRONMENT_TEST, "acme", FOB__V1__KEY_KIND__SECRET, 1), FAULT_NOT_FOUND);
 	harness_advance(f->h, 5);
 	for (int i = 0; i < 2; i++) {
 		assert_int_equal(harness_revoke(f->hc, ENVIRONMENT_LIVE, "acme", FOB__V1__KEY_KIND__PUBLISHABLE, 1), 0);
@@ -303,7 +326,8 @@ static void revoke_key(void **state)
 	assert_int_equal(harness_verdict(f->other, s.secret), FOB__V1__VERDICT__VALID);
 }
 
-static void suspend_and_resume(void **state)
+static void
+suspend_and_resume(void **state)
 {
 	struct fixture *f = *state;
 	Fob__V1__SuspendAccountResponse *r;
@@ -339,14 +363,16 @@ static const struct mutation_kind {
 	{ "fob.v1.Admin/ResumeAccount", &fob__v1__resume_account_request__descriptor } };
 #define N_MUTATIONS (sizeof(mutations) / sizeof(mutations[0]))
 
-static void *field_of(ProtobufCMessage *m, const char *name)
+static void *
+field_of(ProtobufCMessage *m, const char *name)
 {
 	const ProtobufCFieldDescriptor *field = protobuf_c_message_descriptor_get_field_by_name(m->descriptor, name);
 
 	return field != NULL ? (uint8_t *)m + field->offset : NULL;
 }
 
-static ProtobufCMessage *request_new(const struct mutation_kind *kind, const struct harness_token *token, const char *account)
+static ProtobufCMessage *
+request_new(const struct mutation_kind *kind, const struct harness_token *token, const char *account)
 {
 	ProtobufCMessage *m = calloc(1, kind->request->sizeof_message);
 
@@ -361,7 +387,8 @@ static ProtobufCMessage *request_new(const struct mutation_kind *kind, const str
 	return m;
 }
 
-static void every_mutation_checks_its_fields(void **state)
+static void
+every_mutation_checks_its_fields(void **state)
 {
 	static const char *const accounts[] = { "", "a b", "a/b", "\xc3\xa4", "a\n", "a\x7f",
 		"01234567890123456789012345678901234567890123456789012345678901234" };
@@ -401,7 +428,8 @@ static void every_mutation_checks_its_fields(void **state)
 	assert_non_null(harness_create(f->other, ENVIRONMENT_TEST, "acme", NULL));
 }
 
-static void an_environment_that_is_not_served(void **state)
+static void
+an_environment_that_is_not_served(void **state)
 {
 	struct fixture *f = *state;
 	struct engine *test = f->h->service.engines[ENVIRONMENT_TEST];
@@ -416,7 +444,8 @@ static void an_environment_that_is_not_served(void **state)
 /* ---- a token and its request ---- */
 
 /* Give one field another value that is right in itself. Returns false when the field is no part of the digest. */
-static bool change_field(ProtobufCMessage *m, const ProtobufCFieldDescriptor *field, Fob__V1__Grace *grace)
+static bool
+change_field(ProtobufCMessage *m, const ProtobufCFieldDescriptor *field, Fob__V1__Grace *grace)
 {
 	void *p = (uint8_t *)m + field->offset;
 
@@ -439,7 +468,8 @@ static bool change_field(ProtobufCMessage *m, const ProtobufCFieldDescriptor *fi
 	return true;
 }
 
-static void the_digest_knows_every_field(void **state)
+static void
+the_digest_knows_every_field(void **state)
 {
 	struct fixture *f = *state;
 	Fob__V1__Grace grace;
@@ -461,7 +491,8 @@ static void the_digest_knows_every_field(void **state)
 			ProtobufCMessage *changed = request_new(&mutations[i], &token, account);
 
 			if (change_field(changed, &mutations[i].request->fields[k], &grace)) {
-				assert_int_equal(harness_ask(f->hc, mutations[i].method, changed), FAULT_ALREADY_EXISTS);
+				assert_int_equal(
+				    harness_ask(f->hc, mutations[i].method, changed), FAULT_ALREADY_EXISTS);
 				assert_non_null(strstr(f->hc->message, "request_token"));
 				n++;
 			}
@@ -469,7 +500,8 @@ static void the_digest_knows_every_field(void **state)
 		}
 		/* The same again, byte for byte, whatever has become of things. */
 		if (i == 1)
-			assert_int_equal(harness_revoke(f->other, ENVIRONMENT_LIVE, "acme", FOB__V1__KEY_KIND__SECRET, 2), 0);
+			assert_int_equal(
+			    harness_revoke(f->other, ENVIRONMENT_LIVE, "acme", FOB__V1__KEY_KIND__SECRET, 2), 0);
 		harness_advance(f->h, HARNESS_DAY_MS / 10);
 		assert_int_equal(harness_ask(f->hc, mutations[i].method, m), 0);
 		assert_int_equal(f->hc->len, len);
@@ -487,7 +519,8 @@ static void the_digest_knows_every_field(void **state)
 }
 
 /* Suspend and resume are of one shape: the method is a part of the request. */
-static void the_digest_knows_the_method(void **state)
+static void
+the_digest_knows_the_method(void **state)
 {
 	struct fixture *f = *state;
 	struct harness_token token = harness_token();
@@ -503,7 +536,8 @@ static void the_digest_knows_the_method(void **state)
 }
 
 /* What is stored to know a request again says nothing of its token, so that the index alone finds it. */
-static void the_digest_ignores_the_token(void **state)
+static void
+the_digest_ignores_the_token(void **state)
 {
 	struct fixture *f = *state;
 	uint8_t digest[PEPPER_DIGEST_LEN];
@@ -530,7 +564,8 @@ static void the_digest_ignores_the_token(void **state)
 }
 
 /* One token, two contexts, at once: one is applied, and both get its reply. */
-static void one_token_at_once(void **state)
+static void
+one_token_at_once(void **state)
 {
 	struct fixture *f = *state;
 	struct writer_counters before, after;
@@ -558,12 +593,14 @@ static void one_token_at_once(void **state)
 
 /* ---- nothing stays behind ---- */
 
-static bool is_in(const void *where, size_t len, const void *what, size_t what_len)
+static bool
+is_in(const void *where, size_t len, const void *what, size_t what_len)
 {
 	return memmem(where, len, what, what_len) != NULL;
 }
 
-static void a_context_is_wiped(void **state)
+static void
+a_context_is_wiped(void **state)
 {
 	struct fixture *f = *state;
 	struct harness_token token = harness_token();
@@ -607,7 +644,8 @@ static void a_context_is_wiped(void **state)
 static uint8_t masked[2][30];
 static _Atomic unsigned n_masked;
 
-static void mask_reply(struct call *call, const uint8_t *bytes, size_t len)
+static void
+mask_reply(struct call *call, const uint8_t *bytes, size_t len)
 {
 	const uint8_t *at = memmem(bytes, len, "sk_live_", 8);
 
@@ -617,7 +655,8 @@ static void mask_reply(struct call *call, const uint8_t *bytes, size_t len)
 	n_masked++;
 }
 
-static unsigned count_in(const uint8_t *p, size_t len, const uint8_t *what)
+static unsigned
+count_in(const uint8_t *p, size_t len, const uint8_t *what)
 {
 	unsigned n = 0;
 
@@ -632,7 +671,8 @@ static unsigned count_in(const uint8_t *p, size_t len, const uint8_t *what)
 }
 
 /* How often is it in memory that can be written? Says where, for who has to mend it. */
-static unsigned count_in_process(const uint8_t *what, char where[256])
+static unsigned
+count_in_process(const uint8_t *what, char where[256])
 {
 	enum { PIECE = 1 << 20 };
 	uint8_t *buffer = mmap(NULL, PIECE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -663,7 +703,8 @@ static unsigned count_in_process(const uint8_t *what, char where[256])
 	return n;
 }
 
-static void a_process_is_wiped(void **state)
+static void
+a_process_is_wiped(void **state)
 {
 	struct fixture *f = *state;
 	ProtobufCMessage *m;
@@ -703,7 +744,8 @@ static void a_process_is_wiped(void **state)
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
-int main(void)
+int
+main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(the_largest_replies_fit),

@@ -16,7 +16,8 @@
 
 #define NOW FIXTURE_NOW_MS
 
-static void follows_the_wall(void **state)
+static void
+follows_the_wall(void **state)
 {
 	struct fixture_clock f;
 
@@ -30,7 +31,8 @@ static void follows_the_wall(void **state)
 	assert_int_equal(clock_now_ms(&f.clock), NOW + FIXTURE_DAY_MS);
 }
 
-static void never_goes_back(void **state)
+static void
+never_goes_back(void **state)
 {
 	struct fixture_clock f;
 
@@ -51,7 +53,8 @@ static void never_goes_back(void **state)
 }
 
 /* A machine that slept: BOOTTIME and the wall went on together. */
-static void a_sleep_is_time_too(void **state)
+static void
+a_sleep_is_time_too(void **state)
 {
 	struct fixture_clock f;
 
@@ -62,7 +65,8 @@ static void a_sleep_is_time_too(void **state)
 	assert_int_equal(clock_now_ms(&f.clock), NOW + 8 * FIXTURE_HOUR_MS);
 }
 
-static void is_rounded_down(void **state)
+static void
+is_rounded_down(void **state)
 {
 	struct fixture_clock f;
 
@@ -76,7 +80,8 @@ static void is_rounded_down(void **state)
 	assert_int_equal(clock_now_ms(&f.clock), NOW + 1);
 }
 
-static void has_a_floor(void **state)
+static void
+has_a_floor(void **state)
 {
 	struct fixture_clock f;
 
@@ -98,7 +103,8 @@ static void has_a_floor(void **state)
 }
 
 /* A damaged or foreign floor may be any number; it must not come out as a time in the past. */
-static void an_absurd_floor_does_not_overflow(void **state)
+static void
+an_absurd_floor_does_not_overflow(void **state)
 {
 	static const int64_t floors[] = { INT64_MAX, INT64_MAX / 1000000, INT64_MAX / 1000000 + 1, INT64_MAX / 2 };
 	struct fixture_clock f;
@@ -116,7 +122,8 @@ static void an_absurd_floor_does_not_overflow(void **state)
 	}
 }
 
-static void two_clocks_share_nothing(void **state)
+static void
+two_clocks_share_nothing(void **state)
 {
 	struct fixture_clock live, test;
 
@@ -128,7 +135,8 @@ static void two_clocks_share_nothing(void **state)
 	assert_int_equal(clock_now_ms(&test.clock), NOW + FIXTURE_DAY_MS);
 }
 
-static void the_system_s(void **state)
+static void
+the_system_s(void **state)
 {
 	struct clock clock;
 	int64_t now, boot;
@@ -153,7 +161,8 @@ struct race {
 	_Atomic unsigned backwards;
 };
 
-static void publish(_Atomic int64_t *newest, int64_t ms)
+static void
+publish(_Atomic int64_t *newest, int64_t ms)
 {
 	int64_t old = atomic_load(newest);
 
@@ -162,7 +171,8 @@ static void publish(_Atomic int64_t *newest, int64_t ms)
 }
 
 /* What one thread has been told, another must never see undone. */
-static void *read_times(void *arg)
+static void *
+read_times(void *arg)
 {
 	struct race *race = arg;
 
@@ -178,7 +188,8 @@ static void *read_times(void *arg)
 }
 
 /* Meanwhile the wall jumps to and fro, and commits raise the floor. */
-static void *disturb(void *arg)
+static void *
+disturb(void *arg)
 {
 	struct race *race = arg;
 
@@ -191,7 +202,8 @@ static void *disturb(void *arg)
 	return NULL;
 }
 
-static void threads_never_see_it_go_back(void **state)
+static void
+threads_never_see_it_go_back(void **state)
 {
 	struct race race = { .seen_ms = 0, .backwards = 0 };
 	pthread_t threads[THREADS + 1];
@@ -207,7 +219,8 @@ static void threads_never_see_it_go_back(void **state)
 	assert_true(clock_now_ms(&race.f.clock) >= atomic_load(&race.seen_ms));
 }
 
-int main(void)
+int
+main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(follows_the_wall),

@@ -22,7 +22,8 @@
 static char folder[256];
 static char file[512];
 
-static void write_file(const char *text, size_t len)
+static void
+write_file(const char *text, size_t len)
 {
 	int fd = open(file, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
 
@@ -31,7 +32,8 @@ static void write_file(const char *text, size_t len)
 	assert_int_equal(close(fd), 0);
 }
 
-static int load(const char *text, struct config *c, char why[512])
+static int
+load(const char *text, struct config *c, char why[512])
 {
 	write_file(text, strlen(text));
 	return config_load(file, c, why, 512);
@@ -195,7 +197,8 @@ static const struct wrong wrongs[] = {
 };
 #define WRONGS (sizeof(wrongs) / sizeof(wrongs[0]))
 
-static void is_refused(void **state)
+static void
+is_refused(void **state)
 {
 	const struct wrong *w = *state;
 	struct config c, zero;
@@ -212,7 +215,8 @@ static void is_refused(void **state)
 	assert_null(strchr(why, '\n'));
 }
 
-static void documented_file_is_the_defaults(void **state)
+static void
+documented_file_is_the_defaults(void **state)
 {
 	struct config c;
 	char why[512];
@@ -229,7 +233,8 @@ static void documented_file_is_the_defaults(void **state)
 	config_fini(&c);
 }
 
-static void defaults(void **state)
+static void
+defaults(void **state)
 {
 	struct config c;
 	char why[512];
@@ -263,9 +268,11 @@ static void defaults(void **state)
 	config_fini(&c);
 }
 
-static void every_setting(void **state)
+static void
+every_setting(void **state)
 {
-	static const char text[] = "listen \"ipc:///v\" { role = \"verify\" mode = 0666 contexts = 1 }\n"
+	static const char text[] =
+	    "listen \"ipc:///v\" { role = \"verify\" mode = 0666 contexts = 1 }\n"
 	    "listen \"tcp://0.0.0.0:1\" { role = admin insecure = true contexts = 4096 }\n"
 	    "listen \"tls+tcp://[::1]:65535\" { role = admin " TLS " }\r\n"
 	    "environment live { path = '/d/#live' pepper = \"/p/{\\\"live\" ceiling = \"4MiB\" events_kept = 1000 }\n"
@@ -305,14 +312,16 @@ static void every_setting(void **state)
 	config_fini(&c);
 }
 
-static void relative_paths_are_below_the_files_folder(void **state)
+static void
+relative_paths_are_below_the_files_folder(void **state)
 {
 	struct config c;
 	char why[512] = "", expected[600];
 
 	(void)state;
 	if (load("listen \"ipc://v.sock\" { role = verify }\n"
-	    "environment live { path = live pepper = p/live }", &c, why) != 0)
+		 "environment live { path = live pepper = p/live }",
+		&c, why) != 0)
 		fail_msg("%s", why);
 	snprintf(expected, sizeof(expected), "ipc://%s/v.sock", folder);
 	assert_string_equal(c.listeners[0].url, expected);
@@ -324,20 +333,24 @@ static void relative_paths_are_below_the_files_folder(void **state)
 }
 
 /* The title "v.sock" and the path that it becomes are two names for one socket. */
-static void one_socket_by_two_paths(void **state)
+static void
+one_socket_by_two_paths(void **state)
 {
 	struct config c;
 	char why[512], text[1024];
 
 	(void)state;
-	snprintf(text, sizeof(text), LIVE "listen \"ipc://v.sock\" { role = verify }\n"
-	    "listen \"ipc://%s/v.sock\" { role = verify }\n", folder);
+	snprintf(text, sizeof(text),
+	    LIVE "listen \"ipc://v.sock\" { role = verify }\n"
+		 "listen \"ipc://%s/v.sock\" { role = verify }\n",
+	    folder);
 	assert_int_equal(load(text, &c, why), -1);
 	assert_non_null(strstr(why, ":3: ipc://"));
 	assert_non_null(strstr(why, "is listened on twice"));
 }
 
-static void folders_that_are_one_by_a_link(void **state)
+static void
+folders_that_are_one_by_a_link(void **state)
 {
 	struct config c;
 	char why[512], path[600], link[600], text[2048];
@@ -347,15 +360,17 @@ static void folders_that_are_one_by_a_link(void **state)
 	snprintf(link, sizeof(link), "%s/link", folder);
 	assert_int_equal(mkdir(path, 0700), 0);
 	assert_int_equal(symlink(path, link), 0);
-	snprintf(text, sizeof(text), LISTEN "environment live { path = real pepper = a }\n"
-	    "environment test { path = link pepper = b }\n");
+	snprintf(text, sizeof(text),
+	    LISTEN "environment live { path = real pepper = a }\n"
+		   "environment test { path = link pepper = b }\n");
 	assert_int_equal(load(text, &c, why), -1);
 	assert_non_null(strstr(why, ":3: live and test share a folder"));
 	unlink(link);
 	rmdir(path);
 }
 
-static void limits_of_lists(void **state)
+static void
+limits_of_lists(void **state)
 {
 	char *text = calloc(1, 65536), why[512];
 	struct config c;
@@ -391,15 +406,16 @@ static void limits_of_lists(void **state)
 	free(text);
 }
 
-static void files_that_are_none(void **state)
+static void
+files_that_are_none(void **state)
 {
 	struct config c;
 	char why[512], tiny[20], *large;
 
 	(void)state;
 	assert_int_equal(config_load("/nonexistent/fobd.conf", &c, why, sizeof(why)), -1);
-	assert_string_equal(why,
-	    "/nonexistent/fobd.conf: cannot be read: No such file or directory; --config names another");
+	assert_string_equal(
+	    why, "/nonexistent/fobd.conf: cannot be read: No such file or directory; --config names another");
 	assert_int_equal(config_load(folder, &c, why, sizeof(why)), -1);
 	assert_non_null(strstr(why, "Is a directory"));
 	write_file("timeout = 1\0\n", 13);
@@ -422,7 +438,8 @@ static void files_that_are_none(void **state)
 }
 
 /* libconfuse's lexer is global: a file that was refused half-way must leave nothing to the next one. */
-static void a_refused_file_leaves_nothing_behind(void **state)
+static void
+a_refused_file_leaves_nothing_behind(void **state)
 {
 	struct config c;
 	char why[512] = "";
@@ -436,7 +453,8 @@ static void a_refused_file_leaves_nothing_behind(void **state)
 	}
 }
 
-static int make_folder(void **state)
+static int
+make_folder(void **state)
 {
 	const char *tmp = getenv("TMPDIR");
 
@@ -448,14 +466,16 @@ static int make_folder(void **state)
 	return 0;
 }
 
-static int remove_folder(void **state)
+static int
+remove_folder(void **state)
 {
 	(void)state;
 	unlink(file);
 	return rmdir(folder);
 }
 
-int main(void)
+int
+main(void)
 {
 	const struct CMUnitTest fixed[] = {
 		cmocka_unit_test(documented_file_is_the_defaults),
@@ -473,7 +493,8 @@ int main(void)
 
 	memcpy(tests, fixed, sizeof(fixed));
 	for (size_t i = 0; i < WRONGS; i++)
-		tests[FIXED + i] = (struct CMUnitTest){ .name = wrongs[i].name, .test_func = is_refused,
-			.initial_state = (void *)(uintptr_t)&wrongs[i] };
+		tests[FIXED + i] = (struct CMUnitTest){
+			.name = wrongs[i].name, .test_func = is_refused, .initial_state = (void *)(uintptr_t)&wrongs[i]
+		};
 	return cmocka_run_group_tests_name("config", tests, make_folder, remove_folder);
 }

@@ -19,11 +19,12 @@
 
 static struct fixture_store f;
 static int64_t now_ms;
-static uint32_t secrets;  /* made so far */
+static uint32_t secrets;     /* made so far */
 static struct change change; /* what was decided last */
 static why_text why;
 
-static int begin(void **state)
+static int
+begin(void **state)
 {
 	(void)state;
 	fixture_store(&f, ENVIRONMENT_LIVE);
@@ -32,7 +33,8 @@ static int begin(void **state)
 	return 0;
 }
 
-static int end(void **state)
+static int
+end(void **state)
 {
 	(void)state;
 	fixture_store_end(&f);
@@ -41,7 +43,8 @@ static int end(void **state)
 
 /* ---- decide, and apply what was decided ---- */
 
-static struct new_secret new_secret(void)
+static struct new_secret
+new_secret(void)
 {
 	struct new_secret s;
 
@@ -54,7 +57,8 @@ static struct new_secret new_secret(void)
 
 static struct record_state state_in_write;
 
-static struct view begin_view(void)
+static struct view
+begin_view(void)
 {
 	assert_int_equal(store_write(f.writer), 0);
 	assert_int_equal(store_state(f.writer, &state_in_write), 0);
@@ -64,7 +68,8 @@ static struct view begin_view(void)
 }
 
 /* Apply ${change} when ${fault} is 0, as the writer does; otherwise there must be a sentence, whole. */
-static int finish(int fault)
+static int
+finish(int fault)
 {
 	if (fault != 0) {
 		store_abort(f.writer);
@@ -79,7 +84,8 @@ static int finish(int fault)
 	return 0;
 }
 
-static int create(const char *account)
+static int
+create(const char *account)
 {
 	struct new_secret secret = new_secret(), publishable = new_secret();
 	struct view view = begin_view();
@@ -87,7 +93,8 @@ static int create(const char *account)
 	return finish(decide_create(&view, account, &secret, &publishable, &change, why));
 }
 
-static int roll_with(struct roll roll)
+static int
+roll_with(struct roll roll)
 {
 	struct view view = begin_view();
 
@@ -95,19 +102,22 @@ static int roll_with(struct roll roll)
 	return finish(decide_roll(&view, &roll, &change, why));
 }
 
-static int roll(const char *account, int64_t grace_ms)
+static int
+roll(const char *account, int64_t grace_ms)
 {
 	return roll_with((struct roll){ .account = account, .grace_ms = grace_ms });
 }
 
-static int revoke_key(const char *account, enum kind kind, uint32_t generation)
+static int
+revoke_key(const char *account, enum kind kind, uint32_t generation)
 {
 	struct view view = begin_view();
 
 	return finish(decide_revoke(&view, account, kind, generation, &change, why));
 }
 
-static int suspend(const char *account, bool on)
+static int
+suspend(const char *account, bool on)
 {
 	struct view view = begin_view();
 
@@ -115,7 +125,8 @@ static int suspend(const char *account, bool on)
 }
 
 /* The sweeper, at this time: every key whose grace has ended. Returns how many. */
-static unsigned sweep(void)
+static unsigned
+sweep(void)
 {
 	uint8_t digest[RECORD_DIGEST_LEN];
 	int64_t at_ms;
@@ -136,7 +147,8 @@ static unsigned sweep(void)
 
 /* ---- what there is ---- */
 
-static struct record_account account_of(const char *account)
+static struct record_account
+account_of(const char *account)
 {
 	struct record_account a;
 
@@ -146,8 +158,8 @@ static struct record_account account_of(const char *account)
 	return a;
 }
 
-static struct record_key key_with_digest(const char *account, enum kind kind, uint32_t generation,
-    uint8_t digest[RECORD_DIGEST_LEN])
+static struct record_key
+key_with_digest(const char *account, enum kind kind, uint32_t generation, uint8_t digest[RECORD_DIGEST_LEN])
 {
 	struct record_key k;
 
@@ -161,15 +173,16 @@ static struct record_key key_with_digest(const char *account, enum kind kind, ui
 	return k;
 }
 
-static struct record_key key_of(const char *account, enum kind kind, uint32_t generation)
+static struct record_key
+key_of(const char *account, enum kind kind, uint32_t generation)
 {
 	uint8_t digest[RECORD_DIGEST_LEN];
 
 	return key_with_digest(account, kind, generation, digest);
 }
 
-static void expect_key(const char *account, uint32_t generation, enum key_state key_state, int64_t expires_ms,
-    int64_t ended_ms)
+static void
+expect_key(const char *account, uint32_t generation, enum key_state key_state, int64_t expires_ms, int64_t ended_ms)
 {
 	struct record_key k = key_of(account, KIND_SECRET, generation);
 
@@ -178,14 +191,16 @@ static void expect_key(const char *account, uint32_t generation, enum key_state 
 	assert_int_equal(k.ended_ms, ended_ms);
 }
 
-static bool keep_event(void *arg, const struct record_event *event)
+static bool
+keep_event(void *arg, const struct record_event *event)
 {
 	*(struct record_event *)arg = *event;
 	return true;
 }
 
 /* The newest event; events are counted by the state. */
-static struct record_event last_event(uint64_t sequence)
+static struct record_event
+last_event(uint64_t sequence)
 {
 	struct record_event e = { 0 };
 
@@ -198,7 +213,8 @@ static struct record_event last_event(uint64_t sequence)
 
 /* ---- create ---- */
 
-static void creates(void **state)
+static void
+creates(void **state)
 {
 	struct record_account a;
 	struct record_event e;
@@ -238,7 +254,8 @@ static void creates(void **state)
 	assert_int_equal(key_of("acme", KIND_SECRET, 2).serial, 4);
 }
 
-static void exists(void **state)
+static void
+exists(void **state)
 {
 	(void)state;
 	assert_int_equal(create("acme"), 0);
@@ -252,7 +269,8 @@ static void exists(void **state)
 /* The longest name and the fullest sentence still fit. */
 #define LONGEST "AZaz09._-.AZaz09._-.AZaz09._-.AZaz09._-.AZaz09._-.AZaz09._-.1234"
 
-static void the_longest_name(void **state)
+static void
+the_longest_name(void **state)
 {
 	(void)state;
 	assert_int_equal(create(LONGEST), 0);
@@ -268,7 +286,8 @@ static void the_longest_name(void **state)
 
 /* ---- roll ---- */
 
-static void each_old_key_has_its_own_day(void **state)
+static void
+each_old_key_has_its_own_day(void **state)
 {
 	struct record_event e;
 
@@ -314,7 +333,8 @@ static void each_old_key_has_its_own_day(void **state)
 	assert_int_equal(account_of("acme").n_grace, 0);
 }
 
-static void a_shorter_grace(void **state)
+static void
+a_shorter_grace(void **state)
 {
 	(void)state;
 	assert_int_equal(create("acme"), 0);
@@ -330,7 +350,8 @@ static void a_shorter_grace(void **state)
 	assert_int_equal(account_of("acme").grace[0].generation, 1);
 }
 
-static void no_grace_at_all(void **state)
+static void
+no_grace_at_all(void **state)
 {
 	uint8_t digest[RECORD_DIGEST_LEN];
 	int64_t at_ms;
@@ -351,7 +372,8 @@ static void no_grace_at_all(void **state)
 	assert_int_equal(sweep(), 0);
 }
 
-static void a_ninth_in_grace_is_refused(void **state)
+static void
+a_ninth_in_grace_is_refused(void **state)
 {
 	(void)state;
 	assert_int_equal(create("acme"), 0);
@@ -390,7 +412,8 @@ static void a_ninth_in_grace_is_refused(void **state)
 }
 
 /* The told time is of the first to end, and never too early: fractions of a second are rounded up. */
-static void the_told_time(void **state)
+static void
+the_told_time(void **state)
 {
 	(void)state;
 	assert_int_equal(create("acme"), 0);
@@ -400,26 +423,29 @@ static void the_told_time(void **state)
 	assert_non_null(strstr(why, "roll again from 2026-09-21T15:13:21Z"));
 }
 
-static void an_expected_generation(void **state)
+static void
+an_expected_generation(void **state)
 {
 	(void)state;
 	assert_int_equal(create("acme"), 0);
-	assert_int_equal(roll_with((struct roll){ .account = "acme", .grace_ms = DAY, .expected_generation = 2 }),
-	    -FAULT_ABORTED);
+	assert_int_equal(
+	    roll_with((struct roll){ .account = "acme", .grace_ms = DAY, .expected_generation = 2 }), -FAULT_ABORTED);
 	assert_string_equal(why, "expected_generation is 2, but the current generation is 1");
 	assert_int_equal(roll_with((struct roll){ .account = "acme", .grace_ms = DAY, .expected_generation = 1 }), 0);
-	assert_int_equal(roll_with((struct roll){ .account = "acme", .grace_ms = DAY, .expected_generation = 1 }),
-	    -FAULT_ABORTED);
+	assert_int_equal(
+	    roll_with((struct roll){ .account = "acme", .grace_ms = DAY, .expected_generation = 1 }), -FAULT_ABORTED);
 	assert_int_equal(roll_with((struct roll){ .account = "acme", .grace_ms = DAY, .expected_generation = 0 }), 0);
 	assert_int_equal(account_of("acme").secret_generation, 3);
 }
 
-static int roll_authorized(const uint8_t *digest)
+static int
+roll_authorized(const uint8_t *digest)
 {
 	return roll_with((struct roll){ .account = "acme", .grace_ms = DAY, .authorizing = digest });
 }
 
-static void who_may_authorize(void **state)
+static void
+who_may_authorize(void **state)
 {
 	uint8_t first[RECORD_DIGEST_LEN], second[RECORD_DIGEST_LEN], publishable[RECORD_DIGEST_LEN],
 	    others[RECORD_DIGEST_LEN], nobody[RECORD_DIGEST_LEN] = { 0xff };
@@ -454,11 +480,13 @@ static void who_may_authorize(void **state)
 	assert_int_equal(revoke_key("acme", KIND_SECRET, 4), 0);
 	assert_int_equal(roll_authorized(second), -FAULT_PERMISSION_DENIED);
 	/* A refused authority learns nothing of generations. */
-	assert_int_equal(roll_with((struct roll){ .account = "acme", .grace_ms = DAY, .authorizing = nobody,
-	    .expected_generation = 77 }), -FAULT_PERMISSION_DENIED);
+	assert_int_equal(roll_with((struct roll){
+			     .account = "acme", .grace_ms = DAY, .authorizing = nobody, .expected_generation = 77 }),
+	    -FAULT_PERMISSION_DENIED);
 }
 
-static void nobody_s_key(void **state)
+static void
+nobody_s_key(void **state)
 {
 	(void)state;
 	assert_int_equal(roll("nobody", DAY), -FAULT_NOT_FOUND);
@@ -467,7 +495,8 @@ static void nobody_s_key(void **state)
 	assert_int_equal(suspend("nobody", true), -FAULT_NOT_FOUND);
 }
 
-static void a_roll_after_the_current_was_revoked(void **state)
+static void
+a_roll_after_the_current_was_revoked(void **state)
 {
 	(void)state;
 	assert_int_equal(create("acme"), 0);
@@ -486,14 +515,16 @@ static void a_roll_after_the_current_was_revoked(void **state)
 }
 
 /* Put an account's record as it is wanted, behind the rules' back. */
-static void put_account(const struct record_account *a)
+static void
+put_account(const struct record_account *a)
 {
 	struct change c = { .time_ms = now_ms, .touches_account = true, .account = *a };
 
 	assert_int_equal(fixture_apply(&f, &c), 0);
 }
 
-static void generations_run_out(void **state)
+static void
+generations_run_out(void **state)
 {
 	struct change c = { .time_ms = NOW, .touches_account = true, .n_keys = 1 };
 
@@ -515,7 +546,8 @@ static void generations_run_out(void **state)
 	expect_key("acme", UINT32_MAX - 1, KEY_REVOKED, 0, NOW);
 }
 
-static void serials_run_out(void **state)
+static void
+serials_run_out(void **state)
 {
 	struct record_state now;
 
@@ -536,7 +568,8 @@ static void serials_run_out(void **state)
 
 /* ---- revoke ---- */
 
-static void revokes(void **state)
+static void
+revokes(void **state)
 {
 	struct record_event e;
 
@@ -587,7 +620,8 @@ static void revokes(void **state)
 /* ---- suspend and resume ---- */
 
 /* Which secret keys of generation 1 to ${n} are marked, as bits; bit 0 is the publishable one. */
-static unsigned marked(const char *account, uint32_t n)
+static unsigned
+marked(const char *account, uint32_t n)
 {
 	unsigned bits = key_of(account, KIND_PUBLISHABLE, 1).suspended ? 1 : 0;
 
@@ -597,7 +631,8 @@ static unsigned marked(const char *account, uint32_t n)
 	return bits;
 }
 
-static void suspends_and_resumes(void **state)
+static void
+suspends_and_resumes(void **state)
 {
 	struct record_key before, after;
 
@@ -645,7 +680,8 @@ static void suspends_and_resumes(void **state)
 }
 
 /* As many as there can be: the current two and eight in grace. */
-static void suspends_ten(void **state)
+static void
+suspends_ten(void **state)
 {
 	(void)state;
 	assert_int_equal(create("acme"), 0);
@@ -659,7 +695,8 @@ static void suspends_ten(void **state)
 }
 
 /* A key that ends while its account is suspended has ended, whatever comes later. */
-static void ends_while_suspended(void **state)
+static void
+ends_while_suspended(void **state)
 {
 	(void)state;
 	assert_int_equal(create("acme"), 0);
@@ -675,7 +712,8 @@ static void ends_while_suspended(void **state)
 
 /* ---- expire ---- */
 
-static int expire(const char *account, uint32_t generation)
+static int
+expire(const char *account, uint32_t generation)
 {
 	uint8_t digest[RECORD_DIGEST_LEN];
 	struct view view;
@@ -690,7 +728,8 @@ static int expire(const char *account, uint32_t generation)
 	return finish(0);
 }
 
-static void expires_at_its_time(void **state)
+static void
+expires_at_its_time(void **state)
 {
 	struct record_event e;
 
@@ -724,7 +763,8 @@ static void expires_at_its_time(void **state)
 
 /* ---- room and damage ---- */
 
-static void no_room(void **state)
+static void
+no_room(void **state)
 {
 	(void)state;
 	assert_int_equal(create("acme"), 0);
@@ -754,7 +794,8 @@ static void no_room(void **state)
 }
 
 /* A damaged record is a fault of every decision that needs it, and none of the others'. */
-static void damage(void **state)
+static void
+damage(void **state)
 {
 	uint8_t digest[RECORD_DIGEST_LEN];
 	struct record_account a;
@@ -790,7 +831,8 @@ static void damage(void **state)
 
 #define TEST(t) cmocka_unit_test_setup_teardown(t, begin, end)
 
-int main(void)
+int
+main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(creates),

@@ -11,7 +11,14 @@
 
 #include "harness.h"
 
-enum { OK = 0, INVALID_ARGUMENT = 3, PERMISSION_DENIED = 7, RESOURCE_EXHAUSTED = 8, UNIMPLEMENTED = 12, UNAVAILABLE = 14 };
+enum {
+	OK = 0,
+	INVALID_ARGUMENT = 3,
+	PERMISSION_DENIED = 7,
+	RESOURCE_EXHAUSTED = 8,
+	UNIMPLEMENTED = 12,
+	UNAVAILABLE = 14
+};
 
 struct fixture {
 	struct harness *h;
@@ -21,7 +28,8 @@ struct fixture {
 };
 
 /* xorshift64*: the same numbers every time, unless TEST_SEED says otherwise. */
-static uint32_t random_below(struct fixture *f, uint32_t n)
+static uint32_t
+random_below(struct fixture *f, uint32_t n)
 {
 	f->seed ^= f->seed >> 12;
 	f->seed ^= f->seed << 25;
@@ -29,7 +37,8 @@ static uint32_t random_below(struct fixture *f, uint32_t n)
 	return (uint32_t)((f->seed * UINT64_C(2685821657736338717)) >> 32) % n;
 }
 
-static int setup(void **state)
+static int
+setup(void **state)
 {
 	struct fixture *f = calloc(1, sizeof(*f));
 	const char *seed = getenv("TEST_SEED");
@@ -43,7 +52,8 @@ static int setup(void **state)
 	return 0;
 }
 
-static int teardown(void **state)
+static int
+teardown(void **state)
 {
 	struct fixture *f = *state;
 
@@ -54,21 +64,24 @@ static int teardown(void **state)
 	return 0;
 }
 
-static int send_raw(struct harness_call *hc, const void *bytes, size_t len)
+static int
+send_raw(struct harness_call *hc, const void *bytes, size_t len)
 {
 	harness_send_bytes(hc, bytes, len);
 	return harness_wait(hc);
 }
 
 /* The context is as good as new. */
-static void works_on(struct fixture *f, struct harness_call *hc)
+static void
+works_on(struct fixture *f, struct harness_call *hc)
 {
 	assert_int_equal(harness_verdict(hc, f->live.secret), FOB__V1__VERDICT__VALID);
 	assert_false(hc->call.scratch.exhausted);
 	assert_int_equal(hc->call.scratch.used, 0);
 }
 
-static int send_envelope(struct harness_call *hc, const char *method, size_t method_len, const void *body, size_t body_len,
+static int
+send_envelope(struct harness_call *hc, const char *method, size_t method_len, const void *body, size_t body_len,
     uint32_t timeout_ms, const char *traceparent)
 {
 	size_t len;
@@ -79,12 +92,14 @@ static int send_envelope(struct harness_call *hc, const char *method, size_t met
 	return code;
 }
 
-static int send_method(struct harness_call *hc, const char *method)
+static int
+send_method(struct harness_call *hc, const char *method)
 {
 	return send_envelope(hc, method, strlen(method), NULL, 0, 0, NULL);
 }
 
-static uint8_t *verify_request(struct fixture *f, size_t *len)
+static uint8_t *
+verify_request(struct fixture *f, size_t *len)
 {
 	Fob__V1__VerifyKeyRequest in = FOB__V1__VERIFY_KEY_REQUEST__INIT;
 
@@ -93,7 +108,8 @@ static uint8_t *verify_request(struct fixture *f, size_t *len)
 	return harness_request("fob.v1.Keys/VerifyKey", &in.base, 0, len);
 }
 
-static uint8_t *revoke_request(size_t *len)
+static uint8_t *
+revoke_request(size_t *len)
 {
 	Fob__V1__RevokeKeyRequest in = FOB__V1__REVOKE_KEY_REQUEST__INIT;
 	struct harness_token token = harness_token();
@@ -106,13 +122,15 @@ static uint8_t *revoke_request(size_t *len)
 	return harness_request("fob.v1.Admin/RevokeKey", &in.base, 0, len);
 }
 
-static void descriptors_have_their_handlers(void **state)
+static void
+descriptors_have_their_handlers(void **state)
 {
 	(void)state;
 	dispatch_check();
 }
 
-static void every_method_is_found(void **state)
+static void
+every_method_is_found(void **state)
 {
 	static const ProtobufCServiceDescriptor *const services[] = { &fob__v1__keys__descriptor,
 		&fob__v1__admin__descriptor, &fob__v1__health__descriptor };
@@ -132,30 +150,36 @@ static void every_method_is_found(void **state)
 	works_on(f, f->verify);
 }
 
-static void methods_that_are_not_there(void **state)
+static void
+methods_that_are_not_there(void **state)
 {
-	static const char *const names[] = { "", "/", "//", "fob.v1.Keys", "fob.v1.Keys/", "/VerifyKey", "fob.v1.Keys//VerifyKey",
-		"/fob.v1.Keys/VerifyKey", "fob.v1.Keys/VerifyKey/", "fob.v1.Keys/verifykey", "fob.v1.keys/VerifyKey",
-		"fob.v1.Keys/VerifyKey ", " fob.v1.Keys/VerifyKey", "fob.v1.Keys/VerifyKeyX", "fob.v1.Keys/VerifyKe",
-		"fob.v1.Key/VerifyKey", "fob.v1.Keyss/VerifyKey", "fob.v1.Keys.VerifyKey", "fob.v2.Keys/VerifyKey",
-		"fob.v1.Keys/RollKey", "fob.v1.Admin/VerifyKey", "fob.v1.Health/", "fob.v1.Keys\\VerifyKey",
+	static const char *const names[] = { "", "/", "//", "fob.v1.Keys", "fob.v1.Keys/", "/VerifyKey",
+		"fob.v1.Keys//VerifyKey", "/fob.v1.Keys/VerifyKey", "fob.v1.Keys/VerifyKey/", "fob.v1.Keys/verifykey",
+		"fob.v1.keys/VerifyKey", "fob.v1.Keys/VerifyKey ", " fob.v1.Keys/VerifyKey", "fob.v1.Keys/VerifyKeyX",
+		"fob.v1.Keys/VerifyKe", "fob.v1.Key/VerifyKey", "fob.v1.Keyss/VerifyKey", "fob.v1.Keys.VerifyKey",
+		"fob.v2.Keys/VerifyKey", "fob.v1.Keys/RollKey", "fob.v1.Admin/VerifyKey", "fob.v1.Health/",
+		"fob.v1.Keys\\VerifyKey",
 		"fob.v1.Keys/0123456789012345678901234567890123456789012345678901234567890123456789" };
 	static const struct {
 		const char *bytes;
 		size_t len;
-	} with_nul[] = { { "fob.v1.Keys/VerifyKey\0", 22 }, { "fob.v1.Keys/Verify\0Key", 22 }, { "fob.v1.Keys\0/VerifyKey", 22 },
-		{ "\0fob.v1.Keys/VerifyKey", 22 }, { "fob.v1.Keys/VerifyKey\0/x", 24 }, { "\0", 1 }, { "/\0", 2 } };
+	} with_nul[] = { { "fob.v1.Keys/VerifyKey\0", 22 }, { "fob.v1.Keys/Verify\0Key", 22 },
+		{ "fob.v1.Keys\0/VerifyKey", 22 }, { "\0fob.v1.Keys/VerifyKey", 22 },
+		{ "fob.v1.Keys/VerifyKey\0/x", 24 }, { "\0", 1 }, { "/\0", 2 } };
 	struct fixture *f = *state;
 	char *longest = malloc(60000);
 	size_t len;
 	uint8_t *body = verify_request(f, &len);
 
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
-		assert_int_equal(send_envelope(f->admin, names[i], strlen(names[i]), body, len, 0, NULL), UNIMPLEMENTED);
-		assert_int_equal(send_envelope(f->verify, names[i], strlen(names[i]), body, len, 0, NULL), UNIMPLEMENTED);
+		assert_int_equal(
+		    send_envelope(f->admin, names[i], strlen(names[i]), body, len, 0, NULL), UNIMPLEMENTED);
+		assert_int_equal(
+		    send_envelope(f->verify, names[i], strlen(names[i]), body, len, 0, NULL), UNIMPLEMENTED);
 	}
 	for (size_t i = 0; i < sizeof(with_nul) / sizeof(with_nul[0]); i++)
-		assert_int_equal(send_envelope(f->admin, with_nul[i].bytes, with_nul[i].len, NULL, 0, 0, NULL), UNIMPLEMENTED);
+		assert_int_equal(
+		    send_envelope(f->admin, with_nul[i].bytes, with_nul[i].len, NULL, 0, 0, NULL), UNIMPLEMENTED);
 	for (int fill = 0; fill < 256; fill++) {
 		memset(longest, fill, 60000);
 		assert_int_equal(send_envelope(f->admin, longest, 60000, NULL, 0, 0, NULL), UNIMPLEMENTED);
@@ -167,7 +191,8 @@ static void methods_that_are_not_there(void **state)
 	free(body);
 }
 
-static void a_verify_listener_serves_no_admin(void **state)
+static void
+a_verify_listener_serves_no_admin(void **state)
 {
 	struct fixture *f = *state;
 	size_t len;
@@ -182,7 +207,8 @@ static void a_verify_listener_serves_no_admin(void **state)
 	assert_int_equal(send_method(f->verify, "fob.v1.Admin/Nothing"), UNIMPLEMENTED);
 }
 
-static void every_truncation(void **state)
+static void
+every_truncation(void **state)
 {
 	struct fixture *f = *state;
 	size_t len;
@@ -204,7 +230,8 @@ static void every_truncation(void **state)
 }
 
 /* The envelope is right, its body cut. */
-static void every_truncation_of_a_body(void **state)
+static void
+every_truncation_of_a_body(void **state)
 {
 	struct fixture *f = *state;
 	Fob__V1__RevokeKeyRequest in = FOB__V1__REVOKE_KEY_REQUEST__INIT;
@@ -219,12 +246,14 @@ static void every_truncation_of_a_body(void **state)
 	in.generation = 1;
 	len = fob__v1__revoke_key_request__pack(&in, body);
 	for (size_t n = 0; n < len; n++)
-		assert_int_equal(send_envelope(f->admin, "fob.v1.Admin/RevokeKey", 22, body, n, 0, NULL), INVALID_ARGUMENT);
+		assert_int_equal(
+		    send_envelope(f->admin, "fob.v1.Admin/RevokeKey", 22, body, n, 0, NULL), INVALID_ARGUMENT);
 	works_on(f, f->admin);
 	assert_int_equal(send_envelope(f->admin, "fob.v1.Admin/RevokeKey", 22, body, len, 0, NULL), OK);
 }
 
-static void random_bytes(void **state)
+static void
+random_bytes(void **state)
 {
 	struct fixture *f = *state;
 	uint8_t bytes[600];
@@ -240,7 +269,8 @@ static void random_bytes(void **state)
 }
 
 /* Decoded by protobuf-c itself: is this still a request for the verdict on our key? */
-static bool asks_for_our_key(struct fixture *f, const uint8_t *bytes, size_t len)
+static bool
+asks_for_our_key(struct fixture *f, const uint8_t *bytes, size_t len)
 {
 	Fob__Rpc__V1__Request *envelope = fob__rpc__v1__request__unpack(NULL, len, bytes);
 	Fob__V1__VerifyKeyRequest *in = NULL;
@@ -257,7 +287,8 @@ static bool asks_for_our_key(struct fixture *f, const uint8_t *bytes, size_t len
 	return ours;
 }
 
-static void mutate(struct fixture *f, uint8_t *bytes, size_t *len)
+static void
+mutate(struct fixture *f, uint8_t *bytes, size_t *len)
 {
 	for (uint32_t n = 1 + random_below(f, 3); n > 0; n--) {
 		uint32_t at = random_below(f, (uint32_t)*len);
@@ -284,7 +315,8 @@ static void mutate(struct fixture *f, uint8_t *bytes, size_t *len)
 	}
 }
 
-static void mutated_verifies(void **state)
+static void
+mutated_verifies(void **state)
 {
 	struct fixture *f = *state;
 	size_t len, n;
@@ -313,11 +345,13 @@ static void mutated_verifies(void **state)
 }
 
 /* All the other methods: a reply each, and no more than that is asked. */
-static void mutated_others(void **state)
+static void
+mutated_others(void **state)
 {
-	static const char *const names[] = { "fob.v1.Admin/CreateAccount", "fob.v1.Admin/RollKey", "fob.v1.Admin/RevokeKey",
-		"fob.v1.Admin/SuspendAccount", "fob.v1.Admin/ResumeAccount", "fob.v1.Admin/ListKeys", "fob.v1.Admin/ListAccounts",
-		"fob.v1.Admin/ListEvents", "fob.v1.Health/Check", "fob.v1.Health/Stats", "fob.v1.Keys/VerifyKeys" };
+	static const char *const names[] = { "fob.v1.Admin/CreateAccount", "fob.v1.Admin/RollKey",
+		"fob.v1.Admin/RevokeKey", "fob.v1.Admin/SuspendAccount", "fob.v1.Admin/ResumeAccount",
+		"fob.v1.Admin/ListKeys", "fob.v1.Admin/ListAccounts", "fob.v1.Admin/ListEvents", "fob.v1.Health/Check",
+		"fob.v1.Health/Stats", "fob.v1.Keys/VerifyKeys" };
 	struct fixture *f = *state;
 	uint8_t body[128], bytes[512];
 	size_t len, body_len, n;
@@ -348,7 +382,8 @@ static void mutated_others(void **state)
 
 /* ---- more memory than a request may have ---- */
 
-static void bombs(void **state)
+static void
+bombs(void **state)
 {
 	struct fixture *f = *state;
 	uint8_t *bytes = malloc(LIMIT_REQUEST);
@@ -384,7 +419,8 @@ static void bombs(void **state)
 	free(bytes);
 }
 
-static void a_few_unknown_fields_are_fine(void **state)
+static void
+a_few_unknown_fields_are_fine(void **state)
 {
 	struct fixture *f = *state;
 	size_t len;
@@ -397,7 +433,8 @@ static void a_few_unknown_fields_are_fine(void **state)
 	free(more);
 }
 
-static void the_largest_request(void **state)
+static void
+the_largest_request(void **state)
 {
 	struct fixture *f = *state;
 	uint8_t *secret = malloc(65000);
@@ -416,7 +453,8 @@ static void the_largest_request(void **state)
 
 /* ---- the envelope's other fields ---- */
 
-static void timeouts(void **state)
+static void
+timeouts(void **state)
 {
 	struct fixture *f = *state;
 	int64_t before, after;
@@ -426,7 +464,8 @@ static void timeouts(void **state)
 	call_done(&f->verify->call);
 	assert_int_equal(send_envelope(f->verify, "fob.v1.Health/Check", 19, NULL, 0, 60001, NULL), INVALID_ARGUMENT);
 	call_done(&f->verify->call);
-	assert_int_equal(send_envelope(f->verify, "fob.v1.Health/Check", 19, NULL, 0, UINT32_MAX, NULL), INVALID_ARGUMENT);
+	assert_int_equal(
+	    send_envelope(f->verify, "fob.v1.Health/Check", 19, NULL, 0, UINT32_MAX, NULL), INVALID_ARGUMENT);
 	call_done(&f->verify->call);
 
 	before = clock_boot_ms();
@@ -442,13 +481,19 @@ static void timeouts(void **state)
 	f->verify->keep = false;
 }
 
-static void traceparents(void **state)
+static void
+traceparents(void **state)
 {
 	static const char right[] = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 	static const char *const wrong[] = { "", "00", "01-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
-		"00-4BF92F3577B34DA6A3CE929D0E0E4736-00f067aa0ba902b7-01", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-0",
-		"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01x", "00_4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
-		"00-4bf92f3577b34da6a3ce929d0e0e473\n-00f067aa0ba902b7-01", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-g1" };
+		"00-4BF92F3577B34DA6A3CE929D0E0E4736-00f067aa0ba902b7-01",
+		"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-0",
+		"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01x",
+		"00_4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+		"00-4bf92f3577b34da6a3ce929d0e0e473\n-00f067aa0ba902b7-01",
+		"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-g1",
+		"00-00000000000000000000000000000000-00f067aa0ba902b7-01",
+		"00-4bf92f3577b34da6a3ce929d0e0e4736-0000000000000000-01" };
 	struct fixture *f = *state;
 
 	assert_int_equal(send_envelope(f->verify, "fob.v1.Health/Check", 19, NULL, 0, 0, right), OK);
@@ -460,7 +505,8 @@ static void traceparents(void **state)
 	}
 }
 
-static void draining(void **state)
+static void
+draining(void **state)
 {
 	struct fixture *f = *state;
 	size_t len;
@@ -476,7 +522,8 @@ static void draining(void **state)
 	free(bytes);
 }
 
-static void refusing(void **state)
+static void
+refusing(void **state)
 {
 	struct fixture *f = *state;
 
@@ -489,14 +536,16 @@ static void refusing(void **state)
 
 /* ---- faults and their codes ---- */
 
-static void codes(void **state)
+static void
+codes(void **state)
 {
 	static const struct {
 		int fault, code;
-	} table[] = { { FAULT_CANCELLED, 1 }, { FAULT_INVALID_ARGUMENT, 3 }, { FAULT_DEADLINE_EXCEEDED, 4 }, { FAULT_NOT_FOUND, 5 },
-		{ FAULT_ALREADY_EXISTS, 6 }, { FAULT_PERMISSION_DENIED, 7 }, { FAULT_RESOURCE_EXHAUSTED, 8 },
-		{ FAULT_FAILED_PRECONDITION, 9 }, { FAULT_ABORTED, 10 }, { FAULT_UNIMPLEMENTED, 12 }, { FAULT_INTERNAL, 13 },
-		{ FAULT_UNAVAILABLE, 14 }, { FAULT_CORRUPT, 14 }, { FAULT_IO, 14 }, { FAULT_FULL, 8 } };
+	} table[] = { { FAULT_CANCELLED, 1 }, { FAULT_INVALID_ARGUMENT, 3 }, { FAULT_DEADLINE_EXCEEDED, 4 },
+		{ FAULT_NOT_FOUND, 5 }, { FAULT_ALREADY_EXISTS, 6 }, { FAULT_PERMISSION_DENIED, 7 },
+		{ FAULT_RESOURCE_EXHAUSTED, 8 }, { FAULT_FAILED_PRECONDITION, 9 }, { FAULT_ABORTED, 10 },
+		{ FAULT_UNIMPLEMENTED, 12 }, { FAULT_INTERNAL, 13 }, { FAULT_UNAVAILABLE, 14 }, { FAULT_CORRUPT, 14 },
+		{ FAULT_IO, 14 }, { FAULT_FULL, 8 } };
 	struct fixture *f = *state;
 
 	for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
@@ -504,7 +553,8 @@ static void codes(void **state)
 		f->verify->call.message[0] = '\0';
 		if (table[i].fault >= FAULT_CORRUPT)
 			assert_int_not_equal(dispatch_message(&f->verify->call, -table[i].fault)[0], '\0');
-		assert_int_equal(call_fault(&f->verify->call, (enum fault)table[i].fault, "%s %d", "why", 7), -table[i].fault);
+		assert_int_equal(
+		    call_fault(&f->verify->call, (enum fault)table[i].fault, "%s %d", "why", 7), -table[i].fault);
 		assert_string_equal(dispatch_message(&f->verify->call, -table[i].fault), "why 7");
 	}
 	/* A message that is too long is cut, not written past its end. */
@@ -513,7 +563,8 @@ static void codes(void **state)
 }
 
 /* A message never outlives its request. */
-static void a_message_is_told_once(void **state)
+static void
+a_message_is_told_once(void **state)
 {
 	struct fixture *f = *state;
 
@@ -523,7 +574,8 @@ static void a_message_is_told_once(void **state)
 	assert_string_equal(f->verify->message, "");
 }
 
-static void environments(void **state)
+static void
+environments(void **state)
 {
 	struct fixture *f = *state;
 	struct call *call = &f->admin->call;
@@ -547,7 +599,8 @@ static void environments(void **state)
 	f->h->service.engines[ENVIRONMENT_TEST] = test;
 }
 
-static void every_reply_is_counted(void **state)
+static void
+every_reply_is_counted(void **state)
 {
 	struct fixture *f = *state;
 	uint64_t before[CODES], sum = 0;
@@ -570,7 +623,8 @@ static void every_reply_is_counted(void **state)
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
-int main(void)
+int
+main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(descriptors_have_their_handlers),

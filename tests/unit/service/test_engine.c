@@ -15,19 +15,22 @@
 
 #include "harness.h"
 
-static int setup(void **state)
+static int
+setup(void **state)
 {
 	*state = harness_prepare();
 	return 0;
 }
 
-static int teardown(void **state)
+static int
+teardown(void **state)
 {
 	harness_free(*state);
 	return 0;
 }
 
-static unsigned descriptors(void)
+static unsigned
+descriptors(void)
 {
 	DIR *dir = opendir("/proc/self/fd");
 	unsigned n = 0;
@@ -38,17 +41,23 @@ static unsigned descriptors(void)
 	return n;
 }
 
-static void init(struct harness *h, enum environment e)
+static void
+init(struct harness *h, enum environment e)
 {
 	const struct config_environment *c = &h->config.environments[e];
-	struct store_options options = { .environment = e, .path = c->path, .pepper = c->pepper,
-		.ceiling_bytes = c->ceiling_bytes, .events_kept = c->events_kept, .readers = 16 };
+	struct store_options options = { .environment = e,
+		.path = c->path,
+		.pepper = c->pepper,
+		.ceiling_bytes = c->ceiling_bytes,
+		.events_kept = c->events_kept,
+		.readers = 16 };
 	char why[512];
 
 	assert_int_equal(store_init(&options, why, sizeof(why)), 0);
 }
 
-static void opens_and_closes(void **state)
+static void
+opens_and_closes(void **state)
 {
 	struct harness *h = *state;
 	unsigned base = descriptors();
@@ -60,7 +69,8 @@ static void opens_and_closes(void **state)
 		struct engine *engines[ENVIRONMENTS];
 
 		for (int e = 0; e < ENVIRONMENTS; e++) {
-			assert_int_equal(engine_open(&h->config, (enum environment)e, 8, &engines[e], why, sizeof(why)), 0);
+			assert_int_equal(
+			    engine_open(&h->config, (enum environment)e, 8, &engines[e], why, sizeof(why)), 0);
 			assert_int_equal(engines[e]->environment, e);
 			assert_int_equal(store_environment(engines[e]->store), e);
 			assert_string_equal(store_path(engines[e]->store), h->config.environments[e].path);
@@ -76,7 +86,8 @@ static void opens_and_closes(void **state)
 }
 
 /* Keys outlive it, and so do the times at which they were last used. */
-static void opens_what_was_closed(void **state)
+static void
+opens_what_was_closed(void **state)
 {
 	struct harness *h = *state;
 	struct harness_call *hc;
@@ -85,7 +96,8 @@ static void opens_what_was_closed(void **state)
 
 	init(h, ENVIRONMENT_LIVE);
 	for (int i = 0; i < 3; i++) {
-		assert_int_equal(engine_open(&h->config, ENVIRONMENT_LIVE, 8, &h->service.engines[0], why, sizeof(why)), 0);
+		assert_int_equal(
+		    engine_open(&h->config, ENVIRONMENT_LIVE, 8, &h->service.engines[0], why, sizeof(why)), 0);
 		hc = harness_call_new(h, ROLE_ADMIN);
 		if (i == 0) {
 			assert_non_null(harness_create(hc, ENVIRONMENT_LIVE, "acme", &s));
@@ -110,7 +122,8 @@ static void opens_what_was_closed(void **state)
 }
 
 /* As many readers as were asked for, at once. */
-static void enough_readers(void **state)
+static void
+enough_readers(void **state)
 {
 	enum { READERS = 200 };
 	struct harness *h = *state;
@@ -129,7 +142,8 @@ static void enough_readers(void **state)
 	engine_close(engine);
 }
 
-static void refused(struct harness *h, const char *word)
+static void
+refused(struct harness *h, const char *word)
 {
 	struct engine *engine = NULL;
 	char why[512] = "";
@@ -141,7 +155,8 @@ static void refused(struct harness *h, const char *word)
 		fail_msg("\"%s\" says nothing of \"%s\"", why, word);
 }
 
-static void what_cannot_be_opened(void **state)
+static void
+what_cannot_be_opened(void **state)
 {
 	struct harness *h = *state;
 	struct config_environment *live = &h->config.environments[0], right = *live;
@@ -185,7 +200,8 @@ static void what_cannot_be_opened(void **state)
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
-int main(void)
+int
+main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(opens_and_closes),

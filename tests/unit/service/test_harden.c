@@ -22,7 +22,8 @@
 #include "service/harden.h"
 
 /* The line of what did not hold, 0 when all did. */
-static int in_child(int (*body)(void))
+static int
+in_child(int (*body)(void))
 {
 	int status;
 	pid_t pid = fork();
@@ -34,9 +35,14 @@ static int in_child(int (*body)(void))
 	return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 }
 
-#define HOLDS(condition) do { if (!(condition)) return __LINE__ & 0xff; } while (0)
+#define HOLDS(condition) \
+	do { \
+		if (!(condition)) \
+			return __LINE__ & 0xff; \
+	} while (0)
 
-static int process(void)
+static int
+process(void)
 {
 	struct rlimit core;
 	char why[256] = "";
@@ -50,7 +56,8 @@ static int process(void)
 	return 0;
 }
 
-static int descriptors_are_raised(void)
+static int
+descriptors_are_raised(void)
 {
 	struct rlimit limit = { 64, 4096 };
 	char why[256] = "";
@@ -64,7 +71,8 @@ static int descriptors_are_raised(void)
 	return 0;
 }
 
-static int descriptors_are_refused(void)
+static int
+descriptors_are_refused(void)
 {
 	struct rlimit limit = { 64, 512 };
 	char why[256] = "";
@@ -78,7 +86,8 @@ static int descriptors_are_refused(void)
 	return 0;
 }
 
-static int root_raises_the_hard_limit(void)
+static int
+root_raises_the_hard_limit(void)
 {
 	struct rlimit limit = { 64, 512 };
 	char why[256] = "";
@@ -92,7 +101,8 @@ static int root_raises_the_hard_limit(void)
 	return 0;
 }
 
-static int drop_for_good(void)
+static int
+drop_for_good(void)
 {
 	char why[256] = "";
 	gid_t groups[64];
@@ -117,7 +127,8 @@ static int drop_for_good(void)
 	return 0;
 }
 
-static int drop_to_root(void)
+static int
+drop_to_root(void)
 {
 	char why[256] = "";
 
@@ -126,7 +137,8 @@ static int drop_to_root(void)
 	return 0;
 }
 
-static int drop_to_nobody_at_all(void)
+static int
+drop_to_nobody_at_all(void)
 {
 	char why[256] = "";
 
@@ -135,15 +147,17 @@ static int drop_to_nobody_at_all(void)
 	return 0;
 }
 
-static void holds(void **state)
+static void
+holds(void **state)
 {
-	int line = in_child(*(int (**)(void))*state);
+	int line = in_child(*(int (**)(void)) * state);
 
 	if (line != 0)
 		fail_msg("line %d (modulo 256) did not hold", line);
 }
 
-static void holds_as_root(void **state)
+static void
+holds_as_root(void **state)
 {
 	if (geteuid() != 0)
 		skip();
@@ -154,7 +168,8 @@ static void holds_as_root(void **state)
 static int (*bodies[])(void) = { process, descriptors_are_raised, descriptors_are_refused, drop_to_root,
 	drop_to_nobody_at_all, root_raises_the_hard_limit, drop_for_good };
 
-int main(void)
+int
+main(void)
 {
 	const struct CMUnitTest tests[] = {
 		{ "process", holds, NULL, NULL, &bodies[0] },

@@ -19,7 +19,8 @@
 static _Atomic int fail_sync;
 
 /* LMDB's. A sync that fails ends a store for good. */
-INTERPOSED int fdatasync(int fd)
+INTERPOSED int
+fdatasync(int fd)
 {
 	static int (*next)(int);
 
@@ -31,8 +32,10 @@ INTERPOSED int fdatasync(int fd)
 	return -1;
 }
 
-enum { SERVING = FOB__V1__CHECK_RESPONSE__SERVING_STATUS__SERVING,
-	NOT_SERVING = FOB__V1__CHECK_RESPONSE__SERVING_STATUS__NOT_SERVING };
+enum {
+	SERVING = FOB__V1__CHECK_RESPONSE__SERVING_STATUS__SERVING,
+	NOT_SERVING = FOB__V1__CHECK_RESPONSE__SERVING_STATUS__NOT_SERVING
+};
 
 struct fixture {
 	struct harness *h;
@@ -40,7 +43,8 @@ struct fixture {
 	struct tally *tallies[3];
 };
 
-static int setup(void **state)
+static int
+setup(void **state)
 {
 	struct fixture *f = calloc(1, sizeof(*f));
 
@@ -55,7 +59,8 @@ static int setup(void **state)
 	return 0;
 }
 
-static int teardown(void **state)
+static int
+teardown(void **state)
 {
 	struct fixture *f = *state;
 
@@ -68,7 +73,8 @@ static int teardown(void **state)
 }
 
 /* The status, or a negated code. */
-static int check(struct fixture *f, const void *name, size_t len)
+static int
+check(struct fixture *f, const void *name, size_t len)
 {
 	Fob__V1__CheckRequest in = FOB__V1__CHECK_REQUEST__INIT;
 	Fob__V1__CheckResponse *out;
@@ -80,12 +86,14 @@ static int check(struct fixture *f, const void *name, size_t len)
 	return (int)out->status;
 }
 
-static int check_name(struct fixture *f, const char *name)
+static int
+check_name(struct fixture *f, const char *name)
 {
 	return check(f, name, strlen(name));
 }
 
-static Fob__V1__StatsResponse *stats(struct fixture *f)
+static Fob__V1__StatsResponse *
+stats(struct fixture *f)
 {
 	Fob__V1__StatsRequest in = FOB__V1__STATS_REQUEST__INIT;
 
@@ -93,10 +101,12 @@ static Fob__V1__StatsResponse *stats(struct fixture *f)
 	return harness_body(f->calls[2], &fob__v1__stats_response__descriptor);
 }
 
-static void names(void **state)
+static void
+names(void **state)
 {
 	static const char *const right[] = { "", "fob.v1.Keys", "fob.v1.Admin", "live", "test" };
-	static const char *const wrong[] = { "fob.v1.Key", "fob.v1.Keyss", "Live", "liv", "livee", "tes", "LIVE", " ", "fob.v1.Keys/" };
+	static const char *const wrong[] = { "fob.v1.Key", "fob.v1.Keyss", "Live", "liv", "livee", "tes", "LIVE", " ",
+		"fob.v1.Keys/" };
 	struct fixture *f = *state;
 
 	for (size_t i = 0; i < sizeof(right) / sizeof(right[0]); i++)
@@ -107,7 +117,8 @@ static void names(void **state)
 	assert_int_equal(check(f, "\0", 1), -FAULT_NOT_FOUND);
 }
 
-static void one_environment_only(void **state)
+static void
+one_environment_only(void **state)
 {
 	struct fixture *f = *state;
 	struct engine *test = f->h->service.engines[ENVIRONMENT_TEST];
@@ -124,7 +135,8 @@ static void one_environment_only(void **state)
 	f->h->service.engines[ENVIRONMENT_TEST] = test;
 }
 
-static void a_store_that_has_failed(void **state)
+static void
+a_store_that_has_failed(void **state)
 {
 	struct fixture *f = *state;
 	struct harness_secrets s, t;
@@ -156,7 +168,8 @@ static void a_store_that_has_failed(void **state)
 	assert_non_null(harness_create(f->calls[0], ENVIRONMENT_TEST, "beta", NULL));
 }
 
-static uint64_t count_of_code(const Fob__V1__StatsResponse *out, int code)
+static uint64_t
+count_of_code(const Fob__V1__StatsResponse *out, int code)
 {
 	for (size_t i = 0; i < out->n_codes; i++)
 		if ((int)out->codes[i]->code == code)
@@ -164,7 +177,8 @@ static uint64_t count_of_code(const Fob__V1__StatsResponse *out, int code)
 	return 0;
 }
 
-static uint64_t count_of_verdict(const Fob__V1__EnvironmentStats *e, int verdict)
+static uint64_t
+count_of_verdict(const Fob__V1__EnvironmentStats *e, int verdict)
 {
 	for (size_t i = 0; i < e->n_verdicts; i++)
 		if ((int)e->verdicts[i]->verdict == verdict)
@@ -172,7 +186,8 @@ static uint64_t count_of_verdict(const Fob__V1__EnvironmentStats *e, int verdict
 	return 0;
 }
 
-static void sums_over_all_contexts(void **state)
+static void
+sums_over_all_contexts(void **state)
 {
 	struct fixture *f = *state;
 	const Fob__V1__EnvironmentStats *live, *test;
@@ -246,15 +261,21 @@ static void sums_over_all_contexts(void **state)
 	assert_int_equal(out->environments[0]->revision, 4);
 }
 
-static void count(void *arg, struct transport_counters *out)
+static void
+count(void *arg, struct transport_counters *out)
 {
 	*out = *(struct transport_counters *)arg;
 }
 
-static void what_the_transport_tells(void **state)
+static void
+what_the_transport_tells(void **state)
 {
-	struct transport_counters t = { .connections = 1, .open_descriptors = 2, .in_flight = 3, .connections_refused = 4,
-		.connections_dropped = 5, .listener_restarts = 6 };
+	struct transport_counters t = { .connections = 1,
+		.open_descriptors = 2,
+		.in_flight = 3,
+		.connections_refused = 4,
+		.connections_dropped = 5,
+		.listener_restarts = 6 };
 	struct fixture *f = *state;
 	Fob__V1__StatsResponse *out = stats(f);
 
@@ -272,7 +293,8 @@ static void what_the_transport_tells(void **state)
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
-int main(void)
+int
+main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(names),

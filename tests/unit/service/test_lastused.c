@@ -32,7 +32,8 @@ struct place {
 	struct lastused *lastused;
 };
 
-static void reopen(struct place *p, uint32_t keys)
+static void
+reopen(struct place *p, uint32_t keys)
 {
 	char why[512] = "";
 
@@ -41,7 +42,8 @@ static void reopen(struct place *p, uint32_t keys)
 		fail_msg("%s", why);
 }
 
-static int begin(void **state)
+static int
+begin(void **state)
 {
 	static struct place p;
 
@@ -54,7 +56,8 @@ static int begin(void **state)
 	return 0;
 }
 
-static int end(void **state)
+static int
+end(void **state)
 {
 	struct place *p = *state;
 
@@ -65,7 +68,8 @@ static int end(void **state)
 }
 
 /* The cell's bytes, in the file. */
-static uint64_t cell(const struct place *p, uint32_t serial)
+static uint64_t
+cell(const struct place *p, uint32_t serial)
 {
 	uint64_t value;
 	int fd = open(p->file, O_RDONLY);
@@ -75,7 +79,8 @@ static uint64_t cell(const struct place *p, uint32_t serial)
 	return value;
 }
 
-static void set_cell(const struct place *p, uint32_t serial, uint64_t value)
+static void
+set_cell(const struct place *p, uint32_t serial, uint64_t value)
 {
 	int fd = open(p->file, O_WRONLY);
 
@@ -83,7 +88,8 @@ static void set_cell(const struct place *p, uint32_t serial, uint64_t value)
 	close(fd);
 }
 
-static void is_to_the_minute(void **state)
+static void
+is_to_the_minute(void **state)
 {
 	struct place *p = *state;
 
@@ -98,7 +104,8 @@ static void is_to_the_minute(void **state)
 }
 
 /* One store a minute: what is put in the cell's place in between stays there until the minute is over. */
-static void is_stored_once_a_minute(void **state)
+static void
+is_stored_once_a_minute(void **state)
 {
 	struct place *p = *state;
 	uint64_t marked;
@@ -114,7 +121,8 @@ static void is_stored_once_a_minute(void **state)
 	assert_int_equal(lastused_get(p->lastused, 5, ours), MINUTE + 60000);
 }
 
-static void outlives_a_restart(void **state)
+static void
+outlives_a_restart(void **state)
 {
 	struct place *p = *state;
 	struct stat st;
@@ -129,7 +137,8 @@ static void outlives_a_restart(void **state)
 }
 
 /* A serial that was given out again, a stale file, another database's file. */
-static void another_key_s_use_is_never(void **state)
+static void
+another_key_s_use_is_never(void **state)
 {
 	struct place *p = *state;
 
@@ -148,7 +157,8 @@ static void another_key_s_use_is_never(void **state)
 	assert_int_equal(lastused_get(p->lastused, 5, theirs), 0);
 }
 
-static void a_flipped_bit_is_never(void **state)
+static void
+a_flipped_bit_is_never(void **state)
 {
 	struct place *p = *state;
 	uint64_t good;
@@ -169,7 +179,8 @@ static void a_flipped_bit_is_never(void **state)
 	assert_int_equal(lastused_get(p->lastused, 5, ours), MINUTE + 60000);
 }
 
-static void grows(void **state)
+static void
+grows(void **state)
 {
 	struct place *p = *state;
 	struct stat st;
@@ -209,7 +220,8 @@ static void grows(void **state)
 }
 
 /* In a child, whose files may not grow. */
-static void a_full_disk_is_told(void **state)
+static void
+a_full_disk_is_told(void **state)
 {
 	struct place *p = *state;
 	int status;
@@ -237,7 +249,8 @@ static void a_full_disk_is_told(void **state)
 	assert_int_equal(WEXITSTATUS(status), 0);
 }
 
-static void cannot_be_opened(void **state)
+static void
+cannot_be_opened(void **state)
 {
 	struct place *p = *state;
 	struct lastused *l = NULL;
@@ -261,7 +274,8 @@ static void cannot_be_opened(void **state)
 }
 
 /* A file that was cut short, or ends within a cell, is made whole again. */
-static void a_short_file_is_mended(void **state)
+static void
+a_short_file_is_mended(void **state)
 {
 	struct place *p = *state;
 
@@ -287,13 +301,15 @@ struct race {
 	_Atomic unsigned wrong;
 };
 
-static void digest_of(uint32_t serial, uint8_t digest[RECORD_DIGEST_LEN])
+static void
+digest_of(uint32_t serial, uint8_t digest[RECORD_DIGEST_LEN])
 {
 	memset(digest, (int)serial + 1, RECORD_DIGEST_LEN);
 }
 
 /* Verifies and lists: whatever is seen is never, or a minute in which somebody was here. */
-static void *use(void *arg)
+static void *
+use(void *arg)
 {
 	struct race *race = arg;
 	uint8_t digest[RECORD_DIGEST_LEN];
@@ -311,7 +327,8 @@ static void *use(void *arg)
 	return NULL;
 }
 
-static void threads(void **state)
+static void
+threads(void **state)
 {
 	struct place *p = *state;
 	struct race race = { .lastused = p->lastused };
@@ -332,7 +349,8 @@ static void threads(void **state)
 
 #define TEST(f) cmocka_unit_test_setup_teardown(f, begin, end)
 
-int main(void)
+int
+main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(is_to_the_minute),

@@ -17,7 +17,8 @@ struct fixture {
 	struct harness_call *hc;
 };
 
-static int setup(void **state)
+static int
+setup(void **state)
 {
 	struct fixture *f = calloc(1, sizeof(*f));
 
@@ -27,7 +28,8 @@ static int setup(void **state)
 	return 0;
 }
 
-static int teardown(void **state)
+static int
+teardown(void **state)
 {
 	struct fixture *f = *state;
 
@@ -43,7 +45,8 @@ struct position {
 	size_t len;
 };
 
-static void take_position(struct position *p, const ProtobufCBinaryData *token)
+static void
+take_position(struct position *p, const ProtobufCBinaryData *token)
 {
 	assert_in_range(token->len, 0, sizeof(p->bytes));
 	p->len = token->len;
@@ -51,8 +54,8 @@ static void take_position(struct position *p, const ProtobufCBinaryData *token)
 		memcpy(p->bytes, token->data, token->len);
 }
 
-static Fob__V1__ListKeysResponse *list_keys_page(struct harness_call *hc, const char *account, uint32_t size,
-    const struct position *at)
+static Fob__V1__ListKeysResponse *
+list_keys_page(struct harness_call *hc, const char *account, uint32_t size, const struct position *at)
 {
 	Fob__V1__ListKeysRequest in = FOB__V1__LIST_KEYS_REQUEST__INIT;
 
@@ -65,7 +68,8 @@ static Fob__V1__ListKeysResponse *list_keys_page(struct harness_call *hc, const 
 	return harness_body(hc, &fob__v1__list_keys_response__descriptor);
 }
 
-static Fob__V1__ListAccountsResponse *list_accounts_page(struct harness_call *hc, uint32_t size, const struct position *at)
+static Fob__V1__ListAccountsResponse *
+list_accounts_page(struct harness_call *hc, uint32_t size, const struct position *at)
 {
 	Fob__V1__ListAccountsRequest in = FOB__V1__LIST_ACCOUNTS_REQUEST__INIT;
 
@@ -77,8 +81,8 @@ static Fob__V1__ListAccountsResponse *list_accounts_page(struct harness_call *hc
 	return harness_body(hc, &fob__v1__list_accounts_response__descriptor);
 }
 
-static Fob__V1__ListEventsResponse *list_events_page(struct harness_call *hc, const char *account, uint32_t size,
-    const struct position *at)
+static Fob__V1__ListEventsResponse *
+list_events_page(struct harness_call *hc, const char *account, uint32_t size, const struct position *at)
 {
 	Fob__V1__ListEventsRequest in = FOB__V1__LIST_EVENTS_REQUEST__INIT;
 
@@ -93,7 +97,8 @@ static Fob__V1__ListEventsResponse *list_events_page(struct harness_call *hc, co
 
 /* ---- keys ---- */
 
-static void keys_page_by_page(void **state)
+static void
+keys_page_by_page(void **state)
 {
 	enum { SECRETS = 12, ALL = SECRETS + 1 };
 	struct fixture *f = *state;
@@ -130,14 +135,16 @@ static void keys_page_by_page(void **state)
 	}
 }
 
-static int64_t wait_unswept(struct fixture *f)
+static int64_t
+wait_unswept(struct fixture *f)
 {
 	writer_stop(f->h->service.engines[0]->writer);
 	f->h->service.engines[0]->writer = NULL;
 	return harness_now(f->h, ENVIRONMENT_LIVE);
 }
 
-static void states_are_those_of_now(void **state)
+static void
+states_are_those_of_now(void **state)
 {
 	struct fixture *f = *state;
 	struct position at = { .len = 0 };
@@ -175,7 +182,8 @@ static void states_are_those_of_now(void **state)
 	}
 }
 
-static void keys_of_nobody(void **state)
+static void
+keys_of_nobody(void **state)
 {
 	struct fixture *f = *state;
 	struct position at = { .len = 0 };
@@ -189,11 +197,12 @@ static void keys_of_nobody(void **state)
 
 /* ---- accounts ---- */
 
-static void accounts_page_by_page(void **state)
+static void
+accounts_page_by_page(void **state)
 {
 	/* In byte order. */
-	static const char *const names[] = { "-", ".", "0", "00", "9", "A", "AA", "AB", "Z", "_", "a", "a-", "a.", "a0", "aa", "ab",
-		"b", "zz" };
+	static const char *const names[] = { "-", ".", "0", "00", "9", "A", "AA", "AB", "Z", "_", "a", "a-", "a.", "a0",
+		"aa", "ab", "b", "zz" };
 	enum { N = sizeof(names) / sizeof(names[0]) };
 	struct fixture *f = *state;
 
@@ -235,7 +244,8 @@ static void accounts_page_by_page(void **state)
 }
 
 /* Events straight into the database, as many as one wants. The writer is stopped for it. */
-static void add_events(struct fixture *f, const char *account, unsigned n)
+static void
+add_events(struct fixture *f, const char *account, unsigned n)
 {
 	struct store *store = f->h->service.engines[0]->store;
 	struct store_txn *txn = store_txn_new(store);
@@ -259,7 +269,8 @@ static void add_events(struct fixture *f, const char *account, unsigned n)
 	free(change);
 }
 
-static void events_page_by_page(void **state)
+static void
+events_page_by_page(void **state)
 {
 	enum { N = 17 };
 	struct fixture *f = *state;
@@ -298,7 +309,8 @@ static void events_page_by_page(void **state)
 	}
 }
 
-static void a_filter_looks_only_so_far(void **state)
+static void
+a_filter_looks_only_so_far(void **state)
 {
 	struct fixture *f = *state;
 	struct position at = { .len = 0 };
@@ -339,7 +351,8 @@ static void a_filter_looks_only_so_far(void **state)
 	assert_true(out->more);
 }
 
-static void the_largest_pages_fit(void **state)
+static void
+the_largest_pages_fit(void **state)
 {
 	struct fixture *f = *state;
 	struct position at = { .len = 0 };
@@ -376,10 +389,11 @@ static void the_largest_pages_fit(void **state)
 
 /* ---- what is refused ---- */
 
-static void bad_requests(void **state)
+static void
+bad_requests(void **state)
 {
-	static const struct position keys[] = { { "", 1 }, { "\x01\0\0\0", 4 }, { "\x01\0\0\0\x01\0", 6 }, { "\x03\0\0\0\x01", 5 },
-		{ "\xff\0\0\0\x01", 5 }, { "\x01\xff\xff\xff\xff", 5 } };
+	static const struct position keys[] = { { "", 1 }, { "\x01\0\0\0", 4 }, { "\x01\0\0\0\x01\0", 6 },
+		{ "\x03\0\0\0\x01", 5 }, { "\xff\0\0\0\x01", 5 }, { "\x01\xff\xff\xff\xff", 5 } };
 	static const struct position accounts[] = { { "", 1 }, { "a b", 3 }, { "a\0", 2 },
 		{ "01234567890123456789012345678901234567890123456789012345678901234", 65 } };
 	static const struct position events[] = { { "", 1 }, { "1234567", 7 }, { "123456789", 9 } };
@@ -416,7 +430,8 @@ static void bad_requests(void **state)
 }
 
 /* Positions that nobody gave out, but that are right in form: an end, never a crash. */
-static void positions_far_out(void **state)
+static void
+positions_far_out(void **state)
 {
 	static const struct position keys[] = { { "\x02\xff\xff\xff\xfe", 5 }, { "\x02\0\0\0\x01", 5 } };
 	struct fixture *f = *state;
@@ -437,7 +452,8 @@ static void positions_far_out(void **state)
 }
 
 /* A page lets go of its snapshot: a reader that stays would make the file grow for ever. */
-static void a_list_pins_nothing(void **state)
+static void
+a_list_pins_nothing(void **state)
 {
 	struct fixture *f = *state;
 	struct position none = { .len = 0 };
@@ -465,7 +481,8 @@ static void a_list_pins_nothing(void **state)
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
-int main(void)
+int
+main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(keys_page_by_page),

@@ -34,14 +34,16 @@ struct fixture {
 	struct harness_secrets live;
 };
 
-static void nap(long ms)
+static void
+nap(long ms)
 {
 	struct timespec ts = { .tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000 };
 
 	nanosleep(&ts, NULL);
 }
 
-static unsigned descriptors(void)
+static unsigned
+descriptors(void)
 {
 	DIR *dir = opendir("/proc/self/fd");
 	unsigned n = 0;
@@ -54,7 +56,8 @@ static unsigned descriptors(void)
 
 /* ---- raw peers ---- */
 
-static int dial(const char *path)
+static int
+dial(const char *path)
 {
 	struct sockaddr_un sa = { .sun_family = AF_UNIX };
 	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -68,7 +71,8 @@ static int dial(const char *path)
 }
 
 /* All of ${len} bytes, or false when the peer has closed or is silent for ${ms}. */
-static bool receive_all(int fd, void *to, size_t len, int ms)
+static bool
+receive_all(int fd, void *to, size_t len, int ms)
 {
 	uint8_t *p = to;
 	ssize_t n;
@@ -84,7 +88,8 @@ static bool receive_all(int fd, void *to, size_t len, int ms)
 	return true;
 }
 
-static bool send_all(int fd, const void *from, size_t len)
+static bool
+send_all(int fd, const void *from, size_t len)
 {
 	const uint8_t *p = from;
 	ssize_t n;
@@ -98,7 +103,8 @@ static bool send_all(int fd, const void *from, size_t len)
 	return true;
 }
 
-static bool greet(int fd)
+static bool
+greet(int fd)
 {
 	static const uint8_t req[8] = { 0, 'S', 'P', 0, 0, 0x30, 0, 0 }, rep[8] = { 0, 'S', 'P', 0, 0, 0x31, 0, 0 };
 	uint8_t got[8];
@@ -108,7 +114,8 @@ static bool greet(int fd)
 }
 
 /* A peer that has greeted. */
-static int peer_new(const char *path)
+static int
+peer_new(const char *path)
 {
 	int fd = dial(path);
 
@@ -117,7 +124,8 @@ static int peer_new(const char *path)
 	return fd;
 }
 
-static bool peer_send(int fd, uint32_t id, const void *bytes, size_t len)
+static bool
+peer_send(int fd, uint32_t id, const void *bytes, size_t len)
 {
 	uint8_t head[13];
 
@@ -128,7 +136,8 @@ static bool peer_send(int fd, uint32_t id, const void *bytes, size_t len)
 }
 
 /* A reply's code; -1: the connection is closed or silent. */
-static int peer_receive(int fd, uint32_t *id, int ms)
+static int
+peer_receive(int fd, uint32_t *id, int ms)
 {
 	Fob__Rpc__V1__Response *response;
 	uint8_t head[13], *bytes;
@@ -154,7 +163,8 @@ static int peer_receive(int fd, uint32_t *id, int ms)
 	return code;
 }
 
-static int peer_ask(int fd, const void *bytes, size_t len)
+static int
+peer_ask(int fd, const void *bytes, size_t len)
 {
 	uint32_t id = 0;
 	int code;
@@ -167,7 +177,8 @@ static int peer_ask(int fd, const void *bytes, size_t len)
 	return code;
 }
 
-static int peer_method(int fd, const char *method)
+static int
+peer_method(int fd, const char *method)
 {
 	size_t len;
 	uint8_t *bytes = harness_envelope(method, strlen(method), NULL, 0, 0, NULL, &len);
@@ -178,7 +189,8 @@ static int peer_method(int fd, const char *method)
 }
 
 /* A new client is served: connect, ask, leave. */
-static int serve_one(const char *path)
+static int
+serve_one(const char *path)
 {
 	int fd = dial(path), code = -1;
 
@@ -190,7 +202,8 @@ static int serve_one(const char *path)
 	return code;
 }
 
-static bool closed(int fd, int ms)
+static bool
+closed(int fd, int ms)
 {
 	struct pollfd pfd = { .fd = fd, .events = POLLIN };
 	char byte;
@@ -198,7 +211,8 @@ static bool closed(int fd, int ms)
 	return poll(&pfd, 1, ms) == 1 && recv(fd, &byte, 1, MSG_PEEK) <= 0;
 }
 
-static struct transport_counters counted(struct fixture *f)
+static struct transport_counters
+counted(struct fixture *f)
 {
 	struct transport_counters c;
 
@@ -207,19 +221,21 @@ static struct transport_counters counted(struct fixture *f)
 }
 
 /* Wait for what will be, without a guess how long it takes. */
-#define EVENTUALLY(condition) do { \
-	int64_t until_ms_ = clock_boot_ms() + PATIENCE_MS; \
-	bool holds_; \
-	while (!(holds_ = (condition)) && clock_boot_ms() < until_ms_) \
-		nap(1); \
-	assert_true(holds_); \
-} while (0)
+#define EVENTUALLY(condition) \
+	do { \
+		int64_t until_ms_ = clock_boot_ms() + PATIENCE_MS; \
+		bool holds_; \
+		while (!(holds_ = (condition)) && clock_boot_ms() < until_ms_) \
+			nap(1); \
+		assert_true(holds_); \
+	} while (0)
 
 /*
  * A new client is served within a second: not always at the first try, because connections that are on their way out
  * still count, and there are few places here.
  */
-static bool served(const char *path)
+static bool
+served(const char *path)
 {
 	int64_t until_ms = clock_boot_ms() + 1000;
 
@@ -233,7 +249,8 @@ static bool served(const char *path)
 
 /* ---- the service ---- */
 
-static void open_transport(struct fixture *f)
+static void
+open_transport(struct fixture *f)
 {
 	char why[512] = "";
 
@@ -241,7 +258,8 @@ static void open_transport(struct fixture *f)
 		fail_msg("%s", why);
 }
 
-static int setup(void **state)
+static int
+setup(void **state)
 {
 	struct fixture *f = calloc(1, sizeof(*f));
 	struct harness_call *hc;
@@ -253,8 +271,10 @@ static int setup(void **state)
 		fail_msg("%s", why);
 	for (int i = 0; i < 2; i++) {
 		snprintf(f->urls[i], sizeof(f->urls[i]), "ipc://%s/%s.sock", f->h->folder, i == 0 ? "verify" : "admin");
-		f->h->config.listeners[i] = (struct config_listener){ .url = f->urls[i], .role = i == 0 ? ROLE_VERIFY : ROLE_ADMIN,
-			.mode = i == 0 ? 0660 : 0600, .contexts = CONTEXTS };
+		f->h->config.listeners[i] = (struct config_listener){ .url = f->urls[i],
+			.role = i == 0 ? ROLE_VERIFY : ROLE_ADMIN,
+			.mode = i == 0 ? 0660 : 0600,
+			.contexts = CONTEXTS };
 	}
 	f->verify = f->urls[0] + 6;
 	f->admin = f->urls[1] + 6;
@@ -269,7 +289,8 @@ static int setup(void **state)
 	return 0;
 }
 
-static int teardown(void **state)
+static int
+teardown(void **state)
 {
 	struct fixture *f = *state;
 
@@ -283,7 +304,8 @@ static int teardown(void **state)
 	return 0;
 }
 
-static uint8_t *verify_bytes(struct fixture *f, size_t *len)
+static uint8_t *
+verify_bytes(struct fixture *f, size_t *len)
 {
 	Fob__V1__VerifyKeyRequest in = FOB__V1__VERIFY_KEY_REQUEST__INIT;
 
@@ -292,7 +314,8 @@ static uint8_t *verify_bytes(struct fixture *f, size_t *len)
 	return harness_request("fob.v1.Keys/VerifyKey", &in.base, 0, len);
 }
 
-static uint8_t *suspend_bytes(size_t *len)
+static uint8_t *
+suspend_bytes(size_t *len)
 {
 	Fob__V1__SuspendAccountRequest in = FOB__V1__SUSPEND_ACCOUNT_REQUEST__INIT;
 	struct harness_token token = harness_token();
@@ -305,7 +328,8 @@ static uint8_t *suspend_bytes(size_t *len)
 
 /* ---- requests ---- */
 
-static void a_role_per_listener(void **state)
+static void
+a_role_per_listener(void **state)
 {
 	struct fixture *f = *state;
 	int verify = peer_new(f->verify), admin = peer_new(f->admin);
@@ -327,7 +351,8 @@ static void a_role_per_listener(void **state)
 	close(admin);
 }
 
-static void garbage_is_answered(void **state)
+static void
+garbage_is_answered(void **state)
 {
 	struct fixture *f = *state;
 	int fd = peer_new(f->verify);
@@ -339,7 +364,8 @@ static void garbage_is_answered(void **state)
 	close(fd);
 }
 
-static void sizes(void **state)
+static void
+sizes(void **state)
 {
 	struct fixture *f = *state;
 	uint8_t *bytes = calloc(1, 5 * LIMIT_REQUEST);
@@ -365,7 +391,8 @@ static void sizes(void **state)
 }
 
 /* Eight gigabytes are promised: nobody waits for them, or makes room. */
-static void a_length_that_lies(void **state)
+static void
+a_length_that_lies(void **state)
 {
 	struct fixture *f = *state;
 	static const uint8_t head[9] = { 1, 0, 0, 0, 2, 0, 0, 0, 0 };
@@ -377,7 +404,8 @@ static void a_length_that_lies(void **state)
 	assert_true(served(f->verify));
 }
 
-static void a_mutation_comes_back(void **state)
+static void
+a_mutation_comes_back(void **state)
 {
 	struct fixture *f = *state;
 	int fd = peer_new(f->admin);
@@ -393,7 +421,8 @@ static void a_mutation_comes_back(void **state)
 }
 
 /* A peer leaves while its mutations are with the writer: their contexts come back. */
-static void a_peer_that_does_not_wait(void **state)
+static void
+a_peer_that_does_not_wait(void **state)
 {
 	struct fixture *f = *state;
 
@@ -418,7 +447,8 @@ static void a_peer_that_does_not_wait(void **state)
 /* ---- limits ---- */
 
 /* Lock the writer out, so that mutations stay under way: a write transaction of ours is open. */
-static struct store_txn *hold_writer(struct fixture *f)
+static struct store_txn *
+hold_writer(struct fixture *f)
 {
 	struct store_txn *txn = store_txn_new(f->h->service.engines[0]->store);
 
@@ -426,13 +456,15 @@ static struct store_txn *hold_writer(struct fixture *f)
 	return txn;
 }
 
-static void release_writer(struct store_txn *txn)
+static void
+release_writer(struct store_txn *txn)
 {
 	store_abort(txn);
 	store_txn_free(txn);
 }
 
-static void too_many_under_way(void **state)
+static void
+too_many_under_way(void **state)
 {
 	struct fixture *f = *state;
 	int fd = peer_new(f->admin), other = peer_new(f->admin);
@@ -467,7 +499,8 @@ static void too_many_under_way(void **state)
 	close(other);
 }
 
-static void too_many_connections(void **state)
+static void
+too_many_connections(void **state)
 {
 	struct fixture *f = *state;
 	int fds[CONNECTIONS], more;
@@ -498,7 +531,8 @@ static void too_many_connections(void **state)
 }
 
 /* Asks and asks, and never reads: closed after the time that a reply may take, and its contexts are free again. */
-static void a_peer_that_does_not_read(void **state)
+static void
+a_peer_that_does_not_read(void **state)
 {
 	enum { REQUESTS = 4096 };
 	struct fixture *f = *state;
@@ -536,7 +570,8 @@ static void a_peer_that_does_not_read(void **state)
 
 /* ---- peers that do not behave ---- */
 
-static void hostile_connects(void **state)
+static void
+hostile_connects(void **state)
 {
 	static const uint8_t wrong[8] = { 0, 'S', 'P', 0, 0, 0x10, 0, 0 }, nonsense[8] = "GET / HT";
 	struct fixture *f = *state;
@@ -591,7 +626,8 @@ static void hostile_connects(void **state)
 
 /* ---- opening ---- */
 
-static void refused(struct fixture *f, const char *word)
+static void
+refused(struct fixture *f, const char *word)
 {
 	struct transport *t = NULL;
 	struct service other = { .config = &f->h->config };
@@ -603,7 +639,8 @@ static void refused(struct fixture *f, const char *word)
 		fail_msg("\"%s\" says nothing of \"%s\"", why, word);
 }
 
-static void a_path_that_is_taken(void **state)
+static void
+a_path_that_is_taken(void **state)
 {
 	struct fixture *f = *state;
 	char path[700], longest[201], text[8] = "";
@@ -644,7 +681,8 @@ static void a_path_that_is_taken(void **state)
 }
 
 /* A socket that a server left behind when it was killed is no obstacle. */
-static void a_path_that_is_left_over(void **state)
+static void
+a_path_that_is_left_over(void **state)
 {
 	struct fixture *f = *state;
 	struct sockaddr_un sa = { .sun_family = AF_UNIX };
@@ -669,7 +707,8 @@ static void a_path_that_is_left_over(void **state)
 	snprintf(f->urls[1], sizeof(f->urls[1]), "ipc://%s/admin.sock", f->h->folder);
 }
 
-static void opens_and_closes(void **state)
+static void
+opens_and_closes(void **state)
 {
 	struct fixture *f = *state;
 	unsigned base = 0;
@@ -691,7 +730,8 @@ static void opens_and_closes(void **state)
 
 /* ---- the guard ---- */
 
-static void a_listener_that_is_gone(void **state)
+static void
+a_listener_that_is_gone(void **state)
 {
 	struct fixture *f = *state;
 	int old = peer_new(f->verify);
@@ -715,7 +755,8 @@ static void a_listener_that_is_gone(void **state)
 }
 
 /* Someone has put something else there: it is left alone, and tried again until it is gone. */
-static void a_listener_that_is_replaced(void **state)
+static void
+a_listener_that_is_replaced(void **state)
 {
 	struct fixture *f = *state;
 	struct stat st;
@@ -739,7 +780,8 @@ static void a_listener_that_is_replaced(void **state)
 }
 
 /* A listener that accepts no more, and whose queue is full: the guard must not wait in it. */
-static void a_listener_that_is_stuck(void **state)
+static void
+a_listener_that_is_stuck(void **state)
 {
 	struct fixture *f = *state;
 	struct sockaddr_un sa = { .sun_family = AF_UNIX };
@@ -769,14 +811,16 @@ static void a_listener_that_is_stuck(void **state)
 
 /* ---- the way down ---- */
 
-static void *drain(void *arg)
+static void *
+drain(void *arg)
 {
 	struct fixture *f = arg;
 
 	return listen_drain(f->t, 10000) == 0 ? NULL : f;
 }
 
-static void draining(void **state)
+static void
+draining(void **state)
 {
 	struct fixture *f = *state;
 	int verify = peer_new(f->verify), admin = peer_new(f->admin);
@@ -819,7 +863,8 @@ static void draining(void **state)
 	free(asks);
 }
 
-static void a_drain_that_takes_too_long(void **state)
+static void
+a_drain_that_takes_too_long(void **state)
 {
 	struct fixture *f = *state;
 	int admin = peer_new(f->admin);
@@ -845,7 +890,8 @@ struct client {
 	unsigned ok, unavailable, other;
 };
 
-static void *verify_until_closed(void *arg)
+static void *
+verify_until_closed(void *arg)
 {
 	struct client *c = arg;
 	size_t len;
@@ -865,7 +911,8 @@ static void *verify_until_closed(void *arg)
 }
 
 /* Under load: every request is answered, rightly or with UNAVAILABLE, until the connection closes; none hangs. */
-static void the_end_under_load(void **state)
+static void
+the_end_under_load(void **state)
 {
 	enum { CLIENTS = 6 };
 	struct fixture *f = *state;
@@ -892,7 +939,8 @@ static void the_end_under_load(void **state)
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
-int main(void)
+int
+main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(a_role_per_listener),

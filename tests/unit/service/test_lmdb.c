@@ -26,7 +26,8 @@ static bool sync_not; /* for tests of thousands of commits that lose no power */
 
 #define OURS __attribute__((visibility("default")))
 
-OURS int fdatasync(int fd)
+OURS int
+fdatasync(int fd)
 {
 	syncs++;
 	if (sync_errno != 0) {
@@ -36,7 +37,8 @@ OURS int fdatasync(int fd)
 	return sync_not ? 0 : (int)syscall(SYS_fdatasync, fd);
 }
 
-OURS ssize_t pwrite(int fd, const void *data, size_t len, off_t at)
+OURS ssize_t
+pwrite(int fd, const void *data, size_t len, off_t at)
 {
 	if (write_errno != 0) {
 		errno = write_errno;
@@ -45,7 +47,8 @@ OURS ssize_t pwrite(int fd, const void *data, size_t len, off_t at)
 	return syscall(SYS_pwrite64, fd, data, len, at);
 }
 
-OURS ssize_t writev(int fd, const struct iovec *v, int n)
+OURS ssize_t
+writev(int fd, const struct iovec *v, int n)
 {
 	if (write_errno != 0) {
 		errno = write_errno;
@@ -54,7 +57,8 @@ OURS ssize_t writev(int fd, const struct iovec *v, int n)
 	return syscall(SYS_writev, fd, v, n);
 }
 
-OURS int fallocate(int fd, int mode, off_t at, off_t len)
+OURS int
+fallocate(int fd, int mode, off_t at, off_t len)
 {
 	allocations++;
 	if (allocate_errno != 0) {
@@ -78,7 +82,8 @@ struct place {
 	struct lmdb_txn *r;
 };
 
-static void open_it(struct place *p)
+static void
+open_it(struct place *p)
 {
 	char why[512] = "";
 
@@ -88,7 +93,8 @@ static void open_it(struct place *p)
 	assert_non_null(p->r = lmdb_txn_new(p->db));
 }
 
-static void close_it(struct place *p)
+static void
+close_it(struct place *p)
 {
 	lmdb_txn_free(p->w);
 	lmdb_txn_free(p->r);
@@ -97,21 +103,24 @@ static void close_it(struct place *p)
 	p->db = NULL;
 }
 
-static int begin(void **state)
+static int
+begin(void **state)
 {
 	static struct place p;
 
 	fixture_folder(p.folder);
 	fixture_path(p.folder, "data.mdb", p.file);
-	p.options = (struct lmdb_options){ .path = p.folder, .names = names, .n_tables = 2, .map_bytes = 16U << 20,
-		.readers = 8, .create = true };
+	p.options = (struct lmdb_options){
+		.path = p.folder, .names = names, .n_tables = 2, .map_bytes = 16U << 20, .readers = 8, .create = true
+	};
 	open_it(&p);
 	p.options.create = false;
 	*state = &p;
 	return 0;
 }
 
-static int end(void **state)
+static int
+end(void **state)
 {
 	struct place *p = *state;
 
@@ -122,17 +131,20 @@ static int end(void **state)
 	return 0;
 }
 
-static void put(struct place *p, unsigned table, const char *key, const char *value)
+static void
+put(struct place *p, unsigned table, const char *key, const char *value)
 {
 	lmdb_put(p->w, table, key, strlen(key), value, strlen(value));
 }
 
-static void del(struct place *p, unsigned table, const char *key)
+static void
+del(struct place *p, unsigned table, const char *key)
 {
 	lmdb_del(p->w, table, key, strlen(key));
 }
 
-static void put_now(struct place *p, unsigned table, const char *key, const char *value)
+static void
+put_now(struct place *p, unsigned table, const char *key, const char *value)
 {
 	assert_int_equal(lmdb_write(p->w), 0);
 	put(p, table, key, value);
@@ -140,7 +152,8 @@ static void put_now(struct place *p, unsigned table, const char *key, const char
 }
 
 /* What the open transaction has under ${key}: NULL for nothing. */
-static void expect(struct lmdb_txn *txn, unsigned table, const char *key, const char *value)
+static void
+expect(struct lmdb_txn *txn, unsigned table, const char *key, const char *value)
 {
 	struct lmdb_value got;
 	int fault = lmdb_get(txn, table, key, strlen(key), &got);
@@ -154,14 +167,16 @@ static void expect(struct lmdb_txn *txn, unsigned table, const char *key, const 
 	assert_memory_equal(got.data, value, got.len);
 }
 
-static void expect_now(struct place *p, unsigned table, const char *key, const char *value)
+static void
+expect_now(struct place *p, unsigned table, const char *key, const char *value)
 {
 	assert_int_equal(lmdb_read(p->r), 0);
 	expect(p->r, table, key, value);
 	lmdb_read_end(p->r);
 }
 
-static void refused(struct place *p, int fault, const char *reason)
+static void
+refused(struct place *p, int fault, const char *reason)
 {
 	struct lmdb *db = NULL;
 	char why[512] = "";
@@ -175,7 +190,8 @@ static void refused(struct place *p, int fault, const char *reason)
 
 /* ---- transactions ---- */
 
-static void is_kept(void **state)
+static void
+is_kept(void **state)
 {
 	struct place *p = *state;
 	struct stat st;
@@ -194,7 +210,8 @@ static void is_kept(void **state)
 	assert_int_equal(st.st_mode & 07777, 0600);
 }
 
-static void a_read_is_of_one_moment(void **state)
+static void
+a_read_is_of_one_moment(void **state)
 {
 	struct place *p = *state;
 
@@ -213,7 +230,8 @@ static void a_read_is_of_one_moment(void **state)
 	}
 }
 
-static void an_abort_changes_nothing(void **state)
+static void
+an_abort_changes_nothing(void **state)
 {
 	struct place *p = *state;
 
@@ -234,7 +252,8 @@ static void an_abort_changes_nothing(void **state)
 }
 
 /* A reader that is let go of pins nothing: the file stays small. */
-static void a_read_that_ended_pins_nothing(void **state)
+static void
+a_read_that_ended_pins_nothing(void **state)
 {
 	struct place *p = *state;
 	struct stat st;
@@ -249,7 +268,8 @@ static void a_read_that_ended_pins_nothing(void **state)
 }
 
 /* As many as were asked for, and not many more: LMDB takes the size of the lock file, which is rounded up, for its own. */
-static void has_room_for_so_many_readers(void **state)
+static void
+has_room_for_so_many_readers(void **state)
 {
 	enum { ASKED = 8, MOST = 128 };
 	struct place *p = *state;
@@ -273,7 +293,8 @@ static void has_room_for_so_many_readers(void **state)
 }
 
 /* Its blocks are there before anybody reads: a hole in a mapped file is a SIGBUS to come. */
-static void the_lock_file_has_no_holes(void **state)
+static void
+the_lock_file_has_no_holes(void **state)
 {
 	struct place *p = *state;
 	char name[FIXTURE_PATH + 16];
@@ -286,7 +307,8 @@ static void the_lock_file_has_no_holes(void **state)
 
 /* ---- faults ---- */
 
-static void a_fault_sticks(void **state)
+static void
+a_fault_sticks(void **state)
 {
 	struct place *p = *state;
 
@@ -315,7 +337,8 @@ static void a_fault_sticks(void **state)
 }
 
 /* Fill table A with large values until the map is full; returns how many were committed. */
-static unsigned fill(struct place *p)
+static unsigned
+fill(struct place *p)
 {
 	static const uint8_t large[1000];
 	unsigned n = 0;
@@ -337,7 +360,8 @@ static unsigned fill(struct place *p)
 	return n;
 }
 
-static void a_full_map_is_not_the_end(void **state)
+static void
+a_full_map_is_not_the_end(void **state)
 {
 	struct place *p = *state;
 	unsigned n;
@@ -365,7 +389,8 @@ static void a_full_map_is_not_the_end(void **state)
 	expect_now(p, A, "k", "fits again");
 }
 
-static void a_full_disk_is_not_the_end(void **state)
+static void
+a_full_disk_is_not_the_end(void **state)
 {
 	static const int full[] = { ENOSPC, EDQUOT };
 	struct place *p = *state;
@@ -388,7 +413,8 @@ static void a_full_disk_is_not_the_end(void **state)
 }
 
 /* After a failed fdatasync LMDB's next commit would succeed. Ours does not: nothing is acknowledged any more. */
-static void a_failed_sync_is_the_end(void **state)
+static void
+a_failed_sync_is_the_end(void **state)
 {
 	struct place *p = *state;
 
@@ -410,7 +436,8 @@ static void a_failed_sync_is_the_end(void **state)
 	put_now(p, A, "k", "new");
 }
 
-static void a_failed_write_is_the_end(void **state)
+static void
+a_failed_write_is_the_end(void **state)
 {
 	struct place *p = *state;
 
@@ -427,7 +454,8 @@ static void a_failed_write_is_the_end(void **state)
 	expect_now(p, A, "k", "old");
 }
 
-static void a_commit_is_synced(void **state)
+static void
+a_commit_is_synced(void **state)
 {
 	struct place *p = *state;
 	unsigned before = syncs;
@@ -438,7 +466,8 @@ static void a_commit_is_synced(void **state)
 
 /* ---- walks ---- */
 
-static void walks_in_order(void **state)
+static void
+walks_in_order(void **state)
 {
 	static const char *const sorted[] = { "a", "ab", "b", "ba", "c" };
 	struct place *p = *state;
@@ -489,7 +518,8 @@ static void walks_in_order(void **state)
 
 /* ---- space ---- */
 
-static void says_what_it_uses(void **state)
+static void
+says_what_it_uses(void **state)
 {
 	struct place *p = *state;
 	uint64_t empty, some;
@@ -513,7 +543,8 @@ static void says_what_it_uses(void **state)
 	lmdb_read_end(p->r);
 }
 
-static void reserves_room(void **state)
+static void
+reserves_room(void **state)
 {
 	struct place *p = *state;
 	struct stat before, after;
@@ -538,7 +569,8 @@ static void reserves_room(void **state)
 	open_it(p);
 }
 
-static void says_when_there_is_none(void **state)
+static void
+says_when_there_is_none(void **state)
 {
 	struct place *p = *state;
 
@@ -557,7 +589,8 @@ static void says_when_there_is_none(void **state)
 
 /* ---- opening ---- */
 
-static void no_database(void **state)
+static void
+no_database(void **state)
 {
 	struct place *p = *state;
 	char other[FIXTURE_PATH];
@@ -574,7 +607,8 @@ static void no_database(void **state)
 	refused(p, -FAULT_IO, "cannot use the data folder: No such file");
 }
 
-static void in_use(void **state)
+static void
+in_use(void **state)
 {
 	struct place *p = *state;
 	char lock[FIXTURE_PATH];
@@ -597,7 +631,8 @@ static void in_use(void **state)
 }
 
 /* Cut at every page, and within pages: refused before anything behind the end is touched, which would be SIGBUS. */
-static void a_file_cut_short(void **state)
+static void
+a_file_cut_short(void **state)
 {
 	struct place *p = *state;
 	struct stat st;
@@ -629,7 +664,8 @@ static void a_file_cut_short(void **state)
 	lmdb_read_end(p->r);
 }
 
-static uint32_t next_random(uint32_t *seed)
+static uint32_t
+next_random(uint32_t *seed)
 {
 	*seed = *seed * 1664525 + 1013904223;
 	return *seed >> 8;
@@ -640,7 +676,8 @@ static uint32_t next_random(uint32_t *seed)
  * writes them. Such a file is shorter than its last page, and whole: it must open. Which transactions do this depends on
  * all before; among these there are some on LMDB 0.9.24.
  */
-static void a_whole_file_that_ends_early(void **state)
+static void
+a_whole_file_that_ends_early(void **state)
 {
 	enum { ENTRIES = 800, ROUNDS = 600 };
 	static const uint8_t value[400];
@@ -671,7 +708,8 @@ static void a_whole_file_that_ends_early(void **state)
 	}
 }
 
-static void not_a_database(void **state)
+static void
+not_a_database(void **state)
 {
 	struct place *p = *state;
 	uint8_t garbage[64 << 10];
@@ -697,7 +735,8 @@ static void not_a_database(void **state)
 	refused(p, -FAULT_IO, "cannot open the database");
 }
 
-static void without_one_of_its_tables(void **state)
+static void
+without_one_of_its_tables(void **state)
 {
 	static const char *const more[] = { "a", "b", "c" };
 	struct place *p = *state;
@@ -714,7 +753,8 @@ static void without_one_of_its_tables(void **state)
 }
 
 /* A reader's slot whose process was killed is freed at the next open, and by the check. */
-static void slots_of_the_dead(void **state)
+static void
+slots_of_the_dead(void **state)
 {
 	struct place *p = *state;
 
@@ -744,7 +784,8 @@ static void slots_of_the_dead(void **state)
 
 #define TEST(f) cmocka_unit_test_setup_teardown(f, begin, end)
 
-int main(void)
+int
+main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(is_kept),

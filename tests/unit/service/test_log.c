@@ -27,7 +27,8 @@ struct capture {
 	int fd;
 };
 
-static void capture_begin(struct capture *c)
+static void
+capture_begin(struct capture *c)
 {
 	int pair[2];
 
@@ -39,7 +40,8 @@ static void capture_begin(struct capture *c)
 	c->fd = pair[0];
 }
 
-static void capture_end(struct capture *c)
+static void
+capture_end(struct capture *c)
 {
 	dup2(c->saved, STDERR_FILENO);
 	close(c->saved);
@@ -47,7 +49,8 @@ static void capture_end(struct capture *c)
 }
 
 /* The next line, without its newline; "" when there is none. */
-static const char *capture_line(struct capture *c)
+static const char *
+capture_line(struct capture *c)
 {
 	static char line[8192];
 	ssize_t n = recv(c->fd, line, sizeof(line) - 1, MSG_DONTWAIT);
@@ -62,7 +65,8 @@ static const char *capture_line(struct capture *c)
 }
 
 /* What follows the time and the level. */
-static const char *after_stamp(const char *line)
+static const char *
+after_stamp(const char *line)
 {
 	const char *at = strstr(line, " msg=");
 
@@ -71,7 +75,8 @@ static const char *after_stamp(const char *line)
 	return at == NULL ? line : at + 1;
 }
 
-static bool matches(const char *text, const char *pattern)
+static bool
+matches(const char *text, const char *pattern)
 {
 	regex_t r;
 	bool yes;
@@ -84,7 +89,8 @@ static bool matches(const char *text, const char *pattern)
 
 #define STAMP "[0-9]{4}-[01][0-9]-[0-3][0-9]T[0-2][0-9]:[0-5][0-9]:[0-6][0-9]\\.[0-9]{3}Z"
 
-static void form_of_a_line(void **state)
+static void
+form_of_a_line(void **state)
 {
 	struct capture c;
 	const char *line;
@@ -96,23 +102,26 @@ static void form_of_a_line(void **state)
 	    LOG_I("least", INT64_MIN), LOG_B("some", "abcdef", 3), LOG_S("none", NULL), LOG_B("nothing", NULL, 0),
 	    LOG_S("empty", ""));
 	line = capture_line(&c);
-	if (!matches(line, "^time=" STAMP " level=warn msg=\"key rolled\" account=acct_1 generation=3 superseded=true "
-	    "least=-9223372036854775808 some=abc empty=\"\"$"))
+	if (!matches(line,
+		"^time=" STAMP " level=warn msg=\"key rolled\" account=acct_1 generation=3 superseded=true "
+		"least=-9223372036854775808 some=abc empty=\"\"$"))
 		fail_msg("%s", line);
 
 	log_setup(LOG_INFO, true);
 	LOG(LOG_ERROR, "key rolled", LOG_S("account", "acct_1"), LOG_I("generation", -3), LOG_T("superseded", false),
 	    LOG_S("none", NULL));
 	line = capture_line(&c);
-	if (!matches(line, "^\\{\"time\":\"" STAMP "\",\"level\":\"error\",\"msg\":\"key rolled\","
-	    "\"account\":\"acct_1\",\"generation\":-3,\"superseded\":false\\}$"))
+	if (!matches(line,
+		"^\\{\"time\":\"" STAMP "\",\"level\":\"error\",\"msg\":\"key rolled\","
+		"\"account\":\"acct_1\",\"generation\":-3,\"superseded\":false\\}$"))
 		fail_msg("%s", line);
 	log_line(LOG_INFO, "bare", NULL, 0);
 	assert_string_equal(after_stamp(capture_line(&c)), "\"msg\":\"bare\"}");
 	capture_end(&c);
 }
 
-static void levels(void **state)
+static void
+levels(void **state)
 {
 	struct capture c;
 
@@ -135,25 +144,20 @@ static const struct escape {
 	const char *json;
 } escapes[] = {
 #define B(text) text, sizeof(text) - 1
-	{ B("plain-1.2_3"), "plain-1.2_3", "\"plain-1.2_3\"" },
-	{ B("two words"), "\"two words\"", "\"two words\"" },
-	{ B("a=b"), "\"a=b\"", "\"a=b\"" },
-	{ B("say \"x\""), "\"say \\\"x\\\"\"", "\"say \\\"x\\\"\"" },
-	{ B("\""), "\"\\\"\"", "\"\\\"\"" },
-	{ B("back\\slash"), "\"back\\\\slash\"", "\"back\\\\slash\"" },
+	{ B("plain-1.2_3"), "plain-1.2_3", "\"plain-1.2_3\"" }, { B("two words"), "\"two words\"", "\"two words\"" },
+	{ B("a=b"), "\"a=b\"", "\"a=b\"" }, { B("say \"x\""), "\"say \\\"x\\\"\"", "\"say \\\"x\\\"\"" },
+	{ B("\""), "\"\\\"\"", "\"\\\"\"" }, { B("back\\slash"), "\"back\\\\slash\"", "\"back\\\\slash\"" },
 	{ B("a\nlevel=error"), "\"a\\x0Alevel=error\"", "\"a\\\\x0Alevel=error\"" },
 	{ B("\r\t\x1b[2J"), "\"\\x0D\\x09\\x1B[2J\"", "\"\\\\x0D\\\\x09\\\\x1B[2J\"" },
-	{ B("nul\0in"), "\"nul\\x00in\"", "\"nul\\\\x00in\"" },
-	{ B("\x7f"), "\"\\x7F\"", "\"\\\\x7F\"" },
+	{ B("nul\0in"), "\"nul\\x00in\"", "\"nul\\\\x00in\"" }, { B("\x7f"), "\"\\x7F\"", "\"\\\\x7F\"" },
 	{ B("gr\xc3\xbc\xc3\x9f"), "\"gr\xc3\xbc\xc3\x9f\"", "\"gr\xc3\xbc\xc3\x9f\"" },
 	{ B("\xf0\x9f\x94\x91"), "\"\xf0\x9f\x94\x91\"", "\"\xf0\x9f\x94\x91\"" },
-	{ B("\xff"), "\"\\xFF\"", "\"\\\\xFF\"" },
-	{ B("\xc3"), "\"\\xC3\"", "\"\\\\xC3\"" },                                 /* cut short */
-	{ B("\xc3("), "\"\\xC3(\"", "\"\\\\xC3(\"" },                              /* not continued */
-	{ B("\x80"), "\"\\x80\"", "\"\\\\x80\"" },                                 /* a continuation alone */
-	{ B("\xc0\xaf"), "\"\\xC0\\xAF\"", "\"\\\\xC0\\\\xAF\"" },                 /* overlong '/' */
-	{ B("\xe0\x80\xaf"), "\"\\xE0\\x80\\xAF\"", "\"\\\\xE0\\\\x80\\\\xAF\"" }, /* likewise */
-	{ B("\xed\xa0\x80"), "\"\\xED\\xA0\\x80\"", "\"\\\\xED\\\\xA0\\\\x80\"" }, /* a surrogate */
+	{ B("\xff"), "\"\\xFF\"", "\"\\\\xFF\"" }, { B("\xc3"), "\"\\xC3\"", "\"\\\\xC3\"" }, /* cut short */
+	{ B("\xc3("), "\"\\xC3(\"", "\"\\\\xC3(\"" },                                         /* not continued */
+	{ B("\x80"), "\"\\x80\"", "\"\\\\x80\"" },                                            /* a continuation alone */
+	{ B("\xc0\xaf"), "\"\\xC0\\xAF\"", "\"\\\\xC0\\\\xAF\"" },                            /* overlong '/' */
+	{ B("\xe0\x80\xaf"), "\"\\xE0\\x80\\xAF\"", "\"\\\\xE0\\\\x80\\\\xAF\"" },            /* likewise */
+	{ B("\xed\xa0\x80"), "\"\\xED\\xA0\\x80\"", "\"\\\\xED\\\\xA0\\\\x80\"" },            /* a surrogate */
 	{ B("\xf4\x90\x80\x80"), "\"\\xF4\\x90\\x80\\x80\"", "\"\\\\xF4\\\\x90\\\\x80\\\\x80\"" }, /* U+110000 */
 	{ B("\xc2\x9b"), "\"\\xC2\\x9B\"", "\"\\\\xC2\\\\x9B\"" },                 /* CSI, what ESC [ is in 8 bits */
 	{ B("\xe2\x80\xa8"), "\"\\xE2\\x80\\xA8\"", "\"\\\\xE2\\\\x80\\\\xA8\"" }, /* line separator */
@@ -161,7 +165,8 @@ static const struct escape {
 #undef B
 };
 
-static void a_peers_bytes_are_escaped(void **state)
+static void
+a_peers_bytes_are_escaped(void **state)
 {
 	struct capture c;
 	char expected[256];
@@ -181,7 +186,8 @@ static void a_peers_bytes_are_escaped(void **state)
 	capture_end(&c);
 }
 
-static void check_end(const char *line, bool json, size_t value_len)
+static void
+check_end(const char *line, bool json, size_t value_len)
 {
 	static const char *const whole[] = { " after=z", ",\"after\":\"z\"}" };
 	static const char *const cut[] = { " truncated=true", ",\"truncated\":true}" };
@@ -201,7 +207,8 @@ static void check_end(const char *line, bool json, size_t value_len)
 }
 
 /* A value of every length around the limit, of bytes that take 1, 2, 4 or 5 in the line: never torn, always closed. */
-static void a_long_line_is_cut_and_says_so(void **state)
+static void
+a_long_line_is_cut_and_says_so(void **state)
 {
 	static const size_t in_line[2][4] = { { 1, 2, 4, 1 }, { 1, 2, 5, 1 } };
 	static char value[5000];
@@ -212,8 +219,8 @@ static void a_long_line_is_cut_and_says_so(void **state)
 	for (int format = 0; format < 2; format++)
 		for (int kind = 0; kind < 4; kind++)
 			for (size_t len = 1; len < sizeof(value); len++) {
-				if (len * in_line[format][kind] < 3950 || (len > 850 && len % 512 < 500 &&
-				    len * in_line[format][kind] > 4050))
+				if (len * in_line[format][kind] < 3950 ||
+				    (len > 850 && len % 512 < 500 && len * in_line[format][kind] > 4050))
 					continue;
 				log_setup(LOG_INFO, format == 1);
 				memset(value, "a\"\xff="[kind], len);
@@ -223,7 +230,8 @@ static void a_long_line_is_cut_and_says_so(void **state)
 	capture_end(&c);
 }
 
-static void many_fields_are_cut_between_two(void **state)
+static void
+many_fields_are_cut_between_two(void **state)
 {
 	struct log_field fields[600];
 	struct capture c;
@@ -245,7 +253,8 @@ static void many_fields_are_cut_between_two(void **state)
 }
 
 /* In a child, so that a write that waits ends in SIGALRM instead of hanging us, and SIGPIPE is seen. */
-static int in_child(void (*body)(void))
+static int
+in_child(void (*body)(void))
 {
 	int status;
 	pid_t pid = fork();
@@ -260,7 +269,8 @@ static int in_child(void (*body)(void))
 	return status;
 }
 
-static void log_to_a_full_pipe(void)
+static void
+log_to_a_full_pipe(void)
 {
 	static char drained[1 << 20];
 	int p[2];
@@ -290,7 +300,8 @@ static void log_to_a_full_pipe(void)
 		_exit(6);
 }
 
-static void log_to_a_left_pipe(void)
+static void
+log_to_a_left_pipe(void)
 {
 	int p[2];
 
@@ -301,13 +312,15 @@ static void log_to_a_left_pipe(void)
 	LOG(LOG_ERROR, "nobody reads this", LOG_I("i", 1));
 }
 
-static void log_to_nothing(void)
+static void
+log_to_nothing(void)
 {
 	close(STDERR_FILENO);
 	LOG(LOG_ERROR, "nobody reads this", LOG_I("i", 1));
 }
 
-static void nonblocking_and_full(void)
+static void
+nonblocking_and_full(void)
 {
 	int p[2];
 
@@ -317,7 +330,8 @@ static void nonblocking_and_full(void)
 		LOG(LOG_ERROR, "filling", LOG_I("i", i));
 }
 
-static void a_bad_stderr_stops_nothing(void **state)
+static void
+a_bad_stderr_stops_nothing(void **state)
 {
 	(void)state;
 	assert_int_equal(in_child(log_to_a_full_pipe), 0);
@@ -328,7 +342,8 @@ static void a_bad_stderr_stops_nothing(void **state)
 
 enum { THREADS = 4, LINES = 300 };
 
-static void *write_lines(void *arg)
+static void *
+write_lines(void *arg)
 {
 	static const char filler[300] = { 1 };
 
@@ -337,7 +352,8 @@ static void *write_lines(void *arg)
 	return NULL;
 }
 
-static void threads_do_not_mix_their_lines(void **state)
+static void
+threads_do_not_mix_their_lines(void **state)
 {
 	static char names[THREADS][4] = { "one", "two", "thr", "fou" };
 	pthread_t threads[THREADS];
@@ -360,14 +376,16 @@ static void threads_do_not_mix_their_lines(void **state)
 	close(saved);
 	rewind(file);
 	for (; fgets(line, sizeof(line), file) != NULL; seen++)
-		if (!matches(line, "^time=" STAMP " level=info msg=m filler=\"[^\"]*\" by=(one|two|thr|fou) "
-		    "end=here\n$"))
+		if (!matches(line,
+			"^time=" STAMP " level=info msg=m filler=\"[^\"]*\" by=(one|two|thr|fou) "
+			"end=here\n$"))
 			fail_msg("%s", line);
 	assert_int_equal(seen, THREADS * LINES);
 	fclose(file);
 }
 
-int main(void)
+int
+main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(form_of_a_line),

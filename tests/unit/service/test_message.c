@@ -11,19 +11,22 @@
 #include "harness.h"
 #include "service/message.h"
 
-static int setup(void **state)
+static int
+setup(void **state)
 {
 	*state = harness_new();
 	return 0;
 }
 
-static int teardown(void **state)
+static int
+teardown(void **state)
 {
 	harness_free(*state);
 	return 0;
 }
 
-static void fields(void **state)
+static void
+fields(void **state)
 {
 	struct harness_call *hc = harness_call_new(*state, ROLE_VERIFY);
 	char text[] = "acme";
@@ -49,7 +52,8 @@ static void fields(void **state)
 	harness_call_free(hc);
 }
 
-static void accounts(void **state)
+static void
+accounts(void **state)
 {
 	struct harness_call *hc = harness_call_new(*state, ROLE_ADMIN);
 	char account[LIMIT_ACCOUNT + 1], text[LIMIT_ACCOUNT + 2];
@@ -57,14 +61,15 @@ static void accounts(void **state)
 
 	/* Every byte there is, alone, first and last. */
 	for (int c = 0; c < 256; c++) {
-		bool ok = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' || c == '_' ||
-		    c == '-';
+		bool ok = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' ||
+		    c == '_' || c == '-';
 
 		for (size_t at = 0; at < 3; at++) {
 			memset(text, 'a', 3);
 			text[at] = (char)c;
 			field = harness_bytes(text, 3);
-			assert_int_equal(message_take_account(&hc->call, &field, account), ok ? 0 : -FAULT_INVALID_ARGUMENT);
+			assert_int_equal(
+			    message_take_account(&hc->call, &field, account), ok ? 0 : -FAULT_INVALID_ARGUMENT);
 			if (ok)
 				assert_true(strlen(account) == 3 && memcmp(account, text, 3) == 0);
 		}
@@ -72,7 +77,8 @@ static void accounts(void **state)
 	memset(text, 'a', sizeof(text));
 	for (size_t len = 0; len <= LIMIT_ACCOUNT + 1; len++) {
 		field = harness_bytes(len > 0 ? text : NULL, len);
-		assert_int_equal(message_take_account(&hc->call, &field, account) == 0, len >= 1 && len <= LIMIT_ACCOUNT);
+		assert_int_equal(
+		    message_take_account(&hc->call, &field, account) == 0, len >= 1 && len <= LIMIT_ACCOUNT);
 		if (len >= 1 && len <= LIMIT_ACCOUNT)
 			assert_int_equal(strlen(account), len);
 		else
@@ -81,7 +87,8 @@ static void accounts(void **state)
 	harness_call_free(hc);
 }
 
-static void keys(void **state)
+static void
+keys(void **state)
 {
 	static const struct {
 		enum key_state stored;
@@ -103,9 +110,15 @@ static void keys(void **state)
 
 	for (int e = 0; e < ENVIRONMENTS; e++) {
 		for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
-			struct record_key key = { .kind = KIND_SECRET, .state = table[i].stored, .generation = 9, .serial = 3,
-				.created_ms = 500, .expires_ms = table[i].expires_ms, .ended_ms = table[i].ended_ms,
-				.last4 = { 'w', 'x', 'y', 'z' }, .account = "acme" };
+			struct record_key key = { .kind = KIND_SECRET,
+				.state = table[i].stored,
+				.generation = 9,
+				.serial = 3,
+				.created_ms = 500,
+				.expires_ms = table[i].expires_ms,
+				.ended_ms = table[i].ended_ms,
+				.last4 = { 'w', 'x', 'y', 'z' },
+				.account = "acme" };
 
 			message_key(h->service.engines[e], digest, &key, table[i].now_ms, &out);
 			assert_true(harness_is(&out.account, "acme"));
@@ -121,7 +134,9 @@ static void keys(void **state)
 		}
 	}
 	{
-		struct record_key key = { .kind = KIND_PUBLISHABLE, .state = KEY_CURRENT, .generation = 1, .serial = 3 };
+		struct record_key key = {
+			.kind = KIND_PUBLISHABLE, .state = KEY_CURRENT, .generation = 1, .serial = 3
+		};
 		struct lastused *lastused = h->service.engines[0]->lastused;
 
 		assert_int_equal(lastused_grow(lastused, 4), 0);
@@ -134,11 +149,16 @@ static void keys(void **state)
 	}
 }
 
-static void all_of_an_account(void **state)
+static void
+all_of_an_account(void **state)
 {
 	struct harness *h = *state;
-	struct record_account account = { .created_ms = 5, .suspended_ms = 0, .secret_generation = 3,
-		.publishable_generation = 2, .n_grace = 0, .account = "acme" };
+	struct record_account account = { .created_ms = 5,
+		.suspended_ms = 0,
+		.secret_generation = 3,
+		.publishable_generation = 2,
+		.n_grace = 0,
+		.account = "acme" };
 	Fob__V1__Account out;
 
 	message_account(h->service.engines[1], &account, &out);
@@ -158,7 +178,8 @@ static void all_of_an_account(void **state)
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
-int main(void)
+int
+main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(fields),

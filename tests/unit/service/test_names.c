@@ -10,7 +10,8 @@
 
 #include "service/types.h"
 
-static void every_environment_and_kind(void **state)
+static void
+every_environment_and_kind(void **state)
 {
 	(void)state;
 	assert_string_equal(environment_name(ENVIRONMENT_LIVE), "live");
@@ -19,7 +20,8 @@ static void every_environment_and_kind(void **state)
 	assert_string_equal(kind_name(KIND_PUBLISHABLE), "publishable");
 }
 
-static void every_verdict(void **state)
+static void
+every_verdict(void **state)
 {
 	static const char *const names[VERDICTS] = { "UNSPECIFIED", "VALID", "MALFORMED", "NOT_FOUND", "EXPIRED",
 		"REVOKED", "SUSPENDED", "WRONG_ENVIRONMENT", "FORBIDDEN" };
@@ -29,7 +31,8 @@ static void every_verdict(void **state)
 		assert_string_equal(verdict_name((enum verdict)i), names[i]);
 }
 
-static void unknown_numbers(void **state)
+static void
+unknown_numbers(void **state)
 {
 	volatile unsigned beyond = 15; /* within what an enum's bits can hold, but no name's number */
 
@@ -40,7 +43,8 @@ static void unknown_numbers(void **state)
 	assert_string_equal(kind_name((enum kind)0), "UNKNOWN");
 }
 
-int main(void)
+int
+main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(every_environment_and_kind),

@@ -20,7 +20,8 @@
 
 static char path[108];
 
-static int no_environment(void **state)
+static int
+no_environment(void **state)
 {
 	(void)state;
 	unsetenv("NOTIFY_SOCKET");
@@ -30,7 +31,8 @@ static int no_environment(void **state)
 }
 
 /* A manager that listens at ${name} ('@': abstract), which is put into the environment. */
-static int manager_open(const char *name)
+static int
+manager_open(const char *name)
 {
 	struct sockaddr_un a = { .sun_family = AF_UNIX };
 	size_t len = strlen(name);
@@ -46,7 +48,8 @@ static int manager_open(const char *name)
 	return fd;
 }
 
-static const char *manager_next(int fd)
+static const char *
+manager_next(int fd)
 {
 	static char text[512];
 	ssize_t n = recv(fd, text, sizeof(text) - 1, 0);
@@ -55,7 +58,8 @@ static const char *manager_next(int fd)
 	return text;
 }
 
-static void every_message(int fd)
+static void
+every_message(int fd)
 {
 	struct notify n;
 	unsigned long long usec;
@@ -83,7 +87,8 @@ static void every_message(int fd)
 	notify_fini(&n);
 }
 
-static void to_a_path(void **state)
+static void
+to_a_path(void **state)
 {
 	int fd = manager_open(path);
 
@@ -93,7 +98,8 @@ static void to_a_path(void **state)
 	unlink(path);
 }
 
-static void to_an_abstract_name(void **state)
+static void
+to_an_abstract_name(void **state)
 {
 	char name[64];
 	int fd;
@@ -105,7 +111,8 @@ static void to_an_abstract_name(void **state)
 	close(fd);
 }
 
-static void nobody_to_tell(void **state)
+static void
+nobody_to_tell(void **state)
 {
 	struct notify n;
 
@@ -122,10 +129,14 @@ static void nobody_to_tell(void **state)
 	notify_fini(&n);
 }
 
-static void addresses_that_are_none(void **state)
+static void
+addresses_that_are_none(void **state)
 {
-	static const struct { const char *value; int error; } wrong[] = { { "", EAFNOSUPPORT }, { "/", EAFNOSUPPORT },
-		{ "@", EAFNOSUPPORT }, { "relative/path", EAFNOSUPPORT }, { "vsock:2:1234", EAFNOSUPPORT } };
+	static const struct {
+		const char *value;
+		int error;
+	} wrong[] = { { "", EAFNOSUPPORT }, { "/", EAFNOSUPPORT }, { "@", EAFNOSUPPORT },
+		{ "relative/path", EAFNOSUPPORT }, { "vsock:2:1234", EAFNOSUPPORT } };
 	char longer[200];
 	struct notify n;
 
@@ -145,7 +156,8 @@ static void addresses_that_are_none(void **state)
 	assert_int_equal(errno, ENAMETOOLONG);
 }
 
-static void a_manager_that_left_or_does_not_read(void **state)
+static void
+a_manager_that_left_or_does_not_read(void **state)
 {
 	struct notify n;
 	int fd = manager_open(path), rc = 0;
@@ -168,12 +180,16 @@ static void a_manager_that_left_or_does_not_read(void **state)
 	unlink(path);
 }
 
-static void the_watchdogs_interval(void **state)
+static void
+the_watchdogs_interval(void **state)
 {
-	static const struct { const char *usec, *pid; uint32_t ms; } table[] = { { "30000000", NULL, 30000 },
-		{ "30000000", "self", 30000 }, { "30000000", "1", 0 }, { "30000000", "x", 0 }, { NULL, NULL, 0 },
-		{ "0", NULL, 0 }, { "", NULL, 0 }, { "-5", NULL, 0 }, { "12000000s", NULL, 0 }, { "999", NULL, 0 },
-		{ "99999999999999999999999", NULL, 0 }, { "9223372036854775807", NULL, UINT32_MAX } };
+	static const struct {
+		const char *usec, *pid;
+		uint32_t ms;
+	} table[] = { { "30000000", NULL, 30000 }, { "30000000", "self", 30000 }, { "30000000", "1", 0 },
+		{ "30000000", "x", 0 }, { NULL, NULL, 0 }, { "0", NULL, 0 }, { "", NULL, 0 }, { "-5", NULL, 0 },
+		{ "12000000s", NULL, 0 }, { "999", NULL, 0 }, { "99999999999999999999999", NULL, 0 },
+		{ "9223372036854775807", NULL, UINT32_MAX } };
 	int fd = manager_open(path);
 
 	(void)state;
@@ -198,7 +214,8 @@ static void the_watchdogs_interval(void **state)
 	unlink(path);
 }
 
-int main(void)
+int
+main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup(to_a_path, no_environment),

@@ -19,7 +19,8 @@
 
 #define LINE "fob-pepper-v1 0708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f20212223242526\n"
 
-static void assert_hex(const void *bytes, size_t len, const char *hex)
+static void
+assert_hex(const void *bytes, size_t len, const char *hex)
 {
 	char got[1024];
 
@@ -29,7 +30,8 @@ static void assert_hex(const void *bytes, size_t len, const char *hex)
 
 /* ---- the file ---- */
 
-static void is_made_once(void **state)
+static void
+is_made_once(void **state)
 {
 	char folder[FIXTURE_PATH], path[FIXTURE_PATH], why[512] = "", first[128] = "", second[128] = "";
 	struct pepper *pepper;
@@ -68,7 +70,8 @@ static void is_made_once(void **state)
 	assert_int_equal(rmdir(folder), 0);
 }
 
-static void nothing_is_replaced_by_it(void **state)
+static void
+nothing_is_replaced_by_it(void **state)
 {
 	char folder[FIXTURE_PATH], path[FIXTURE_PATH], target[FIXTURE_PATH], why[512] = "";
 	struct stat st;
@@ -96,7 +99,8 @@ static void nothing_is_replaced_by_it(void **state)
 }
 
 /* In a folder that we may not write to, one that is there is found nevertheless. In a child: not as root. */
-static void one_that_is_there_needs_no_writing(void **state)
+static void
+one_that_is_there_needs_no_writing(void **state)
 {
 	char folder[FIXTURE_PATH], path[FIXTURE_PATH], why[512] = "";
 	int status;
@@ -125,7 +129,8 @@ static void one_that_is_there_needs_no_writing(void **state)
 }
 
 /* A disk that is full while it is written: no half of a pepper is left under its name, to be taken for one later. */
-static void no_half_of_one(void **state)
+static void
+no_half_of_one(void **state)
 {
 	char folder[FIXTURE_PATH], path[FIXTURE_PATH], why[512] = "";
 	int status;
@@ -141,7 +146,10 @@ static void no_half_of_one(void **state)
 		signal(SIGXFSZ, SIG_IGN);
 		if (setrlimit(RLIMIT_FSIZE, &limit) != 0)
 			_exit(2);
-		_exit(pepper_create(path, why, sizeof(why)) == -1 && strstr(why, "cannot write the pepper file") != NULL ? 0 : 3);
+		_exit(
+		    pepper_create(path, why, sizeof(why)) == -1 && strstr(why, "cannot write the pepper file") != NULL ?
+			0 :
+			3);
 	}
 	assert_int_equal(waitpid(pid, &status, 0), pid);
 	assert_true(WIFEXITED(status));
@@ -150,7 +158,8 @@ static void no_half_of_one(void **state)
 }
 
 /* Loading what is at ${path} must fail, with this in its line. */
-static void refused(const char *path, const char *reason)
+static void
+refused(const char *path, const char *reason)
 {
 	struct pepper *pepper = NULL;
 	char why[512] = "";
@@ -165,7 +174,8 @@ static void refused(const char *path, const char *reason)
 	assert_null(strstr(why, "0708090a"));
 }
 
-static void modes(void **state)
+static void
+modes(void **state)
 {
 	static const mode_t bad[] = { 0640, 0604, 0660, 0666, 0610, 0601, 0620, 0602, 0644 };
 	char folder[FIXTURE_PATH], path[FIXTURE_PATH], why[512] = "";
@@ -187,7 +197,8 @@ static void modes(void **state)
 	fixture_remove(folder);
 }
 
-static void another_owner(void **state)
+static void
+another_owner(void **state)
 {
 	char folder[FIXTURE_PATH], path[FIXTURE_PATH];
 
@@ -202,7 +213,8 @@ static void another_owner(void **state)
 	fixture_remove(folder);
 }
 
-static void no_file(void **state)
+static void
+no_file(void **state)
 {
 	char folder[FIXTURE_PATH], path[FIXTURE_PATH];
 
@@ -221,12 +233,13 @@ static void no_file(void **state)
 	fixture_remove(folder);
 }
 
-static void other_content(void **state)
+static void
+other_content(void **state)
 {
 	static const struct {
 		const char *name;
-		size_t cut;  /* bytes left out at the end */
-		long at;     /* -1: nowhere */
+		size_t cut; /* bytes left out at the end */
+		long at;    /* -1: nowhere */
 		char becomes;
 	} cases[] = {
 		{ "empty", sizeof(LINE) - 1, -1, 0 },
@@ -263,7 +276,8 @@ static void other_content(void **state)
 
 static uint8_t token[LIMIT_TOKEN];
 
-static void golden(void **state)
+static void
+golden(void **state)
 {
 	static const char secret[] = "sk_live_0123456789ABCDEFGHIJabcdefghij4HNuAd";
 	char folder[FIXTURE_PATH], path[FIXTURE_PATH], why[512] = "";
@@ -300,7 +314,8 @@ static void golden(void **state)
 }
 
 /* One input through everything that is computed with a pepper: no two results agree, in one pepper or in two. */
-static void keys_have_nothing_in_common(void **state)
+static void
+keys_have_nothing_in_common(void **state)
 {
 	enum { EACH = 5 };
 	uint8_t results[2 * EACH][32] = { { 0 } };
@@ -328,7 +343,8 @@ static void keys_have_nothing_in_common(void **state)
 static const char text[] = "sk_live_0123456789ABCDEFGHIJabcdefghij4HNuAd";
 static const char bound[] = "this request";
 
-static void opens_for_pepper_and_token(void **state)
+static void
+opens_for_pepper_and_token(void **state)
 {
 	struct pepper *pepper = fixture_pepper(7), *other = fixture_pepper(8);
 	uint8_t sealed[sizeof(text) + PEPPER_SEAL_LEN], again[sizeof(sealed)], other_token[LIMIT_TOKEN];
@@ -349,7 +365,8 @@ static void opens_for_pepper_and_token(void **state)
 	for (size_t bit = 0; bit < 8 * sizeof(token); bit++) {
 		memcpy(other_token, token, sizeof(token));
 		other_token[bit / 8] ^= (uint8_t)(1U << bit % 8);
-		assert_int_equal(pepper_unseal(pepper, other_token, bound, sizeof(bound), sealed, sizeof(sealed), out), -1);
+		assert_int_equal(
+		    pepper_unseal(pepper, other_token, bound, sizeof(bound), sealed, sizeof(sealed), out), -1);
 	}
 	assert_int_equal(pepper_unseal(pepper, token, bound, sizeof(bound) - 1, sealed, sizeof(sealed), out), -1);
 	assert_int_equal(pepper_unseal(pepper, token, "That request", sizeof(bound), sealed, sizeof(sealed), out), -1);
@@ -358,7 +375,8 @@ static void opens_for_pepper_and_token(void **state)
 	pepper_free(pepper);
 }
 
-static void every_flip_and_length_is_noticed(void **state)
+static void
+every_flip_and_length_is_noticed(void **state)
 {
 	struct pepper *pepper = fixture_pepper(7);
 	uint8_t sealed[sizeof(text) + PEPPER_SEAL_LEN + 1] = { 0 };
@@ -369,7 +387,8 @@ static void every_flip_and_length_is_noticed(void **state)
 	pepper_seal(pepper, token, bound, sizeof(bound), text, sizeof(text), sealed);
 	for (size_t bit = 0; bit < 8 * (sizeof(sealed) - 1); bit++) {
 		sealed[bit / 8] ^= (uint8_t)(1U << bit % 8);
-		assert_int_equal(pepper_unseal(pepper, token, bound, sizeof(bound), sealed, sizeof(sealed) - 1, out), -1);
+		assert_int_equal(
+		    pepper_unseal(pepper, token, bound, sizeof(bound), sealed, sizeof(sealed) - 1, out), -1);
 		sealed[bit / 8] ^= (uint8_t)(1U << bit % 8);
 	}
 	for (size_t len = 0; len <= sizeof(sealed); len++)
@@ -383,10 +402,11 @@ static void every_flip_and_length_is_noticed(void **state)
 }
 
 /* Sealed by an XChaCha20-Poly1305 in Python: what a database holds must open for ever. */
-static void golden_seal(void **state)
+static void
+golden_seal(void **state)
 {
 	static const char hex[] = "000102030405060708090a0b0c0d0e0f1011121314151617d0684c530cda068ac92609ac0cb09979"
-	    "5a8c9a36b196554454822ed4";
+				  "5a8c9a36b196554454822ed4";
 	struct pepper *pepper = fixture_pepper(7);
 	uint8_t sealed[12 + PEPPER_SEAL_LEN];
 	char out[12];
@@ -401,7 +421,8 @@ static void golden_seal(void **state)
 	pepper_free(pepper);
 }
 
-int main(void)
+int
+main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(is_made_once),

@@ -16,14 +16,16 @@
 #include "service/pipes.h"
 
 /* A request's last two steps. */
-static void done(struct pipes *p, struct pipe *pipe)
+static void
+done(struct pipes *p, struct pipe *pipe)
 {
 	pipes_replied(pipe);
 	pipes_leave(p, pipe);
 }
 
 /* What the peer knows to be answered no longer counts against it, though the transport still has the reply. */
-static void a_reply_that_is_on_its_way_is_not_work(void **state)
+static void
+a_reply_that_is_on_its_way_is_not_work(void **state)
 {
 	struct pipes *p = pipes_new(4);
 	struct pipe *a;
@@ -42,7 +44,8 @@ static void a_reply_that_is_on_its_way_is_not_work(void **state)
 	pipes_free(p);
 }
 
-static void come_and_go(void **state)
+static void
+come_and_go(void **state)
 {
 	struct pipes *p = pipes_new(4);
 	struct pipe_load n;
@@ -66,7 +69,8 @@ static void come_and_go(void **state)
 	pipes_free(NULL);
 }
 
-static void has_a_limit(void **state)
+static void
+has_a_limit(void **state)
 {
 	struct pipes *p = pipes_new(3);
 
@@ -84,7 +88,8 @@ static void has_a_limit(void **state)
 	pipes_free(p);
 }
 
-static void counts_what_is_under_way(void **state)
+static void
+counts_what_is_under_way(void **state)
 {
 	struct pipes *p = pipes_new(4);
 	struct pipe *a, *b;
@@ -114,7 +119,8 @@ static void counts_what_is_under_way(void **state)
 }
 
 /* A connection that closes under its requests: its place is kept until the last of them has left. */
-static void leave_after_gone(void **state)
+static void
+leave_after_gone(void **state)
 {
 	struct pipes *p = pipes_new(1);
 	struct pipe *pipe;
@@ -142,7 +148,8 @@ static void leave_after_gone(void **state)
 	pipes_free(p);
 }
 
-static void places_are_used_again(void **state)
+static void
+places_are_used_again(void **state)
 {
 	struct pipes *p = pipes_new(8);
 	struct pipe_load n;
@@ -169,7 +176,8 @@ static void places_are_used_again(void **state)
  * A fleet that connected at one go, and stays, has numbers in sequence. Short-lived connections count on until they come
  * round to where the fleet is: they must find places there too, up to the limit.
  */
-static void a_fleet_that_stays_keeps_nobody_out(void **state)
+static void
+a_fleet_that_stays_keeps_nobody_out(void **state)
 {
 	enum { MOST = 1024, FLEET = 512 };
 	struct pipes *p = pipes_new(MOST);
@@ -197,7 +205,8 @@ static void a_fleet_that_stays_keeps_nobody_out(void **state)
 }
 
 /* Numbers at any distance: the limit is reached, and exactly the limit. */
-static void any_step_fills_it(void **state)
+static void
+any_step_fills_it(void **state)
 {
 	static const uint32_t steps[] = { 1, 2, 3, 4, 64, 1000, 4096, 65536, 1U << 20, 0x10001, 2654435769U };
 
@@ -234,7 +243,8 @@ struct race {
 };
 
 /* Connections come, stay for a while, and go; never more than half of what is allowed, so none may be refused. */
-static void *connect_and_close(void *arg)
+static void *
+connect_and_close(void *arg)
 {
 	struct race *race = arg;
 
@@ -252,7 +262,8 @@ static void *connect_and_close(void *arg)
 }
 
 /* Requests of connections that are there, that have just gone, and that are about to go. */
-static void *request(void *arg)
+static void *
+request(void *arg)
 {
 	struct race *race = arg;
 	struct pipe_load n;
@@ -279,7 +290,8 @@ static void *request(void *arg)
 	return NULL;
 }
 
-static void threads(void **state)
+static void
+threads(void **state)
 {
 	struct race race = { .wrong = 0 };
 	pthread_t connector, workers[WORKERS];
@@ -315,7 +327,8 @@ static void threads(void **state)
 	pipes_free(race.pipes);
 }
 
-int main(void)
+int
+main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(come_and_go),

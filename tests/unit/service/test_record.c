@@ -26,7 +26,8 @@ union any {
 /* One type of record: how its value is read under a key, and an example. */
 struct kind_of_record {
 	const char *name;
-	int (*get)(const struct pepper *, const void *key, size_t key_len, const void *value, size_t len, union any *out);
+	int (*get)(
+	    const struct pepper *, const void *key, size_t key_len, const void *value, size_t len, union any *out);
 	void (*make)(const struct pepper *, struct record_bytes *key, struct record_bytes *value);
 	const char *golden_key; /* hex */
 	const char *golden_value;
@@ -38,7 +39,8 @@ struct kind_of_record {
 static uint8_t digest[RECORD_DIGEST_LEN]; /* D_HEX */
 static struct pepper *pepper;
 
-static int setup(void **state)
+static int
+setup(void **state)
 {
 	if (fixture_begin(state) != 0)
 		return -1;
@@ -48,33 +50,43 @@ static int setup(void **state)
 	return 0;
 }
 
-static int teardown(void **state)
+static int
+teardown(void **state)
 {
 	(void)state;
 	pepper_free(pepper);
 	return 0;
 }
 
-static void set_key(struct record_bytes *key, const void *data, size_t len)
+static void
+set_key(struct record_bytes *key, const void *data, size_t len)
 {
 	memcpy(key->bytes, data, len);
 	key->len = len;
 }
 
-static struct record_key example_key(void)
+static struct record_key
+example_key(void)
 {
-	return (struct record_key){ .kind = KIND_SECRET, .state = KEY_CURRENT, .generation = 3, .serial = 9, .created_ms = T0,
-		.last4 = { 'u', 'A', 'd', '0' }, .account = "acme" };
+	return (struct record_key){ .kind = KIND_SECRET,
+		.state = KEY_CURRENT,
+		.generation = 3,
+		.serial = 9,
+		.created_ms = T0,
+		.last4 = { 'u', 'A', 'd', '0' },
+		.account = "acme" };
 }
 
 /* ---- the types ---- */
 
-static int get_key(const struct pepper *p, const void *key, size_t key_len, const void *value, size_t len, union any *out)
+static int
+get_key(const struct pepper *p, const void *key, size_t key_len, const void *value, size_t len, union any *out)
 {
 	return record_get_key(p, key, key_len, value, len, &out->key);
 }
 
-static void make_key(const struct pepper *p, struct record_bytes *key, struct record_bytes *value)
+static void
+make_key(const struct pepper *p, struct record_bytes *key, struct record_bytes *value)
 {
 	struct record_key x = example_key();
 
@@ -82,7 +94,8 @@ static void make_key(const struct pepper *p, struct record_bytes *key, struct re
 	record_put_key(p, key->bytes, key->len, &x, value);
 }
 
-static void make_grace(const struct pepper *p, struct record_bytes *key, struct record_bytes *value)
+static void
+make_grace(const struct pepper *p, struct record_bytes *key, struct record_bytes *value)
 {
 	struct record_key x = example_key();
 
@@ -93,27 +106,35 @@ static void make_grace(const struct pepper *p, struct record_bytes *key, struct 
 	record_put_key(p, key->bytes, key->len, &x, value);
 }
 
-static int get_account(const struct pepper *p, const void *key, size_t key_len, const void *value, size_t len,
-    union any *out)
+static int
+get_account(const struct pepper *p, const void *key, size_t key_len, const void *value, size_t len, union any *out)
 {
 	return record_get_account(p, key, key_len, value, len, &out->account);
 }
 
-static void make_account(const struct pepper *p, struct record_bytes *key, struct record_bytes *value)
+static void
+make_account(const struct pepper *p, struct record_bytes *key, struct record_bytes *value)
 {
-	struct record_account x = { .created_ms = T0, .suspended_ms = T0 + 1, .secret_generation = 4,
-		.publishable_generation = 1, .n_grace = 1, .grace = { { 3, T0 + FIXTURE_DAY_MS } }, .account = "acme" };
+	struct record_account x = { .created_ms = T0,
+		.suspended_ms = T0 + 1,
+		.secret_generation = 4,
+		.publishable_generation = 1,
+		.n_grace = 1,
+		.grace = { { 3, T0 + FIXTURE_DAY_MS } },
+		.account = "acme" };
 
 	set_key(key, "acme", 4);
 	record_put_account(p, key->bytes, key->len, &x, value);
 }
 
-static int get_token(const struct pepper *p, const void *key, size_t key_len, const void *value, size_t len, union any *out)
+static int
+get_token(const struct pepper *p, const void *key, size_t key_len, const void *value, size_t len, union any *out)
 {
 	return record_get_token(p, key, key_len, value, len, &out->token);
 }
 
-static void make_token(const struct pepper *p, struct record_bytes *key, struct record_bytes *value)
+static void
+make_token(const struct pepper *p, struct record_bytes *key, struct record_bytes *value)
 {
 	struct record_token x = { .created_ms = T0, .sealed = (const uint8_t *)"sealed", .sealed_len = 6 };
 
@@ -123,26 +144,35 @@ static void make_token(const struct pepper *p, struct record_bytes *key, struct 
 	record_put_token(p, key->bytes, key->len, &x, value);
 }
 
-static int get_event(const struct pepper *p, const void *key, size_t key_len, const void *value, size_t len, union any *out)
+static int
+get_event(const struct pepper *p, const void *key, size_t key_len, const void *value, size_t len, union any *out)
 {
 	return record_get_event(p, key, key_len, value, len, &out->event);
 }
 
-static void make_event(const struct pepper *p, struct record_bytes *key, struct record_bytes *value)
+static void
+make_event(const struct pepper *p, struct record_bytes *key, struct record_bytes *value)
 {
-	struct record_event x = { .time_ms = T0, .type = EVENT_KEY_ROLLED, .kind = KIND_SECRET, .generation = 4,
-		.expires_ms = T0 + FIXTURE_DAY_MS, .last4 = { 'u', 'A', 'd', '0' }, .account = "acme" };
+	struct record_event x = { .time_ms = T0,
+		.type = EVENT_KEY_ROLLED,
+		.kind = KIND_SECRET,
+		.generation = 4,
+		.expires_ms = T0 + FIXTURE_DAY_MS,
+		.last4 = { 'u', 'A', 'd', '0' },
+		.account = "acme" };
 
 	record_sequence_key(5, key);
 	record_put_event(p, key->bytes, key->len, &x, value);
 }
 
-static int get_state(const struct pepper *p, const void *key, size_t key_len, const void *value, size_t len, union any *out)
+static int
+get_state(const struct pepper *p, const void *key, size_t key_len, const void *value, size_t len, union any *out)
 {
 	return record_get_state(p, key, key_len, value, len, &out->state);
 }
 
-static void make_state(const struct pepper *p, struct record_bytes *key, struct record_bytes *value)
+static void
+make_state(const struct pepper *p, struct record_bytes *key, struct record_bytes *value)
 {
 	struct record_state x = { .revision = 1, .newest_ms = T0, .event_sequence = 2, .next_serial = 3 };
 
@@ -150,13 +180,14 @@ static void make_state(const struct pepper *p, struct record_bytes *key, struct 
 	record_put_state(p, key->bytes, key->len, &x, value);
 }
 
-static int get_identity(const struct pepper *p, const void *key, size_t key_len, const void *value, size_t len,
-    union any *out)
+static int
+get_identity(const struct pepper *p, const void *key, size_t key_len, const void *value, size_t len, union any *out)
 {
 	return record_get_identity(p, key, key_len, value, len, &out->identity);
 }
 
-static void make_identity(const struct pepper *p, struct record_bytes *key, struct record_bytes *value)
+static void
+make_identity(const struct pepper *p, struct record_bytes *key, struct record_bytes *value)
 {
 	struct record_identity x = { .schema = 1, .environment = ENVIRONMENT_TEST };
 
@@ -167,38 +198,42 @@ static void make_identity(const struct pepper *p, struct record_bytes *key, stru
 	record_put_identity(p, key->bytes, key->len, &x, value);
 }
 
-static int get_slot(const struct pepper *p, const void *key, size_t key_len, const void *value, size_t len, union any *out)
+static int
+get_slot(const struct pepper *p, const void *key, size_t key_len, const void *value, size_t len, union any *out)
 {
 	return record_get_slot(p, key, key_len, value, len, out->digest);
 }
 
-static void make_slot(const struct pepper *p, struct record_bytes *key, struct record_bytes *value)
+static void
+make_slot(const struct pepper *p, struct record_bytes *key, struct record_bytes *value)
 {
 	record_slot_key("acme", KIND_SECRET, 4, key);
 	record_put_slot(p, key->bytes, key->len, digest, value);
 }
 
-static int get_expiry(const struct pepper *p, const void *key, size_t key_len, const void *value, size_t len,
-    union any *out)
+static int
+get_expiry(const struct pepper *p, const void *key, size_t key_len, const void *value, size_t len, union any *out)
 {
 	(void)out;
 	return record_get_empty(p, TABLE_EXPIRY, key, key_len, value, len);
 }
 
-static void make_expiry(const struct pepper *p, struct record_bytes *key, struct record_bytes *value)
+static void
+make_expiry(const struct pepper *p, struct record_bytes *key, struct record_bytes *value)
 {
 	record_time_key(T0, digest, key);
 	record_put_empty(p, TABLE_EXPIRY, key->bytes, key->len, value);
 }
 
-static int get_token_age(const struct pepper *p, const void *key, size_t key_len, const void *value, size_t len,
-    union any *out)
+static int
+get_token_age(const struct pepper *p, const void *key, size_t key_len, const void *value, size_t len, union any *out)
 {
 	(void)out;
 	return record_get_empty(p, TABLE_TOKEN_AGE, key, key_len, value, len);
 }
 
-static void make_token_age(const struct pepper *p, struct record_bytes *key, struct record_bytes *value)
+static void
+make_token_age(const struct pepper *p, struct record_bytes *key, struct record_bytes *value)
 {
 	record_time_key(T0, digest, key);
 	record_put_empty(p, TABLE_TOKEN_AGE, key->bytes, key->len, value);
@@ -229,7 +264,8 @@ static const struct kind_of_record kinds[] = {
 #define N_KINDS (sizeof(kinds) / sizeof(kinds[0]))
 
 /* Read from copies of exactly these lengths, so that a sanitizer sees a read behind them. */
-static int get(const struct kind_of_record *k, const struct pepper *p, const void *key, size_t key_len, const void *value,
+static int
+get(const struct kind_of_record *k, const struct pepper *p, const void *key, size_t key_len, const void *value,
     size_t len)
 {
 	uint8_t *key_copy = malloc(key_len + 1), *value_copy = malloc(len > 0 ? len : 1);
@@ -250,7 +286,8 @@ static int get(const struct kind_of_record *k, const struct pepper *p, const voi
 
 /* ---- all types ---- */
 
-static void golden(void **state)
+static void
+golden(void **state)
 {
 	struct record_bytes key, value;
 	char hex[2 * RECORD_MAX + 1];
@@ -264,7 +301,8 @@ static void golden(void **state)
 	}
 }
 
-static void every_flipped_bit_is_noticed(void **state)
+static void
+every_flipped_bit_is_noticed(void **state)
 {
 	struct record_bytes key, value;
 
@@ -273,18 +311,21 @@ static void every_flipped_bit_is_noticed(void **state)
 		kinds[i].make(pepper, &key, &value);
 		for (size_t bit = 0; bit < 8 * value.len; bit++) {
 			value.bytes[bit / 8] ^= (uint8_t)(1U << bit % 8);
-			assert_int_equal(get(&kinds[i], pepper, key.bytes, key.len, value.bytes, value.len), -FAULT_CORRUPT);
+			assert_int_equal(
+			    get(&kinds[i], pepper, key.bytes, key.len, value.bytes, value.len), -FAULT_CORRUPT);
 			value.bytes[bit / 8] ^= (uint8_t)(1U << bit % 8);
 		}
 		for (size_t bit = 0; bit < 8 * key.len; bit++) {
 			key.bytes[bit / 8] ^= (uint8_t)(1U << bit % 8);
-			assert_int_equal(get(&kinds[i], pepper, key.bytes, key.len, value.bytes, value.len), -FAULT_CORRUPT);
+			assert_int_equal(
+			    get(&kinds[i], pepper, key.bytes, key.len, value.bytes, value.len), -FAULT_CORRUPT);
 			key.bytes[bit / 8] ^= (uint8_t)(1U << bit % 8);
 		}
 	}
 }
 
-static void every_other_length_is_noticed(void **state)
+static void
+every_other_length_is_noticed(void **state)
 {
 	struct record_bytes key, value;
 	uint8_t longer[RECORD_MAX + 64];
@@ -296,7 +337,8 @@ static void every_other_length_is_noticed(void **state)
 		memcpy(longer, value.bytes, value.len);
 		for (size_t len = 0; len <= sizeof(longer); len++)
 			if (len != value.len)
-				assert_int_equal(get(&kinds[i], pepper, key.bytes, key.len, longer, len), -FAULT_CORRUPT);
+				assert_int_equal(
+				    get(&kinds[i], pepper, key.bytes, key.len, longer, len), -FAULT_CORRUPT);
 		/* Without its beginning, and with its key cut or longer. */
 		for (size_t cut = 1; cut < value.len; cut++)
 			assert_int_equal(get(&kinds[i], pepper, key.bytes, key.len, value.bytes + cut, value.len - cut),
@@ -305,12 +347,14 @@ static void every_other_length_is_noticed(void **state)
 		memcpy(longer, key.bytes, key.len);
 		for (size_t len = 0; len <= RECORD_KEY_MAX + 64; len++)
 			if (len != key.len)
-				assert_int_equal(get(&kinds[i], pepper, longer, len, value.bytes, value.len), -FAULT_CORRUPT);
+				assert_int_equal(
+				    get(&kinds[i], pepper, longer, len, value.bytes, value.len), -FAULT_CORRUPT);
 	}
 }
 
 /* A record belongs to its table, its key and its pepper. */
-static void another_place_is_noticed(void **state)
+static void
+another_place_is_noticed(void **state)
 {
 	struct pepper *other = fixture_pepper(8);
 	struct record_bytes key, value, other_key, other_value;
@@ -324,7 +368,8 @@ static void another_place_is_noticed(void **state)
 				continue;
 			/* Read as another type, under its own key and under that type's. */
 			kinds[j].make(pepper, &other_key, &other_value);
-			assert_int_equal(get(&kinds[j], pepper, key.bytes, key.len, value.bytes, value.len), -FAULT_CORRUPT);
+			assert_int_equal(
+			    get(&kinds[j], pepper, key.bytes, key.len, value.bytes, value.len), -FAULT_CORRUPT);
 			assert_int_equal(get(&kinds[j], pepper, other_key.bytes, other_key.len, value.bytes, value.len),
 			    -FAULT_CORRUPT);
 		}
@@ -337,7 +382,8 @@ static void another_place_is_noticed(void **state)
 }
 
 /* What only we could have written, and would not: a tag that fits does not make it a record. */
-static void a_form_that_is_wrong_is_noticed(void **state)
+static void
+a_form_that_is_wrong_is_noticed(void **state)
 {
 	struct record_key x = example_key();
 	struct record_bytes value, key;
@@ -385,20 +431,23 @@ static void a_form_that_is_wrong_is_noticed(void **state)
 
 		memcpy(bare + 2, &n, sizeof(n));
 		pepper_tag(pepper, bare, sizeof(bare), tag);
-		assert_int_equal(get_token(pepper, bare + 2, RECORD_DIGEST_LEN, tag, sizeof(tag), &out), -FAULT_CORRUPT);
+		assert_int_equal(
+		    get_token(pepper, bare + 2, RECORD_DIGEST_LEN, tag, sizeof(tag), &out), -FAULT_CORRUPT);
 	}
 
 	/* An account under a key longer than an account id, and an event under one that is no sequence. */
 	memset(key.bytes, 'a', LIMIT_ACCOUNT + 1);
 	record_put_account(pepper, key.bytes, LIMIT_ACCOUNT + 1, &a, &value);
-	assert_int_equal(get_account(pepper, key.bytes, LIMIT_ACCOUNT + 1, value.bytes, value.len, &out), -FAULT_CORRUPT);
+	assert_int_equal(
+	    get_account(pepper, key.bytes, LIMIT_ACCOUNT + 1, value.bytes, value.len, &out), -FAULT_CORRUPT);
 }
 
 /* ---- each type, with its extremes ---- */
 
 #define LONGEST "AZaz09._-.AZaz09._-.AZaz09._-.AZaz09._-.AZaz09._-.AZaz09._-.1234"
 
-static void assert_same_key(const struct record_key *a, const struct record_key *b)
+static void
+assert_same_key(const struct record_key *a, const struct record_key *b)
 {
 	assert_int_equal(a->kind, b->kind);
 	assert_int_equal(a->state, b->state);
@@ -412,18 +461,38 @@ static void assert_same_key(const struct record_key *a, const struct record_key 
 	assert_string_equal(a->account, b->account);
 }
 
-static void keys(void **state)
+static void
+keys(void **state)
 {
 	static const struct record_key cases[] = {
 		{ .kind = KIND_SECRET, .state = KEY_CURRENT, .account = "a" },
-		{ .kind = KIND_PUBLISHABLE, .state = KEY_CURRENT, .suspended = true, .generation = UINT32_MAX,
-		    .serial = UINT32_MAX, .created_ms = INT64_MAX, .last4 = { '\0', '\xff', 'z', '0' }, .account = LONGEST },
-		{ .kind = KIND_SECRET, .state = KEY_GRACE, .generation = 1, .created_ms = 1, .expires_ms = INT64_MAX,
+		{ .kind = KIND_PUBLISHABLE,
+		    .state = KEY_CURRENT,
+		    .suspended = true,
+		    .generation = UINT32_MAX,
+		    .serial = UINT32_MAX,
+		    .created_ms = INT64_MAX,
+		    .last4 = { '\0', '\xff', 'z', '0' },
 		    .account = LONGEST },
-		{ .kind = KIND_SECRET, .state = KEY_EXPIRED, .suspended = true, .expires_ms = 2, .ended_ms = 2, .account = "b" },
+		{ .kind = KIND_SECRET,
+		    .state = KEY_GRACE,
+		    .generation = 1,
+		    .created_ms = 1,
+		    .expires_ms = INT64_MAX,
+		    .account = LONGEST },
+		{ .kind = KIND_SECRET,
+		    .state = KEY_EXPIRED,
+		    .suspended = true,
+		    .expires_ms = 2,
+		    .ended_ms = 2,
+		    .account = "b" },
 		{ .kind = KIND_PUBLISHABLE, .state = KEY_REVOKED, .ended_ms = INT64_MAX, .account = "c" },
-		{ .kind = KIND_SECRET, .state = KEY_REVOKED, .created_ms = INT64_MIN, .expires_ms = INT64_MIN,
-		    .ended_ms = INT64_MIN, .account = "-" },
+		{ .kind = KIND_SECRET,
+		    .state = KEY_REVOKED,
+		    .created_ms = INT64_MIN,
+		    .expires_ms = INT64_MIN,
+		    .ended_ms = INT64_MIN,
+		    .account = "-" },
 	};
 
 	(void)state;
@@ -439,10 +508,14 @@ static void keys(void **state)
 	}
 }
 
-static void accounts(void **state)
+static void
+accounts(void **state)
 {
-	struct record_account x = { .created_ms = INT64_MAX, .suspended_ms = INT64_MAX, .secret_generation = UINT32_MAX,
-		.publishable_generation = UINT32_MAX, .account = LONGEST };
+	struct record_account x = { .created_ms = INT64_MAX,
+		.suspended_ms = INT64_MAX,
+		.secret_generation = UINT32_MAX,
+		.publishable_generation = UINT32_MAX,
+		.account = LONGEST };
 
 	(void)state;
 	for (uint8_t n = 0; n <= LIMIT_IN_GRACE; n++) {
@@ -470,7 +543,8 @@ static void accounts(void **state)
 	}
 }
 
-static void tokens(void **state)
+static void
+tokens(void **state)
 {
 	static uint8_t sealed[RECORD_REPLY_MAX + PEPPER_SEAL_LEN];
 	static const size_t lens[] = { 0, 1, PEPPER_SEAL_LEN, sizeof(sealed) };
@@ -491,12 +565,19 @@ static void tokens(void **state)
 	}
 }
 
-static void events(void **state)
+static void
+events(void **state)
 {
 	static const struct record_event cases[] = {
 		{ .sequence = 0, .type = EVENT_ACCOUNT_CREATED, .account = "a" },
-		{ .sequence = UINT64_MAX, .time_ms = INT64_MAX, .type = EVENT_ACCOUNT_RESUMED, .kind = KIND_PUBLISHABLE,
-		    .generation = UINT32_MAX, .expires_ms = INT64_MAX, .last4 = { 'a', 'b', 'c', '\xff' }, .account = LONGEST },
+		{ .sequence = UINT64_MAX,
+		    .time_ms = INT64_MAX,
+		    .type = EVENT_ACCOUNT_RESUMED,
+		    .kind = KIND_PUBLISHABLE,
+		    .generation = UINT32_MAX,
+		    .expires_ms = INT64_MAX,
+		    .last4 = { 'a', 'b', 'c', '\xff' },
+		    .account = LONGEST },
 	};
 
 	(void)state;
@@ -518,7 +599,8 @@ static void events(void **state)
 	}
 }
 
-static void meta(void **state)
+static void
+meta(void **state)
 {
 	struct record_state x = { UINT64_MAX, INT64_MAX, UINT64_MAX, UINT32_MAX }, got;
 	struct record_identity identity = { .schema = UINT32_MAX, .environment = ENVIRONMENT_TEST }, got_identity;
@@ -527,16 +609,17 @@ static void meta(void **state)
 	(void)state;
 	record_put_state(pepper, "state", 5, &x, &value);
 	assert_int_equal(record_get_state(pepper, "state", 5, value.bytes, value.len, &got), 0);
-	assert_true(got.revision == x.revision && got.newest_ms == x.newest_ms && got.event_sequence == x.event_sequence &&
-	    got.next_serial == x.next_serial);
+	assert_true(got.revision == x.revision && got.newest_ms == x.newest_ms &&
+	    got.event_sequence == x.event_sequence && got.next_serial == x.next_serial);
 
 	memset(identity.id, 0xff, sizeof(identity.id));
 	memcpy(identity.fingerprint, digest, sizeof(digest));
 	record_put_identity(pepper, "identity", 8, &identity, &value);
 	/* Before the pepper is known the tag is not looked at; with the pepper it is. */
 	for (int i = 0; i < 2; i++) {
-		assert_int_equal(record_get_identity(i == 0 ? NULL : pepper, "identity", 8, value.bytes, value.len,
-		    &got_identity), 0);
+		assert_int_equal(
+		    record_get_identity(i == 0 ? NULL : pepper, "identity", 8, value.bytes, value.len, &got_identity),
+		    0);
 		assert_int_equal(got_identity.schema, UINT32_MAX);
 		assert_int_equal(got_identity.environment, ENVIRONMENT_TEST);
 		assert_memory_equal(got_identity.id, identity.id, sizeof(identity.id));
@@ -544,7 +627,8 @@ static void meta(void **state)
 	}
 	value.bytes[value.len - 1] ^= 1;
 	assert_int_equal(record_get_identity(NULL, "identity", 8, value.bytes, value.len, &got_identity), 0);
-	assert_int_equal(record_get_identity(pepper, "identity", 8, value.bytes, value.len, &got_identity), -FAULT_CORRUPT);
+	assert_int_equal(
+	    record_get_identity(pepper, "identity", 8, value.bytes, value.len, &got_identity), -FAULT_CORRUPT);
 	/* Of any length, tag or no tag, nothing is read behind the end. */
 	for (size_t len = 0; len < value.len; len++)
 		assert_int_equal(get(&kinds[6], NULL, "identity", 8, value.bytes, len), -FAULT_CORRUPT);
@@ -552,21 +636,34 @@ static void meta(void **state)
 
 /* ---- keys of tables ---- */
 
-static int compare(const struct record_bytes *a, const struct record_bytes *b)
+static int
+compare(const struct record_bytes *a, const struct record_bytes *b)
 {
 	int c = memcmp(a->bytes, b->bytes, a->len < b->len ? a->len : b->len);
 
 	return c != 0 ? c : (a->len > b->len) - (a->len < b->len);
 }
 
-static void keys_sort_as_numbers_do(void **state)
+static void
+keys_sort_as_numbers_do(void **state)
 {
 	static const uint64_t numbers[] = { 0, 1, 255, 256, 65535, 65536, UINT32_MAX, (uint64_t)UINT32_MAX + 1,
 		(uint64_t)INT64_MAX };
-	static const struct { const char *account; enum kind kind; uint32_t generation; } slots[] = {
-		{ "a", KIND_SECRET, 1 }, { "a", KIND_SECRET, 2 }, { "a", KIND_SECRET, 256 }, { "a", KIND_SECRET, UINT32_MAX },
-		{ "a", KIND_PUBLISHABLE, 1 }, { "a-", KIND_SECRET, 1 }, { "a.", KIND_SECRET, 1 }, { "aa", KIND_SECRET, 1 },
-		{ "b", KIND_SECRET, 1 }, { LONGEST, KIND_SECRET, 1 },
+	static const struct {
+		const char *account;
+		enum kind kind;
+		uint32_t generation;
+	} slots[] = {
+		{ "a", KIND_SECRET, 1 },
+		{ "a", KIND_SECRET, 2 },
+		{ "a", KIND_SECRET, 256 },
+		{ "a", KIND_SECRET, UINT32_MAX },
+		{ "a", KIND_PUBLISHABLE, 1 },
+		{ "a-", KIND_SECRET, 1 },
+		{ "a.", KIND_SECRET, 1 },
+		{ "aa", KIND_SECRET, 1 },
+		{ "b", KIND_SECRET, 1 },
+		{ LONGEST, KIND_SECRET, 1 },
 	};
 	struct record_bytes key, before;
 
@@ -591,7 +688,8 @@ static void keys_sort_as_numbers_do(void **state)
 	assert_int_equal(key.len, RECORD_KEY_MAX);
 }
 
-static void account_ids(void **state)
+static void
+account_ids(void **state)
 {
 	static const char good[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-";
 
@@ -608,7 +706,8 @@ static void account_ids(void **state)
 	assert_false(record_account_ok(LONGEST "a", LIMIT_ACCOUNT + 1));
 }
 
-int main(void)
+int
+main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(golden),

@@ -16,7 +16,8 @@
 #include "fob/rpc/v1/rpc.pb-c.h"
 #include "service/scratch.h"
 
-static void is_zeroed_and_aligned(void **state)
+static void
+is_zeroed_and_aligned(void **state)
 {
 	static const size_t sizes[] = { 1, 7, 8, 15, 16, 17, 100, 4095, 4096, 4097 };
 	struct scratch s;
@@ -42,7 +43,8 @@ static void is_zeroed_and_aligned(void **state)
 	scratch_fini(&s);
 }
 
-static void has_a_budget(void **state)
+static void
+has_a_budget(void **state)
 {
 	struct scratch s;
 
@@ -72,7 +74,8 @@ static void has_a_budget(void **state)
 	scratch_fini(&s);
 }
 
-static void is_wiped(void **state)
+static void
+is_wiped(void **state)
 {
 	static const size_t sizes[] = { 100, 64U << 10, (64U << 10) + 1, LIMIT_ARENA };
 	struct scratch s;
@@ -91,7 +94,8 @@ static void is_wiped(void **state)
 	scratch_fini(&s);
 }
 
-static size_t resident(const struct scratch *s)
+static size_t
+resident(const struct scratch *s)
 {
 	unsigned char pages[LIMIT_ARENA / 4096];
 	size_t page = (size_t)sysconf(_SC_PAGESIZE), n = 0;
@@ -102,7 +106,8 @@ static size_t resident(const struct scratch *s)
 	return n * page;
 }
 
-static void gives_its_pages_back(void **state)
+static void
+gives_its_pages_back(void **state)
 {
 	struct scratch s;
 	void *p;
@@ -119,7 +124,8 @@ static void gives_its_pages_back(void **state)
 }
 
 /* As protobuf-c uses it: a message that is decoded in it, and one that the budget refuses. */
-static void decodes_in_it(void **state)
+static void
+decodes_in_it(void **state)
 {
 	Fob__Rpc__V1__Request request = FOB__RPC__V1__REQUEST__INIT, *got;
 	uint8_t method[20], packed[256];
@@ -145,7 +151,8 @@ static void decodes_in_it(void **state)
 	scratch_fini(&s);
 }
 
-static void the_end_may_come_twice(void **state)
+static void
+the_end_may_come_twice(void **state)
 {
 	struct scratch s = { 0 };
 
@@ -156,7 +163,8 @@ static void the_end_may_come_twice(void **state)
 	scratch_fini(&s);
 }
 
-int main(void)
+int
+main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(is_zeroed_and_aligned),

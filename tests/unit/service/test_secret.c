@@ -26,7 +26,8 @@ static const struct {
 #define N_KINDS (sizeof(kinds) / sizeof(kinds[0]))
 
 /* Parse from a copy of exactly this length, so that a sanitizer sees a read behind it. */
-static int parse(const void *secret, size_t len, struct secret_form *form, const char **why)
+static int
+parse(const void *secret, size_t len, struct secret_form *form, const char **why)
 {
 	char *copy = malloc(len > 0 ? len : 1);
 	int rc;
@@ -42,7 +43,8 @@ static int parse(const void *secret, size_t len, struct secret_form *form, const
 	return rc;
 }
 
-static int parse_rc(const void *secret, size_t len)
+static int
+parse_rc(const void *secret, size_t len)
 {
 	struct secret_form form;
 	const char *why;
@@ -50,7 +52,8 @@ static int parse_rc(const void *secret, size_t len)
 	return parse(secret, len, &form, &why);
 }
 
-static void what_is_made_is_taken(void **state)
+static void
+what_is_made_is_taken(void **state)
 {
 	(void)state;
 	for (size_t k = 0; k < N_KINDS; k++) {
@@ -68,7 +71,8 @@ static void what_is_made_is_taken(void **state)
 	}
 }
 
-static void golden(void **state)
+static void
+golden(void **state)
 {
 	/* Checksums that begin with zeros, and one near the top: 6 digits hold every CRC. */
 	static const char *const more[] = { "sk_live_00000000000000000000000000014800mS1u",
@@ -89,7 +93,8 @@ static void golden(void **state)
 }
 
 /* Of 30,000 base62 digits each is there about 484 times: no digit is missing, none is twice as likely. */
-static void random_digits(void **state)
+static void
+random_digits(void **state)
 {
 	unsigned seen[256] = { 0 };
 	char a[SECRET_LEN], b[SECRET_LEN];
@@ -110,7 +115,8 @@ static void random_digits(void **state)
 		assert_int_equal(seen[i], 0);
 }
 
-static void every_substitution_is_refused(void **state)
+static void
+every_substitution_is_refused(void **state)
 {
 	(void)state;
 	for (size_t k = 0; k < N_KINDS; k++) {
@@ -128,7 +134,8 @@ static void every_substitution_is_refused(void **state)
 	}
 }
 
-static void every_transposition_is_refused(void **state)
+static void
+every_transposition_is_refused(void **state)
 {
 	(void)state;
 	for (int i = 0; i < 200; i++) {
@@ -146,7 +153,8 @@ static void every_transposition_is_refused(void **state)
 	}
 }
 
-static void every_other_length_is_refused(void **state)
+static void
+every_other_length_is_refused(void **state)
 {
 	char *secret = malloc(10000);
 
@@ -178,7 +186,8 @@ static void every_other_length_is_refused(void **state)
 	}
 }
 
-static void a_known_prefix_says_what_it_promises(void **state)
+static void
+a_known_prefix_says_what_it_promises(void **state)
 {
 	static const char *const rests[] = { "", "x", "0123456789ABCDEFGHIJabcdefghij000000",
 		"0123456789ABCDEFGHIJabcdefghi_4HNuAd", "0123456789ABCDEFGHIJabcdefghij4HNuAd0" };
@@ -198,7 +207,8 @@ static void a_known_prefix_says_what_it_promises(void **state)
 	}
 }
 
-static void other_prefixes(void **state)
+static void
+other_prefixes(void **state)
 {
 	static const char *const prefixes[] = { "SK_LIVE_", "sk-live-", "rk_live_", "sk_prod_", "sk_live ", "\0k_live_",
 		" sk_live", "sk__live", "sk_liveX", "skxlive_" };
@@ -213,7 +223,8 @@ static void other_prefixes(void **state)
 	}
 }
 
-static void each_reason_is_its_own(void **state)
+static void
+each_reason_is_its_own(void **state)
 {
 	struct secret_form form;
 	char secret[SECRET_LEN];
@@ -233,7 +244,8 @@ static void each_reason_is_its_own(void **state)
 	assert_non_null(strstr(why, "checksum"));
 }
 
-int main(void)
+int
+main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(what_is_made_is_taken),

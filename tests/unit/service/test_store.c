@@ -17,34 +17,39 @@
 
 static struct fixture_store f;
 
-static int begin(void **state)
+static int
+begin(void **state)
 {
 	(void)state;
 	fixture_store(&f, ENVIRONMENT_LIVE);
 	return 0;
 }
 
-static int begin_nothing(void **state)
+static int
+begin_nothing(void **state)
 {
 	(void)state;
 	fixture_store_prepare(&f, ENVIRONMENT_LIVE);
 	return 0;
 }
 
-static int end(void **state)
+static int
+end(void **state)
 {
 	(void)state;
 	fixture_store_end(&f);
 	return 0;
 }
 
-static void reopen(void)
+static void
+reopen(void)
 {
 	fixture_store_close(&f);
 	fixture_store_open(&f);
 }
 
-static void refused_open(const struct store_options *options, const char *reason)
+static void
+refused_open(const struct store_options *options, const char *reason)
 {
 	struct store *store = NULL;
 	char why[512] = "";
@@ -56,7 +61,8 @@ static void refused_open(const struct store_options *options, const char *reason
 	assert_null(strchr(why, '\n'));
 }
 
-static void refused_init(const struct store_options *options, const char *reason)
+static void
+refused_init(const struct store_options *options, const char *reason)
 {
 	char why[512] = "";
 
@@ -65,7 +71,8 @@ static void refused_init(const struct store_options *options, const char *reason
 		fail_msg("not \"%s\", but: %s", reason, why);
 }
 
-static void init(void)
+static void
+init(void)
 {
 	char why[512] = "";
 
@@ -75,12 +82,14 @@ static void init(void)
 
 /* ---- changes ---- */
 
-static void digest_of(uint8_t n, uint8_t digest[RECORD_DIGEST_LEN])
+static void
+digest_of(uint8_t n, uint8_t digest[RECORD_DIGEST_LEN])
 {
 	memset(digest, n, RECORD_DIGEST_LEN);
 }
 
-static struct record_state read_state(void)
+static struct record_state
+read_state(void)
 {
 	struct record_state state;
 
@@ -91,16 +100,22 @@ static struct record_state read_state(void)
 }
 
 /* An account with the first key of its secret slot, of digest ${n}. */
-static struct change creation(const char *account, uint8_t n)
+static struct change
+creation(const char *account, uint8_t n)
 {
 	struct change c = { .time_ms = NOW + n, .touches_account = true, .n_keys = 1 };
 
-	c.account = (struct record_account){ .created_ms = NOW + n, .secret_generation = 1, .publishable_generation = 1 };
+	c.account =
+	    (struct record_account){ .created_ms = NOW + n, .secret_generation = 1, .publishable_generation = 1 };
 	snprintf(c.account.account, sizeof(c.account.account), "%s", account);
 	c.keys[0].is_new = true;
 	digest_of(n, c.keys[0].digest);
-	c.keys[0].key = (struct record_key){ .kind = KIND_SECRET, .state = KEY_CURRENT, .generation = 1, .serial = n,
-		.created_ms = NOW + n, .last4 = { 'l', 'a', 's', 't' } };
+	c.keys[0].key = (struct record_key){ .kind = KIND_SECRET,
+		.state = KEY_CURRENT,
+		.generation = 1,
+		.serial = n,
+		.created_ms = NOW + n,
+		.last4 = { 'l', 'a', 's', 't' } };
 	snprintf(c.keys[0].key.account, sizeof(c.keys[0].key.account), "%s", account);
 	c.event = (struct record_event){ .type = EVENT_ACCOUNT_CREATED, .time_ms = NOW + n };
 	snprintf(c.event.account, sizeof(c.event.account), "%s", account);
@@ -108,7 +123,8 @@ static struct change creation(const char *account, uint8_t n)
 }
 
 /* One more key of a slot, and nothing else. */
-static struct change another_key(const char *account, enum kind kind, uint32_t generation, uint8_t n)
+static struct change
+another_key(const char *account, enum kind kind, uint32_t generation, uint8_t n)
 {
 	struct change c = creation(account, n);
 
@@ -120,7 +136,8 @@ static struct change another_key(const char *account, enum kind kind, uint32_t g
 }
 
 /* The key of digest ${n} goes into grace, or out of it. */
-static struct change grace(const char *account, uint8_t n, int64_t old_expires_ms, enum key_state to, int64_t expires_ms)
+static struct change
+grace(const char *account, uint8_t n, int64_t old_expires_ms, enum key_state to, int64_t expires_ms)
 {
 	struct change c = another_key(account, KIND_SECRET, 1, n);
 
@@ -131,14 +148,16 @@ static struct change grace(const char *account, uint8_t n, int64_t old_expires_m
 	return c;
 }
 
-static void apply(const struct change *change)
+static void
+apply(const struct change *change)
 {
 	assert_int_equal(fixture_apply(&f, change), 0);
 }
 
 /* ---- making and opening ---- */
 
-static void init_is_idempotent(void **state)
+static void
+init_is_idempotent(void **state)
 {
 	struct stat pepper[2], data[2];
 	struct change c = creation("acme", 1);
@@ -165,7 +184,8 @@ static void init_is_idempotent(void **state)
 }
 
 /* Cut off behind each step of a first start: the next one finishes it. */
-static void an_interrupted_init_is_finished(void **state)
+static void
+an_interrupted_init_is_finished(void **state)
 {
 	char file[FIXTURE_PATH];
 
@@ -192,7 +212,8 @@ static void an_interrupted_init_is_finished(void **state)
 }
 
 /* A database whose identity was lost is not a new one: it is not given another, with every serial handed out again. */
-static void a_lost_identity_is_not_a_new_database(void **state)
+static void
+a_lost_identity_is_not_a_new_database(void **state)
 {
 	struct change c = creation("acme", 1);
 
@@ -206,7 +227,8 @@ static void a_lost_identity_is_not_a_new_database(void **state)
 	refused_open(&f.options, "not a database of Fob's, or a damaged one");
 }
 
-static void a_database_without_its_pepper(void **state)
+static void
+a_database_without_its_pepper(void **state)
 {
 	(void)state;
 	fixture_store_close(&f);
@@ -217,7 +239,8 @@ static void a_database_without_its_pepper(void **state)
 	assert_int_equal(access(f.pepper, F_OK), -1);
 }
 
-static void no_place_for_it(void **state)
+static void
+no_place_for_it(void **state)
 {
 	char path[FIXTURE_PATH];
 
@@ -230,7 +253,8 @@ static void no_place_for_it(void **state)
 	refused_open(&f.options, "the pepper");
 }
 
-static void another_database_s_pepper(void **state)
+static void
+another_database_s_pepper(void **state)
 {
 	char path[FIXTURE_PATH], why[512] = "";
 	struct store_options options = f.options;
@@ -246,7 +270,8 @@ static void another_database_s_pepper(void **state)
 	fixture_store_open(&f);
 }
 
-static void the_other_environment(void **state)
+static void
+the_other_environment(void **state)
 {
 	struct store_options options = f.options;
 
@@ -257,7 +282,8 @@ static void the_other_environment(void **state)
 }
 
 /* Put an identity of our own making. */
-static void put_identity(const struct record_identity *identity, bool tag)
+static void
+put_identity(const struct record_identity *identity, bool tag)
 {
 	char why[512] = "";
 	struct pepper *pepper;
@@ -271,7 +297,8 @@ static void put_identity(const struct record_identity *identity, bool tag)
 	pepper_free(pepper);
 }
 
-static void a_newer_schema_and_damage(void **state)
+static void
+a_newer_schema_and_damage(void **state)
 {
 	struct record_identity identity = { .schema = RECORD_SCHEMA + 1, .environment = ENVIRONMENT_LIVE };
 	struct pepper *pepper;
@@ -302,7 +329,8 @@ static void a_newer_schema_and_damage(void **state)
 	fixture_store_open(&f);
 }
 
-static void in_use(void **state)
+static void
+in_use(void **state)
 {
 	(void)state;
 	refused_open(&f.options, "in use by another fobd");
@@ -315,7 +343,8 @@ static void in_use(void **state)
 
 /* ---- a change and all that is read of it ---- */
 
-static void a_change_is_read_back(void **state)
+static void
+a_change_is_read_back(void **state)
 {
 	struct change c = creation("acme", 7);
 	uint8_t digest[RECORD_DIGEST_LEN], expected[RECORD_DIGEST_LEN];
@@ -371,7 +400,8 @@ static void a_change_is_read_back(void **state)
 	}
 }
 
-static void time_never_runs_back_in_the_state(void **state)
+static void
+time_never_runs_back_in_the_state(void **state)
 {
 	struct change late = creation("late", 9), early = creation("early", 3);
 
@@ -383,7 +413,8 @@ static void time_never_runs_back_in_the_state(void **state)
 	assert_int_equal(read_state().revision, 2);
 }
 
-static void an_abort_applies_nothing(void **state)
+static void
+an_abort_applies_nothing(void **state)
 {
 	struct change c = creation("acme", 1);
 	struct record_state next = { 0 };
@@ -402,7 +433,8 @@ static void an_abort_applies_nothing(void **state)
 
 /* ---- the expiry table ---- */
 
-static void expect_next_expiry(int64_t at_ms, uint8_t n)
+static void
+expect_next_expiry(int64_t at_ms, uint8_t n)
 {
 	uint8_t digest[RECORD_DIGEST_LEN], expected[RECORD_DIGEST_LEN];
 	int64_t got_ms;
@@ -419,7 +451,8 @@ static void expect_next_expiry(int64_t at_ms, uint8_t n)
 	store_read_end(f.reader);
 }
 
-static void deadlines_in_order(void **state)
+static void
+deadlines_in_order(void **state)
 {
 	struct change c;
 
@@ -465,7 +498,8 @@ struct walk {
 	char seen[64][LIMIT_ACCOUNT + 1 + 32];
 };
 
-static bool see(struct walk *w, const char *what, unsigned a, unsigned b)
+static bool
+see(struct walk *w, const char *what, unsigned a, unsigned b)
 {
 	assert_true(w->n < 64);
 	snprintf(w->seen[w->n], sizeof(w->seen[0]), "%s %u %u", what, a, b);
@@ -473,7 +507,8 @@ static bool see(struct walk *w, const char *what, unsigned a, unsigned b)
 	return w->n != w->most;
 }
 
-static bool see_key(void *arg, const uint8_t digest[RECORD_DIGEST_LEN], const struct record_key *key)
+static bool
+see_key(void *arg, const uint8_t digest[RECORD_DIGEST_LEN], const struct record_key *key)
 {
 	uint8_t expected[RECORD_DIGEST_LEN];
 
@@ -482,25 +517,28 @@ static bool see_key(void *arg, const uint8_t digest[RECORD_DIGEST_LEN], const st
 	return see(arg, key->account, key->kind, key->generation);
 }
 
-static bool see_account(void *arg, const struct record_account *account)
+static bool
+see_account(void *arg, const struct record_account *account)
 {
 	return see(arg, account->account, 0, 0);
 }
 
-static bool see_event(void *arg, const struct record_event *event)
+static bool
+see_event(void *arg, const struct record_event *event)
 {
 	return see(arg, event->account, (unsigned)event->sequence, 0);
 }
 
-static void expect_walk(const struct walk *w, const char *const *seen, unsigned n)
+static void
+expect_walk(const struct walk *w, const char *const *seen, unsigned n)
 {
 	assert_int_equal(w->n, n);
 	for (unsigned i = 0; i < n; i++)
 		assert_string_equal(w->seen[i], seen[i]);
 }
 
-static void walk_keys(const char *account, enum kind kind, uint32_t generation, unsigned most, const char *const *seen,
-    unsigned n)
+static void
+walk_keys(const char *account, enum kind kind, uint32_t generation, unsigned most, const char *const *seen, unsigned n)
 {
 	struct walk w = { .most = most };
 
@@ -510,7 +548,8 @@ static void walk_keys(const char *account, enum kind kind, uint32_t generation, 
 	expect_walk(&w, seen, n);
 }
 
-static void each_key(void **state)
+static void
+each_key(void **state)
 {
 	static const char *const all[] = { "a 1 1", "a 1 2", "a 1 300", "a 2 1" };
 	struct change c;
@@ -540,7 +579,8 @@ static void each_key(void **state)
 	walk_keys("nobody", 0, 0, 0, NULL, 0);
 }
 
-static void walk_accounts(const char *after, unsigned most, const char *const *seen, unsigned n)
+static void
+walk_accounts(const char *after, unsigned most, const char *const *seen, unsigned n)
 {
 	struct walk w = { .most = most };
 
@@ -550,7 +590,8 @@ static void walk_accounts(const char *after, unsigned most, const char *const *s
 	expect_walk(&w, seen, n);
 }
 
-static void each_account(void **state)
+static void
+each_account(void **state)
 {
 	static const char *const all[] = { "- 0 0", "B 0 0", "a 0 0", "a1 0 0", "b 0 0" };
 	static const char *const names[] = { "a1", "b", "-", "a", "B" };
@@ -571,7 +612,8 @@ static void each_account(void **state)
 	walk_accounts("", 3, all, 3);
 }
 
-static void walk_events(uint64_t after, unsigned most, const char *const *seen, unsigned n)
+static void
+walk_events(uint64_t after, unsigned most, const char *const *seen, unsigned n)
 {
 	struct walk w = { .most = most };
 
@@ -581,7 +623,8 @@ static void walk_events(uint64_t after, unsigned most, const char *const *seen, 
 	expect_walk(&w, seen, n);
 }
 
-static void each_event(void **state)
+static void
+each_event(void **state)
 {
 	static const char *const all[] = { "a0 1 0", "a1 2 0", "a2 3 0", "a3 4 0" };
 
@@ -604,7 +647,8 @@ static void each_event(void **state)
 
 /* ---- what is forgotten ---- */
 
-static void events_kept(void **state)
+static void
+events_kept(void **state)
 {
 	static const char *const newest[] = { "a 8 0", "a 9 0", "a 10 0" };
 	struct walk w = { .n = 0 };
@@ -633,7 +677,8 @@ static void events_kept(void **state)
 	assert_string_equal(w.seen[0], "a 13 0");
 }
 
-static void forget(int64_t before_ms, unsigned most, int forgotten, int64_t oldest_ms)
+static void
+forget(int64_t before_ms, unsigned most, int forgotten, int64_t oldest_ms)
 {
 	int64_t got_ms = -1;
 
@@ -643,7 +688,8 @@ static void forget(int64_t before_ms, unsigned most, int forgotten, int64_t olde
 	assert_int_equal(store_commit(f.writer), 0);
 }
 
-static void tokens_are_forgotten(void **state)
+static void
+tokens_are_forgotten(void **state)
 {
 	struct record_token token;
 	uint8_t index[PEPPER_DIGEST_LEN];
@@ -673,7 +719,8 @@ static void tokens_are_forgotten(void **state)
 
 /* ---- room ---- */
 
-static void room_ends_at_nine_tenths(void **state)
+static void
+room_ends_at_nine_tenths(void **state)
 {
 	struct change c = creation("big", 1);
 	struct store_size size;
@@ -731,14 +778,16 @@ static void room_ends_at_nine_tenths(void **state)
 
 /* ---- damage ---- */
 
-static void expect_damage(uint64_t corrupt)
+static void
+expect_damage(uint64_t corrupt)
 {
 	assert_int_equal(store_corrupt_records(f.store), corrupt);
 	assert_false(store_failed(f.store));
 }
 
 /* Flip one bit of each record in turn. What is read of it is -FAULT_CORRUPT, each time counted once. */
-static void damaged_records(void **state)
+static void
+damaged_records(void **state)
 {
 	struct change c = creation("acme", 7), other = creation("zeta", 8), in_grace;
 	uint8_t digest[RECORD_DIGEST_LEN], got[RECORD_DIGEST_LEN];
@@ -823,7 +872,8 @@ static void damaged_records(void **state)
 }
 
 /* One damaged entry of the expiry table must not keep other keys from ending, nor its own key from being revoked. */
-static void damage_does_not_stop_the_sweeper(void **state)
+static void
+damage_does_not_stop_the_sweeper(void **state)
 {
 	uint8_t digest[RECORD_DIGEST_LEN];
 	struct record_bytes at;
@@ -864,7 +914,8 @@ static void damage_does_not_stop_the_sweeper(void **state)
 	store_read_end(f.reader);
 }
 
-static void damage_does_not_keep_tokens(void **state)
+static void
+damage_does_not_keep_tokens(void **state)
 {
 	struct record_bytes at;
 	struct record_token token;
@@ -889,7 +940,8 @@ static void damage_does_not_keep_tokens(void **state)
 }
 
 /* A record that is whole, but another's: copied to another key by whoever can write the file. */
-static void a_copied_record(void **state)
+static void
+a_copied_record(void **state)
 {
 	struct change c = creation("acme", 7), poor = creation("poor", 8);
 	uint8_t digest[RECORD_DIGEST_LEN], other[RECORD_DIGEST_LEN];
@@ -929,7 +981,8 @@ static void a_copied_record(void **state)
 }
 
 /* A hole: a slot whose key is gone is a fault, not a shorter list. */
-static void a_slot_without_its_key(void **state)
+static void
+a_slot_without_its_key(void **state)
 {
 	struct change c = creation("acme", 7);
 	struct walk w = { .n = 0 };
@@ -953,7 +1006,8 @@ static void a_slot_without_its_key(void **state)
 }
 
 /* Two environments side by side: nothing of the one is in the other, whatever becomes of it. */
-static void two_stores(void **state)
+static void
+two_stores(void **state)
 {
 	struct change c = creation("acme", 7);
 	struct fixture_store test;
@@ -979,7 +1033,8 @@ static void two_stores(void **state)
 #define TEST(t) cmocka_unit_test_setup_teardown(t, begin, end)
 #define TEST_NOTHING(t) cmocka_unit_test_setup_teardown(t, begin_nothing, end)
 
-int main(void)
+int
+main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(init_is_idempotent),

@@ -22,7 +22,8 @@
 
 static _Thread_local unsigned n_reads, n_gets, n_mallocs, n_locks;
 
-INTERPOSED int mdb_txn_renew(MDB_txn *txn)
+INTERPOSED int
+mdb_txn_renew(MDB_txn *txn)
 {
 	static int (*next)(MDB_txn *);
 
@@ -32,7 +33,8 @@ INTERPOSED int mdb_txn_renew(MDB_txn *txn)
 	return next(txn);
 }
 
-INTERPOSED int mdb_txn_begin(MDB_env *env, MDB_txn *parent, unsigned flags, MDB_txn **txn)
+INTERPOSED int
+mdb_txn_begin(MDB_env *env, MDB_txn *parent, unsigned flags, MDB_txn **txn)
 {
 	static int (*next)(MDB_env *, MDB_txn *, unsigned, MDB_txn **);
 
@@ -42,7 +44,8 @@ INTERPOSED int mdb_txn_begin(MDB_env *env, MDB_txn *parent, unsigned flags, MDB_
 	return next(env, parent, flags, txn);
 }
 
-INTERPOSED int mdb_get(MDB_txn *txn, MDB_dbi dbi, MDB_val *key, MDB_val *value)
+INTERPOSED int
+mdb_get(MDB_txn *txn, MDB_dbi dbi, MDB_val *key, MDB_val *value)
 {
 	static int (*next)(MDB_txn *, MDB_dbi, MDB_val *, MDB_val *);
 
@@ -58,25 +61,29 @@ void *__libc_malloc(size_t size);
 void *__libc_calloc(size_t n, size_t size);
 void *__libc_realloc(void *p, size_t size);
 
-INTERPOSED void *malloc(size_t size)
+INTERPOSED void *
+malloc(size_t size)
 {
 	n_mallocs++;
 	return __libc_malloc(size);
 }
 
-INTERPOSED void *calloc(size_t n, size_t size)
+INTERPOSED void *
+calloc(size_t n, size_t size)
 {
 	n_mallocs++;
 	return __libc_calloc(n, size);
 }
 
-INTERPOSED void *realloc(void *p, size_t size)
+INTERPOSED void *
+realloc(void *p, size_t size)
 {
 	n_mallocs++;
 	return __libc_realloc(p, size);
 }
 
-INTERPOSED int pthread_mutex_lock(pthread_mutex_t *lock)
+INTERPOSED int
+pthread_mutex_lock(pthread_mutex_t *lock)
 {
 	static int (*next)(pthread_mutex_t *);
 
@@ -112,7 +119,8 @@ struct fixture {
 	size_t n;
 };
 
-static int setup(void **state)
+static int
+setup(void **state)
 {
 	struct fixture *f = calloc(1, sizeof(*f));
 
@@ -123,7 +131,8 @@ static int setup(void **state)
 	return 0;
 }
 
-static void free_calls(struct fixture *f)
+static void
+free_calls(struct fixture *f)
 {
 	if (f->admin != NULL)
 		harness_call_free(f->admin);
@@ -132,7 +141,8 @@ static void free_calls(struct fixture *f)
 	f->admin = f->verify = NULL;
 }
 
-static int teardown(void **state)
+static int
+teardown(void **state)
 {
 	struct fixture *f = *state;
 
@@ -142,21 +152,28 @@ static int teardown(void **state)
 	return 0;
 }
 
-static struct subject *add(struct fixture *f, enum environment e, const char *account, bool suspended, bool publishable,
-    enum fate fate, const char *secret, uint32_t generation, uint32_t current, int64_t expires_ms)
+static struct subject *
+add(struct fixture *f, enum environment e, const char *account, bool suspended, bool publishable, enum fate fate,
+    const char *secret, uint32_t generation, uint32_t current, int64_t expires_ms)
 {
 	struct subject *s = &f->subjects[f->n++];
 
 	assert_true(f->n <= 128);
-	*s = (struct subject){ .environment = e, .publishable = publishable, .suspended = suspended, .fate = fate,
-		.generation = generation, .current_generation = current, .expires_ms = expires_ms };
+	*s = (struct subject){ .environment = e,
+		.publishable = publishable,
+		.suspended = suspended,
+		.fate = fate,
+		.generation = generation,
+		.current_generation = current,
+		.expires_ms = expires_ms };
 	snprintf(s->name, sizeof(s->name), "%s", account);
 	snprintf(s->secret, sizeof(s->secret), "%s", secret);
 	return s;
 }
 
 /* One account of each history. Before the day moves on. */
-static void make_histories(struct fixture *f, enum environment e, bool suspended)
+static void
+make_histories(struct fixture *f, enum environment e, bool suspended)
 {
 	static const char *const names[] = { "current", "graced", "ended", "expired", "revoked", "revgrace", "leaked" };
 	char account[7][32], next[SECRET_LEN + 1];
@@ -199,7 +216,8 @@ static void make_histories(struct fixture *f, enum environment e, bool suspended
 }
 
 /* The rules as the documentation has them. */
-static int oracle(const struct subject *s, const char *operation, int require, const bool served[ENVIRONMENTS])
+static int
+oracle(const struct subject *s, const char *operation, int require, const bool served[ENVIRONMENTS])
 {
 	bool listed = strcmp(operation, "tokenize") == 0 || strcmp(operation, "tokens.create") == 0;
 
@@ -219,7 +237,8 @@ static int oracle(const struct subject *s, const char *operation, int require, c
 	return FOB__V1__VERDICT__VALID;
 }
 
-static void check_answer(const struct subject *s, int expected, const Fob__V1__VerifyKeyResponse *v)
+static void
+check_answer(const struct subject *s, int expected, const Fob__V1__VerifyKeyResponse *v)
 {
 	assert_int_equal(v->verdict, expected);
 	assert_int_equal(v->detail.len == 0, expected == FOB__V1__VERDICT__VALID);
@@ -243,10 +262,11 @@ static void check_answer(const struct subject *s, int expected, const Fob__V1__V
 		assert_int_equal(v->expires_ms, s->expires_ms);
 }
 
-static void the_matrix(void **state)
+static void
+the_matrix(void **state)
 {
-	static const char *const operations[] = { "", "tokenize", "tokens.create", "charges.create", "keys.roll", "Tokenize",
-		"tokeniz", "tokenize2" };
+	static const char *const operations[] = { "", "tokenize", "tokens.create", "charges.create", "keys.roll",
+		"Tokenize", "tokeniz", "tokenize2" };
 	struct fixture *f = *state;
 	unsigned n = 0, seen[VERDICTS] = { 0 };
 
@@ -276,8 +296,8 @@ static void the_matrix(void **state)
 				for (int require = 0; require < 3; require++) {
 					struct subject *s = &f->subjects[i];
 					int expected = oracle(s, operations[o], require, served);
-					Fob__V1__VerifyKeyResponse *v = harness_verify(f->verify, s->secret, operations[o],
-					    (Fob__V1__Environment)require);
+					Fob__V1__VerifyKeyResponse *v = harness_verify(
+					    f->verify, s->secret, operations[o], (Fob__V1__Environment)require);
 
 					assert_non_null(v);
 					check_answer(s, expected, v);
@@ -298,7 +318,8 @@ static void the_matrix(void **state)
 
 /* ---- time ---- */
 
-static void the_last_millisecond(void **state)
+static void
+the_last_millisecond(void **state)
 {
 	static const struct {
 		int64_t advance_ms;
@@ -332,7 +353,8 @@ static void the_last_millisecond(void **state)
 }
 
 /* Less than a millisecond before the end is before the end. */
-static void the_last_nanosecond(void **state)
+static void
+the_last_nanosecond(void **state)
 {
 	struct fixture *f = *state;
 	struct harness_secrets s;
@@ -347,7 +369,8 @@ static void the_last_nanosecond(void **state)
 	assert_int_equal(harness_verdict(f->verify, s.secret), FOB__V1__VERDICT__EXPIRED);
 }
 
-static void at_once(void **state)
+static void
+at_once(void **state)
 {
 	struct fixture *f = *state;
 	struct harness_secrets s;
@@ -366,7 +389,8 @@ static void at_once(void **state)
 	}
 }
 
-static void last_used(void **state)
+static void
+last_used(void **state)
 {
 	struct fixture *f = *state;
 	struct engine *engine = f->h->service.engines[ENVIRONMENT_LIVE];
@@ -384,7 +408,8 @@ static void last_used(void **state)
 
 /* ---- what is asked ---- */
 
-static int ask(struct harness_call *hc, Fob__V1__VerifyKeyRequest__CredentialCase how, const char *bytes, size_t len,
+static int
+ask(struct harness_call *hc, Fob__V1__VerifyKeyRequest__CredentialCase how, const char *bytes, size_t len,
     Fob__V1__VerifyKeyResponse **v)
 {
 	Fob__V1__VerifyKeyRequest in = FOB__V1__VERIFY_KEY_REQUEST__INIT;
@@ -400,7 +425,8 @@ static int ask(struct harness_call *hc, Fob__V1__VerifyKeyRequest__CredentialCas
 #define SECRET_FIELD FOB__V1__VERIFY_KEY_REQUEST__CREDENTIAL_SECRET
 #define HEADER_FIELD FOB__V1__VERIFY_KEY_REQUEST__CREDENTIAL_AUTHORIZATION
 
-static void malformed_secrets(void **state)
+static void
+malformed_secrets(void **state)
 {
 	struct fixture *f = *state;
 	Fob__V1__VerifyKeyResponse *v;
@@ -447,7 +473,8 @@ static void malformed_secrets(void **state)
 	free(text);
 }
 
-static void basic(const char *user_and_password, char out[512])
+static void
+basic(const char *user_and_password, char out[512])
 {
 	char base64[480];
 
@@ -456,7 +483,8 @@ static void basic(const char *user_and_password, char out[512])
 	snprintf(out, 512, "Basic %s", base64);
 }
 
-static void basic_headers(void **state)
+static void
+basic_headers(void **state)
 {
 	struct fixture *f = *state;
 	char plain[256], header[512];
@@ -477,7 +505,8 @@ static void basic_headers(void **state)
 		} wrong[] = { { "", ":password", true }, { "", "", true }, { ":", "", true }, { "", "::", true },
 			{ "", "", false }, { ":", "", false }, { "x", ":", true } };
 
-		snprintf(plain, sizeof(plain), "%s%s%s", wrong[i].before, wrong[i].with ? s.secret : "", wrong[i].after);
+		snprintf(
+		    plain, sizeof(plain), "%s%s%s", wrong[i].before, wrong[i].with ? s.secret : "", wrong[i].after);
 		basic(plain, header);
 		assert_int_equal(ask(f->verify, HEADER_FIELD, header, strlen(header), &v), 0);
 		assert_int_equal(v->verdict, FOB__V1__VERDICT__MALFORMED);
@@ -493,7 +522,8 @@ static void basic_headers(void **state)
 	assert_int_equal(v->verdict, FOB__V1__VERDICT__MALFORMED);
 }
 
-static void wrong_requests(void **state)
+static void
+wrong_requests(void **state)
 {
 	static const char *const operations[] = { "white space", "a\nb", "a\xc3\xa4", "a*b", "a\x7f" };
 	struct fixture *f = *state;
@@ -503,7 +533,8 @@ static void wrong_requests(void **state)
 	struct harness_secrets s;
 
 	assert_non_null(harness_create(f->admin, ENVIRONMENT_LIVE, "acme", &s));
-	assert_int_equal(ask(f->verify, FOB__V1__VERIFY_KEY_REQUEST__CREDENTIAL__NOT_SET, "", 0, &v), FAULT_INVALID_ARGUMENT);
+	assert_int_equal(
+	    ask(f->verify, FOB__V1__VERIFY_KEY_REQUEST__CREDENTIAL__NOT_SET, "", 0, &v), FAULT_INVALID_ARGUMENT);
 	for (size_t i = 0; i < sizeof(operations) / sizeof(operations[0]); i++) {
 		assert_null(harness_verify(f->verify, s.secret, operations[i], 0));
 		assert_int_equal(f->verify->code, FAULT_INVALID_ARGUMENT);
@@ -531,7 +562,8 @@ static void wrong_requests(void **state)
 /* ---- damage ---- */
 
 /* Every bit of a key's record, one after the other: a fault, never a verdict; and the other environment answers. */
-static void every_bit_of_a_record(void **state)
+static void
+every_bit_of_a_record(void **state)
 {
 	struct fixture *f = *state;
 	struct engine *engine = f->h->service.engines[ENVIRONMENT_LIVE];
@@ -575,7 +607,8 @@ struct batch {
 	Fob__V1__VerifyKeyRequest items[LIMIT_BATCH + 1], *pointers[LIMIT_BATCH + 1];
 };
 
-static struct batch *batch_new(size_t n)
+static struct batch *
+batch_new(size_t n)
 {
 	struct batch *b = calloc(1, sizeof(*b));
 
@@ -590,14 +623,16 @@ static struct batch *batch_new(size_t n)
 	return b;
 }
 
-static Fob__V1__VerifyKeysResponse *ask_batch(struct fixture *f, struct batch *b)
+static Fob__V1__VerifyKeysResponse *
+ask_batch(struct fixture *f, struct batch *b)
 {
 	if (harness_ask(f->verify, "fob.v1.Keys/VerifyKeys", &b->in.base) != 0)
 		return NULL;
 	return harness_body(f->verify, &fob__v1__verify_keys_response__descriptor);
 }
 
-static void a_batch_keeps_order(void **state)
+static void
+a_batch_keeps_order(void **state)
 {
 	struct fixture *f = *state;
 	struct harness_secrets s[8];
@@ -643,7 +678,8 @@ static void a_batch_keeps_order(void **state)
 	free(b);
 }
 
-static void a_batch_is_bounded(void **state)
+static void
+a_batch_is_bounded(void **state)
 {
 	struct fixture *f = *state;
 	struct batch *b = batch_new(LIMIT_BATCH + 1);
@@ -673,7 +709,8 @@ static void a_batch_is_bounded(void **state)
 	free(b);
 }
 
-static void one_environments_fault_is_not_the_others(void **state)
+static void
+one_environments_fault_is_not_the_others(void **state)
 {
 	struct fixture *f = *state;
 	struct batch *b = batch_new(20);
@@ -705,7 +742,8 @@ static void one_environments_fault_is_not_the_others(void **state)
 
 /* ---- what it costs ---- */
 
-static uint8_t *read_file(const char *folder, size_t *len)
+static uint8_t *
+read_file(const char *folder, size_t *len)
 {
 	char path[700];
 	struct stat st;
@@ -723,7 +761,8 @@ static uint8_t *read_file(const char *folder, size_t *len)
 }
 
 /* The reply that is measured takes no lock of ours. */
-static void bare_reply(struct call *call, const uint8_t *bytes, size_t len)
+static void
+bare_reply(struct call *call, const uint8_t *bytes, size_t len)
 {
 	unsigned *n = call->arg;
 
@@ -733,7 +772,8 @@ static void bare_reply(struct call *call, const uint8_t *bytes, size_t len)
 	++*n;
 }
 
-static void one_read_and_nothing_else(void **state)
+static void
+one_read_and_nothing_else(void **state)
 {
 	struct fixture *f = *state;
 	size_t before_len, after_len, len[3];
@@ -779,7 +819,8 @@ static void one_read_and_nothing_else(void **state)
 }
 
 /* Nothing of the secret is left behind in the context's memory. */
-static void secrets_are_wiped(void **state)
+static void
+secrets_are_wiped(void **state)
 {
 	struct fixture *f = *state;
 	struct harness_secrets s;
@@ -805,7 +846,8 @@ struct reader {
 	unsigned wrong, n;
 };
 
-static void *verify_on(void *arg)
+static void *
+verify_on(void *arg)
 {
 	struct reader *r = arg;
 	struct harness_call *hc = harness_call_new(r->h, ROLE_VERIFY);
@@ -825,7 +867,8 @@ static void *verify_on(void *arg)
 	return NULL;
 }
 
-static void while_keys_change(void **state)
+static void
+while_keys_change(void **state)
 {
 	struct fixture *f = *state;
 	struct harness_secrets s, fine;
@@ -857,7 +900,8 @@ static void while_keys_change(void **state)
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
-int main(void)
+int
+main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(the_matrix),

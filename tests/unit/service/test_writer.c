@@ -33,7 +33,8 @@ static struct {
 	unsigned waiting;
 } gate = { PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, false, 0 };
 
-INTERPOSED int fdatasync(int fd)
+INTERPOSED int
+fdatasync(int fd)
 {
 	static int (*next)(int);
 
@@ -56,7 +57,8 @@ INTERPOSED int fdatasync(int fd)
 }
 
 /* The two meta pages, at the front, have their place: a full disk shows at the others. */
-static bool refused(off_t at)
+static bool
+refused(off_t at)
 {
 	n_writes++;
 	if (fail_write == 0 || (fail_write == ENOSPC && at < 2 * sysconf(_SC_PAGESIZE)))
@@ -65,7 +67,8 @@ static bool refused(off_t at)
 	return true;
 }
 
-INTERPOSED ssize_t pwrite(int fd, const void *data, size_t len, off_t at)
+INTERPOSED ssize_t
+pwrite(int fd, const void *data, size_t len, off_t at)
 {
 	static ssize_t (*next)(int, const void *, size_t, off_t);
 
@@ -75,7 +78,8 @@ INTERPOSED ssize_t pwrite(int fd, const void *data, size_t len, off_t at)
 }
 
 /* LMDB seeks, then writes neighbouring pages at once. */
-INTERPOSED ssize_t writev(int fd, const struct iovec *v, int n)
+INTERPOSED ssize_t
+writev(int fd, const struct iovec *v, int n)
 {
 	static ssize_t (*next)(int, const struct iovec *, int);
 
@@ -84,7 +88,8 @@ INTERPOSED ssize_t writev(int fd, const struct iovec *v, int n)
 	return refused(lseek(fd, 0, SEEK_CUR)) ? -1 : next(fd, v, n);
 }
 
-INTERPOSED int posix_fallocate(int fd, off_t from, off_t len)
+INTERPOSED int
+posix_fallocate(int fd, off_t from, off_t len)
 {
 	static int (*next)(int, off_t, off_t);
 
@@ -93,14 +98,16 @@ INTERPOSED int posix_fallocate(int fd, off_t from, off_t len)
 	return fail_allocate != 0 ? fail_allocate : next(fd, from, len);
 }
 
-static void gate_close(void)
+static void
+gate_close(void)
 {
 	pthread_mutex_lock(&gate.lock);
 	gate.closed = true;
 	pthread_mutex_unlock(&gate.lock);
 }
 
-static void gate_await(void)
+static void
+gate_await(void)
 {
 	pthread_mutex_lock(&gate.lock);
 	while (gate.waiting == 0)
@@ -108,7 +115,8 @@ static void gate_await(void)
 	pthread_mutex_unlock(&gate.lock);
 }
 
-static void gate_open(void)
+static void
+gate_open(void)
 {
 	pthread_mutex_lock(&gate.lock);
 	gate.closed = false;
@@ -116,7 +124,8 @@ static void gate_open(void)
 	pthread_mutex_unlock(&gate.lock);
 }
 
-static void nap(long ms)
+static void
+nap(long ms)
 {
 	struct timespec ts = { .tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000 };
 
@@ -124,7 +133,8 @@ static void nap(long ms)
 }
 
 /* What is logged on purpose would drown what is not. */
-static int stderr_quiet(void)
+static int
+stderr_quiet(void)
 {
 	int saved = dup(STDERR_FILENO), null = open("/dev/null", O_WRONLY);
 
@@ -133,7 +143,8 @@ static int stderr_quiet(void)
 	return saved;
 }
 
-static void stderr_loud(int saved)
+static void
+stderr_loud(int saved)
 {
 	dup2(saved, STDERR_FILENO);
 	close(saved);
@@ -164,7 +175,8 @@ static struct {
 	pthread_cond_t changed;
 } jobs = { PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER };
 
-static struct new_secret new_secret(void)
+static struct new_secret
+new_secret(void)
 {
 	struct new_secret s = { .last4 = { 'a', 'b', 'c', 'd' } };
 
@@ -172,7 +184,8 @@ static struct new_secret new_secret(void)
 	return s;
 }
 
-static int decide(struct mutation *m, const struct view *view, struct change *change)
+static int
+decide(struct mutation *m, const struct view *view, struct change *change)
 {
 	struct job *j = m->arg;
 	struct new_secret a = new_secret(), b = new_secret();
@@ -205,7 +218,8 @@ static int decide(struct mutation *m, const struct view *view, struct change *ch
 	return fault;
 }
 
-static void done(struct mutation *m, int fault)
+static void
+done(struct mutation *m, int fault)
 {
 	struct job *j = m->arg;
 
@@ -220,7 +234,8 @@ static void done(struct mutation *m, int fault)
 	pthread_mutex_unlock(&jobs.lock);
 }
 
-static void job_init(struct job *j, enum wish wish, const char *account)
+static void
+job_init(struct job *j, enum wish wish, const char *account)
 {
 	memset(j, 0, sizeof(*j));
 	j->wish = wish;
@@ -234,7 +249,8 @@ static void job_init(struct job *j, enum wish wish, const char *account)
 	randombytes_buf(j->m.request, sizeof(j->m.request));
 }
 
-static struct job *jobs_new(size_t n, enum wish wish, const char *prefix)
+static struct job *
+jobs_new(size_t n, enum wish wish, const char *prefix)
 {
 	struct job *j = calloc(n, sizeof(*j));
 	char account[LIMIT_ACCOUNT + 1];
@@ -247,7 +263,8 @@ static struct job *jobs_new(size_t n, enum wish wish, const char *prefix)
 	return j;
 }
 
-static void wait_for(struct job *j, size_t n)
+static void
+wait_for(struct job *j, size_t n)
 {
 	pthread_mutex_lock(&jobs.lock);
 	for (size_t i = 0; i < n; i++)
@@ -258,33 +275,38 @@ static void wait_for(struct job *j, size_t n)
 		assert_int_equal(j[i].done, 1);
 }
 
-static struct writer *writer_of(struct harness *h)
+static struct writer *
+writer_of(struct harness *h)
 {
 	return h->service.engines[ENVIRONMENT_LIVE]->writer;
 }
 
-static void submit(struct harness *h, struct job *j, size_t n)
+static void
+submit(struct harness *h, struct job *j, size_t n)
 {
 	for (size_t i = 0; i < n; i++)
 		assert_int_equal(writer_submit(writer_of(h), &j[i].m), 0);
 }
 
 /* One at a time. Returns its fault. */
-static int run(struct harness *h, struct job *j)
+static int
+run(struct harness *h, struct job *j)
 {
 	submit(h, j, 1);
 	wait_for(j, 1);
 	return j->fault;
 }
 
-static int run_new(struct harness *h, struct job *j, enum wish wish, const char *account)
+static int
+run_new(struct harness *h, struct job *j, enum wish wish, const char *account)
 {
 	job_init(j, wish, account);
 	return run(h, j);
 }
 
 /* The same token and request once more. */
-static void again(struct job *to, const struct job *from)
+static void
+again(struct job *to, const struct job *from)
 {
 	job_init(to, from->wish, from->account);
 	to->grace_ms = from->grace_ms;
@@ -292,7 +314,8 @@ static void again(struct job *to, const struct job *from)
 	memcpy(to->m.request, from->m.request, sizeof(to->m.request));
 }
 
-static struct writer_counters counted(struct harness *h)
+static struct writer_counters
+counted(struct harness *h)
 {
 	struct writer_counters c;
 
@@ -301,7 +324,8 @@ static struct writer_counters counted(struct harness *h)
 }
 
 /* Hold a commit of one mutation up, so that what is submitted next waits together. */
-static void hold_up(struct harness *h, struct job *first)
+static void
+hold_up(struct harness *h, struct job *first)
 {
 	gate_close();
 	job_init(first, NOTHING, "first");
@@ -311,12 +335,14 @@ static void hold_up(struct harness *h, struct job *first)
 
 /* ---- looking into the database ---- */
 
-static struct store *store_of(struct harness *h)
+static struct store *
+store_of(struct harness *h)
 {
 	return h->service.engines[ENVIRONMENT_LIVE]->store;
 }
 
-static int look_account(struct harness *h, const char *account, struct record_account *out)
+static int
+look_account(struct harness *h, const char *account, struct record_account *out)
 {
 	struct store_txn *txn = store_txn_new(store_of(h));
 	int fault;
@@ -327,7 +353,8 @@ static int look_account(struct harness *h, const char *account, struct record_ac
 	return fault;
 }
 
-static int look_key(struct harness *h, const char *account, uint32_t generation, struct record_key *out)
+static int
+look_key(struct harness *h, const char *account, uint32_t generation, struct record_key *out)
 {
 	struct store_txn *txn = store_txn_new(store_of(h));
 	uint8_t digest[RECORD_DIGEST_LEN];
@@ -340,7 +367,8 @@ static int look_key(struct harness *h, const char *account, uint32_t generation,
 	return fault;
 }
 
-static enum key_state state_of(struct harness *h, const char *account, uint32_t generation)
+static enum key_state
+state_of(struct harness *h, const char *account, uint32_t generation)
 {
 	struct record_key key;
 
@@ -348,7 +376,8 @@ static enum key_state state_of(struct harness *h, const char *account, uint32_t 
 	return key.state;
 }
 
-static struct record_state look_state(struct harness *h)
+static struct record_state
+look_state(struct harness *h)
 {
 	struct store_txn *txn = store_txn_new(store_of(h));
 	struct record_state state;
@@ -360,14 +389,16 @@ static struct record_state look_state(struct harness *h)
 }
 
 /* Have the sweeper look, and wait until it has: it goes before the work. */
-static void wake(struct harness *h)
+static void
+wake(struct harness *h)
 {
 	struct job j;
 
 	assert_int_equal(run_new(h, &j, NOTHING, "wake"), 0);
 }
 
-static int setup(void **state)
+static int
+setup(void **state)
 {
 	fail_sync = fail_write = fail_allocate = 0;
 	fail_sync_after = -1;
@@ -375,7 +406,8 @@ static int setup(void **state)
 	return 0;
 }
 
-static int teardown(void **state)
+static int
+teardown(void **state)
 {
 	fail_sync = fail_write = fail_allocate = 0;
 	fail_sync_after = -1;
@@ -386,7 +418,8 @@ static int teardown(void **state)
 
 /* ---- group commit ---- */
 
-static void many_share_a_commit(void **state)
+static void
+many_share_a_commit(void **state)
 {
 	struct harness *h = *state;
 	struct job *many = jobs_new(256, CREATES, "a"), first;
@@ -417,7 +450,8 @@ static void many_share_a_commit(void **state)
 	free(many);
 }
 
-static void a_commit_is_bounded(void **state)
+static void
+a_commit_is_bounded(void **state)
 {
 	struct harness *h = *state;
 	struct job *many = jobs_new(LIMIT_COMMIT + 88, NOTHING, "a"), first;
@@ -433,7 +467,8 @@ static void a_commit_is_bounded(void **state)
 }
 
 /* Not before the sync has returned. */
-static void nothing_is_told_before_it_is_durable(void **state)
+static void
+nothing_is_told_before_it_is_durable(void **state)
 {
 	struct harness *h = *state;
 	struct job first;
@@ -448,7 +483,8 @@ static void nothing_is_told_before_it_is_durable(void **state)
 	assert_int_equal(look_state(h).revision, 1);
 }
 
-static void in_order_of_arrival(void **state)
+static void
+in_order_of_arrival(void **state)
 {
 	struct harness *h = *state;
 	struct job first, create, roll, revoke, roll2;
@@ -473,7 +509,8 @@ static void in_order_of_arrival(void **state)
 
 /* ---- request tokens ---- */
 
-static void a_token_replays(void **state)
+static void
+a_token_replays(void **state)
 {
 	struct harness *h = *state;
 	struct writer_counters before;
@@ -504,7 +541,8 @@ static void a_token_replays(void **state)
 }
 
 /* A refused mutation leaves its token free: the caller may mend the request and use it. */
-static void a_refusal_keeps_no_token(void **state)
+static void
+a_refusal_keeps_no_token(void **state)
 {
 	struct harness *h = *state;
 	struct job a, b;
@@ -517,7 +555,8 @@ static void a_refusal_keeps_no_token(void **state)
 	assert_false(b.replayed);
 }
 
-static void one_token_twice_in_one_commit(void **state)
+static void
+one_token_twice_in_one_commit(void **state)
 {
 	struct harness *h = *state;
 	struct writer_counters before, after;
@@ -546,7 +585,8 @@ static void one_token_twice_in_one_commit(void **state)
 	assert_int_equal(after.refused, before.refused + 1);
 }
 
-static void a_token_outlives_a_restart_and_ends_after_a_day(void **state)
+static void
+a_token_outlives_a_restart_and_ends_after_a_day(void **state)
 {
 	struct harness *h = *state;
 	struct job a, b, c, d;
@@ -576,7 +616,8 @@ static void a_token_outlives_a_restart_and_ends_after_a_day(void **state)
 }
 
 /* More than fit into a few commits: all the same, none is kept for long. */
-static void all_old_tokens_are_forgotten(void **state)
+static void
+all_old_tokens_are_forgotten(void **state)
 {
 	enum { N = 3000 };
 	struct harness *h = *state;
@@ -597,8 +638,12 @@ static void all_old_tokens_are_forgotten(void **state)
 		wake(h);
 	harness_close(h);
 
-	options = (struct store_options){ .environment = ENVIRONMENT_LIVE, .path = h->paths[0][0],
-		.pepper = h->paths[0][1], .ceiling_bytes = 256U << 20, .events_kept = 1000000, .readers = 16 };
+	options = (struct store_options){ .environment = ENVIRONMENT_LIVE,
+		.path = h->paths[0][0],
+		.pepper = h->paths[0][1],
+		.ceiling_bytes = 256U << 20,
+		.events_kept = 1000000,
+		.readers = 16 };
 	assert_int_equal(store_open(&options, &store, why, sizeof(why)), 0);
 	txn = store_txn_new(store);
 	assert_int_equal(store_write(txn), 0);
@@ -611,7 +656,8 @@ static void all_old_tokens_are_forgotten(void **state)
 
 /* ---- limits ---- */
 
-static void a_deadline_that_has_passed(void **state)
+static void
+a_deadline_that_has_passed(void **state)
 {
 	struct harness *h = *state;
 	struct job late, waits, first;
@@ -637,7 +683,8 @@ static void a_deadline_that_has_passed(void **state)
 	assert_int_equal(look_account(h, "waits", &account), -FAULT_NOT_FOUND);
 }
 
-static void the_queue_is_bounded(void **state)
+static void
+the_queue_is_bounded(void **state)
 {
 	struct harness *h = *state;
 	struct job *many = jobs_new(LIMIT_QUEUE, NOTHING, "a"), first, more;
@@ -656,7 +703,8 @@ static void the_queue_is_bounded(void **state)
 	free(many);
 }
 
-static void a_refused_change_leaves_nothing(void **state)
+static void
+a_refused_change_leaves_nothing(void **state)
 {
 	struct harness *h = *state;
 	struct record_account account;
@@ -688,7 +736,8 @@ static void a_refused_change_leaves_nothing(void **state)
 /* ---- no room ---- */
 
 /* Many that do not fit and one that does share a commit: each has its own outcome. */
-static void what_fits_is_done(void **state)
+static void
+what_fits_is_done(void **state)
 {
 	struct harness *h = *state;
 	struct job *big = jobs_new(40, GROWS, "big"), first, acme, revoke, again_acme;
@@ -724,7 +773,8 @@ static void what_fits_is_done(void **state)
 	free(big);
 }
 
-static void a_full_disk(void **state)
+static void
+a_full_disk(void **state)
 {
 	struct harness *h = *state;
 	struct job *many = jobs_new(30, CREATES, "a"), first, acme, wants;
@@ -756,7 +806,8 @@ static void a_full_disk(void **state)
 }
 
 /* New keys are refused at 90 % of the ceiling; keys can be ended beyond it. */
-static void the_ceiling(void **state)
+static void
+the_ceiling(void **state)
 {
 	struct harness *h = *state;
 	struct job *j = jobs_new(4000, CREATES, "a"), revoke;
@@ -788,7 +839,8 @@ static void the_ceiling(void **state)
 }
 
 /* A reader that stays pins every page: the file grows into the end of its map. Then, again, each has its own outcome. */
-static void the_end_of_the_map(void **state)
+static void
+the_end_of_the_map(void **state)
 {
 	struct harness *h = *state;
 	struct store_txn *pin;
@@ -812,7 +864,8 @@ static void the_end_of_the_map(void **state)
 
 /* ---- a disk that fails ---- */
 
-static void a_failed_sync_ends_it(void **state)
+static void
+a_failed_sync_ends_it(void **state)
 {
 	struct harness *h = *state;
 	struct job first, a, twice, other_request, later;
@@ -847,7 +900,8 @@ static void a_failed_sync_ends_it(void **state)
 }
 
 /* A page that cannot be written, for any reason but space: nobody may go on from here. */
-static void a_failed_write_ends_it(void **state)
+static void
+a_failed_write_ends_it(void **state)
 {
 	struct harness *h = *state;
 	struct record_account account;
@@ -866,7 +920,8 @@ static void a_failed_write_ends_it(void **state)
 }
 
 /* The commit before went well; this one fails, and takes with it what was decided on top of it. */
-static void refusals_of_a_lost_commit(void **state)
+static void
+refusals_of_a_lost_commit(void **state)
 {
 	struct harness *h = *state;
 	struct job first, acme, twice, beta, nobody;
@@ -900,7 +955,8 @@ static void refusals_of_a_lost_commit(void **state)
 
 /* ---- the sweeper ---- */
 
-static void make_grace(struct harness *h, const char *account, int64_t grace_ms)
+static void
+make_grace(struct harness *h, const char *account, int64_t grace_ms)
 {
 	struct job j;
 
@@ -910,7 +966,8 @@ static void make_grace(struct harness *h, const char *account, int64_t grace_ms)
 	assert_int_equal(run(h, &j), 0);
 }
 
-static void expires_at_the_deadline(void **state)
+static void
+expires_at_the_deadline(void **state)
 {
 	struct harness *h = *state;
 	struct record_account account;
@@ -934,7 +991,8 @@ static void expires_at_the_deadline(void **state)
 	assert_int_equal(look_state(h).event_sequence, 3);
 }
 
-static void sweeps_without_mutations(void **state)
+static void
+sweeps_without_mutations(void **state)
 {
 	struct harness *h = *state;
 
@@ -947,7 +1005,8 @@ static void sweeps_without_mutations(void **state)
 }
 
 /* Each generation has its own end, and the order of the ends is not that of the rolls. */
-static void each_its_own_day(void **state)
+static void
+each_its_own_day(void **state)
 {
 	static const int64_t grace_ms[] = { 8000, 2000, 6000, 4000 };
 	struct harness *h = *state;
@@ -967,7 +1026,8 @@ static void each_its_own_day(void **state)
 	}
 }
 
-static void many_at_once(void **state)
+static void
+many_at_once(void **state)
 {
 	enum { N = 3 * LIMIT_COMMIT };
 	struct harness *h = *state;
@@ -993,7 +1053,8 @@ static void many_at_once(void **state)
 	free(roll);
 }
 
-static void a_clock_set_back_revives_nothing(void **state)
+static void
+a_clock_set_back_revives_nothing(void **state)
 {
 	struct harness *h = *state;
 	int64_t expires_ms = HARNESS_START_MS + 5000;
@@ -1018,7 +1079,8 @@ static void a_clock_set_back_revives_nothing(void **state)
 }
 
 /* Ended by comparison, the sweeper held up, then the end: the next start sweeps first of all. */
-static void sweeps_at_start(void **state)
+static void
+sweeps_at_start(void **state)
 {
 	struct harness *h = *state;
 
@@ -1031,7 +1093,8 @@ static void sweeps_at_start(void **state)
 }
 
 /* A sweep that cannot be written is tried again in its time, not a thousand times a second. */
-static void a_full_disk_does_not_make_the_sweeper_spin(void **state)
+static void
+a_full_disk_does_not_make_the_sweeper_spin(void **state)
 {
 	struct harness *h = *state;
 	unsigned writes;
@@ -1053,7 +1116,8 @@ static void a_full_disk_does_not_make_the_sweeper_spin(void **state)
 }
 
 /* One damaged key keeps its own end from being written, and nobody else's. */
-static void a_damaged_key_holds_nobody_up(void **state)
+static void
+a_damaged_key_holds_nobody_up(void **state)
 {
 	struct harness *h = *state;
 	uint8_t digest[RECORD_DIGEST_LEN];
@@ -1082,7 +1146,8 @@ static void a_damaged_key_holds_nobody_up(void **state)
 
 /* ---- the end ---- */
 
-static void *stop(void *arg)
+static void *
+stop(void *arg)
 {
 	struct harness *h = arg;
 
@@ -1091,7 +1156,8 @@ static void *stop(void *arg)
 	return NULL;
 }
 
-static void stop_finishes_what_is_queued(void **state)
+static void
+stop_finishes_what_is_queued(void **state)
 {
 	struct harness *h = *state;
 	struct job *many = jobs_new(2 * LIMIT_COMMIT + 1, CREATES, "a"), first;
@@ -1118,7 +1184,8 @@ struct crowd {
 	struct job *jobs;
 };
 
-static void *press(void *arg)
+static void *
+press(void *arg)
 {
 	struct crowd *c = arg;
 
@@ -1128,7 +1195,8 @@ static void *press(void *arg)
 	return NULL;
 }
 
-static void from_many_threads(void **state)
+static void
+from_many_threads(void **state)
 {
 	enum { THREADS = 8 };
 	struct harness *h = *state;
@@ -1157,7 +1225,8 @@ static void from_many_threads(void **state)
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
-int main(void)
+int
+main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(many_share_a_commit),
