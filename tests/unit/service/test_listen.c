@@ -166,7 +166,7 @@ peer_receive(int fd, uint32_t *id, int ms)
 static int
 peer_ask(int fd, const void *bytes, size_t len)
 {
-	uint32_t id = 0, sent;
+	uint32_t id = 0;
 	int code;
 
 	if (!peer_send(fd, 4711, bytes, len))
