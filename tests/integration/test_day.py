@@ -22,6 +22,11 @@ DAY_S = 86400
 @unittest.skipIf(daemon.THREAD_SANITIZED, "libfaketime and ThreadSanitizer do not go together")
 @unittest.skipUnless(daemon.FAKETIME_LIBRARY, "libfaketime is not installed")
 class Day(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        if daemon.SANITIZED and not daemon.starts_under_faketime():
+            raise unittest.SkipTest("this libfaketime and this sanitizer do not start together")
+
     def setUp(self):
         self.fobd = daemon.Daemon()
         self.clock = daemon.Clock(self.fobd.place)

@@ -90,7 +90,7 @@ stop_fobd() {
 
 # It is our child in setup_file, and somebody else's later on; a zombie has ended as well.
 fobd_gone() {
-	[[ ! -e /proc/$FOBD_PID/status ]] || grep -q '^State:[[:space:]]*Z' "/proc/$FOBD_PID/status"
+	! grep -qs '^State:[[:space:]]*[^Z[:space:]]' "/proc/$FOBD_PID/status"
 }
 
 # wait_until SECONDS COMMAND...: run it again and again until it succeeds; give up when it returns 2, or after SECONDS.
