@@ -52,8 +52,9 @@ class _Result(unittest.TestResult):
             self._problem(err, subtest._subDescription())
 
     def addSkip(self, test, reason):
-        if isinstance(test, unittest.suite._ErrorHolder):
-            _comment("SKIP %s: %s" % (test.id(), reason))
+        if isinstance(test, unittest.suite._ErrorHolder):  # a class: none of its tests will be named
+            self.number += 1
+            _say("ok %d - %s # SKIP %s" % (self.number, test.id(), reason))
         self._skipped = reason
 
     def addExpectedFailure(self, test, err):
