@@ -60,7 +60,7 @@ help: ## this list
 # ---- the two commands ----
 
 run: deps-run ## install what is missing, build, start fobd with a demo account
-	$(Q)+$(MAKE) --no-print-directory all
+	$(Q)+$(MAKE) -s all
 	$(Q)exec tests/lib/demo $(B)
 
 test: deps-test ## install what is missing, build every variant, run every test
