@@ -14,10 +14,12 @@
 #include <nng/nng.h>
 #include <nng/protocol/reqrep0/rep.h>
 #include <nng/supplemental/tls/tls.h>
+#include <poll.h>
 #include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -32,11 +34,12 @@
 
 /* Beyond our limit, so that a request that is too long is told so; longer still, and its connection is closed. */
 #define RECEIVE_MAX (4 * LIMIT_REQUEST)
-#define PROBE_MS 1000
-#define SILENT_ROUNDS 2       /* one answer may be late on a busy machine */
-#define FLUSH_MS 250          /* a completed send is queued, not sent */
-#define DESCRIPTORS_SPARE 512 /* more than connections explain: connections in the making, probes */
-#define DESCRIPTORS_EVERY 10  /* guard rounds */
+#define PROBE_MS 500
+#define SILENT_ROUNDS 2 /* one answer may be late on a busy machine */
+#define FLUSH_MS 250    /* a completed send is queued, not sent */
+#define DESCRIPTORS_SPARE 8
+#define DESCRIPTORS_LEFT 512 /* connections that their peers have left: more than any moment explains */
+#define DESCRIPTORS_EVERY 10 /* guard rounds */
 
 enum context_state { CONTEXT_RECEIVING, CONTEXT_WORKING, CONTEXT_SENDING };
 
@@ -70,7 +73,6 @@ struct transport {
 	struct listener listeners[LIMIT_LISTENERS];
 	size_t n_listeners;
 	struct tally **tallies;
-	unsigned descriptors_base; /* open when nobody is connected */
 	unsigned guard_round;
 	_Atomic uint64_t refused, dropped, restarts;
 };
@@ -204,19 +206,33 @@ pipe_event(nng_pipe pipe, nng_pipe_ev event, void *arg)
 	}
 }
 
+/* Call ${visit}, if not NULL, with each descriptor that is open. Returns how many there are. */
 static unsigned
-count_descriptors(void)
+each_descriptor(void (*visit)(void *arg, int fd), void *arg)
 {
+	struct dirent *entry;
 	unsigned n = 0;
 	DIR *dir;
 
 	if ((dir = opendir("/proc/self/fd")) == NULL)
 		return 0;
-	while (readdir(dir) != NULL)
+	while ((entry = readdir(dir)) != NULL) {
+		int fd = atoi(entry->d_name);
+
+		if (entry->d_name[0] == '.' || fd == dirfd(dir))
+			continue;
 		n++;
+		if (visit != NULL)
+			visit(arg, fd);
+	}
 	closedir(dir);
-	/* Not ".", "..", and the one that we were reading through. */
-	return n > 3 ? n - 3 : 0;
+	return n;
+}
+
+static unsigned
+count_descriptors(void)
+{
+	return each_descriptor(NULL, NULL);
 }
 
 static void
@@ -481,7 +497,6 @@ listen_open(struct service *service, const struct config *config, struct transpo
 	for (size_t i = 0; i < t->n_listeners; i++)
 		for (unsigned j = 0; j < t->listeners[i].n_contexts; j++)
 			receive(&t->listeners[i].contexts[j]);
-	t->descriptors_base = count_descriptors();
 	*out = t;
 	return 0;
 }
@@ -498,12 +513,21 @@ is_busy(const struct listener *l)
 	return true;
 }
 
+/* Neither we nor the listener can open another: it says nothing about the listener, whose clients are served on. */
+static bool
+out_of_descriptors(void)
+{
+	struct rlimit limit;
+
+	return getrlimit(RLIMIT_NOFILE, &limit) == 0 && count_descriptors() + DESCRIPTORS_SPARE >= limit.rlim_cur;
+}
+
 /* With as many connections as there may be, the probe's would be refused. */
 static bool
 is_alive(const struct listener *l)
 {
 	return pipes_count(l->transport->pipes) >= l->transport->config->connections ||
-	    probe_listener(l->config->url, PROBE_MS) || is_busy(l);
+	    probe_listener(l->config->url, PROBE_MS) || is_busy(l) || out_of_descriptors();
 }
 
 static void
@@ -518,22 +542,39 @@ reopen(struct listener *l)
 		LOG(LOG_ERROR, "cannot open the listener again", LOG_S("reason", why));
 }
 
+/* A connection whose peer has left, and which is open all the same: for a moment that is usual. */
+static void
+count_left(void *arg, int fd)
+{
+	struct pollfd pfd = { .fd = fd, .events = POLLRDHUP };
+	unsigned *n = arg;
+	struct stat st;
+
+	if (fstat(fd, &st) == 0 && S_ISSOCK(st.st_mode) && poll(&pfd, 1, 0) == 1 &&
+	    (pfd.revents & (POLLRDHUP | POLLHUP)) != 0)
+		(*n)++;
+}
+
+/*
+ * Descriptors leak when connections stay open that their peers have left. Peers that are there, however many and however
+ * silent, are no leak: they may use up the descriptors, but must not be able to have us restarted.
+ */
 static int
 check_descriptors(struct transport *t)
 {
-	unsigned n = count_descriptors(), explained = t->descriptors_base + pipes_count(t->pipes) + DESCRIPTORS_SPARE;
+	unsigned left = 0, n = each_descriptor(count_left, &left);
 
-	if (n <= explained)
+	if (left <= DESCRIPTORS_LEFT)
 		return 0;
-	LOG(LOG_ERROR, "more descriptors are open than connections explain", LOG_I("descriptors", n),
+	LOG(LOG_ERROR, "connections stay open that their peers have left", LOG_I("left", left), LOG_I("descriptors", n),
 	    LOG_I("connections", pipes_count(t->pipes)));
-	return n > explained + 4 * DESCRIPTORS_SPARE ? -1 : 0;
+	return left > 4 * DESCRIPTORS_LEFT ? -1 : 0;
 }
 
 int
-listen_guard(struct transport *t)
+listen_guard(struct transport *t, bool (*interrupted)(void))
 {
-	for (size_t i = 0; i < t->n_listeners; i++) {
+	for (size_t i = 0; i < t->n_listeners && !interrupted(); i++) {
 		struct listener *l = &t->listeners[i];
 
 		l->silent = is_alive(l) ? 0 : l->silent + 1;

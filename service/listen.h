@@ -19,12 +19,13 @@ int listen_open(
     struct service *service, const struct config *config, struct transport **transport, char *why, size_t why_len);
 
 /*
- * listen_guard(transport):
- * To be called every second. Connects to each listener as a client would; one that does not answer any more is closed and
- * opened again. Holds the number of descriptors against that of connections.
+ * listen_guard(transport, interrupted):
+ * To be called every second. Asks each listener as a client would; one that does not answer any more is closed and
+ * opened again. Looks now and then whether connections stay open that their peers have left. ${interrupted} is asked
+ * between listeners, each of which may take half a second: when it says true the rest is left.
  * Returns: 0; -1 when only a restart helps: descriptors leak.
  */
-int listen_guard(struct transport *transport);
+int listen_guard(struct transport *transport, bool (*interrupted)(void));
 
 /*
  * listen_drain(transport, drain_ms):

@@ -16,6 +16,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "service/trap.h"
+
 #define TABLES_MAX 16
 #define LOCK_BYTES_PER_READER 64 /* a cache line, in LMDB 0.9 */
 #define LOCK_HEAD_BYTES 4096
@@ -28,6 +30,7 @@ struct lmdb {
 	uint64_t page_bytes;
 	uint64_t reserved_to; /* the writer's: the file is allocated up to here */
 	_Atomic bool failed;
+	_Atomic bool sprung; /* LMDB was left in the middle of something: it is not to be tidied up */
 };
 
 struct lmdb_txn {
@@ -36,6 +39,8 @@ struct lmdb_txn {
 	int fault;
 	bool begun; /* a read transaction that can be renewed */
 	bool write;
+	MDB_cursor *spare[TABLES_MAX]; /* of a read transaction, to be renewed instead of allocated */
+	uint8_t value[LMDB_VALUE_MAX];
 };
 
 static int
@@ -62,6 +67,24 @@ fault_of(int rc)
 	default:
 		return -FAULT_IO;
 	}
+}
+
+/* A trap has sprung under this database. */
+static int
+sprung(struct lmdb *db)
+{
+	atomic_store(&db->sprung, true);
+	atomic_store(&db->failed, true);
+	return -FAULT_CORRUPT;
+}
+
+/* LMDB's own checks of what it reads: the same as a fault. */
+static void
+on_assert(MDB_env *env, const char *text)
+{
+	(void)env;
+	(void)text;
+	trap_spring();
 }
 
 /* ---- open and close ---- */
@@ -138,6 +161,22 @@ open_tables(struct lmdb *db, const struct lmdb_options *options)
 }
 
 static int
+try_open_tables(struct lmdb *db, const struct lmdb_options *options)
+{
+	sigjmp_buf trap;
+	int rc;
+
+	if (sigsetjmp(trap, 0) != 0) {
+		sprung(db);
+		return MDB_CORRUPTED;
+	}
+	trap_set(&trap);
+	rc = open_tables(db, options);
+	trap_clear();
+	return rc;
+}
+
+static int
 sync_folder(const char *path)
 {
 	int fd, rc;
@@ -192,6 +231,7 @@ lmdb_open(const struct lmdb_options *options, struct lmdb **out, char *why, size
 	int rc, fault;
 
 	assert(options->n_tables <= TABLES_MAX);
+	trap_install();
 	if (!options->create && (fault = check_exists(options->path, why, why_len)) != 0)
 		return fault;
 	if ((db = calloc(1, sizeof(*db))) == NULL) {
@@ -212,12 +252,13 @@ lmdb_open(const struct lmdb_options *options, struct lmdb **out, char *why, size
 	if ((rc = mdb_env_set_mapsize(db->env, options->map_bytes)) != 0 ||
 	    (rc = mdb_env_set_maxdbs(db->env, options->n_tables)) != 0 ||
 	    (rc = mdb_env_set_maxreaders(db->env, options->readers)) != 0 ||
+	    (rc = mdb_env_set_assert(db->env, on_assert)) != 0 ||
 	    (rc = mdb_env_open(db->env, options->path, MDB_NOTLS, 0600)) != 0)
 		goto err2;
 	if ((fault = check_whole(db, options->path, why, why_len)) != 0)
 		goto err3;
 	mdb_reader_check(db->env, NULL);
-	if ((rc = open_tables(db, options)) != 0)
+	if ((rc = try_open_tables(db, options)) != 0)
 		goto err2;
 	if (options->create && (rc = sync_folder(options->path)) != 0)
 		goto err2;
@@ -229,7 +270,8 @@ err3:
 	close(db->lock_fd);
 	goto err0;
 err2:
-	mdb_env_close(db->env);
+	if (!atomic_load(&db->sprung))
+		mdb_env_close(db->env);
 err1:
 	snprintf(why, why_len, "%s: cannot open the database: %s", options->path, mdb_strerror(rc));
 	fault = fault_of(rc);
@@ -244,7 +286,8 @@ lmdb_close(struct lmdb *db)
 {
 	if (db == NULL)
 		return;
-	mdb_env_close(db->env);
+	if (!atomic_load(&db->sprung))
+		mdb_env_close(db->env);
 	close(db->lock_fd);
 	free(db);
 }
@@ -272,8 +315,13 @@ lmdb_txn_free(struct lmdb_txn *txn)
 {
 	if (txn == NULL)
 		return;
-	if (txn->txn != NULL)
-		mdb_txn_abort(txn->txn);
+	if (!atomic_load(&txn->db->sprung)) {
+		for (unsigned i = 0; i < TABLES_MAX; i++)
+			if (txn->spare[i] != NULL)
+				mdb_cursor_close(txn->spare[i]);
+		if (txn->txn != NULL)
+			mdb_txn_abort(txn->txn);
+	}
 	free(txn);
 }
 
@@ -337,6 +385,22 @@ make_whole(struct lmdb *db)
 		(void)fdatasync(fd);
 }
 
+static int
+try_commit(struct lmdb_txn *txn)
+{
+	sigjmp_buf trap;
+	int rc;
+
+	if (sigsetjmp(trap, 0) != 0) {
+		sprung(txn->db);
+		return EIO;
+	}
+	trap_set(&trap);
+	rc = mdb_txn_commit(txn->txn);
+	trap_clear();
+	return rc;
+}
+
 int
 lmdb_commit(struct lmdb_txn *txn)
 {
@@ -348,7 +412,7 @@ lmdb_commit(struct lmdb_txn *txn)
 		lmdb_abort(txn);
 		return rc;
 	}
-	rc = mdb_txn_commit(txn->txn);
+	rc = try_commit(txn);
 	txn->txn = NULL;
 	txn->write = false;
 	if (rc == 0)
@@ -360,7 +424,8 @@ void
 lmdb_abort(struct lmdb_txn *txn)
 {
 	assert(txn->write);
-	mdb_txn_abort(txn->txn);
+	if (!atomic_load(&txn->db->sprung))
+		mdb_txn_abort(txn->txn);
 	txn->txn = NULL;
 	txn->write = false;
 }
@@ -385,16 +450,45 @@ val(const void *data, size_t len)
 	return (MDB_val){ .mv_data = u.out, .mv_size = len };
 }
 
+/* Copy what LMDB found to ${to}, of ${size} bytes, while the trap is still set: its length may be as wrong as its place. */
+static int
+copy_out(const MDB_val *from, uint8_t *to, size_t size, struct lmdb_value *value)
+{
+	if (from->mv_size > size)
+		return MDB_CORRUPTED;
+	memcpy(to, from->mv_data, from->mv_size);
+	*value = (struct lmdb_value){ .data = to, .len = from->mv_size };
+	return 0;
+}
+
 int
 lmdb_get(struct lmdb_txn *txn, unsigned table, const void *key, size_t key_len, struct lmdb_value *value)
 {
 	MDB_val k = val(key, key_len), v;
+	sigjmp_buf trap;
 	int rc;
 
-	if ((rc = mdb_get(txn->txn, txn->db->tables[table], &k, &v)) != 0)
-		return fault_of(rc);
-	*value = (struct lmdb_value){ .data = v.mv_data, .len = v.mv_size };
-	return 0;
+	if (sigsetjmp(trap, 0) != 0)
+		return sprung(txn->db);
+	trap_set(&trap);
+	if ((rc = mdb_get(txn->txn, txn->db->tables[table], &k, &v)) == 0)
+		rc = copy_out(&v, txn->value, sizeof(txn->value), value);
+	trap_clear();
+	return fault_of(rc);
+}
+
+static int
+try_put(struct lmdb_txn *txn, unsigned table, MDB_val *k, MDB_val *v)
+{
+	sigjmp_buf trap;
+	int rc;
+
+	if (sigsetjmp(trap, 0) != 0)
+		return sprung(txn->db);
+	trap_set(&trap);
+	rc = mdb_put(txn->txn, txn->db->tables[table], k, v, 0);
+	trap_clear();
+	return fault_of(rc);
 }
 
 void
@@ -402,8 +496,23 @@ lmdb_put(struct lmdb_txn *txn, unsigned table, const void *key, size_t key_len, 
 {
 	MDB_val k = val(key, key_len), v = val(value, len);
 
+	assert(key_len <= LMDB_KEY_MAX && len <= LMDB_VALUE_MAX);
 	if (txn->fault == 0)
-		txn->fault = judge(txn->db, fault_of(mdb_put(txn->txn, txn->db->tables[table], &k, &v, 0)));
+		txn->fault = judge(txn->db, try_put(txn, table, &k, &v));
+}
+
+static int
+try_del(struct lmdb_txn *txn, unsigned table, MDB_val *k)
+{
+	sigjmp_buf trap;
+	int rc;
+
+	if (sigsetjmp(trap, 0) != 0)
+		return sprung(txn->db);
+	trap_set(&trap);
+	rc = mdb_del(txn->txn, txn->db->tables[table], k, NULL);
+	trap_clear();
+	return fault_of(rc);
 }
 
 void
@@ -415,34 +524,57 @@ lmdb_del(struct lmdb_txn *txn, unsigned table, const void *key, size_t key_len)
 	if (txn->fault != 0)
 		return;
 	/* An index that disagrees is the caller's one change gone wrong, not the database's end. */
-	fault = fault_of(mdb_del(txn->txn, txn->db->tables[table], &k, NULL));
+	fault = try_del(txn, table, &k);
 	txn->fault = fault == -FAULT_NOT_FOUND ? -FAULT_CORRUPT : judge(txn->db, fault);
 }
+
+/* ---- walks ---- */
 
 static int
 move(struct lmdb_cursor *cursor, MDB_val *k, MDB_cursor_op op)
 {
+	sigjmp_buf trap;
 	MDB_val v;
 	int rc;
 
-	if ((rc = mdb_cursor_get(cursor->cursor, k, &v, op)) != 0)
-		return fault_of(rc);
-	cursor->key = (struct lmdb_value){ .data = k->mv_data, .len = k->mv_size };
-	cursor->value = (struct lmdb_value){ .data = v.mv_data, .len = v.mv_size };
-	return 0;
+	if (sigsetjmp(trap, 0) != 0)
+		return sprung(cursor->txn->db);
+	trap_set(&trap);
+	if ((rc = mdb_cursor_get(cursor->cursor, k, &v, op)) == 0 &&
+	    (rc = copy_out(k, cursor->key_bytes, sizeof(cursor->key_bytes), &cursor->key)) == 0)
+		rc = copy_out(&v, cursor->value_bytes, sizeof(cursor->value_bytes), &cursor->value);
+	trap_clear();
+	return fault_of(rc);
+}
+
+/* A read transaction keeps its cursors, as it keeps itself: a walk then allocates nothing. */
+static int
+open_cursor(struct lmdb_cursor *cursor)
+{
+	struct lmdb_txn *txn = cursor->txn;
+	MDB_cursor *c = txn->spare[cursor->table];
+	int rc;
+
+	if (txn->write || c == NULL) {
+		rc = mdb_cursor_open(txn->txn, txn->db->tables[cursor->table], &c);
+	} else {
+		txn->spare[cursor->table] = NULL;
+		rc = mdb_cursor_renew(txn->txn, c);
+	}
+	cursor->cursor = rc == 0 ? c : NULL;
+	return fault_of(rc);
 }
 
 int
 lmdb_seek(struct lmdb_txn *txn, unsigned table, const void *key, size_t key_len, struct lmdb_cursor *cursor)
 {
 	MDB_val k = val(key, key_len);
-	MDB_cursor *c = NULL;
-	int rc;
+	int fault;
 
-	rc = mdb_cursor_open(txn->txn, txn->db->tables[table], &c);
-	cursor->cursor = c;
-	if (rc != 0)
-		return fault_of(rc);
+	cursor->txn = txn;
+	cursor->table = table;
+	if ((fault = open_cursor(cursor)) != 0)
+		return fault;
 	return move(cursor, &k, key_len > 0 ? MDB_SET_RANGE : MDB_FIRST);
 }
 
@@ -454,15 +586,53 @@ lmdb_next(struct lmdb_cursor *cursor)
 	return move(cursor, &k, MDB_NEXT);
 }
 
+int
+lmdb_prev(struct lmdb_cursor *cursor)
+{
+	MDB_val k;
+
+	return move(cursor, &k, MDB_PREV);
+}
+
+int
+lmdb_last(struct lmdb_cursor *cursor)
+{
+	MDB_val k;
+
+	return move(cursor, &k, MDB_LAST);
+}
+
 void
 lmdb_cursor_end(struct lmdb_cursor *cursor)
 {
-	if (cursor->cursor != NULL)
-		mdb_cursor_close(cursor->cursor);
+	struct lmdb_txn *txn = cursor->txn;
+
+	if (cursor->cursor != NULL && !atomic_load(&txn->db->sprung)) {
+		if (!txn->write && txn->spare[cursor->table] == NULL)
+			txn->spare[cursor->table] = cursor->cursor;
+		else
+			mdb_cursor_close(cursor->cursor);
+	}
 	cursor->cursor = NULL;
 }
 
 /* ---- space ---- */
+
+static bool
+table_stat(struct lmdb_txn *txn, unsigned table, MDB_stat *stat)
+{
+	sigjmp_buf trap;
+	int rc;
+
+	if (sigsetjmp(trap, 0) != 0) {
+		sprung(txn->db);
+		return false;
+	}
+	trap_set(&trap);
+	rc = mdb_stat(txn->txn, txn->db->tables[table], stat);
+	trap_clear();
+	return rc == 0;
+}
 
 uint64_t
 lmdb_used_bytes(struct lmdb_txn *txn)
@@ -471,7 +641,7 @@ lmdb_used_bytes(struct lmdb_txn *txn)
 	MDB_stat stat;
 
 	for (unsigned i = 0; i < txn->db->n_tables; i++)
-		if (mdb_stat(txn->txn, txn->db->tables[i], &stat) == 0)
+		if (table_stat(txn, i, &stat))
 			pages += stat.ms_branch_pages + stat.ms_leaf_pages + stat.ms_overflow_pages;
 	return pages * txn->db->page_bytes;
 }
@@ -481,7 +651,7 @@ lmdb_entries(struct lmdb_txn *txn, unsigned table)
 {
 	MDB_stat stat;
 
-	return mdb_stat(txn->txn, txn->db->tables[table], &stat) == 0 ? stat.ms_entries : 0;
+	return table_stat(txn, table, &stat) ? stat.ms_entries : 0;
 }
 
 static int

@@ -5,8 +5,9 @@
  * aborts and returns the fault, so callers check once. (The idea is Knot DNS's knot_lmdb.)
  *
  * A database fails for good, in this process, when a commit fails in any way other than for want of space: after a
- * failed fdatasync LMDB's next commit would succeed on pages that the disk never got (measured on 0.9.24). From then
- * on every call returns -FAULT_IO; a restart decides from what is on disk.
+ * failed fdatasync LMDB's next commit would succeed on pages that the disk never got (measured on 0.9.24). It fails for
+ * good, too, when LMDB has followed a damaged page out of its map (see trap.h). From then on every call returns -FAULT_IO;
+ * a restart decides from what is on disk.
  */
 #ifndef LMDB_WRAP_H
 #define LMDB_WRAP_H
@@ -20,8 +21,13 @@
 struct lmdb;
 struct lmdb_txn;
 
+/* Longer keys and values than these are damage. */
+#define LMDB_KEY_MAX 511
+#define LMDB_VALUE_MAX 1536
+
+/* A copy, out of the map: valid until the next call with the same transaction, or the same cursor. */
 struct lmdb_value {
-	const void *data; /* in the map: valid until the transaction ends or writes */
+	const void *data;
 	size_t len;
 };
 
@@ -69,13 +75,19 @@ void lmdb_del(struct lmdb_txn *txn, unsigned table, const void *key, size_t key_
 
 /* A walk in key order. */
 struct lmdb_cursor {
+	struct lmdb_txn *txn;
 	void *cursor;
+	unsigned table;
 	struct lmdb_value key;
 	struct lmdb_value value;
+	uint8_t key_bytes[LMDB_KEY_MAX];
+	uint8_t value_bytes[LMDB_VALUE_MAX];
 };
 /* To the first entry whose key is not below ${key}. Always followed by lmdb_cursor_end(). Returns as lmdb_get. */
 int lmdb_seek(struct lmdb_txn *txn, unsigned table, const void *key, size_t key_len, struct lmdb_cursor *cursor);
 int lmdb_next(struct lmdb_cursor *cursor);
+int lmdb_prev(struct lmdb_cursor *cursor);
+int lmdb_last(struct lmdb_cursor *cursor);
 void lmdb_cursor_end(struct lmdb_cursor *cursor);
 
 /* Pages in use by all tables, in bytes; entries of one table. 0 when they cannot be had. */

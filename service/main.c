@@ -199,6 +199,16 @@ block_signals(sigset_t *set)
 	signal(SIGPIPE, SIG_IGN);
 }
 
+static bool
+signal_waits(void)
+{
+	sigset_t pending;
+
+	return sigpending(&pending) == 0 &&
+	    (sigismember(&pending, SIGTERM) == 1 || sigismember(&pending, SIGINT) == 1 ||
+		sigismember(&pending, SIGHUP) == 1);
+}
+
 /* Until a signal comes. Returns 0, or 1 when only a restart helps. */
 static int
 guard(struct transport *transport, const struct notify *notify, const sigset_t *signals)
@@ -211,7 +221,7 @@ guard(struct transport *transport, const struct notify *notify, const sigset_t *
 			LOG(LOG_INFO, "ending", LOG_S("signal", strsignal(signal_number)));
 			return 0;
 		}
-		if (listen_guard(transport) != 0) {
+		if (listen_guard(transport, signal_waits) != 0) {
 			LOG_TEXT(LOG_ERROR, "descriptors leak; ending, to be started anew");
 			return 1;
 		}
@@ -219,15 +229,17 @@ guard(struct transport *transport, const struct notify *notify, const sigset_t *
 	}
 }
 
+static volatile sig_atomic_t exit_status;
+
 static void
 leave_now(int signal_number)
 {
 	(void)signal_number;
-	_exit(0);
+	_exit(exit_status);
 }
 
 /* Databases first: what was acknowledged is safe then, whatever becomes of the sockets. */
-static int
+static void
 shut_down(struct service *service, struct transport *transport, uint32_t drain_ms)
 {
 	if (listen_drain(transport, drain_ms) != 0) {
@@ -241,7 +253,6 @@ shut_down(struct service *service, struct transport *transport, uint32_t drain_m
 	alarm(CLOSE_S);
 	listen_close(transport);
 	alarm(0);
-	return 0;
 }
 
 static int
@@ -272,7 +283,7 @@ serve(const struct config *config, const struct notify *notify, char *why, size_
 	    LOG_T("test", service.engines[ENVIRONMENT_TEST] != NULL), LOG_S("nng_quirks", reason));
 	notify_ready(notify);
 
-	rc = guard(transport, notify, &signals);
+	rc = exit_status = guard(transport, notify, &signals);
 
 	notify_stopping(notify);
 	shut_down(&service, transport, config->drain_ms);

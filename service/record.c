@@ -169,6 +169,15 @@ open_value(const struct pepper *pepper, enum table table, const void *key, size_
 	return 0;
 }
 
+int
+record_sound(
+    const struct pepper *pepper, enum table table, const void *key, size_t key_len, const void *value, size_t len)
+{
+	struct reader r;
+
+	return open_value(pepper, table, key, key_len, value, len, &r);
+}
+
 static int
 close_value(const struct reader *r)
 {

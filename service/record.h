@@ -161,6 +161,9 @@ int record_get_slot(const struct pepper *, const void *key, size_t key_len, cons
 void record_put_empty(const struct pepper *, enum table, const void *key, size_t key_len, struct record_bytes *);
 int record_get_empty(const struct pepper *, enum table, const void *key, size_t key_len, const void *value, size_t len);
 
+/* Is this entry of ${table} what was written: does its tag fit? Returns: 0, or -FAULT_CORRUPT. */
+int record_sound(const struct pepper *, enum table, const void *key, size_t key_len, const void *value, size_t len);
+
 /* Keys of tables. */
 void record_slot_key(const char *account, enum kind kind, uint32_t generation, struct record_bytes *out);
 void record_time_key(int64_t time_ms, const uint8_t digest[RECORD_DIGEST_LEN], struct record_bytes *out);

@@ -344,12 +344,71 @@ store_abort(struct store_txn *txn)
 /* ---- reading ---- */
 
 static int
+compare(const struct lmdb_value *a, const void *key, size_t len)
+{
+	int order = memcmp(a->data, key, a->len < len ? a->len : len);
+
+	return order != 0 ? order : (a->len > len) - (a->len < len);
+}
+
+/* A neighbour of a gap: on the side of ${key} that it should be on, and itself as it was written? */
+static int
+check_neighbour(
+    struct store_txn *txn, enum table table, const struct lmdb_cursor *c, const void *key, size_t len, int side)
+{
+	if (compare(&c->key, key, len) * side <= 0)
+		return -FAULT_CORRUPT;
+	return record_sound(txn->store->pepper, table, c->key.data, c->key.len, c->value.data, c->value.len);
+}
+
+/*
+ * "Not there" is an answer, and a damaged page must not give it: a flipped bit in a key, or in a branch that leads to it,
+ * makes LMDB miss. So it is proved: the entries before and behind the gap enclose the key and are sound, or the table is
+ * empty. Returns: -FAULT_NOT_FOUND when that is so; another fault.
+ */
+static int
+prove_absent(struct store_txn *txn, enum table table, const void *key, size_t len)
+{
+	struct lmdb_cursor c;
+	bool behind, before;
+	int fault;
+
+	fault = lmdb_seek(txn->txn, table, key, len, &c);
+	behind = fault == 0;
+	if (behind && (fault = check_neighbour(txn, table, &c, key, len, 1)) != 0)
+		goto out;
+	if (fault == 0 || fault == -FAULT_NOT_FOUND)
+		fault = behind ? lmdb_prev(&c) : lmdb_last(&c);
+	before = fault == 0;
+	if (before && (fault = check_neighbour(txn, table, &c, key, len, -1)) != 0)
+		goto out;
+	if ((fault == 0 || fault == -FAULT_NOT_FOUND) && (behind || before || lmdb_entries(txn->txn, table) == 0))
+		fault = -FAULT_NOT_FOUND;
+	else if (fault == 0 || fault == -FAULT_NOT_FOUND)
+		fault = -FAULT_CORRUPT;
+out:
+	lmdb_cursor_end(&c);
+	return fault;
+}
+
+/* An entry, or the certainty that there is none. */
+static int
+look_up(struct store_txn *txn, enum table table, const void *key, size_t len, struct lmdb_value *value)
+{
+	int fault;
+
+	if ((fault = lmdb_get(txn->txn, table, key, len, value)) == -FAULT_NOT_FOUND)
+		return prove_absent(txn, table, key, len);
+	return fault;
+}
+
+static int
 get_key(struct store_txn *txn, const uint8_t digest[RECORD_DIGEST_LEN], struct record_key *key)
 {
 	struct lmdb_value value;
 	int fault;
 
-	if ((fault = lmdb_get(txn->txn, TABLE_KEYS, digest, RECORD_DIGEST_LEN, &value)) != 0)
+	if ((fault = look_up(txn, TABLE_KEYS, digest, RECORD_DIGEST_LEN, &value)) != 0)
 		return fault;
 	return record_get_key(txn->store->pepper, digest, RECORD_DIGEST_LEN, value.data, value.len, key);
 }
@@ -367,7 +426,7 @@ store_account(struct store_txn *txn, const char *account, struct record_account 
 	struct lmdb_value value;
 	int fault;
 
-	if ((fault = lmdb_get(txn->txn, TABLE_ACCOUNTS, account, len, &value)) != 0)
+	if ((fault = look_up(txn, TABLE_ACCOUNTS, account, len, &value)) != 0)
 		return judged(txn->store, fault);
 	return judged(txn->store, record_get_account(txn->store->pepper, account, len, value.data, value.len, out));
 }
@@ -381,7 +440,7 @@ store_slot(
 	int fault;
 
 	record_slot_key(account, kind, generation, &key);
-	if ((fault = lmdb_get(txn->txn, TABLE_SLOTS, key.bytes, key.len, &value)) != 0)
+	if ((fault = look_up(txn, TABLE_SLOTS, key.bytes, key.len, &value)) != 0)
 		return judged(txn->store, fault);
 	return judged(
 	    txn->store, record_get_slot(txn->store->pepper, key.bytes, key.len, value.data, value.len, digest));
@@ -406,7 +465,7 @@ store_token(struct store_txn *txn, const uint8_t index[PEPPER_DIGEST_LEN], struc
 	struct lmdb_value value;
 	int fault;
 
-	if ((fault = lmdb_get(txn->txn, TABLE_TOKENS, index, PEPPER_DIGEST_LEN, &value)) != 0)
+	if ((fault = look_up(txn, TABLE_TOKENS, index, PEPPER_DIGEST_LEN, &value)) != 0)
 		return judged(txn->store, fault);
 	return judged(
 	    txn->store, record_get_token(txn->store->pepper, index, PEPPER_DIGEST_LEN, value.data, value.len, token));
@@ -724,6 +783,7 @@ store_forget_tokens(struct store_txn *txn, int64_t before_ms, unsigned most, int
 {
 	uint8_t index[PEPPER_DIGEST_LEN];
 	struct record_bytes age;
+	struct lmdb_value value;
 	int64_t created_ms;
 	unsigned n;
 	int fault;
@@ -739,7 +799,11 @@ store_forget_tokens(struct store_txn *txn, int64_t before_ms, unsigned most, int
 			return (int)n;
 		record_time_key(created_ms, index, &age);
 		lmdb_del(txn->txn, TABLE_TOKEN_AGE, age.bytes, age.len);
-		lmdb_del(txn->txn, TABLE_TOKENS, index, sizeof(index));
+		/* One that is missing is damage, and counted; it must not keep the others from being forgotten. */
+		if (lmdb_get(txn->txn, TABLE_TOKENS, index, sizeof(index), &value) == -FAULT_NOT_FOUND)
+			(void)judged(txn->store, -FAULT_CORRUPT);
+		else
+			lmdb_del(txn->txn, TABLE_TOKENS, index, sizeof(index));
 		if ((fault = lmdb_fault(txn->txn)) != 0)
 			return fault;
 	}

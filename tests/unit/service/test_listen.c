@@ -446,6 +446,12 @@ a_peer_that_does_not_wait(void **state)
 
 /* ---- limits ---- */
 
+static bool
+never(void)
+{
+	return false;
+}
+
 /* Lock the writer out, so that mutations stay under way: a write transaction of ours is open. */
 static struct store_txn *
 hold_writer(struct fixture *f)
@@ -647,7 +653,7 @@ hostile_connects(void **state)
 	EVENTUALLY(counted(f).connections == 0);
 	EVENTUALLY(descriptors() <= base);
 	assert_int_equal(counted(f).in_flight, 0);
-	assert_int_equal(listen_guard(f->t), 0);
+	assert_int_equal(listen_guard(f->t, never), 0);
 	assert_int_equal(counted(f).listener_restarts, 0);
 }
 
@@ -763,20 +769,20 @@ a_listener_that_is_gone(void **state)
 	struct fixture *f = *state;
 	int old = peer_new(f->verify);
 
-	assert_int_equal(listen_guard(f->t), 0);
+	assert_int_equal(listen_guard(f->t, never), 0);
 	assert_int_equal(counted(f).listener_restarts, 0);
 	assert_int_equal(unlink(f->verify), 0);
 	assert_int_equal(serve_one(f->verify), -1);
 	/* One silent round is no proof; a few are. */
-	assert_int_equal(listen_guard(f->t), 0);
+	assert_int_equal(listen_guard(f->t, never), 0);
 	assert_int_equal(counted(f).listener_restarts, 0);
 	for (int i = 0; i < ROUNDS && counted(f).listener_restarts == 0; i++)
-		assert_int_equal(listen_guard(f->t), 0);
+		assert_int_equal(listen_guard(f->t, never), 0);
 	assert_int_equal(counted(f).listener_restarts, 1);
 	assert_true(served(f->verify));
 	assert_true(served(f->admin));
 	for (int i = 0; i < 3; i++)
-		assert_int_equal(listen_guard(f->t), 0);
+		assert_int_equal(listen_guard(f->t, never), 0);
 	assert_int_equal(counted(f).listener_restarts, 1);
 	close(old);
 }
@@ -794,11 +800,11 @@ a_listener_that_is_replaced(void **state)
 	assert_int_equal(mkdir(f->verify, 0700), 0);
 	dup2(null, STDERR_FILENO);
 	for (int i = 0; i < 2 * ROUNDS; i++)
-		assert_int_equal(listen_guard(f->t), 0);
+		assert_int_equal(listen_guard(f->t, never), 0);
 	assert_int_equal(stat(f->verify, &st), 0);
 	assert_int_equal(rmdir(f->verify), 0);
 	for (int i = 0; i < ROUNDS; i++)
-		assert_int_equal(listen_guard(f->t), 0);
+		assert_int_equal(listen_guard(f->t, never), 0);
 	dup2(quiet, STDERR_FILENO);
 	close(quiet);
 	close(null);
@@ -825,14 +831,14 @@ a_listener_that_is_stuck(void **state)
 	}
 	/* The process ends here if it does. */
 	alarm(20);
-	assert_int_equal(listen_guard(f->t), 0);
+	assert_int_equal(listen_guard(f->t, never), 0);
 	alarm(0);
 	for (int i = 0; i < 3; i++)
 		close(waiting[i]);
 	close(stuck);
 	assert_int_equal(unlink(f->verify), 0);
 	for (int i = 0; i < ROUNDS; i++)
-		assert_int_equal(listen_guard(f->t), 0);
+		assert_int_equal(listen_guard(f->t, never), 0);
 	assert_true(served(f->verify));
 }
 

@@ -1,0 +1,32 @@
+/*
+ * trap.h - survive a database that is damaged. LMDB 0.9 believes its pages: a flipped bit in a page's header makes it read
+ * where nothing is mapped, or fail an assertion, and either would end the process, and the other environment with it. So
+ * every call into LMDB that follows pages is made with a trap set; when it springs, that database has failed.
+ *
+ *	sigjmp_buf trap;
+ *
+ *	if (sigsetjmp(trap, 0) != 0)
+ *		return sprung(db);
+ *	trap_set(&trap);
+ *	rc = mdb_get(...);
+ *	trap_clear();
+ *
+ * What LMDB had in hand is lost then: a write transaction, and its lock, for the rest of the process. A damaged page that
+ * LMDB *writes* from could still harm memory before it faults; records themselves are covered by their tags.
+ */
+#ifndef TRAP_H
+#define TRAP_H
+
+#include <setjmp.h>
+
+/* Once, before the first database is opened. Faults outside of a trap go on to whoever handled them before. */
+void trap_install(void);
+
+/* Threads: each has its own trap; one at a time. */
+void trap_set(sigjmp_buf *trap);
+void trap_clear(void);
+
+/* Spring the trap by hand: for LMDB's failed assertions. Aborts when none is set. */
+_Noreturn void trap_spring(void);
+
+#endif
