@@ -126,7 +126,10 @@ call_engine(struct call *call, int environment, int *fault)
 		*fault = call_fault(call, FAULT_INVALID_ARGUMENT, "environment: must be LIVE (1) or TEST (2)");
 		return NULL;
 	}
-	if ((engine = call->service->engines[environment - 1]) == NULL)
+	engine = call->service->engines[environment - 1];
+	if (engine == NULL && call->service->broken[environment - 1])
+		*fault = call_fault(call, FAULT_UNAVAILABLE, "the database of this environment could not be opened");
+	else if (engine == NULL)
 		*fault = call_fault(call, FAULT_FAILED_PRECONDITION, "this server does not serve the %s environment",
 		    environment_name((enum environment)(environment - 1)));
 	return engine;

@@ -41,19 +41,21 @@ engine_open(const struct config *config, enum environment environment, unsigned 
 		.readers = readers + READERS_MORE,
 	};
 	struct engine *engine;
+	int fault;
 
 	if ((engine = calloc(1, sizeof(*engine))) == NULL) {
 		snprintf(why, why_len, "out of memory");
-		return -1;
+		return -FAULT_INTERNAL;
 	}
 	engine->environment = environment;
 	clock_init(&engine->clock);
-	if (store_open(&options, &engine->store, why, why_len) != 0 ||
-	    lastused_open(
-		c->path, store_pepper(engine->store), keys_made(engine->store), &engine->lastused, why, why_len) != 0 ||
-	    writer_start(engine->store, &engine->clock, engine->lastused, &engine->writer, why, why_len) != 0) {
+	if ((fault = store_open(&options, &engine->store, why, why_len)) != 0 ||
+	    (fault = lastused_open(c->path, store_pepper(engine->store), keys_made(engine->store), &engine->lastused,
+		 why, why_len)) != 0 ||
+	    (fault = writer_start(engine->store, &engine->clock, engine->lastused, &engine->writer, why, why_len)) !=
+		0) {
 		engine_close(engine);
-		return -1;
+		return fault;
 	}
 	*out = engine;
 	return 0;

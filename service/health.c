@@ -22,7 +22,7 @@ static bool
 all_serving(const struct service *service)
 {
 	for (int i = 0; i < ENVIRONMENTS; i++)
-		if (service->engines[i] != NULL && !serving(service->engines[i]))
+		if (service->broken[i] || (service->engines[i] != NULL && !serving(service->engines[i])))
 			return false;
 	return true;
 }
@@ -166,9 +166,7 @@ fill_environment(
 {
 	struct writer_counters w;
 
-	fob__v1__environment_stats__init(out);
 	writer_count(engine->writer, &w);
-	out->environment = (Fob__V1__Environment)(engine->environment + 1);
 	out->serving = serving(engine);
 	out->mutations = w.mutations;
 	out->replays = w.replays;
@@ -219,10 +217,17 @@ health_stats(struct call *call, const ProtobufCMessage *request, ProtobufCMessag
 		return call_fault(
 		    call, FAULT_RESOURCE_EXHAUSTED, "the reply needs more memory than a request may have");
 	out->environments = (Fob__V1__EnvironmentStats **)pointers;
-	for (int i = 0; i < ENVIRONMENTS && fits; i++)
+	for (int i = 0; i < ENVIRONMENTS && fits; i++) {
+		Fob__V1__EnvironmentStats *e = &environments[out->n_environments];
+
+		if (service->engines[i] == NULL && !service->broken[i])
+			continue;
+		out->n_environments++;
+		fob__v1__environment_stats__init(e);
+		e->environment = (Fob__V1__Environment)(i + 1);
 		if (service->engines[i] != NULL)
-			fits = fill_environment(
-			    call, service->engines[i], sums.verdicts[i], &environments[out->n_environments++]);
+			fits = fill_environment(call, service->engines[i], sums.verdicts[i], e);
+	}
 	if (!fits)
 		return call_fault(
 		    call, FAULT_RESOURCE_EXHAUSTED, "the reply needs more memory than a request may have");

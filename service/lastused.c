@@ -34,12 +34,13 @@ lastused_open(
 {
 	struct lastused *l;
 	char path[4096];
+	int fault = -FAULT_IO;
 	void *map;
 
 	snprintf(path, sizeof(path), "%s/lastused", folder);
 	if ((l = calloc(1, sizeof(*l))) == NULL) {
 		snprintf(why, why_len, "out of memory");
-		return -1;
+		return -FAULT_INTERNAL;
 	}
 	l->pepper = pepper;
 	if ((l->fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600)) < 0) {
@@ -51,7 +52,7 @@ lastused_open(
 		goto err1;
 	}
 	l->cells = map;
-	if (lastused_grow(l, keys) != 0) {
+	if ((fault = lastused_grow(l, keys)) != 0) {
 		snprintf(why, why_len, "%s: cannot make room for %u keys: is the disk full?", path, keys);
 		goto err2;
 	}
@@ -64,7 +65,7 @@ err1:
 	close(l->fd);
 err0:
 	free(l);
-	return -1;
+	return fault;
 }
 
 void

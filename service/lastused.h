@@ -19,7 +19,7 @@ struct lastused;
 /*
  * lastused_open(folder, pepper, keys, lastused, why, why_len):
  * Open or make ${folder}/lastused with cells for ${keys} keys. ${pepper} is borrowed until lastused_close().
- * Returns: 0, or -1 with a line at ${why}.
+ * Returns: 0; -FAULT_FULL or another negative fault with a line at ${why}.
  */
 int lastused_open(const char *folder, const struct pepper *pepper, uint32_t keys, struct lastused **lastused, char *why,
     size_t why_len);

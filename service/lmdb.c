@@ -240,7 +240,7 @@ lmdb_open(const struct lmdb_options *options, struct lmdb **out, char *why, size
 	}
 	db->n_tables = options->n_tables;
 	if ((db->lock_fd = lock_folder(options->path, why, why_len)) < 0) {
-		fault = -FAULT_IO;
+		fault = -FAULT_FAILED_PRECONDITION;
 		goto err0;
 	}
 	if ((fault = allocate_lock_file(options, why, why_len)) != 0) {

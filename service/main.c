@@ -174,17 +174,40 @@ close_engines(struct service *service)
 	}
 }
 
+/*
+ * A database that is damaged, or whose disk is full, is not to keep the other environment down: that one is served. What
+ * is set wrongly (a pepper, a folder) is for the operator who is starting us to put right.
+ */
+static bool
+other_may_be_served(int fault)
+{
+	return fault == -FAULT_CORRUPT || fault == -FAULT_FULL;
+}
+
 static int
 open_engines(struct service *service, const struct config *config, char *why, size_t why_len)
 {
-	for (int e = 0; e < ENVIRONMENTS; e++)
-		if (config->environments[e].configured &&
-		    engine_open(
-			config, (enum environment)e, count_contexts(config), &service->engines[e], why, why_len) != 0) {
+	unsigned opened = 0;
+	int fault;
+
+	for (int e = 0; e < ENVIRONMENTS; e++) {
+		if (!config->environments[e].configured)
+			continue;
+		fault = engine_open(
+		    config, (enum environment)e, count_contexts(config), &service->engines[e], why, why_len);
+		if (fault == 0) {
+			opened++;
+			continue;
+		}
+		if (!other_may_be_served(fault)) {
 			close_engines(service);
 			return -1;
 		}
-	return 0;
+		service->broken[e] = true;
+		LOG(LOG_ERROR, "this environment is not served",
+		    LOG_S("environment", environment_name((enum environment)e)), LOG_S("reason", why));
+	}
+	return opened > 0 ? 0 : -1;
 }
 
 /* Before the first thread: all of them inherit it, and the main thread alone waits for signals. */

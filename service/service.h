@@ -29,7 +29,8 @@ struct transport_counters {
 };
 
 struct service {
-	struct engine *engines[ENVIRONMENTS]; /* NULL: not configured */
+	struct engine *engines[ENVIRONMENTS]; /* NULL: not configured, or broken */
+	bool broken[ENVIRONMENTS];            /* configured, but could not be opened: answered with UNAVAILABLE */
 	const struct config *config;
 	int64_t start_ms;
 	_Atomic bool draining;
@@ -43,7 +44,8 @@ struct service {
 /*
  * engine_open(config, environment, readers, engine, why, why_len):
  * Open store, last-used times and writer of one environment. ${readers}: contexts that may read it at once.
- * Returns: 0, or -1 with one line at ${why}.
+ * Returns: 0; with one line at ${why}: -FAULT_CORRUPT for a damaged database, -FAULT_FULL for a full disk, another
+ *          negative fault for what an operator has set wrongly.
  */
 int engine_open(const struct config *config, enum environment environment, unsigned readers, struct engine **engine,
     char *why, size_t why_len);

@@ -186,28 +186,28 @@ check_identity(struct store *store, struct lmdb_txn *txn, const char *pepper_pat
 	if (lmdb_get(txn, TABLE_META, IDENTITY, strlen(IDENTITY), &value) != 0 ||
 	    record_get_identity(NULL, IDENTITY, strlen(IDENTITY), value.data, value.len, &identity) != 0) {
 		snprintf(why, why_len, "%s: not a database of Fob's, or a damaged one", store->path);
-		return -1;
+		return -FAULT_CORRUPT;
 	}
 	if (identity.schema > RECORD_SCHEMA) {
 		snprintf(why, why_len, "%s: made by a newer fobd (schema %u, this one knows %u)", store->path,
 		    identity.schema, RECORD_SCHEMA);
-		return -1;
+		return -FAULT_FAILED_PRECONDITION;
 	}
 	if (identity.environment != store->environment) {
 		snprintf(why, why_len, "%s: this is a %s database, configured as %s", store->path,
 		    environment_name(identity.environment), environment_name(store->environment));
-		return -1;
+		return -FAULT_FAILED_PRECONDITION;
 	}
 	pepper_fingerprint(store->pepper, identity.id, identity.environment, fingerprint);
 	if (sodium_memcmp(fingerprint, identity.fingerprint, sizeof(fingerprint)) != 0) {
 		snprintf(why, why_len,
 		    "%s: this pepper does not belong to the database %s: use the one that it was made with",
 		    pepper_path, store->path);
-		return -1;
+		return -FAULT_FAILED_PRECONDITION;
 	}
 	if (record_get_identity(store->pepper, IDENTITY, strlen(IDENTITY), value.data, value.len, &identity) != 0) {
 		snprintf(why, why_len, "%s: the database's identity is damaged: restore it from a backup", store->path);
-		return -1;
+		return -FAULT_CORRUPT;
 	}
 	return 0;
 }
@@ -218,7 +218,7 @@ store_open(const struct store_options *options, struct store **out, char *why, s
 	struct lmdb_options lmdb_options = lmdb_options_of(options, false);
 	struct lmdb_txn *txn = NULL;
 	struct store *store;
-	int rc = -1;
+	int fault = -FAULT_INTERNAL;
 
 	if ((store = calloc(1, sizeof(*store))) == NULL || (store->path = strdup(options->path)) == NULL) {
 		snprintf(why, why_len, "out of memory");
@@ -227,21 +227,23 @@ store_open(const struct store_options *options, struct store **out, char *why, s
 	store->environment = options->environment;
 	store->ceiling_bytes = options->ceiling_bytes;
 	store->events_kept = options->events_kept;
+	fault = -FAULT_FAILED_PRECONDITION;
 	if (pepper_load(options->pepper, &store->pepper, why, why_len) != 0 ||
-	    lmdb_open(&lmdb_options, &store->lmdb, why, why_len) != 0)
+	    (fault = lmdb_open(&lmdb_options, &store->lmdb, why, why_len)) != 0)
 		goto out;
-	if ((txn = lmdb_txn_new(store->lmdb)) == NULL || lmdb_read(txn) != 0) {
+	fault = -FAULT_INTERNAL;
+	if ((txn = lmdb_txn_new(store->lmdb)) == NULL || (fault = lmdb_read(txn)) != 0) {
 		snprintf(why, why_len, "%s: the database cannot be read", store->path);
 		goto out;
 	}
-	rc = check_identity(store, txn, options->pepper, why, why_len);
+	fault = check_identity(store, txn, options->pepper, why, why_len);
 out:
 	lmdb_txn_free(txn);
-	if (rc == 0)
+	if (fault == 0)
 		*out = store;
 	else
 		store_close(store);
-	return rc;
+	return fault;
 }
 
 void

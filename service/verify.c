@@ -101,7 +101,10 @@ tell_prefix(const struct secret_form *form, Fob__V1__VerifyKeyResponse *out)
 	out->kind = (Fob__V1__KeyKind)form->kind;
 }
 
-/* Returns true when the key is well formed and of an environment that is wanted and served: *${engine} is its own. */
+/*
+ * Returns true when the key is well formed and of an environment that is wanted and served: *${engine} is its own, or NULL
+ * when its database could not be opened, which is no verdict.
+ */
 static bool
 choose_engine(struct call *call, const Fob__V1__VerifyKeyRequest *in, const struct credential *credential,
     struct secret_form *form, struct engine **engine, Fob__V1__VerifyKeyResponse *out)
@@ -123,7 +126,8 @@ choose_engine(struct call *call, const Fob__V1__VerifyKeyRequest *in, const stru
 		return false;
 	}
 	/* From here on only this environment's engine is in reach. */
-	if ((*engine = call->service->engines[form->environment]) == NULL) {
+	*engine = call->service->engines[form->environment];
+	if (*engine == NULL && !call->service->broken[form->environment]) {
 		deny(out, VERDICT_WRONG_ENVIRONMENT, "this server does not serve the key's environment");
 		return false;
 	}
@@ -275,7 +279,9 @@ verify(struct verification *v, const Fob__V1__VerifyKeyRequest *in, Fob__V1__Ver
 	if (read_credential(in, &credential, &why) != 0)
 		deny(out, VERDICT_MALFORMED, why);
 	else if (choose_engine(v->call, in, &credential, &form, &engine, out))
-		fault = look_up(v, engine, &credential, &form, &in->operation, out);
+		fault = engine != NULL ?
+		    look_up(v, engine, &credential, &form, &in->operation, out) :
+		    call_fault(v->call, FAULT_UNAVAILABLE, "the database of this environment could not be opened");
 	if (credential.secret == credential.basic)
 		sodium_memzero(credential.basic, sizeof(credential.basic));
 	if (fault == 0 && out->environment == FOB__V1__ENVIRONMENT__ENVIRONMENT_UNSPECIFIED)

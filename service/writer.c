@@ -278,14 +278,6 @@ work(struct writer *w, struct mutation *batch, int64_t now_ms)
 
 /* ---- the sweeper ---- */
 
-static void
-log_expiry(const struct writer *w)
-{
-	LOG(LOG_INFO, "key expired", LOG_S("environment", environment_of(w)),
-	    LOG_S("account", w->change.account.account), LOG_I("generation", w->change.event.generation),
-	    LOG_B("last4", w->change.event.last4, 4));
-}
-
 /*
  * Apply the expiry of every key due by ${now_ms}, up to a commit's worth. A damaged record is passed over: its key verifies
  * as nothing, and must not keep the others from ending. Returns how many, or a negative fault.
@@ -303,7 +295,6 @@ apply_expiries(struct writer *w, int64_t now_ms, struct record_state *next)
 			continue;
 		if (fault != 0 || (fault = store_apply(w->txn, &w->change, next)) != 0)
 			return fault;
-		log_expiry(w);
 		n++;
 	}
 	return n;
@@ -341,6 +332,8 @@ sweep_once(struct writer *w, int64_t now_ms, bool tokens)
 	if ((fault = commit(w, &next)) != 0)
 		return fault;
 	count(&w->keys_expired, (uint64_t)expired);
+	if (expired > 0)
+		LOG(LOG_INFO, "keys expired", LOG_S("environment", environment_of(w)), LOG_I("keys", expired));
 	return expired == LIMIT_COMMIT || forgotten == LIMIT_COMMIT;
 }
 
@@ -446,6 +439,7 @@ writer_start(
     struct store *store, struct clock *clock, struct lastused *lastused, struct writer **out, char *why, size_t why_len)
 {
 	pthread_condattr_t attr;
+	int fault = -FAULT_INTERNAL;
 	struct writer *w;
 
 	if ((w = calloc(1, sizeof(*w))) == NULL || (w->txn = store_txn_new(store)) == NULL ||
@@ -457,7 +451,7 @@ writer_start(
 	w->clock = clock;
 	w->lastused = lastused;
 	w->tail = &w->head;
-	if (read_state(w) != 0) {
+	if ((fault = read_state(w)) != 0) {
 		snprintf(
 		    why, why_len, "%s: the database's state is damaged: restore it from a backup", store_path(store));
 		goto err1;
@@ -473,6 +467,7 @@ writer_start(
 	pthread_cond_init(&w->wake, &attr);
 	pthread_condattr_destroy(&attr);
 	if (pthread_create(&w->thread, NULL, run, w) != 0) {
+		fault = -FAULT_INTERNAL;
 		snprintf(why, why_len, "cannot start the writer's thread");
 		goto err2;
 	}
@@ -488,7 +483,7 @@ err1:
 		store_txn_free(w->txn);
 	}
 	free(w);
-	return -1;
+	return fault;
 }
 
 void
