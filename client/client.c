@@ -155,6 +155,31 @@ request_reply(struct call *call, const uint8_t *p, size_t len)
 	return r->fault == FOB_EUNAVAILABLE;
 }
 
+static bool
+is_mutation(enum method method)
+{
+	return method == METHOD_CREATE_ACCOUNT || method == METHOD_ROLL_KEY || method == METHOD_REVOKE_KEY ||
+	    method == METHOD_SUSPEND_ACCOUNT || method == METHOD_RESUME_ACCOUNT;
+}
+
+/*
+ * A refusal to even look at a change says nothing of an earlier attempt, whose reply was lost with its connection: that one
+ * may have been applied. So it is told as a deadline is, which leaves it open. A refusal that comes from the rules was made
+ * with the token at hand, and stands.
+ */
+static void
+leave_open(struct request *r)
+{
+	char why[sizeof(r->call.error.message)];
+
+	if (!r->call.unanswered || !is_mutation(r->method) ||
+	    (r->fault != FOB_EUNAVAILABLE && r->fault != FOB_ERESOURCE_EXHAUSTED))
+		return;
+	snprintf(why, sizeof(why), "%s", r->call.error.message);
+	r->fault = error_set(&r->call.error, FOB_EDEADLINE_EXCEEDED,
+	    "it is not known whether it was applied: the connection was lost before the reply, and then: %s", why);
+}
+
 /* A call that got no answer has only ever seen replies that were faults, so its result is zero already. */
 static void
 request_end(struct call *call, int fault)
@@ -168,6 +193,7 @@ request_end(struct call *call, int fault)
 		for (i = 0; r->method == METHOD_VERIFY_KEYS && i < r->result.batch.n; i++)
 			r->result.batch.faults[i] = fault;
 	}
+	leave_open(r);
 	if (w == NULL) {
 		r->callback(r);
 		request_free(r);

@@ -64,7 +64,7 @@ enum fob_fault {
 	FOB_ECANCELLED = -1,          /* the client was freed under the call */
 	FOB_EUNKNOWN = -2,            /* the reply carries a code that this library does not know */
 	FOB_EINVALID_ARGUMENT = -3,   /* the request can never succeed as it is */
-	FOB_EDEADLINE_EXCEEDED = -4,  /* no answer in time; a mutation may or may not have been applied */
+	FOB_EDEADLINE_EXCEEDED = -4,  /* no answer in time, or lost: a mutation may or may not have been applied */
 	FOB_ENOT_FOUND = -5,          /* no such account, key or method */
 	FOB_EALREADY_EXISTS = -6,     /* the account exists; the token was used for another request */
 	FOB_EPERMISSION_DENIED = -7,  /* not on this listener; not with this secret */

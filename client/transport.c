@@ -810,6 +810,8 @@ lane_cb(void *arg)
 	 * an expired timer of the operation before this one hit it.) A lost connection, noticed while waiting for the
 	 * reply or just before, is ECONNRESET.
 	 */
+	if (lane->receiving)
+		c->unanswered = true;
 	if (result == 0)
 		rc = lane_receive(lane);
 	else if (result == NNG_ECONNRESET || (result == NNG_ETIMEDOUT && transport_now_ms() < c->deadline_ms))
@@ -834,6 +836,7 @@ transport_submit(struct transport *t, struct call *c)
 	c->resume_at_ms = c->retry_until_ms = 0;
 	c->rest_ms = 0;
 	c->sent = false;
+	c->unanswered = false;
 	pthread_mutex_lock(&t->mutex);
 	if (t->closing) {
 		rc = error_set(&c->error, FOB_ECANCELLED, "the client is being freed");

@@ -46,6 +46,8 @@ struct call {
 	int64_t retry_until_ms; /* 0: the server has not said UNAVAILABLE yet */
 	uint32_t rest_ms;
 	bool sent; /* wholly handed to a connection, at least once */
+	bool
+	    unanswered; /* an attempt was sent, and its connection lost before the reply: what became of it is not known */
 };
 
 /* The monotonic clock that deadlines are on. */

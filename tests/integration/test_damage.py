@@ -64,6 +64,8 @@ class Damage(unittest.TestCase):
                 account = "acct_%d" % i
                 got = self.answer(c, "fob.v1.Admin/ListKeys", pb.admin.ListKeysRequest(environment=TEST, account=account))
                 self.assertIn(got, ("OK", "UNAVAILABLE", "NOT_FOUND") if "NOT_FOUND" in verdicts else ("OK", "UNAVAILABLE"))
+                if daemon.SANITIZED:  # it ends the process over what LMDB may do to memory when it writes damaged pages
+                    continue
                 got = self.answer(c, "fob.v1.Admin/RollKey", fobwire.roll_request(TEST, account))
                 # A page count that is too high looks like a full database: a refusal, and so no wrong answer.
                 self.assertIn(got, ("OK", "UNAVAILABLE", "INTERNAL", "RESOURCE_EXHAUSTED") +

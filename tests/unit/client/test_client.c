@@ -356,6 +356,28 @@ test_lost_connection_keeps_the_token(void **state)
 	assert_memory_equal(script.tokens[0], script.tokens[3], FOB_TOKEN_LEN);
 }
 
+/*
+ * The reply to the first attempt was lost, and the second is refused unseen: whether the first was applied is not known, and
+ * must not be told as "not applied". A refusal by the rules, under the same token, is final; so is one of a first attempt.
+ */
+static void
+test_refused_after_a_lost_reply(void **state)
+{
+	struct fob_roll roll = { .mutation = { .environment = FOB_LIVE, .account = "acct_1" } };
+	struct fob_rolled_key rolled;
+	struct fob_error e;
+
+	script.code = 8;
+	assert_int_equal(fob_roll_key(*state, &roll, &rolled, &e), FOB_ERESOURCE_EXHAUSTED);
+	script.hang_ups = 1;
+	assert_int_equal(fob_roll_key(*state, &roll, &rolled, &e), FOB_EDEADLINE_EXCEEDED);
+	assert_non_null(strstr(e.message, "not known whether it was applied"));
+	assert_non_null(strstr(e.message, "the reason"));
+	script.hang_ups = 1;
+	script.code = 10;
+	assert_int_equal(fob_roll_key(*state, &roll, &rolled, &e), FOB_EABORTED);
+}
+
 static void
 test_lists(void **state)
 {
@@ -603,8 +625,9 @@ main(void)
 	/* A hang is a failure too. */
 	const unsigned whole_s = 120;
 	const struct CMUnitTest tests[] = { TEST(test_verify), TEST(test_bad_arguments), TEST(test_batch),
-		TEST(test_mutations), TEST(test_lost_connection_keeps_the_token), TEST(test_lists), TEST(test_health),
-		TEST(test_async), TEST(test_free_with_calls_under_way), TEST(test_deadline), TEST(test_many_threads) };
+		TEST(test_mutations), TEST(test_lost_connection_keeps_the_token), TEST(test_refused_after_a_lost_reply),
+		TEST(test_lists), TEST(test_health), TEST(test_async), TEST(test_free_with_calls_under_way),
+		TEST(test_deadline), TEST(test_many_threads) };
 
 	alarm(whole_s);
 	return cmocka_run_group_tests_name("client/client", tests, NULL, NULL);
