@@ -170,6 +170,14 @@ dispatch_message(const struct call *call, int fault)
 }
 
 static void
+log_reply(const struct call *call, int code)
+{
+	LOG(LOG_DEBUG, "answered", LOG_S("method", call->method != NULL ? call->method->name : NULL),
+	    LOG_I("code", code), LOG_S("message", call->message[0] != '\0' ? call->message : NULL),
+	    LOG_S("traceparent", call->traceparent[0] != '\0' ? call->traceparent : NULL));
+}
+
+static void
 send_response(struct call *call, int code, const char *message, const uint8_t *body, size_t len)
 {
 	Fob__Rpc__V1__Response response = FOB__RPC__V1__RESPONSE__INIT;
@@ -190,6 +198,8 @@ send_response(struct call *call, int code, const char *message, const uint8_t *b
 	}
 	fob__rpc__v1__response__pack(&response, bytes);
 	tally_add(&call->tally.codes[code]);
+	if (log_enabled(LOG_DEBUG))
+		log_reply(call, code);
 	call->reply(call, bytes, size);
 	/* The call may be another request's by now; the bytes on our stack are still ours. */
 	sodium_memzero(small, size <= sizeof(small) ? size : 0);
@@ -344,6 +354,8 @@ void
 dispatch(struct call *call, const uint8_t *bytes, size_t len, int64_t now_ms)
 {
 	call->message[0] = '\0';
+	call->traceparent[0] = '\0';
+	call->method = NULL;
 	answer(call, bytes, len, now_ms);
 }
 

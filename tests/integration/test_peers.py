@@ -8,6 +8,8 @@ sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 
 import random
+import resource
+import select
 import socket
 import struct
 import time
@@ -180,6 +182,39 @@ class Peers(unittest.TestCase):
                 held.append(s)
         self.served("verify"), self.served("tcp")
         self.settled(base, 30)
+        for s in held:
+            s.close()
+        self.fobd.stop()
+
+    def test_thousands_of_silent_peers_are_no_reason_to_end(self):
+        """They hold descriptors, which is not to be taken for a leak: whoever is connected is served on."""
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        many = min(3300, hard - 200)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, many + 200), hard))
+        self.addCleanup(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard))
+        self.begin()
+        held = []
+        with self.fobd.client("verify") as c:
+            end = time.monotonic() + 13  # the guard looks every ten seconds
+            while time.monotonic() < end:
+                while len(held) < many:
+                    s = socket.socket(socket.AF_UNIX)
+                    s.setblocking(False)
+                    try:
+                        s.connect(self.fobd.urls["verify"][len("ipc://"):])
+                    except BlockingIOError:  # a full backlog: the next time around
+                        s.close()
+                        break
+                    held.append(s)
+                self.assertEqual(c.verdict(self.secret), "VALID")
+                thrown_out = select.poll()
+                for s in held:
+                    thrown_out.register(s, select.POLLRDHUP)
+                gone = {fd for fd, _ in thrown_out.poll(50)}
+                for s in [s for s in held if s.fileno() in gone]:
+                    held.remove(s)
+                    s.close()
+            self.assertEqual(c.stats().listener_restarts, 0)
         for s in held:
             s.close()
         self.fobd.stop()

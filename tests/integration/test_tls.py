@@ -1,0 +1,129 @@
+#!/usr/bin/python3
+"""Administration over TLS: who has a certificate of the clients' CA gets in, nobody else; and hostile TLS peers stop nothing."""
+
+import os
+import sys
+
+sys.dont_write_bytecode = True
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
+
+import socket
+import ssl
+import struct
+import subprocess
+import unittest
+
+import daemon
+import tap
+
+HOSTILE = 2000 if not daemon.SANITIZED else 400
+
+
+def openssl(*args, cwd):
+    subprocess.run(["openssl", *args], cwd=cwd, check=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                   stderr=subprocess.DEVNULL)
+
+
+def make_ca(place, name):
+    openssl("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=" + name, "-keyout", name + ".key",
+            "-out", name + ".pem", cwd=place)
+
+
+def make_pair(place, ca, name, days=2):
+    openssl("req", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=" + name, "-keyout", name + ".key", "-out", name + ".csr",
+            cwd=place)
+    openssl("x509", "-req", "-in", name + ".csr", "-CA", ca + ".pem", "-CAkey", ca + ".key", "-CAcreateserial", "-days",
+            str(days), "-out", name + ".pem", cwd=place)
+
+
+class Tls(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.place = daemon.folder()
+        make_ca(cls.place, "ca")
+        make_ca(cls.place, "stranger")
+        make_pair(cls.place, "ca", "server")
+        make_pair(cls.place, "ca", "operator")
+        make_pair(cls.place, "stranger", "intruder")
+
+    def setUp(self):
+        self.address = daemon.own_address()
+        self.fobd = daemon.Daemon(settings='listen "tls+tcp://%s" {\n\trole = "admin"\n\ttls_cert = "%s"\n\ttls_key = "%s"\n'
+                                  '\ttls_ca = "%s"\n}\n' % (self.address, self.file("server.pem"), self.file("server.key"),
+                                                            self.file("ca.pem"))).start()
+        self.addCleanup(self.fobd.kill)
+
+    def file(self, name):
+        return os.path.join(self.place, name)
+
+    def fob(self, *args, ca="ca", pair="operator", name="server", timeout="3s"):
+        more = ["--tls-cert", self.file(pair + ".pem"), "--tls-key", self.file(pair + ".key")] if pair else []
+        return subprocess.run([os.path.join(os.path.dirname(daemon.FOBD), "fob"), "--address", "tls+tcp://" + self.address,
+                               "--timeout", timeout, "--tls-ca", self.file(ca + ".pem"), "--tls-server-name", name, *more,
+                               *args], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60)
+
+    def test_an_operator_with_a_certificate(self):
+        done = self.fob("account", "create", "over-tls", "--environment", "live")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn("sk_live_", done.stdout)
+        self.assertEqual(self.fob("account", "list").returncode, 0)
+        self.fobd.stop()
+
+    def test_nobody_else(self):
+        for what, kw in (("no certificate", {"pair": None}), ("another CA's certificate", {"pair": "intruder"}),
+                         ("a server of another CA", {"ca": "stranger"}), ("a server of another name", {"name": "elsewhere"})):
+            with self.subTest(what):
+                done = self.fob("account", "list", timeout="1s", **kw)
+                self.assertEqual(done.returncode, 2, what)
+                self.assertIn("not connected", done.stderr)
+        self.assertEqual(self.fob("account", "list").returncode, 0)
+        self.fobd.stop()
+
+    def test_settings_that_cannot_work(self):
+        with open(self.file("garbage.pem"), "w") as f:
+            f.write("not a certificate\n")
+        for old, new in (("server.key", "garbage.pem"), ("server.pem", "nowhere.pem"), ("ca.pem", "garbage.pem")):
+            other = daemon.Daemon(settings=self.fobd.config_text[self.fobd.config_text.rindex("listen \"tls"):]
+                                  .replace(old, new).replace(self.address, daemon.own_address()))
+            other.init()
+            done = other.run()
+            self.assertEqual(done.returncode, 1)
+            self.assertRegex(done.stderr, "tls_(cert|key|ca)")
+        self.fobd.stop()
+
+    def hostile(self, i):
+        host, port = self.address.rsplit(":", 1)
+        s = socket.create_connection((host, int(port)), 10)
+        how = i % 5
+        if how == 0:
+            s.sendall(b"\x00SP\x00\x00\x30\x00\x00")
+        elif how == 1:
+            s.sendall(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + os.urandom(32))
+        elif how == 2:
+            s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        elif how == 3:
+            s.shutdown(socket.SHUT_WR)
+        elif i % 10 == 4:
+            context = ssl.create_default_context(cafile=self.file("ca.pem"))
+            context.check_hostname = False
+            context.load_cert_chain(self.file("operator.pem"), self.file("operator.key"))
+            try:
+                context.wrap_socket(s).close()
+            except (ssl.SSLError, OSError):
+                pass
+        s.close()
+
+    def test_hostile_peers(self):
+        self.assertEqual(self.fob("health").returncode, 0)
+        with self.fobd.client("admin") as c:
+            base = c.stats().open_descriptors
+            for i in range(HOSTILE):
+                self.hostile(i)
+            done = self.fob("health")
+            self.assertEqual(done.returncode, 0, done.stderr)
+            daemon.wait_until("descriptors are back", lambda: c.stats().open_descriptors <= base, 30)
+            self.assertEqual(c.stats().listener_restarts, 0)
+        self.fobd.stop()
+
+
+tap.main()
