@@ -171,6 +171,7 @@ class Start(unittest.TestCase):
 
     def test_a_truncated_or_wrong_database(self):
         self.made()
+        alone = daemon.Daemon(environments=("live",), place=self.fobd.place, name="alone")
         path = os.path.join(self.fobd.database("live"), "data.mdb")
         with open(path, "rb") as f:
             good = f.read()
@@ -179,7 +180,14 @@ class Start(unittest.TestCase):
             with open(path, "wb") as f:
                 f.write(bad)
             with self.subTest(length=len(bad)):
-                self.refused(self.fobd.database("live"))
+                if not bad:  # like none at all: set wrongly, or lost
+                    self.refused(self.fobd.database("live"))
+                    continue
+                # Alone it is refused; beside another it leaves that one served (test_damage.py).
+                done = alone.run()
+                self.assertEqual(done.returncode, 1)
+                self.assertIn("this environment is not served", done.stderr)
+                self.assertIn(self.fobd.database("live"), done.stderr.splitlines()[-1])
         with open(path, "wb") as f:
             f.write(good)
         self.both_environments_verify()

@@ -256,7 +256,7 @@ cannot_be_opened(void **state)
 	struct lastused *l = NULL;
 	char why[512] = "", target[FIXTURE_PATH];
 
-	assert_int_equal(lastused_open("/no/such/folder", p->pepper, 1, &l, why, sizeof(why)), -1);
+	assert_int_equal(lastused_open("/no/such/folder", p->pepper, 1, &l, why, sizeof(why)), -FAULT_IO);
 	assert_non_null(strstr(why, "/no/such/folder/lastused: cannot open: No such file"));
 	lastused_close(p->lastused);
 	p->lastused = NULL;
@@ -264,11 +264,11 @@ cannot_be_opened(void **state)
 	/* A link is not followed. */
 	assert_int_equal(rename(p->file, fixture_path(p->folder, "target", target)), 0);
 	assert_int_equal(symlink(target, p->file), 0);
-	assert_int_equal(lastused_open(p->folder, p->pepper, 1, &l, why, sizeof(why)), -1);
+	assert_int_equal(lastused_open(p->folder, p->pepper, 1, &l, why, sizeof(why)), -FAULT_IO);
 	assert_null(l);
 	assert_int_equal(unlink(p->file), 0);
 	assert_int_equal(mkdir(p->file, 0700), 0);
-	assert_int_equal(lastused_open(p->folder, p->pepper, 1, &l, why, sizeof(why)), -1);
+	assert_int_equal(lastused_open(p->folder, p->pepper, 1, &l, why, sizeof(why)), -FAULT_IO);
 	assert_null(l);
 	lastused_close(NULL);
 }

@@ -604,7 +604,7 @@ no_database(void **state)
 	p->options.path = fixture_path(p->folder, "none", other);
 	refused(p, -FAULT_NOT_FOUND, "no database here");
 	p->options.create = true;
-	refused(p, -FAULT_IO, "cannot use the data folder: No such file");
+	refused(p, -FAULT_FAILED_PRECONDITION, "cannot use the data folder: No such file");
 }
 
 static void
@@ -614,9 +614,9 @@ in_use(void **state)
 	char lock[FIXTURE_PATH];
 	int fd;
 
-	refused(p, -FAULT_IO, "in use by another fobd");
+	refused(p, -FAULT_FAILED_PRECONDITION, "in use by another fobd");
 	p->options.create = true;
-	refused(p, -FAULT_IO, "in use by another fobd");
+	refused(p, -FAULT_FAILED_PRECONDITION, "in use by another fobd");
 	p->options.create = false;
 	/* The one that has it goes on. */
 	put_now(p, A, "k", "v");
@@ -624,7 +624,7 @@ in_use(void **state)
 	/* By another process, of which all we see is its lock. */
 	assert_true((fd = open(fixture_path(p->folder, "fobd.lock", lock), O_RDWR)) >= 0);
 	assert_int_equal(flock(fd, LOCK_EX), 0);
-	refused(p, -FAULT_IO, "in use by another fobd");
+	refused(p, -FAULT_FAILED_PRECONDITION, "in use by another fobd");
 	close(fd);
 	open_it(p);
 	expect_now(p, A, "k", "v");

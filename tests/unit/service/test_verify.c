@@ -853,7 +853,8 @@ verify_on(void *arg)
 	struct harness_call *hc = harness_call_new(r->h, ROLE_VERIFY);
 	bool revoked = false;
 
-	while (!*r->stop) {
+	/* Once at the least, however late this thread comes to run. */
+	do {
 		int verdict = harness_verdict(hc, r->revoked);
 
 		/* Once revoked, always revoked. */
@@ -862,7 +863,7 @@ verify_on(void *arg)
 		revoked = verdict == FOB__V1__VERDICT__REVOKED;
 		r->wrong += harness_verdict(hc, r->fine) != FOB__V1__VERDICT__VALID;
 		r->n++;
-	}
+	} while (!*r->stop);
 	harness_call_free(hc);
 	return NULL;
 }
