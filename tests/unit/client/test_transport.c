@@ -288,7 +288,8 @@ test_connection_lost_for_good(void **state)
 	fake_init(&f, never_answer, &d);
 	fake_start(&f);
 	t = transport_to(f.address, 4, 4);
-	probe_init(&p, "", 300);
+	/* Time enough to see the loss. */
+	probe_init(&p, "", 3000);
 	assert_int_equal(transport_submit(t, &p.call), 0);
 	fake_wait_received(&f, 1);
 	fake_stop(&f);
