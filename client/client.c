@@ -2,9 +2,10 @@
  * client.c - the calls of fob.h.
  *
  * Called by libfob's users. Calls codec.c for the bytes of each request and reply, transport.c for their way to the
- * server and back. Never touches a socket, and hands out nothing that the codec has not checked.
+ * server and back, coalesce.c for single verifies. Never touches a socket, and hands out nothing that the codec has not
+ * checked.
  *
- * Every call is a struct request: made, encoded, submitted, answered by request_reply(), ended by request_end(). A
+ * Every other call is a struct request: made, encoded, submitted, answered by request_reply(), ended by request_end(). A
  * synchronous call is an asynchronous one whose caller waits.
  */
 #include <assert.h>
@@ -14,6 +15,7 @@
 
 #include <sodium.h>
 
+#include "client/coalesce.h"
 #include "client/codec.h"
 #include "client/error.h"
 #include "client/options.h"
@@ -21,6 +23,7 @@
 
 struct fob_client {
 	struct transport *transport;
+	struct coalescer *coalescer;
 	uint32_t timeout_ms;
 };
 
@@ -39,7 +42,6 @@ struct batch {
 };
 
 union result {
-	struct fob_verification verification;
 	struct fob_created_account created;
 	struct fob_rolled_key rolled;
 	struct fob_key key;
@@ -55,14 +57,12 @@ union result {
 struct request {
 	struct call call; /* first: the transport hands it back */
 	enum method method;
-	enum fob_environment required; /* of a VerifyKey */
 	uint32_t page_size;
 	struct fob_cursor cursor;
 	int fault;
 	struct waiter *waiter; /* NULL: asynchronous */
 	void (*callback)(struct request *);
 	union {
-		fob_verify_cb verify;
 		fob_verify_batch_cb batch;
 		fob_created_account_cb created;
 		fob_rolled_key_cb rolled;
@@ -120,7 +120,7 @@ request_decode(struct request *r, const uint8_t *p, size_t len)
 	assert((unsigned)r->method <= METHOD_STATS);
 	switch (r->method) {
 	case METHOD_VERIFY_KEY:
-		return codec_decode_verify(p, len, r->required, &r->result.verification, error);
+		break; /* coalesce.c's */
 	case METHOD_VERIFY_KEYS:
 		return codec_decode_verify_batch(p, len, b->required, b->n, b->results, b->faults, error);
 	case METHOD_CREATE_ACCOUNT:
@@ -206,12 +206,22 @@ request_end(struct call *call, int fault)
 }
 
 static int
+deadline_make(const struct fob_client *c, uint32_t timeout_ms, int64_t *deadline_ms, struct fob_error *error)
+{
+	*deadline_ms = 0;
+	if (timeout_ms > FOB_TIMEOUT_MAX_MS)
+		return error_set(error, FOB_EINVALID_ARGUMENT, "a timeout is at most %d ms", FOB_TIMEOUT_MAX_MS);
+	*deadline_ms = transport_now_ms() + (timeout_ms == 0 ? c->timeout_ms : timeout_ms);
+	return 0;
+}
+
+static int
 request_submit(struct fob_client *c, struct request *r, uint32_t timeout_ms)
 {
-	if (timeout_ms > FOB_TIMEOUT_MAX_MS)
-		return error_set(
-		    &r->call.error, FOB_EINVALID_ARGUMENT, "a timeout is at most %d ms", FOB_TIMEOUT_MAX_MS);
-	r->call.deadline_ms = transport_now_ms() + (timeout_ms == 0 ? c->timeout_ms : timeout_ms);
+	int rc;
+
+	if ((rc = deadline_make(c, timeout_ms, &r->call.deadline_ms, &r->call.error)) != 0)
+		return rc;
 	r->call.reply = request_reply;
 	r->call.end = request_end;
 	return transport_submit(c->transport, &r->call);
@@ -268,7 +278,9 @@ fob_client_new(const struct fob_options *options, struct fob_client **client, st
 	if (sodium_init() < 0 || (c = calloc(1, sizeof(*c))) == NULL)
 		return error_set(error, FOB_EINTERNAL, "out of memory");
 	c->timeout_ms = options->timeout_ms;
-	if ((rc = transport_new(options, &c->transport, error)) != 0) {
+	if ((rc = transport_new(options, &c->transport, error)) != 0 ||
+	    (rc = coalescer_new(options, c->transport, &c->coalescer, error)) != 0) {
+		transport_free(c->transport);
 		free(c);
 		return rc;
 	}
@@ -281,48 +293,65 @@ fob_client_free(struct fob_client *client)
 {
 	if (client == NULL)
 		return;
+	coalescer_stop(client->coalescer);
 	transport_free(client->transport);
+	coalescer_free(client->coalescer);
 	free(client);
 }
 
 /* ---- verify ---- */
 
+static int
+verify_prepare(
+    struct fob_client *c, const struct fob_verify_request *request, struct verify **verify, struct fob_error *error)
+{
+	int64_t deadline_ms;
+	int rc;
+
+	if ((rc = deadline_make(c, request->timeout_ms, &deadline_ms, error)) != 0)
+		return rc;
+	return verify_new(request, deadline_ms, verify, error);
+}
+
 int
 fob_verify(
     struct fob_client *c, const struct fob_verify_request *request, struct fob_verification *v, struct fob_error *error)
 {
-	struct request *r;
+	struct verify *verify;
 	int rc;
 
 	memset(v, 0, sizeof(*v));
-	if ((r = request_new(METHOD_VERIFY_KEY, error)) == NULL)
-		return FOB_EINTERNAL;
-	r->required = request->require_environment;
-	if ((rc = codec_encode_verify(request, &r->call.body, error)) == 0 &&
-	    (rc = request_run(c, r, request->timeout_ms, error)) == 0)
-		*v = r->result.verification;
-	request_free(r);
+	error_clear(error);
+	if ((rc = verify_prepare(c, request, &verify, error)) != 0)
+		return rc;
+	sem_init(&verify->ended, 0, 0);
+	if ((rc = coalescer_submit(c->coalescer, verify)) == 0) {
+		while (sem_wait(&verify->ended) != 0)
+			continue;
+		rc = verify->fault;
+	}
+	if (rc == 0)
+		*v = verify->result;
+	else if (error != NULL)
+		*error = verify->call.error;
+	sem_destroy(&verify->ended);
+	verify_free(verify);
 	return rc;
-}
-
-static void
-verify_callback(struct request *r)
-{
-	r->user.verify(r->arg, r->fault, &r->result.verification, &r->call.error);
 }
 
 int
 fob_verify_async(struct fob_client *c, const struct fob_verify_request *request, fob_verify_cb cb, void *arg)
 {
-	struct request *r;
+	struct verify *verify;
+	int rc;
 
-	if ((r = request_new(METHOD_VERIFY_KEY, NULL)) == NULL)
-		return FOB_EINTERNAL;
-	r->required = request->require_environment;
-	r->callback = verify_callback;
-	r->user.verify = cb;
-	r->arg = arg;
-	return request_launch(c, r, codec_encode_verify(request, &r->call.body, NULL), request->timeout_ms);
+	if ((rc = verify_prepare(c, request, &verify, NULL)) != 0)
+		return rc;
+	verify->callback = cb;
+	verify->arg = arg;
+	if ((rc = coalescer_submit(c->coalescer, verify)) != 0)
+		verify_free(verify);
+	return rc;
 }
 
 static int

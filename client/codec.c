@@ -118,6 +118,51 @@ codec_encode_verify(const struct fob_verify_request *request, struct codec_body 
 }
 
 int
+codec_verify_size(const struct fob_verify_request *request, size_t *len, struct fob_error *error)
+{
+	Fob__V1__VerifyKeyRequest m;
+	int rc;
+
+	if ((rc = verify_request_fill(request, &m, error)) != 0)
+		return rc;
+	if ((*len = fob__v1__verify_key_request__get_packed_size(&m)) > CODEC_REQUEST_MAX)
+		return error_set(
+		    error, FOB_EINVALID_ARGUMENT, "the request is larger than %d bytes", CODEC_REQUEST_MAX);
+	return 0;
+}
+
+void
+codec_verify_write(const struct fob_verify_request *request, uint8_t *to)
+{
+	Fob__V1__VerifyKeyRequest m;
+	int rc = verify_request_fill(request, &m, NULL);
+
+	assert(rc == 0);
+	fob__v1__verify_key_request__pack(&m, to);
+}
+
+/* The field's number and type, its length in groups of seven bits, itself. */
+size_t
+codec_item_size(size_t len)
+{
+	return 1 + (len < 1 << 7 ? 1U : len < 1 << 14 ? 2U : 3U) + len;
+}
+
+uint8_t *
+codec_item_write(const uint8_t *item, size_t len, uint8_t *to)
+{
+	size_t left;
+
+	assert(len <= CODEC_REQUEST_MAX);
+	*to++ = 1 << 3 | 2;
+	for (left = len; left >= 1 << 7; left >>= 7)
+		*to++ = (uint8_t)(left & 0x7f) | 0x80;
+	*to++ = (uint8_t)left;
+	memcpy(to, item, len);
+	return to + len;
+}
+
+int
 codec_encode_verify_batch(
     const struct fob_verify_request *requests, size_t n, struct codec_body *body, struct fob_error *error)
 {
@@ -545,43 +590,64 @@ codec_decode_verify(const uint8_t *reply, size_t len, enum fob_environment requi
 
 /* What is wrong with one item is that item's fault. */
 static int
-item_from(const Fob__V1__VerifyKeysItem *m, enum fob_environment required, struct fob_verification *out)
+item_from(const Fob__V1__VerifyKeysItem *m, enum fob_environment required, struct fob_verification *out,
+    struct fob_error *error)
 {
+	char text[sizeof(error->message)];
 	int fault;
 
-	if ((fault = fault_from(m->code)) == 0 && m->result == NULL)
-		fault = FOB_EINTERNAL;
+	if ((fault = fault_from(m->code)) != 0 && error != NULL) {
+		text_copy(text, sizeof(text), &m->message);
+		error_set(error, fault, "%s", text[0] != '\0' ? text : fob_fault_name(fault));
+	}
+	if (fault == 0 && m->result == NULL)
+		fault = undecodable(error, "an item has no result");
 	if (fault == 0)
-		fault = verification_from(m->result, required, out, NULL);
+		fault = verification_from(m->result, required, out, error);
 	if (fault != 0)
 		memset(out, 0, sizeof(*out));
 	return fault;
 }
 
 int
-codec_decode_verify_batch(const uint8_t *reply, size_t len, const enum fob_environment *required, size_t n,
-    struct fob_verification *out, int *faults, struct fob_error *error)
+codec_decode_verify_items(
+    const uint8_t *reply, size_t len, const struct codec_item *items, size_t n, struct fob_error *error)
 {
 	const Fob__V1__VerifyKeysResponse *m;
 	struct reply r;
 	size_t i;
 	int rc;
 
-	if ((rc = reply_open(&r, reply, len, &fob__v1__verify_keys_response__descriptor, error)) != 0)
-		goto out;
-	m = (const Fob__V1__VerifyKeysResponse *)r.inner;
-	if (m->n_items != n) {
-		rc = undecodable(error, "it has not one item per key");
-		goto out;
+	if ((rc = reply_open(&r, reply, len, &fob__v1__verify_keys_response__descriptor, error)) == 0) {
+		m = (const Fob__V1__VerifyKeysResponse *)r.inner;
+		if (m->n_items != n)
+			rc = undecodable(error, "it has not one item per key");
+		for (i = 0; rc == 0 && i < n; i++) {
+			if (items[i].fault != NULL)
+				*items[i].fault =
+				    item_from(m->items[i], items[i].required, items[i].result, items[i].error);
+		}
 	}
+	reply_close(&r);
+	return rc;
+}
+
+int
+codec_decode_verify_batch(const uint8_t *reply, size_t len, const enum fob_environment *required, size_t n,
+    struct fob_verification *out, int *faults, struct fob_error *error)
+{
+	struct codec_item items[FOB_BATCH_MAX] = { 0 };
+	size_t i;
+	int rc;
+
+	assert(n <= FOB_BATCH_MAX);
 	for (i = 0; i < n; i++)
-		faults[i] = item_from(m->items[i], required[i], &out[i]);
-out:
+		items[i] = (struct codec_item){ .required = required[i], .result = &out[i], .fault = &faults[i] };
+	rc = codec_decode_verify_items(reply, len, items, n, error);
 	for (i = 0; rc != 0 && i < n; i++) {
 		faults[i] = rc;
 		memset(&out[i], 0, sizeof(out[i]));
 	}
-	reply_close(&r);
 	return rc;
 }
 

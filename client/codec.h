@@ -48,6 +48,15 @@ void codec_body_free(struct codec_body *body);
 int codec_encode_verify(const struct fob_verify_request *request, struct codec_body *body, struct fob_error *error);
 int codec_encode_verify_batch(
     const struct fob_verify_request *requests, size_t n, struct codec_body *body, struct fob_error *error);
+/*
+ * The same for one verify into memory of the caller: check it and say how many bytes it takes, then write them. As an item
+ * of a VerifyKeys it takes codec_item_size(), and codec_item_write() returns where the next one goes: items one after the
+ * other are the body of a VerifyKeys.
+ */
+int codec_verify_size(const struct fob_verify_request *request, size_t *len, struct fob_error *error);
+void codec_verify_write(const struct fob_verify_request *request, uint8_t *to);
+size_t codec_item_size(size_t len);
+uint8_t *codec_item_write(const uint8_t *item, size_t len, uint8_t *to);
 /* METHOD_CREATE_ACCOUNT, METHOD_SUSPEND_ACCOUNT or METHOD_RESUME_ACCOUNT. */
 int codec_encode_mutation(enum method method, const struct fob_mutation *mutation, const uint8_t *token,
     struct codec_body *body, struct fob_error *error);
@@ -78,6 +87,18 @@ int codec_decode_verify(const uint8_t *reply, size_t len, enum fob_environment r
 /* ${required}, ${out} and ${faults} have ${n} items. On a fault, every one of ${faults} is it. */
 int codec_decode_verify_batch(const uint8_t *reply, size_t len, const enum fob_environment *required, size_t n,
     struct fob_verification *out, int *faults, struct fob_error *error);
+/*
+ * Each item to a place of its own, with the reason of its own fault; one whose ${fault} is NULL is passed over. When all of
+ * the reply is a fault, the items are left as they are.
+ */
+struct codec_item {
+	enum fob_environment required;
+	struct fob_verification *result;
+	int *fault;
+	struct fob_error *error; /* NULL: not wanted. Touched on a fault only */
+};
+int codec_decode_verify_items(
+    const uint8_t *reply, size_t len, const struct codec_item *items, size_t n, struct fob_error *error);
 int codec_decode_created(const uint8_t *reply, size_t len, struct fob_created_account *out, struct fob_error *error);
 int codec_decode_rolled(const uint8_t *reply, size_t len, struct fob_rolled_key *out, struct fob_error *error);
 int codec_decode_key(const uint8_t *reply, size_t len, struct fob_key *out, struct fob_error *error);

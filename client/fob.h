@@ -144,6 +144,19 @@ int fob_options_set_timeout_ms(struct fob_options *, uint32_t timeout_ms);
 int fob_options_set_in_flight(struct fob_options *, unsigned calls);
 /* Calls waiting for their turn, beyond which a call is refused with FOB_ERESOURCE_EXHAUSTED. Default 4,096. */
 int fob_options_set_queue(struct fob_options *, unsigned calls);
+/*
+ * Coalescing, on by default: fob_verify() and fob_verify_async() calls that wait while others are under way travel
+ * together, up to FOB_BATCH_MAX in one message, which costs the server and this process little more than one call does.
+ * Nothing is held back for company: a call goes at once, alone, while fewer than verify_lanes messages with verifies are on
+ * the wire. Each call keeps its own verdict, fault and deadline; the order is first come, first served. The queue's bound
+ * is then for verifies and for all else apart.
+ */
+int fob_options_set_coalesce(struct fob_options *, bool coalesce);
+/*
+ * Messages with verifies on the wire at once when coalescing, 1 to 64, and at most in_flight. Default 4. Fewer make larger
+ * batches: more throughput, at the price of waiting for the one before.
+ */
+int fob_options_set_verify_lanes(struct fob_options *, unsigned messages);
 /* For tls+tcp: PEM files. The CA that the server's certificate is checked against (required), and our own pair. */
 int fob_options_set_tls_ca(struct fob_options *, const char *ca_file);
 int fob_options_set_tls_certificate(struct fob_options *, const char *cert_file, const char *key_file);

@@ -30,6 +30,8 @@ fob_options_new(void)
 	o->timeout_ms = OPTIONS_TIMEOUT_DEFAULT_MS;
 	o->in_flight = OPTIONS_IN_FLIGHT_MAX;
 	o->queue = OPTIONS_QUEUE_DEFAULT;
+	o->coalesce = true;
+	o->lanes = OPTIONS_LANES_DEFAULT;
 	return o;
 }
 
@@ -137,6 +139,22 @@ fob_options_set_queue(struct fob_options *o, unsigned calls)
 	if (calls > OPTIONS_QUEUE_MAX)
 		return FOB_EINVALID_ARGUMENT;
 	o->queue = calls;
+	return 0;
+}
+
+int
+fob_options_set_coalesce(struct fob_options *o, bool coalesce)
+{
+	o->coalesce = coalesce;
+	return 0;
+}
+
+int
+fob_options_set_verify_lanes(struct fob_options *o, unsigned messages)
+{
+	if (messages < 1 || messages > OPTIONS_IN_FLIGHT_MAX)
+		return FOB_EINVALID_ARGUMENT;
+	o->lanes = messages;
 	return 0;
 }
 

@@ -11,6 +11,7 @@
 
 #define OPTIONS_TIMEOUT_DEFAULT_MS 5000
 #define OPTIONS_IN_FLIGHT_MAX 64
+#define OPTIONS_LANES_DEFAULT 4
 #define OPTIONS_QUEUE_DEFAULT 4096
 #define OPTIONS_QUEUE_MAX 1048576
 #define OPTIONS_ADDRESS_MAX 300 /* a host name of 253 characters, its scheme and port */
@@ -20,7 +21,9 @@ struct fob_options {
 	uint32_t timeout_ms;
 	unsigned in_flight;
 	unsigned queue;
-	char *tls_ca; /* NULL, as are the next three: not set */
+	bool coalesce;
+	unsigned lanes; /* messages with verifies at once */
+	char *tls_ca;   /* NULL, as are the next three: not set */
 	char *tls_cert;
 	char *tls_key;
 	char *tls_server_name;

@@ -216,19 +216,25 @@ is_connected(struct transport *t)
  * The deadline has passed. Only of a call that never left this process can we say that it has not been applied, and only
  * without a connection is that the server's unavailability rather than too little time.
  */
-static int
-call_too_late(struct transport *t, struct call *c)
+int
+transport_too_late(struct transport *t, bool sent, struct fob_error *error)
 {
 	char reason[sizeof(t->reason)];
 
-	if (c->sent)
-		return error_set(&c->error, FOB_EDEADLINE_EXCEEDED, "no answer from %s in time%s", t->address,
+	if (sent)
+		return error_set(error, FOB_EDEADLINE_EXCEEDED, "no answer from %s in time%s", t->address,
 		    is_connected(t) ? "" : "; the connection is lost");
 	if (is_connected(t))
-		return error_set(&c->error, FOB_EDEADLINE_EXCEEDED,
+		return error_set(error, FOB_EDEADLINE_EXCEEDED,
 		    "not sent to %s in time: too many calls, or it reads slowly", t->address);
 	reason_get(t, reason, sizeof(reason));
-	return error_set(&c->error, FOB_EUNAVAILABLE, "not connected to %s: %s", t->address, reason);
+	return error_set(error, FOB_EUNAVAILABLE, "not connected to %s: %s", t->address, reason);
+}
+
+static int
+call_too_late(struct transport *t, struct call *c)
+{
+	return transport_too_late(t, c->sent, &c->error);
 }
 
 static int
@@ -514,7 +520,7 @@ lane_redial(struct lane *lane)
 
 /* ---- lanes ---- */
 
-/* Called with the lock held. The queue is where waiting calls will be put together into one message. */
+/* Called with the lock held. */
 static struct call *
 lane_take_next(struct lane *lane)
 {
@@ -846,7 +852,7 @@ transport_submit(struct transport *t, struct call *c)
 		t->busy++;
 		t->calls++;
 		lane->call = c;
-	} else if (t->queue.n >= t->queue_max) {
+	} else if (t->queue.n >= t->queue_max && !c->accepted) {
 		rc = error_set(&c->error, FOB_ERESOURCE_EXHAUSTED, "%u calls wait for their turn already", t->queue.n);
 	} else {
 		t->calls++;

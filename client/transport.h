@@ -31,6 +31,7 @@ struct call {
 	const char *method;
 	struct codec_body body; /* stays as it is until ${end} */
 	int64_t deadline_ms;    /* by transport_now_ms() */
+	bool accepted;          /* counted by its sender: however many wait, it is taken */
 	/* Read a reply, which is wiped afterwards. True: the server says UNAVAILABLE; the call may be sent again. */
 	bool (*reply)(struct call *call, const uint8_t *reply, size_t len);
 	/*
@@ -45,9 +46,8 @@ struct call {
 	int64_t resume_at_ms;   /* when it has rested */
 	int64_t retry_until_ms; /* 0: the server has not said UNAVAILABLE yet */
 	uint32_t rest_ms;
-	bool sent; /* wholly handed to a connection, at least once */
-	bool
-	    unanswered; /* an attempt was sent, and its connection lost before the reply: what became of it is not known */
+	_Atomic bool sent; /* wholly handed to a connection, at least once */
+	bool unanswered;   /* an attempt was sent, and lost before its reply: what became of it is not known */
 };
 
 /* The monotonic clock that deadlines are on. */
@@ -69,6 +69,13 @@ int transport_new(const struct fob_options *options, struct transport **transpor
  *            deadline has passed already.
  */
 int transport_submit(struct transport *transport, struct call *call);
+
+/*
+ * transport_too_late(transport, sent, error):
+ * What a call is told whose deadline has passed, ${sent} or not.
+ * Returns: FOB_EDEADLINE_EXCEEDED, or FOB_EUNAVAILABLE for one that was not sent as there is no connection.
+ */
+int transport_too_late(struct transport *transport, bool sent, struct fob_error *error);
 
 /*
  * transport_free(transport):

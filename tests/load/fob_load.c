@@ -43,6 +43,8 @@ static const char usage[] =
     "  -b, --batch N            N keys to a message (VerifyKeys), 1 to 256; default 1. Each key counts as a call\n"
     "  -s, --sockets N          clients of libfob to spread the calls over; default 1\n"
     "      --in-flight N        calls on the wire per client, 1 to 64; default: its share of the callers\n"
+    "      --no-coalesce        each key in a message of its own, however many wait\n"
+    "      --lanes N            messages with coalesced keys at once, 1 to 64; default: libfob's\n"
     "      --roll-keys N        so many of the keys are rolled, and not verified; default 1024, at most half of them\n"
     "      --roll-grace S       for rolled keys, 0 to 86400 seconds; default 0. At most 8 of a slot can be in grace\n"
     "      --timeout MS         of each call; default 5000\n"
@@ -75,6 +77,8 @@ enum {
 	FLAG_TLS_CERT,
 	FLAG_TLS_KEY,
 	FLAG_IN_FLIGHT,
+	FLAG_NO_COALESCE,
+	FLAG_LANES,
 	FLAG_ROLL_KEYS,
 	FLAG_ROLL_GRACE,
 	FLAG_TIMEOUT,
@@ -92,6 +96,7 @@ static const struct option options[] = { { "address", required_argument, NULL, '
 	{ "mix", required_argument, NULL, 'm' }, { "operation", required_argument, NULL, 'o' },
 	{ "batch", required_argument, NULL, 'b' }, { "sockets", required_argument, NULL, 's' },
 	{ "in-flight", required_argument, NULL, FLAG_IN_FLIGHT },
+	{ "no-coalesce", no_argument, NULL, FLAG_NO_COALESCE }, { "lanes", required_argument, NULL, FLAG_LANES },
 	{ "roll-keys", required_argument, NULL, FLAG_ROLL_KEYS },
 	{ "roll-grace", required_argument, NULL, FLAG_ROLL_GRACE },
 	{ "timeout", required_argument, NULL, FLAG_TIMEOUT }, { "warmup", required_argument, NULL, 'w' },
@@ -237,6 +242,12 @@ flag(int c, struct flags *f)
 		break;
 	case FLAG_IN_FLIGHT:
 		f->load.in_flight = number("in-flight", optarg, 1, 64);
+		break;
+	case FLAG_NO_COALESCE:
+		f->load.no_coalesce = true;
+		break;
+	case FLAG_LANES:
+		f->load.lanes = number("lanes", optarg, 1, 64);
 		break;
 	case FLAG_ROLL_KEYS:
 		f->load.roll_keys = number("roll-keys", optarg, 1, 1000000);

@@ -547,6 +547,8 @@ load_client(const struct load_config *config, const char *address, unsigned in_f
 	else if ((rc = fob_options_set_timeout_ms(o, config->timeout_ms)) != 0 ||
 	    (rc = fob_options_set_in_flight(o, in_flight)) != 0 ||
 	    (rc = fob_options_set_queue(o, LOAD_CALLERS_MAX)) != 0 ||
+	    (rc = fob_options_set_coalesce(o, !config->no_coalesce)) != 0 ||
+	    (config->lanes > 0 && (rc = fob_options_set_verify_lanes(o, config->lanes)) != 0) ||
 	    (config->tls_ca != NULL && (rc = fob_options_set_tls_ca(o, config->tls_ca)) != 0) ||
 	    (config->tls_cert != NULL &&
 		(rc = fob_options_set_tls_certificate(o, config->tls_cert, config->tls_key)) != 0))

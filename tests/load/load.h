@@ -30,6 +30,8 @@ struct load_config {
 	bool synchronous;
 	unsigned sockets;   /* clients of libfob */
 	unsigned in_flight; /* on the wire per client; 0: its share of the callers, as far as libfob goes */
+	bool no_coalesce;   /* each key in a message of its own */
+	unsigned lanes;     /* messages with coalesced keys at once; 0: what libfob does by default */
 	double rate;        /* per second; 0: closed loop */
 	struct mix mix;
 	unsigned batch; /* keys to a VerifyKeys; 1: VerifyKey */

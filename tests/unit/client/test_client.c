@@ -22,6 +22,7 @@ struct script {
 	int code; /* of every reply */
 	int verdict;
 	unsigned hang_ups; /* first, before any answer */
+	bool valid;        /* every item of a batch; otherwise every second one is a fault */
 	bool silent;
 	unsigned n;
 	uint8_t tokens[8][FOB_TOKEN_LEN];
@@ -76,13 +77,16 @@ serve_verify_batch(struct fake_request *q)
 	Fob__V1__VerifyKeysRequest *r = fob__v1__verify_keys_request__unpack(NULL, q->body_len, q->body);
 	size_t i;
 
-	v.verdict = FOB__V1__VERDICT__REVOKED;
+	v.verdict = script.valid ? FOB__V1__VERDICT__VALID : FOB__V1__VERDICT__REVOKED;
+	v.account = TEXT("acct_1");
+	v.environment = FOB__V1__ENVIRONMENT__LIVE;
+	v.livemode = 1;
 	m.n_items = r->n_items;
 	m.items = pointers;
 	for (i = 0; i < r->n_items; i++) {
 		fob__v1__verify_keys_item__init(&items[i]);
-		items[i].code = i % 2 == 0 ? FOB__RPC__V1__CODE__OK : FOB__RPC__V1__CODE__UNAVAILABLE;
-		items[i].result = i % 2 == 0 ? &v : NULL;
+		items[i].code = script.valid || i % 2 == 0 ? FOB__RPC__V1__CODE__OK : FOB__RPC__V1__CODE__UNAVAILABLE;
+		items[i].result = script.valid || i % 2 == 0 ? &v : NULL;
 		pointers[i] = &items[i];
 	}
 	fob__v1__verify_keys_request__free_unpacked(r, NULL);
@@ -609,6 +613,7 @@ test_many_threads(void **state)
 	void *ok;
 	int i;
 
+	script.valid = true;
 	for (i = 0; i < 16; i++)
 		pthread_create(&threads[i], NULL, verify_often, *state);
 	for (i = 0; i < 16; i++) {

@@ -57,6 +57,14 @@ test_numbers(void **state)
 	(void)state;
 	assert_int_equal(o->timeout_ms, 5000);
 	assert_int_equal(o->in_flight, 64);
+	assert_true(o->coalesce);
+	assert_int_equal(o->lanes, OPTIONS_LANES_DEFAULT);
+	assert_int_equal(fob_options_set_coalesce(o, false), 0);
+	assert_false(o->coalesce);
+	assert_int_equal(fob_options_set_verify_lanes(o, 0), FOB_EINVALID_ARGUMENT);
+	assert_int_equal(fob_options_set_verify_lanes(o, 65), FOB_EINVALID_ARGUMENT);
+	assert_int_equal(fob_options_set_verify_lanes(o, 64), 0);
+	assert_int_equal(o->lanes, 64);
 	assert_int_equal(o->queue, 4096);
 	assert_int_equal(fob_options_set_timeout_ms(o, 0), FOB_EINVALID_ARGUMENT);
 	assert_int_equal(fob_options_set_timeout_ms(o, 60001), FOB_EINVALID_ARGUMENT);
