@@ -31,7 +31,7 @@
 #define BATCH_BYTES (CODEC_REQUEST_MAX - 64)
 /* How small the parts of a refused batch are: a few more messages for one bad item, a third more if all are bad. */
 #define SPLIT 4
-/* A callback that takes longer than that does not hold up the call that it makes. */
+/* Callbacks that take longer than that do not hold up the calls that they make. */
 #define CORK_MS 2
 
 struct list {
@@ -58,19 +58,23 @@ struct coalescer {
 
 	pthread_mutex_t mutex; /* of all below */
 	pthread_cond_t wake;   /* the alarm */
-	bool closing;
-	int64_t alarm_at_ms; /* not later than the first deadline of what waits or is in a batch */
-	unsigned messages;   /* that occupy a lane */
-	unsigned items;      /* in them */
-	struct list waiting; /* the oldest first */
-	struct list failed;  /* to be ended by the alarm */
+	_Atomic bool closing;  /* read without the lock, too */
+	int64_t alarm_at_ms;   /* not later than the first deadline of what waits or is in a batch */
+	unsigned messages;     /* that occupy a lane */
+	unsigned items;        /* in them */
+	struct list waiting;   /* the oldest first */
+	struct list failed;    /* to be ended by the alarm */
 	struct batch *batches;
 };
 
-/* The thread that is in a batch's callbacks: what it submits waits for the end of them. */
+/*
+ * Of a thread that is in a batch's callbacks: what it submits waits here for the end of them, without a lock. There are at
+ * most as many as have just ended, so they are not counted against the queue.
+ */
 static _Thread_local struct {
-	struct coalescer *coalescer;
-	int64_t since_ms;
+	struct coalescer *coalescer; /* NULL: not corked */
+	unsigned max;
+	struct list list;
 } cork;
 
 /* ---- lists ---- */
@@ -176,6 +180,16 @@ verify_fail(struct verify *v, int fault, const struct fob_error *error)
 }
 
 static void dispatch(struct coalescer *);
+
+/* Called with the lock held. The later one of the two is left to be found when the alarm goes off. */
+static void
+alarm_arm(struct coalescer *c, int64_t at_ms)
+{
+	if (at_ms >= c->alarm_at_ms)
+		return;
+	c->alarm_at_ms = at_ms;
+	pthread_cond_signal(&c->wake);
+}
 
 /*
  * What the server says to a single key may be about its environment alone, and the transport may ask again for a while:
@@ -297,11 +311,34 @@ batch_take(struct batch *b, bool splits, struct list *ended)
 	c->items -= b->n;
 }
 
+/* Sends what was submitted meanwhile. */
+static void
+cork_pull(struct coalescer *c)
+{
+	const struct fob_error error = { .fault = FOB_ECANCELLED, .message = "the client is being freed" };
+	struct verify *v;
+	bool closing;
+
+	pthread_mutex_lock(&c->mutex);
+	closing = c->closing;
+	while (!closing && (v = list_pop(&cork.list)) != NULL) {
+		list_append(&c->waiting, v);
+		alarm_arm(c, v->call.deadline_ms);
+	}
+	pthread_mutex_unlock(&c->mutex);
+	while ((v = list_pop(&cork.list)) != NULL) {
+		verify_fail(v, FOB_ECANCELLED, &error);
+		verify_finish(v);
+	}
+	dispatch(c);
+}
+
 static void
 batch_end(struct call *call, int fault)
 {
 	struct batch *b = (struct batch *)call;
 	struct coalescer *c = b->coalescer;
+	int64_t since_ms, now_ms;
 	struct list ended;
 	struct verify *v;
 
@@ -314,14 +351,20 @@ batch_end(struct call *call, int fault)
 	if (fault == 0)
 		fault = b->fault;
 	cork.coalescer = c;
-	cork.since_ms = transport_now_ms();
+	cork.max = b->n;
+	list_init(&cork.list);
+	since_ms = transport_now_ms();
 	while ((v = list_pop(&ended)) != NULL) {
 		if (fault != 0)
 			verify_fail(v, fault, &call->error);
 		verify_finish(v);
+		if (cork.list.first != NULL && (now_ms = transport_now_ms()) - since_ms >= CORK_MS) {
+			cork_pull(c);
+			since_ms = now_ms;
+		}
 	}
 	cork.coalescer = NULL;
-	dispatch(c);
+	cork_pull(c);
 	batch_free(b);
 }
 
@@ -470,16 +513,6 @@ dispatch(struct coalescer *c)
 
 /* ---- the alarm ---- */
 
-/* Called with the lock held. The later one of the two is left to be found when the alarm goes off. */
-static void
-alarm_arm(struct coalescer *c, int64_t at_ms)
-{
-	if (at_ms >= c->alarm_at_ms)
-		return;
-	c->alarm_at_ms = at_ms;
-	pthread_cond_signal(&c->wake);
-}
-
 static bool
 alarm_is_due(struct coalescer *c, const struct verify *v, int64_t now_ms)
 {
@@ -615,17 +648,29 @@ wait_for_lane(struct coalescer *c, struct verify *v)
 	return 0;
 }
 
+/* In the callbacks of a batch. False: not there, or too many, or refused: what would end here might be made again for ever. */
+static bool
+wait_for_callbacks(struct coalescer *c, struct verify *v)
+{
+	if (cork.coalescer != c || c->closing || cork.list.n >= cork.max || v->len > BATCH_BYTES)
+		return false;
+	list_append(&cork.list, v);
+	return true;
+}
+
 int
 coalescer_submit(struct coalescer *c, struct verify *v)
 {
-	bool corked = cork.coalescer == c && transport_now_ms() - cork.since_ms < CORK_MS, at_once = false;
+	bool at_once = false;
 	int rc = 0;
 
 	v->coalescer = c;
+	if (wait_for_callbacks(c, v))
+		return 0;
 	pthread_mutex_lock(&c->mutex);
 	if (c->closing)
 		rc = error_set(&v->call.error, FOB_ECANCELLED, "the client is being freed");
-	else if (!c->on || (!corked && c->waiting.first == NULL && c->messages < c->lanes))
+	else if (!c->on || (c->waiting.first == NULL && c->messages < c->lanes))
 		at_once = true;
 	else
 		rc = wait_for_lane(c, v);
@@ -638,7 +683,7 @@ coalescer_submit(struct coalescer *c, struct verify *v)
 		pthread_mutex_unlock(&c->mutex);
 	}
 	/* A lane may have become free just now, or others came after the one that was not taken. */
-	if (!corked && (!at_once || rc != 0))
+	if (!at_once || rc != 0)
 		dispatch(c);
 	return rc;
 }

@@ -15,7 +15,7 @@
 #include "fob/v1/keys.pb-c.h"
 #include "tests/lib/fake_server.h"
 
-#define MESSAGES 4096
+#define MESSAGES 65536
 #define CALLS 1024
 #define LONG_MS 20000
 
@@ -828,6 +828,33 @@ test_callbacks_call(void **state)
 	fob_client_free(again_client);
 }
 
+/* Callers that never end are ended, each once. */
+static void
+test_freed_while_callbacks_call(void **state)
+{
+	struct timespec pause = { .tv_nsec = 20000000 };
+	struct caller *c;
+	unsigned i;
+
+	(void)state;
+	again_client = client_with(8, 2, CALLS, true);
+	again_left = INT32_MAX;
+	for (i = 0; i < 50; i++) {
+		c = &callers.list[i];
+		c->all = &callers;
+		snprintf(c->secret, sizeof(c->secret), "v%u", i);
+		assert_int_equal(
+		    fob_verify_async(again_client,
+			&(struct fob_verify_request){ .secret = c->secret, .secret_len = strlen(c->secret) }, again, c),
+		    0);
+	}
+	nanosleep(&pause, NULL);
+	fob_client_free(again_client);
+	assert_int_equal(callers.ended, 50);
+	for (i = 0; i < 50; i++)
+		assert_int_equal(callers.list[i].ends, 1);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int
@@ -839,7 +866,8 @@ main(void)
 		TEST(test_one_waits), TEST(test_off), TEST(test_deadlines), TEST(test_deadline_without_server),
 		TEST(test_own_fault), TEST(test_bad_company), TEST(test_reply_does_not_fit), TEST(test_unavailable),
 		TEST(test_large), TEST(test_connection_lost), TEST(test_freed_under_load), TEST(test_bounds),
-		TEST(test_with_mutations), TEST(test_threads), TEST(test_callbacks_call) };
+		TEST(test_with_mutations), TEST(test_threads), TEST(test_callbacks_call),
+		TEST(test_freed_while_callbacks_call) };
 
 	alarm(whole_s);
 	return cmocka_run_group_tests_name("client/coalesce", tests, NULL, NULL);
