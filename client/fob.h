@@ -145,16 +145,20 @@ int fob_options_set_in_flight(struct fob_options *, unsigned calls);
 /* Calls waiting for their turn, beyond which a call is refused with FOB_ERESOURCE_EXHAUSTED. Default 4,096. */
 int fob_options_set_queue(struct fob_options *, unsigned calls);
 /*
- * Coalescing, on by default: fob_verify() and fob_verify_async() calls that wait while others are under way travel
- * together, up to FOB_BATCH_MAX in one message, which costs the server and this process little more than one call does.
- * Nothing is held back for company: a call goes at once, alone, while fewer than verify_lanes messages with verifies are on
- * the wire. Each call keeps its own verdict, fault and deadline; the order is first come, first served. The queue's bound
- * is then for verifies and for all else apart.
+ * Coalescing, on by default, and the reason to use libfob rather than a client of your own: fob_verify() and
+ * fob_verify_async() calls that have to wait travel together, up to FOB_BATCH_MAX in one message, which costs both sides
+ * little more than a message with one. Nothing is held back for company: a call goes at once, alone, while fewer than
+ * verify_lanes messages with verifies are on the wire; what is then answered takes along those that wait, first come,
+ * first served. Each call keeps its own verdict, deadline and fault: a deadline that passes on the wire ends that call
+ * only, and when a server refuses a batch as a whole, its calls are sent again apart, so that a bad one fails alone.
+ *
+ * Verifies and other calls then wait in a queue each, and the queue's bound is for each of them. Calls that are made in
+ * a batch's callbacks travel when the last of these has returned, or after 2 ms.
  */
 int fob_options_set_coalesce(struct fob_options *, bool coalesce);
 /*
- * Messages with verifies on the wire at once when coalescing, 1 to 64, and at most in_flight. Default 4. Fewer make larger
- * batches: more throughput, at the price of waiting for the one before.
+ * Messages with verifies on the wire at once when coalescing, 1 to 64, and no more than in_flight. Default 3. Fewer make
+ * larger batches; more let a call that finds others under way go sooner.
  */
 int fob_options_set_verify_lanes(struct fob_options *, unsigned messages);
 /* For tls+tcp: PEM files. The CA that the server's certificate is checked against (required), and our own pair. */

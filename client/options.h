@@ -11,7 +11,7 @@
 
 #define OPTIONS_TIMEOUT_DEFAULT_MS 5000
 #define OPTIONS_IN_FLIGHT_MAX 64
-#define OPTIONS_LANES_DEFAULT 4
+#define OPTIONS_LANES_DEFAULT 3
 #define OPTIONS_QUEUE_DEFAULT 4096
 #define OPTIONS_QUEUE_MAX 1048576
 #define OPTIONS_ADDRESS_MAX 300 /* a host name of 253 characters, its scheme and port */
