@@ -341,13 +341,19 @@ batch_end(struct call *call, int fault)
 	int64_t since_ms, now_ms;
 	struct list ended;
 	struct verify *v;
+	bool few;
 
 	list_init(&ended);
 	pthread_mutex_lock(&c->mutex);
 	batch_take(b, batch_splits(b, fault) && !c->closing, &ended);
+	few = c->waiting.n < b->n / 2;
 	pthread_mutex_unlock(&c->mutex);
-	/* Those that wait go on before the callbacks, which may take their time. */
-	dispatch(c);
+	/*
+	 * Those that wait go on before the callbacks, which may take their time. But a few go with what the callbacks submit:
+	 * alone they would occupy the lane, and all the others would wait for them.
+	 */
+	if (!few)
+		dispatch(c);
 	if (fault == 0)
 		fault = b->fault;
 	cork.coalescer = c;
@@ -358,7 +364,7 @@ batch_end(struct call *call, int fault)
 		if (fault != 0)
 			verify_fail(v, fault, &call->error);
 		verify_finish(v);
-		if (cork.list.first != NULL && (now_ms = transport_now_ms()) - since_ms >= CORK_MS) {
+		if ((few || cork.list.first != NULL) && (now_ms = transport_now_ms()) - since_ms >= CORK_MS) {
 			cork_pull(c);
 			since_ms = now_ms;
 		}
