@@ -31,6 +31,10 @@ def every_mutation(account):
                                                                   account=account)),
         (ADMIN + "ResumeAccount", pb.admin.ResumeAccountRequest(request_token=fobwire.new_token(), environment=LIVE,
                                                                 account=account)),
+        (ADMIN + "ImportAccounts", pb.admin.ImportAccountsRequest(
+            request_token=fobwire.new_token(), environment=LIVE,
+            items=[pb.admin.ImportItem(account=account + "-imported", secret_sha256=b"s" * 32, secret_last4="abcd"),
+                   pb.admin.ImportItem(account=account)])),
     ]
 
 
