@@ -238,7 +238,7 @@ any_busy(const struct import *im)
 static struct batch *
 batch_free(struct import *im, bool all)
 {
-	struct batch *b;
+	struct batch *b, *rest;
 
 	for (;;) {
 		pthread_mutex_lock(&im->lock);
@@ -250,10 +250,11 @@ batch_free(struct import *im, bool all)
 			until.tv_sec++;
 			(void)pthread_cond_timedwait(&im->wake, &im->lock, &until);
 		}
+		rest = batch_at_rest(im, false);
 		pthread_mutex_unlock(&im->lock);
 		progress(im);
 		if (b == NULL)
-			return batch_at_rest(im, false);
+			return rest;
 		batch_finish(im, b);
 	}
 }
@@ -282,8 +283,8 @@ batch_send(struct import *im, struct batch *b)
 static bool
 take_line(struct import *im, struct batch *b)
 {
+	enum import_result rc;
 	const char *why;
-	int rc;
 
 	rc = import_reader_next(&im->reader, &b->lines[b->n], &why);
 	if (rc == IMPORT_END)
