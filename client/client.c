@@ -607,8 +607,8 @@ import_encode(struct request *r, const struct fob_import *import, struct fob_err
 }
 
 int
-fob_import_accounts(struct fob_client *c, const struct fob_import *import, enum fob_import_outcome *outcomes,
-    struct fob_error *error)
+fob_import_accounts(
+    struct fob_client *c, const struct fob_import *import, enum fob_import_outcome *outcomes, struct fob_error *error)
 {
 	struct request *r;
 	int rc;

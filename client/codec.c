@@ -243,8 +243,8 @@ codec_encode_import(
 	if ((rc = environment_check(import->environment, error)) != 0)
 		return rc;
 	if (import->n < 1 || import->n > FOB_IMPORT_MAX)
-		return error_set(error, FOB_EINVALID_ARGUMENT, "an import has 1 to %d accounts, not %zu",
-		    FOB_IMPORT_MAX, import->n);
+		return error_set(
+		    error, FOB_EINVALID_ARGUMENT, "an import has 1 to %d accounts, not %zu", FOB_IMPORT_MAX, import->n);
 	for (size_t i = 0; i < import->n; i++) {
 		const struct fob_import_account *a = &import->accounts[i];
 
@@ -750,8 +750,7 @@ out:
 }
 
 int
-codec_decode_import(
-    const uint8_t *reply, size_t len, size_t n, enum fob_import_outcome *out, struct fob_error *error)
+codec_decode_import(const uint8_t *reply, size_t len, size_t n, enum fob_import_outcome *out, struct fob_error *error)
 {
 	const Fob__V1__ImportAccountsResponse *m;
 	struct reply r;

@@ -87,8 +87,8 @@ int codec_decode_key(const uint8_t *reply, size_t len, struct fob_key *out, stru
 int codec_decode_account(
     enum method method, const uint8_t *reply, size_t len, struct fob_account *out, struct fob_error *error);
 /* ${out} has ${n} items. */
-int codec_decode_import(
-    const uint8_t *reply, size_t len, size_t n, enum fob_import_outcome *out, struct fob_error *error);
+int
+codec_decode_import(const uint8_t *reply, size_t len, size_t n, enum fob_import_outcome *out, struct fob_error *error);
 int codec_decode_check(const uint8_t *reply, size_t len, enum fob_serving *out, struct fob_error *error);
 int codec_decode_stats(const uint8_t *reply, size_t len, struct fob_stats *out, struct fob_error *error);
 

@@ -46,7 +46,7 @@ struct call {
 	struct mutation mutation;
 	struct engine *engine;
 	const ProtobufCMessage *request;
-	struct record_event event; /* what will have happened, for the log */
+	struct record_event event;  /* what will have happened, for the log */
 	struct import_work *import; /* of an ImportAccounts: in scratch memory, admin.c's */
 };
 

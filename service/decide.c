@@ -248,7 +248,8 @@ decide_import(const struct view *view, const struct import *import, enum import_
 	if ((fault = store_account(view->txn, import->account, a)) != 0 && fault != -FAULT_NOT_FOUND)
 		return failed(why, fault);
 	if ((is_new = fault == -FAULT_NOT_FOUND)) {
-		*a = (struct record_account){ .created_ms = import->created_ms != 0 ? import->created_ms : view->now_ms };
+		*a = (struct record_account){ .created_ms =
+						  import->created_ms != 0 ? import->created_ms : view->now_ms };
 		snprintf(a->account, sizeof(a->account), "%s", import->account);
 	}
 	secret = judge_import(view, a->account, KIND_SECRET, a->secret_generation, import->secret);

@@ -75,7 +75,7 @@ struct record_key {
 
 struct record_account {
 	int64_t created_ms;
-	int64_t suspended_ms; /* 0: not suspended */
+	int64_t suspended_ms;       /* 0: not suspended */
 	uint32_t secret_generation; /* this and the next: 0 for an imported account without such a key */
 	uint32_t publishable_generation;
 	uint8_t n_grace;

@@ -23,39 +23,38 @@
 #define BATCHES 16 /* on their way at once */
 #define PROGRESS_MS 250
 
-const char account_import_help[] =
-    "Usage: fob account import [FILE] --environment live|test [--format ndjson|csv]\n"
-    "                          [--start-line N] [--continue-on-error] [--dry-run]\n"
-    "\n"
-    "Move here from another system: bring its accounts, and digests of the keys that\n"
-    "its users have, which go on working as they are. A key's digest is the SHA-256\n"
-    "of the whole key, prefix included, in hex; a file with a key itself in it is\n"
-    "refused. The first `fob key roll` turns an imported secret key into an ordinary\n"
-    "one. FILE is standard input if it is - or not given.\n"
-    "\n"
-    "NDJSON is one object a line; CSV starts with a line that names its columns. A\n"
-    "line is one account, or one key of it; another line may bring its other key:\n"
-    "  account              1 to 64 characters of A-Z, a-z, 0-9, '.', '_' and '-'\n"
-    "  created_ms           milliseconds since 1970, UTC (default: now)\n"
-    "  secret_sha256, secret_last4\n"
-    "  publishable_sha256, publishable_last4\n"
-    "                       64 hex digits, and the 4 letters or digits by which people\n"
-    "                       are to call the key; or, with a key a line:\n"
-    "  kind, sha256, last4  kind is secret or publishable\n"
-    "\n"
-    "  --environment live|test  required: keys of one environment a file\n"
-    "  --format ndjson|csv      default: csv if FILE ends in .csv, else ndjson\n"
-    "  --start-line N           pass over the lines before N\n"
-    "  --continue-on-error      go on after a line that is refused, and tell of each\n"
-    "  --dry-run                check every line, and send nothing\n"
-    "\n"
-    "To go on after a failure run the same command again: what is there already is\n"
-    "left as it is. Exit code 1: a line was refused; 4: an account or a key is there\n"
-    "already, and not the same.\n"
-    "\n"
-    "Examples:\n"
-    "  fob account import --environment live accounts.ndjson\n"
-    "  zcat export.csv.gz | fob account import --environment test --format csv\n";
+const char account_import_help[] = "Usage: fob account import [FILE] --environment live|test [--format ndjson|csv]\n"
+				   "                          [--start-line N] [--continue-on-error] [--dry-run]\n"
+				   "\n"
+				   "Move here from another system: bring its accounts, and digests of the keys that\n"
+				   "its users have, which go on working as they are. A key's digest is the SHA-256\n"
+				   "of the whole key, prefix included, in hex; a file with a key itself in it is\n"
+				   "refused. The first `fob key roll` turns an imported secret key into an ordinary\n"
+				   "one. FILE is standard input if it is - or not given.\n"
+				   "\n"
+				   "NDJSON is one object a line; CSV starts with a line that names its columns. A\n"
+				   "line is one account, or one key of it; another line may bring its other key:\n"
+				   "  account              1 to 64 characters of A-Z, a-z, 0-9, '.', '_' and '-'\n"
+				   "  created_ms           milliseconds since 1970, UTC (default: now)\n"
+				   "  secret_sha256, secret_last4\n"
+				   "  publishable_sha256, publishable_last4\n"
+				   "                       64 hex digits, and the 4 letters or digits by which people\n"
+				   "                       are to call the key; or, with a key a line:\n"
+				   "  kind, sha256, last4  kind is secret or publishable\n"
+				   "\n"
+				   "  --environment live|test  required: keys of one environment a file\n"
+				   "  --format ndjson|csv      default: csv if FILE ends in .csv, else ndjson\n"
+				   "  --start-line N           pass over the lines before N\n"
+				   "  --continue-on-error      go on after a line that is refused, and tell of each\n"
+				   "  --dry-run                check every line, and send nothing\n"
+				   "\n"
+				   "To go on after a failure run the same command again: what is there already is\n"
+				   "left as it is. Exit code 1: a line was refused; 4: an account or a key is there\n"
+				   "already, and not the same.\n"
+				   "\n"
+				   "Examples:\n"
+				   "  fob account import --environment live accounts.ndjson\n"
+				   "  zcat export.csv.gz | fob account import --environment test --format csv\n";
 
 struct batch {
 	struct import *import;
@@ -194,8 +193,7 @@ batch_finish(struct import *im, struct batch *b)
 }
 
 static void
-batch_answered(
-    void *arg, int fault, const enum fob_import_outcome *outcomes, size_t n, const struct fob_error *error)
+batch_answered(void *arg, int fault, const enum fob_import_outcome *outcomes, size_t n, const struct fob_error *error)
 {
 	struct batch *b = arg;
 	struct import *im = b->import;
@@ -264,14 +262,17 @@ batch_send(struct import *im, struct batch *b)
 {
 	struct fob_import_account accounts[FOB_IMPORT_MAX];
 	struct fob_import import = { .environment = im->env, .accounts = accounts, .n = b->n };
+	int rc;
 
 	if (b->n == 0)
 		return;
 	for (size_t i = 0; i < b->n; i++)
 		import_line_account(&b->lines[i], &accounts[i]);
 	b->busy = true;
-	if ((b->fault = fob_import_accounts_async(im->cli->client, &import, batch_answered, b)) != 0) {
+	/* Once it is taken, it may have been answered: the batch is the callback's. */
+	if ((rc = fob_import_accounts_async(im->cli->client, &import, batch_answered, b)) != 0) {
 		b->busy = false;
+		b->fault = rc;
 		snprintf(b->error.message, sizeof(b->error.message), "the batch could not be sent");
 		batch_finish(im, b);
 	}
@@ -350,8 +351,9 @@ tell(const struct import *im)
 		out_pair(OUT_DIM, "seconds", "%.1f", seconds);
 	}
 	if (im->failed_line != 0)
-		out_say("to go on, run the same command again: what is there is left as it is. All before line %llu is; "
-			"--start-line %llu passes over it",
+		out_say(
+		    "to go on, run the same command again: what is there is left as it is. All before line %llu is; "
+		    "--start-line %llu passes over it",
 		    (unsigned long long)im->failed_line, (unsigned long long)im->failed_line);
 	else if (im->stop && im->worst != CLI_OK)
 		out_say("it stopped there. Run it again when the file is mended, or with --continue-on-error");

@@ -132,8 +132,8 @@ line_fill(const struct fields *f, struct import_line *line)
 			line->created_ms = line->created_ms * 10 + (created[i] - '0');
 	}
 	if ((why = key_read(f->text[FIELD_SECRET_SHA256], f->text[FIELD_SECRET_LAST4], &line->secret)) != NULL ||
-	    (why = key_read(
-		 f->text[FIELD_PUBLISHABLE_SHA256], f->text[FIELD_PUBLISHABLE_LAST4], &line->publishable)) != NULL)
+	    (why = key_read(f->text[FIELD_PUBLISHABLE_SHA256], f->text[FIELD_PUBLISHABLE_LAST4], &line->publishable)) !=
+		NULL)
 		return why;
 	return one_key_read(f, line);
 }

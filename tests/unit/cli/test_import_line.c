@@ -132,7 +132,8 @@ csv(void **state)
 	assert_int_equal(read_one("account\na", true), IMPORT_LINE);
 	assert_string_equal(line.account, "a");
 	assert_int_equal(
-	    read_one("\xef\xbb\xbf\"last4\",kind,account,created_ms,sha256\r\n\"abcd\",secret,\"a\",,\"" SHA "\"\r\n", true),
+	    read_one(
+		"\xef\xbb\xbf\"last4\",kind,account,created_ms,sha256\r\n\"abcd\",secret,\"a\",,\"" SHA "\"\r\n", true),
 	    IMPORT_LINE);
 	assert_string_equal(line.account, "a");
 	assert_string_equal(line.secret.last4, "abcd");

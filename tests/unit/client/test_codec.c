@@ -450,8 +450,7 @@ test_first_keys(void **state)
 	m.new_key = &new_key;
 	for (key.generation = 1; key.generation <= 2; key.generation++) {
 		reply = reply_make(0, TEXT(""), &m.base, &len);
-		assert_int_equal(
-		    codec_decode_rolled(reply, len, &out, &e), key.generation == 1 ? 0 : FOB_EINTERNAL);
+		assert_int_equal(codec_decode_rolled(reply, len, &out, &e), key.generation == 1 ? 0 : FOB_EINTERNAL);
 		assert_int_equal(out.old_key.generation, 0);
 		free(reply);
 	}
@@ -461,9 +460,9 @@ static void
 test_import(void **state)
 {
 	static const uint8_t sha256[FOB_SHA256_LEN] = { 1 };
-	const struct fob_import_account accounts[2] = { { .account = "a", .created_ms = 5, .secret_sha256 = sha256,
-							    .secret_last4 = "abcd" },
-		{ .account = "b" } };
+	const struct fob_import_account accounts[2] = {
+		{ .account = "a", .created_ms = 5, .secret_sha256 = sha256, .secret_last4 = "abcd" }, { .account = "b" }
+	};
 	struct fob_import import = { .environment = FOB_TEST, .accounts = accounts, .n = 2 };
 	Fob__V1__ImportOutcome outcomes[3] = { FOB__V1__IMPORT_OUTCOME__IMPORTED, (Fob__V1__ImportOutcome)99,
 		FOB__V1__IMPORT_OUTCOME__KEY_CONFLICT };
@@ -728,9 +727,9 @@ main(void)
 		cmocka_unit_test(test_unknown_numbers_deny), cmocka_unit_test(test_contradictions),
 		cmocka_unit_test(test_text), cmocka_unit_test(test_fault_codes), cmocka_unit_test(test_cut_and_changed),
 		cmocka_unit_test(test_memory_is_bounded), cmocka_unit_test(test_arena), cmocka_unit_test(test_batch),
-		cmocka_unit_test(test_new_keys),
-		cmocka_unit_test(test_first_keys), cmocka_unit_test(test_import), cmocka_unit_test(test_pages), cmocka_unit_test(test_stats),
-		cmocka_unit_test(test_requests), cmocka_unit_test(test_requests_that_cannot_be) };
+		cmocka_unit_test(test_new_keys), cmocka_unit_test(test_first_keys), cmocka_unit_test(test_import),
+		cmocka_unit_test(test_pages), cmocka_unit_test(test_stats), cmocka_unit_test(test_requests),
+		cmocka_unit_test(test_requests_that_cannot_be) };
 
 	return cmocka_run_group_tests_name("client/codec", tests, NULL, NULL);
 }

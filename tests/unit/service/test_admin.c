@@ -410,8 +410,8 @@ import_item(struct fixture *f, enum environment environment, struct item *item)
 }
 
 static int
-import_one(struct fixture *f, enum environment environment, const char *account, const char *secret,
-    const char *publishable)
+import_one(
+    struct fixture *f, enum environment environment, const char *account, const char *secret, const char *publishable)
 {
 	struct item item;
 
@@ -567,7 +567,8 @@ an_account_without_keys(void **state)
 	assert_int_equal(import_one(f, ENVIRONMENT_LIVE, "bare", NULL, NULL), IMPORT_UNCHANGED);
 	assert_int_equal(harness_suspend(f->hc, ENVIRONMENT_LIVE, "bare", true), 0);
 	assert_int_equal(harness_suspend(f->hc, ENVIRONMENT_LIVE, "bare", false), 0);
-	assert_int_equal(harness_revoke(f->hc, ENVIRONMENT_LIVE, "bare", FOB__V1__KEY_KIND__SECRET, 1), FAULT_NOT_FOUND);
+	assert_int_equal(
+	    harness_revoke(f->hc, ENVIRONMENT_LIVE, "bare", FOB__V1__KEY_KIND__SECRET, 1), FAULT_NOT_FOUND);
 	assert_non_null(r = harness_roll(f->hc, ENVIRONMENT_LIVE, "bare", 86400, secret));
 	assert_null(r->old_key);
 	check_key(r->new_key->key, "bare", ENVIRONMENT_LIVE, 1, 1, FOB__V1__KEY_STATE__KEY_STATE_CURRENT,
@@ -627,8 +628,7 @@ the_largest_import(void **state)
 			assert_int_equal(r->outcomes[k], IMPORT_DONE);
 	}
 	items[1].m.created_ms--;
-	assert_int_equal(
-	    import_all(f->hc, ENVIRONMENT_LIVE, items, LIMIT_IMPORT, &token), FAULT_ALREADY_EXISTS);
+	assert_int_equal(import_all(f->hc, ENVIRONMENT_LIVE, items, LIMIT_IMPORT, &token), FAULT_ALREADY_EXISTS);
 	assert_int_equal(harness_verdict(f->hc, "sk_live_255"), FOB__V1__VERDICT__VALID);
 	assert_int_equal(harness_verdict(f->hc, "sk_live_256"), FOB__V1__VERDICT__MALFORMED);
 }
