@@ -118,7 +118,7 @@ $(B)/fob: $(CLI_OBJ) $(B)/libfob.a
 
 # Unit tests see the insides of both programs; the client's objects rather than libfob.a, whose insides are hidden.
 $(B)/tests/unit/%: $(B)/tests/unit/%.o $(B)/libservice.a $(CLIENT_OBJ)
-	$(Q)$(CC) $(ALL_LDFLAGS) $(INTERPOSED) -o $@ $< $(filter-out $(B)/client/basic.o,$(CLIENT_OBJ)) $(B)/libservice.a -lcmocka $(LIBS_DAEMON)
+	$(Q)$(CC) $(ALL_LDFLAGS) $(INTERPOSED) -o $@ $< $(filter-out $(B)/client/basic.o,$(CLIENT_OBJ)) $(B)/libservice.a -lcmocka $(LIBS_DAEMON) -ljansson
 
 $(B)/tests/tools/%: $(B)/tests/tools/%.o $(B)/libfob.a
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS_CLIENT)

@@ -41,6 +41,11 @@ struct batch {
 	int *faults;
 };
 
+struct imported {
+	size_t n;
+	enum fob_import_outcome *outcomes; /* the request's */
+};
+
 union result {
 	struct fob_created_account created;
 	struct fob_rolled_key rolled;
@@ -48,6 +53,7 @@ union result {
 	struct fob_account account;
 	struct fob_stats stats;
 	enum fob_serving serving;
+	struct imported imported;
 	struct batch batch; /* its arrays are the request's */
 	struct fob_key_page *keys;
 	struct fob_account_page *accounts;
@@ -68,6 +74,7 @@ struct request {
 		fob_rolled_key_cb rolled;
 		fob_key_cb key;
 		fob_account_cb account;
+		fob_import_cb import;
 	} user;
 	void *arg;
 	union result result;
@@ -99,6 +106,8 @@ request_free(struct request *r)
 		free(r->result.batch.required);
 		free(r->result.batch.results);
 		free(r->result.batch.faults);
+	} else if (r->method == METHOD_IMPORT_ACCOUNTS) {
+		free(r->result.imported.outcomes);
 	} else if (r->method == METHOD_LIST_KEYS) {
 		free(r->result.keys);
 	} else if (r->method == METHOD_LIST_ACCOUNTS) {
@@ -117,7 +126,7 @@ request_decode(struct request *r, const uint8_t *p, size_t len)
 	struct fob_error *error = &r->call.error;
 	struct batch *b = &r->result.batch;
 
-	assert((unsigned)r->method <= METHOD_STATS);
+	assert((unsigned)r->method <= METHOD_IMPORT_ACCOUNTS);
 	switch (r->method) {
 	case METHOD_VERIFY_KEY:
 		break; /* coalesce.c's */
@@ -142,6 +151,8 @@ request_decode(struct request *r, const uint8_t *p, size_t len)
 		return codec_decode_check(p, len, &r->result.serving, error);
 	case METHOD_STATS:
 		return codec_decode_stats(p, len, &r->result.stats, error);
+	case METHOD_IMPORT_ACCOUNTS:
+		return codec_decode_import(p, len, r->result.imported.n, r->result.imported.outcomes, error);
 	}
 	return FOB_EINTERNAL;
 }
@@ -630,6 +641,59 @@ int
 fob_resume_account_async(struct fob_client *c, const struct fob_mutation *m, fob_account_cb cb, void *arg)
 {
 	return account_launch(c, METHOD_RESUME_ACCOUNT, m, cb, arg);
+}
+
+static int
+import_encode(struct request *r, const struct fob_import *import, struct fob_error *error)
+{
+	const struct fob_mutation m = { .token = import->token };
+	uint8_t token[FOB_TOKEN_LEN];
+	int rc;
+
+	token_take(&m, token);
+	rc = codec_encode_import(import, token, &r->call.body, error);
+	sodium_memzero(token, sizeof(token));
+	if (rc != 0)
+		return rc;
+	if ((r->result.imported.outcomes = calloc(import->n, sizeof(r->result.imported.outcomes[0]))) == NULL)
+		return error_set(error, FOB_EINTERNAL, "out of memory");
+	r->result.imported.n = import->n;
+	return 0;
+}
+
+int
+fob_import_accounts(
+    struct fob_client *c, const struct fob_import *import, enum fob_import_outcome *outcomes, struct fob_error *error)
+{
+	struct request *r;
+	int rc;
+
+	memset(outcomes, 0, import->n * sizeof(*outcomes));
+	if ((r = request_new(METHOD_IMPORT_ACCOUNTS, error)) == NULL)
+		return FOB_EINTERNAL;
+	if ((rc = import_encode(r, import, error)) == 0 && (rc = request_run(c, r, import->timeout_ms, error)) == 0)
+		memcpy(outcomes, r->result.imported.outcomes, import->n * sizeof(*outcomes));
+	request_free(r);
+	return rc;
+}
+
+static void
+import_callback(struct request *r)
+{
+	r->user.import(r->arg, r->fault, r->result.imported.outcomes, r->result.imported.n, &r->call.error);
+}
+
+int
+fob_import_accounts_async(struct fob_client *c, const struct fob_import *import, fob_import_cb cb, void *arg)
+{
+	struct request *r;
+
+	if ((r = request_new(METHOD_IMPORT_ACCOUNTS, NULL)) == NULL)
+		return FOB_EINTERNAL;
+	r->callback = import_callback;
+	r->user.import = cb;
+	r->arg = arg;
+	return request_launch(c, r, import_encode(r, import, NULL), import->timeout_ms);
 }
 
 /* ---- lists ---- */

@@ -32,7 +32,8 @@ codec_method_name(enum method method)
 		[METHOD_LIST_ACCOUNTS] = "fob.v1.Admin/ListAccounts",
 		[METHOD_LIST_EVENTS] = "fob.v1.Admin/ListEvents",
 		[METHOD_CHECK] = "fob.v1.Health/Check",
-		[METHOD_STATS] = "fob.v1.Health/Stats" };
+		[METHOD_STATS] = "fob.v1.Health/Stats",
+		[METHOD_IMPORT_ACCOUNTS] = "fob.v1.Admin/ImportAccounts" };
 
 	return names[method];
 }
@@ -272,6 +273,42 @@ codec_encode_revoke(
 	m.account = borrow_string(revoke->mutation.account);
 	m.kind = (Fob__V1__KeyKind)revoke->kind;
 	m.generation = revoke->generation;
+	return pack(&m.base, body, error);
+}
+
+int
+codec_encode_import(
+    const struct fob_import *import, const uint8_t *token, struct codec_body *body, struct fob_error *error)
+{
+	Fob__V1__ImportItem items[FOB_IMPORT_MAX], *pointers[FOB_IMPORT_MAX];
+	Fob__V1__ImportAccountsRequest m = FOB__V1__IMPORT_ACCOUNTS_REQUEST__INIT;
+	int rc;
+
+	*body = (struct codec_body){ 0 };
+	if ((rc = environment_check(import->environment, error)) != 0)
+		return rc;
+	if (import->n < 1 || import->n > FOB_IMPORT_MAX)
+		return error_set(
+		    error, FOB_EINVALID_ARGUMENT, "an import has 1 to %d accounts, not %zu", FOB_IMPORT_MAX, import->n);
+	for (size_t i = 0; i < import->n; i++) {
+		const struct fob_import_account *a = &import->accounts[i];
+
+		if (a->account == NULL)
+			return error_set(error, FOB_EINVALID_ARGUMENT, "no account is given");
+		fob__v1__import_item__init(&items[i]);
+		items[i].account = borrow_string(a->account);
+		items[i].created_ms = a->created_ms;
+		items[i].secret_sha256 = borrow(a->secret_sha256, a->secret_sha256 != NULL ? FOB_SHA256_LEN : 0);
+		items[i].secret_last4 = borrow_string(a->secret_last4);
+		items[i].publishable_sha256 =
+		    borrow(a->publishable_sha256, a->publishable_sha256 != NULL ? FOB_SHA256_LEN : 0);
+		items[i].publishable_last4 = borrow_string(a->publishable_last4);
+		pointers[i] = &items[i];
+	}
+	m.request_token = borrow(token, FOB_TOKEN_LEN);
+	m.environment = (Fob__V1__Environment)import->environment;
+	m.n_items = import->n;
+	m.items = pointers;
 	return pack(&m.base, body, error);
 }
 
@@ -722,7 +759,9 @@ codec_decode_rolled(const uint8_t *reply, size_t len, struct fob_rolled_key *out
 	if ((rc = reply_open(&r, reply, len, &fob__v1__roll_key_response__descriptor, error)) != 0)
 		goto out;
 	m = (const Fob__V1__RollKeyResponse *)r.inner;
-	if (new_key_from(m->new_key, &out->new_key) != 0 || key_from(m->old_key, &out->old_key) != 0)
+	/* Only the first key of a slot has none before it. */
+	if (new_key_from(m->new_key, &out->new_key) != 0 ||
+	    ((m->old_key != NULL || out->new_key.key.generation != 1) && key_from(m->old_key, &out->old_key) != 0))
 		rc = undecodable(error, "it has not the new and the old key");
 out:
 	if (rc != 0)
@@ -772,6 +811,25 @@ codec_decode_account(
 out:
 	if (rc != 0)
 		memset(out, 0, sizeof(*out));
+	reply_close(&r);
+	return rc;
+}
+
+int
+codec_decode_import(const uint8_t *reply, size_t len, size_t n, enum fob_import_outcome *out, struct fob_error *error)
+{
+	const Fob__V1__ImportAccountsResponse *m;
+	struct reply r;
+	int rc;
+
+	memset(out, 0, n * sizeof(*out));
+	if ((rc = reply_open(&r, reply, len, &fob__v1__import_accounts_response__descriptor, error)) == 0) {
+		m = (const Fob__V1__ImportAccountsResponse *)r.inner;
+		if (m->n_outcomes != n)
+			rc = undecodable(error, "it has not one outcome per account");
+		for (size_t i = 0; rc == 0 && i < n; i++)
+			out[i] = (enum fob_import_outcome)known(m->outcomes[i], FOB_IMPORT_BAD_TIME);
+	}
 	reply_close(&r);
 	return rc;
 }
@@ -972,7 +1030,7 @@ event_from(const Fob__V1__Event *m, struct fob_event *e)
 		return -1;
 	e->sequence = m->sequence;
 	e->time_ms = m->time_ms;
-	e->type = (enum fob_event_type)known(m->type, FOB_ACCOUNT_RESUMED);
+	e->type = (enum fob_event_type)known(m->type, FOB_ACCOUNT_IMPORTED);
 	e->kind = kind_from(m->kind);
 	e->generation = m->generation;
 	e->expires_ms = m->expires_ms;

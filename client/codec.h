@@ -26,7 +26,8 @@ enum method {
 	METHOD_LIST_ACCOUNTS,
 	METHOD_LIST_EVENTS,
 	METHOD_CHECK,
-	METHOD_STATS
+	METHOD_STATS,
+	METHOD_IMPORT_ACCOUNTS
 };
 
 /* "fob.v1.Keys/VerifyKey" and so on: what the envelope calls ${method}. */
@@ -64,6 +65,8 @@ int
 codec_encode_roll(const struct fob_roll *roll, const uint8_t *token, struct codec_body *body, struct fob_error *error);
 int codec_encode_revoke(
     const struct fob_revoke *revoke, const uint8_t *token, struct codec_body *body, struct fob_error *error);
+int codec_encode_import(
+    const struct fob_import *import, const uint8_t *token, struct codec_body *body, struct fob_error *error);
 /* METHOD_LIST_KEYS, METHOD_LIST_ACCOUNTS (whose ${account} is not looked at) or METHOD_LIST_EVENTS. */
 int codec_encode_list(enum method method, enum fob_environment environment, const char *account, uint32_t page_size,
     const struct fob_cursor *cursor, struct codec_body *body, struct fob_error *error);
@@ -104,6 +107,9 @@ int codec_decode_rolled(const uint8_t *reply, size_t len, struct fob_rolled_key 
 int codec_decode_key(const uint8_t *reply, size_t len, struct fob_key *out, struct fob_error *error);
 int codec_decode_account(
     enum method method, const uint8_t *reply, size_t len, struct fob_account *out, struct fob_error *error);
+/* ${out} has ${n} items. */
+int
+codec_decode_import(const uint8_t *reply, size_t len, size_t n, enum fob_import_outcome *out, struct fob_error *error);
 int codec_decode_check(const uint8_t *reply, size_t len, enum fob_serving *out, struct fob_error *error);
 int codec_decode_stats(const uint8_t *reply, size_t len, struct fob_stats *out, struct fob_error *error);
 

@@ -51,6 +51,8 @@ extern "C" {
 
 #define FOB_TOKEN_LEN 32
 #define FOB_BATCH_MAX 256
+#define FOB_IMPORT_MAX 256
+#define FOB_SHA256_LEN 32
 #define FOB_PAGE_MAX 1000
 #define FOB_TIMEOUT_MAX_MS 60000
 #define FOB_GRACE_MAX_S 86400
@@ -110,7 +112,8 @@ enum fob_event_type {
 	FOB_EVENT_KEY_EXPIRED = 3,
 	FOB_EVENT_KEY_REVOKED = 4,
 	FOB_ACCOUNT_SUSPENDED = 5,
-	FOB_ACCOUNT_RESUMED = 6
+	FOB_ACCOUNT_RESUMED = 6,
+	FOB_ACCOUNT_IMPORTED = 7 /* or, with a kind, a key that an imported account lacked */
 };
 
 enum fob_serving { FOB_SERVING_UNKNOWN = 0, FOB_SERVING = 1, FOB_NOT_SERVING = 2 };
@@ -324,7 +327,7 @@ struct fob_roll {
 
 struct fob_rolled_key {
 	struct fob_new_key new_key;
-	struct fob_key old_key;
+	struct fob_key old_key; /* generation 0: there was none, the account was imported without a secret key */
 };
 
 struct fob_revoke {
@@ -333,12 +336,49 @@ struct fob_revoke {
 	uint32_t generation;
 };
 
+/*
+ * An account of another system. Of its keys only the SHA-256 of the whole secret is given, prefix included, never the secret;
+ * they verify as any key from then on, and the secret key's first roll makes it one of Fob's own. An account without a
+ * secret key gets one by its first roll, without a publishable one by a later import.
+ */
+struct fob_import_account {
+	const char *account;
+	int64_t created_ms;                /* 0: now */
+	const uint8_t *secret_sha256;      /* FOB_SHA256_LEN bytes; NULL: no such key */
+	const char *secret_last4;          /* 4 letters or digits by which people will call it; NULL without a key */
+	const uint8_t *publishable_sha256; /* likewise */
+	const char *publishable_last4;
+};
+
+/* What became of one. The zero is no success, and so is every number that is not one of the first two. */
+enum fob_import_outcome {
+	FOB_IMPORT_UNKNOWN = 0,
+	FOB_IMPORTED = 1,                /* made, or what was missing was added */
+	FOB_IMPORT_UNCHANGED = 2,        /* it was there: an import may be run again */
+	FOB_IMPORT_ACCOUNT_CONFLICT = 3, /* the account has had another key of that kind */
+	FOB_IMPORT_KEY_CONFLICT = 4,     /* the key is another account's */
+	FOB_IMPORT_BAD_ACCOUNT = 5,      /* from here on: it can never be imported as it is */
+	FOB_IMPORT_BAD_KEY = 6,
+	FOB_IMPORT_BAD_TIME = 7 /* created_ms is negative or in the future */
+};
+
+struct fob_import {
+	enum fob_environment environment; /* FOB_LIVE or FOB_TEST */
+	const struct fob_import_account *accounts;
+	size_t n;            /* 1 to FOB_IMPORT_MAX */
+	const void *token;   /* as in struct fob_mutation; running an import again with another one does no harm */
+	uint32_t timeout_ms; /* 0: the client's */
+};
+
 int
 fob_create_account(struct fob_client *, const struct fob_mutation *, struct fob_created_account *, struct fob_error *);
 int fob_roll_key(struct fob_client *, const struct fob_roll *, struct fob_rolled_key *, struct fob_error *);
 int fob_revoke_key(struct fob_client *, const struct fob_revoke *, struct fob_key *, struct fob_error *);
 int fob_suspend_account(struct fob_client *, const struct fob_mutation *, struct fob_account *, struct fob_error *);
 int fob_resume_account(struct fob_client *, const struct fob_mutation *, struct fob_account *, struct fob_error *);
+/* All of one call is committed together. ${outcomes}[i] answers accounts[i], all FOB_IMPORT_UNKNOWN on a fault. */
+int fob_import_accounts(
+    struct fob_client *, const struct fob_import *, enum fob_import_outcome *outcomes, struct fob_error *);
 
 /* The asynchronous forms; rules as for fob_verify_cb. The result is wiped when the callback returns. */
 typedef void (*fob_created_account_cb)(
@@ -347,6 +387,10 @@ typedef void (*fob_rolled_key_cb)(void *arg, int fault, const struct fob_rolled_
 typedef void (*fob_key_cb)(void *arg, int fault, const struct fob_key *, const struct fob_error *);
 typedef void (*fob_account_cb)(void *arg, int fault, const struct fob_account *, const struct fob_error *);
 
+typedef void (*fob_import_cb)(
+    void *arg, int fault, const enum fob_import_outcome *outcomes, size_t n, const struct fob_error *);
+
+int fob_import_accounts_async(struct fob_client *, const struct fob_import *, fob_import_cb, void *arg);
 int fob_create_account_async(struct fob_client *, const struct fob_mutation *, fob_created_account_cb, void *arg);
 int fob_roll_key_async(struct fob_client *, const struct fob_roll *, fob_rolled_key_cb, void *arg);
 int fob_revoke_key_async(struct fob_client *, const struct fob_revoke *, fob_key_cb, void *arg);
@@ -441,6 +485,7 @@ const char *fob_environment_name(enum fob_environment);
 const char *fob_kind_name(enum fob_kind);
 const char *fob_key_state_name(enum fob_key_state);
 const char *fob_event_type_name(enum fob_event_type);
+const char *fob_import_outcome_name(enum fob_import_outcome);
 const char *fob_fault_name(int fault);
 
 /* Overwrite what held a secret, in a way that the compiler keeps. */

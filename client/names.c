@@ -71,9 +71,24 @@ fob_event_type_name(enum fob_event_type type)
 		[FOB_EVENT_KEY_EXPIRED] = "key_expired",
 		[FOB_EVENT_KEY_REVOKED] = "key_revoked",
 		[FOB_ACCOUNT_SUSPENDED] = "account_suspended",
-		[FOB_ACCOUNT_RESUMED] = "account_resumed" };
+		[FOB_ACCOUNT_RESUMED] = "account_resumed",
+		[FOB_ACCOUNT_IMPORTED] = "account_imported" };
 
 	return name_at(names, COUNT(names), (unsigned)type);
+}
+
+const char *
+fob_import_outcome_name(enum fob_import_outcome outcome)
+{
+	static const char *const names[] = { [FOB_IMPORTED] = "imported",
+		[FOB_IMPORT_UNCHANGED] = "unchanged",
+		[FOB_IMPORT_ACCOUNT_CONFLICT] = "account_conflict",
+		[FOB_IMPORT_KEY_CONFLICT] = "key_conflict",
+		[FOB_IMPORT_BAD_ACCOUNT] = "bad_account",
+		[FOB_IMPORT_BAD_KEY] = "bad_key",
+		[FOB_IMPORT_BAD_TIME] = "bad_time" };
+
+	return name_at(names, COUNT(names), (unsigned)outcome);
 }
 
 const char *

@@ -38,12 +38,16 @@ digest_request(struct call *call, const char *method, const ProtobufCMessage *re
 	return 0;
 }
 
+struct import_work;
 static void done(struct mutation *mutation, int fault);
 
-/* Give the mutation to the writer of its environment. Returns CALL_PENDING, or a negated fault. */
+/*
+ * Give the mutation to the writer of its environment; ${weight} is its share of a commit. Returns CALL_PENDING, or a
+ * negated fault.
+ */
 static int
-submit(struct call *call, const char *method, const ProtobufCMessage *request, int environment,
-    ProtobufCBinaryData *token, mutation_decide_cb decide)
+submit_heavy(struct call *call, const char *method, const ProtobufCMessage *request, int environment,
+    ProtobufCBinaryData *token, mutation_decide_cb decide, struct import_work *import, unsigned weight)
 {
 	struct mutation *m = &call->mutation;
 	int fault;
@@ -57,8 +61,10 @@ submit(struct call *call, const char *method, const ProtobufCMessage *request, i
 	m->done = done;
 	m->arg = call;
 	m->deadline_ms = call->deadline_ms;
+	m->weight = weight;
 	memcpy(m->token, token->data, LIMIT_TOKEN);
 	call->request = request;
+	call->import = import;
 	if ((fault = digest_request(call, method, request, token)) != 0)
 		return fault;
 	if ((fault = writer_submit(call->engine->writer, m)) != 0)
@@ -67,7 +73,33 @@ submit(struct call *call, const char *method, const ProtobufCMessage *request, i
 	return CALL_PENDING;
 }
 
+static int
+submit(struct call *call, const char *method, const ProtobufCMessage *request, int environment,
+    ProtobufCBinaryData *token, mutation_decide_cb decide)
+{
+	return submit_heavy(call, method, request, environment, token, decide, NULL, 1);
+}
+
 /* ---- the way out ---- */
+
+/* What becomes of an import's items. */
+struct import_work {
+	unsigned next; /* the item at hand */
+	unsigned done, unchanged;
+	Fob__V1__ImportOutcome outcomes[LIMIT_IMPORT];
+};
+
+/* One line for all of them: each account is an event of the database's anyway. */
+static void
+log_import(const struct call *call)
+{
+	const struct import_work *work = call->import;
+
+	LOG(LOG_INFO, "accounts imported", LOG_S("environment", environment_name(call->engine->environment)),
+	    LOG_I("imported", work->done), LOG_I("unchanged", work->unchanged),
+	    LOG_I("refused", work->next - work->done - work->unchanged),
+	    LOG_S("traceparent", call->traceparent[0] != '\0' ? call->traceparent : NULL));
+}
 
 static void
 log_event(const struct call *call)
@@ -100,7 +132,9 @@ done(struct mutation *m, int fault)
 {
 	struct call *call = m->arg;
 
-	if (fault == 0 && !m->replayed)
+	if (fault == 0 && !m->replayed && call->import != NULL)
+		log_import(call);
+	else if (fault == 0 && !m->replayed)
 		log_event(call);
 	if (fault != 0)
 		snprintf(call->message, sizeof(call->message), "%s", m->why);
@@ -194,7 +228,136 @@ admin_create_account(struct call *call, const ProtobufCMessage *request, Protobu
 	return submit(call, "CreateAccount", request, (int)in->environment, &in->request_token, decide_create_account);
 }
 
+/* ---- ImportAccounts ---- */
+
+/* Four accounts of an import are as much work in a commit as one ordinary mutation, whose token they do without. */
+#define IMPORT_PER_WEIGHT 4
+
+/* The key of an item: absent with both fields empty. Returns false when it is none. */
+static bool
+take_imported_key(const struct engine *engine, enum kind kind, const ProtobufCBinaryData *sha256,
+    const ProtobufCBinaryData *last4, struct new_secret *secret, const struct new_secret **out)
+{
+	*out = NULL;
+	if (sha256->len == 0 && last4->len == 0)
+		return true;
+	if (sha256->len != crypto_hash_sha256_BYTES || last4->len != sizeof(secret->last4))
+		return false;
+	for (size_t i = 0; i < last4->len; i++)
+		if (!((last4->data[i] >= '0' && last4->data[i] <= '9') ||
+			(last4->data[i] >= 'A' && last4->data[i] <= 'Z') ||
+			(last4->data[i] >= 'a' && last4->data[i] <= 'z')))
+			return false;
+	pepper_imported(store_pepper(engine->store), kind, sha256->data, secret->digest);
+	memcpy(secret->last4, last4->data, sizeof(secret->last4));
+	*out = secret;
+	return true;
+}
+
+static int
+import_item(struct call *call, const struct view *view, const Fob__V1__ImportItem *in, enum import_outcome *outcome,
+    struct change *change)
+{
+	struct new_secret secret, publishable;
+	char account[LIMIT_ACCOUNT + 1];
+	struct import import = { .account = account, .created_ms = in->created_ms };
+
+	if (!record_account_ok(in->account.data, in->account.len)) {
+		*outcome = IMPORT_BAD_ACCOUNT;
+		return 0;
+	}
+	if (!take_imported_key(
+		call->engine, KIND_SECRET, &in->secret_sha256, &in->secret_last4, &secret, &import.secret) ||
+	    !take_imported_key(call->engine, KIND_PUBLISHABLE, &in->publishable_sha256, &in->publishable_last4,
+		&publishable, &import.publishable)) {
+		*outcome = IMPORT_BAD_KEY;
+		return 0;
+	}
+	if (in->created_ms < 0 || in->created_ms > view->now_ms) {
+		*outcome = IMPORT_BAD_TIME;
+		return 0;
+	}
+	memcpy(account, in->account.data, in->account.len);
+	account[in->account.len] = '\0';
+	return decide_import(view, &import, outcome, change, call->mutation.why);
+}
+
+/* Each account that is imported is a change; the last one alters nothing but keeps the token. */
+static int
+decide_import_accounts(struct mutation *m, const struct view *view, struct change *change)
+{
+	struct call *call = m->arg;
+	const Fob__V1__ImportAccountsRequest *in = (const Fob__V1__ImportAccountsRequest *)call->request;
+	Fob__V1__ImportAccountsResponse out = FOB__V1__IMPORT_ACCOUNTS_RESPONSE__INIT;
+	struct import_work *work = call->import;
+	enum import_outcome outcome;
+	int fault;
+
+	if (m->step == 0) {
+		work->next = work->done = work->unchanged = 0;
+		if ((fault = decide_import_room(view, (unsigned)in->n_items, m->why)) != 0)
+			return fault;
+	}
+	while (work->next < in->n_items) {
+		if ((fault = import_item(call, view, in->items[work->next], &outcome, change)) != 0)
+			return fault;
+		work->outcomes[work->next++] = (Fob__V1__ImportOutcome)outcome;
+		work->unchanged += outcome == IMPORT_UNCHANGED;
+		if (outcome == IMPORT_DONE) {
+			work->done++;
+			return MUTATION_MORE;
+		}
+	}
+	decide_nothing(view, change);
+	out.n_outcomes = in->n_items;
+	out.outcomes = work->outcomes;
+	set_reply(m, change, &out.base);
+	return 0;
+}
+
+int
+admin_import_accounts(struct call *call, const ProtobufCMessage *request, ProtobufCMessage *response)
+{
+	Fob__V1__ImportAccountsRequest *in = (Fob__V1__ImportAccountsRequest *)(uintptr_t)request;
+	struct import_work *work;
+	int fault;
+
+	(void)response;
+	if (call_engine(call, (int)in->environment, &fault) == NULL)
+		return fault;
+	if (in->n_items < 1 || in->n_items > LIMIT_IMPORT)
+		return call_fault(call, FAULT_INVALID_ARGUMENT, "items: 1 to %d in one import, here are %zu",
+		    LIMIT_IMPORT, in->n_items);
+	if ((work = scratch_alloc(&call->scratch, sizeof(*work))) == NULL)
+		return call_fault(call, FAULT_RESOURCE_EXHAUSTED, "the request needs more memory than it may have");
+	return submit_heavy(call, "ImportAccounts", request, (int)in->environment, &in->request_token,
+	    decide_import_accounts, work, (unsigned)(in->n_items / IMPORT_PER_WEIGHT));
+}
+
 /* ---- RollKey ---- */
+
+/*
+ * The digest of the secret that asks for a roll, as it would be stored: an imported one is looked for where there may be
+ * one, as a verify does.
+ */
+static int
+digest_authorizing(
+    const struct engine *engine, const struct view *view, const ProtobufCBinaryData *secret, uint8_t digest[32])
+{
+	uint8_t sha256[crypto_hash_sha256_BYTES];
+	struct record_key key;
+	int fault;
+
+	pepper_digest(store_pepper(engine->store), secret->data, secret->len, digest);
+	if (!view->state->imported || (fault = store_key(view->txn, digest, &key)) == 0)
+		return 0;
+	if (fault != -FAULT_NOT_FOUND)
+		return fault;
+	crypto_hash_sha256(sha256, secret->data, secret->len);
+	pepper_imported(store_pepper(engine->store), KIND_SECRET, sha256, digest);
+	sodium_memzero(sha256, sizeof(sha256));
+	return 0;
+}
 
 static int
 decide_roll_key(struct mutation *m, const struct view *view, struct change *change)
@@ -216,16 +379,20 @@ decide_roll_key(struct mutation *m, const struct view *view, struct change *chan
 	if ((fault = message_take_account(call, &in->account, account)) != 0)
 		return fault;
 	if (in->authorizing_secret.len > 0) {
-		pepper_digest(store_pepper(call->engine->store), in->authorizing_secret.data,
-		    in->authorizing_secret.len, authorizing);
+		if ((fault = digest_authorizing(call->engine, view, &in->authorizing_secret, authorizing)) != 0) {
+			snprintf(m->why, sizeof(m->why), "the database could not be read");
+			return fault;
+		}
 		roll.authorizing = authorizing;
 	}
 	make_secret(call->engine, KIND_SECRET, secret, &roll.secret);
 	if ((fault = decide_roll(view, &roll, change, m->why)) == 0) {
 		fill_new_key(m, change, 0, secret, &keys[0], &new_key);
-		fill_key(m, change, 1, &keys[1]);
 		out.new_key = &new_key;
-		out.old_key = &keys[1];
+		if (change->n_keys > 1) {
+			fill_key(m, change, 1, &keys[1]);
+			out.old_key = &keys[1];
+		}
 		set_reply(m, change, &out.base);
 	}
 	sodium_memzero(secret, sizeof(secret));

@@ -46,7 +46,8 @@ struct call {
 	struct mutation mutation;
 	struct engine *engine;
 	const ProtobufCMessage *request;
-	struct record_event event; /* what will have happened, for the log */
+	struct record_event event;  /* what will have happened, for the log */
+	struct import_work *import; /* of an ImportAccounts: in scratch memory, admin.c's */
 };
 
 /* Prepare a context's call; ${reply} and ${role} are set for good. Returns 0, or -1 when there is no memory. */

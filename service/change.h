@@ -25,6 +25,7 @@ struct change {
 	struct record_account account; /* what it becomes */
 	struct change_key keys[CHANGE_KEYS];
 	unsigned n_keys;
+	bool imports;              /* it has a key that is stored by its SHA-256 */
 	struct record_event event; /* EVENT_NONE: none. Its sequence is given when it is applied */
 	/* The request token's entry: left out when has_token is false (the sweeper has none). */
 	bool has_token;

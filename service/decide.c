@@ -70,11 +70,11 @@ find_key(const struct view *view, const char *account, enum kind kind, uint32_t 
 }
 
 static int
-check_room(const struct view *view, why_text why)
+check_room(const struct view *view, uint32_t keys, why_text why)
 {
 	int fault;
 
-	if (view->state->next_serial > UINT32_MAX - 2)
+	if (view->state->next_serial > UINT32_MAX - keys)
 		return refuse(why, FAULT_RESOURCE_EXHAUSTED, "this database has given out all of its 2^32 keys");
 	if ((fault = store_room(view->txn)) == 0)
 		return 0;
@@ -169,7 +169,7 @@ decide_create(const struct view *view, const char *account, const struct new_sec
 		return refuse(why, FAULT_ALREADY_EXISTS, "the account %s exists already in this environment", account);
 	if (fault != -FAULT_NOT_FOUND)
 		return failed(why, fault);
-	if ((fault = check_room(view, why)) != 0)
+	if ((fault = check_room(view, 2, why)) != 0)
 		return fault;
 
 	change->account = (struct record_account){
@@ -182,6 +182,95 @@ decide_create(const struct view *view, const char *account, const struct new_sec
 	add_new_key(view, change, secret, KIND_SECRET, 1);
 	add_new_key(view, change, publishable, KIND_PUBLISHABLE, 1);
 	set_event(change, EVENT_ACCOUNT_CREATED, NULL);
+	return 0;
+}
+
+/* ---- import ---- */
+
+int
+decide_import_room(const struct view *view, unsigned n, why_text why)
+{
+	return check_room(view, 2 * n, why);
+}
+
+void
+decide_nothing(const struct view *view, struct change *change)
+{
+	begin(view, change);
+}
+
+/*
+ * What an import's key is to an account whose generation of that kind is ${generation}. Returns: IMPORT_DONE: it is to be
+ * added; IMPORT_UNCHANGED: it is there, or there is none to import; a conflict; or a negative fault.
+ */
+static int
+judge_import(
+    const struct view *view, const char *account, enum kind kind, uint32_t generation, const struct new_secret *secret)
+{
+	struct record_key key;
+	int fault;
+
+	if (secret == NULL)
+		return IMPORT_UNCHANGED;
+	if ((fault = store_key(view->txn, secret->digest, &key)) == -FAULT_NOT_FOUND)
+		return generation == 0 ? IMPORT_DONE : IMPORT_ACCOUNT_CONFLICT;
+	if (fault != 0)
+		return fault;
+	/* Its kind is part of its digest. */
+	if (key.kind != kind)
+		return -FAULT_CORRUPT;
+	return strcmp(key.account, account) == 0 ? IMPORT_UNCHANGED : IMPORT_KEY_CONFLICT;
+}
+
+static void
+add_imported_key(const struct view *view, struct change *change, const struct new_secret *secret, enum kind kind)
+{
+	struct record_account *a = &change->account;
+
+	add_new_key(view, change, secret, kind, 1);
+	change->keys[change->n_keys - 1].key.created_ms = a->created_ms;
+	change->imports = true;
+	if (kind == KIND_SECRET)
+		a->secret_generation = 1;
+	else
+		a->publishable_generation = 1;
+}
+
+int
+decide_import(const struct view *view, const struct import *import, enum import_outcome *outcome, struct change *change,
+    why_text why)
+{
+	struct record_account *a = &change->account;
+	int fault, secret, publishable;
+	bool is_new;
+
+	begin(view, change);
+	if ((fault = store_account(view->txn, import->account, a)) != 0 && fault != -FAULT_NOT_FOUND)
+		return failed(why, fault);
+	if ((is_new = fault == -FAULT_NOT_FOUND)) {
+		*a = (struct record_account){ .created_ms =
+						  import->created_ms != 0 ? import->created_ms : view->now_ms };
+		snprintf(a->account, sizeof(a->account), "%s", import->account);
+	}
+	secret = judge_import(view, a->account, KIND_SECRET, a->secret_generation, import->secret);
+	publishable = judge_import(view, a->account, KIND_PUBLISHABLE, a->publishable_generation, import->publishable);
+	if (secret < 0 || publishable < 0)
+		return failed(why, secret < 0 ? secret : publishable);
+	/* An account is taken as a whole or not at all: the conflict of either key is the item's. */
+	*outcome = (enum import_outcome)(secret > publishable ? secret : publishable);
+	if (*outcome > IMPORT_UNCHANGED)
+		return 0;
+	*outcome = is_new || secret == IMPORT_DONE || publishable == IMPORT_DONE ? IMPORT_DONE : IMPORT_UNCHANGED;
+	if (*outcome == IMPORT_UNCHANGED)
+		return 0;
+
+	change->touches_account = true;
+	if (secret == IMPORT_DONE)
+		add_imported_key(view, change, import->secret, KIND_SECRET);
+	if (publishable == IMPORT_DONE)
+		add_imported_key(view, change, import->publishable, KIND_PUBLISHABLE);
+	/* For an account that was there, the event says what it has now; when that is both, of its secret key. */
+	set_event(change, EVENT_ACCOUNT_IMPORTED, is_new ? NULL : &change->keys[0].key);
 	return 0;
 }
 
@@ -246,7 +335,8 @@ decide_roll(const struct view *view, const struct roll *roll, struct change *cha
 	if ((fault = find_account(view, roll->account, &change->account, why)) != 0)
 		return fault;
 	generation = change->account.secret_generation;
-	if ((fault = find_key(view, roll->account, KIND_SECRET, generation, &old)) != 0)
+	memset(&old, 0, sizeof(old));
+	if (generation > 0 && (fault = find_key(view, roll->account, KIND_SECRET, generation, &old)) != 0)
 		return failed(why, fault == -FAULT_NOT_FOUND ? -FAULT_CORRUPT : fault);
 	if ((fault = check_authority(roll, &old, why)) != 0)
 		return fault;
@@ -257,14 +347,16 @@ decide_roll(const struct view *view, const struct roll *roll, struct change *cha
 		return refuse(why, FAULT_FAILED_PRECONDITION, "this slot has used up its generations");
 	if (roll->grace_ms > 0 && old.key.state == KEY_CURRENT && (fault = check_grace(&change->account, why)) != 0)
 		return fault;
-	if ((fault = check_room(view, why)) != 0)
+	if ((fault = check_room(view, 2, why)) != 0)
 		return fault;
 
 	change->account.secret_generation = generation + 1;
 	change->touches_account = true;
 	add_new_key(view, change, &roll->secret, KIND_SECRET, generation + 1);
-	supersede(view, roll->grace_ms, change, &old.key);
-	*add_key(change) = old;
+	if (generation > 0) {
+		supersede(view, roll->grace_ms, change, &old.key);
+		*add_key(change) = old;
+	}
 	set_event(change, EVENT_KEY_ROLLED, &change->keys[0].key);
 	change->event.expires_ms = old.key.expires_ms;
 	return 0;
@@ -309,6 +401,9 @@ mark_key(const struct view *view, enum kind kind, uint32_t generation, struct ch
 	struct change_key c;
 	int fault;
 
+	/* An account that was imported may lack one. */
+	if (generation == 0)
+		return 0;
 	if ((fault = find_key(view, change->account.account, kind, generation, &c)) != 0)
 		return failed(why, fault == -FAULT_NOT_FOUND ? -FAULT_CORRUPT : fault);
 	c.key.suspended = change->account.suspended_ms != 0;

@@ -33,12 +33,44 @@ struct roll {
 	struct new_secret secret;
 };
 
+/* One account from another system, and what is there of its keys. */
+struct import {
+	const char *account;
+	int64_t created_ms;                   /* 0: now */
+	const struct new_secret *secret;      /* NULL: none */
+	const struct new_secret *publishable; /* NULL: none */
+};
+
+/* As on the wire (fob.v1.ImportOutcome): what decide_import() finds; what is wrong with an item alone, admin.c does. */
+enum import_outcome {
+	IMPORT_DONE = 1,
+	IMPORT_UNCHANGED = 2,
+	IMPORT_ACCOUNT_CONFLICT = 3,
+	IMPORT_KEY_CONFLICT = 4,
+	IMPORT_BAD_ACCOUNT = 5,
+	IMPORT_BAD_KEY = 6,
+	IMPORT_BAD_TIME = 7
+};
+
 typedef char why_text[LIMIT_MESSAGE];
 
 /* change->keys[0] is the secret key, [1] the publishable one. */
 int decide_create(const struct view *view, const char *account, const struct new_secret *secret,
     const struct new_secret *publishable, struct change *change, why_text why);
-/* change->keys[0] is the new key, [1] the old one, also when it had ended before. */
+/* Is there room for ${n} more accounts with two keys each? To be asked once, before an import's first account. */
+int decide_import_room(const struct view *view, unsigned n, why_text why);
+/*
+ * An account that is there takes what it never had a key of; what is there already stays as it is. Unless *${outcome} is
+ * IMPORT_DONE, ${change} is not one.
+ */
+int decide_import(const struct view *view, const struct import *import, enum import_outcome *outcome,
+    struct change *change, why_text why);
+/* Alters nothing. */
+void decide_nothing(const struct view *view, struct change *change);
+/*
+ * change->keys[0] is the new key, [1] the old one, also when it had ended before; an account that was imported without a
+ * secret key has no old one.
+ */
 int decide_roll(const struct view *view, const struct roll *roll, struct change *change, why_text why);
 /* change->keys[0] is the key. */
 int decide_revoke(const struct view *view, const char *account, enum kind kind, uint32_t generation,

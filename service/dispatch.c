@@ -18,7 +18,7 @@
 #include "service/handlers.h"
 #include "service/log.h"
 
-#define METHODS_MAX 8
+#define METHODS_MAX 16
 
 struct method {
 	const char *name;
@@ -46,6 +46,7 @@ static const struct {
 		{ "ListKeys", list_keys },
 		{ "ListAccounts", list_accounts },
 		{ "ListEvents", list_events },
+		{ "ImportAccounts", admin_import_accounts },
 	    } },
 	{ &fob__v1__health__descriptor, false,
 	    {

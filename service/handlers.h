@@ -15,6 +15,7 @@ int admin_roll_key(struct call *call, const ProtobufCMessage *request, ProtobufC
 int admin_revoke_key(struct call *call, const ProtobufCMessage *request, ProtobufCMessage *response);
 int admin_suspend_account(struct call *call, const ProtobufCMessage *request, ProtobufCMessage *response);
 int admin_resume_account(struct call *call, const ProtobufCMessage *request, ProtobufCMessage *response);
+int admin_import_accounts(struct call *call, const ProtobufCMessage *request, ProtobufCMessage *response);
 
 int list_keys(struct call *call, const ProtobufCMessage *request, ProtobufCMessage *response);
 int list_accounts(struct call *call, const ProtobufCMessage *request, ProtobufCMessage *response);

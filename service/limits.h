@@ -5,9 +5,11 @@
 #ifndef LIMITS_H
 #define LIMITS_H
 
-#define LIMIT_REQUEST 65536    /* one message on the wire, envelope included */
-#define LIMIT_ARENA (2U << 20) /* memory for decoding and answering one request */
-#define LIMIT_BATCH 256        /* items of a VerifyKeys */
+#define LIMIT_REQUEST 65536       /* one message on the wire, envelope included */
+#define LIMIT_ARENA (2U << 20)    /* memory for decoding and answering one request */
+#define LIMIT_BATCH 256           /* items of a VerifyKeys */
+#define LIMIT_IMPORT 256          /* items of an ImportAccounts */
+#define LIMIT_IMPORTED_SECRET 128 /* an imported key's whole secret, when it is verified */
 #define LIMIT_ACCOUNT 64
 #define LIMIT_OPERATION 64
 #define LIMIT_OPERATIONS 256 /* names in publishable_operations */

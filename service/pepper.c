@@ -32,6 +32,7 @@ struct pepper {
 	uint8_t seal_key[32];
 	uint8_t fingerprint_key[32];
 	uint8_t tag_key[crypto_shorthash_siphashx24_KEYBYTES];
+	uint8_t imported_key[32];
 };
 
 static int
@@ -112,6 +113,7 @@ pepper_from_bytes(const uint8_t bytes[32])
 	crypto_kdf_derive_from_key(pepper->seal_key, sizeof(pepper->seal_key), 4, context, bytes);
 	crypto_kdf_derive_from_key(pepper->fingerprint_key, sizeof(pepper->fingerprint_key), 5, context, bytes);
 	crypto_kdf_derive_from_key(pepper->tag_key, sizeof(pepper->tag_key), 6, context, bytes);
+	crypto_kdf_derive_from_key(pepper->imported_key, sizeof(pepper->imported_key), 7, context, bytes);
 	sodium_mprotect_readonly(pepper);
 	return pepper;
 }
@@ -184,6 +186,18 @@ void
 pepper_digest(const struct pepper *pepper, const void *secret, size_t len, uint8_t digest[PEPPER_DIGEST_LEN])
 {
 	keyed(pepper->digest_key, secret, len, digest);
+}
+
+/* Under a key of its own: or else who knows a SHA-256 could give it, in some form, for the secret. */
+void
+pepper_imported(
+    const struct pepper *pepper, enum kind kind, const uint8_t sha256[32], uint8_t digest[PEPPER_DIGEST_LEN])
+{
+	uint8_t data[1 + 32];
+
+	data[0] = (uint8_t)kind;
+	memcpy(data + 1, sha256, 32);
+	keyed(pepper->imported_key, data, sizeof(data), digest);
 }
 
 void

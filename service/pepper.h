@@ -41,6 +41,13 @@ void pepper_free(struct pepper *pepper);
 /* What is stored for a secret: its keyed BLAKE2b-256. */
 void pepper_digest(const struct pepper *pepper, const void *secret, size_t len, uint8_t digest[PEPPER_DIGEST_LEN]);
 
+/*
+ * What is stored for an imported key: the same of the SHA-256 of its secret, which is all that was ever known of it. Its
+ * kind goes in, so that a key can only ever be found as what its prefix says.
+ */
+void pepper_imported(
+    const struct pepper *pepper, enum kind kind, const uint8_t sha256[32], uint8_t digest[PEPPER_DIGEST_LEN]);
+
 /* Where a request token's reply is stored: H(pepper, "index", token). */
 void pepper_index(const struct pepper *pepper, const uint8_t token[LIMIT_TOKEN], uint8_t index[PEPPER_DIGEST_LEN]);
 

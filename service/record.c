@@ -355,6 +355,8 @@ record_get_event(
 
 /* ---- meta ---- */
 
+#define STATE_IMPORTED 1
+
 void
 record_put_state(const struct pepper *pepper, const void *key, size_t key_len, const struct record_state *x,
     struct record_bytes *out)
@@ -364,6 +366,9 @@ record_put_state(const struct pepper *pepper, const void *key, size_t key_len, c
 	put64(out, (uint64_t)x->newest_ms);
 	put64(out, x->event_sequence);
 	put32(out, x->next_serial);
+	/* Only where it says something: a database without an import stays as it always was. */
+	if (x->imported)
+		put8(out, STATE_IMPORTED);
 	end(pepper, TABLE_META, key, key_len, out);
 }
 
@@ -380,6 +385,9 @@ record_get_state(
 	x->newest_ms = get_time(&r);
 	x->event_sequence = get64(&r);
 	x->next_serial = get32(&r);
+	x->imported = r.left > 0;
+	if (x->imported && get8(&r) != STATE_IMPORTED)
+		return -FAULT_CORRUPT;
 	return close_value(&r);
 }
 

@@ -4,7 +4,8 @@
  *
  *	table    key                                   value (between version and tag)
  *	meta     "identity"                            schema 4, environment 1, id 16, pepper's fingerprint 32
- *	meta     "state"                               revision 8, newest_ms 8, event sequence 8, next serial 4
+ *	meta     "state"                               revision 8, newest_ms 8, event sequence 8, next serial 4; then,
+ *	                                               once the database has taken an import: 1
  *	keys     digest 32                             struct record_key
  *	accounts account id                            struct record_account
  *	slots    account id, 0, kind 1, generation 4   digest 32
@@ -55,7 +56,8 @@ enum event_type {
 	EVENT_KEY_EXPIRED = 3,
 	EVENT_KEY_REVOKED = 4,
 	EVENT_ACCOUNT_SUSPENDED = 5,
-	EVENT_ACCOUNT_RESUMED = 6
+	EVENT_ACCOUNT_RESUMED = 6,
+	EVENT_ACCOUNT_IMPORTED = 7
 };
 
 struct record_key {
@@ -73,8 +75,8 @@ struct record_key {
 
 struct record_account {
 	int64_t created_ms;
-	int64_t suspended_ms; /* 0: not suspended */
-	uint32_t secret_generation;
+	int64_t suspended_ms;       /* 0: not suspended */
+	uint32_t secret_generation; /* this and the next: 0 for an imported account without such a key */
 	uint32_t publishable_generation;
 	uint8_t n_grace;
 	struct {
@@ -107,6 +109,7 @@ struct record_state {
 	int64_t newest_ms; /* the newest time that a change carried: time never runs behind it */
 	uint64_t event_sequence;
 	uint32_t next_serial;
+	bool imported; /* there may be keys that are stored by their SHA-256 */
 };
 
 struct record_identity {

@@ -764,6 +764,7 @@ store_apply(struct store_txn *txn, const struct change *change, struct record_st
 		apply_event(txn, &change->event, ++next->event_sequence);
 	if (change->has_token)
 		apply_token(txn, change);
+	next->imported = next->imported || change->imports;
 	next->revision++;
 	if (change->time_ms > next->newest_ms)
 		next->newest_ms = change->time_ms;

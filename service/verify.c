@@ -102,22 +102,36 @@ tell_prefix(const struct secret_form *form, Fob__V1__VerifyKeyResponse *out)
 }
 
 /*
- * Returns true when the key is well formed and of an environment that is wanted and served: *${engine} is its own, or NULL
- * when its database could not be opened, which is no verdict.
+ * A key of another system's form can only be an imported one. Where nothing was imported it goes no further, and nobody
+ * pays for those who did; the prefix has told the environment, and no other's import matters.
+ */
+static bool
+may_be_imported(const struct call *call, const struct credential *credential, const struct secret_form *form)
+{
+	const struct engine *engine = call->service->engines[form->environment];
+
+	return engine != NULL && credential->len <= LIMIT_IMPORTED_SECRET && writer_imported(engine->writer);
+}
+
+/*
+ * Returns true when the key is of a form that can be here and of an environment that is wanted and served: *${engine} is
+ * its own, or NULL when its database could not be opened, which is no verdict. *${why} is then NULL, or why it is no key
+ * unless it was imported.
  */
 static bool
 choose_engine(struct call *call, const Fob__V1__VerifyKeyRequest *in, const struct credential *credential,
-    struct secret_form *form, struct engine **engine, Fob__V1__VerifyKeyResponse *out)
+    struct secret_form *form, struct engine **engine, const char **why, Fob__V1__VerifyKeyResponse *out)
 {
-	const char *why;
 	int rc;
 
-	if ((rc = secret_parse(credential->secret, credential->len, form, &why)) >= 0)
+	if ((rc = secret_parse(credential->secret, credential->len, form, why)) >= 0)
 		tell_prefix(form, out);
-	if (rc != 0) {
-		deny(out, VERDICT_MALFORMED, why);
+	if (rc < 0 || (rc > 0 && !may_be_imported(call, credential, form))) {
+		deny(out, VERDICT_MALFORMED, *why);
 		return false;
 	}
+	if (rc == 0)
+		*why = NULL;
 	if (in->require_environment != FOB__V1__ENVIRONMENT__ENVIRONMENT_UNSPECIFIED &&
 	    in->require_environment != out->environment) {
 		deny(out, VERDICT_WRONG_ENVIRONMENT,
@@ -216,9 +230,34 @@ tell_key(struct call *call, const struct record_key *key, Fob__V1__VerifyKeyResp
 	    message_copy(call, &out->last4, key->last4, sizeof(key->last4));
 }
 
+/*
+ * Find the key's record by the digest under which it is stored. One of Fob's own form may still be an imported one (one
+ * in 2^32 of those that look like it), and is looked for among them when it is none of ours.
+ */
+static int
+find_record(struct store_txn *txn, const struct engine *engine, const struct credential *credential,
+    const struct secret_form *form, bool ours, uint8_t digest[RECORD_DIGEST_LEN], struct record_key *key)
+{
+	uint8_t sha256[crypto_hash_sha256_BYTES];
+	int fault;
+
+	if (ours) {
+		pepper_digest(store_pepper(engine->store), credential->secret, credential->len, digest);
+		fault = store_key(txn, digest, key);
+		if (fault != -FAULT_NOT_FOUND || !writer_imported(engine->writer))
+			return fault;
+	}
+	crypto_hash_sha256(sha256, credential->secret, credential->len);
+	pepper_imported(store_pepper(engine->store), form->kind, sha256, digest);
+	sodium_memzero(sha256, sizeof(sha256));
+	return store_key(txn, digest, key);
+}
+
+/* ${why}: as choose_engine() left it. */
 static int
 look_up(struct verification *v, struct engine *engine, const struct credential *credential,
-    const struct secret_form *form, const ProtobufCBinaryData *operation, Fob__V1__VerifyKeyResponse *out)
+    const struct secret_form *form, const char *why, const ProtobufCBinaryData *operation,
+    Fob__V1__VerifyKeyResponse *out)
 {
 	uint8_t digest[RECORD_DIGEST_LEN];
 	struct record_account account;
@@ -228,11 +267,14 @@ look_up(struct verification *v, struct engine *engine, const struct credential *
 	int64_t now_ms;
 	int fault;
 
-	pepper_digest(store_pepper(engine->store), credential->secret, credential->len, digest);
 	if ((fault = begin_read(v, engine, &txn)) != 0)
 		return fault;
-	if ((fault = store_key(txn, digest, &key)) == -FAULT_NOT_FOUND) {
-		deny(out, VERDICT_NOT_FOUND, verdict_details[VERDICT_NOT_FOUND]);
+	if ((fault = find_record(txn, engine, credential, form, why == NULL, digest, &key)) == -FAULT_NOT_FOUND) {
+		/* An import changes the answer for the imported keys, and for no other. */
+		if (why != NULL)
+			deny(out, VERDICT_MALFORMED, why);
+		else
+			deny(out, VERDICT_NOT_FOUND, verdict_details[VERDICT_NOT_FOUND]);
 		return 0;
 	}
 	if (fault != 0)
@@ -278,9 +320,9 @@ verify(struct verification *v, const Fob__V1__VerifyKeyRequest *in, Fob__V1__Ver
 		return fault;
 	if (read_credential(in, &credential, &why) != 0)
 		deny(out, VERDICT_MALFORMED, why);
-	else if (choose_engine(v->call, in, &credential, &form, &engine, out))
+	else if (choose_engine(v->call, in, &credential, &form, &engine, &why, out))
 		fault = engine != NULL ?
-		    look_up(v, engine, &credential, &form, &in->operation, out) :
+		    look_up(v, engine, &credential, &form, why, &in->operation, out) :
 		    call_fault(v->call, FAULT_UNAVAILABLE, "the database of this environment could not be opened");
 	if (credential.secret == credential.basic)
 		sodium_memzero(credential.basic, sizeof(credential.basic));

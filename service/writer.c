@@ -45,6 +45,7 @@ struct writer {
 
 	_Atomic uint64_t mutations, replays, refused, commits, keys_expired;
 	_Atomic uint32_t queue_depth;
+	_Atomic bool imported; /* state.imported, for verifies */
 };
 
 static void
@@ -119,6 +120,24 @@ add_token(struct writer *w, const struct mutation *m, const uint8_t index[PEPPER
 	change->sealed_len = m->reply_len + PEPPER_SEAL_LEN;
 }
 
+/* Decide one change of ${m} and apply it. Returns: 0; MUTATION_MORE; a negative fault, which is m->fault as well. */
+static int
+step(struct writer *w, struct mutation *m, const struct view *view, const uint8_t index[PEPPER_DIGEST_LEN],
+    struct record_state *next)
+{
+	int fault, more;
+
+	if ((more = m->decide(m, view, &w->change)) < 0)
+		return m->fault = more;
+	if (more == 0)
+		add_token(w, m, index, &w->change);
+	if ((fault = store_apply(w->txn, &w->change, next)) == 0)
+		fault = lastused_grow(w->lastused, next->next_serial);
+	m->step++;
+	m->fault = fault == 0 ? 0 : set_why(m, fault, fault_text(fault));
+	return fault == 0 ? more : fault;
+}
+
 /*
  * Decide and apply one mutation on top of ${next}. Sets m->fault.
  * Returns: 0: the transaction is sound, whatever became of the mutation; a negative fault: it can only be aborted.
@@ -128,8 +147,9 @@ attempt(struct writer *w, struct mutation *m, int64_t now_ms, struct record_stat
 {
 	struct view view = { .txn = w->txn, .state = next, .now_ms = now_ms };
 	uint8_t index[PEPPER_DIGEST_LEN];
-	int fault;
+	int more;
 
+	m->step = 0;
 	m->replayed = false;
 	m->why[0] = '\0';
 	if (clock_boot_ms() >= m->deadline_ms) {
@@ -139,15 +159,10 @@ attempt(struct writer *w, struct mutation *m, int64_t now_ms, struct record_stat
 	pepper_index(store_pepper(w->store), m->token, index);
 	if ((m->fault = replay(w, m, index)) != -FAULT_NOT_FOUND)
 		return 0;
-	if ((m->fault = m->decide(m, &view, &w->change)) != 0)
-		return 0;
-	add_token(w, m, index, &w->change);
-	fault = store_apply(w->txn, &w->change, next);
-	if (fault == 0)
-		fault = lastused_grow(w->lastused, next->next_serial);
-	if (fault != 0)
-		m->fault = set_why(m, fault, fault_text(fault));
-	return fault;
+	while ((more = step(w, m, &view, index, next)) == MUTATION_MORE)
+		;
+	/* Refused before anything was applied. */
+	return m->step == 0 ? 0 : more;
 }
 
 /* ---- one commit ---- */
@@ -158,6 +173,8 @@ committed(struct writer *w, const struct record_state *next)
 {
 	w->state = *next;
 	clock_not_before(w->clock, next->newest_ms);
+	if (next->imported)
+		atomic_store_explicit(&w->imported, true, memory_order_release);
 	count(&w->commits, 1);
 }
 
@@ -385,14 +402,16 @@ static struct mutation *
 take(struct writer *w, bool *more)
 {
 	struct mutation *batch, **end;
-	unsigned n;
+	unsigned n, weight = 0;
 
 	pthread_mutex_lock(&w->lock);
 	if (w->head == NULL && !w->stopping)
 		nap_until(w);
 	batch = w->head;
-	for (end = &w->head, n = 0; *end != NULL && n < LIMIT_COMMIT; n++)
+	for (end = &w->head, n = 0; *end != NULL && weight < LIMIT_COMMIT; n++) {
+		weight += (*end)->weight > 1 ? (*end)->weight : 1;
 		end = &(*end)->next;
+	}
 	w->head = *end;
 	*end = NULL;
 	if (w->head == NULL)
@@ -459,6 +478,7 @@ writer_start(
 	if (lastused_grow(lastused, w->state.next_serial) != 0)
 		LOG(LOG_WARN, "no disk space for last-used times", LOG_S("environment", environment_of(w)));
 	clock_not_before(clock, w->state.newest_ms);
+	w->imported = w->state.imported;
 	w->next_expiry_ms = read_next_expiry(w);
 
 	pthread_mutex_init(&w->lock, NULL);
@@ -523,6 +543,12 @@ writer_submit(struct writer *w, struct mutation *m)
 	}
 	pthread_mutex_unlock(&w->lock);
 	return fault;
+}
+
+bool
+writer_imported(const struct writer *w)
+{
+	return atomic_load_explicit(&w->imported, memory_order_acquire);
 }
 
 void

@@ -17,7 +17,13 @@ struct mutation;
 /*
  * Make ${change} out of the mutation, and its reply: the bytes of the method's response message. May be called again
  * after a rollback. Threads: the writer's. Returns: 0, or a negative fault with a sentence at mutation->why.
+ *
+ * A mutation that needs several changes returns MUTATION_MORE with each but the last: that one is applied, and the
+ * callback is called again, with mutation->step counted up from 0 and a view that has what was applied. The reply is made
+ * with the last change, and the token goes with it; all are in one transaction. Once one is applied, only the storage may
+ * fail: what else can refuse the mutation is checked at step 0.
  */
+#define MUTATION_MORE 1
 typedef int (*mutation_decide_cb)(struct mutation *mutation, const struct view *view, struct change *change);
 
 /*
@@ -32,6 +38,8 @@ struct mutation {
 	mutation_done_cb done;
 	void *arg;
 	int64_t deadline_ms; /* by clock_boot_ms(): checked before the work */
+	unsigned weight;     /* how many ordinary mutations it counts for in a commit; 0 is 1 */
+	unsigned step;       /* how many of its changes have been applied, in this try */
 	uint8_t token[LIMIT_TOKEN];
 	uint8_t request[PEPPER_DIGEST_LEN]; /* pepper_request() of the method and its request, without the token */
 	uint8_t reply[RECORD_REPLY_MAX];
@@ -64,6 +72,9 @@ void writer_stop(struct writer *writer);
  * Threads: any. Never blocks for longer than another submit.
  */
 int writer_submit(struct writer *writer, struct mutation *mutation);
+
+/* Has this environment taken an import, so that keys may be stored by their SHA-256? Threads: any, without a lock. */
+bool writer_imported(const struct writer *writer);
 
 void writer_count(struct writer *writer, struct writer_counters *counters);
 

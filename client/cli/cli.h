@@ -1,6 +1,6 @@
 /*
  * cli.h - what the files of the `fob` command share: the options as given, the connection, and how a fault is told.
- * fob.c fills it in; one file per noun (account.c, key.c, verify.c, events.c, health.c) holds the commands.
+ * fob.c fills it in; one file per noun (account.c, import.c, key.c, verify.c, events.c, health.c) holds the commands.
  */
 #ifndef CLI_H
 #define CLI_H
@@ -47,6 +47,10 @@ enum cli_option {
 	OPT_REQUIRE,
 	OPT_ACCOUNT,
 	OPT_FOLLOW,
+	OPT_FORMAT,
+	OPT_START_LINE,
+	OPT_CONTINUE_ON_ERROR,
+	OPT_DRY_RUN,
 	OPT_COUNT
 };
 #define CLI_BIT(option) (UINT32_C(1) << (option))
@@ -125,6 +129,7 @@ int account_create(struct cli *cli);
 int account_list(struct cli *cli);
 int account_suspend(struct cli *cli);
 int account_resume(struct cli *cli);
+int account_import(struct cli *cli);
 int key_list(struct cli *cli);
 int key_roll(struct cli *cli);
 int key_revoke(struct cli *cli);
@@ -133,7 +138,8 @@ int events_list(struct cli *cli);
 int health_check(struct cli *cli);
 int stats_show(struct cli *cli);
 
-extern const char account_create_help[], account_list_help[], account_suspend_help[], account_resume_help[];
+extern const char account_create_help[], account_list_help[], account_suspend_help[], account_resume_help[],
+    account_import_help[];
 extern const char key_list_help[], key_roll_help[], key_revoke_help[];
 extern const char verify_help[], events_help[], health_help[], stats_help[];
 

@@ -5,6 +5,7 @@ _fob_options() {
 	case $1 in
 	"account create" | "account suspend" | "account resume") echo --environment --token-file ;;
 	"account list" | "key list") echo --environment ;;
+	"account import") echo --environment --format --start-line --continue-on-error --dry-run ;;
 	"key roll") echo --environment --grace --expected-generation --authorize-from --token-file ;;
 	"key revoke") echo --environment --kind --generation --secret-file --token-file ;;
 	verify) echo --secret-file --basic --operation --require ;;
@@ -16,7 +17,7 @@ _fob_options() {
 _fob_words() {
 	case $1 in
 	"") echo account key verify events health stats help ;;
-	account) echo create list suspend resume ;;
+	account) echo create list suspend resume import ;;
 	key) echo list roll revoke ;;
 	health) echo fob.v1.Keys fob.v1.Admin live test ;;
 	esac
@@ -33,7 +34,7 @@ _fob_command() {
 			continue
 		fi
 		case $word in
-		--yes | --no-color | --help | --version | --basic | --follow) ;;
+		--yes | --no-color | --help | --version | --basic | --follow | --continue-on-error | --dry-run) ;;
 		--*) skip=1 ;;
 		help) ;;
 		*) command+="${command:+ }$word" ;;
@@ -58,13 +59,16 @@ _fob() {
 	case $previous in
 	--environment | --require) mapfile -t COMPREPLY < <(compgen -W "live test" -- "$current") ;;
 	--kind) mapfile -t COMPREPLY < <(compgen -W "secret publishable" -- "$current") ;;
+	--format) mapfile -t COMPREPLY < <(compgen -W "ndjson csv" -- "$current") ;;
 	--output) mapfile -t COMPREPLY < <(compgen -W "table json" -- "$current") ;;
 	--address) mapfile -t COMPREPLY < <(compgen -W "ipc:// tcp:// tls+tcp://" -- "$current") ;;
 	--secret-file | --authorize-from | --token-file | --tls-ca | --tls-cert | --tls-key)
 		mapfile -t COMPREPLY < <(compgen -f -- "$current") ;;
-	--timeout | --grace | --generation | --expected-generation | --operation | --account | --tls-server-name) ;;
+	--timeout | --grace | --generation | --start-line | --expected-generation | --operation | --account | --tls-server-name) ;;
 	*)
-		if [[ $current == -* ]]; then
+		if [[ $command == "account import" && $current != -* ]]; then
+			mapfile -t COMPREPLY < <(compgen -f -- "$current")
+		elif [[ $current == -* ]]; then
 			mapfile -t COMPREPLY < <(compgen -W "$(_fob_options "$command")" -- "$current")
 		else
 			mapfile -t COMPREPLY < <(compgen -W "$(_fob_words "$command")" -- "$current")

@@ -52,6 +52,10 @@ static const struct {
 	[OPT_REQUIRE] = { "require", true },
 	[OPT_ACCOUNT] = { "account", true },
 	[OPT_FOLLOW] = { "follow", false },
+	[OPT_FORMAT] = { "format", true },
+	[OPT_START_LINE] = { "start-line", true },
+	[OPT_CONTINUE_ON_ERROR] = { "continue-on-error", false },
+	[OPT_DRY_RUN] = { "dry-run", false },
 };
 
 struct command {
@@ -72,6 +76,10 @@ static const struct command commands[] = {
 	    "refuse all keys of an account, until it is resumed", account_suspend_help },
 	{ "account resume", account_resume, CLI_BIT(OPT_ENVIRONMENT) | CLI_BIT(OPT_TOKEN_FILE), 1, 1, "ACCOUNT",
 	    "take the keys of a suspended account again", account_resume_help },
+	{ "account import", account_import,
+	    CLI_BIT(OPT_ENVIRONMENT) | CLI_BIT(OPT_FORMAT) | CLI_BIT(OPT_START_LINE) | CLI_BIT(OPT_CONTINUE_ON_ERROR) |
+		CLI_BIT(OPT_DRY_RUN),
+	    0, 1, "[FILE]", "bring accounts and digests of keys from elsewhere", account_import_help },
 	{ "key list", key_list, CLI_BIT(OPT_ENVIRONMENT), 1, 1, "ACCOUNT",
 	    "an account's keys, and when each was last used", key_list_help },
 	{ "key roll", key_roll,

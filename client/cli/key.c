@@ -276,7 +276,7 @@ roll_show(const struct fob_rolled_key *rolled)
 		json_t *o = json_object();
 
 		json_object_set_new(o, "new_key", key_json(new_key, rolled->new_key.secret));
-		json_object_set_new(o, "old_key", key_json(old, NULL));
+		json_object_set_new(o, "old_key", old->generation != 0 ? key_json(old, NULL) : json_null());
 		out_json(json_object_size(o) == 2 ? o : (json_decref(o), NULL));
 		return;
 	}
@@ -284,6 +284,8 @@ roll_show(const struct fob_rolled_key *rolled)
 	out_pair(OUT_PLAIN, "key", "%s %s", fob_environment_name(new_key->environment), fob_kind_name(new_key->kind));
 	out_pair(OUT_PLAIN, "generation", "%u", (unsigned)new_key->generation);
 	out_pair(OUT_GOOD, "new secret", "%s", rolled->new_key.secret);
+	if (old->generation == 0)
+		return;
 	out_pair(OUT_PLAIN, "old generation", "%u", (unsigned)old->generation);
 	out_pair(OUT_PLAIN, "old last4", "%s", old->last4);
 	out_pair(ended ? OUT_DIM : OUT_WARN, "old state", "%s", fob_key_state_name(old->state));

@@ -167,6 +167,30 @@ out_say(const char *fmt, ...)
 	va_end(args);
 }
 
+/* The terminal's "erase to the end of the line", with which a shorter line leaves nothing of a longer one. */
+#define ERASE "\033[K"
+
+static bool progress_shown;
+
+void
+out_progress(const char *fmt, ...)
+{
+	va_list args;
+
+	va_start(args, fmt);
+	say("\rfob: ", ERASE, fmt, args);
+	va_end(args);
+	progress_shown = true;
+}
+
+void
+out_progress_clear(void)
+{
+	if (progress_shown)
+		fputs("\r" ERASE, stderr);
+	progress_shown = false;
+}
+
 void
 out_ask(const char *fmt, ...)
 {

@@ -26,6 +26,9 @@ bool out_is_json(void);
 void out_say(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 /* The same without "fob: " and without a newline: a question. */
 void out_ask(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+/* A line on stderr, which is a terminal, that the next one replaces; and take the last one away. */
+void out_progress(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+void out_progress_clear(void);
 /* Our own text to stdout, as it is: help. */
 void out_text(const char *text);
 

@@ -272,7 +272,8 @@ class Document(unittest.TestCase):
     def test_it_names_every_method_verdict_and_code(self):
         for method in pb.METHODS:
             self.has(r"\b%s\b" % method.split("/")[1], method)
-        for enum in (pb.keys.Verdict, pb.rpc.Code, pb.types.KeyState, pb.admin.EventType):
+        for enum in (pb.keys.Verdict, pb.rpc.Code, pb.types.KeyState, pb.admin.EventType,
+                     pb.admin.ImportOutcome):
             for name in enum.keys():
                 self.has(r"\b%s\b" % name, name)
         for name, number in pb.rpc.Code.items() + pb.keys.Verdict.items():
@@ -289,7 +290,7 @@ class Document(unittest.TestCase):
             limits = {n: int(v) for n, v in re.findall(r"#define LIMIT_(\w+) (\d+)\b", f.read())}
         for name in ("REQUEST", "BATCH", "ACCOUNT", "OPERATION", "PAGE", "PAGE_DEFAULT", "TOKEN", "TIMEOUT_MS",
                      "TIMEOUT_DEFAULT_MS", "GRACE_S", "IN_GRACE", "IN_FLIGHT", "CONNECTIONS", "QUEUE", "SEND_MS",
-                     "MESSAGE", "SCAN"):
+                     "MESSAGE", "SCAN", "IMPORT", "IMPORTED_SECRET"):
             self.has(r"\| %s\b" % format(limits[name], ","), "LIMIT_%s = %d" % (name, limits[name]))
 
 

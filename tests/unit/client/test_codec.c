@@ -430,6 +430,85 @@ test_new_keys(void **state)
 	}
 }
 
+/* Only a slot's first key may come without an old one. */
+static void
+test_first_keys(void **state)
+{
+	Fob__V1__RollKeyResponse m = FOB__V1__ROLL_KEY_RESPONSE__INIT;
+	Fob__V1__NewKey new_key = FOB__V1__NEW_KEY__INIT;
+	Fob__V1__Key key = FOB__V1__KEY__INIT;
+	struct fob_rolled_key out;
+	struct fob_error e;
+	uint8_t *reply;
+	size_t len;
+
+	(void)state;
+	key.account = TEXT("acct_1");
+	key.last4 = TEXT("abcd");
+	new_key.key = &key;
+	new_key.secret = TEXT("sk_live_x");
+	m.new_key = &new_key;
+	for (key.generation = 1; key.generation <= 2; key.generation++) {
+		reply = reply_make(0, TEXT(""), &m.base, &len);
+		assert_int_equal(codec_decode_rolled(reply, len, &out, &e), key.generation == 1 ? 0 : FOB_EINTERNAL);
+		assert_int_equal(out.old_key.generation, 0);
+		free(reply);
+	}
+}
+
+static void
+test_import(void **state)
+{
+	static const uint8_t sha256[FOB_SHA256_LEN] = { 1 };
+	const struct fob_import_account accounts[2] = {
+		{ .account = "a", .created_ms = 5, .secret_sha256 = sha256, .secret_last4 = "abcd" }, { .account = "b" }
+	};
+	struct fob_import import = { .environment = FOB_TEST, .accounts = accounts, .n = 2 };
+	Fob__V1__ImportOutcome outcomes[3] = { FOB__V1__IMPORT_OUTCOME__IMPORTED, (Fob__V1__ImportOutcome)99,
+		FOB__V1__IMPORT_OUTCOME__KEY_CONFLICT };
+	Fob__V1__ImportAccountsResponse m = FOB__V1__IMPORT_ACCOUNTS_RESPONSE__INIT;
+	Fob__V1__ImportAccountsRequest *sent;
+	enum fob_import_outcome out[3];
+	struct codec_body b;
+	struct fob_error e;
+	uint8_t *reply;
+	size_t len;
+
+	(void)state;
+	assert_int_equal(codec_encode_import(&import, token, &b, &e), 0);
+	assert_non_null(sent = fob__v1__import_accounts_request__unpack(NULL, b.len, b.p));
+	assert_int_equal(sent->environment, FOB__V1__ENVIRONMENT__TEST);
+	assert_int_equal(sent->n_items, 2);
+	assert_int_equal(sent->items[0]->created_ms, 5);
+	assert_int_equal(sent->items[0]->secret_sha256.len, FOB_SHA256_LEN);
+	assert_int_equal(sent->items[0]->publishable_sha256.len, 0);
+	assert_int_equal(sent->items[1]->secret_sha256.len, 0);
+	fob__v1__import_accounts_request__free_unpacked(sent, NULL);
+	codec_body_free(&b);
+	import.n = 0;
+	assert_int_equal(codec_encode_import(&import, token, &b, &e), FOB_EINVALID_ARGUMENT);
+	import.n = FOB_IMPORT_MAX + 1;
+	assert_int_equal(codec_encode_import(&import, token, &b, &e), FOB_EINVALID_ARGUMENT);
+	import = (struct fob_import){ .accounts = accounts, .n = 1 };
+	assert_int_equal(codec_encode_import(&import, token, &b, &e), FOB_EINVALID_ARGUMENT);
+
+	m.outcomes = outcomes;
+	m.n_outcomes = 3;
+	reply = reply_make(0, TEXT(""), &m.base, &len);
+	assert_int_equal(codec_decode_import(reply, len, 3, out, &e), 0);
+	assert_int_equal(out[0], FOB_IMPORTED);
+	/* One that is not known is no success. */
+	assert_int_equal(out[1], FOB_IMPORT_UNKNOWN);
+	assert_int_equal(out[2], FOB_IMPORT_KEY_CONFLICT);
+	assert_int_equal(codec_decode_import(reply, len, 2, out, &e), FOB_EINTERNAL);
+	assert_int_equal(out[0], FOB_IMPORT_UNKNOWN);
+	free(reply);
+	reply = reply_make(8, TEXT("no room"), NULL, &len);
+	assert_int_equal(codec_decode_import(reply, len, 3, out, &e), FOB_ERESOURCE_EXHAUSTED);
+	assert_int_equal(out[2], FOB_IMPORT_UNKNOWN);
+	free(reply);
+}
+
 static void
 test_pages(void **state)
 {
@@ -648,8 +727,9 @@ main(void)
 		cmocka_unit_test(test_unknown_numbers_deny), cmocka_unit_test(test_contradictions),
 		cmocka_unit_test(test_text), cmocka_unit_test(test_fault_codes), cmocka_unit_test(test_cut_and_changed),
 		cmocka_unit_test(test_memory_is_bounded), cmocka_unit_test(test_arena), cmocka_unit_test(test_batch),
-		cmocka_unit_test(test_new_keys), cmocka_unit_test(test_pages), cmocka_unit_test(test_stats),
-		cmocka_unit_test(test_requests), cmocka_unit_test(test_requests_that_cannot_be) };
+		cmocka_unit_test(test_new_keys), cmocka_unit_test(test_first_keys), cmocka_unit_test(test_import),
+		cmocka_unit_test(test_pages), cmocka_unit_test(test_stats), cmocka_unit_test(test_requests),
+		cmocka_unit_test(test_requests_that_cannot_be) };
 
 	return cmocka_run_group_tests_name("client/codec", tests, NULL, NULL);
 }

@@ -30,6 +30,11 @@ test_names(void **state)
 	assert_string_equal(fob_key_state_name(FOB_KEY_REVOKED), "revoked");
 	assert_string_equal(fob_event_type_name(FOB_KEY_ROLLED), "key_rolled");
 	assert_string_equal(fob_event_type_name(FOB_ACCOUNT_RESUMED), "account_resumed");
+	assert_string_equal(fob_event_type_name(FOB_ACCOUNT_IMPORTED), "account_imported");
+	assert_string_equal(fob_import_outcome_name(FOB_IMPORTED), "imported");
+	assert_string_equal(fob_import_outcome_name(FOB_IMPORT_BAD_TIME), "bad_time");
+	assert_string_equal(fob_import_outcome_name(FOB_IMPORT_UNKNOWN), "UNKNOWN");
+	assert_string_equal(fob_import_outcome_name((enum fob_import_outcome)8), "UNKNOWN");
 	assert_string_equal(fob_fault_name(0), "OK");
 	assert_string_equal(fob_fault_name(FOB_EUNAVAILABLE), "UNAVAILABLE");
 	assert_string_equal(fob_fault_name(FOB_EUNAUTHENTICATED), "UNAUTHENTICATED");

@@ -352,6 +352,287 @@ suspend_and_resume(void **state)
 	assert_int_equal(harness_suspend(f->hc, ENVIRONMENT_TEST, "acme", true), FAULT_NOT_FOUND);
 }
 
+/* ---- import ---- */
+
+/* An item and what its fields point to. */
+struct item {
+	Fob__V1__ImportItem m;
+	uint8_t secret[32], publishable[32];
+};
+
+static void
+item_init(struct item *item, const char *account, const char *secret, const char *publishable)
+{
+	fob__v1__import_item__init(&item->m);
+	item->m.account = harness_text(account);
+	if (secret != NULL) {
+		crypto_hash_sha256(item->secret, (const uint8_t *)secret, strlen(secret));
+		item->m.secret_sha256 = harness_bytes(item->secret, 32);
+		item->m.secret_last4 = harness_text("s4s4");
+	}
+	if (publishable != NULL) {
+		crypto_hash_sha256(item->publishable, (const uint8_t *)publishable, strlen(publishable));
+		item->m.publishable_sha256 = harness_bytes(item->publishable, 32);
+		item->m.publishable_last4 = harness_text("p4p4");
+	}
+}
+
+static int
+import_all(struct harness_call *hc, enum environment environment, struct item *items, size_t n,
+    const struct harness_token *token)
+{
+	Fob__V1__ImportAccountsRequest in = FOB__V1__IMPORT_ACCOUNTS_REQUEST__INIT;
+	Fob__V1__ImportItem **pointers = calloc(n + 1, sizeof(*pointers));
+	int code;
+
+	for (size_t i = 0; i < n; i++)
+		pointers[i] = &items[i].m;
+	in.request_token = harness_bytes(token->bytes, LIMIT_TOKEN);
+	in.environment = HARNESS_ENVIRONMENT(environment);
+	in.n_items = n;
+	in.items = pointers;
+	code = harness_ask(hc, "fob.v1.Admin/ImportAccounts", &in.base);
+	free(pointers);
+	return code;
+}
+
+/* One item alone. Returns its outcome. */
+static int
+import_item(struct fixture *f, enum environment environment, struct item *item)
+{
+	struct harness_token token = harness_token();
+	Fob__V1__ImportAccountsResponse *r;
+
+	assert_int_equal(import_all(f->hc, environment, item, 1, &token), 0);
+	r = harness_body(f->hc, &fob__v1__import_accounts_response__descriptor);
+	assert_int_equal(r->n_outcomes, 1);
+	return (int)r->outcomes[0];
+}
+
+static int
+import_one(
+    struct fixture *f, enum environment environment, const char *account, const char *secret, const char *publishable)
+{
+	struct item item;
+
+	item_init(&item, account, secret, publishable);
+	return import_item(f, environment, &item);
+}
+
+#define OLD_SECRET "sk_live_of-another.system=="
+#define OLD_PUBLISHABLE "pk_live_0"
+/* 128 and 129 bytes. */
+#define LONG_SECRET \
+	"sk_live_123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890"
+#define TOO_LONG_SECRET LONG_SECRET "1"
+
+static void
+an_imported_key_is_a_key(void **state)
+{
+	struct fixture *f = *state;
+	Fob__V1__VerifyKeyResponse *v;
+	char rolled[SECRET_LEN + 1];
+
+	assert_int_equal(harness_verdict(f->hc, OLD_SECRET), FOB__V1__VERDICT__MALFORMED);
+	assert_int_equal(import_one(f, ENVIRONMENT_LIVE, "old", OLD_SECRET, OLD_PUBLISHABLE), IMPORT_DONE);
+	v = harness_verify(f->hc, OLD_SECRET, "anything", FOB__V1__ENVIRONMENT__LIVE);
+	assert_int_equal(v->verdict, FOB__V1__VERDICT__VALID);
+	assert_true(harness_is(&v->account, "old"));
+	assert_true(harness_is(&v->last4, "s4s4"));
+	assert_true(v->livemode);
+	assert_int_equal(v->kind, FOB__V1__KEY_KIND__SECRET);
+	assert_int_equal(v->generation, 1);
+	v = harness_verify(f->hc, OLD_PUBLISHABLE, "anything", FOB__V1__ENVIRONMENT__LIVE);
+	assert_int_equal(v->verdict, FOB__V1__VERDICT__FORBIDDEN);
+	assert_int_equal(v->kind, FOB__V1__KEY_KIND__PUBLISHABLE);
+	v = harness_verify(f->hc, OLD_SECRET, "", FOB__V1__ENVIRONMENT__TEST);
+	assert_int_equal(v->verdict, FOB__V1__VERDICT__WRONG_ENVIRONMENT);
+
+	/* Suspended, resumed and rolled as any other; the one in grace cannot authorise, the current one could. */
+	assert_int_equal(harness_suspend(f->hc, ENVIRONMENT_LIVE, "old", true), 0);
+	assert_int_equal(harness_verdict(f->hc, OLD_SECRET), FOB__V1__VERDICT__SUSPENDED);
+	assert_int_equal(harness_suspend(f->hc, ENVIRONMENT_LIVE, "old", false), 0);
+	assert_non_null(harness_roll(f->hc, ENVIRONMENT_LIVE, "old", 10, rolled));
+	v = harness_verify(f->hc, OLD_SECRET, "", FOB__V1__ENVIRONMENT__LIVE);
+	assert_int_equal(v->verdict, FOB__V1__VERDICT__VALID);
+	assert_true(v->superseded);
+	assert_int_equal(v->current_generation, 2);
+	assert_int_equal(harness_verdict(f->hc, rolled), FOB__V1__VERDICT__VALID);
+	harness_advance(f->h, 10000);
+	assert_int_equal(harness_verdict(f->hc, OLD_SECRET), FOB__V1__VERDICT__EXPIRED);
+	/* And an import that is run again does not bring it back. */
+	assert_int_equal(import_one(f, ENVIRONMENT_LIVE, "old", OLD_SECRET, OLD_PUBLISHABLE), IMPORT_UNCHANGED);
+	assert_int_equal(harness_verdict(f->hc, OLD_SECRET), FOB__V1__VERDICT__EXPIRED);
+}
+
+static void
+an_import_changes_no_other_answer(void **state)
+{
+	struct fixture *f = *state;
+	char typo[SECRET_LEN + 1];
+	struct harness_secrets s;
+
+	assert_non_null(harness_create(f->hc, ENVIRONMENT_LIVE, "acme", &s));
+	memcpy(typo, s.secret, sizeof(typo));
+	typo[20] = typo[20] == 'a' ? 'b' : 'a';
+	assert_int_equal(import_one(f, ENVIRONMENT_LIVE, "old", OLD_SECRET, NULL), IMPORT_DONE);
+	assert_int_equal(harness_verdict(f->hc, typo), FOB__V1__VERDICT__MALFORMED);
+	assert_int_equal(harness_verdict(f->hc, "sk_live_of-another.system="), FOB__V1__VERDICT__MALFORMED);
+	assert_int_equal(harness_verdict(f->hc, "sk_live_"), FOB__V1__VERDICT__MALFORMED);
+	assert_int_equal(harness_verdict(f->hc, ""), FOB__V1__VERDICT__MALFORMED);
+	assert_int_equal(harness_verdict(f->hc, s.secret), FOB__V1__VERDICT__VALID);
+	/* Nothing of live's import is in test, whatever is asked there. */
+	assert_int_equal(harness_verdict(f->hc, "sk_test_of-another.system=="), FOB__V1__VERDICT__MALFORMED);
+	/* A test key in live's import, or a publishable one as a secret one, is nobody's. */
+	assert_int_equal(import_one(f, ENVIRONMENT_LIVE, "a", "sk_test_x", "sk_live_x"), IMPORT_DONE);
+	assert_int_equal(harness_verdict(f->hc, "sk_test_x"), FOB__V1__VERDICT__MALFORMED);
+	assert_int_equal(harness_verdict(f->hc, "sk_live_x"), FOB__V1__VERDICT__MALFORMED);
+	/* The longest, and one more. */
+	assert_int_equal(strlen(LONG_SECRET), LIMIT_IMPORTED_SECRET);
+	assert_int_equal(import_one(f, ENVIRONMENT_LIVE, "b", LONG_SECRET, NULL), IMPORT_DONE);
+	assert_int_equal(import_one(f, ENVIRONMENT_LIVE, "c", TOO_LONG_SECRET, NULL), IMPORT_DONE);
+	assert_int_equal(harness_verdict(f->hc, LONG_SECRET), FOB__V1__VERDICT__VALID);
+	assert_int_equal(harness_verdict(f->hc, TOO_LONG_SECRET), FOB__V1__VERDICT__MALFORMED);
+}
+
+/* A key of Fob's own form, from another Fob say, is found among the imported ones when it is none of ours. */
+static void
+an_imported_key_of_our_form(void **state)
+{
+	struct fixture *f = *state;
+	char secret[SECRET_LEN + 1];
+
+	secret_generate(ENVIRONMENT_TEST, KIND_SECRET, secret);
+	secret[SECRET_LEN] = '\0';
+	assert_int_equal(harness_verdict(f->hc, secret), FOB__V1__VERDICT__NOT_FOUND);
+	assert_int_equal(import_one(f, ENVIRONMENT_TEST, "old", secret, NULL), IMPORT_DONE);
+	assert_int_equal(harness_verdict(f->hc, secret), FOB__V1__VERDICT__VALID);
+	secret_generate(ENVIRONMENT_TEST, KIND_SECRET, secret);
+	assert_int_equal(harness_verdict(f->hc, secret), FOB__V1__VERDICT__NOT_FOUND);
+}
+
+static void
+outcomes_of_an_import(void **state)
+{
+	struct fixture *f = *state;
+	struct item item;
+
+	assert_int_equal(import_one(f, ENVIRONMENT_LIVE, "a", "sk_live_a", NULL), IMPORT_DONE);
+	assert_int_equal(import_one(f, ENVIRONMENT_LIVE, "a", "sk_live_a", NULL), IMPORT_UNCHANGED);
+	assert_int_equal(import_one(f, ENVIRONMENT_LIVE, "a", NULL, NULL), IMPORT_UNCHANGED);
+	assert_int_equal(import_one(f, ENVIRONMENT_LIVE, "a", "sk_live_b", NULL), IMPORT_ACCOUNT_CONFLICT);
+	assert_int_equal(import_one(f, ENVIRONMENT_LIVE, "b", "sk_live_a", NULL), IMPORT_KEY_CONFLICT);
+	/* A conflict of one key keeps the item's other one out, too. */
+	assert_int_equal(import_one(f, ENVIRONMENT_LIVE, "a", "sk_live_b", "pk_live_a"), IMPORT_ACCOUNT_CONFLICT);
+	assert_int_equal(harness_verdict(f->hc, "pk_live_a"), FOB__V1__VERDICT__MALFORMED);
+	/* What is missing is added. */
+	assert_int_equal(import_one(f, ENVIRONMENT_LIVE, "a", "sk_live_a", "pk_live_a"), IMPORT_DONE);
+	assert_int_equal(harness_verdict(f->hc, "pk_live_a"), FOB__V1__VERDICT__VALID);
+	assert_int_equal(import_one(f, ENVIRONMENT_LIVE, "a", NULL, "pk_live_a"), IMPORT_UNCHANGED);
+	/* The other environment is another world. */
+	assert_int_equal(import_one(f, ENVIRONMENT_TEST, "a", "sk_test_a", NULL), IMPORT_DONE);
+	/* An account of Fob's own has its keys. */
+	assert_non_null(harness_create(f->hc, ENVIRONMENT_LIVE, "own", NULL));
+	assert_int_equal(import_one(f, ENVIRONMENT_LIVE, "own", "sk_live_own", NULL), IMPORT_ACCOUNT_CONFLICT);
+
+	assert_int_equal(import_one(f, ENVIRONMENT_LIVE, "a b", "sk_live_x", NULL), IMPORT_BAD_ACCOUNT);
+	assert_int_equal(import_one(f, ENVIRONMENT_LIVE, "", "sk_live_x", NULL), IMPORT_BAD_ACCOUNT);
+	for (int i = 0; i < 5; i++) {
+		item_init(&item, "bad", "sk_live_bad", NULL);
+		if (i < 2)
+			item.m.secret_sha256.len = i == 0 ? 31 : 0;
+		else
+			item.m.secret_last4 = harness_text(i == 2 ? "" : i == 3 ? "abc" : "ab_c");
+		assert_int_equal(import_item(f, ENVIRONMENT_LIVE, &item), IMPORT_BAD_KEY);
+	}
+	item_init(&item, "when", "sk_live_when", NULL);
+	item.m.created_ms = -1;
+	assert_int_equal(import_item(f, ENVIRONMENT_LIVE, &item), IMPORT_BAD_TIME);
+	item.m.created_ms = HARNESS_START_MS + 1;
+	assert_int_equal(import_item(f, ENVIRONMENT_LIVE, &item), IMPORT_BAD_TIME);
+	item.m.created_ms = 1;
+	assert_int_equal(import_item(f, ENVIRONMENT_LIVE, &item), IMPORT_DONE);
+	assert_int_equal(harness_verify(f->hc, "sk_live_when", "", FOB__V1__ENVIRONMENT__LIVE)->created_ms, 1);
+}
+
+/* An account without a key of a kind: its first roll makes the first one, and has no old one to tell of. */
+static void
+an_account_without_keys(void **state)
+{
+	struct fixture *f = *state;
+	Fob__V1__RollKeyResponse *r;
+	char secret[SECRET_LEN + 1];
+
+	assert_int_equal(import_one(f, ENVIRONMENT_LIVE, "bare", NULL, NULL), IMPORT_DONE);
+	assert_int_equal(import_one(f, ENVIRONMENT_LIVE, "bare", NULL, NULL), IMPORT_UNCHANGED);
+	assert_int_equal(harness_suspend(f->hc, ENVIRONMENT_LIVE, "bare", true), 0);
+	assert_int_equal(harness_suspend(f->hc, ENVIRONMENT_LIVE, "bare", false), 0);
+	assert_int_equal(
+	    harness_revoke(f->hc, ENVIRONMENT_LIVE, "bare", FOB__V1__KEY_KIND__SECRET, 1), FAULT_NOT_FOUND);
+	assert_non_null(r = harness_roll(f->hc, ENVIRONMENT_LIVE, "bare", 86400, secret));
+	assert_null(r->old_key);
+	check_key(r->new_key->key, "bare", ENVIRONMENT_LIVE, 1, 1, FOB__V1__KEY_STATE__KEY_STATE_CURRENT,
+	    HARNESS_START_MS, 0, 0);
+	assert_int_equal(harness_verdict(f->hc, secret), FOB__V1__VERDICT__VALID);
+	assert_non_null(r = harness_roll(f->hc, ENVIRONMENT_LIVE, "bare", 86400, NULL));
+	assert_int_equal(r->old_key->generation, 1);
+}
+
+/* The current imported key may authorise a roll; its SHA-256 may not. */
+static void
+an_imported_key_authorises(void **state)
+{
+	struct fixture *f = *state;
+	Fob__V1__RollKeyRequest in = FOB__V1__ROLL_KEY_REQUEST__INIT;
+	struct harness_token token = harness_token();
+	uint8_t sha256[32];
+
+	assert_int_equal(import_one(f, ENVIRONMENT_LIVE, "old", OLD_SECRET, NULL), IMPORT_DONE);
+	crypto_hash_sha256(sha256, (const uint8_t *)OLD_SECRET, strlen(OLD_SECRET));
+	in.request_token = harness_bytes(token.bytes, LIMIT_TOKEN);
+	in.environment = FOB__V1__ENVIRONMENT__LIVE;
+	in.account = harness_text("old");
+	in.authorizing_secret = harness_bytes(sha256, 32);
+	assert_int_equal(harness_ask(f->hc, "fob.v1.Admin/RollKey", &in.base), FAULT_PERMISSION_DENIED);
+	in.authorizing_secret = harness_text(OLD_SECRET);
+	assert_int_equal(harness_ask(f->hc, "fob.v1.Admin/RollKey", &in.base), 0);
+	token = harness_token();
+	assert_int_equal(harness_ask(f->hc, "fob.v1.Admin/RollKey", &in.base), FAULT_PERMISSION_DENIED);
+}
+
+/* The most that one import takes: one commit, one token, and the reply again. */
+static void
+the_largest_import(void **state)
+{
+	static struct item items[LIMIT_IMPORT + 1];
+	static char accounts[LIMIT_IMPORT + 1][LIMIT_ACCOUNT + 1];
+	struct fixture *f = *state;
+	struct harness_token token = harness_token();
+	Fob__V1__ImportAccountsResponse *r;
+	char secret[64], publishable[64];
+
+	for (unsigned i = 0; i <= LIMIT_IMPORT; i++) {
+		snprintf(accounts[i], sizeof(accounts[i]), "%064u", i);
+		snprintf(secret, sizeof(secret), "sk_live_%u", i);
+		snprintf(publishable, sizeof(publishable), "pk_live_%u", i);
+		item_init(&items[i], accounts[i], secret, publishable);
+		items[i].m.created_ms = HARNESS_START_MS;
+	}
+	assert_int_equal(import_all(f->hc, ENVIRONMENT_LIVE, items, 0, &token), FAULT_INVALID_ARGUMENT);
+	assert_int_equal(import_all(f->hc, ENVIRONMENT_LIVE, items, LIMIT_IMPORT + 1, &token), FAULT_INVALID_ARGUMENT);
+	for (int i = 0; i < 2; i++) {
+		assert_int_equal(import_all(f->hc, ENVIRONMENT_LIVE, items, LIMIT_IMPORT, &token), 0);
+		r = harness_body(f->hc, &fob__v1__import_accounts_response__descriptor);
+		assert_int_equal(r->n_outcomes, LIMIT_IMPORT);
+		for (unsigned k = 0; k < LIMIT_IMPORT; k++)
+			assert_int_equal(r->outcomes[k], IMPORT_DONE);
+	}
+	items[1].m.created_ms--;
+	assert_int_equal(import_all(f->hc, ENVIRONMENT_LIVE, items, LIMIT_IMPORT, &token), FAULT_ALREADY_EXISTS);
+	assert_int_equal(harness_verdict(f->hc, "sk_live_255"), FOB__V1__VERDICT__VALID);
+	assert_int_equal(harness_verdict(f->hc, "sk_live_256"), FOB__V1__VERDICT__MALFORMED);
+}
+
 /* Every mutation, as a message whose fields can be set by name. */
 static const struct mutation_kind {
 	const char *method;
@@ -756,6 +1037,13 @@ main(void)
 		TEST(the_ninth_key_in_grace),
 		TEST(revoke_key),
 		TEST(suspend_and_resume),
+		TEST(an_imported_key_is_a_key),
+		TEST(an_import_changes_no_other_answer),
+		TEST(an_imported_key_of_our_form),
+		TEST(outcomes_of_an_import),
+		TEST(an_account_without_keys),
+		TEST(an_imported_key_authorises),
+		TEST(the_largest_import),
 		TEST(every_mutation_checks_its_fields),
 		TEST(an_environment_that_is_not_served),
 		TEST(the_digest_knows_every_field),

@@ -145,7 +145,7 @@ every_method_is_found(void **state)
 			assert_int_equal(send_method(f->verify, name) == PERMISSION_DENIED, i == 1);
 		}
 	}
-	assert_int_equal(n, 12);
+	assert_int_equal(n, 13);
 	works_on(f, f->admin);
 	works_on(f, f->verify);
 }
@@ -351,7 +351,7 @@ mutated_others(void **state)
 	static const char *const names[] = { "fob.v1.Admin/CreateAccount", "fob.v1.Admin/RollKey",
 		"fob.v1.Admin/RevokeKey", "fob.v1.Admin/SuspendAccount", "fob.v1.Admin/ResumeAccount",
 		"fob.v1.Admin/ListKeys", "fob.v1.Admin/ListAccounts", "fob.v1.Admin/ListEvents", "fob.v1.Health/Check",
-		"fob.v1.Health/Stats", "fob.v1.Keys/VerifyKeys" };
+		"fob.v1.Health/Stats", "fob.v1.Keys/VerifyKeys", "fob.v1.Admin/ImportAccounts" };
 	struct fixture *f = *state;
 	uint8_t body[128], bytes[512];
 	size_t len, body_len, n;

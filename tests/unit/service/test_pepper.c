@@ -403,6 +403,26 @@ every_flip_and_length_is_noticed(void **state)
 
 /* Sealed by an XChaCha20-Poly1305 in Python: what a database holds must open for ever. */
 static void
+imported_keys_have_digests_of_their_own(void **state)
+{
+	struct pepper *pepper = fixture_pepper(1);
+	uint8_t sha256[32] = { 1 }, secret[32], publishable[32], plain[32], data[33];
+
+	(void)state;
+	pepper_imported(pepper, KIND_SECRET, sha256, secret);
+	pepper_imported(pepper, KIND_PUBLISHABLE, sha256, publishable);
+	assert_memory_not_equal(secret, publishable, 32);
+	/* Who knows the SHA-256 has no bytes that, given as a key, have the same digest. */
+	pepper_digest(pepper, sha256, 32, plain);
+	assert_memory_not_equal(secret, plain, 32);
+	data[0] = KIND_SECRET;
+	memcpy(data + 1, sha256, 32);
+	pepper_digest(pepper, data, 33, plain);
+	assert_memory_not_equal(secret, plain, 32);
+	pepper_free(pepper);
+}
+
+static void
 golden_seal(void **state)
 {
 	static const char hex[] = "000102030405060708090a0b0c0d0e0f1011121314151617d0684c530cda068ac92609ac0cb09979"
@@ -438,6 +458,7 @@ main(void)
 		cmocka_unit_test(opens_for_pepper_and_token),
 		cmocka_unit_test(every_flip_and_length_is_noticed),
 		cmocka_unit_test(golden_seal),
+		cmocka_unit_test(imported_keys_have_digests_of_their_own),
 	};
 
 	return cmocka_run_group_tests_name("pepper", tests, fixture_begin, NULL);

@@ -602,7 +602,7 @@ events(void **state)
 static void
 meta(void **state)
 {
-	struct record_state x = { UINT64_MAX, INT64_MAX, UINT64_MAX, UINT32_MAX }, got;
+	struct record_state x = { UINT64_MAX, INT64_MAX, UINT64_MAX, UINT32_MAX, false }, got;
 	struct record_identity identity = { .schema = UINT32_MAX, .environment = ENVIRONMENT_TEST }, got_identity;
 	struct record_bytes value;
 
@@ -611,6 +611,14 @@ meta(void **state)
 	assert_int_equal(record_get_state(pepper, "state", 5, value.bytes, value.len, &got), 0);
 	assert_true(got.revision == x.revision && got.newest_ms == x.newest_ms &&
 	    got.event_sequence == x.event_sequence && got.next_serial == x.next_serial);
+	assert_false(got.imported);
+	/* An import adds a byte, which is 1; without one the record is as it was before there were imports. */
+	assert_int_equal(value.len, 1 + 8 + 8 + 8 + 4 + 16);
+	x.imported = true;
+	record_put_state(pepper, "state", 5, &x, &value);
+	assert_int_equal(value.len, 1 + 8 + 8 + 8 + 4 + 1 + 16);
+	assert_int_equal(record_get_state(pepper, "state", 5, value.bytes, value.len, &got), 0);
+	assert_true(got.imported && got.next_serial == x.next_serial);
 
 	memset(identity.id, 0xff, sizeof(identity.id));
 	memcpy(identity.fingerprint, digest, sizeof(digest));

@@ -152,8 +152,11 @@ stderr_loud(int saved)
 
 /* ---- mutations ---- */
 
-/* GROWS wants a place in the file of last-used times that is not there yet; FAILS fills its change, then refuses. */
-enum wish { CREATES, ROLLS, REVOKES, NOTHING, GROWS, FAILS };
+/*
+ * GROWS wants a place in the file of last-used times that is not there yet; FAILS fills its change, then refuses. SEVERAL
+ * creates three accounts, in one mutation; BREAKS finds damage after two.
+ */
+enum wish { CREATES, ROLLS, REVOKES, NOTHING, GROWS, FAILS, SEVERAL, BREAKS };
 
 struct job {
 	struct mutation m;
@@ -193,6 +196,18 @@ decide(struct mutation *m, const struct view *view, struct change *change)
 	int fault = 0;
 
 	j->decided++;
+	if (j->wish == SEVERAL || j->wish == BREAKS) {
+		char account[LIMIT_ACCOUNT + 8];
+
+		if (j->wish == BREAKS && m->step == 2)
+			return -FAULT_CORRUPT;
+		snprintf(account, sizeof(account), "%.40s-%u", j->account, m->step);
+		if ((fault = decide_create(view, account, &a, &b, change, m->why)) == 0 && m->step < 2)
+			return MUTATION_MORE;
+		m->reply_len = sizeof(j->reply);
+		randombytes_buf(m->reply, sizeof(j->reply));
+		return fault;
+	}
 	randombytes_buf(m->reply, sizeof(j->reply));
 	m->reply_len = sizeof(j->reply);
 	switch (j->wish) {
@@ -1223,6 +1238,89 @@ from_many_threads(void **state)
 	assert_in_range(counted(h).commits, 1, 100 * THREADS);
 }
 
+/* ---- several changes under one token ---- */
+
+static void
+several_changes_are_one_mutation(void **state)
+{
+	struct harness *h = *state;
+	struct record_account account;
+	struct writer_counters before, after;
+	struct record_state was = look_state(h);
+	struct job j, resent;
+
+	before = counted(h);
+	assert_int_equal(run_new(h, &j, SEVERAL, "s"), 0);
+	assert_int_equal(j.decided, 3);
+	assert_int_equal(look_account(h, "s-0", &account), 0);
+	assert_int_equal(look_account(h, "s-1", &account), 0);
+	assert_int_equal(look_account(h, "s-2", &account), 0);
+	assert_int_equal(look_state(h).revision, was.revision + 3);
+	assert_int_equal(look_state(h).next_serial, was.next_serial + 6);
+	after = counted(h);
+	assert_int_equal(after.mutations, before.mutations + 1);
+	assert_int_equal(after.commits, before.commits + 1);
+
+	again(&resent, &j);
+	assert_int_equal(run(h, &resent), 0);
+	assert_true(resent.replayed);
+	assert_int_equal(resent.decided, 0);
+	assert_memory_equal(resent.reply, j.reply, sizeof(j.reply));
+	/* Refused at its first step, it is as any other: its neighbours are not undone. */
+	assert_int_equal(run_new(h, &j, SEVERAL, "s"), -FAULT_ALREADY_EXISTS);
+	assert_int_equal(j.decided, 1);
+}
+
+/* Damage after two of three changes: none is left, and what shared the commit is there. */
+static void
+several_changes_are_all_or_none(void **state)
+{
+	struct harness *h = *state;
+	struct record_account account;
+	struct job first, js[3];
+
+	hold_up(h, &first);
+	job_init(&js[0], CREATES, "before");
+	job_init(&js[1], BREAKS, "b");
+	job_init(&js[2], SEVERAL, "after");
+	submit(h, js, 3);
+	gate_open();
+	wait_for(&first, 1);
+	wait_for(js, 3);
+	assert_int_equal(js[0].fault, 0);
+	assert_int_equal(js[1].fault, -FAULT_CORRUPT);
+	assert_non_null(strstr(js[1].why, "nothing was changed"));
+	assert_int_equal(js[2].fault, 0);
+	assert_int_equal(look_account(h, "before", &account), 0);
+	assert_int_equal(look_account(h, "b-0", &account), -FAULT_NOT_FOUND);
+	assert_int_equal(look_account(h, "b-1", &account), -FAULT_NOT_FOUND);
+	assert_int_equal(look_account(h, "after-2", &account), 0);
+	/* Its token was not kept either. */
+	again(&js[0], &js[1]);
+	assert_int_equal(run(h, &js[0]), -FAULT_CORRUPT);
+	assert_false(js[0].replayed);
+}
+
+/* A heavy mutation takes the room of many, but at least one is always taken. */
+static void
+a_commit_is_bounded_by_weight(void **state)
+{
+	struct harness *h = *state;
+	struct writer_counters before;
+	struct job *many = jobs_new(4, NOTHING, "a"), first;
+
+	hold_up(h, &first);
+	before = counted(h);
+	many[0].m.weight = LIMIT_COMMIT * 2;
+	many[1].m.weight = LIMIT_COMMIT - 1;
+	submit(h, many, 4);
+	gate_open();
+	wait_for(&first, 1);
+	wait_for(many, 4);
+	assert_int_equal(counted(h).commits - before.commits, 1 + 3);
+	free(many);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int
@@ -1258,6 +1356,9 @@ main(void)
 		TEST(a_damaged_key_holds_nobody_up),
 		TEST(stop_finishes_what_is_queued),
 		TEST(from_many_threads),
+		TEST(several_changes_are_one_mutation),
+		TEST(several_changes_are_all_or_none),
+		TEST(a_commit_is_bounded_by_weight),
 	};
 
 	return cmocka_run_group_tests_name("writer", tests, NULL, NULL);
