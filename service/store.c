@@ -353,44 +353,58 @@ compare(const struct lmdb_value *a, const void *key, size_t len)
 	return order != 0 ? order : (a->len > len) - (a->len < len);
 }
 
-/* A neighbour of a gap: on the side of ${key} that it should be on, and itself as it was written? */
+#define NEIGHBOURS 2
+
+/*
+ * The next entries from where ${c} is, away from ${key}: each further away than the one before, and as it was written?
+ * One would not do: a damaged pointer in a page can lead to a sound entry of another page, which belongs elsewhere.
+ * ${fault} is that of the move to the first. *${any}: there is one. Returns: 0, or a fault.
+ */
 static int
-check_neighbour(
-    struct store_txn *txn, enum table table, const struct lmdb_cursor *c, const void *key, size_t len, int side)
+check_side(struct store_txn *txn, enum table table, struct lmdb_cursor *c, int fault, const void *key, size_t len,
+    int side, bool *any)
 {
-	if (compare(&c->key, key, len) * side <= 0)
-		return -FAULT_CORRUPT;
-	return record_sound(txn->store->pepper, table, c->key.data, c->key.len, c->value.data, c->value.len);
+	uint8_t last[LMDB_KEY_MAX];
+
+	memcpy(last, key, len);
+	*any = fault == 0;
+	for (int i = 0; i < NEIGHBOURS && fault == 0; i++) {
+		if (compare(&c->key, last, len) * side <= 0)
+			return -FAULT_CORRUPT;
+		if ((fault = record_sound(
+			 txn->store->pepper, table, c->key.data, c->key.len, c->value.data, c->value.len)) != 0)
+			return fault;
+		len = c->key.len;
+		memcpy(last, c->key.data, len);
+		fault = side > 0 ? lmdb_next(c) : lmdb_prev(c);
+	}
+	return fault == -FAULT_NOT_FOUND ? 0 : fault;
 }
 
 /*
- * "Not there" is an answer, and a damaged page must not give it: a flipped bit in a key, or in a branch that leads to it,
- * makes LMDB miss. So it is proved: the entries before and behind the gap enclose the key and are sound, or the table is
+ * "Not there" is an answer, and a damaged page must not give it: a flipped bit in a key, or in what leads to it, makes LMDB
+ * miss. So it is proved: the entries before and behind the gap enclose the key, in order, and are sound, or the table is
  * empty. Returns: -FAULT_NOT_FOUND when that is so; another fault.
  */
 static int
 prove_absent(struct store_txn *txn, enum table table, const void *key, size_t len)
 {
 	struct lmdb_cursor c;
-	bool behind, before;
+	bool behind, before = false;
 	int fault;
 
 	fault = lmdb_seek(txn->txn, table, key, len, &c);
-	behind = fault == 0;
-	if (behind && (fault = check_neighbour(txn, table, &c, key, len, 1)) != 0)
-		goto out;
-	if (fault == 0 || fault == -FAULT_NOT_FOUND)
-		fault = behind ? lmdb_prev(&c) : lmdb_last(&c);
-	before = fault == 0;
-	if (before && (fault = check_neighbour(txn, table, &c, key, len, -1)) != 0)
-		goto out;
-	if ((fault == 0 || fault == -FAULT_NOT_FOUND) && (behind || before || lmdb_entries(txn->txn, table) == 0))
-		fault = -FAULT_NOT_FOUND;
-	else if (fault == 0 || fault == -FAULT_NOT_FOUND)
-		fault = -FAULT_CORRUPT;
-out:
+	fault = check_side(txn, table, &c, fault, key, len, 1, &behind);
 	lmdb_cursor_end(&c);
-	return fault;
+	if (fault != 0)
+		return fault;
+	fault = lmdb_seek(txn->txn, table, key, len, &c);
+	if (fault == 0 || fault == -FAULT_NOT_FOUND)
+		fault = check_side(txn, table, &c, behind ? lmdb_prev(&c) : lmdb_last(&c), key, len, -1, &before);
+	lmdb_cursor_end(&c);
+	if (fault != 0)
+		return fault;
+	return behind || before || lmdb_entries(txn->txn, table) == 0 ? -FAULT_NOT_FOUND : -FAULT_CORRUPT;
 }
 
 /* An entry, or the certainty that there is none. */
