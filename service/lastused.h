@@ -32,6 +32,9 @@ void lastused_close(struct lastused *lastused);
  */
 int lastused_grow(struct lastused *lastused, uint32_t keys);
 
+/* Have the key's cell brought into the processor's cache: it is needed soon. Threads: any. */
+void lastused_prefetch(const struct lastused *lastused, uint32_t serial);
+
 /* Note a use. Threads: any; takes no lock, and stores only when the minute has changed. */
 void
 lastused_touch(struct lastused *lastused, uint32_t serial, const uint8_t digest[RECORD_DIGEST_LEN], int64_t now_ms);

@@ -71,6 +71,28 @@ secret_parse(const void *data, size_t len, struct secret_form *form, const char 
 	return 0;
 }
 
+/*
+ * Random base62 characters, from one system call where randombytes_uniform() makes one for each character. A byte of 248
+ * or more is passed over, so that all 62 are equally likely. Of the 64 bytes that are asked for at a time, 62 serve on average.
+ */
+static void
+fill_random(char *out, size_t len)
+{
+	uint8_t bytes[64];
+	size_t used = sizeof(bytes);
+
+	for (size_t i = 0; i < len;) {
+		if (used == sizeof(bytes)) {
+			randombytes_buf(bytes, sizeof(bytes));
+			used = 0;
+		}
+		if (bytes[used] < 4 * 62)
+			out[i++] = base62[bytes[used] % 62];
+		used++;
+	}
+	sodium_memzero(bytes, sizeof(bytes));
+}
+
 void
 secret_generate(enum environment environment, enum kind kind, char out[SECRET_LEN])
 {
@@ -82,7 +104,6 @@ secret_generate(enum environment environment, enum kind kind, char out[SECRET_LE
 	assert(i < N_PREFIXES);
 
 	memcpy(out, prefixes[i].prefix, SECRET_PREFIX_LEN);
-	for (i = SECRET_PREFIX_LEN; i < SECRET_PREFIX_LEN + SECRET_RANDOM_LEN; i++)
-		out[i] = base62[randombytes_uniform(62)];
+	fill_random(out + SECRET_PREFIX_LEN, SECRET_RANDOM_LEN);
 	checksum(out, out + SECRET_LEN - SECRET_CHECK_LEN);
 }

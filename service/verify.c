@@ -279,6 +279,7 @@ look_up(struct verification *v, struct engine *engine, const struct credential *
 	}
 	if (fault != 0)
 		return fault;
+	lastused_prefetch(engine->lastused, key.serial);
 	if (key.kind != form->kind)
 		return -FAULT_CORRUPT;
 	if (!tell_key(v->call, &key, out))

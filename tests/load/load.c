@@ -36,6 +36,7 @@ struct slot {
 	int64_t from_ns; /* when the call began, or should have */
 	enum op op;
 	size_t target;
+	const char *ahead;                   /* the secret of the next verify; NULL: none is chosen yet */
 	struct fob_verify_request *requests; /* ${batch} of them */
 	struct fob_verification *results;    /* synchronous: likewise */
 	int *faults;
@@ -67,13 +68,29 @@ struct load {
 /* ---- what a call is ---- */
 
 static const char *
-pick_secret(struct slot *s)
+choose_secret(struct slot *s)
 {
 	const struct load *l = s->load;
+	const char *secret = l->keys->secrets[l->n_targets + rng_below(&s->rng, l->keys->n - l->n_targets)];
+
+	__builtin_prefetch(secret);
+	return secret;
+}
+
+/*
+ * A service that verifies a key has just read it from its customer: it is in the processor's cache. One of a million in a
+ * file is not, and waiting for it would be counted as Fob's. So each slot chooses one ahead.
+ */
+static const char *
+pick_secret(struct slot *s)
+{
+	const char *secret;
 
 	if (s->op == OP_BAD)
-		return l->bad.secrets[rng_below(&s->rng, l->bad.n)];
-	return l->keys->secrets[l->n_targets + rng_below(&s->rng, l->keys->n - l->n_targets)];
+		return s->load->bad.secrets[rng_below(&s->rng, s->load->bad.n)];
+	secret = s->ahead != NULL ? s->ahead : choose_secret(s);
+	s->ahead = choose_secret(s);
+	return secret;
 }
 
 static void
@@ -87,10 +104,10 @@ slot_pick(struct slot *s)
 		s->target = rng_below(&s->rng, s->load->n_targets);
 		return;
 	}
-	for (i = 0; i < config->batch; i++) {
+	for (i = 0; i < config->batch; i++)
 		s->requests[i].secret = pick_secret(s);
+	for (i = 0; i < config->batch; i++)
 		s->requests[i].secret_len = strlen(s->requests[i].secret);
-	}
 }
 
 static struct fob_roll
