@@ -33,6 +33,11 @@ credentials_find(const char *header, size_t len, const char **encoded, size_t *e
 		return "nothing follows the scheme in the Basic Authorization value";
 	if (len - at > ENCODED_MAX)
 		return "the Basic credentials are longer than any key";
+	/* libsodium 1.0.18 takes some bytes from 0x80 on for digits, so that one key would have many headers. */
+	for (size_t i = at; i < len; i++) {
+		if ((unsigned char)header[i] >= 0x80)
+			return "the Basic credentials are not base64 with its padding";
+	}
 	*encoded = header + at;
 	*encoded_len = len - at;
 	return NULL;

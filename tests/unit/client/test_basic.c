@@ -23,16 +23,17 @@ static const struct {
 	{ "Basic c2tfbGl2ZV94Og===", NULL, "base64" }, /* too much */
 	{ "Basic c2tfbGl2ZV94Oh==", NULL, "base64" },  /* bits beyond the last byte */
 	{ "Basic c2tfbGl2ZV94Og== ", NULL, "base64" }, { "Basic c2tf bGl2ZV94Og==", NULL, "base64" },
-	{ "Basic c2tfbGl2ZV9_Og==", NULL, "base64" },                              /* the URL alphabet */
-	{ "Basic !", NULL, "base64" }, { "Basic c2tfbGl2ZV94", NULL, "no colon" }, /* sk_live_x */
-	{ "Basic Og==", NULL, "is empty" },                                        /* : */
-	{ "Basic OnB3", NULL, "password is not empty" },                           /* :pw */
-	{ "Basic c2s6cHc=", NULL, "password is not empty" },                       /* sk:pw */
-	{ "Basic c2s6Og==", NULL, "password is not empty" },                       /* sk:: */
-	{ "Basic c2sAeDo=", NULL, "control character" },                           /* sk\0x: */
-	{ "Basic c2sKOg==", NULL, "control character" },                           /* sk\n: */
-	{ "Basic c2t/Og==", NULL, "control character" },                           /* sk\x7f: */
-	{ "Basic c2s6AA==", NULL, "control character" }                            /* sk:\0 */
+	{ "Basic c2tfbGl2ZV9_Og==", NULL, "base64" }, /* the URL alphabet */
+	{ "Basic \xb3ktfbGl2ZV94Og==", NULL, "base64" }, { "Basic !", NULL, "base64" },
+	{ "Basic c2tfbGl2ZV94", NULL, "no colon" },          /* sk_live_x */
+	{ "Basic Og==", NULL, "is empty" },                  /* : */
+	{ "Basic OnB3", NULL, "password is not empty" },     /* :pw */
+	{ "Basic c2s6cHc=", NULL, "password is not empty" }, /* sk:pw */
+	{ "Basic c2s6Og==", NULL, "password is not empty" }, /* sk:: */
+	{ "Basic c2sAeDo=", NULL, "control character" },     /* sk\0x: */
+	{ "Basic c2sKOg==", NULL, "control character" },     /* sk\n: */
+	{ "Basic c2t/Og==", NULL, "control character" },     /* sk\x7f: */
+	{ "Basic c2s6AA==", NULL, "control character" }      /* sk:\0 */
 };
 
 static void
