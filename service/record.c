@@ -146,6 +146,9 @@ get_account(struct reader *r, char account[LIMIT_ACCOUNT + 1])
 	}
 	memcpy(account, take(r, len), len);
 	account[len] = '\0';
+	/* It is a string from here on, and would be another one. */
+	if (memchr(account, '\0', len) != NULL)
+		r->bad = true;
 }
 
 /* Check the tag and set ${r} to what lies between version and tag. A NULL ${pepper} skips the tag. */

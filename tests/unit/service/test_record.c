@@ -382,6 +382,20 @@ another_place_is_noticed(void **state)
 }
 
 /* What only we could have written, and would not: a tag that fits does not make it a record. */
+/* What record.c puts behind a value. */
+static void
+tag_again(enum table table, const void *key, size_t key_len, struct record_bytes *value)
+{
+	uint8_t buf[2 + RECORD_KEY_MAX + RECORD_MAX];
+
+	buf[0] = (uint8_t)table;
+	buf[1] = (uint8_t)key_len;
+	memcpy(buf + 2, key, key_len);
+	memcpy(buf + 2 + key_len, value->bytes, value->len);
+	pepper_tag(pepper, buf, 2 + key_len + value->len, value->bytes + value->len);
+	value->len += PEPPER_TAG_LEN;
+}
+
 static void
 a_form_that_is_wrong_is_noticed(void **state)
 {
@@ -405,6 +419,13 @@ a_form_that_is_wrong_is_noticed(void **state)
 	x = example_key();
 	x.account[0] = '\0';
 	record_put_key(pepper, digest, sizeof(digest), &x, &value);
+	assert_int_equal(get_key(pepper, digest, sizeof(digest), value.bytes, value.len, &out), -FAULT_CORRUPT);
+	/* A NUL in an account's id, under a right tag. */
+	x = example_key();
+	record_put_key(pepper, digest, sizeof(digest), &x, &value);
+	value.len -= PEPPER_TAG_LEN;
+	value.bytes[value.len - 1] = '\0';
+	tag_again(TABLE_KEYS, digest, sizeof(digest), &value);
 	assert_int_equal(get_key(pepper, digest, sizeof(digest), value.bytes, value.len, &out), -FAULT_CORRUPT);
 
 	record_put_identity(pepper, "identity", 8, &identity, &value);
