@@ -94,6 +94,15 @@ static void __attribute__((format(printf, 2, 0))) on_parse_error(cfg_t *cfg, con
 		snprintf(l->why + n, l->why_len - n, "; the fobd.conf that comes with fobd has every setting");
 }
 
+/* A setting that is told as wrong may hold anything; the reason is one line, and for a terminal. */
+static void
+make_printable(char *why)
+{
+	for (char *c = why; *c != '\0'; c++)
+		if ((unsigned char)*c < 0x20 || *c == 0x7f)
+			*c = '?';
+}
+
 /* ---- the text ---- */
 
 static int
@@ -796,8 +805,10 @@ config_load(const char *path, struct config *config, char *why, size_t why_len)
 	rc = load_all(l, cfg, config);
 	cfg_free(cfg);
 out:
-	if (rc != 0)
+	if (rc != 0) {
 		config_fini(config);
+		make_printable(why);
+	}
 	free(l->text);
 	free(l);
 	return rc;
