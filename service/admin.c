@@ -262,7 +262,7 @@ import_item(struct call *call, const struct view *view, const Fob__V1__ImportIte
 	char account[LIMIT_ACCOUNT + 1];
 	struct import import = { .account = account, .created_ms = in->created_ms };
 
-	if (!record_account_ok(in->account.data, in->account.len)) {
+	if (!record_account_ok(in->account.data, in->account.len) || secret_is_in(in->account.data, in->account.len)) {
 		*outcome = IMPORT_BAD_ACCOUNT;
 		return 0;
 	}

@@ -6,6 +6,8 @@
 
 #include <string.h>
 
+#include "service/secret.h"
+
 void
 message_bytes(ProtobufCBinaryData *field, const void *bytes, size_t len)
 {
@@ -72,6 +74,10 @@ message_take_account(struct call *call, const ProtobufCBinaryData *field, char a
 	if (!record_account_ok(field->data, field->len))
 		return call_fault(
 		    call, FAULT_INVALID_ARGUMENT, "account: must be 1 to %d bytes of [A-Za-z0-9._-]", LIMIT_ACCOUNT);
+	/* It would be stored, logged and told in the clear. */
+	if (secret_is_in(field->data, field->len))
+		return call_fault(
+		    call, FAULT_INVALID_ARGUMENT, "account: holds the beginning of a key: give the account's id");
 	memcpy(account, field->data, field->len);
 	account[field->len] = '\0';
 	return 0;

@@ -1,5 +1,5 @@
 /*
- * secret.c - parse, check and make the secrets that secret.h describes. Called by verify.c and admin.c; uses zlib's
+ * secret.c - parse, check and make the secrets that secret.h describes. Called by verify.c, admin.c and message.c; uses zlib's
  * CRC-32 and libsodium's CSPRNG. Knows no pepper, no database, and keeps nothing.
  */
 #include "service/secret.h"
@@ -69,6 +69,15 @@ secret_parse(const void *data, size_t len, struct secret_form *form, const char 
 		return 1;
 	}
 	return 0;
+}
+
+bool
+secret_is_in(const void *text, size_t len)
+{
+	for (size_t i = 0; i < N_PREFIXES; i++)
+		if (len > 0 && memmem(text, len, prefixes[i].prefix, SECRET_PREFIX_LEN) != NULL)
+			return true;
+	return false;
 }
 
 /*

@@ -56,6 +56,8 @@ static void
 accounts(void **state)
 {
 	struct harness_call *hc = harness_call_new(*state, ROLE_ADMIN);
+	static const char *const keys_for_it[] = { "sk_live_4eC39H", "pk_live_4eC39H", "sk_test_4eC39H",
+		"pk_test_4eC39H", "of-sk_test_4eC39H", "acme.pk_live_" };
 	char account[LIMIT_ACCOUNT + 1], text[LIMIT_ACCOUNT + 2];
 	ProtobufCBinaryData field;
 
@@ -84,6 +86,15 @@ accounts(void **state)
 		else
 			assert_non_null(strstr(hc->call.message, "account"));
 	}
+	/* A key in its place is not told, so that it is not logged. */
+	for (size_t i = 0; i < sizeof(keys_for_it) / sizeof(keys_for_it[0]); i++) {
+		field = harness_text(keys_for_it[i]);
+		assert_int_equal(message_take_account(&hc->call, &field, account), -FAULT_INVALID_ARGUMENT);
+		assert_non_null(strstr(hc->call.message, "account"));
+		assert_null(strstr(hc->call.message, "4eC39H"));
+	}
+	field = harness_text("sk_live");
+	assert_int_equal(message_take_account(&hc->call, &field, account), 0);
 	harness_call_free(hc);
 }
 
