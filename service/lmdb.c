@@ -122,6 +122,71 @@ bytes_counted(struct lmdb *db)
 	return ((uint64_t)info.me_last_pgno + 1) * db->page_bytes;
 }
 
+/* Every page that ${dbi} refers to. */
+static int
+touch_table(MDB_txn *txn, MDB_dbi dbi)
+{
+	volatile uint8_t touched = 0;
+	MDB_cursor *cursor;
+	MDB_val k, v;
+	int rc;
+
+	if ((rc = mdb_cursor_open(txn, dbi, &cursor)) != 0)
+		return rc;
+	while ((rc = mdb_cursor_get(cursor, &k, &v, MDB_NEXT)) == 0)
+		for (size_t i = 0; i < v.mv_size; i++)
+			touched ^= ((const uint8_t *)v.mv_data)[i];
+	mdb_cursor_close(cursor);
+	return rc == MDB_NOTFOUND ? 0 : rc;
+}
+
+/* The two tables that LMDB itself has, of which one lists free pages and the other all the tables; and those. */
+static int
+touch_all(MDB_txn *txn)
+{
+	enum { FREE_PAGES, ALL_TABLES };
+	char name[LMDB_KEY_MAX + 1];
+	MDB_cursor *cursor;
+	MDB_val k;
+	MDB_dbi dbi;
+	int rc;
+
+	if ((rc = touch_table(txn, FREE_PAGES)) != 0 || (rc = touch_table(txn, ALL_TABLES)) != 0 ||
+	    (rc = mdb_cursor_open(txn, ALL_TABLES, &cursor)) != 0)
+		return rc;
+	while ((rc = mdb_cursor_get(cursor, &k, NULL, MDB_NEXT)) == 0) {
+		snprintf(name, sizeof(name), "%.*s", (int)k.mv_size, (const char *)k.mv_data);
+		if ((rc = mdb_dbi_open(txn, name, 0, &dbi)) != 0 || (rc = touch_table(txn, dbi)) != 0)
+			break;
+	}
+	mdb_cursor_close(cursor);
+	return rc == MDB_NOTFOUND ? 0 : rc;
+}
+
+/*
+ * Is there nothing of a table behind the end of the file? So it is when the process ended between a commit and its
+ * make_whole(). A page that is missing springs the trap.
+ */
+static bool
+all_is_there(struct lmdb *db)
+{
+	sigjmp_buf trap;
+	MDB_txn *txn;
+	int rc;
+
+	if (mdb_txn_begin(db->env, NULL, MDB_RDONLY, &txn) != 0)
+		return false;
+	if (sigsetjmp(trap, 0) != 0) {
+		sprung(db);
+		return false;
+	}
+	trap_set(&trap);
+	rc = touch_all(txn);
+	trap_clear();
+	mdb_txn_abort(txn);
+	return rc == 0;
+}
+
 /* A truncated file opens without complaint, and then ends the process with SIGBUS at the first touch behind its end. */
 static int
 check_whole(struct lmdb *db, const char *path, char *why, size_t why_len)
@@ -136,6 +201,8 @@ check_whole(struct lmdb *db, const char *path, char *why, size_t why_len)
 	db->page_bytes = stat.ms_psize;
 	needed = bytes_counted(db);
 	if (fstat(fd, &st) == 0 && (uint64_t)st.st_size >= needed)
+		return 0;
+	if ((uint64_t)st.st_size % db->page_bytes == 0 && all_is_there(db) && ftruncate(fd, (off_t)needed) == 0)
 		return 0;
 	snprintf(why, why_len, "%s/data.mdb: the file is cut short: %llu bytes of %llu. Restore it from a backup", path,
 	    (unsigned long long)st.st_size, (unsigned long long)needed);
@@ -266,7 +333,8 @@ lmdb_open(const struct lmdb_options *options, struct lmdb **out, char *why, size
 	return 0;
 
 err3:
-	mdb_env_close(db->env);
+	if (!atomic_load(&db->sprung))
+		mdb_env_close(db->env);
 	close(db->lock_fd);
 	goto err0;
 err2:
