@@ -206,6 +206,17 @@ pipe_event(nng_pipe pipe, nng_pipe_ev event, void *arg)
 	}
 }
 
+/* As many as there may be: none is left to look with. */
+static unsigned
+all_descriptors(void)
+{
+	struct rlimit limit;
+
+	return (errno == EMFILE || errno == ENFILE) && getrlimit(RLIMIT_NOFILE, &limit) == 0 ?
+	    (unsigned)limit.rlim_cur :
+	    0;
+}
+
 /* Call ${visit}, if not NULL, with each descriptor that is open. Returns how many there are. */
 static unsigned
 each_descriptor(void (*visit)(void *arg, int fd), void *arg)
@@ -215,7 +226,7 @@ each_descriptor(void (*visit)(void *arg, int fd), void *arg)
 	DIR *dir;
 
 	if ((dir = opendir("/proc/self/fd")) == NULL)
-		return 0;
+		return all_descriptors();
 	while ((entry = readdir(dir)) != NULL) {
 		int fd = atoi(entry->d_name);
 
