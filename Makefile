@@ -45,7 +45,7 @@ SERVICE_OBJ := $(patsubst %.c,$(B)/%.o,$(filter-out service/main.c,$(wildcard se
 CLIENT_OBJ := $(patsubst %.c,$(B)/%.o,$(wildcard client/*.c))
 CLI_OBJ := $(patsubst %.c,$(B)/%.o,$(wildcard client/cli/*.c))
 UNIT_BIN := $(patsubst %.c,$(B)/%,$(wildcard tests/unit/*/test_*.c))
-TOOL_BIN := $(patsubst %.c,$(B)/%,$(wildcard tests/tools/*.c))
+TOOL_BIN := $(patsubst %.c,$(B)/%,$(wildcard tests/tools/*.c tests/history/*.c))
 OBJ := $(SERVICE_OBJ) $(CLIENT_OBJ) $(CLI_OBJ) $(B)/service/main.o $(UNIT_BIN:=.o) $(TOOL_BIN:=.o)
 
 .DELETE_ON_ERROR:
@@ -121,6 +121,9 @@ $(B)/tests/unit/%: $(B)/tests/unit/%.o $(B)/libservice.a $(CLIENT_OBJ)
 	$(Q)$(CC) $(ALL_LDFLAGS) $(INTERPOSED) -o $@ $< $(filter-out $(B)/client/basic.o,$(CLIENT_OBJ)) $(B)/libservice.a -lcmocka $(LIBS_DAEMON) -ljansson
 
 $(B)/tests/tools/%: $(B)/tests/tools/%.o $(B)/libfob.a
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS_CLIENT)
+
+$(B)/tests/history/%: $(B)/tests/history/%.o $(B)/libfob.a
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS_CLIENT)
 
 install: all ## install below $(DESTDIR)$(PREFIX)

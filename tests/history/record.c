@@ -1,0 +1,561 @@
+/*
+ * record.c - make a history: threads verify, roll, revoke, suspend, resume and list the keys of a few accounts, all at
+ * once, and write down of each call when it was made, when it was answered, and what. Started by test_history.py, which
+ * kills fobd whenever this prints "kill"; calls libfob and nothing else of Fob's. Judges nothing: that is check.py's
+ * work. Secrets and tokens go into no file and no output.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <pthread.h>
+#include <sodium.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "client/fob.h"
+#include "tests/load/rng.h"
+
+#define ACCOUNTS 6 /* the even ones live, the odd ones test */
+#define MUTATORS 6
+#define VERIFIERS 12
+#define KEYS 512 /* of one slot: more than a run can roll */
+#define LANES 3
+#define AHEAD 24          /* how far verifies may be ahead of their share */
+#define KILLS 64          /* at most */
+#define PATIENCE_MS 10000 /* of whom wants to know */
+#define SHORT_GRACE_S 1   /* ends within the run, or just after it */
+#define AROUND_MS 3
+#define TRIES 3             /* under one token */
+#define MARK_LEN 8          /* of a hash by which two secrets are compared */
+#define LINE 32768          /* a list of KEYS keys */
+#define VERIFIES_OF_10 6    /* calls */
+#define LISTS_PER_CENT 10   /* of a mutator's calls */
+#define REPLAYS_PER_CENT 15 /* of what was acknowledged: asked again under its token */
+#define HOT_PER_CENT 70     /* verifies of the account that is being changed */
+
+struct account {
+	char name[FOB_ACCOUNT_SIZE];
+	enum fob_environment environment;
+	pthread_mutex_t lock;
+	char secrets[KEYS][FOB_SECRET_SIZE]; /* [generation]; "": never seen */
+	uint32_t newest;                     /* the highest generation seen */
+	uint32_t short_generation;           /* the last that was given SHORT_GRACE_S */
+	int64_t short_end_ms;
+};
+
+/* One call, as it is written down. Times: CLOCK_MONOTONIC, by which it is ordered, and the wall's, for deadlines. */
+struct call {
+	const char *op;
+	struct account *account;
+	uint64_t token; /* the same number: the same request token */
+	int64_t inv_ns, ret_ns, inv_ms, ret_ms;
+	uint32_t arg; /* a generation, or a roll's grace in seconds */
+	uint32_t expected, authorizing;
+};
+
+static struct account accounts[ACCOUNTS];
+static struct fob_client *verify_client, *admin_client;
+static FILE *history;
+static unsigned seed;
+static unsigned mutations, verifies; /* of the run */
+static unsigned kill_at[KILLS], kills;
+static _Atomic unsigned hot;
+static _Atomic uint64_t tokens;
+
+/* Verifies keep to their share of what the mutators have begun and ended, and so are made when something happens. */
+static pthread_mutex_t pace_lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t pace_moved = PTHREAD_COND_INITIALIZER;
+static unsigned mutations_taken, mutations_seen, verifies_taken;
+
+static void die(const char *what, const char *why) __attribute__((noreturn));
+
+static void
+die(const char *what, const char *why)
+{
+	fprintf(stderr, "record: %s: %s\n", what, why);
+	exit(1);
+}
+
+/* ---- the log ---- */
+
+static int64_t
+read_ns(clockid_t id)
+{
+	struct timespec ts;
+
+	clock_gettime(id, &ts);
+	return (int64_t)ts.tv_sec * 1000000000 + ts.tv_nsec;
+}
+
+static void
+invoked(struct call *call)
+{
+	call->inv_ms = read_ns(CLOCK_REALTIME) / 1000000;
+	call->inv_ns = read_ns(CLOCK_MONOTONIC);
+}
+
+static void
+returned(struct call *call)
+{
+	call->ret_ns = read_ns(CLOCK_MONOTONIC);
+	call->ret_ms = read_ns(CLOCK_REALTIME) / 1000000;
+}
+
+static void
+write_call(const struct call *call, int fault, const char *answer, ...) __attribute__((format(printf, 3, 4)));
+
+/* ${answer}: more members of the line's object, each with a comma before it. */
+static void
+write_call(const struct call *call, int fault, const char *answer, ...)
+{
+	char line[LINE];
+	va_list args;
+
+	va_start(args, answer);
+	if ((size_t)vsnprintf(line, sizeof(line), answer, args) >= sizeof(line))
+		die("log", "a line is too long");
+	va_end(args);
+	if (fprintf(history,
+		"{\"op\":\"%s\",\"account\":\"%s/%s\",\"token\":%" PRIu64 ",\"inv\":%" PRId64 ",\"ret\":%" PRId64
+		",\"inv_ms\":%" PRId64 ",\"ret_ms\":%" PRId64 ",\"arg\":%" PRIu32 ",\"expected\":%" PRIu32
+		",\"authorizing\":%" PRIu32 ",\"fault\":\"%s\"%s}\n",
+		call->op, fob_environment_name(call->account->environment), call->account->name, call->token,
+		call->inv_ns, call->ret_ns, call->inv_ms, call->ret_ms, call->arg, call->expected, call->authorizing,
+		fault == 0 ? "" : fob_fault_name(fault), line) < 0)
+		die("log", strerror(errno));
+}
+
+/* ---- what is known of the keys ---- */
+
+static void
+learn(struct account *a, const struct fob_new_key *new)
+{
+	uint32_t generation = new->key.generation;
+
+	if (generation >= KEYS)
+		die(a->name, "a generation beyond what this run can have made");
+	pthread_mutex_lock(&a->lock);
+	memcpy(a->secrets[generation], new->secret, FOB_SECRET_SIZE);
+	if (generation > a->newest)
+		a->newest = generation;
+	pthread_mutex_unlock(&a->lock);
+}
+
+static void
+learn_end(struct account *a, const struct fob_key *old)
+{
+	pthread_mutex_lock(&a->lock);
+	a->short_generation = old->generation;
+	a->short_end_ms = old->expires_ms;
+	pthread_mutex_unlock(&a->lock);
+}
+
+/* A key among the ${among} newest whose secret is known. Returns its generation; never 0, as the first one is known. */
+static uint32_t
+pick_key(struct account *a, struct rng *rng, uint32_t among, char secret[FOB_SECRET_SIZE])
+{
+	uint32_t generation;
+
+	pthread_mutex_lock(&a->lock);
+	generation = a->newest - (uint32_t)rng_below(rng, among < a->newest ? among : a->newest);
+	while (a->secrets[generation][0] == '\0')
+		generation--;
+	memcpy(secret, a->secrets[generation], FOB_SECRET_SIZE);
+	pthread_mutex_unlock(&a->lock);
+	return generation;
+}
+
+/* ---- calls ---- */
+
+static void
+verify_key(struct account *a, uint32_t generation, const char *secret)
+{
+	struct call call = { .op = "verify", .account = a, .arg = generation };
+	struct fob_verification v;
+	int fault;
+
+	invoked(&call);
+	fault = fob_verify(
+	    verify_client, &(struct fob_verify_request){ .secret = secret, .secret_len = strlen(secret) }, &v, NULL);
+	returned(&call);
+	write_call(&call, fault,
+	    ",\"verdict\":\"%s\",\"generation\":%" PRIu32 ",\"current\":%" PRIu32
+	    ",\"superseded\":%s,\"expires\":%" PRId64 ",\"of\":\"%s/%s\"",
+	    fob_verdict_name(v.verdict), v.generation, v.current_generation, v.superseded ? "true" : "false",
+	    v.expires_ms, fob_environment_name(v.environment), v.account);
+}
+
+static void
+list_keys(struct account *a)
+{
+	struct call call = { .op = "list", .account = a };
+	struct fob_cursor cursor = { 0 };
+	struct fob_key_page *page = NULL;
+	char keys[LINE - 1024] = "";
+	size_t at = 0;
+	int fault;
+
+	invoked(&call);
+	fault = fob_list_keys(admin_client, a->environment, a->name, FOB_PAGE_MAX, &cursor, &page, NULL);
+	returned(&call);
+	for (size_t i = 0; fault == 0 && i < page->n; i++) {
+		const struct fob_key *k = &page->keys[i];
+
+		if (k->kind != FOB_SECRET)
+			continue;
+		at += (size_t)snprintf(keys + at, sizeof(keys) - at, "%s[%" PRIu32 ",\"%s\",%" PRId64 "]",
+		    at == 0 ? "" : ",", k->generation, fob_key_state_name(k->state), k->expires_ms);
+		if (at >= sizeof(keys))
+			die("log", "a list is too long");
+	}
+	write_call(&call, fault, ",\"keys\":[%s]", keys);
+	if (fault == 0)
+		fob_key_page_free(page);
+}
+
+/* A mutation that can be made again under its token. */
+struct wish {
+	struct call call;
+	uint8_t token[FOB_TOKEN_LEN];
+	char authorizing[FOB_SECRET_SIZE];
+};
+
+static int
+roll(struct wish *w, const struct fob_mutation *mutation)
+{
+	struct fob_roll request = {
+		.mutation = *mutation, .grace_s = w->call.arg, .expected_generation = w->call.expected
+	};
+	struct fob_rolled_key out;
+	uint8_t mark[MARK_LEN];
+	char hex[2 * MARK_LEN + 1];
+	int fault;
+
+	if (w->call.authorizing != 0) {
+		request.authorizing_secret = w->authorizing;
+		request.authorizing_secret_len = strlen(w->authorizing);
+	}
+	invoked(&w->call);
+	fault = fob_roll_key(admin_client, &request, &out, NULL);
+	returned(&w->call);
+	crypto_generichash(
+	    mark, sizeof(mark), (const uint8_t *)out.new_key.secret, sizeof(out.new_key.secret), NULL, 0);
+	sodium_bin2hex(hex, sizeof(hex), mark, sizeof(mark));
+	if (fault == 0)
+		learn(w->call.account, &out.new_key);
+	if (fault == 0 && w->call.arg == SHORT_GRACE_S && out.old_key.state == FOB_KEY_GRACE)
+		learn_end(w->call.account, &out.old_key);
+	write_call(&w->call, fault,
+	    ",\"generation\":%" PRIu32 ",\"old\":%" PRIu32 ",\"state\":\"%s\",\"expires\":%" PRId64 ",\"mark\":\"%s\"",
+	    out.new_key.key.generation, out.old_key.generation, fob_key_state_name(out.old_key.state),
+	    out.old_key.expires_ms, hex);
+	fob_wipe(&out, sizeof(out));
+	return fault;
+}
+
+static int
+revoke(struct wish *w, const struct fob_mutation *mutation)
+{
+	struct fob_revoke request = { .mutation = *mutation, .kind = FOB_SECRET, .generation = w->call.arg };
+	struct fob_key out;
+	int fault;
+
+	invoked(&w->call);
+	fault = fob_revoke_key(admin_client, &request, &out, NULL);
+	returned(&w->call);
+	write_call(&w->call, fault, ",\"generation\":%" PRIu32 ",\"state\":\"%s\",\"expires\":%" PRId64, out.generation,
+	    fob_key_state_name(out.state), out.expires_ms);
+	return fault;
+}
+
+static int
+suspend_or_resume(struct wish *w, const struct fob_mutation *mutation)
+{
+	struct fob_account out;
+	int fault;
+
+	invoked(&w->call);
+	fault = (strcmp(w->call.op, "suspend") == 0 ? fob_suspend_account : fob_resume_account)(
+	    admin_client, mutation, &out, NULL);
+	returned(&w->call);
+	write_call(&w->call, fault, ",\"suspended\":%s,\"generation\":%" PRIu32, out.suspended ? "true" : "false",
+	    out.secret_generation);
+	return fault;
+}
+
+static int
+try_once(struct wish *w, uint32_t timeout_ms)
+{
+	struct fob_mutation mutation = { .environment = w->call.account->environment,
+		.account = w->call.account->name,
+		.token = w->token,
+		.timeout_ms = timeout_ms };
+
+	if (strcmp(w->call.op, "roll") == 0)
+		return roll(w, &mutation);
+	return strcmp(w->call.op, "revoke") == 0 ? revoke(w, &mutation) : suspend_or_resume(w, &mutation);
+}
+
+/* Does it remain open whether the change was made? A refusal is an answer. */
+static bool
+is_unanswered(int fault)
+{
+	return fault == FOB_EDEADLINE_EXCEEDED || fault == FOB_EUNAVAILABLE || fault == FOB_ECANCELLED ||
+	    fault == FOB_EINTERNAL || fault == FOB_EUNKNOWN;
+}
+
+static void
+choose_wish(struct wish *w, struct account *a, struct rng *rng)
+{
+	static const uint32_t graces[] = { 0, 0, SHORT_GRACE_S, FOB_GRACE_MAX_S, FOB_GRACE_MAX_S };
+	uint64_t dice = rng_below(rng, 100);
+
+	*w = (struct wish){ .call = { .account = a } };
+	w->call.token = atomic_fetch_add(&tokens, 1) + 1;
+	randombytes_buf(w->token, sizeof(w->token));
+	if (dice < 50) {
+		w->call.op = "roll";
+		w->call.arg = graces[rng_below(rng, sizeof(graces) / sizeof(graces[0]))];
+		if (rng_below(rng, 4) == 0)
+			w->call.expected = pick_key(a, rng, 1, w->authorizing);
+		if (rng_below(rng, 6) == 0)
+			w->call.authorizing = pick_key(a, rng, 2, w->authorizing);
+	} else if (dice < 75) {
+		w->call.op = "revoke";
+		w->call.arg = pick_key(a, rng, rng_below(rng, 2) == 0 ? 1 : 6, w->authorizing);
+	} else {
+		w->call.op = dice < 83 ? "suspend" : "resume";
+	}
+}
+
+/* Some deadlines are too short on purpose: whether the change was made is then open, until it is asked again. */
+static uint32_t
+choose_timeout(struct rng *rng)
+{
+	uint64_t dice = rng_below(rng, 100);
+
+	return dice < 4 ? 2 : dice < 15 ? 20 : dice < 35 ? 80 : PATIENCE_MS;
+}
+
+static void
+mutate(struct account *a, struct rng *rng)
+{
+	uint32_t timeout_ms = choose_timeout(rng);
+	struct wish w;
+	int fault;
+
+	choose_wish(&w, a, rng);
+	for (int i = 0; i < TRIES; i++) {
+		fault = try_once(&w, timeout_ms);
+		/* Some are left open for ever, and some that were answered are asked again all the same. */
+		if (is_unanswered(fault) ? rng_below(rng, 100) < 40 :
+					   fault != 0 || rng_below(rng, 100) >= REPLAYS_PER_CENT)
+			break;
+		timeout_ms = PATIENCE_MS;
+	}
+	fob_wipe(&w, sizeof(w));
+}
+
+/* ---- threads ---- */
+
+/* Returns the number of the next mutation, from 0 on; ${mutations}: there is none. */
+static unsigned
+take_mutation(void)
+{
+	unsigned n;
+
+	pthread_mutex_lock(&pace_lock);
+	n = mutations_taken < mutations ? mutations_taken++ : mutations;
+	mutations_seen++;
+	pthread_cond_broadcast(&pace_moved);
+	pthread_mutex_unlock(&pace_lock);
+	return n;
+}
+
+/* Verifies keep their share; what is left when the mutators have ended is done then. */
+static bool
+take_verify(void)
+{
+	bool taken;
+
+	pthread_mutex_lock(&pace_lock);
+	while (verifies_taken < verifies && mutations_seen < mutations + MUTATORS &&
+	    verifies_taken * (uint64_t)mutations > mutations_seen * (uint64_t)verifies + AHEAD * (uint64_t)mutations)
+		pthread_cond_wait(&pace_moved, &pace_lock);
+	if ((taken = verifies_taken < verifies))
+		verifies_taken++;
+	pthread_mutex_unlock(&pace_lock);
+	return taken;
+}
+
+static void *
+run_mutator(void *arg)
+{
+	struct rng rng = rng_new((uint64_t)seed * 1000 + (uint64_t)(uintptr_t)arg);
+	unsigned n, account;
+
+	while ((n = take_mutation()) < mutations) {
+		for (unsigned i = 0; i < kills; i++)
+			if (kill_at[i] == n && (puts("kill") == EOF || fflush(stdout) != 0))
+				die("standard output", strerror(errno));
+		account = (unsigned)rng_below(&rng, ACCOUNTS);
+		atomic_store(&hot, account);
+		if (rng_below(&rng, 100) < LISTS_PER_CENT)
+			list_keys(&accounts[account]);
+		else
+			mutate(&accounts[account], &rng);
+	}
+	return NULL;
+}
+
+static void *
+run_verifier(void *arg)
+{
+	struct rng rng = rng_new((uint64_t)seed * 1000 + 500 + (uint64_t)(uintptr_t)arg);
+	char secret[FOB_SECRET_SIZE];
+	struct account *a;
+	uint32_t generation;
+
+	while (take_verify()) {
+		a = &accounts[rng_below(&rng, 100) < HOT_PER_CENT ? atomic_load(&hot) : rng_below(&rng, ACCOUNTS)];
+		generation = pick_key(a, &rng, rng_below(&rng, 4) == 0 ? KEYS : 3, secret);
+		verify_key(a, generation, secret);
+	}
+	fob_wipe(secret, sizeof(secret));
+	return NULL;
+}
+
+static void
+run_threads(void)
+{
+	pthread_t threads[MUTATORS + VERIFIERS];
+
+	for (uintptr_t i = 0; i < MUTATORS + VERIFIERS; i++)
+		if (pthread_create(&threads[i], NULL, i < MUTATORS ? run_mutator : run_verifier, (void *)i) != 0)
+			die("threads", "none left");
+	for (int i = 0; i < MUTATORS + VERIFIERS; i++)
+		pthread_join(threads[i], NULL);
+}
+
+/* ---- from start to end ---- */
+
+static struct fob_client *
+connect_to(const char *address, unsigned lanes)
+{
+	struct fob_options *o = fob_options_new();
+	struct fob_client *client = NULL;
+	struct fob_error error;
+
+	if (o == NULL || fob_options_set_address(o, address) != 0 || fob_options_set_timeout_ms(o, PATIENCE_MS) != 0 ||
+	    fob_options_set_verify_lanes(o, lanes) != 0)
+		die(address, "is no address");
+	if (fob_client_new(o, &client, &error) != 0)
+		die(address, error.message);
+	fob_options_free(o);
+	return client;
+}
+
+static void
+create_account(struct account *a, const char *prefix, unsigned number)
+{
+	struct fob_created_account out;
+	struct fob_error error;
+
+	pthread_mutex_init(&a->lock, NULL);
+	snprintf(a->name, sizeof(a->name), "%s.%u", prefix, number);
+	a->environment = number % 2 == 0 ? FOB_LIVE : FOB_TEST;
+	if (fob_create_account(admin_client,
+		&(struct fob_mutation){ .environment = a->environment, .account = a->name }, &out, &error) != 0)
+		die(a->name, error.message);
+	learn(a, &out.secret_key);
+	fob_wipe(&out, sizeof(out));
+}
+
+static void
+ask_everything(void)
+{
+	for (struct account *a = accounts; a < accounts + ACCOUNTS; a++) {
+		for (uint32_t generation = 1; generation <= a->newest; generation++)
+			if (a->secrets[generation][0] != '\0')
+				verify_key(a, generation, a->secrets[generation]);
+		list_keys(a);
+	}
+}
+
+/* Ask for a key on both sides of the end of its grace: by the clock that both processes have, not by patience. */
+static void
+ask_around_its_end(struct account *a)
+{
+	int64_t before_ms = a->short_end_ms - AROUND_MS;
+	struct timespec until = { .tv_sec = before_ms / 1000, .tv_nsec = before_ms % 1000 * 1000000 };
+
+	if (a->short_end_ms == 0 || a->secrets[a->short_generation][0] == '\0')
+		return;
+	while (clock_nanosleep(CLOCK_REALTIME, TIMER_ABSTIME, &until, NULL) == EINTR)
+		;
+	while (read_ns(CLOCK_REALTIME) / 1000000 <= a->short_end_ms + AROUND_MS)
+		verify_key(a, a->short_generation, a->secrets[a->short_generation]);
+}
+
+static void
+ask_around_the_last_end(void)
+{
+	struct account *last = accounts;
+
+	for (struct account *a = accounts; a < accounts + ACCOUNTS; a++)
+		if (a->short_end_ms > last->short_end_ms)
+			last = a;
+	ask_around_its_end(last);
+	ask_everything();
+}
+
+static unsigned
+number(const char *text, unsigned most)
+{
+	char *end;
+	unsigned long n = strtoul(text, &end, 10);
+
+	if (*text == '\0' || *end != '\0' || n > most)
+		die(text, "is no number that goes here");
+	return (unsigned)n;
+}
+
+int
+main(int argc, char **argv)
+{
+	struct rng rng;
+	unsigned calls;
+
+	if (argc != 8) {
+		fputs("usage: record VERIFY-ADDRESS ADMIN-ADDRESS HISTORY SEED CALLS KILLS ACCOUNT-PREFIX\n", stderr);
+		return 1;
+	}
+	seed = number(argv[4], UINT32_MAX);
+	calls = number(argv[5], 1000000);
+	kills = number(argv[6], KILLS);
+	verifies = calls * VERIFIES_OF_10 / 10;
+	mutations = calls - verifies;
+	rng = rng_new(seed);
+	for (unsigned i = 0; i < kills; i++)
+		kill_at[i] = (unsigned)rng_below(&rng, mutations > 0 ? mutations : 1);
+	if (sodium_init() < 0 || (history = fopen(argv[3], "we")) == NULL)
+		die(argv[3], strerror(errno));
+	/* Fewer lanes make larger batches. */
+	verify_client = connect_to(argv[1], 1 + seed % LANES);
+	admin_client = connect_to(argv[2], 1);
+	for (unsigned i = 0; i < ACCOUNTS; i++)
+		create_account(&accounts[i], argv[7], i);
+	run_threads();
+	ask_everything();
+	if (rng_below(&rng, 2) == 0)
+		ask_around_the_last_end();
+	fob_client_free(verify_client);
+	fob_client_free(admin_client);
+	fob_wipe(accounts, sizeof(accounts));
+	if (fclose(history) != 0)
+		die(argv[3], strerror(errno));
+	return 0;
+}
