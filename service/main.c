@@ -13,6 +13,7 @@
 
 #include "client/fob.h"
 #include "service/config.h"
+#include "service/confine.h"
 #include "service/harden.h"
 #include "service/listen.h"
 #include "service/log.h"
@@ -279,7 +280,7 @@ shut_down(struct service *service, struct transport *transport, uint32_t drain_m
 }
 
 static int
-serve(const struct config *config, const struct notify *notify, char *why, size_t why_len)
+serve(const struct config *config, const char *config_path, const struct notify *notify, char *why, size_t why_len)
 {
 	struct service service = { .config = config };
 	struct transport *transport;
@@ -289,6 +290,8 @@ serve(const struct config *config, const struct notify *notify, char *why, size_
 	int rc;
 
 	block_signals(&signals);
+	if (confine_process(config, config_path, notify_is_abstract(notify), why, why_len) != 0)
+		return fail(why);
 	clock_init(&clock);
 	service.start_ms = clock_now_ms(&clock);
 	if (open_engines(&service, config, why, why_len) != 0)
@@ -347,7 +350,7 @@ main(int argc, char *argv[])
 	}
 	if (notify_init(&notify) != 0)
 		LOG(LOG_WARN, "NOTIFY_SOCKET cannot be used", LOG_S("reason", strerror(errno)));
-	rc = serve(&config, &notify, why, sizeof(why));
+	rc = serve(&config, flags.config, &notify, why, sizeof(why));
 	notify_fini(&notify);
 	config_fini(&config);
 	return rc;

@@ -81,6 +81,12 @@ notify_fini(struct notify *n)
 	n->watchdog_ms = 0;
 }
 
+bool
+notify_is_abstract(const struct notify *n)
+{
+	return n->fd >= 0 && n->address.sun_path[0] == '\0';
+}
+
 static int
 notify_send(const struct notify *n, const char *text)
 {

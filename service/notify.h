@@ -5,6 +5,7 @@
 #ifndef NOTIFY_H
 #define NOTIFY_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -24,6 +25,9 @@ struct notify {
  */
 int notify_init(struct notify *n);
 void notify_fini(struct notify *n);
+
+/* Is the manager reached at an abstract address, which may not be cut off? */
+bool notify_is_abstract(const struct notify *n);
 
 /* The four messages. Threads: any. Returns: 0, also when there is nobody to tell; -1 with errno. Never waits. */
 int notify_ready(const struct notify *n);
