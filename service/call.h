@@ -6,6 +6,8 @@
 #define CALL_H
 
 #include <protobuf-c/protobuf-c.h>
+#include <stdbool.h>
+#include <sys/types.h>
 
 #include "service/config.h"
 #include "service/scratch.h"
@@ -18,6 +20,13 @@ struct tally {
 	_Atomic uint64_t codes[CODES];
 	_Atomic uint64_t verdicts[ENVIRONMENTS][VERDICTS];
 	_Atomic uint64_t unrecognised; /* MALFORMED without a prefix that would tell an environment */
+};
+
+/* Who made the connection, as the kernel says; of a unix socket only. */
+struct peer {
+	bool known;
+	uid_t uid;
+	pid_t pid;
 };
 
 struct call;
@@ -38,6 +47,7 @@ struct call {
 	struct store_txn *readers[ENVIRONMENTS]; /* made at the first use */
 	struct tally tally;
 	/* of the request at hand */
+	struct peer peer; /* set by the transport, before dispatch() */
 	const struct method *method;
 	int64_t deadline_ms; /* by clock_boot_ms() */
 	char traceparent[LIMIT_TRACEPARENT + 1];

@@ -10,6 +10,7 @@
 #include <confuse.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <pwd.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -273,15 +274,15 @@ on_section(cfg_t *cfg, cfg_opt_t *opt)
 static cfg_t *
 text_parse(struct loader *l)
 {
-	static const char *const settings[] = { "listen|role", "listen|mode", "listen|contexts", "listen|insecure",
-		"listen|tls_cert", "listen|tls_key", "listen|tls_ca", "environment|path", "environment|pepper",
-		"environment|ceiling", "environment|events_kept", "publishable_operations", "roll_operations",
-		"timeout", "connections", "in_flight", "drain", "user", "log_level", "log_format" };
+	static const char *const settings[] = { "listen|role", "listen|mode", "listen|allow_users", "listen|contexts",
+		"listen|insecure", "listen|tls_cert", "listen|tls_key", "listen|tls_ca", "environment|path",
+		"environment|pepper", "environment|ceiling", "environment|events_kept", "publishable_operations",
+		"roll_operations", "timeout", "connections", "in_flight", "drain", "user", "log_level", "log_format" };
 	char publishable[] = "{tokenize}", roll[] = "{keys.roll}";
 	cfg_opt_t listen[] = { CFG_STR("role", NULL, CFGF_NODEFAULT), CFG_INT("mode", 0, CFGF_NODEFAULT),
-		CFG_INT("contexts", 0, CFGF_NODEFAULT), CFG_BOOL("insecure", cfg_false, CFGF_NONE),
-		CFG_STR("tls_cert", NULL, CFGF_NODEFAULT), CFG_STR("tls_key", NULL, CFGF_NODEFAULT),
-		CFG_STR("tls_ca", NULL, CFGF_NODEFAULT), CFG_END() };
+		CFG_STR("allow_users", NULL, CFGF_NODEFAULT), CFG_INT("contexts", 0, CFGF_NODEFAULT),
+		CFG_BOOL("insecure", cfg_false, CFGF_NONE), CFG_STR("tls_cert", NULL, CFGF_NODEFAULT),
+		CFG_STR("tls_key", NULL, CFGF_NODEFAULT), CFG_STR("tls_ca", NULL, CFGF_NODEFAULT), CFG_END() };
 	cfg_opt_t environment[] = { CFG_STR("path", NULL, CFGF_NODEFAULT), CFG_STR("pepper", NULL, CFGF_NODEFAULT),
 		CFG_STR("ceiling", "16GiB", CFGF_NONE), CFG_INT("events_kept", 1000000, CFGF_NONE), CFG_END() };
 	cfg_opt_t all[] = { CFG_SEC("listen", listen, CFGF_MULTI | CFGF_TITLE | CFGF_NO_TITLE_DUPES),
@@ -486,6 +487,63 @@ load_mode(struct loader *l, cfg_t *section, struct config_listener *out)
 	return 0;
 }
 
+/* A name of this machine's, or a number. */
+static int
+find_uid(struct loader *l, int line, const char *text, uid_t *out)
+{
+	const struct passwd *pw;
+	char *end;
+	unsigned long number;
+
+	if (text[0] < '0' || text[0] > '9') {
+		errno = 0;
+		if ((pw = getpwnam(text)) == NULL)
+			return refuse(l, line, "allow_users: \"%.80s\": %s; give users of this machine, or numbers",
+			    text, errno == 0 ? "there is no such user" : strerror(errno));
+		*out = pw->pw_uid;
+		return 0;
+	}
+	errno = 0;
+	number = strtoul(text, &end, 10);
+	/* The highest number means "no user" to the kernel. */
+	if (*end != '\0' || errno != 0 || number >= UINT32_MAX)
+		return refuse(l, line, "allow_users: \"%.80s\" is no user's number; give 0 to 4294967294", text);
+	*out = (uid_t)number;
+	return 0;
+}
+
+/* Words in one string, not a list: libconfuse does not tell an empty list from none, and none is everybody. */
+static int
+load_allow_users(struct loader *l, cfg_t *section, struct config_listener *out)
+{
+	const char *text = string_of(section, "allow_users");
+	int line = line_of(l, section, "allow_users");
+	char name[64];
+
+	if (text == NULL)
+		return 0;
+	if (strncmp(out->url, "ipc://", 6) != 0)
+		return refuse(
+		    l, line, "allow_users is for ipc:// only: over TCP nobody knows a peer's user; remove it");
+	while (text += strspn(text, " "), *text != '\0') {
+		int len = (int)strcspn(text, " ");
+
+		if (out->n_allow_uids == LIMIT_ALLOW_USERS)
+			return refuse(l, line, "allow_users has more than %d names; remove some", LIMIT_ALLOW_USERS);
+		if (len >= (int)sizeof(name))
+			return refuse(
+			    l, line, "allow_users: \"%.*s\" is no user's name; put spaces between names", len, text);
+		snprintf(name, sizeof(name), "%.*s", len, text);
+		if (find_uid(l, line, name, &out->allow_uids[out->n_allow_uids]) != 0)
+			return -1;
+		out->n_allow_uids++;
+		text += len;
+	}
+	if (out->n_allow_uids == 0)
+		return refuse(l, line, "allow_users is empty, and would refuse everybody; name a user, or remove it");
+	return 0;
+}
+
 static int
 load_tls(struct loader *l, cfg_t *section, struct config_listener *out)
 {
@@ -524,7 +582,8 @@ static int
 load_listener(struct loader *l, cfg_t *section, struct config_listener *out)
 {
 	if (load_url(l, section, out) != 0 || load_role(l, section, out) != 0 || load_mode(l, section, out) != 0 ||
-	    load_tls(l, section, out) != 0 || load_insecure(l, section, out) != 0)
+	    load_allow_users(l, section, out) != 0 || load_tls(l, section, out) != 0 ||
+	    load_insecure(l, section, out) != 0)
 		return -1;
 	out->contexts = out->role == ROLE_ADMIN ? 512 : 256;
 	if (line_of(l, section, "contexts") == 0)

@@ -19,8 +19,11 @@ enum role { ROLE_VERIFY, ROLE_ADMIN };
 struct config_listener {
 	char *url; /* ipc://PATH, tcp://HOST:PORT, tls+tcp://HOST:PORT */
 	enum role role;
-	bool insecure;  /* admin over plain TCP: only when the file says so, and logged as a warning */
-	mode_t mode;    /* of a unix socket */
+	bool insecure; /* admin over plain TCP: only when the file says so, and logged as a warning */
+	mode_t mode;   /* of a unix socket */
+	uid_t allow_uids
+	    [LIMIT_ALLOW_USERS]; /* of a unix socket: whose requests are answered; none: all that can open it */
+	size_t n_allow_uids;
 	char *tls_cert; /* PEM files; all three for tls+tcp, where client certificates are then required */
 	char *tls_key;
 	char *tls_ca;

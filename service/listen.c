@@ -139,6 +139,29 @@ drop_connection(struct context *c)
 	nng_pipe_close(c->pipe);
 }
 
+/* One whom the kernel does not name is nobody's user. */
+static bool
+may_ask(const struct config_listener *config, const struct peer *peer)
+{
+	for (size_t i = 0; i < config->n_allow_uids; i++)
+		if (peer->known && peer->uid == config->allow_uids[i])
+			return true;
+	return config->n_allow_uids == 0;
+}
+
+static void
+refuse_user(struct context *c)
+{
+	const struct peer *peer = &c->call.peer;
+	char message[LIMIT_MESSAGE];
+
+	LOG(LOG_WARN, "refused: not one of the listener's allow_users", LOG_S("url", c->listener->config->url),
+	    LOG_I_IF(peer->known, "uid", peer->uid), LOG_I_IF(peer->known, "pid", peer->pid));
+	snprintf(message, sizeof(message), "the user with number %ld is not one of this listener's allow_users",
+	    peer->known ? (long)peer->uid : -1L);
+	dispatch_refuse(&c->call, FAULT_PERMISSION_DENIED, message);
+}
+
 static void
 received(struct context *c)
 {
@@ -149,12 +172,15 @@ received(struct context *c)
 	nng_aio_set_msg(c->aio, NULL);
 	c->pipe = nng_msg_get_pipe(c->msg);
 	c->counted = pipes_enter(t->pipes, (uint32_t)nng_pipe_id(c->pipe), &load);
+	c->call.peer = c->counted != NULL ? c->counted->peer : (struct peer){ 0 };
 	c->state = CONTEXT_WORKING;
 	if (load.in_flight > 2 * t->config->in_flight)
 		drop_connection(c);
 	if (load.working > t->config->in_flight)
 		dispatch_refuse(
 		    &c->call, FAULT_RESOURCE_EXHAUSTED, "too many requests of this connection are under way");
+	else if (!may_ask(c->listener->config, &c->call.peer))
+		refuse_user(c);
 	else if (nng_msg_len(c->msg) > LIMIT_REQUEST)
 		dispatch_refuse(&c->call, FAULT_INVALID_ARGUMENT, "the request is longer than 65536 bytes");
 	else
@@ -193,14 +219,32 @@ step(void *arg)
 
 /* ---- connections ---- */
 
+/* As the kernel knew it when the connection was made. Over TCP nobody knows. */
+static struct peer
+peer_of(nng_pipe pipe)
+{
+	uint64_t uid, pid;
+
+	if (nng_pipe_get_uint64(pipe, NNG_OPT_IPC_PEER_UID, &uid) != 0 ||
+	    nng_pipe_get_uint64(pipe, NNG_OPT_IPC_PEER_PID, &pid) != 0)
+		return (struct peer){ 0 };
+	return (struct peer){ .known = true, .uid = (uid_t)uid, .pid = (pid_t)pid };
+}
+
 static void
 pipe_event(nng_pipe pipe, nng_pipe_ev event, void *arg)
 {
 	struct transport *t = arg;
+	struct peer peer;
 
 	if (event == NNG_PIPE_EV_REM_POST) {
 		pipes_remove(t->pipes, (uint32_t)nng_pipe_id(pipe));
-	} else if (event == NNG_PIPE_EV_ADD_PRE && !pipes_add(t->pipes, (uint32_t)nng_pipe_id(pipe))) {
+		return;
+	}
+	if (event != NNG_PIPE_EV_ADD_PRE)
+		return;
+	peer = peer_of(pipe);
+	if (!pipes_add(t->pipes, (uint32_t)nng_pipe_id(pipe), &peer)) {
 		atomic_fetch_add(&t->refused, 1);
 		nng_pipe_close(pipe);
 	}
@@ -274,6 +318,46 @@ is_tls(const struct config_listener *config)
 	return strncmp(config->url, "tls+", 4) == 0;
 }
 
+/* Who may rename in the socket's folder may put another in its place, and be told keys. */
+static int
+check_ipc_folder(const char *path, char *why, size_t why_len)
+{
+	char folder[sizeof(((struct sockaddr_un *)0)->sun_path)];
+	const char *slash = strrchr(path, '/');
+	struct stat st;
+
+	snprintf(folder, sizeof(folder), "%.*s", slash == NULL ? 1 : (int)(slash - path) + (slash == path),
+	    slash == NULL ? "." : path);
+	if (stat(folder, &st) != 0) {
+		snprintf(why, why_len, "ipc://%s: the socket's folder: %s", path, strerror(errno));
+		return -1;
+	}
+	if ((st.st_mode & S_IWOTH) != 0 && (st.st_mode & S_ISVTX) == 0) {
+		snprintf(why, why_len,
+		    "ipc://%s: every user may write in its folder, and put another socket in its place: chmod o-w %s",
+		    path, folder);
+		return -1;
+	}
+	if (st.st_uid != 0 && st.st_uid != geteuid())
+		LOG(LOG_WARN, "a socket's folder belongs to another user, who may put another socket in its place",
+		    LOG_S("folder", folder), LOG_I("uid", st.st_uid));
+	return 0;
+}
+
+/* What is at the path now is ours, and open to those only whom the settings name. */
+static int
+check_ipc_made(const struct config_listener *config, const char *path, char *why, size_t why_len)
+{
+	struct stat st;
+
+	if (lstat(path, &st) == 0 && S_ISSOCK(st.st_mode) && st.st_uid == geteuid() &&
+	    (st.st_mode & 0777) == config->mode)
+		return 0;
+	snprintf(why, why_len, "ipc://%s: is not a socket of ours with mode %04o; somebody else changes it", path,
+	    (unsigned)config->mode);
+	return -1;
+}
+
 /* nng unlinks whatever is at the path. Only a socket that nobody listens on may go that way. */
 static int
 check_ipc_path(const char *path, char *why, size_t why_len)
@@ -285,6 +369,8 @@ check_ipc_path(const char *path, char *why, size_t why_len)
 		snprintf(why, why_len, "ipc://%s: the path is too long for a unix socket (107 bytes)", path);
 		return -1;
 	}
+	if (check_ipc_folder(path, why, why_len) != 0)
+		return -1;
 	if (lstat(path, &st) != 0)
 		return 0;
 	if (!S_ISSOCK(st.st_mode)) {
@@ -400,6 +486,10 @@ start_listener(struct listener *l, char *why, size_t why_len)
 	}
 	if ((rc = nng_listener_start(l->listener, 0)) != 0)
 		goto err1;
+	if (path != NULL && check_ipc_made(l->config, path, why, why_len) != 0) {
+		nng_listener_close(l->listener);
+		return -1;
+	}
 	return 0;
 
 err1:

@@ -26,6 +26,10 @@ struct log_field {
 #define LOG_I(n, v) ((struct log_field){ .name = (n), .type = LOG_FIELD_INT, .number = (int64_t)(v) })
 #define LOG_T(n, v) ((struct log_field){ .name = (n), .type = LOG_FIELD_BOOL, .number = (v) })
 
+/* Left out unless ${given}. */
+#define LOG_I_IF(given, n, v) \
+	((struct log_field){ .name = (n), .type = (given) ? LOG_FIELD_INT : LOG_FIELD_STRING, .number = (int64_t)(v) })
+
 void log_setup(enum log_level level, bool json);
 /* True when lines of ${level} are written: ask before computing fields on a hot path. */
 bool log_enabled(enum log_level level);

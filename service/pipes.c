@@ -76,7 +76,7 @@ find(struct pipes *p, uint32_t id)
 }
 
 bool
-pipes_add(struct pipes *p, uint32_t id)
+pipes_add(struct pipes *p, uint32_t id, const struct peer *peer)
 {
 	bool added = false;
 
@@ -88,6 +88,7 @@ pipes_add(struct pipes *p, uint32_t id)
 			continue;
 		atomic_store(&pipe->gone, false);
 		atomic_store(&pipe->dropped, false);
+		pipe->peer = peer != NULL ? *peer : (struct peer){ 0 };
 		atomic_store(&pipe->id, id);
 		atomic_fetch_add(&p->count, 1);
 		added = true;

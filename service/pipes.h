@@ -9,6 +9,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "service/call.h"
+
 struct pipes;
 
 struct pipe {
@@ -16,6 +18,7 @@ struct pipe {
 	_Atomic uint32_t working;   /* requests without a reply yet: what the peer can know of */
 	_Atomic uint32_t in_flight; /* those, and replies that the transport has not taken yet */
 	_Atomic bool dropped;       /* closed by us, for not taking its replies */
+	struct peer peer;           /* set before the first request, and read by requests only */
 	_Atomic bool gone;          /* the connection has closed; the place is free when nothing is in flight */
 };
 
@@ -23,8 +26,11 @@ struct pipe {
 struct pipes *pipes_new(unsigned most);
 void pipes_free(struct pipes *pipes);
 
-/* Returns false when there are ${most} already: the connection is to be refused. Threads: any. */
-bool pipes_add(struct pipes *pipes, uint32_t id);
+/*
+ * Count a connection, before its first request; ${peer}, if not NULL, is who made it. Returns false when there are ${most}
+ * already: the connection is to be refused. Threads: any.
+ */
+bool pipes_add(struct pipes *pipes, uint32_t id, const struct peer *peer);
 /* A connection has closed. One that was refused is no news. */
 void pipes_remove(struct pipes *pipes, uint32_t id);
 unsigned pipes_count(struct pipes *pipes);

@@ -127,6 +127,20 @@ static const struct wrong wrongs[] = {
 	    ":2: mode = 48 is no socket's" },
 	{ "mode of an admin socket", "listen \"ipc:///a\" { role = admin\n mode = 0666 }",
 	    ":2: mode = 0666 lets every user" },
+	{ "allow_users on tcp", "listen \"tcp://h:1\" { role = verify\n allow_users = root }",
+	    ":2: allow_users is for ipc:// only" },
+	{ "allow_users empty", "listen \"ipc:///a\" { role = verify\n allow_users = ' ' }",
+	    ":2: allow_users is empty" },
+	{ "allow_users nobody", "listen \"ipc:///a\" { role = verify\n allow_users = \"\" }",
+	    ":2: allow_users is empty" },
+	{ "allow_users too long", "listen \"ipc:///a\" { role = verify\n allow_users = \"" X64 "\" }",
+	    " is no user's name; put spaces between names" },
+	{ "allow_users unknown", "listen \"ipc:///a\" { role = verify\n allow_users = 'root no-such-user' }",
+	    ":2: allow_users: \"no-such-user\": there is no such user" },
+	{ "allow_users no number", "listen \"ipc:///a\" { role = verify\n allow_users = 0x1 }",
+	    ":2: allow_users: \"0x1\" is no user's number" },
+	{ "allow_users the number that is none", "listen \"ipc:///a\" { role = verify\n allow_users = 4294967295 }",
+	    ":2: allow_users: \"4294967295\" is no user's number; give 0 to 4294967294" },
 	{ "mode on tcp", "listen \"tcp://h:1\" { role = verify\n mode = 0600 }", ":2: mode is for ipc:// only" },
 	{ "contexts 0", "listen \"ipc:///a\" { role = verify\n contexts = 0 }",
 	    ":2: contexts = 0 is out of range; give 1" },
@@ -275,7 +289,7 @@ static void
 every_setting(void **state)
 {
 	static const char text[] =
-	    "listen \"ipc:///v\" { role = \"verify\" mode = 0666 contexts = 1 }\n"
+	    "listen \"ipc:///v\" { role = \"verify\" mode = 0666 contexts = 1 allow_users = ' root  1001' }\n"
 	    "listen \"tcp://0.0.0.0:1\" { role = admin insecure = true contexts = 4096 }\n"
 	    "listen \"tls+tcp://[::1]:65535\" { role = admin " TLS " }\r\n"
 	    "environment live { path = '/d/#live' pepper = \"/p/{\\\"live\" ceiling = \"4MiB\" events_kept = 1000 }\n"
@@ -292,6 +306,10 @@ every_setting(void **state)
 	assert_int_equal(c.n_listeners, 3);
 	assert_int_equal(c.listeners[0].mode, 0666);
 	assert_int_equal(c.listeners[0].contexts, 1);
+	assert_int_equal(c.listeners[0].n_allow_uids, 2);
+	assert_int_equal(c.listeners[0].allow_uids[0], 0);
+	assert_int_equal(c.listeners[0].allow_uids[1], 1001);
+	assert_int_equal(c.listeners[1].n_allow_uids, 0);
 	assert_true(c.listeners[1].insecure);
 	assert_int_equal(c.listeners[1].contexts, 4096);
 	assert_string_equal(c.listeners[2].url, "tls+tcp://[::1]:65535");

@@ -32,7 +32,7 @@ a_reply_that_is_on_its_way_is_not_work(void **state)
 	struct pipe_load n;
 
 	(void)state;
-	assert_true(pipes_add(p, 1));
+	assert_true(pipes_add(p, 1, NULL));
 	assert_non_null(a = pipes_enter(p, 1, &n));
 	pipes_replied(a);
 	assert_ptr_equal(pipes_enter(p, 1, &n), a);
@@ -53,8 +53,8 @@ come_and_go(void **state)
 	(void)state;
 	assert_non_null(p);
 	assert_int_equal(pipes_count(p), 0);
-	assert_true(pipes_add(p, 7));
-	assert_true(pipes_add(p, 8));
+	assert_true(pipes_add(p, 7, NULL));
+	assert_true(pipes_add(p, 8, NULL));
 	assert_int_equal(pipes_count(p), 2);
 	pipes_remove(p, 7);
 	assert_int_equal(pipes_count(p), 1);
@@ -77,14 +77,14 @@ has_a_limit(void **state)
 	(void)state;
 	assert_non_null(p);
 	for (uint32_t id = 1; id <= 3; id++)
-		assert_true(pipes_add(p, id));
-	assert_false(pipes_add(p, 4));
+		assert_true(pipes_add(p, id, NULL));
+	assert_false(pipes_add(p, 4, NULL));
 	assert_int_equal(pipes_count(p), 3);
 	pipes_remove(p, 4);
 	assert_int_equal(pipes_count(p), 3);
 	pipes_remove(p, 2);
-	assert_true(pipes_add(p, 4));
-	assert_false(pipes_add(p, 5));
+	assert_true(pipes_add(p, 4, NULL));
+	assert_false(pipes_add(p, 5, NULL));
 	pipes_free(p);
 }
 
@@ -97,8 +97,8 @@ counts_what_is_under_way(void **state)
 
 	(void)state;
 	assert_non_null(p);
-	assert_true(pipes_add(p, 1));
-	assert_true(pipes_add(p, 2));
+	assert_true(pipes_add(p, 1, NULL));
+	assert_true(pipes_add(p, 2, NULL));
 	assert_non_null(a = pipes_enter(p, 1, &n));
 	assert_int_equal(n.in_flight, 1);
 	assert_ptr_equal(pipes_enter(p, 1, &n), a);
@@ -128,7 +128,7 @@ leave_after_gone(void **state)
 
 	(void)state;
 	assert_non_null(p);
-	assert_true(pipes_add(p, 5));
+	assert_true(pipes_add(p, 5, NULL));
 	assert_non_null(pipe = pipes_enter(p, 5, &n));
 	assert_ptr_equal(pipes_enter(p, 5, &n), pipe);
 	pipes_remove(p, 5);
@@ -138,7 +138,7 @@ leave_after_gone(void **state)
 	assert_int_equal(n.in_flight, 1);
 	assert_int_equal(atomic_load(&pipe->id), 5);
 	/* The next one has a place of its own meanwhile. */
-	assert_true(pipes_add(p, 6));
+	assert_true(pipes_add(p, 6, NULL));
 	assert_ptr_not_equal(pipes_enter(p, 6, &n), pipe);
 	assert_int_equal(n.in_flight, 1);
 	done(p, pipe);
@@ -159,7 +159,7 @@ places_are_used_again(void **state)
 	for (uint32_t id = 1; id <= 100000; id++) {
 		struct pipe *pipe;
 
-		assert_true(pipes_add(p, id));
+		assert_true(pipes_add(p, id, NULL));
 		assert_non_null(pipe = pipes_enter(p, id, &n));
 		assert_int_equal(n.in_flight, 1);
 		if (id % 2 == 0)
@@ -187,9 +187,9 @@ a_fleet_that_stays_keeps_nobody_out(void **state)
 	(void)state;
 	assert_non_null(p);
 	for (uint32_t id = 1; id <= FLEET; id++)
-		assert_true(pipes_add(p, id));
+		assert_true(pipes_add(p, id, NULL));
 	for (uint32_t id = FLEET + 1; id < 40000; id++) {
-		if (!pipes_add(p, id))
+		if (!pipes_add(p, id, NULL))
 			refused++;
 		pipes_remove(p, id);
 	}
@@ -218,8 +218,8 @@ any_step_fills_it(void **state)
 
 		assert_non_null(p);
 		for (int k = 0; k < MOST; k++, id += steps[i])
-			assert_true(pipes_add(p, id));
-		assert_false(pipes_add(p, id));
+			assert_true(pipes_add(p, id, NULL));
+		assert_false(pipes_add(p, id, NULL));
 		assert_int_equal(pipes_count(p), MOST);
 		id = 12345;
 		for (int k = 0; k < MOST; k++, id += steps[i])
@@ -249,7 +249,7 @@ connect_and_close(void *arg)
 	struct race *race = arg;
 
 	for (uint32_t id = 1; id <= ROUNDS; id++) {
-		if (!pipes_add(race->pipes, id))
+		if (!pipes_add(race->pipes, id, NULL))
 			atomic_fetch_add(&race->wrong, 1);
 		atomic_store(&race->newest, id);
 		if (id > MOST / 2)
@@ -314,7 +314,7 @@ threads(void **state)
 			uint32_t id = ROUNDS + 1 + (uint32_t)round * MOST + i;
 			struct pipe *pipe;
 
-			assert_true(pipes_add(race.pipes, id));
+			assert_true(pipes_add(race.pipes, id, NULL));
 			assert_non_null(pipe = pipes_enter(race.pipes, id, &n));
 			assert_int_equal(n.in_flight, 1);
 			done(race.pipes, pipe);
