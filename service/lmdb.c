@@ -29,6 +29,7 @@ struct lmdb {
 	int lock_fd;
 	uint64_t page_bytes;
 	uint64_t reserved_to; /* the writer's: the file is allocated up to here */
+	MDB_cursor *walks[2]; /* while it is opened: where a trap can find them */
 	_Atomic bool failed;
 	_Atomic bool sprung; /* LMDB was left in the middle of something: it is not to be tidied up */
 };
@@ -122,69 +123,75 @@ bytes_counted(struct lmdb *db)
 	return ((uint64_t)info.me_last_pgno + 1) * db->page_bytes;
 }
 
+static void
+end_walk(MDB_cursor **cursor)
+{
+	if (*cursor != NULL)
+		mdb_cursor_close(*cursor);
+	*cursor = NULL;
+}
+
 /* Every page that ${dbi} refers to. */
 static int
-touch_table(MDB_txn *txn, MDB_dbi dbi)
+touch_table(struct lmdb *db, MDB_txn *txn, MDB_dbi dbi)
 {
 	volatile uint8_t touched = 0;
-	MDB_cursor *cursor;
 	MDB_val k, v;
 	int rc;
 
-	if ((rc = mdb_cursor_open(txn, dbi, &cursor)) != 0)
+	if ((rc = mdb_cursor_open(txn, dbi, &db->walks[1])) != 0)
 		return rc;
-	while ((rc = mdb_cursor_get(cursor, &k, &v, MDB_NEXT)) == 0)
+	while ((rc = mdb_cursor_get(db->walks[1], &k, &v, MDB_NEXT)) == 0)
 		for (size_t i = 0; i < v.mv_size; i++)
 			touched ^= ((const uint8_t *)v.mv_data)[i];
-	mdb_cursor_close(cursor);
+	end_walk(&db->walks[1]);
 	return rc == MDB_NOTFOUND ? 0 : rc;
 }
 
 /* The two tables that LMDB itself has, of which one lists free pages and the other all the tables; and those. */
 static int
-touch_all(MDB_txn *txn)
+touch_all(struct lmdb *db, MDB_txn *txn)
 {
 	enum { FREE_PAGES, ALL_TABLES };
 	char name[LMDB_KEY_MAX + 1];
-	MDB_cursor *cursor;
 	MDB_val k;
 	MDB_dbi dbi;
 	int rc;
 
-	if ((rc = touch_table(txn, FREE_PAGES)) != 0 || (rc = touch_table(txn, ALL_TABLES)) != 0 ||
-	    (rc = mdb_cursor_open(txn, ALL_TABLES, &cursor)) != 0)
+	if ((rc = touch_table(db, txn, FREE_PAGES)) != 0 || (rc = touch_table(db, txn, ALL_TABLES)) != 0 ||
+	    (rc = mdb_cursor_open(txn, ALL_TABLES, &db->walks[0])) != 0)
 		return rc;
-	while ((rc = mdb_cursor_get(cursor, &k, NULL, MDB_NEXT)) == 0) {
+	while ((rc = mdb_cursor_get(db->walks[0], &k, NULL, MDB_NEXT)) == 0) {
 		snprintf(name, sizeof(name), "%.*s", (int)k.mv_size, (const char *)k.mv_data);
-		if ((rc = mdb_dbi_open(txn, name, 0, &dbi)) != 0 || (rc = touch_table(txn, dbi)) != 0)
+		if ((rc = mdb_dbi_open(txn, name, 0, &dbi)) != 0 || (rc = touch_table(db, txn, dbi)) != 0)
 			break;
 	}
-	mdb_cursor_close(cursor);
 	return rc == MDB_NOTFOUND ? 0 : rc;
 }
 
 /*
  * Is there nothing of a table behind the end of the file? So it is when the process ended between a commit and its
- * make_whole(). A page that is missing springs the trap.
+ * make_whole(). A page that is missing springs the trap: a walk that only reads holds no lock then, and nothing but its
+ * cursors and its transaction, which are given back.
  */
 static bool
 all_is_there(struct lmdb *db)
 {
 	sigjmp_buf trap;
+	volatile bool there = false;
 	MDB_txn *txn;
-	int rc;
 
 	if (mdb_txn_begin(db->env, NULL, MDB_RDONLY, &txn) != 0)
 		return false;
-	if (sigsetjmp(trap, 0) != 0) {
-		sprung(db);
-		return false;
+	if (sigsetjmp(trap, 0) == 0) {
+		trap_set(&trap);
+		there = touch_all(db, txn) == 0;
+		trap_clear();
 	}
-	trap_set(&trap);
-	rc = touch_all(txn);
-	trap_clear();
+	end_walk(&db->walks[0]);
+	end_walk(&db->walks[1]);
 	mdb_txn_abort(txn);
-	return rc == 0;
+	return there;
 }
 
 /* A truncated file opens without complaint, and then ends the process with SIGBUS at the first touch behind its end. */
@@ -333,8 +340,7 @@ lmdb_open(const struct lmdb_options *options, struct lmdb **out, char *why, size
 	return 0;
 
 err3:
-	if (!atomic_load(&db->sprung))
-		mdb_env_close(db->env);
+	mdb_env_close(db->env);
 	close(db->lock_fd);
 	goto err0;
 err2:

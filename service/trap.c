@@ -12,7 +12,6 @@
 static _Thread_local sigjmp_buf *volatile armed;
 
 static struct sigaction former_segv, former_bus;
-static pthread_once_t once = PTHREAD_ONCE_INIT;
 
 static void
 on_fault(int signal_number, siginfo_t *info, void *context)
@@ -30,20 +29,27 @@ on_fault(int signal_number, siginfo_t *info, void *context)
 }
 
 static void
-install(void)
+install(int signal_number, struct sigaction *former)
 {
 	/* Not deferred: we leave the handler by a jump, which restores no signal mask. */
-	struct sigaction action = { .sa_sigaction = on_fault, .sa_flags = SA_SIGINFO | SA_NODEFER };
+	struct sigaction now, action = { .sa_sigaction = on_fault, .sa_flags = SA_SIGINFO | SA_NODEFER };
 
+	if (sigaction(signal_number, NULL, &now) == 0 && (now.sa_flags & SA_SIGINFO) != 0 &&
+	    now.sa_sigaction == on_fault)
+		return;
 	sigemptyset(&action.sa_mask);
-	sigaction(SIGSEGV, &action, &former_segv);
-	sigaction(SIGBUS, &action, &former_bus);
+	sigaction(signal_number, &action, former);
 }
 
 void
 trap_install(void)
 {
-	pthread_once(&once, install);
+	static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+
+	pthread_mutex_lock(&lock);
+	install(SIGSEGV, &former_segv);
+	install(SIGBUS, &former_bus);
+	pthread_mutex_unlock(&lock);
 }
 
 void

@@ -19,7 +19,7 @@
 
 #include <setjmp.h>
 
-/* Once, before the first database is opened. Faults outside of a trap go on to whoever handled them before. */
+/* Before a database is opened; again does no harm, and helps when somebody else took the signals meanwhile. Faults outside of a trap go on to whoever handled them before. */
 void trap_install(void);
 
 /* Threads: each has its own trap; one at a time. */
