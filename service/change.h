@@ -13,7 +13,8 @@
 #define CHANGE_KEYS (2 + LIMIT_IN_GRACE)
 
 struct change_key {
-	bool is_new;
+	bool is_new;     /* the account's current key of its kind from now on; change.touches_account goes with it */
+	bool superseded; /* it was that until now */
 	uint8_t digest[RECORD_DIGEST_LEN];
 	int64_t old_expires_ms; /* its entry in the expiry table until now; 0: none */
 	struct record_key key;  /* what it becomes */

@@ -355,6 +355,7 @@ decide_roll(const struct view *view, const struct roll *roll, struct change *cha
 	add_new_key(view, change, &roll->secret, KIND_SECRET, generation + 1);
 	if (generation > 0) {
 		supersede(view, roll->grace_ms, change, &old.key);
+		old.superseded = true;
 		*add_key(change) = old;
 	}
 	set_event(change, EVENT_KEY_ROLLED, &change->keys[0].key);

@@ -12,6 +12,18 @@
 
 #define TAG_LEN PEPPER_TAG_LEN
 
+/* The form that a table's records are written in. Every one before it is read. */
+static const uint8_t versions[TABLES] = {
+	[TABLE_META] = 1,
+	[TABLE_KEYS] = 2,
+	[TABLE_ACCOUNTS] = 2,
+	[TABLE_SLOTS] = 2,
+	[TABLE_EXPIRY] = 1,
+	[TABLE_TOKENS] = 1,
+	[TABLE_TOKEN_AGE] = 1,
+	[TABLE_EVENTS] = 1,
+};
+
 /* ---- writing ---- */
 
 static void
@@ -37,6 +49,15 @@ put64(struct record_bytes *b, uint64_t v)
 	b->len += 8;
 }
 
+/* A varint: a generation takes one byte, a time of this century six. */
+static void
+put_varint(struct record_bytes *b, uint64_t v)
+{
+	for (; v >= 0x80; v >>= 7)
+		put8(b, (uint8_t)(v | 0x80));
+	put8(b, (uint8_t)v);
+}
+
 static void
 put_bytes(struct record_bytes *b, const void *data, size_t len)
 {
@@ -56,10 +77,10 @@ put_account(struct record_bytes *b, const char *account)
 }
 
 static void
-begin(struct record_bytes *b)
+begin(struct record_bytes *b, enum table table)
 {
 	b->len = 0;
-	put8(b, RECORD_VERSION);
+	put8(b, versions[table]);
 }
 
 /* ---- the tag ---- */
@@ -93,6 +114,7 @@ struct reader {
 	const uint8_t *p;
 	size_t left;
 	bool bad;
+	uint8_t version;
 };
 
 static const uint8_t *
@@ -135,11 +157,36 @@ get_time(struct reader *r)
 	return (int64_t)get64(r);
 }
 
-static void
-get_account(struct reader *r, char account[LIMIT_ACCOUNT + 1])
+static uint64_t
+get_varint(struct reader *r)
 {
-	size_t len = get8(r);
+	uint64_t v = 0;
+	uint8_t byte;
 
+	for (unsigned shift = 0; shift < 64; shift += 7) {
+		byte = get8(r);
+		v |= (uint64_t)(byte & 0x7f) << shift;
+		if ((byte & 0x80) == 0) {
+			r->bad = r->bad || (shift == 63 && byte > 1);
+			return v;
+		}
+	}
+	r->bad = true;
+	return 0;
+}
+
+static uint32_t
+get_varint32(struct reader *r)
+{
+	uint64_t v = get_varint(r);
+
+	r->bad = r->bad || v > UINT32_MAX;
+	return (uint32_t)v;
+}
+
+static void
+get_account(struct reader *r, size_t len, char account[LIMIT_ACCOUNT + 1])
+{
 	if (len < 1 || len > LIMIT_ACCOUNT) {
 		r->bad = true;
 		len = 0;
@@ -166,9 +213,9 @@ open_value(const struct pepper *pepper, enum table table, const void *key, size_
 		if (sodium_memcmp(tag, bytes + len - TAG_LEN, TAG_LEN) != 0)
 			return -FAULT_CORRUPT;
 	}
-	if (bytes[0] != RECORD_VERSION)
+	if (bytes[0] < 1 || bytes[0] > versions[table])
 		return -FAULT_CORRUPT;
-	*r = (struct reader){ .p = bytes + 1, .left = len - 1 - TAG_LEN };
+	*r = (struct reader){ .p = bytes + 1, .left = len - 1 - TAG_LEN, .version = bytes[0] };
 	return 0;
 }
 
@@ -189,27 +236,61 @@ close_value(const struct reader *r)
 
 /* ---- keys ---- */
 
-#define KEY_SUSPENDED 1
+/* Bits of a key's second byte: its kind, its state, and whether it is suspended. The highest two are 0. */
+#define KEY_KIND(b) ((b)&3)
+#define KEY_STATE(b) ((b) >> 2 & 7)
+#define KEY_BITS(kind, state) ((uint8_t)((unsigned)(kind) | (unsigned)(state) << 2))
+#define KEY_SUSPENDED 0x20
+#define KEY_UNUSED 0xc0
 
 void
 record_put_key(
     const struct pepper *pepper, const void *key, size_t key_len, const struct record_key *x, struct record_bytes *out)
 {
-	begin(out);
-	put8(out, (uint8_t)x->kind);
-	put8(out, (uint8_t)x->state);
-	put8(out, x->suspended ? KEY_SUSPENDED : 0);
-	put32(out, x->generation);
+	assert((unsigned)x->kind < 4 && (unsigned)x->state < 8);
+	begin(out, TABLE_KEYS);
+	put8(out, KEY_BITS(x->kind, x->state) | (x->suspended ? KEY_SUSPENDED : 0));
+	put_varint(out, x->generation);
 	put32(out, x->serial);
-	put64(out, (uint64_t)x->created_ms);
+	put_varint(out, (uint64_t)x->created_ms);
 	/* Most keys are current, and a database of ten million is mostly keys. */
 	if (x->state != KEY_CURRENT) {
-		put64(out, (uint64_t)x->expires_ms);
-		put64(out, (uint64_t)x->ended_ms);
+		put_varint(out, (uint64_t)x->expires_ms);
+		put_varint(out, (uint64_t)x->ended_ms);
 	}
 	put_bytes(out, x->last4, sizeof(x->last4));
-	put_account(out, x->account);
+	put_bytes(out, x->account, strlen(x->account));
 	end(pepper, TABLE_KEYS, key, key_len, out);
+}
+
+/* What version 2 has shorter: three bytes for what are now bits, integers of their full length, a length of the account. */
+static void
+get_key_1(struct reader *r, uint8_t *bits, struct record_key *x)
+{
+	uint8_t kind = get8(r), state = get8(r), suspended = get8(r);
+
+	r->bad = r->bad || kind > 3 || state > 7 || suspended > 1;
+	*bits = (uint8_t)(KEY_BITS(kind & 3, state & 7) | (suspended != 0 ? KEY_SUSPENDED : 0));
+	x->generation = get32(r);
+	x->serial = get32(r);
+	x->created_ms = get_time(r);
+	x->expires_ms = state != KEY_CURRENT ? get_time(r) : 0;
+	x->ended_ms = state != KEY_CURRENT ? get_time(r) : 0;
+	memcpy(x->last4, take(r, sizeof(x->last4)), sizeof(x->last4));
+	get_account(r, get8(r), x->account);
+}
+
+static void
+get_key_2(struct reader *r, uint8_t *bits, struct record_key *x)
+{
+	*bits = get8(r);
+	x->generation = get_varint32(r);
+	x->serial = get32(r);
+	x->created_ms = (int64_t)get_varint(r);
+	x->expires_ms = KEY_STATE(*bits) != KEY_CURRENT ? (int64_t)get_varint(r) : 0;
+	x->ended_ms = KEY_STATE(*bits) != KEY_CURRENT ? (int64_t)get_varint(r) : 0;
+	memcpy(x->last4, take(r, sizeof(x->last4)), sizeof(x->last4));
+	get_account(r, r->left, x->account);
 }
 
 int
@@ -217,27 +298,21 @@ record_get_key(
     const struct pepper *pepper, const void *key, size_t key_len, const void *value, size_t len, struct record_key *x)
 {
 	struct reader r;
-	uint8_t kind, state, flags;
+	uint8_t bits;
 	int rc;
 
 	if ((rc = open_value(pepper, TABLE_KEYS, key, key_len, value, len, &r)) != 0)
 		return rc;
-	kind = get8(&r);
-	state = get8(&r);
-	flags = get8(&r);
-	if ((kind != KIND_SECRET && kind != KIND_PUBLISHABLE) || state < KEY_CURRENT || state > KEY_REVOKED ||
-	    (flags & ~KEY_SUSPENDED) != 0)
+	if (r.version == 1)
+		get_key_1(&r, &bits, x);
+	else
+		get_key_2(&r, &bits, x);
+	x->kind = KEY_KIND(bits);
+	x->state = KEY_STATE(bits);
+	x->suspended = (bits & KEY_SUSPENDED) != 0;
+	if ((x->kind != KIND_SECRET && x->kind != KIND_PUBLISHABLE) || x->state < KEY_CURRENT ||
+	    x->state > KEY_REVOKED || (bits & KEY_UNUSED) != 0)
 		return -FAULT_CORRUPT;
-	x->kind = kind;
-	x->state = state;
-	x->suspended = (flags & KEY_SUSPENDED) != 0;
-	x->generation = get32(&r);
-	x->serial = get32(&r);
-	x->created_ms = get_time(&r);
-	x->expires_ms = x->state != KEY_CURRENT ? get_time(&r) : 0;
-	x->ended_ms = x->state != KEY_CURRENT ? get_time(&r) : 0;
-	memcpy(x->last4, take(&r, sizeof(x->last4)), sizeof(x->last4));
-	get_account(&r, x->account);
 	return close_value(&r);
 }
 
@@ -247,17 +322,57 @@ void
 record_put_account(const struct pepper *pepper, const void *key, size_t key_len, const struct record_account *x,
     struct record_bytes *out)
 {
-	begin(out);
-	put64(out, (uint64_t)x->created_ms);
-	put64(out, (uint64_t)x->suspended_ms);
-	put32(out, x->secret_generation);
-	put32(out, x->publishable_generation);
-	put8(out, x->n_grace);
+	assert(x->n_grace <= LIMIT_IN_GRACE);
+	begin(out, TABLE_ACCOUNTS);
+	put8(out, (uint8_t)(x->has_ref[0] | x->has_ref[1] << 1 | x->n_grace << 2));
+	put_varint(out, (uint64_t)x->created_ms);
+	put_varint(out, (uint64_t)x->suspended_ms);
+	put_varint(out, x->secret_generation);
+	put_varint(out, x->publishable_generation);
+	for (unsigned i = 0; i < 2; i++)
+		if (x->has_ref[i])
+			put_bytes(out, x->ref[i], sizeof(x->ref[i]));
 	for (unsigned i = 0; i < x->n_grace; i++) {
-		put32(out, x->grace[i].generation);
-		put64(out, (uint64_t)x->grace[i].expires_ms);
+		put_varint(out, x->grace[i].generation);
+		put_varint(out, (uint64_t)x->grace[i].expires_ms);
 	}
 	end(pepper, TABLE_ACCOUNTS, key, key_len, out);
+}
+
+static void
+get_account_1(struct reader *r, struct record_account *x)
+{
+	x->created_ms = get_time(r);
+	x->suspended_ms = get_time(r);
+	x->secret_generation = get32(r);
+	x->publishable_generation = get32(r);
+	memset(x->has_ref, 0, sizeof(x->has_ref));
+	x->n_grace = get8(r);
+	r->bad = r->bad || x->n_grace > LIMIT_IN_GRACE;
+	for (unsigned i = 0; !r->bad && i < x->n_grace; i++) {
+		x->grace[i].generation = get32(r);
+		x->grace[i].expires_ms = get_time(r);
+	}
+}
+
+static void
+get_account_2(struct reader *r, struct record_account *x)
+{
+	uint8_t bits = get8(r);
+
+	x->n_grace = bits >> 2;
+	r->bad = r->bad || x->n_grace > LIMIT_IN_GRACE;
+	x->created_ms = (int64_t)get_varint(r);
+	x->suspended_ms = (int64_t)get_varint(r);
+	x->secret_generation = get_varint32(r);
+	x->publishable_generation = get_varint32(r);
+	for (unsigned i = 0; i < 2; i++)
+		if ((x->has_ref[i] = (bits >> i & 1) != 0))
+			memcpy(x->ref[i], take(r, RECORD_REF_LEN), RECORD_REF_LEN);
+	for (unsigned i = 0; !r->bad && i < x->n_grace; i++) {
+		x->grace[i].generation = get_varint32(r);
+		x->grace[i].expires_ms = (int64_t)get_varint(r);
+	}
 }
 
 int
@@ -273,18 +388,17 @@ record_get_account(const struct pepper *pepper, const void *key, size_t key_len,
 		return -FAULT_CORRUPT;
 	memcpy(x->account, key, key_len);
 	x->account[key_len] = '\0';
-	x->created_ms = get_time(&r);
-	x->suspended_ms = get_time(&r);
-	x->secret_generation = get32(&r);
-	x->publishable_generation = get32(&r);
-	x->n_grace = get8(&r);
-	if (x->n_grace > LIMIT_IN_GRACE)
-		return -FAULT_CORRUPT;
-	for (unsigned i = 0; i < x->n_grace; i++) {
-		x->grace[i].generation = get32(&r);
-		x->grace[i].expires_ms = get_time(&r);
-	}
+	if (r.version == 1)
+		get_account_1(&r, x);
+	else
+		get_account_2(&r, x);
 	return close_value(&r);
+}
+
+uint32_t
+record_generation(const struct record_account *account, enum kind kind)
+{
+	return kind == KIND_SECRET ? account->secret_generation : account->publishable_generation;
 }
 
 /* ---- tokens ---- */
@@ -294,7 +408,7 @@ record_put_token(const struct pepper *pepper, const void *key, size_t key_len, c
     struct record_bytes *out)
 {
 	assert(x->sealed_len <= RECORD_REPLY_MAX + PEPPER_SEAL_LEN);
-	begin(out);
+	begin(out, TABLE_TOKENS);
 	put64(out, (uint64_t)x->created_ms);
 	put_bytes(out, x->request, sizeof(x->request));
 	put_bytes(out, x->sealed, x->sealed_len);
@@ -323,7 +437,7 @@ void
 record_put_event(const struct pepper *pepper, const void *key, size_t key_len, const struct record_event *x,
     struct record_bytes *out)
 {
-	begin(out);
+	begin(out, TABLE_EVENTS);
 	put8(out, (uint8_t)x->type);
 	put8(out, (uint8_t)x->kind);
 	put32(out, x->generation);
@@ -352,7 +466,7 @@ record_get_event(
 	x->time_ms = get_time(&r);
 	x->expires_ms = get_time(&r);
 	memcpy(x->last4, take(&r, sizeof(x->last4)), sizeof(x->last4));
-	get_account(&r, x->account);
+	get_account(&r, get8(&r), x->account);
 	return close_value(&r);
 }
 
@@ -364,7 +478,7 @@ void
 record_put_state(const struct pepper *pepper, const void *key, size_t key_len, const struct record_state *x,
     struct record_bytes *out)
 {
-	begin(out);
+	begin(out, TABLE_META);
 	put64(out, x->revision);
 	put64(out, (uint64_t)x->newest_ms);
 	put64(out, x->event_sequence);
@@ -398,7 +512,7 @@ void
 record_put_identity(const struct pepper *pepper, const void *key, size_t key_len, const struct record_identity *x,
     struct record_bytes *out)
 {
-	begin(out);
+	begin(out, TABLE_META);
 	put32(out, x->schema);
 	put8(out, (uint8_t)x->environment);
 	put_bytes(out, x->id, sizeof(x->id));
@@ -431,21 +545,23 @@ void
 record_put_slot(const struct pepper *pepper, const void *key, size_t key_len, const uint8_t digest[RECORD_DIGEST_LEN],
     struct record_bytes *out)
 {
-	begin(out);
-	put_bytes(out, digest, RECORD_DIGEST_LEN);
+	begin(out, TABLE_SLOTS);
+	put_bytes(out, digest, RECORD_REF_LEN);
 	end(pepper, TABLE_SLOTS, key, key_len, out);
 }
 
 int
 record_get_slot(const struct pepper *pepper, const void *key, size_t key_len, const void *value, size_t len,
-    uint8_t digest[RECORD_DIGEST_LEN])
+    uint8_t ref[RECORD_REF_LEN])
 {
 	struct reader r;
 	int rc;
 
 	if ((rc = open_value(pepper, TABLE_SLOTS, key, key_len, value, len, &r)) != 0)
 		return rc;
-	memcpy(digest, take(&r, RECORD_DIGEST_LEN), RECORD_DIGEST_LEN);
+	memcpy(ref, take(&r, RECORD_REF_LEN), RECORD_REF_LEN);
+	if (r.version == 1)
+		(void)take(&r, RECORD_DIGEST_LEN - RECORD_REF_LEN);
 	return close_value(&r);
 }
 
@@ -453,7 +569,7 @@ void
 record_put_empty(
     const struct pepper *pepper, enum table table, const void *key, size_t key_len, struct record_bytes *out)
 {
-	begin(out);
+	begin(out, table);
 	end(pepper, table, key, key_len, out);
 }
 

@@ -1,6 +1,8 @@
 /*
- * record.h - what is stored, byte by byte. Integers are big-endian. Every value starts with a version (1) and ends in a
- * 16-byte tag over (table, key, value): LMDB 0.9 has no page checksums, and a flipped bit must never turn into VALID.
+ * record.h - what is stored, byte by byte. Every value starts with its form's version and ends in a 16-byte tag over (table,
+ * key, value): LMDB 0.9 has no page checksums, and a flipped bit must never turn into VALID. Integers are big-endian; in
+ * what there are millions of, times and generations are varints: seven bits a byte, the lowest first, a set eighth bit: more
+ * follow.
  *
  *	table    key                                   value (between version and tag)
  *	meta     "identity"                            schema 4, environment 1, id 16, pepper's fingerprint 32
@@ -8,13 +10,19 @@
  *	                                               once the database has taken an import: 1
  *	keys     digest 32                             struct record_key
  *	accounts account id                            struct record_account
- *	slots    account id, 0, kind 1, generation 4   digest 32
+ *	slots    account id, 0, kind 1, generation 4   the beginning of its key's digest, 16
  *	expiry   expires_ms 8, digest 32               (nothing: the key says all)
  *	tokens   index 32                              struct record_token, then the sealed reply
  *	token_age created_ms 8, index 32               (nothing)
  *	events   sequence 8                            struct record_event
  *
  * An account id holds no NUL, so slots sort by account, then kind, then generation.
+ *
+ * An account's record names its current keys itself, and only a superseded key has a slot: most accounts have none. The
+ * beginning of a digest names a key as well as all of it does: who follows it asks the record that is found there for its
+ * account, kind and generation. Records of keys, accounts and slots are of version 2; all others, and those that schema 1
+ * wrote, of version 1, in which every key has a slot, with its whole digest. They are read, and are written anew when
+ * something changes in them.
  */
 #ifndef RECORD_H
 #define RECORD_H
@@ -26,9 +34,9 @@
 #include "service/pepper.h"
 #include "service/types.h"
 
-#define RECORD_VERSION 1
-#define RECORD_SCHEMA 1
+#define RECORD_SCHEMA 2
 #define RECORD_DIGEST_LEN PEPPER_DIGEST_LEN
+#define RECORD_REF_LEN 16     /* of a digest, where another record names its key */
 #define RECORD_REPLY_MAX 1024 /* of a sealed reply */
 #define RECORD_MAX (RECORD_REPLY_MAX + 256)
 #define RECORD_KEY_MAX (LIMIT_ACCOUNT + 6) /* the longest key of a table: a slot's */
@@ -82,7 +90,10 @@ struct record_account {
 	struct {
 		uint32_t generation;
 		int64_t expires_ms;
-	} grace[LIMIT_IN_GRACE];         /* the secret keys in grace, oldest first */
+	} grace[LIMIT_IN_GRACE]; /* the secret keys in grace, oldest first */
+	/* By kind - 1: the current key's digest begins so; or, while has_ref is false, its slot says. */
+	bool has_ref[2];
+	uint8_t ref[2][RECORD_REF_LEN];
 	char account[LIMIT_ACCOUNT + 1]; /* from the table's key */
 };
 
@@ -155,17 +166,20 @@ void record_put_identity(
 /* The identity is read before the pepper is known to be the right one: its tag is checked when ${pepper} is not NULL. */
 int record_get_identity(
     const struct pepper *, const void *key, size_t key_len, const void *value, size_t len, struct record_identity *);
-/* A slot's value: the digest of its key. */
+/* A slot's value: the beginning of its key's digest. */
 void record_put_slot(const struct pepper *, const void *key, size_t key_len, const uint8_t digest[RECORD_DIGEST_LEN],
     struct record_bytes *);
-int record_get_slot(const struct pepper *, const void *key, size_t key_len, const void *value, size_t len,
-    uint8_t digest[RECORD_DIGEST_LEN]);
+int record_get_slot(
+    const struct pepper *, const void *key, size_t key_len, const void *value, size_t len, uint8_t ref[RECORD_REF_LEN]);
 /* The value of an index table's entry, which is nothing but its tag. */
 void record_put_empty(const struct pepper *, enum table, const void *key, size_t key_len, struct record_bytes *);
 int record_get_empty(const struct pepper *, enum table, const void *key, size_t key_len, const void *value, size_t len);
 
 /* Is this entry of ${table} what was written: does its tag fit? Returns: 0, or -FAULT_CORRUPT. */
 int record_sound(const struct pepper *, enum table, const void *key, size_t key_len, const void *value, size_t len);
+
+/* The generation of an account's current key; 0: there is none. */
+uint32_t record_generation(const struct record_account *account, enum kind kind);
 
 /* Keys of tables. */
 void record_slot_key(const char *account, enum kind kind, uint32_t generation, struct record_bytes *out);

@@ -1,7 +1,7 @@
 /*
  * store.c - the operations on one environment's database (see store.h). Called by verify.c, admin.c, decide.c and
- * writer.c; calls lmdb.c for pages and record.c for bytes. Decides nothing: rules live in decide.c, times come with the
- * change.
+ * writer.c; calls lmdb.c for pages, record.c for bytes, and log.c when a database is raised to a newer schema. Decides
+ * nothing: rules live in decide.c, times come with the change.
  */
 #include "service/store.h"
 
@@ -15,6 +15,7 @@
 #include <sys/stat.h>
 
 #include "service/bytes.h"
+#include "service/log.h"
 
 #define RESERVE_BYTES (1U << 20)
 
@@ -177,7 +178,8 @@ err0:
 
 /* Is this database of this environment, schema and pepper? */
 static int
-check_identity(struct store *store, struct lmdb_txn *txn, const char *pepper_path, char *why, size_t why_len)
+check_identity(struct store *store, struct lmdb_txn *txn, const char *pepper_path, struct record_identity *out,
+    char *why, size_t why_len)
 {
 	struct record_identity identity;
 	struct lmdb_value value;
@@ -209,13 +211,46 @@ check_identity(struct store *store, struct lmdb_txn *txn, const char *pepper_pat
 		snprintf(why, why_len, "%s: the database's identity is damaged: restore it from a backup", store->path);
 		return -FAULT_CORRUPT;
 	}
+	*out = identity;
 	return 0;
+}
+
+/*
+ * From now on records may be of this fobd's schema, which an older one must not take for damage. Those that are there stay
+ * as they are: each is read in its own version, and takes the newest when it is next written.
+ */
+static int
+raise_schema(struct store *store, struct record_identity *identity, char *why, size_t why_len)
+{
+	uint32_t from = identity->schema;
+	struct record_bytes value;
+	struct lmdb_txn *txn;
+	int fault = -FAULT_INTERNAL;
+
+	if (from == RECORD_SCHEMA)
+		return 0;
+	identity->schema = RECORD_SCHEMA;
+	record_put_identity(store->pepper, IDENTITY, strlen(IDENTITY), identity, &value);
+	if ((txn = lmdb_txn_new(store->lmdb)) != NULL && (fault = lmdb_write(txn)) == 0) {
+		lmdb_put(txn, TABLE_META, IDENTITY, strlen(IDENTITY), value.bytes, value.len);
+		fault = lmdb_commit(txn);
+	}
+	lmdb_txn_free(txn);
+	if (fault != 0)
+		snprintf(why, why_len, "%s: the database is of schema %u and cannot be raised to %u: %s", store->path,
+		    from, RECORD_SCHEMA, fault == -FAULT_FULL ? "the disk is full: make room" : "it cannot be written");
+	else
+		LOG(LOG_INFO, "database raised to a newer schema: an older fobd will refuse it",
+		    LOG_S("environment", environment_name(store->environment)), LOG_S("path", store->path),
+		    LOG_I("from", from), LOG_I("to", RECORD_SCHEMA));
+	return fault;
 }
 
 int
 store_open(const struct store_options *options, struct store **out, char *why, size_t why_len)
 {
 	struct lmdb_options lmdb_options = lmdb_options_of(options, false);
+	struct record_identity identity;
 	struct lmdb_txn *txn = NULL;
 	struct store *store;
 	int fault = -FAULT_INTERNAL;
@@ -236,7 +271,10 @@ store_open(const struct store_options *options, struct store **out, char *why, s
 		snprintf(why, why_len, "%s: the database cannot be read", store->path);
 		goto out;
 	}
-	fault = check_identity(store, txn, options->pepper, why, why_len);
+	if ((fault = check_identity(store, txn, options->pepper, &identity, why, why_len)) == 0) {
+		lmdb_read_end(txn);
+		fault = raise_schema(store, &identity, why, why_len);
+	}
 out:
 	lmdb_txn_free(txn);
 	if (fault == 0)
@@ -419,6 +457,18 @@ look_up(struct store_txn *txn, enum table table, const void *key, size_t len, st
 }
 
 static int
+get_account(struct store_txn *txn, const char *account, struct record_account *out)
+{
+	size_t len = strlen(account);
+	struct lmdb_value value;
+	int fault;
+
+	if ((fault = look_up(txn, TABLE_ACCOUNTS, account, len, &value)) != 0)
+		return fault;
+	return record_get_account(txn->store->pepper, account, len, value.data, value.len, out);
+}
+
+static int
 get_key(struct store_txn *txn, const uint8_t digest[RECORD_DIGEST_LEN], struct record_key *key)
 {
 	struct lmdb_value value;
@@ -438,28 +488,80 @@ store_key(struct store_txn *txn, const uint8_t digest[RECORD_DIGEST_LEN], struct
 int
 store_account(struct store_txn *txn, const char *account, struct record_account *out)
 {
-	size_t len = strlen(account);
+	return judged(txn->store, get_account(txn, account, out));
+}
+
+/* Where a key stands among those of its account. */
+struct place {
+	const char *account;
+	enum kind kind;
+	uint32_t generation;
+};
+
+/*
+ * The key that another record names by the beginning of its digest. Whose key it is its own record says, which is tagged:
+ * should two digests ever begin alike, the right one is found. When there is none, that is a hole in the database.
+ */
+static int
+key_of_ref(struct store_txn *txn, const struct place *place, const uint8_t ref[RECORD_REF_LEN],
+    uint8_t digest[RECORD_DIGEST_LEN], struct record_key *key)
+{
+	struct lmdb_cursor c;
+	int fault;
+
+	for (fault = lmdb_seek(txn->txn, TABLE_KEYS, ref, RECORD_REF_LEN, &c); fault == 0; fault = lmdb_next(&c)) {
+		if (c.key.len != RECORD_DIGEST_LEN || memcmp(c.key.data, ref, RECORD_REF_LEN) != 0)
+			fault = -FAULT_CORRUPT;
+		else
+			fault =
+			    record_get_key(txn->store->pepper, c.key.data, c.key.len, c.value.data, c.value.len, key);
+		if (fault != 0)
+			break;
+		if (key->kind == place->kind && key->generation == place->generation &&
+		    strcmp(key->account, place->account) == 0) {
+			memcpy(digest, c.key.data, RECORD_DIGEST_LEN);
+			break;
+		}
+	}
+	lmdb_cursor_end(&c);
+	return fault == -FAULT_NOT_FOUND ? -FAULT_CORRUPT : fault;
+}
+
+static bool
+in_account(const struct record_account *account, const struct place *place)
+{
+	return account->has_ref[place->kind - 1] && record_generation(account, place->kind) == place->generation;
+}
+
+static int
+key_of_place(
+    struct store_txn *txn, const struct place *place, uint8_t digest[RECORD_DIGEST_LEN], struct record_key *key)
+{
+	uint8_t ref[RECORD_REF_LEN];
+	struct record_account account;
+	struct record_bytes slot;
 	struct lmdb_value value;
 	int fault;
 
-	if ((fault = look_up(txn, TABLE_ACCOUNTS, account, len, &value)) != 0)
-		return judged(txn->store, fault);
-	return judged(txn->store, record_get_account(txn->store->pepper, account, len, value.data, value.len, out));
+	if ((fault = get_account(txn, place->account, &account)) != 0)
+		return fault;
+	if (in_account(&account, place))
+		return key_of_ref(txn, place, account.ref[place->kind - 1], digest, key);
+	record_slot_key(place->account, place->kind, place->generation, &slot);
+	if ((fault = look_up(txn, TABLE_SLOTS, slot.bytes, slot.len, &value)) != 0 ||
+	    (fault = record_get_slot(txn->store->pepper, slot.bytes, slot.len, value.data, value.len, ref)) != 0)
+		return fault;
+	return key_of_ref(txn, place, ref, digest, key);
 }
 
 int
 store_slot(
     struct store_txn *txn, const char *account, enum kind kind, uint32_t generation, uint8_t digest[RECORD_DIGEST_LEN])
 {
-	struct record_bytes key;
-	struct lmdb_value value;
-	int fault;
+	const struct place place = { account, kind, generation };
+	struct record_key key;
 
-	record_slot_key(account, kind, generation, &key);
-	if ((fault = look_up(txn, TABLE_SLOTS, key.bytes, key.len, &value)) != 0)
-		return judged(txn->store, fault);
-	return judged(
-	    txn->store, record_get_slot(txn->store->pepper, key.bytes, key.len, value.data, value.len, digest));
+	return judged(txn->store, key_of_place(txn, &place, digest, &key));
 }
 
 int
@@ -495,49 +597,111 @@ walked(struct store_txn *txn, int fault, struct lmdb_cursor *cursor)
 	return fault == -FAULT_NOT_FOUND ? 0 : judged(txn->store, fault);
 }
 
-/* Is this a slot of ${account}? */
-static bool
-slot_of(const struct lmdb_value *key, const char *account)
-{
-	size_t len = strlen(account);
+/* A walk over an account's keys: its slots, with the current keys, of which the account knows, where they belong. */
+struct key_walk {
+	struct store_txn *txn;
+	struct record_account account;
+	uint64_t at; /* order() of what was visited last */
+	store_key_cb visit;
+	void *arg;
+	bool stop; /* the visitor has had enough */
+};
 
-	return key->len == len + 6 && memcmp(key->data, account, len) == 0 && ((const uint8_t *)key->data)[len] == 0;
+static uint64_t
+order(enum kind kind, uint32_t generation)
+{
+	return (uint64_t)kind << 32 | generation;
 }
 
 static int
-key_of_slot(
-    struct store_txn *txn, const struct lmdb_cursor *cursor, uint8_t digest[RECORD_DIGEST_LEN], struct record_key *key)
+visit_key(struct key_walk *w, const struct place *place, const uint8_t ref[RECORD_REF_LEN])
 {
+	uint8_t digest[RECORD_DIGEST_LEN];
+	struct record_key key;
 	int fault;
 
-	if ((fault = record_get_slot(txn->store->pepper, cursor->key.data, cursor->key.len, cursor->value.data,
-		 cursor->value.len, digest)) != 0)
+	if ((fault = key_of_ref(w->txn, place, ref, digest, &key)) != 0)
 		return fault;
-	/* A slot without its key is a hole in the database, not the end of the walk. Judged there, so not by store_key(). */
-	fault = get_key(txn, digest, key);
-	return fault == -FAULT_NOT_FOUND ? -FAULT_CORRUPT : fault;
+	w->at = order(place->kind, place->generation);
+	w->stop = !w->visit(w->arg, digest, &key);
+	return 0;
+}
+
+/* Those of the current keys that lie between what was visited last and ${before}. */
+static int
+visit_current(struct key_walk *w, uint64_t before)
+{
+	struct place place = { .account = w->account.account };
+	uint64_t at;
+	int fault;
+
+	for (place.kind = KIND_SECRET; place.kind <= KIND_PUBLISHABLE && !w->stop; place.kind++) {
+		place.generation = record_generation(&w->account, place.kind);
+		at = order(place.kind, place.generation);
+		if (!in_account(&w->account, &place) || at <= w->at || at >= before)
+			continue;
+		if ((fault = visit_key(w, &place, w->account.ref[place.kind - 1])) != 0)
+			return fault;
+	}
+	return 0;
+}
+
+/* Is this a slot of ${place}'s account? Then the rest of ${place} becomes the slot's. */
+static bool
+slot_of(const struct lmdb_value *key, struct place *place)
+{
+	size_t len = strlen(place->account);
+	const uint8_t *bytes = key->data;
+
+	if (key->len != len + 6 || memcmp(bytes, place->account, len) != 0 || bytes[len] != 0)
+		return false;
+	place->kind = bytes[len + 1];
+	place->generation = bytes_get32(bytes + len + 2);
+	return true;
+}
+
+static int
+visit_slot(struct key_walk *w, const struct place *place, const struct lmdb_cursor *cursor)
+{
+	uint8_t ref[RECORD_REF_LEN];
+	int fault;
+
+	if ((fault = visit_current(w, order(place->kind, place->generation))) != 0 || w->stop)
+		return fault;
+	if ((fault = record_get_slot(w->txn->store->pepper, cursor->key.data, cursor->key.len, cursor->value.data,
+		 cursor->value.len, ref)) != 0)
+		return fault;
+	return visit_key(w, place, ref);
+}
+
+static int
+walk_keys(struct key_walk *w, const char *account)
+{
+	struct place place = { .account = account };
+	struct lmdb_cursor cursor;
+	struct record_bytes from;
+	int fault;
+
+	if ((fault = get_account(w->txn, account, &w->account)) != 0)
+		return fault;
+	record_slot_key(account, (w->at + 1) >> 32, (uint32_t)(w->at + 1), &from);
+	for (fault = lmdb_seek(w->txn->txn, TABLE_SLOTS, from.bytes, from.len, &cursor); fault == 0;
+	     fault = lmdb_next(&cursor))
+		if (!slot_of(&cursor.key, &place) || (fault = visit_slot(w, &place, &cursor)) != 0 || w->stop)
+			break;
+	lmdb_cursor_end(&cursor);
+	return fault == 0 || fault == -FAULT_NOT_FOUND ? visit_current(w, UINT64_MAX) : fault;
 }
 
 int
 store_each_key(
     struct store_txn *txn, const char *account, enum kind kind, uint32_t generation, store_key_cb visit, void *arg)
 {
-	uint8_t digest[RECORD_DIGEST_LEN];
-	struct lmdb_cursor cursor;
-	struct record_bytes from;
-	struct record_key key;
+	struct key_walk w = { .txn = txn, .at = order(kind, generation), .visit = visit, .arg = arg };
 	int fault;
 
-	/* Behind (kind, generation); behind the last generation of a kind is the next kind. */
-	record_slot_key(account, generation == UINT32_MAX ? kind + 1 : kind, generation + 1, &from);
-	for (fault = lmdb_seek(txn->txn, TABLE_SLOTS, from.bytes, from.len, &cursor); fault == 0;
-	     fault = lmdb_next(&cursor)) {
-		if (!slot_of(&cursor.key, account))
-			break;
-		if ((fault = key_of_slot(txn, &cursor, digest, &key)) != 0 || !visit(arg, digest, &key))
-			break;
-	}
-	return walked(txn, fault, &cursor);
+	fault = walk_keys(&w, account);
+	return fault == -FAULT_NOT_FOUND ? 0 : judged(txn->store, fault);
 }
 
 int
@@ -697,7 +861,7 @@ apply_key(struct store_txn *txn, const struct change_key *c)
 
 	record_put_key(pepper, c->digest, sizeof(c->digest), &c->key, &value);
 	lmdb_put(txn->txn, TABLE_KEYS, c->digest, sizeof(c->digest), value.bytes, value.len);
-	if (c->is_new) {
+	if (c->superseded) {
 		record_slot_key(c->key.account, c->key.kind, c->key.generation, &key);
 		record_put_slot(pepper, key.bytes, key.len, c->digest, &value);
 		put(txn, TABLE_SLOTS, &key, &value);
@@ -708,14 +872,24 @@ apply_key(struct store_txn *txn, const struct change_key *c)
 		put_time(txn, TABLE_EXPIRY, c->key.expires_ms, c->digest);
 }
 
+/* The account, with the names of those of its current keys that are new. */
 static void
-apply_account(struct store_txn *txn, const struct record_account *account)
+apply_account(struct store_txn *txn, const struct change *change)
 {
+	struct record_account account = change->account;
+	size_t len = strlen(account.account);
 	struct record_bytes value;
-	size_t len = strlen(account->account);
+	unsigned kind;
 
-	record_put_account(txn->store->pepper, account->account, len, account, &value);
-	lmdb_put(txn->txn, TABLE_ACCOUNTS, account->account, len, value.bytes, value.len);
+	for (unsigned i = 0; i < change->n_keys; i++) {
+		if (!change->keys[i].is_new)
+			continue;
+		kind = change->keys[i].key.kind - 1U;
+		account.has_ref[kind] = true;
+		memcpy(account.ref[kind], change->keys[i].digest, RECORD_REF_LEN);
+	}
+	record_put_account(txn->store->pepper, account.account, len, &account, &value);
+	lmdb_put(txn->txn, TABLE_ACCOUNTS, account.account, len, value.bytes, value.len);
 }
 
 /* Two for each one added, so that a lowered events_kept is caught up with. */
@@ -768,12 +942,13 @@ int
 store_apply(struct store_txn *txn, const struct change *change, struct record_state *next)
 {
 	for (unsigned i = 0; i < change->n_keys; i++) {
+		assert(change->touches_account || !change->keys[i].is_new);
 		apply_key(txn, &change->keys[i]);
 		if (change->keys[i].is_new && change->keys[i].key.serial >= next->next_serial)
 			next->next_serial = change->keys[i].key.serial + 1;
 	}
 	if (change->touches_account)
-		apply_account(txn, &change->account);
+		apply_account(txn, change);
 	if (change->event.type != EVENT_NONE)
 		apply_event(txn, &change->event, ++next->event_sequence);
 	if (change->has_token)

@@ -121,8 +121,27 @@ make_account(const struct pepper *p, struct record_bytes *key, struct record_byt
 		.publishable_generation = 1,
 		.n_grace = 1,
 		.grace = { { 3, T0 + FIXTURE_DAY_MS } },
+		.has_ref = { true, true },
 		.account = "acme" };
 
+	for (uint8_t i = 0; i < RECORD_REF_LEN; i++)
+		x.ref[0][i] = 0x40 + i;
+	memcpy(x.ref[1], digest, RECORD_REF_LEN);
+	set_key(key, "acme", 4);
+	record_put_account(p, key->bytes, key->len, &x, value);
+}
+
+/* Without a secret key of its own record, as one is that schema 1 had rolled. */
+static void
+make_half_account(const struct pepper *p, struct record_bytes *key, struct record_bytes *value)
+{
+	struct record_account x = { .created_ms = T0,
+		.secret_generation = 4,
+		.publishable_generation = 1,
+		.has_ref = { false, true },
+		.account = "acme" };
+
+	memcpy(x.ref[1], digest, RECORD_REF_LEN);
 	set_key(key, "acme", 4);
 	record_put_account(p, key->bytes, key->len, &x, value);
 }
@@ -239,15 +258,62 @@ make_token_age(const struct pepper *p, struct record_bytes *key, struct record_b
 	record_put_empty(p, TABLE_TOKEN_AGE, key->bytes, key->len, value);
 }
 
+/* What schema 1 wrote: read, and no longer written. */
+#define KEY_1 "010101000000000300000009000001a0c4506c00754164300461636d652a444d3b4d78fc2d2a65cfe1ffa7b82c"
+#define GRACE_1 \
+	"010102010000000300000009000001a0c4506c00000001a0c976c8000000000000000000754164300461636d65" \
+	"48f341f01cdcc2fdc3a1d77f5f9953c6"
+#define ACCOUNT_1 \
+	"01000001a0c4506c00000001a0c4506c0100000004000000010100000003000001a0c976c800f9d450d451a8d1adf5c76804c790374d"
+#define SLOT_1 "01" D_HEX "e3d2a43c279fd8b4138ffb8852aa6328"
+
+static void
+set_hex(struct record_bytes *bytes, const char *hex)
+{
+	assert_int_equal(
+	    sodium_hex2bin(bytes->bytes, sizeof(bytes->bytes), hex, strlen(hex), NULL, &bytes->len, NULL), 0);
+}
+
+static void
+make_key_1(const struct pepper *p, struct record_bytes *key, struct record_bytes *value)
+{
+	(void)p;
+	set_key(key, digest, sizeof(digest));
+	set_hex(value, KEY_1);
+}
+
+static void
+make_grace_1(const struct pepper *p, struct record_bytes *key, struct record_bytes *value)
+{
+	(void)p;
+	set_key(key, digest, sizeof(digest));
+	set_hex(value, GRACE_1);
+}
+
+static void
+make_account_1(const struct pepper *p, struct record_bytes *key, struct record_bytes *value)
+{
+	(void)p;
+	set_key(key, "acme", 4);
+	set_hex(value, ACCOUNT_1);
+}
+
+static void
+make_slot_1(const struct pepper *p, struct record_bytes *key, struct record_bytes *value)
+{
+	(void)p;
+	record_slot_key("acme", KIND_SECRET, 4, key);
+	set_hex(value, SLOT_1);
+}
+
 static const struct kind_of_record kinds[] = {
 	{ "key", get_key, make_key, D_HEX,
-	    "010101000000000300000009000001a0c4506c00754164300461636d652a444d3b4d78fc2d2a65cfe1ffa7b82c" },
+	    "0205030000000980d8c1a28c347541643061636d6573c1ae9187d400d16de882f0545a9413" },
 	{ "key in grace", get_key, make_grace, D_HEX,
-	    "010102010000000300000009000001a0c4506c00000001a0c976c8000000000000000000754164300461636d65"
-	    "48f341f01cdcc2fdc3a1d77f5f9953c6" },
+	    "0229030000000980d8c1a28c348090dbcb8c34007541643061636d656bc64a6625f9e235e70cb0ac8e6d8327" },
 	{ "account", get_account, make_account, "61636d65",
-	    "01000001a0c4506c00000001a0c4506c0100000004000000010100000003000001a0c976c800"
-	    "f9d450d451a8d1adf5c76804c790374d" },
+	    "020780d8c1a28c3481d8c1a28c340401404142434445464748494a4b4c4d4e4f8081828384858687"
+	    "88898a8b8c8d8e8f038090dbcb8c34b5a35e446c368e491c0d5ebcee2a520c" },
 	{ "token", get_token, make_token, D_HEX,
 	    "01000001a0c4506c00000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f7365616c6564"
 	    "33e4ec34acf11d4ea481a45fadcf9ef5" },
@@ -257,9 +323,16 @@ static const struct kind_of_record kinds[] = {
 	    "010000000000000001000001a0c4506c000000000000000002000000036087931677bba75c8955bb777e4a107d" },
 	{ "identity", get_identity, make_identity, "6964656e74697479",
 	    "0100000001010102030405060708090a0b0c0d0e0f10" D_HEX "1a1157fc37f8cb80747bc5ee4287ab45" },
-	{ "slot", get_slot, make_slot, "61636d65000100000004", "01" D_HEX "e3d2a43c279fd8b4138ffb8852aa6328" },
+	{ "slot", get_slot, make_slot, "61636d65000100000004",
+	    "02808182838485868788898a8b8c8d8e8fa52fab33a1dcca70b3fee5d3443f69f5" },
 	{ "expiry", get_expiry, make_expiry, "000001a0c4506c00" D_HEX, "015becea9110337874fda65db41452fe7a" },
 	{ "token age", get_token_age, make_token_age, "000001a0c4506c00" D_HEX, "0143c05b394fee0f01aacfbd61987c4221" },
+	{ "account with one reference", get_account, make_half_account, "61636d65",
+	    "020280d8c1a28c34000401808182838485868788898a8b8c8d8e8f984f64992f3b4bd4835df1e5d6cfb82e" },
+	{ "key of version 1", get_key, make_key_1, D_HEX, KEY_1 },
+	{ "key in grace of version 1", get_key, make_grace_1, D_HEX, GRACE_1 },
+	{ "account of version 1", get_account, make_account_1, "61636d65", ACCOUNT_1 },
+	{ "slot of version 1", get_slot, make_slot_1, "61636d65000100000004", SLOT_1 },
 };
 #define N_KINDS (sizeof(kinds) / sizeof(kinds[0]))
 
@@ -539,11 +612,15 @@ accounts(void **state)
 		.account = LONGEST };
 
 	(void)state;
+	memset(x.ref[0], 0xa0, sizeof(x.ref[0]));
+	memset(x.ref[1], 0xb1, sizeof(x.ref[1]));
 	for (uint8_t n = 0; n <= LIMIT_IN_GRACE; n++) {
 		struct record_account got;
 		struct record_bytes value;
 
 		x.n_grace = n;
+		x.has_ref[0] = (n & 1) != 0;
+		x.has_ref[1] = (n & 2) != 0;
 		for (unsigned i = 0; i < n; i++) {
 			x.grace[i].generation = UINT32_MAX - i;
 			x.grace[i].expires_ms = INT64_MAX - i;
@@ -556,12 +633,179 @@ accounts(void **state)
 		assert_int_equal(got.suspended_ms, x.suspended_ms);
 		assert_int_equal(got.secret_generation, x.secret_generation);
 		assert_int_equal(got.publishable_generation, x.publishable_generation);
+		for (unsigned i = 0; i < 2; i++) {
+			assert_int_equal(got.has_ref[i], x.has_ref[i]);
+			if (got.has_ref[i])
+				assert_memory_equal(got.ref[i], x.ref[i], sizeof(x.ref[i]));
+		}
+		assert_int_equal(record_generation(&got, KIND_SECRET), x.secret_generation);
+		assert_int_equal(record_generation(&got, KIND_PUBLISHABLE), x.publishable_generation);
 		assert_int_equal(got.n_grace, n);
 		for (unsigned i = 0; i < n; i++) {
 			assert_int_equal(got.grace[i].generation, x.grace[i].generation);
 			assert_int_equal(got.grace[i].expires_ms, x.grace[i].expires_ms);
 		}
 	}
+}
+
+/* What schema 1 wrote says what it always said. */
+static void
+version_1(void **state)
+{
+	struct record_key expected = example_key();
+	struct record_bytes key, value;
+	uint8_t ref[RECORD_REF_LEN];
+	struct record_account a;
+	struct record_key got;
+
+	(void)state;
+	make_key_1(pepper, &key, &value);
+	memset(&got, 0xee, sizeof(got));
+	assert_int_equal(record_get_key(pepper, key.bytes, key.len, value.bytes, value.len, &got), 0);
+	assert_same_key(&got, &expected);
+	make_grace_1(pepper, &key, &value);
+	memset(&got, 0xee, sizeof(got));
+	assert_int_equal(record_get_key(pepper, key.bytes, key.len, value.bytes, value.len, &got), 0);
+	expected.state = KEY_GRACE;
+	expected.suspended = true;
+	expected.expires_ms = T0 + FIXTURE_DAY_MS;
+	assert_same_key(&got, &expected);
+
+	make_account_1(pepper, &key, &value);
+	memset(&a, 0xee, sizeof(a));
+	assert_int_equal(record_get_account(pepper, key.bytes, key.len, value.bytes, value.len, &a), 0);
+	assert_string_equal(a.account, "acme");
+	assert_int_equal(a.created_ms, T0);
+	assert_int_equal(a.suspended_ms, T0 + 1);
+	assert_int_equal(a.secret_generation, 4);
+	assert_int_equal(a.publishable_generation, 1);
+	assert_int_equal(a.n_grace, 1);
+	assert_int_equal(a.grace[0].generation, 3);
+	assert_int_equal(a.grace[0].expires_ms, T0 + FIXTURE_DAY_MS);
+	/* Its current keys are in slots, all of them. */
+	assert_false(a.has_ref[0] || a.has_ref[1]);
+
+	make_slot_1(pepper, &key, &value);
+	assert_int_equal(record_get_slot(pepper, key.bytes, key.len, value.bytes, value.len, ref), 0);
+	assert_memory_equal(ref, digest, sizeof(ref));
+}
+
+/* Bodies that carry a fitting tag, so that only their form can be refused. Of a time a varint may fill all 64 bits. */
+static void
+forms_of_version_2(void **state)
+{
+	static const struct {
+		enum table table;
+		const char *body; /* hex, before the tag */
+		int fault;
+	} cases[] = {
+		/* Bits, created, suspended, secret generation, publishable generation. */
+		{ TABLE_ACCOUNTS, "020001000100", 0 },
+		{ TABLE_ACCOUNTS, "0200010001ffffffff0f", 0 },
+		{ TABLE_ACCOUNTS, "0200010001ffffffff1f", -FAULT_CORRUPT },
+		{ TABLE_ACCOUNTS, "02000100018080808010", -FAULT_CORRUPT },
+		{ TABLE_ACCOUNTS, "0200010001ffffffffffffffffff01", -FAULT_CORRUPT },
+		{ TABLE_ACCOUNTS, "0200010001ff", -FAULT_CORRUPT },
+		{ TABLE_ACCOUNTS, "0200010001", -FAULT_CORRUPT },
+		{ TABLE_ACCOUNTS, "02000100010000", -FAULT_CORRUPT },
+		{ TABLE_ACCOUNTS, "0200ffffffffffffffffff01000100", 0 },
+		{ TABLE_ACCOUNTS, "0200ffffffffffffffffff02000100", -FAULT_CORRUPT },
+		{ TABLE_ACCOUNTS, "0200ffffffffffffffffffff01000100", -FAULT_CORRUPT },
+		/* Eight in grace, and nine. */
+		{ TABLE_ACCOUNTS, "02200100010001010201030104010501060107010801", 0 },
+		{ TABLE_ACCOUNTS, "022401000100010102010301040105010601070108010901", -FAULT_CORRUPT },
+		/* A reference that is cut short. */
+		{ TABLE_ACCOUNTS,
+		    "020101000100"
+		    "000102030405060708090a0b0c0d0e0f",
+		    0 },
+		{ TABLE_ACCOUNTS,
+		    "020101000100"
+		    "000102030405060708090a0b0c0d0e",
+		    -FAULT_CORRUPT },
+		{ TABLE_ACCOUNTS,
+		    "020301000100"
+		    "000102030405060708090a0b0c0d0e0f",
+		    -FAULT_CORRUPT },
+		/* Bits, generation, serial, created, last4, account. */
+		{ TABLE_KEYS,
+		    "02050100000000"
+		    "01"
+		    "61626364"
+		    "61",
+		    0 },
+		{ TABLE_KEYS,
+		    "02450100000000"
+		    "01"
+		    "61626364"
+		    "61",
+		    -FAULT_CORRUPT },
+		{ TABLE_KEYS,
+		    "02850100000000"
+		    "01"
+		    "61626364"
+		    "61",
+		    -FAULT_CORRUPT },
+		{ TABLE_KEYS,
+		    "02040100000000"
+		    "01"
+		    "61626364"
+		    "61",
+		    -FAULT_CORRUPT },
+		{ TABLE_KEYS,
+		    "02010100000000"
+		    "01"
+		    "61626364"
+		    "61",
+		    -FAULT_CORRUPT },
+		{ TABLE_KEYS,
+		    "02050100000000"
+		    "01"
+		    "61626364",
+		    -FAULT_CORRUPT },
+		/* Of a version that is not there yet. */
+		{ TABLE_KEYS,
+		    "03050100000000"
+		    "01"
+		    "61626364"
+		    "61",
+		    -FAULT_CORRUPT },
+		{ TABLE_ACCOUNTS, "000001000100", -FAULT_CORRUPT },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		uint8_t tagged[2 + 4 + 128] = { (uint8_t)cases[i].table, 4, 'a', 'c', 'm', 'e' };
+		struct record_bytes value;
+		union any out;
+		int fault;
+
+		set_hex(&value, cases[i].body);
+		memcpy(tagged + 6, value.bytes, value.len);
+		pepper_tag(pepper, tagged, 6 + value.len, value.bytes + value.len);
+		value.len += PEPPER_TAG_LEN;
+		fault = cases[i].table == TABLE_KEYS ? get_key(pepper, "acme", 4, value.bytes, value.len, &out) :
+						       get_account(pepper, "acme", 4, value.bytes, value.len, &out);
+		if (fault != cases[i].fault)
+			fail_msg("%s: %d", cases[i].body, fault);
+	}
+}
+
+/* Ten million keys are mostly these two. */
+static void
+what_they_take(void **state)
+{
+	struct record_account a = {
+		.created_ms = T0, .secret_generation = 1, .publishable_generation = 1, .has_ref = { true, true }
+	};
+	struct record_key x = example_key();
+	struct record_bytes value;
+
+	(void)state;
+	record_put_key(pepper, digest, sizeof(digest), &x, &value);
+	assert_int_equal(value.len, 1 + 1 + 1 + 4 + 6 + 4 + strlen(x.account) + PEPPER_TAG_LEN);
+	record_put_account(pepper, "acme", 4, &a, &value);
+	assert_int_equal(value.len, 1 + 1 + 6 + 1 + 1 + 1 + 2 * RECORD_REF_LEN + PEPPER_TAG_LEN);
 }
 
 static void
@@ -746,6 +990,9 @@ main(void)
 		cmocka_unit_test(a_form_that_is_wrong_is_noticed),
 		cmocka_unit_test(keys),
 		cmocka_unit_test(accounts),
+		cmocka_unit_test(version_1),
+		cmocka_unit_test(forms_of_version_2),
+		cmocka_unit_test(what_they_take),
 		cmocka_unit_test(tokens),
 		cmocka_unit_test(events),
 		cmocka_unit_test(meta),

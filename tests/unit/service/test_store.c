@@ -130,7 +130,7 @@ creation(const char *account, uint8_t n)
 	return c;
 }
 
-/* One more key of a slot, and nothing else. */
+/* One more key, which has a slot, and nothing else. */
 static struct change
 another_key(const char *account, enum kind kind, uint32_t generation, uint8_t n)
 {
@@ -138,6 +138,8 @@ another_key(const char *account, enum kind kind, uint32_t generation, uint8_t n)
 
 	c.touches_account = false;
 	c.event.type = EVENT_NONE;
+	c.keys[0].is_new = false;
+	c.keys[0].superseded = true;
 	c.keys[0].key.kind = kind;
 	c.keys[0].key.generation = generation;
 	return c;
@@ -149,7 +151,7 @@ grace(const char *account, uint8_t n, int64_t old_expires_ms, enum key_state to,
 {
 	struct change c = another_key(account, KIND_SECRET, 1, n);
 
-	c.keys[0].is_new = false;
+	c.keys[0].superseded = false;
 	c.keys[0].old_expires_ms = old_expires_ms;
 	c.keys[0].key.state = to;
 	c.keys[0].key.expires_ms = expires_ms;
@@ -315,7 +317,7 @@ a_newer_schema_and_damage(void **state)
 	(void)state;
 	fixture_store_close(&f);
 	put_identity(&identity, true);
-	refused_open(&f.options, "made by a newer fobd (schema 2, this one knows 1)");
+	refused_open(&f.options, "made by a newer fobd (schema 3, this one knows 2)");
 
 	assert_int_equal(pepper_load(f.pepper, &pepper, why, sizeof(why)), 0);
 	identity.schema = RECORD_SCHEMA;
@@ -797,7 +799,7 @@ expect_damage(uint64_t corrupt)
 static void
 damaged_records(void **state)
 {
-	struct change c = creation("acme", 7), other = creation("zeta", 8), in_grace;
+	struct change c = creation("acme", 7), other = creation("zeta", 8), in_grace, old;
 	uint8_t digest[RECORD_DIGEST_LEN], got[RECORD_DIGEST_LEN];
 	struct record_bytes slot, sequence, at, age;
 	struct record_account account;
@@ -815,14 +817,16 @@ damaged_records(void **state)
 	apply(&other);
 	in_grace = grace("acme", 7, 0, KEY_GRACE, NOW + 1000);
 	apply(&in_grace);
+	old = another_key("acme", KIND_SECRET, 2, 9);
+	apply(&old);
 	digest_of(7, digest);
-	record_slot_key("acme", KIND_SECRET, 1, &slot);
+	record_slot_key("acme", KIND_SECRET, 2, &slot);
 	record_sequence_key(1, &sequence);
 	record_time_key(NOW + 1000, digest, &at);
 	record_time_key(NOW + 7, c.token_index, &age);
 
 	fixture_store_close(&f);
-	fixture_flip(&f, TABLE_KEYS, digest, sizeof(digest), 9); /* its state */
+	fixture_flip(&f, TABLE_KEYS, digest, sizeof(digest), 10); /* its state */
 	fixture_store_open(&f);
 	assert_int_equal(store_read(f.reader), 0);
 	assert_int_equal(store_key(f.reader, digest, &key), -FAULT_CORRUPT);
@@ -835,16 +839,21 @@ damaged_records(void **state)
 	assert_int_equal(w.n, 1);
 	store_read_end(f.reader);
 	fixture_store_close(&f);
-	fixture_flip(&f, TABLE_KEYS, digest, sizeof(digest), 9);
+	fixture_flip(&f, TABLE_KEYS, digest, sizeof(digest), 10);
 
 	fixture_flip(&f, TABLE_ACCOUNTS, "acme", 4, -1);
 	fixture_store_open(&f);
 	assert_int_equal(store_read(f.reader), 0);
 	assert_int_equal(store_account(f.reader, "acme", &account), -FAULT_CORRUPT);
 	expect_damage(1);
+	/* Nor is anything else said of its keys. */
 	w.n = 0;
+	assert_int_equal(store_slot(f.reader, "acme", KIND_SECRET, 1, got), -FAULT_CORRUPT);
+	assert_int_equal(store_each_key(f.reader, "acme", 0, 0, see_key, &w), -FAULT_CORRUPT);
+	assert_int_equal(w.n, 0);
+	expect_damage(3);
 	assert_int_equal(store_each_account(f.reader, "", see_account, &w), -FAULT_CORRUPT);
-	expect_damage(2);
+	expect_damage(4);
 	/* The damage is in the walk's way; behind it the walk goes on. */
 	assert_int_equal(store_each_account(f.reader, "acme", see_account, &w), 0);
 	assert_int_equal(w.n, 1);
@@ -860,9 +869,11 @@ damaged_records(void **state)
 	fixture_flip(&f, TABLE_META, "state", 5, 70);
 	fixture_store_open(&f);
 	assert_int_equal(store_read(f.reader), 0);
-	assert_int_equal(store_slot(f.reader, "acme", KIND_SECRET, 1, got), -FAULT_CORRUPT);
+	assert_int_equal(store_slot(f.reader, "acme", KIND_SECRET, 2, got), -FAULT_CORRUPT);
 	expect_damage(1);
+	w.n = 0;
 	assert_int_equal(store_each_key(f.reader, "acme", 0, 0, see_key, &w), -FAULT_CORRUPT);
+	assert_int_equal(w.n, 1);
 	expect_damage(2);
 	assert_int_equal(store_each_event(f.reader, 0, see_event, &w), -FAULT_CORRUPT);
 	expect_damage(3);
@@ -988,29 +999,74 @@ a_copied_record(void **state)
 	expect_damage(3);
 }
 
-/* A hole: a slot whose key is gone is a fault, not a shorter list. */
+/* A hole: an account or a slot whose key is gone is a fault, not a shorter list. */
 static void
 a_slot_without_its_key(void **state)
 {
-	struct change c = creation("acme", 7);
+	struct change c = creation("acme", 7), old = another_key("acme", KIND_SECRET, 2, 9),
+		      other = creation("zeta", 8);
 	struct walk w = { .n = 0 };
 	uint8_t digest[RECORD_DIGEST_LEN];
 	struct record_state now;
 
 	(void)state;
 	apply(&c);
+	apply(&old);
+	apply(&other);
 	fixture_store_close(&f);
-	digest_of(7, digest);
+	digest_of(9, digest);
+	fixture_raw_put(&f, TABLE_KEYS, digest, sizeof(digest), NULL, 0);
+	digest_of(8, digest);
 	fixture_raw_put(&f, TABLE_KEYS, digest, sizeof(digest), NULL, 0);
 	fixture_raw_put(&f, TABLE_META, "state", 5, NULL, 0);
 	fixture_store_open(&f);
 	assert_int_equal(store_read(f.reader), 0);
 	assert_int_equal(store_each_key(f.reader, "acme", 0, 0, see_key, &w), -FAULT_CORRUPT);
-	assert_int_equal(w.n, 0);
+	assert_int_equal(w.n, 1);
 	expect_damage(1);
+	assert_int_equal(store_slot(f.reader, "acme", KIND_SECRET, 2, digest), -FAULT_CORRUPT);
+	expect_damage(2);
+	assert_int_equal(store_each_key(f.reader, "zeta", 0, 0, see_key, &w), -FAULT_CORRUPT);
+	assert_int_equal(w.n, 1);
+	assert_int_equal(store_slot(f.reader, "zeta", KIND_SECRET, 1, digest), -FAULT_CORRUPT);
+	expect_damage(4);
 	/* So is a database without its state. */
 	assert_int_equal(store_state(f.reader, &now), -FAULT_CORRUPT);
 	store_read_end(f.reader);
+}
+
+/* Two digests that begin alike, as none ever will: each is found for whom it belongs to. */
+static void
+digests_that_begin_alike(void **state)
+{
+	struct change c = creation("acme", 7), twin = creation("twin", 7), old = another_key("acme", KIND_SECRET, 2, 7);
+	uint8_t digest[RECORD_DIGEST_LEN];
+
+	(void)state;
+	for (unsigned i = 0; i < 3; i++) {
+		struct change *each = i == 0 ? &c : i == 1 ? &twin : &old;
+
+		each->keys[0].digest[RECORD_REF_LEN] = (uint8_t)(0x10 + i);
+		apply(each);
+	}
+	assert_int_equal(store_read(f.reader), 0);
+	assert_int_equal(store_slot(f.reader, "acme", KIND_SECRET, 1, digest), 0);
+	assert_memory_equal(digest, c.keys[0].digest, sizeof(digest));
+	assert_int_equal(store_slot(f.reader, "twin", KIND_SECRET, 1, digest), 0);
+	assert_memory_equal(digest, twin.keys[0].digest, sizeof(digest));
+	assert_int_equal(store_slot(f.reader, "acme", KIND_SECRET, 2, digest), 0);
+	assert_memory_equal(digest, old.keys[0].digest, sizeof(digest));
+	store_read_end(f.reader);
+
+	/* A key that is gone is not found in its neighbour's. */
+	fixture_store_close(&f);
+	fixture_raw_put(&f, TABLE_KEYS, twin.keys[0].digest, sizeof(digest), NULL, 0);
+	fixture_store_open(&f);
+	assert_int_equal(store_read(f.reader), 0);
+	assert_int_equal(store_slot(f.reader, "twin", KIND_SECRET, 1, digest), -FAULT_CORRUPT);
+	assert_int_equal(store_slot(f.reader, "acme", KIND_SECRET, 2, digest), 0);
+	store_read_end(f.reader);
+	expect_damage(1);
 }
 
 /* Two environments side by side: nothing of the one is in the other, whatever becomes of it. */
@@ -1069,6 +1125,7 @@ main(void)
 		TEST(damage_does_not_keep_tokens),
 		TEST(a_copied_record),
 		TEST(a_slot_without_its_key),
+		TEST(digests_that_begin_alike),
 		TEST(two_stores),
 	};
 
