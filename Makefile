@@ -46,11 +46,12 @@ CLIENT_OBJ := $(patsubst %.c,$(B)/%.o,$(wildcard client/*.c))
 CLI_OBJ := $(patsubst %.c,$(B)/%.o,$(wildcard client/cli/*.c))
 UNIT_BIN := $(patsubst %.c,$(B)/%,$(wildcard tests/unit/*/test_*.c))
 TOOL_BIN := $(patsubst %.c,$(B)/%,$(wildcard tests/tools/*.c tests/history/*.c))
-OBJ := $(SERVICE_OBJ) $(CLIENT_OBJ) $(CLI_OBJ) $(B)/service/main.o $(UNIT_BIN:=.o) $(TOOL_BIN:=.o)
+CRASH_BIN := $(patsubst %.c,$(B)/%,$(wildcard tests/crash/test_*.c))
+OBJ := $(SERVICE_OBJ) $(CLIENT_OBJ) $(CLI_OBJ) $(B)/service/main.o $(UNIT_BIN:=.o) $(TOOL_BIN:=.o) $(CRASH_BIN:=.o) $(B)/tests/crash/shim.o
 
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: all help run test torture deps-run deps-test install clean unit-bin tool-bin
+.PHONY: all help run test torture deps-run deps-test install clean unit-bin tool-bin crash-bin
 
 all: $(B)/fobd $(B)/fob $(B)/libfob.a $(B)/libfob.so ## build the daemon, the command line and the library
 
@@ -126,6 +127,13 @@ $(B)/tests/tools/%: $(B)/tests/tools/%.o $(B)/libfob.a
 $(B)/tests/history/%: $(B)/tests/history/%.o $(B)/libfob.a
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS_CLIENT)
 
+# A failing system: linked into tests that have the service inside, preloaded into a fobd.
+$(B)/tests/crash/test_%: $(B)/tests/crash/test_%.o $(B)/tests/crash/shim.o $(B)/libservice.a
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ -lcmocka $(LIBS_DAEMON)
+
+$(B)/tests/crash/shim.so: $(B)/tests/crash/shim.o
+	$(Q)$(CC) -shared -pthread $(LDFLAGS) -o $@ $< -ldl
+
 install: all ## install below $(DESTDIR)$(PREFIX)
 	install -D -m 755 $(B)/fobd $(DESTDIR)$(PREFIX)/sbin/fobd
 	install -D -m 755 $(B)/fob $(DESTDIR)$(PREFIX)/bin/fob
@@ -186,6 +194,7 @@ bench: all $(LOAD_BIN) ## measure Fob against its targets; report in build/bench
 
 unit-bin: $(UNIT_BIN)
 tool-bin: $(TOOL_BIN)
+crash-bin: $(CRASH_BIN) $(B)/tests/crash/shim.so
 
 clean: ## remove what was built
 	rm -rf build

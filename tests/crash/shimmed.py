@@ -1,0 +1,65 @@
+"""A fobd under tests/crash/shim.c, and the handle by which a test steers it while it runs."""
+
+import mmap
+import os
+import struct
+import sys
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
+
+import daemon  # noqa: E402
+
+SHIM = os.path.join(daemon.BUILD, "tests", "crash", "shim.so")
+
+WRITE, SYNC, TRUNCATE, ALLOCATE, OPEN, MAP, READ, MEMORY, LMDB = (1 << i for i in range(9))
+CHANGING = WRITE | SYNC | TRUNCATE | ALLOCATE
+FAIL, SHORT, KILL, KILL_TORN = range(1, 5)
+FOREVER = (1 << 64) - 1
+_FIELDS = ("kinds", "nth", "last", "action", "error", "count", "fired", "what")
+
+
+class Handle:
+    """struct shim of shim.h, in a file that the daemon maps as well."""
+
+    def __init__(self, place):
+        self.path = os.path.join(place, "shim")
+        with open(self.path, "wb") as f:
+            f.write(bytes(8 * len(_FIELDS)))
+        with open(self.path, "r+b") as f:
+            self.map = mmap.mmap(f.fileno(), 0)
+
+    def get(self, name):
+        return struct.unpack_from("@Q", self.map, 8 * _FIELDS.index(name))[0]
+
+    def _set(self, name, value):
+        struct.pack_into("@Q", self.map, 8 * _FIELDS.index(name), value)
+
+    def arm(self, kinds, nth, action, error=0, last=None):
+        """As shim_arm(): what is counted is set last."""
+        for name, value in (("kinds", 0), ("nth", nth), ("last", nth if last is None else last), ("action", action),
+                            ("error", error), ("count", 0), ("fired", 0), ("what", 0), ("kinds", kinds)):
+            self._set(name, value)
+
+    def disarm(self):
+        self._set("kinds", 0)
+        return self.get("fired")
+
+
+class Daemon(daemon.Daemon):
+    """start(shim=True) preloads the shim; otherwise it is an ordinary one."""
+
+    def __init__(self, **kw):
+        super().__init__(**kw)
+        self.handle = Handle(self.place)
+        self.shimmed = False
+
+    def environ(self, faketime=None):
+        env = super().environ(faketime)
+        if self.shimmed:
+            first = daemon.sanitizer_runtime()
+            env.update(LD_PRELOAD=(first + ":" if first else "") + SHIM, FOB_SHIM=self.handle.path)
+        return env
+
+    def start(self, shim=False, **kw):
+        self.shimmed = shim
+        return super().start(**kw)
