@@ -366,6 +366,35 @@ lmdb_close(struct lmdb *db)
 	free(db);
 }
 
+int
+lmdb_adopt(const char *from, const char *path, char *why, size_t why_len)
+{
+	char old[4096], new[4096];
+	int rc;
+
+	snprintf(old, sizeof(old), "%s/data.mdb", from);
+	snprintf(new, sizeof(new), "%s/data.mdb", path);
+	/* Never replaces one: who makes the same database at the same time finds ours, or we his. */
+	rc = link(old, new) == 0 || errno == EEXIST ? sync_folder(path) : errno;
+	if (rc == 0)
+		return 0;
+	snprintf(why, why_len, "%s: cannot take its place: %s", old, strerror(rc));
+	return fault_of(rc);
+}
+
+void
+lmdb_clear(const char *from)
+{
+	static const char *const files[] = { "data.mdb", "lock.mdb", "fobd.lock" };
+	char name[4096];
+
+	for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++) {
+		snprintf(name, sizeof(name), "%s/%s", from, files[i]);
+		unlink(name);
+	}
+	rmdir(from);
+}
+
 bool
 lmdb_failed(const struct lmdb *db)
 {

@@ -52,6 +52,15 @@ void lmdb_close(struct lmdb *db);
 bool lmdb_failed(const struct lmdb *db);
 
 /*
+ * lmdb_adopt(from, path, why, why_len):
+ * Give the closed database in the folder ${from} its place in ${path}, unless there is one, and make that durable.
+ * lmdb_clear(from): remove the folder ${from} with what is left in it of a database that never got its place. Both on the
+ * same file system. Returns: 0, or a negative fault with one line at ${why}.
+ */
+int lmdb_adopt(const char *from, const char *path, char *why, size_t why_len);
+void lmdb_clear(const char *from);
+
+/*
  * A transaction object is made once and used again and again, by one thread at a time.
  * lmdb_read/lmdb_read_end: take the newest snapshot (a renew, no allocation after the first), and let go of it at once:
  * a pinned reader makes the file grow without bound.

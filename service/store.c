@@ -147,20 +147,57 @@ is_founded(struct store *store)
 	return fault == 0 ? 1 : fault;
 }
 
+/*
+ * A new database is made in a folder of its own and moved when it is whole: what a power cut leaves of LMDB's first pages
+ * would otherwise be refused as damaged by every later start, --init included.
+ */
+static int
+make_new(struct store *store, const struct store_options *options, char *why, size_t why_len)
+{
+	struct store_options aside = *options;
+	struct lmdb_options lmdb_options;
+	char folder[4096];
+	int rc = -1;
+
+	snprintf(folder, sizeof(folder), "%s/new", options->path);
+	aside.path = folder;
+	lmdb_options = lmdb_options_of(&aside, true);
+	lmdb_clear(folder);
+	if (make_folder(folder, why, why_len) != 0)
+		return -1;
+	if (lmdb_open(&lmdb_options, &store->lmdb, why, why_len) != 0)
+		goto out;
+	if (found(store) != 0)
+		snprintf(why, why_len, "%s: cannot write the new database", options->path);
+	else
+		rc = 0;
+	lmdb_close(store->lmdb);
+	store->lmdb = NULL;
+	if (rc == 0)
+		rc = lmdb_adopt(folder, options->path, why, why_len) == 0 ? 0 : -1;
+out:
+	lmdb_clear(folder);
+	return rc;
+}
+
 int
 store_init(const struct store_options *options, char *why, size_t why_len)
 {
 	struct store store = { .environment = options->environment };
 	struct lmdb_options lmdb_options = lmdb_options_of(options, true);
+	bool is_new;
 	int founded, rc = -1;
 
 	if (make_folder(options->path, why, why_len) != 0)
 		return -1;
-	/* A first start that was cut off left a database without an identity: it holds nothing, and is finished here. */
-	if (!database_exists(options->path) && pepper_create(options->pepper, why, why_len) < 0)
+	is_new = !database_exists(options->path);
+	if (is_new && pepper_create(options->pepper, why, why_len) < 0)
 		return -1;
 	if (pepper_load(options->pepper, &store.pepper, why, why_len) != 0)
 		return -1;
+	if (is_new && make_new(&store, options, why, why_len) != 0)
+		goto err0;
+	/* A first start of an older fobd, cut off, left a database without an identity: it holds nothing, and is finished here. */
 	if (lmdb_open(&lmdb_options, &store.lmdb, why, why_len) != 0)
 		goto err0;
 	if ((founded = is_founded(&store)) < 0)
