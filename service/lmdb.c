@@ -113,13 +113,20 @@ lock_folder(const char *path, char *why, size_t why_len)
 	return fd;
 }
 
-/* How long the file is to be by LMDB's own count. */
+/* How long the file is to be by LMDB's own count; 0 when even that cannot be read. */
 static uint64_t
 bytes_counted(struct lmdb *db)
 {
 	MDB_envinfo info;
+	sigjmp_buf trap;
 
+	if (sigsetjmp(trap, 0) != 0) {
+		sprung(db);
+		return 0;
+	}
+	trap_set(&trap);
 	mdb_env_info(db->env, &info);
+	trap_clear();
 	return ((uint64_t)info.me_last_pgno + 1) * db->page_bytes;
 }
 
@@ -207,9 +214,10 @@ check_whole(struct lmdb *db, const char *path, char *why, size_t why_len)
 	mdb_env_get_fd(db->env, &fd);
 	db->page_bytes = stat.ms_psize;
 	needed = bytes_counted(db);
-	if (fstat(fd, &st) == 0 && (uint64_t)st.st_size >= needed)
+	if (fstat(fd, &st) == 0 && needed != 0 && (uint64_t)st.st_size >= needed)
 		return 0;
-	if ((uint64_t)st.st_size % db->page_bytes == 0 && all_is_there(db) && ftruncate(fd, (off_t)needed) == 0)
+	if (needed != 0 && (uint64_t)st.st_size % db->page_bytes == 0 && all_is_there(db) &&
+	    ftruncate(fd, (off_t)needed) == 0)
 		return 0;
 	snprintf(why, why_len, "%s/data.mdb: the file is cut short: %llu bytes of %llu. Restore it from a backup", path,
 	    (unsigned long long)st.st_size, (unsigned long long)needed);
@@ -428,18 +436,31 @@ lmdb_txn_free(struct lmdb_txn *txn)
 	free(txn);
 }
 
+/* Where all else is, is in the first two pages: those may be missing, too, or not readable. */
+static int
+try_begin(struct lmdb_txn *txn, unsigned flags)
+{
+	sigjmp_buf trap;
+	int rc;
+
+	if (sigsetjmp(trap, 0) != 0)
+		return sprung(txn->db);
+	trap_set(&trap);
+	rc = txn->begun ? mdb_txn_renew(txn->txn) : mdb_txn_begin(txn->db->env, NULL, flags, &txn->txn);
+	trap_clear();
+	return fault_of(rc);
+}
+
 int
 lmdb_read(struct lmdb_txn *txn)
 {
-	int rc;
+	int fault;
 
 	if (lmdb_failed(txn->db))
 		return -FAULT_IO;
-	if (txn->begun)
-		return fault_of(mdb_txn_renew(txn->txn));
-	if ((rc = mdb_txn_begin(txn->db->env, NULL, MDB_RDONLY, &txn->txn)) == 0)
+	if ((fault = try_begin(txn, MDB_RDONLY)) == 0)
 		txn->begun = true;
-	return fault_of(rc);
+	return fault;
 }
 
 void
@@ -460,15 +481,15 @@ judge(struct lmdb *db, int fault)
 int
 lmdb_write(struct lmdb_txn *txn)
 {
-	int rc;
+	int fault;
 
 	assert(txn->txn == NULL);
 	if (lmdb_failed(txn->db))
 		return -FAULT_IO;
-	rc = mdb_txn_begin(txn->db->env, NULL, 0, &txn->txn);
-	txn->write = rc == 0;
+	fault = try_begin(txn, 0);
+	txn->write = fault == 0;
 	txn->fault = 0;
-	return judge(txn->db, fault_of(rc));
+	return judge(txn->db, fault);
 }
 
 /*
@@ -650,22 +671,39 @@ move(struct lmdb_cursor *cursor, MDB_val *k, MDB_cursor_op op)
 	return fault_of(rc);
 }
 
+static int
+try_open_cursor(struct lmdb_cursor *cursor, MDB_cursor **c)
+{
+	struct lmdb_txn *txn = cursor->txn;
+	sigjmp_buf trap;
+	int rc;
+
+	if (sigsetjmp(trap, 0) != 0)
+		return sprung(txn->db);
+	trap_set(&trap);
+	rc = *c == NULL ? mdb_cursor_open(txn->txn, txn->db->tables[cursor->table], c) : mdb_cursor_renew(txn->txn, *c);
+	trap_clear();
+	return fault_of(rc);
+}
+
 /* A read transaction keeps its cursors, as it keeps itself: a walk then allocates nothing. */
 static int
 open_cursor(struct lmdb_cursor *cursor)
 {
 	struct lmdb_txn *txn = cursor->txn;
-	MDB_cursor *c = txn->spare[cursor->table];
-	int rc;
+	MDB_cursor *c = NULL;
+	int fault;
 
-	if (txn->write || c == NULL) {
-		rc = mdb_cursor_open(txn->txn, txn->db->tables[cursor->table], &c);
-	} else {
+	if (!txn->write) {
+		c = txn->spare[cursor->table];
 		txn->spare[cursor->table] = NULL;
-		rc = mdb_cursor_renew(txn->txn, c);
 	}
-	cursor->cursor = rc == 0 ? c : NULL;
-	return fault_of(rc);
+	fault = try_open_cursor(cursor, &c);
+	cursor->cursor = fault == 0 ? c : NULL;
+	/* One that could not be renewed is still to be closed. */
+	if (fault != 0 && !txn->write)
+		txn->spare[cursor->table] = c;
+	return fault;
 }
 
 int

@@ -1,7 +1,8 @@
 #!/usr/bin/python3
 """A database with a flipped bit anywhere, page headers included: never a wrong answer, never the end of the process, and
 nothing of it in the other environment. With dozens of flips at once, in page headers, a key may be missed now and then; it is
-counted, and nothing else is allowed. TORTURE=1: 1,500 flips."""
+counted, and nothing else is allowed. And one that is cut short anywhere, at rest or under a running fobd. TORTURE=1: 1,500
+flips and 200 cuts."""
 
 import os
 import sys
@@ -17,9 +18,10 @@ import daemon
 import fobwire
 import pb
 import tap
-from pb import LIVE, TEST
+from pb import LIVE, SECRET, TEST
 
 FLIPS = 1500 if os.environ.get("TORTURE") else 60
+CUTS = 200 if os.environ.get("TORTURE") else 16
 ACCOUNTS = 60
 PAGE = 4096
 
@@ -33,6 +35,10 @@ class Damage(unittest.TestCase):
             made = [c.create(TEST, "acct_%d" % i) for i in range(ACCOUNTS)]
             for i in range(0, ACCOUNTS, 5):
                 c.roll(TEST, "acct_%d" % i)
+            self.ended = []
+            for i in range(10):
+                self.ended.append(c.create(TEST, "ended_%d" % i).secret_key.secret)
+                c.revoke(TEST, "ended_%d" % i, SECRET, 1)
         self.fobd.stop()
         self.keys = [k for m in made for k in (m.secret_key.secret, m.publishable_key.secret)]
         self.path = os.path.join(self.fobd.database("test"), "data.mdb")
@@ -61,6 +67,10 @@ class Damage(unittest.TestCase):
             for secret in pick.sample(self.keys, 40):
                 got = self.answer(c, "fob.v1.Keys/VerifyKey", fobwire.verify_request(secret))
                 self.assertIn(got, verdicts)
+                self.seen[got] += 1
+            for secret in pick.sample(self.ended, 4):
+                got = self.answer(c, "fob.v1.Keys/VerifyKey", fobwire.verify_request(secret))
+                self.assertIn(got, tuple(v.replace("VALID", "REVOKED") for v in verdicts))
                 self.seen[got] += 1
             for i in pick.sample(range(ACCOUNTS), 6):
                 account = "acct_%d" % i
@@ -111,8 +121,38 @@ class Damage(unittest.TestCase):
         tap.comment(dict(self.seen))
         self.assertGreater(self.seen["UNAVAILABLE"], 0, "no flip hit anything")
 
+    def test_cuts(self):
+        """At any length, a page's or not; what has not been cut off may still be answered from, and nothing is made up."""
+        pick = random.Random(tap.seed())
+        pages = len(self.whole) // PAGE
+        # The first two pages say where all others are.
+        plan = [(length, running) for length in (0, PAGE, PAGE + 100, 2 * PAGE) for running in (False, True)]
+        for n in range(len(plan), CUTS):
+            plan.append((pick.randrange(pages) * PAGE if n % 4 < 2 else pick.randrange(len(self.whole)), n % 2 == 1))
+        for length, running in plan:
+            with self.subTest(length=length, running=running):
+                said = len(self.fobd.log())
+                with open(self.path, "wb") as f:
+                    f.write(self.whole if running else self.whole[:max(1, length)])
+                self.fobd.start(init=False)
+                try:
+                    if running:
+                        os.truncate(self.path, length)
+                    self.ask_everything(pick)
+                    if not running:
+                        with self.fobd.client("admin") as c:
+                            served = pb.health.CheckResponse.ServingStatus.Name(c.check("test")) == "SERVING"
+                        told = "this environment is not served" in self.fobd.log()[said:]
+                        self.assertNotEqual(served, told)
+                        self.seen["served" if served else "not served, and said why"] += 1
+                finally:
+                    self.fobd.kill()
+        tap.comment("%d cuts, half of them under a running fobd: %s" % (CUTS, dict(self.seen)))
+        self.assertGreater(self.seen["UNAVAILABLE"], 0)
+
     def test_one_that_is_cut_short_leaves_the_other_alone(self):
-        for pages in (1, 2, len(self.whole) // PAGE - 1):
+        # Not merely the last page, which may be a free one: then nothing is missing.
+        for pages in (1, 2, len(self.whole) // PAGE // 2):
             with self.subTest(pages=pages):
                 with open(self.path, "wb") as f:
                     f.write(self.whole[:pages * PAGE])
