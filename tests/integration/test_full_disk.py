@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 """A full disk: as at the ceiling, and all is well again when there is room. Needs root: it mounts a small tmpfs where
-nobody else sees it."""
+nobody else sees it. TORTURE=1: 20 times, each on a new one."""
 
 import os
 import sys
@@ -37,6 +37,12 @@ def mount_tmpfs(path, size):
 class FullDisk(unittest.TestCase):
     @unittest.skipUnless(PRIVATE in os.environ, "needs root and a mount namespace of its own")
     def test_full_disk(self):
+        rounds = 20 if os.environ.get("TORTURE") else 1
+        for _ in range(rounds):
+            self.fill_a_disk()
+        tap.comment("%d full disks; nothing lost" % rounds)
+
+    def fill_a_disk(self):
         fobd = daemon.Daemon()
         small = os.path.join(fobd.place, "live")
         os.mkdir(small, 0o700)

@@ -1,0 +1,126 @@
+#!/usr/bin/python3
+"""A fobd whose disk or memory fails under it, from outside: what is told over the wire, that the other environment goes on,
+and that a restart puts all right. (Every n, inside one program: test_faults.c.) TORTURE=1: each allocation of a start."""
+
+import os
+import sys
+
+sys.dont_write_bytecode = True
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+
+import errno
+import random
+import subprocess
+import unittest
+
+import shimmed
+
+import daemon
+import fobwire
+import pb
+import tap
+from pb import LIVE, SECRET, TEST
+
+TORTURE = bool(os.environ.get("TORTURE"))
+
+
+def status_name(client, service):
+    return pb.health.CheckResponse.ServingStatus.Name(client.check(service))
+
+
+class Failing(unittest.TestCase):
+    def setUp(self):
+        self.fobd = shimmed.Daemon()
+        self.addCleanup(self.fobd.kill)
+        self.fobd.start(shim=True)
+        with self.fobd.client("admin") as c:
+            self.secret = {e: c.create(e, "kept").secret_key.secret for e in (LIVE, TEST)}
+            self.leaked = c.create(LIVE, "leaked").secret_key.secret
+
+    def test_fail_stop_on_a_disk_error(self):
+        """One error of a write or a sync, and that environment answers nothing more, not even what it could read."""
+        for kind in (shimmed.SYNC, shimmed.WRITE):
+            with self.subTest(kind=kind):
+                data = fobwire.request("fob.v1.Admin/RollKey", fobwire.roll_request(LIVE, "kept", grace=0))
+                self.fobd.handle.arm(kind, 1, shimmed.FAIL, errno.EIO)
+                with self.fobd.client("admin") as c:
+                    self.assertEqual(fobwire.code_name(c.raw(data).code), "INTERNAL")
+                    self.assertEqual(self.fobd.handle.disarm(), 1)
+                    for call in (lambda: c.verdict(self.secret[LIVE]), lambda: c.roll(LIVE, "kept"),
+                                 lambda: c.accounts(LIVE)):
+                        with self.assertRaises(fobwire.Fault) as caught:
+                            call()
+                        self.assertEqual(caught.exception.name, "UNAVAILABLE")
+                    self.assertEqual(status_name(c, "live"), "NOT_SERVING")
+                    self.assertEqual(status_name(c, "test"), "SERVING")
+                    self.assertEqual(c.verdict(self.secret[TEST]), "VALID")
+                    self.assertEqual(c.verdict(c.roll(TEST, "kept", grace=60).new_key.secret), "VALID")
+                self.fobd.kill()
+                self.fobd.start(init=False, shim=True)
+                with self.fobd.client("admin") as c:
+                    new = fobwire.result("fob.v1.Admin/RollKey", c.raw(data)).new_key.secret
+                    self.assertEqual(c.verdict(self.secret[LIVE]), "REVOKED")
+                    self.assertEqual(c.verdict(new), "VALID")
+                    self.assertEqual(c.raw(data).body, c.raw(data).body)
+                self.secret[LIVE] = new
+        self.fobd.stop()
+
+    def test_without_room_keys_can_still_be_ended(self):
+        """No block can be had any more: no new key, and all else goes on, 20 times over."""
+        for turn in range(20 if TORTURE else 2):
+            with self.fobd.client("admin") as c:
+                name = "room-%d" % turn
+                old = c.create(LIVE, name).secret_key.secret
+                # A fresh process, whose reserve is not set aside yet
+                self.fobd.kill()
+                self.fobd.start(init=False, shim=True)
+            self.fobd.handle.arm(shimmed.ALLOCATE, 1, shimmed.FAIL, errno.ENOSPC, shimmed.FOREVER)
+            with self.fobd.client("admin") as c:
+                for call in (lambda: c.create(LIVE, "more"), lambda: c.roll(LIVE, name)):
+                    with self.assertRaises(fobwire.Fault) as caught:
+                        call()
+                    self.assertEqual(caught.exception.name, "RESOURCE_EXHAUSTED")
+                self.assertEqual(c.verdict(old), "VALID")
+                self.assertEqual(c.revoke(LIVE, name, SECRET, 1).state, pb.types.KEY_STATE_REVOKED)
+                self.assertEqual(c.verdict(old), "REVOKED")
+                self.assertGreater(self.fobd.handle.disarm(), 0)
+                self.assertEqual(c.verdict(c.roll(LIVE, name).new_key.secret), "VALID")
+        self.fobd.stop()
+
+    def test_a_start_whose_nth_allocation_fails(self):
+        """It serves, or it ends with status 1 and a line that says why."""
+        pick = random.Random(tap.seed())
+        self.fobd.stop()
+        served = refused = 0
+        n = 1
+        while True:
+            with self.subTest(n=n):
+                self.fobd.handle.arm(shimmed.MEMORY, n, shimmed.FAIL, errno.ENOMEM)
+                try:
+                    self.fobd.start(init=False, shim=True)
+                except RuntimeError:
+                    self.assertEqual(self.fobd.process.returncode, 1, self.fobd.log()[-2000:])
+                    self.assertIn("memory", self.fobd.log().splitlines()[-1])
+                    refused += 1
+                else:
+                    fired = self.fobd.handle.disarm()
+                    with self.fobd.client("admin") as c:
+                        for e in (LIVE, TEST):
+                            r = c.response("fob.v1.Keys/VerifyKey", fobwire.verify_request(self.secret[e]))
+                            got = fobwire.code_name(r.code)
+                            if r.code == pb.rpc.OK:
+                                got = fobwire.verdict_name(pb.keys.VerifyKeyResponse.FromString(r.body).verdict)
+                            self.assertIn(got, ("VALID", "UNAVAILABLE"))
+                    served += 1
+                    if not fired:
+                        break
+                finally:
+                    self.fobd.kill()
+            n += 1 if TORTURE else pick.randrange(1, 150)
+        tap.comment("%d starts served, %d were refused, up to the %dth allocation" % (served, refused, n))
+        self.fobd.handle.disarm()
+        self.fobd.start(init=False)
+        self.fobd.stop()
+
+
+tap.main()
