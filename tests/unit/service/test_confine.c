@@ -544,8 +544,8 @@ hide(uint32_t landlock, uint32_t seccomp)
 	bool done = ctx != NULL &&
 	    seccomp_rule_add(ctx, SCMP_ACT_ERRNO(landlock), (int)SYS_landlock_create_ruleset, 0) == 0 &&
 	    seccomp_rule_add(ctx, SCMP_ACT_ERRNO(seccomp), SCMP_SYS(seccomp), 0) == 0 &&
-	    seccomp_rule_add(ctx, SCMP_ACT_ERRNO(seccomp), SCMP_SYS(prctl), 1, SCMP_A0(SCMP_CMP_EQ, PR_SET_SECCOMP)) ==
-		0 &&
+	    seccomp_rule_add(
+		ctx, SCMP_ACT_ERRNO(seccomp), SCMP_SYS(prctl), 1, SCMP_A0(SCMP_CMP_EQ, PR_SET_SECCOMP, 0)) == 0 &&
 	    seccomp_load(ctx) == 0;
 
 	seccomp_release(ctx);
