@@ -18,7 +18,7 @@
 
 /* The longest nap: after it the clock is looked at again, which may have been set in the meantime. */
 #define NAP_MS 1000
-#define SWEEP_MS 60000  /* between looks at old tokens and dead readers */
+#define SWEEP_MS 60000  /* between looks at old tokens and dead readers, and between commits of the time */
 #define SWEEP_COMMITS 4 /* in a row, before waiting mutations have their turn */
 
 struct writer {
@@ -325,26 +325,52 @@ rest(struct writer *w, int fault)
 	if (clock_boot_ms() < w->next_complaint_ms)
 		return;
 	w->next_complaint_ms = clock_boot_ms() + SWEEP_MS;
-	LOG(LOG_ERROR, "keys whose grace has ended cannot be marked so; they verify as expired all the same",
+	LOG(LOG_ERROR, "the sweeper cannot commit; keys whose grace has ended verify as expired all the same",
 	    LOG_S("environment", environment_of(w)), LOG_S("reason", fault_text(fault)));
 }
 
-/* One commit of expiries and forgotten tokens. Returns 1 when there may be more, 0 when not, or a negative fault. */
+/*
+ * Time that was not committed is lost when the clock is set back over a restart, and a grace is longer by it. So while
+ * a key is in grace the time is committed once a minute, if nothing else is.
+ */
+static bool
+should_mark(const struct writer *w, int64_t now_ms)
+{
+	return w->next_expiry_ms != INT64_MAX && now_ms - w->state.newest_ms >= SWEEP_MS;
+}
+
+/* Carry the time into ${next}. Returns 1, or a negative fault. */
+static int
+mark(struct writer *w, int64_t now_ms, struct record_state *next)
+{
+	struct view view = { .txn = w->txn, .state = next, .now_ms = now_ms };
+	int fault;
+
+	decide_nothing(&view, &w->change);
+	return (fault = store_apply(w->txn, &w->change, next)) == 0 ? 1 : fault;
+}
+
+/*
+ * One commit of expiries and forgotten tokens, or of the time.
+ * Returns: 1: there may be more; 0: there is none; a negative fault.
+ */
 static int
 sweep_once(struct writer *w, int64_t now_ms, bool tokens)
 {
 	struct record_state next = w->state;
 	int64_t oldest_ms;
-	int expired, forgotten = 0, fault;
+	int expired, forgotten = 0, marked = 0, fault;
 
 	if ((fault = store_write(w->txn)) != 0)
 		return fault;
 	expired = apply_expiries(w, now_ms, &next);
 	if (expired >= 0 && tokens)
 		forgotten = store_forget_tokens(w->txn, now_ms - LIMIT_TOKEN_KEPT_MS, LIMIT_COMMIT, &oldest_ms);
-	if (expired < 0 || forgotten < 0 || expired + forgotten == 0) {
+	if (expired == 0 && forgotten >= 0 && should_mark(w, now_ms))
+		marked = mark(w, now_ms, &next);
+	if (expired < 0 || forgotten < 0 || marked < 0 || expired + forgotten + marked == 0) {
 		store_abort(w->txn);
-		return expired < 0 ? expired : forgotten;
+		return expired < 0 ? expired : forgotten < 0 ? forgotten : marked;
 	}
 	if ((fault = commit(w, &next)) != 0)
 		return fault;
@@ -360,7 +386,8 @@ sweep(struct writer *w, int64_t now_ms)
 	bool upkeep = clock_boot_ms() >= w->next_upkeep_ms;
 	int more = 1;
 
-	if (store_failed(w->store) || clock_boot_ms() < w->rest_until_ms || (now_ms < w->next_expiry_ms && !upkeep))
+	if (store_failed(w->store) || clock_boot_ms() < w->rest_until_ms ||
+	    (now_ms < w->next_expiry_ms && !upkeep && !should_mark(w, now_ms)))
 		return;
 	for (int i = 0; i < SWEEP_COMMITS && more > 0; i++)
 		more = sweep_once(w, now_ms, upkeep);

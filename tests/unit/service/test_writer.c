@@ -1093,6 +1093,52 @@ a_clock_set_back_revives_nothing(void **state)
 	assert_int_equal(harness_now(h, ENVIRONMENT_TEST), HARNESS_START_MS - HARNESS_DAY_MS);
 }
 
+/* As wake(), and commits nothing itself. */
+static void
+wake_in_vain(struct harness *h)
+{
+	struct job j;
+
+	assert_int_equal(run_new(h, &j, ROLLS, "nobody"), -FAULT_NOT_FOUND);
+}
+
+/* So that a clock that is set back over a restart takes a minute from a grace's count, and not all since the last change. */
+static void
+commits_the_time_while_a_key_is_in_grace(void **state)
+{
+	struct harness *h = *state;
+	uint64_t commits;
+
+	make_grace(h, "acme", HARNESS_DAY_MS);
+	commits = counted(h).commits;
+	harness_advance(h, 59000);
+	wake_in_vain(h);
+	assert_int_equal(counted(h).commits, commits);
+	harness_advance(h, 1000);
+	wake_in_vain(h);
+	assert_int_equal(counted(h).commits, commits + 1);
+	assert_int_equal(look_state(h).newest_ms, HARNESS_START_MS + 60000);
+	assert_int_equal(look_state(h).event_sequence, 2);
+	harness_close(h);
+	h->clock.wall_ns = (HARNESS_START_MS - HARNESS_DAY_MS) * 1000000;
+	harness_open(h);
+	assert_in_range(harness_now(h, ENVIRONMENT_LIVE), HARNESS_START_MS + 60000, HARNESS_START_MS + 60010);
+	assert_int_equal(state_of(h, "acme", 1), KEY_GRACE);
+}
+
+static void
+commits_no_time_without_a_grace(void **state)
+{
+	struct harness *h = *state;
+	struct job j;
+
+	assert_int_equal(run_new(h, &j, CREATES, "acme"), 0);
+	harness_advance(h, HARNESS_DAY_MS / 2);
+	wake_in_vain(h);
+	assert_int_equal(counted(h).commits, 1);
+	assert_int_equal(look_state(h).newest_ms, HARNESS_START_MS);
+}
+
 /* Ended by comparison, the sweeper held up, then the end: the next start sweeps first of all. */
 static void
 sweeps_at_start(void **state)
@@ -1351,6 +1397,8 @@ main(void)
 		TEST(each_its_own_day),
 		TEST(many_at_once),
 		TEST(a_clock_set_back_revives_nothing),
+		TEST(commits_the_time_while_a_key_is_in_grace),
+		TEST(commits_no_time_without_a_grace),
 		TEST(sweeps_at_start),
 		TEST(a_full_disk_does_not_make_the_sweeper_spin),
 		TEST(a_damaged_key_holds_nobody_up),
