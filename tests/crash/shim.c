@@ -41,6 +41,7 @@ static struct {
 	uintptr_t from, to;
 } code[16];
 static unsigned n_code;
+static bool ready;
 
 static bool
 is_code_of_fob(const char *name)
@@ -84,6 +85,7 @@ begin(void)
 	int fd;
 
 	dl_iterate_phdr(note_code, NULL);
+	ready = true;
 	if (path == NULL)
 		return;
 	fd = (int)syscall(SYS_openat, AT_FDCWD, path, O_RDWR | O_CLOEXEC, 0);
@@ -134,7 +136,8 @@ shim_disarm(void)
 static void
 die(void)
 {
-	syscall(SYS_kill, getpid(), SIGKILL);
+	/* Not kill(2): to end itself is the only signal that fobd's confinement leaves it. */
+	syscall(SYS_tgkill, getpid(), (pid_t)syscall(SYS_gettid), SIGKILL);
 	syscall(SYS_exit_group, 137); /* where a filter of system calls forbids the other */
 }
 
@@ -384,10 +387,9 @@ mmap(void *at, size_t len, int protection, int flags, int fd, off_t offset)
 
 /* ---- the heap ---- */
 
-/* dlsym() itself may allocate before we know the next malloc: a little, and for good. */
-static _Alignas(16) char early[16384];
+/* Until our constructor has run, dlsym() and the sanitizers may not be ready: a little memory of our own, and for good. */
+static _Alignas(16) char early[1 << 20];
 static size_t early_used;
-static bool finding;
 
 static void *
 early_alloc(size_t len)
@@ -407,16 +409,6 @@ is_early(const void *p)
 	return (const char *)p >= early && (const char *)p < early + sizeof(early);
 }
 
-#define NEXT_HEAP(name, instead) \
-	static __typeof__(&name) next; \
-	if (next == NULL) { \
-		if (finding) \
-			return instead; \
-		finding = true; \
-		*(void **)&next = find(#name); \
-		finding = false; \
-	}
-
 static bool
 no_memory(const void *caller)
 {
@@ -429,35 +421,57 @@ no_memory(const void *caller)
 INTERPOSED void *
 malloc(size_t len)
 {
-	NEXT_HEAP(malloc, early_alloc(len))
+	if (!ready)
+		return early_alloc(len);
+	NEXT(malloc);
 	return no_memory(__builtin_return_address(0)) ? NULL : next(len);
 }
 
 INTERPOSED void *
 calloc(size_t n, size_t len)
 {
-	NEXT_HEAP(calloc, early_alloc(n * len))
+	if (!ready)
+		return early_alloc(n * len);
+	NEXT(calloc);
 	return no_memory(__builtin_return_address(0)) ? NULL : next(n, len);
+}
+
+/* How long an early one was is not known: not longer than to the end of all of them. */
+static void *
+leave_early(const void *p, size_t len)
+{
+	size_t most = (size_t)(early + sizeof(early) - (const char *)p);
+	void *q = malloc(len);
+
+	if (q != NULL)
+		memcpy(q, p, len < most ? len : most);
+	return q;
 }
 
 INTERPOSED void *
 realloc(void *p, size_t len)
 {
-	NEXT_HEAP(realloc, NULL)
+	if (is_early(p))
+		return leave_early(p, len);
+	if (!ready)
+		return early_alloc(len);
+	NEXT(realloc);
 	return no_memory(__builtin_return_address(0)) ? NULL : next(p, len);
 }
 
 INTERPOSED int
 posix_memalign(void **p, size_t align, size_t len)
 {
-	NEXT_HEAP(posix_memalign, ENOMEM)
+	if (!ready)
+		return ENOMEM;
+	NEXT(posix_memalign);
 	return no_memory(__builtin_return_address(0)) ? ENOMEM : next(p, align, len);
 }
 
 INTERPOSED char *
 strdup(const char *s)
 {
-	NEXT_HEAP(strdup, NULL)
+	NEXT(strdup);
 	return no_memory(__builtin_return_address(0)) ? NULL : next(s);
 }
 

@@ -13,6 +13,7 @@
 #include <cmocka.h>
 
 #include <errno.h>
+#include <sys/wait.h>
 
 #include "tests/crash/shim.h"
 #include "tests/unit/service/harness.h"
@@ -404,7 +405,8 @@ make_state(unsigned cut, uint64_t chosen)
 {
 	unsigned pending = 0;
 
-	memcpy(image, base, base_len);
+	if (base_len > 0)
+		memcpy(image, base, base_len);
 	image_len = base_len;
 	for (unsigned i = 0; i < cut; i++)
 		if (is_durable(i, cut) || (chosen >> (pending++ % 64) & 1) != 0)
@@ -662,6 +664,28 @@ seed(void **state)
 	return 0;
 }
 
+/*
+ * The same on a disk that loses what it has synced: that is seen, or this test would see nothing at all. In a process of
+ * its own, as what LMDB had in hand in a damaged database is left alone.
+ */
+static bool
+is_found_out(struct harness *h)
+{
+	int status;
+	pid_t pid;
+
+	fflush(stdout);
+	assert_true((pid = fork()) >= 0);
+	if (pid == 0) {
+		lying_disk = true;
+		all_states(h, 2);
+		tell("on a disk that lies about fdatasync");
+		_exit(n_lost > 0 ? 0 : 1);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	return status == 0;
+}
+
 static void
 a_power_cut_loses_nothing(void **state)
 {
@@ -673,12 +697,7 @@ a_power_cut_loses_nothing(void **state)
 	tell("power cuts");
 	assert_int_equal(n_lost, 0);
 	assert_true(n_states >= long_or_short(5000, 300));
-	/* The same on a disk that loses what it has synced: that is seen, or this test would see nothing at all. */
-	lying_disk = true;
-	all_states(h, 2);
-	lying_disk = false;
-	tell("on a disk that lies about fdatasync");
-	assert_true(n_lost > 0);
+	assert_true(is_found_out(h));
 	pepper_free(pepper);
 	forget_steps();
 	forget();
