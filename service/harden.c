@@ -13,6 +13,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "service/arrivals.h"
 #include "service/harden.h"
 
 /* Beside the connections: listeners and a probe of each, databases and their locks, nng's eventfds, libraries. */
@@ -38,7 +39,7 @@ harden_process(char *why, size_t why_len)
 int
 harden_descriptors(unsigned connections, char *why, size_t why_len)
 {
-	rlim_t need = (rlim_t)connections + DESCRIPTORS_OWN;
+	rlim_t need = (rlim_t)connections + arrivals_most(connections) + DESCRIPTORS_OWN;
 	struct rlimit limit;
 
 	if (getrlimit(RLIMIT_NOFILE, &limit) != 0) {

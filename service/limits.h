@@ -31,7 +31,9 @@
 #define LIMIT_QUEUE 4096 /* mutations waiting for one environment's writer */
 #define LIMIT_COMMIT 512 /* mutations in one commit */
 #define LIMIT_LISTENERS 16
-#define LIMIT_ALLOW_USERS 64 /* names in a listener's allow_users */
-#define LIMIT_SEND_MS 200    /* to take a reply, after which the connection is closed */
+#define LIMIT_ALLOW_USERS 64    /* names in a listener's allow_users */
+#define LIMIT_SEND_MS 200       /* to take a reply, after which the connection is closed */
+#define LIMIT_ARRIVALS 1024     /* TCP connections that have not greeted yet; and no more than connections */
+#define LIMIT_GREETING_MS 10000 /* to greet, after which the connection is closed */
 
 #endif

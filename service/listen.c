@@ -26,6 +26,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "service/arrivals.h"
 #include "service/dispatch.h"
 #include "service/log.h"
 #include "service/nng_quirks.h"
@@ -39,7 +40,7 @@
 #define FLUSH_MS 250    /* a completed send is queued, not sent */
 #define DESCRIPTORS_SPARE 8
 #define DESCRIPTORS_LEFT 512 /* connections that their peers have left: more than any moment explains */
-#define DESCRIPTORS_EVERY 10 /* guard rounds */
+#define EVERY_ROUNDS 10      /* of the guard */
 
 enum context_state { CONTEXT_RECEIVING, CONTEXT_WORKING, CONTEXT_SENDING };
 
@@ -73,7 +74,8 @@ struct transport {
 	struct listener listeners[LIMIT_LISTENERS];
 	size_t n_listeners;
 	struct tally **tallies;
-	unsigned guard_round;
+	unsigned guard_round, tell_round;
+	struct arrivals_stats told; /* as the log last had them */
 	_Atomic uint64_t refused, dropped, restarts;
 };
 
@@ -231,12 +233,46 @@ peer_of(nng_pipe pipe)
 	return (struct peer){ .known = true, .uid = (uid_t)uid, .pid = (pid_t)pid };
 }
 
+static bool
+end_of(nng_pipe pipe, const char *which, uint8_t address[16], uint16_t *port)
+{
+	nng_sockaddr sa;
+
+	if (nng_pipe_get_addr(pipe, which, &sa) != 0)
+		return false;
+	memset(address, 0, 16);
+	if (sa.s_family == NNG_AF_INET6) {
+		memcpy(address, sa.s_in6.sa_addr, 16);
+		*port = sa.s_in6.sa_port;
+	} else if (sa.s_family == NNG_AF_INET) {
+		memset(address + 10, 0xff, 2);
+		memcpy(address + 12, &sa.s_in.sa_addr, 4);
+		*port = sa.s_in.sa_port;
+	} else {
+		return false;
+	}
+	return true;
+}
+
+/* A pipe is a connection that has greeted. */
+static void
+greeted(nng_pipe pipe)
+{
+	struct arrival_ends ends;
+
+	if (end_of(pipe, NNG_OPT_REMADDR, ends.peer, &ends.peer_port) &&
+	    end_of(pipe, NNG_OPT_LOCADDR, ends.own, &ends.own_port))
+		arrivals_greeted(&ends);
+}
+
 static void
 pipe_event(nng_pipe pipe, nng_pipe_ev event, void *arg)
 {
 	struct transport *t = arg;
 	struct peer peer;
 
+	if (event == NNG_PIPE_EV_ADD_PRE)
+		greeted(pipe);
 	if (event == NNG_PIPE_EV_REM_POST) {
 		pipes_remove(t->pipes, (uint32_t)nng_pipe_id(pipe));
 		return;
@@ -582,6 +618,12 @@ listen_open(struct service *service, const struct config *config, struct transpo
 		snprintf(why, why_len, "out of memory");
 		return -1;
 	}
+	if (arrivals_start(arrivals_most(config->connections)) != 0) {
+		snprintf(why, why_len, "cannot watch connections: %s", strerror(errno));
+		pipes_free(t->pipes);
+		free(t);
+		return -1;
+	}
 	t->service = service;
 	t->config = config;
 	for (size_t i = 0; i < config->n_listeners; i++) {
@@ -672,9 +714,25 @@ check_descriptors(struct transport *t)
 	return left > 4 * DESCRIPTORS_LEFT ? -1 : 0;
 }
 
+static void
+tell_arrivals(struct transport *t)
+{
+	struct arrivals_stats now;
+
+	arrivals_stats(&now);
+	if ((now.late == t->told.late && now.crowded == t->told.crowded) || t->guard_round < t->tell_round)
+		return;
+	LOG(LOG_WARN, "connections were closed that had not greeted", LOG_I("late", now.late - t->told.late),
+	    LOG_I("crowded", now.crowded - t->told.crowded));
+	t->told = now;
+	t->tell_round = t->guard_round + EVERY_ROUNDS;
+}
+
 int
 listen_guard(struct transport *t, bool (*interrupted)(void))
 {
+	arrivals_sweep(clock_boot_ms());
+	tell_arrivals(t);
 	for (size_t i = 0; i < t->n_listeners && !interrupted(); i++) {
 		struct listener *l = &t->listeners[i];
 
@@ -684,7 +742,7 @@ listen_guard(struct transport *t, bool (*interrupted)(void))
 			reopen(l);
 		}
 	}
-	return ++t->guard_round % DESCRIPTORS_EVERY == 0 ? check_descriptors(t) : 0;
+	return ++t->guard_round % EVERY_ROUNDS == 0 ? check_descriptors(t) : 0;
 }
 
 /* ---- closing ---- */
@@ -767,6 +825,7 @@ listen_close(struct transport *t)
 	t->service->tallies = NULL;
 	t->service->n_tallies = 0;
 	t->service->count_transport = NULL;
+	arrivals_stop();
 	free(t->tallies);
 	pipes_free(t->pipes);
 	free(t);

@@ -15,6 +15,7 @@ import struct
 import time
 import unittest
 
+import attacks
 import daemon
 import fobwire
 import pb
@@ -23,60 +24,6 @@ from pb import LIVE
 
 ATTACKS = 2000  # per transport
 VERIFY = "fob.v1.Keys/VerifyKey"
-
-
-def rst(s):
-    """Close with a reset instead of an orderly end. (On a unix socket it is unread data that does it.)"""
-    s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    s.close()
-
-
-def attacks(url, request):
-    """The ways to connect and leave: functions of a fresh socket. Most do not even wait for the server's header."""
-    ids = struct.pack(">I", 0x80000001)
-    framed = fobwire.frame(url, ids + request)
-    hello = fobwire.HANDSHAKE
-    ipc = b"\x01" if url.startswith("ipc") else b""
-
-    def say(data, end, read=0):
-        def attack(s):
-            try:
-                if data:
-                    s.sendall(data)
-                if read:
-                    s.recv(read)
-                end(s)
-            except OSError:
-                s.close()
-        return attack
-
-    def half(s):
-        """Our side says that it is done, and goes on listening for a while."""
-        s.shutdown(socket.SHUT_WR)
-        if random.random() < 0.5:
-            s.recv(64)
-        random.choice((socket.socket.close, rst))(s)
-
-    told = []
-    for end in (socket.socket.close, rst, half):
-        told += [
-            say(b"", end), say(b"", end, 8), say(hello[:3], end), say(hello[:7], end, 8), say(hello, end),
-            say(hello, end, 8),
-            say(b"GET / HTTP/1.1\r\n\r\n", end), say(b"\x16\x03\x01\x02\x00\x01", end), say(b"\xff" * 64, end),
-            say(bytes.fromhex("0053500000100000"), end, 8),                      # the header of another protocol (pair)
-            say(bytes.fromhex("0053500100300000"), end), say(bytes.fromhex("0053500000310000"), end, 8),
-            say(hello + ipc + b"\xff" * 8, end), say(hello + ipc + struct.pack(">Q", 8 << 30) + b"x", end, 8),
-            say(hello + ipc + struct.pack(">Q", 65536 + 5), end), say(hello + ipc + struct.pack(">Q", 0), end),
-            say(hello + ipc + struct.pack(">Q", 3) + b"abc", end, 8),
-            say(hello + ipc + struct.pack(">Q", 100) + b"part", end),
-            say(hello + b"\x02" + struct.pack(">Q", 20) + b"x" * 20, end),
-            say(hello + fobwire.frame(url, b"\0" * 64), end),
-            say(hello + fobwire.frame(url, b"\0\0\0\1" * 12 + ids), end),
-            say(hello + framed[:-1], end), say(hello + framed, end), say(hello + framed, end, 8),
-            say(hello + framed, end, 64),
-            say(hello + framed * 16, end), say(hello + framed * 16, end, 8), say(hello + fobwire.frame(url, ids), end),
-        ]
-    return told
 
 
 class Peers(unittest.TestCase):
@@ -120,7 +67,7 @@ class Peers(unittest.TestCase):
         base = self.base()
         url = self.fobd.urls[listener]
         random.seed(tap.seed())
-        ways = attacks(url, fobwire.request(VERIFY, fobwire.verify_request(self.secret)))
+        ways = attacks.ways(url, fobwire.request(VERIFY, fobwire.verify_request(self.secret)))
         order = [ways[i % len(ways)] for i in range(ATTACKS)]
         random.shuffle(order)
         held, slowest = [], 0.0
@@ -335,25 +282,6 @@ class Peers(unittest.TestCase):
                     if i < 20_000 - 64:
                         c.send(request)
                 self.assertEqual(seen, {"OK": 20_000}, listener)
-        self.fobd.stop()
-
-    def test_out_of_descriptors(self):
-        """More silent peers than descriptors: whoever is connected is served on, and all is well when they are gone."""
-        self.begin(settings="connections = 40\n", descriptors=400)
-        base = self.base()
-        with self.fobd.client("admin") as c, self.fobd.client("verify") as before:
-            held = []
-            for i in range(600):
-                try:
-                    held.append(fobwire.dial(self.fobd.urls[("verify", "tcp")[i % 2]], 0.05))
-                except OSError:
-                    break  # the backlog is full, too
-            self.assertEqual(before.verdict(self.secret), "VALID")
-            c.create(LIVE, "meanwhile")
-            for s in held:
-                s.close()
-            self.settled(base + 2)
-        self.served("verify"), self.served("tcp")
         self.fobd.stop()
 
     def test_the_connection_limit(self):

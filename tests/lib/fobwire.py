@@ -49,17 +49,28 @@ def verdict_name(verdict):
         return "verdict %d" % verdict
 
 
+tls = None  # an ssl.SSLContext, which a test that dials tls+tcp:// has to set
+tls_server_name = "server"
+
+
 def dial(url, timeout_s=5.0):
-    """A plain connected socket for "ipc:///PATH" or "tcp://HOST:PORT"."""
+    """A connected socket for "ipc:///PATH", "tcp://HOST:PORT" or, after its handshake, "tls+tcp://HOST:PORT"."""
     scheme, rest = url.split("://", 1)
     if scheme == "ipc":
         s = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         where = rest
     elif scheme == "tcp":
-        s = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-        s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         host, port = rest.rsplit(":", 1)
+        s = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
+        s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         where = (host, int(port))
+    elif scheme == "tls+tcp":
+        s = dial("tcp://" + rest, timeout_s)
+        try:
+            return tls.wrap_socket(s, server_hostname=tls_server_name)
+        except BaseException:
+            s.close()
+            raise
     else:
         raise ValueError(url)
     s.settimeout(timeout_s)
