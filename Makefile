@@ -31,7 +31,7 @@ ALL_CFLAGS = -std=c17 -D_GNU_SOURCE -I. -isystem $(B)/proto $(WARN) $(HARDEN) -f
 	$(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=all) $(CFLAGS)
 ALL_LDFLAGS = -pie -pthread -Wl,-z,relro,-z,now -Wl,--as-needed $(if $(SAN),-fsanitize=$(SAN)) $(LDFLAGS)
 
-LIBS_DAEMON := -lnng -llmdb -lprotobuf-c -lsodium -lconfuse -lseccomp -lz -ldl
+LIBS_DAEMON := -lnng -lmbedx509 -lmbedcrypto -llmdb -lprotobuf-c -lsodium -lconfuse -lseccomp -lz -ldl
 LIBS_CLIENT := -lnng -lprotobuf-c -lsodium
 LIBS_CLI := $(LIBS_CLIENT) -ljansson
 

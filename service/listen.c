@@ -27,6 +27,7 @@
 #include <unistd.h>
 
 #include "service/arrivals.h"
+#include "service/certificate.h"
 #include "service/dispatch.h"
 #include "service/log.h"
 #include "service/nng_quirks.h"
@@ -459,7 +460,7 @@ static const char *
 fill_tls(nng_tls_config *tls, const struct config_listener *config, int *rc)
 {
 	char *cert = read_pem(config->tls_cert), *key = read_pem(config->tls_key), *ca = read_pem(config->tls_ca);
-	const char *wrong = NULL;
+	const char *wrong = NULL, *warning = NULL;
 
 	*rc = NNG_ENOENT;
 	if (cert == NULL)
@@ -468,12 +469,16 @@ fill_tls(nng_tls_config *tls, const struct config_listener *config, int *rc)
 		wrong = "tls_key";
 	else if (ca == NULL)
 		wrong = "tls_ca";
+	else if ((wrong = certificate_check(cert, key, &warning)) != NULL)
+		*rc = NNG_EINVAL;
 	else if ((*rc = nng_tls_config_own_cert(tls, cert, key, NULL)) != 0)
 		wrong = "tls_cert and tls_key";
 	else if ((*rc = nng_tls_config_ca_chain(tls, ca, NULL)) != 0)
 		wrong = "tls_ca";
 	else if ((*rc = nng_tls_config_auth_mode(tls, NNG_TLS_AUTH_MODE_REQUIRED)) != 0)
 		wrong = "client certificates";
+	if (warning != NULL)
+		LOG(LOG_WARN, warning, LOG_S("url", config->url));
 	free_pem(cert);
 	free_pem(key);
 	free_pem(ca);
