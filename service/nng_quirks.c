@@ -1,5 +1,5 @@
 /*
- * Corrects two faults of libnng before 1.6 and before 1.10 by replacing three
+ * Corrects two faults of libnng 1, one before 1.6 and one in all, by replacing three
  * functions that libnng calls: sendmsg, nng_stream_send, nng_stream_recv.
  * main.c calls nng_quirks_check() at start and the metrics read the counters;
  * nothing else knows that this file exists.  It never blocks, locks or
@@ -32,7 +32,7 @@
 #define QUIRK_SENDMSG 0
 #endif
 
-#if NNG_BEFORE(1, 10)
+#if NNG_BEFORE(2, 0)
 #define QUIRK_STREAM 1
 #else
 #define QUIRK_STREAM 0
@@ -58,7 +58,7 @@ nng_quirks_needed(const char *version, bool *need_sendmsg, bool *need_stream)
 	if (version == NULL || sscanf(version, "%u.%u", &major, &minor) != 2)
 		return;
 	*need_sendmsg = major < 1 || (major == 1 && minor < 6);
-	*need_stream = major < 1 || (major == 1 && minor < 10);
+	*need_stream = major < 2;
 }
 
 #if !QUIRK_STREAM

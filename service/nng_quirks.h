@@ -2,7 +2,7 @@
 #define NNG_QUIRKS_H
 
 /*
- * nng_quirks: two faults of old libnng, corrected from inside the daemon.
+ * nng_quirks: two faults of libnng 1, corrected from inside the daemon.
  *
  * Linking nng_quirks.c into an executable replaces, for the whole process, the
  * functions sendmsg, nng_stream_send and nng_stream_recv, which libnng then
@@ -13,8 +13,8 @@
  *
  *     headers          sendmsg      nng_stream_send, nng_stream_recv
  *     before 1.6       replaced     replaced
- *     1.6 to 1.9       -            replaced
- *     1.10 and later   -            -
+ *     1.6 to 1.x       -            replaced
+ *     2.0 and later    -            -
  *
  * What was compiled in and is not needed by the library found at run time
  * passes every call through unchanged.
