@@ -46,12 +46,15 @@ CLIENT_OBJ := $(patsubst %.c,$(B)/%.o,$(wildcard client/*.c))
 CLI_OBJ := $(patsubst %.c,$(B)/%.o,$(wildcard client/cli/*.c))
 UNIT_BIN := $(patsubst %.c,$(B)/%,$(wildcard tests/unit/*/test_*.c))
 TOOL_BIN := $(patsubst %.c,$(B)/%,$(wildcard tests/tools/*.c tests/history/*.c))
+FUZZ_BIN := $(patsubst %.c,$(B)/%,$(wildcard tests/fuzz/fuzz_*.c))
+FUZZ_OBJ := $(patsubst %.c,$(B)/%.o,$(wildcard tests/fuzz/*.c))
 CRASH_BIN := $(patsubst %.c,$(B)/%,$(wildcard tests/crash/test_*.c))
-OBJ := $(SERVICE_OBJ) $(CLIENT_OBJ) $(CLI_OBJ) $(B)/service/main.o $(UNIT_BIN:=.o) $(TOOL_BIN:=.o) $(CRASH_BIN:=.o) $(B)/tests/crash/shim.o
+OBJ := $(SERVICE_OBJ) $(CLIENT_OBJ) $(CLI_OBJ) $(B)/service/main.o $(UNIT_BIN:=.o) $(TOOL_BIN:=.o) $(CRASH_BIN:=.o) $(B)/tests/crash/shim.o \
+	$(FUZZ_OBJ)
 
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: all help run test torture deps-run deps-test install clean unit-bin tool-bin crash-bin
+.PHONY: all help run test torture deps-run deps-test install clean unit-bin tool-bin crash-bin fuzz fuzz-bin
 
 all: $(B)/fobd $(B)/fob $(B)/libfob.a $(B)/libfob.so ## build the daemon, the command line and the library
 
@@ -69,6 +72,9 @@ test: deps-test ## install what is missing, build every variant, run every test
 
 torture: deps-test ## the tests in their long form
 	$(Q)+TORTURE=1 tests/run
+
+fuzz: deps-test ## fuzz under libFuzzer: FUZZ=target (all), FUZZ_SECONDS in all (600), TEST_SEED
+	$(Q)+FUZZ_SECONDS=$${FUZZ_SECONDS:-600} tests/run --variant fuzz --filter '/fuzz_$(or $(FUZZ),.*)$$'
 
 # ---- rules ----
 
@@ -137,6 +143,17 @@ $(B)/tests/crash/test_%: $(B)/tests/crash/test_%.o $(B)/tests/crash/shim.o $(B)/
 $(B)/tests/crash/shim.so: $(B)/tests/crash/shim.o
 	$(Q)$(CC) -shared -pthread $(LDFLAGS) -o $@ $< -ldl
 
+# Fuzz targets. SAN=fuzzer-no-link,... under clang makes libFuzzer programs of them, anything else programs that replay inputs.
+# Their allocations go through tests/fuzz/fault.c, and what log.c writes through tests/fuzz/world.c.
+FUZZ_WRAP := $(foreach f,malloc calloc realloc strdup asprintf write scratch_alloc scratch_reset arena_init \
+	arena_fini,-Wl$(comma)--wrap=$f)
+FUZZ_MAIN := $(if $(findstring fuzzer,$(SAN)),,$(B)/tests/fuzz/replay.o)
+FUZZ_SHARED := $(patsubst %,$(B)/tests/fuzz/%.o,fault wire world) $(FUZZ_MAIN)
+
+$(B)/tests/fuzz/fuzz_%: $(B)/tests/fuzz/fuzz_%.o $(FUZZ_SHARED) $(B)/libservice.a $(CLIENT_OBJ)
+	$(Q)$(CC) $(ALL_LDFLAGS) $(if $(FUZZ_MAIN),,-fsanitize=fuzzer) $(FUZZ_WRAP) -o $@ $< $(FUZZ_SHARED) \
+	    $(filter-out $(B)/client/basic.o,$(CLIENT_OBJ)) $(B)/libservice.a $(LIBS_DAEMON)
+
 install: all ## install below $(DESTDIR)$(PREFIX)
 	install -D -m 755 $(B)/fobd $(DESTDIR)$(PREFIX)/sbin/fobd
 	install -D -m 755 $(B)/fob $(DESTDIR)$(PREFIX)/bin/fob
@@ -198,6 +215,7 @@ bench: all $(LOAD_BIN) ## measure Fob against its targets; report in build/bench
 unit-bin: $(UNIT_BIN)
 tool-bin: $(TOOL_BIN)
 crash-bin: $(CRASH_BIN) $(B)/tests/crash/shim.so
+fuzz-bin: $(FUZZ_BIN)
 
 clean: ## remove what was built
 	rm -rf build

@@ -1,0 +1,391 @@
+/*
+ * fuzz_reply.c - libfob's decoders, every method's, on any reply: a fault leaves nothing behind, what is accepted is whole,
+ * and VALID is never believed of a reply that contradicts itself or the request.
+ * Fed by libFuzzer or replay.c; calls client/codec.c. Touches nothing outside of memory.
+ *
+ *	input: 1 byte: which decoder; 1 byte: which allocation fails, 0 none; 1 byte: what was asked for; the reply
+ */
+#include <sodium.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "client/codec.h"
+#include "tests/fuzz/fuzz.h"
+
+#define HEAD 3
+
+struct reply {
+	uint8_t *p;
+	size_t len;
+	uint8_t asked;
+};
+
+/* ---- what holds of every result ---- */
+
+static void
+check_error(int rc, const struct fob_error *error)
+{
+	size_t len = strnlen(error->message, sizeof(error->message));
+
+	FUZZ_CHECK(rc <= 0 && rc >= FOB_EUNAUTHENTICATED, "a fault of %d", rc);
+	FUZZ_CHECK(rc == error->fault, "the error is %d, the result %d", error->fault, rc);
+	FUZZ_CHECK(len < sizeof(error->message) && (rc == 0) == (len == 0), "a fault without a reason, or the reverse");
+	for (size_t i = 0; i < len; i++)
+		FUZZ_CHECK(
+		    (unsigned char)error->message[i] >= 0x20 && error->message[i] != 0x7f, "a control character");
+}
+
+static void
+check_text(const char *text, size_t size)
+{
+	size_t len = strnlen(text, size);
+
+	FUZZ_CHECK(len < size, "a text does not end");
+	for (size_t i = 0; i < len; i++)
+		FUZZ_CHECK((unsigned char)text[i] >= 0x20 && text[i] != 0x7f, "a control character");
+}
+
+static void
+check_word(const char *text, size_t size, const char *others)
+{
+	check_text(text, size);
+	for (size_t i = 0; text[i] != '\0'; i++)
+		FUZZ_CHECK((text[i] >= '0' && text[i] <= '9') || (text[i] >= 'A' && text[i] <= 'Z') ||
+			(text[i] >= 'a' && text[i] <= 'z') || strchr(others, text[i]) != NULL,
+		    "%s is not a name", text);
+}
+
+static void
+check_zero(int rc, const void *p, size_t len)
+{
+	FUZZ_CHECK(rc == 0 || sodium_is_zero(p, len), "a fault, but something is left");
+}
+
+static void
+check_account_id(const char account[FOB_ACCOUNT_SIZE])
+{
+	check_word(account, FOB_ACCOUNT_SIZE, "._-");
+	FUZZ_CHECK(account[0] != '\0', "no account");
+}
+
+static void
+check_key(const struct fob_key *k)
+{
+	check_account_id(k->account);
+	check_word(k->last4, sizeof(k->last4), "");
+	FUZZ_CHECK(strlen(k->last4) == 4 && k->environment <= FOB_TEST && k->kind <= FOB_PUBLISHABLE &&
+		k->state <= FOB_KEY_REVOKED,
+	    "a key of no kind");
+}
+
+static void
+check_new_key(const struct fob_new_key *k)
+{
+	check_key(&k->key);
+	check_word(k->secret, sizeof(k->secret), "_");
+	FUZZ_CHECK(k->secret[0] != '\0', "no secret");
+}
+
+static void
+check_account(const struct fob_account *a)
+{
+	check_account_id(a->account);
+	FUZZ_CHECK(a->environment <= FOB_TEST, "environment %d", (int)a->environment);
+}
+
+static void
+check_verification(const struct fob_verification *v, enum fob_environment required)
+{
+	check_word(v->account, sizeof(v->account), "._-");
+	check_word(v->last4, sizeof(v->last4), "");
+	check_text(v->detail, sizeof(v->detail));
+	FUZZ_CHECK(v->verdict <= FOB_FORBIDDEN && v->environment <= FOB_TEST && v->kind <= FOB_PUBLISHABLE, "a number");
+	FUZZ_CHECK(fob_allows(v) == (v->verdict == FOB_VALID), "fob_allows is of another mind");
+	if (v->verdict == FOB_VALID)
+		FUZZ_CHECK(v->account[0] != '\0' && v->environment != 0 &&
+			v->livemode == (v->environment == FOB_LIVE) &&
+			(required == FOB_ENVIRONMENT_ANY || required == v->environment),
+		    "VALID is believed of a reply that contradicts itself");
+}
+
+/* ---- the decoders ---- */
+
+static void
+decode_verify(const struct reply *r)
+{
+	enum fob_environment required = (enum fob_environment)(r->asked % 3);
+	struct fob_verification v;
+	struct fob_error error;
+	int rc;
+
+	memset(&v, 0xff, sizeof(v));
+	rc = codec_decode_verify(r->p, r->len, required, &v, &error);
+	check_error(rc, &error);
+	check_zero(rc, &v, sizeof(v));
+	check_verification(&v, required);
+}
+
+static void
+decode_verify_batch(const struct reply *r)
+{
+	static struct fob_verification out[FOB_BATCH_MAX];
+	enum fob_environment required[FOB_BATCH_MAX] = { 0 };
+	int faults[FOB_BATCH_MAX], rc;
+	struct fob_error error;
+	size_t n = r->asked;
+
+	for (size_t i = 0; i < n; i++)
+		required[i] = (enum fob_environment)(i % 3);
+	memset(out, 0xff, n * sizeof(out[0]));
+	rc = codec_decode_verify_batch(r->p, r->len, required, n, out, faults, &error);
+	check_error(rc, &error);
+	for (size_t i = 0; i < n; i++) {
+		FUZZ_CHECK(faults[i] <= 0 && faults[i] >= FOB_EUNAUTHENTICATED && (rc == 0 || faults[i] == rc),
+		    "an item's fault is %d", faults[i]);
+		check_zero(faults[i], &out[i], sizeof(out[i]));
+		check_verification(&out[i], required[i]);
+	}
+}
+
+/* Into places of their own, some of which nobody waits at any more. */
+static void
+decode_verify_items(const struct reply *r)
+{
+	struct fob_verification results[8];
+	struct fob_error errors[8], error;
+	struct codec_item items[8];
+	int faults[8], rc;
+	size_t n = r->asked % 8 + 1;
+
+	memset(errors, 0, sizeof(errors));
+	memset(results, 0, sizeof(results));
+	for (size_t i = 0; i < n; i++) {
+		faults[i] = 1;
+		items[i] = (struct codec_item){ .required = (enum fob_environment)(i % 3),
+			.result = &results[i],
+			.fault = (r->asked >> i & 8) != 0 ? NULL : &faults[i],
+			.error = &errors[i] };
+	}
+	rc = codec_decode_verify_items(r->p, r->len, items, n, &error);
+	check_error(rc, &error);
+	for (size_t i = 0; i < n; i++) {
+		FUZZ_CHECK(
+		    (faults[i] == 1) == (rc != 0 || items[i].fault == NULL), "item %zu is not what was asked", i);
+		check_verification(&results[i], items[i].required);
+		if (faults[i] != 1) {
+			check_zero(faults[i], &results[i], sizeof(results[i]));
+			check_error(faults[i], &errors[i]);
+		}
+	}
+}
+
+static void
+decode_created(const struct reply *r)
+{
+	struct fob_created_account out;
+	struct fob_error error;
+	int rc = codec_decode_created(r->p, r->len, &out, &error);
+
+	check_error(rc, &error);
+	check_zero(rc, &out, sizeof(out));
+	if (rc != 0)
+		return;
+	check_account(&out.account);
+	check_new_key(&out.secret_key);
+	check_new_key(&out.publishable_key);
+}
+
+static void
+decode_rolled(const struct reply *r)
+{
+	struct fob_rolled_key out;
+	struct fob_error error;
+	int rc = codec_decode_rolled(r->p, r->len, &out, &error);
+
+	check_error(rc, &error);
+	check_zero(rc, &out, sizeof(out));
+	if (rc != 0)
+		return;
+	check_new_key(&out.new_key);
+	if (out.old_key.account[0] != '\0')
+		check_key(&out.old_key);
+	else
+		FUZZ_CHECK(out.new_key.key.generation == 1, "no old key, and this is not the first");
+}
+
+static void
+decode_key(const struct reply *r)
+{
+	struct fob_key out;
+	struct fob_error error;
+	int rc = codec_decode_key(r->p, r->len, &out, &error);
+
+	check_error(rc, &error);
+	check_zero(rc, &out, sizeof(out));
+	if (rc == 0)
+		check_key(&out);
+}
+
+static void
+decode_account(const struct reply *r)
+{
+	struct fob_account out;
+	struct fob_error error;
+	int rc;
+
+	rc = codec_decode_account(
+	    r->asked % 2 ? METHOD_SUSPEND_ACCOUNT : METHOD_RESUME_ACCOUNT, r->p, r->len, &out, &error);
+	check_error(rc, &error);
+	check_zero(rc, &out, sizeof(out));
+	if (rc == 0)
+		check_account(&out);
+}
+
+static void
+decode_import(const struct reply *r)
+{
+	enum fob_import_outcome out[256];
+	struct fob_error error;
+	int rc = codec_decode_import(r->p, r->len, r->asked, out, &error);
+
+	check_error(rc, &error);
+	check_zero(rc, out, r->asked * sizeof(out[0]));
+	for (unsigned i = 0; i < r->asked; i++)
+		FUZZ_CHECK(out[i] <= FOB_IMPORT_BAD_TIME, "outcome %d", (int)out[i]);
+}
+
+static void
+decode_check(const struct reply *r)
+{
+	struct fob_error error;
+	enum fob_serving out;
+	int rc = codec_decode_check(r->p, r->len, &out, &error);
+
+	check_error(rc, &error);
+	FUZZ_CHECK(out <= FOB_NOT_SERVING && (rc == 0 || out == 0), "serving %d", (int)out);
+}
+
+static void
+decode_stats(const struct reply *r)
+{
+	static struct fob_stats out;
+	struct fob_error error;
+	int rc = codec_decode_stats(r->p, r->len, &out, &error);
+
+	check_error(rc, &error);
+	check_zero(rc, &out, sizeof(out));
+	check_text(out.version, sizeof(out.version));
+	FUZZ_CHECK(out.n_environments <= 2, "%zu environments", out.n_environments);
+}
+
+/* ---- pages ---- */
+
+/* Where the list was, and what was asked for. */
+static uint32_t
+begin_page(const struct reply *r, struct fob_cursor *cursor)
+{
+	*cursor = (struct fob_cursor){ .len = r->asked % 9 };
+	memset(cursor->bytes, 'a', cursor->len);
+	return r->asked % 8;
+}
+
+static void
+check_page(const struct reply *r, int rc, const struct fob_cursor *cursor, const void *page, size_t n)
+{
+	struct fob_cursor before;
+	uint32_t size = begin_page(r, &before);
+
+	FUZZ_CHECK((rc == 0) == (page != NULL), "a fault with a page, or the reverse");
+	FUZZ_CHECK(n <= (size == 0 ? FOB_PAGE_MAX : size), "a page of %zu, and %u were asked for", n, size);
+	FUZZ_CHECK(cursor->len <= sizeof(cursor->bytes), "a cursor of %u bytes", cursor->len);
+	if (rc != 0)
+		FUZZ_CHECK(memcmp(cursor, &before, sizeof(before)) == 0, "a fault, and the cursor has moved");
+	else
+		FUZZ_CHECK(
+		    cursor->done || cursor->len != before.len || memcmp(cursor->bytes, before.bytes, before.len) != 0,
+		    "the cursor stands still");
+}
+
+static void
+decode_keys(const struct reply *r)
+{
+	struct fob_key_page *page;
+	struct fob_cursor cursor;
+	struct fob_error error;
+	uint32_t size = begin_page(r, &cursor);
+	int rc = codec_decode_keys(r->p, r->len, size, &cursor, &page, &error);
+
+	check_error(rc, &error);
+	check_page(r, rc, &cursor, page, page != NULL ? page->n : 0);
+	for (size_t i = 0; page != NULL && i < page->n; i++)
+		check_key(&page->keys[i]);
+	free(page);
+}
+
+static void
+decode_accounts(const struct reply *r)
+{
+	struct fob_account_page *page;
+	struct fob_cursor cursor;
+	struct fob_error error;
+	uint32_t size = begin_page(r, &cursor);
+	int rc = codec_decode_accounts(r->p, r->len, size, &cursor, &page, &error);
+
+	check_error(rc, &error);
+	check_page(r, rc, &cursor, page, page != NULL ? page->n : 0);
+	for (size_t i = 0; page != NULL && i < page->n; i++)
+		check_account(&page->accounts[i]);
+	free(page);
+}
+
+static void
+decode_events(const struct reply *r)
+{
+	struct fob_event_page *page;
+	struct fob_cursor cursor;
+	struct fob_error error;
+	uint32_t size = begin_page(r, &cursor);
+	int rc = codec_decode_events(r->p, r->len, size, &cursor, &page, &error);
+
+	check_error(rc, &error);
+	check_page(r, rc, &cursor, page, page != NULL ? page->n : 0);
+	for (size_t i = 0; page != NULL && i < page->n; i++) {
+		const struct fob_event *e = &page->events[i];
+
+		check_account_id(e->account);
+		check_word(e->last4, sizeof(e->last4), "");
+		FUZZ_CHECK(e->type <= FOB_ACCOUNT_IMPORTED && e->kind <= FOB_PUBLISHABLE, "an event of no type");
+	}
+	free(page);
+}
+
+static void (*const decoders[])(const struct reply *r) = { decode_verify, decode_verify_batch, decode_verify_items,
+	decode_created, decode_rolled, decode_key, decode_account, decode_import, decode_check, decode_stats,
+	decode_keys, decode_accounts, decode_events };
+
+int
+LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	struct reply r;
+
+	if (size < HEAD)
+		return 0;
+	r = (struct reply){ .p = fuzz_copy(data + HEAD, size - HEAD), .len = size - HEAD, .asked = data[2] };
+	fault_arm(data[1]);
+	decoders[data[0] % (sizeof(decoders) / sizeof(decoders[0]))](&r);
+	fault_disarm();
+	free(r.p);
+	return 0;
+}
+
+size_t
+LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max, unsigned seed)
+{
+	struct fuzz_random r = { seed };
+
+	if (size <= HEAD || max <= HEAD || fuzz_below(&r, 8) == 0)
+		return LLVMFuzzerMutate(data, size, max);
+	if (fuzz_below(&r, 8) == 0)
+		data[1] = (uint8_t)(fuzz_below(&r, 2) * fuzz_below(&r, 24));
+	return HEAD + wire_mutate(data + HEAD, size - HEAD, max - HEAD, &r);
+}
