@@ -301,7 +301,7 @@ check_request(struct call *call, const Fob__Rpc__V1__Request *request, int64_t n
 		return call_fault(call, FAULT_PERMISSION_DENIED, "this listener does not serve fob.v1.Admin");
 	if (timeout_ms > LIMIT_TIMEOUT_MS)
 		return call_fault(call, FAULT_INVALID_ARGUMENT, "timeout_ms: at most %d", LIMIT_TIMEOUT_MS);
-	call->deadline_ms = now_ms + (timeout_ms != 0 ? timeout_ms : call->service->config->timeout_ms);
+	call->deadline_ms = now_ms + (timeout_ms != 0 ? timeout_ms : atomic_load(&call->service->config)->timeout_ms);
 	if (atomic_load(&call->service->draining))
 		return call_fault(call, FAULT_UNAVAILABLE, "the server is shutting down");
 	return 0;

@@ -55,6 +55,7 @@ struct context {
 	nng_pipe pipe;
 	struct pipe *counted;
 	_Atomic enum context_state state;
+	bool passed; /* listen_passed()'s */
 	struct call call;
 };
 
@@ -63,6 +64,8 @@ struct listener {
 	const struct config_listener *config;
 	nng_socket socket;
 	nng_listener listener;
+	nng_tls_config *tls;     /* in use */
+	nng_tls_config *old_tls; /* was in use, and may still be read: see swap_tls() */
 	struct context *contexts;
 	unsigned n_contexts;
 	unsigned silent; /* guard rounds without an answer */
@@ -170,6 +173,7 @@ received(struct context *c)
 {
 	struct transport *t = c->listener->transport;
 	struct pipe_load load;
+	unsigned in_flight;
 
 	c->msg = nng_aio_get_msg(c->aio);
 	nng_aio_set_msg(c->aio, NULL);
@@ -177,9 +181,10 @@ received(struct context *c)
 	c->counted = pipes_enter(t->pipes, (uint32_t)nng_pipe_id(c->pipe), &load);
 	c->call.peer = c->counted != NULL ? c->counted->peer : (struct peer){ 0 };
 	c->state = CONTEXT_WORKING;
-	if (load.in_flight > 2 * t->config->in_flight)
+	in_flight = atomic_load(&t->service->config)->in_flight;
+	if (load.in_flight > 2 * in_flight)
 		drop_connection(c);
-	if (load.working > t->config->in_flight)
+	if (load.working > in_flight)
 		dispatch_refuse(
 		    &c->call, FAULT_RESOURCE_EXHAUSTED, "too many requests of this connection are under way");
 	else if (!may_ask(c->listener->config, &c->call.peer))
@@ -485,21 +490,41 @@ fill_tls(nng_tls_config *tls, const struct config_listener *config, int *rc)
 	return wrong;
 }
 
-static int
-set_tls(nng_listener listener, const struct config_listener *config, char *why, size_t why_len)
+/* nng's own does not take NULL. */
+static void
+free_tls(nng_tls_config *tls)
 {
-	nng_tls_config *tls;
+	if (tls != NULL)
+		nng_tls_config_free(tls);
+}
+
+/* Returns what the files of ${config} hold, to be freed with free_tls(); NULL with one line at ${why}. */
+static nng_tls_config *
+load_tls(const struct config_listener *config, char *why, size_t why_len)
+{
+	nng_tls_config *tls = NULL;
 	const char *wrong = "TLS";
 	int rc;
 
-	if ((rc = nng_tls_config_alloc(&tls, NNG_TLS_MODE_SERVER)) == 0) {
-		if ((wrong = fill_tls(tls, config, &rc)) == NULL)
-			rc = nng_listener_set_ptr(listener, NNG_OPT_TLS_CONFIG, tls);
-		nng_tls_config_free(tls);
-	}
-	if (rc != 0)
-		snprintf(why, why_len, "%s: %s: %s", config->url, wrong != NULL ? wrong : "TLS", nng_strerror(rc));
-	return rc == 0 ? 0 : -1;
+	if ((rc = nng_tls_config_alloc(&tls, NNG_TLS_MODE_SERVER)) == 0 && (wrong = fill_tls(tls, config, &rc)) == NULL)
+		return tls;
+	snprintf(why, why_len, "%s: %s: %s", config->url, wrong, nng_strerror(rc));
+	free_tls(tls);
+	return NULL;
+}
+
+/* What it has already, when it is opened again: files that are being replaced just then must not keep it closed. */
+static int
+set_tls(struct listener *l, char *why, size_t why_len)
+{
+	int rc;
+
+	if (l->tls == NULL && (l->tls = load_tls(l->config, why, why_len)) == NULL)
+		return -1;
+	if ((rc = nng_listener_set_ptr(l->listener, NNG_OPT_TLS_CONFIG, l->tls)) == 0)
+		return 0;
+	snprintf(why, why_len, "%s: TLS: %s", l->config->url, nng_strerror(rc));
+	return -1;
 }
 
 static int
@@ -521,7 +546,7 @@ start_listener(struct listener *l, char *why, size_t why_len)
 	}
 	if (rc != 0)
 		goto err1;
-	if (is_tls(l->config) && set_tls(l->listener, l->config, why, why_len) != 0) {
+	if (is_tls(l->config) && set_tls(l, why, why_len) != 0) {
 		nng_listener_close(l->listener);
 		return -1;
 	}
@@ -649,6 +674,111 @@ listen_open(struct service *service, const struct config *config, struct transpo
 	return 0;
 }
 
+/* ---- new TLS files ---- */
+
+static const struct config_listener *
+tls_files(const struct listener *l, const struct config *config)
+{
+	for (size_t i = 0; i < config->n_listeners; i++)
+		if (is_tls(l->config) && strcmp(config->listeners[i].url, l->config->url) == 0)
+			return &config->listeners[i];
+	return NULL;
+}
+
+/*
+ * A listener of nng takes another TLS configuration while it runs, and closing it would close its connections. But nng's
+ * accept reads which one it is before it takes a reference (1.5.2 to 1.11, tls_common.c): the old one must outlast that.
+ * There is one accept at a time, and it is for the next connection: so once a connection that was made after the swap has
+ * been answered, that accept is over, and the ones after it are with the new configuration.
+ */
+static bool
+settle_tls(struct listener *l)
+{
+	if (l->old_tls != NULL && !probe_listener(l->config->url, PROBE_MS))
+		return false;
+	free_tls(l->old_tls);
+	l->old_tls = NULL;
+	return true;
+}
+
+static void
+swap_tls(struct listener *l, nng_tls_config *tls)
+{
+	int rc;
+
+	if ((rc = nng_listener_set_ptr(l->listener, NNG_OPT_TLS_CONFIG, tls)) != 0) {
+		/* A listener that could not be opened again: it will be, with these. */
+		LOG(LOG_WARN, "a listener that is not open takes its TLS files when it is",
+		    LOG_S("url", l->config->url), LOG_S("reason", nng_strerror(rc)));
+		free_tls(l->tls);
+		l->tls = tls;
+		return;
+	}
+	l->old_tls = l->tls;
+	l->tls = tls;
+	(void)settle_tls(l);
+	LOG(LOG_INFO, "new connections get the TLS files as they are now", LOG_S("url", l->config->url));
+}
+
+int
+listen_reload(struct transport *t, const struct config *config, char *why, size_t why_len)
+{
+	nng_tls_config *fresh[LIMIT_LISTENERS] = { NULL };
+	const struct config_listener *files;
+	int rc = -1;
+
+	for (size_t i = 0; i < t->n_listeners; i++) {
+		struct listener *l = &t->listeners[i];
+
+		if ((files = tls_files(l, config)) == NULL)
+			continue;
+		if (!settle_tls(l)) {
+			snprintf(why, why_len,
+			    "%s: does not answer, and has yet to take the TLS files of the last reload",
+			    l->config->url);
+			goto out;
+		}
+		if ((fresh[i] = load_tls(files, why, why_len)) == NULL)
+			goto out;
+	}
+	for (size_t i = 0; i < t->n_listeners; i++) {
+		if (fresh[i] != NULL)
+			swap_tls(&t->listeners[i], fresh[i]);
+		fresh[i] = NULL;
+	}
+	rc = 0;
+out:
+	for (size_t i = 0; i < t->n_listeners; i++)
+		free_tls(fresh[i]);
+	return rc;
+}
+
+/* ---- who is done with what was replaced ---- */
+
+void
+listen_mark(struct transport *t)
+{
+	for (size_t i = 0; i < t->n_listeners; i++)
+		for (unsigned j = 0; j < t->listeners[i].n_contexts; j++)
+			t->listeners[i].contexts[j].passed = false;
+}
+
+bool
+listen_passed(struct transport *t)
+{
+	bool all = true;
+
+	for (size_t i = 0; i < t->n_listeners; i++) {
+		for (unsigned j = 0; j < t->listeners[i].n_contexts; j++) {
+			struct context *c = &t->listeners[i].contexts[j];
+
+			c->passed = c->passed || c->state != CONTEXT_WORKING;
+			all = all && c->passed;
+		}
+	}
+	return all;
+}
+
 /* ---- the guard ---- */
 
 /* All of its contexts have work: it may be slow, but it is not dead, and opening it again would not help. */
@@ -741,6 +871,7 @@ listen_guard(struct transport *t, bool (*interrupted)(void))
 	for (size_t i = 0; i < t->n_listeners && !interrupted(); i++) {
 		struct listener *l = &t->listeners[i];
 
+		(void)settle_tls(l);
 		l->silent = is_alive(l) ? 0 : l->silent + 1;
 		if (l->silent == SILENT_ROUNDS) {
 			l->silent = 0;
@@ -826,6 +957,8 @@ listen_close(struct transport *t)
 	for (size_t i = 0; i < t->n_listeners; i++) {
 		nng_close(t->listeners[i].socket);
 		free_contexts(&t->listeners[i]);
+		free_tls(t->listeners[i].tls);
+		free_tls(t->listeners[i].old_tls);
 	}
 	t->service->tallies = NULL;
 	t->service->n_tallies = 0;

@@ -28,6 +28,18 @@ int listen_open(
 int listen_guard(struct transport *transport, bool (*interrupted)(void));
 
 /*
+ * listen_reload(transport, config, why, why_len):
+ * Have each tls+tcp listener show and ask for what the files that ${config} names for it hold now. Connections that are
+ * open stay as they are. A listener that ${config} does not have stays as it is, too.
+ * Returns: 0; -1 with one line at ${why}: a file cannot be used, and no listener has changed.
+ */
+int listen_reload(struct transport *transport, const struct config *config, char *why, size_t why_len);
+
+/* Has every context been seen without a request since the last listen_mark()? Both are the main thread's. */
+void listen_mark(struct transport *transport);
+bool listen_passed(struct transport *transport);
+
+/*
  * listen_drain(transport, drain_ms):
  * From here on requests are answered with UNAVAILABLE. Waits until no earlier one is under way, and lets go of the
  * databases, which may then be closed. Returns: 0; -1 when ${drain_ms} passed before that.

@@ -19,6 +19,7 @@
 #include "service/log.h"
 #include "service/nng_quirks.h"
 #include "service/notify.h"
+#include "service/reload.h"
 
 #define WHY_LEN 1024
 #define DEFAULT_CONFIG "/etc/fob/fobd.conf"
@@ -29,7 +30,8 @@ static const char usage[] =
     "Usage: fobd [--config FILE] [OPTION...]\n"
     "\n"
     "The daemon of Fob: whose API key is this, and may it do that?\n"
-    "It runs in the foreground and logs to standard error. SIGTERM and SIGINT end it after what is under way.\n"
+    "It runs in the foreground and logs to standard error. SIGTERM and SIGINT end it after what is under way;\n"
+    "SIGHUP has it read its settings and TLS files again.\n"
     "\n"
     "  -c, --config FILE    settings; default " DEFAULT_CONFIG ". service/fobd.conf documents them all\n"
     "      --init           make the folders, peppers and databases that are missing, then exit\n"
@@ -233,18 +235,39 @@ signal_waits(void)
 		sigismember(&pending, SIGHUP) == 1);
 }
 
-/* Until a signal comes. Returns 0, or 1 when only a restart helps. */
+/* What is wrong with the new settings is said, and nothing changes. */
+static void
+reload_settings(struct reload *reload, const struct flags *flags, const struct notify *notify)
+{
+	struct config config;
+	char why[WHY_LEN];
+
+	notify_reloading(notify);
+	if (config_load(flags->config, &config, why, sizeof(why)) != 0 ||
+	    apply_log_flags(flags, &config, why, sizeof(why)) != 0 ||
+	    reload_apply(reload, &config, why, sizeof(why)) != 0)
+		LOG(LOG_ERROR, "settings not reloaded; nothing has changed", LOG_S("reason", why));
+	config_fini(&config);
+	notify_ready(notify);
+}
+
+/* Until a signal to end comes. Returns 0, or 1 when only a restart helps. */
 static int
-guard(struct transport *transport, const struct notify *notify, const sigset_t *signals)
+guard(struct transport *transport, struct reload *reload, const struct flags *flags, const struct notify *notify,
+    const sigset_t *signals)
 {
 	struct timespec second = { .tv_sec = 1 };
 	int signal_number;
 
 	for (;;) {
-		if ((signal_number = sigtimedwait(signals, NULL, &second)) > 0) {
+		signal_number = sigtimedwait(signals, NULL, &second);
+		if (signal_number == SIGHUP) {
+			reload_settings(reload, flags, notify);
+		} else if (signal_number > 0) {
 			LOG(LOG_INFO, "ending", LOG_S("signal", strsignal(signal_number)));
 			return 0;
 		}
+		reload_tidy(reload);
 		if (listen_guard(transport, signal_waits) != 0) {
 			LOG_TEXT(LOG_ERROR, "descriptors leak; ending, to be started anew");
 			return 1;
@@ -280,17 +303,18 @@ shut_down(struct service *service, struct transport *transport, uint32_t drain_m
 }
 
 static int
-serve(const struct config *config, const char *config_path, const struct notify *notify, char *why, size_t why_len)
+serve(const struct config *config, const struct flags *flags, const struct notify *notify, char *why, size_t why_len)
 {
 	struct service service = { .config = config };
 	struct transport *transport;
+	struct reload reload;
 	const char *reason;
 	struct clock clock;
 	sigset_t signals;
 	int rc;
 
 	block_signals(&signals);
-	if (confine_process(config, config_path, notify_is_abstract(notify), why, why_len) != 0)
+	if (confine_process(config, flags->config, notify_is_abstract(notify), why, why_len) != 0)
 		return fail(why);
 	clock_init(&clock);
 	service.start_ms = clock_now_ms(&clock);
@@ -309,10 +333,12 @@ serve(const struct config *config, const char *config_path, const struct notify 
 	    LOG_T("test", service.engines[ENVIRONMENT_TEST] != NULL), LOG_S("nng_quirks", reason));
 	notify_ready(notify);
 
-	rc = exit_status = guard(transport, notify, &signals);
+	reload_init(&reload, &service, transport, config);
+	rc = exit_status = guard(transport, &reload, flags, notify, &signals);
 
 	notify_stopping(notify);
-	shut_down(&service, transport, config->drain_ms);
+	shut_down(&service, transport, atomic_load(&service.config)->drain_ms);
+	reload_fini(&reload);
 	LOG_TEXT(LOG_INFO, "ended");
 	return rc;
 }
@@ -350,7 +376,7 @@ main(int argc, char *argv[])
 	}
 	if (notify_init(&notify) != 0)
 		LOG(LOG_WARN, "NOTIFY_SOCKET cannot be used", LOG_S("reason", strerror(errno)));
-	rc = serve(&config, flags.config, &notify, why, sizeof(why));
+	rc = serve(&config, &flags, &notify, why, sizeof(why));
 	notify_fini(&notify);
 	config_fini(&config);
 	return rc;

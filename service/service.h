@@ -1,6 +1,7 @@
 /*
  * service.h - what answers requests: the engines of the environments, and the settings that a request looks at.
- * Made by main.c before the first request, unchanged afterwards, shared by all contexts without a lock.
+ * Made by main.c before the first request, shared by all contexts without a lock; unchanged afterwards, but for the
+ * settings, which a reload replaces as a whole.
  */
 #ifndef SERVICE_H
 #define SERVICE_H
@@ -31,7 +32,7 @@ struct transport_counters {
 struct service {
 	struct engine *engines[ENVIRONMENTS]; /* NULL: not configured, or broken */
 	bool broken[ENVIRONMENTS];            /* configured, but could not be opened: answered with UNAVAILABLE */
-	const struct config *config;
+	const struct config *_Atomic config;  /* to be loaded in a request, and not kept beyond it: see reload.c */
 	int64_t start_ms;
 	_Atomic bool draining;
 	/* The tallies of all contexts, for Stats to add up; added to before the first request. */

@@ -293,7 +293,7 @@ look_up(struct verification *v, struct engine *engine, const struct credential *
 	}
 
 	now_ms = clock_now_ms(&engine->clock);
-	verdict = judge(v->call->service->config, &key, operation, now_ms);
+	verdict = judge(atomic_load(&v->call->service->config), &key, operation, now_ms);
 	/* A grace that has ended is no grace, whether or not the sweeper has got to it. */
 	out->superseded = key.state == KEY_GRACE && verdict != VERDICT_EXPIRED;
 	if (verdict == VERDICT_VALID) {

@@ -15,36 +15,16 @@ import unittest
 
 import daemon
 import tap
+from certs import Certs
 
 HOSTILE = 2000 if not daemon.SANITIZED else 400
-
-
-def openssl(*args, cwd):
-    subprocess.run(["openssl", *args], cwd=cwd, check=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                   stderr=subprocess.DEVNULL)
-
-
-def make_ca(place, name):
-    openssl("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=" + name, "-keyout", name + ".key",
-            "-out", name + ".pem", cwd=place)
-
-
-def make_pair(place, ca, name, days=2):
-    openssl("req", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=" + name, "-keyout", name + ".key", "-out", name + ".csr",
-            cwd=place)
-    openssl("x509", "-req", "-in", name + ".csr", "-CA", ca + ".pem", "-CAkey", ca + ".key", "-CAcreateserial", "-days",
-            str(days), "-out", name + ".pem", cwd=place)
 
 
 class Tls(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
         cls.place = daemon.folder()
-        make_ca(cls.place, "ca")
-        make_ca(cls.place, "stranger")
-        make_pair(cls.place, "ca", "server")
-        make_pair(cls.place, "ca", "operator")
-        make_pair(cls.place, "stranger", "intruder")
+        Certs(cls.place).ca("ca").ca("stranger").pair("ca", "server").pair("ca", "operator").pair("stranger", "intruder")
 
     def setUp(self):
         self.address = daemon.own_address()

@@ -1,0 +1,38 @@
+/*
+ * reload.h - new settings for a running daemon: what SIGHUP changes, and when the old ones may be freed.
+ */
+#ifndef RELOAD_H
+#define RELOAD_H
+
+#include "service/listen.h"
+
+struct retired;
+
+/* Threads: the main thread's, all of it. */
+struct reload {
+	struct service *service;
+	struct transport *transport;
+	const struct config *start; /* what the daemon was started with: what cannot be reloaded is as it says */
+	struct retired *current;    /* NULL: ${start} */
+	struct retired *retired;    /* replaced, and perhaps still read by a request */
+};
+
+/* ${start} is borrowed until reload_fini(), and is what ${service} uses until the first reload. */
+void
+reload_init(struct reload *reload, struct service *service, struct transport *transport, const struct config *start);
+/* No request may be under way. */
+void reload_fini(struct reload *reload);
+
+/*
+ * reload_apply(reload, config, why, why_len):
+ * Have ${config} answer requests from here on, as far as it can: operations, timeout, in_flight, drain, the log, and the
+ * TLS files of each listener. What else is not as the daemon was started is named in a warning, each time.
+ * Ownership: ${config} is moved from and left empty; untouched on failure.
+ * Returns:   0; -1 with one line at ${why}, and nothing has changed.
+ */
+int reload_apply(struct reload *reload, struct config *config, char *why, size_t why_len);
+
+/* To be called now and then: free what no request can still use. */
+void reload_tidy(struct reload *reload);
+
+#endif

@@ -1,0 +1,225 @@
+/*
+ * test_reload.c - reload.c under requests: lists are swapped while peers ask for what both lists have, and for what
+ * neither has; so half a list, or one that was freed, would be seen (by the sanitizers, too).
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <pthread.h>
+#include <sched.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "harness.h"
+#include "service/nng_quirks.h"
+#include "service/reload.h"
+
+#include <nng/nng.h>
+#include <nng/protocol/reqrep0/req.h>
+
+enum { PEERS = 4, RELOADS = 2000, CONTEXTS = 8 };
+
+struct fixture {
+	struct harness *h;
+	struct transport *t;
+	struct reload reload;
+	char url[1024];
+	struct harness_secrets live;
+	_Atomic bool done;
+	_Atomic unsigned asked, wrong;
+};
+
+static void
+nap(long ms)
+{
+	struct timespec ts = { .tv_nsec = ms * 1000000 };
+
+	nanosleep(&ts, NULL);
+}
+
+static char *
+copy(const char *text)
+{
+	char *s = strdup(text);
+
+	assert_non_null(s);
+	return s;
+}
+
+/* As config_load() would make it: all of it on the heap. The n-th differs in length and in what comes first. */
+static void
+make_config(struct fixture *f, unsigned n, struct config *out)
+{
+	char name[32];
+
+	*out = (struct config){ .n_listeners = 1,
+		.timeout_ms = 60000,
+		.connections = 64,
+		.in_flight = LIMIT_IN_FLIGHT,
+		.drain_ms = 1000,
+		.log_level = LOG_ERROR };
+	out->listeners[0] =
+	    (struct config_listener){ .url = copy(f->url), .role = ROLE_VERIFY, .mode = 0660, .contexts = CONTEXTS };
+	/* Long, so that a request is often in the middle of it. */
+	for (unsigned i = 0; i < LIMIT_OPERATIONS - 1 - n % 7; i++) {
+		snprintf(name, sizeof(name), "filler.%u.%u", n, i);
+		out->publishable_operations[out->n_publishable_operations++] = copy(name);
+	}
+	out->publishable_operations[out->n_publishable_operations++] = copy("tokenize");
+}
+
+static int
+setup(void **state)
+{
+	struct fixture *f = calloc(1, sizeof(*f));
+	struct harness_call *hc;
+	char why[512] = "";
+	const char *reason;
+
+	assert_non_null(f);
+	f->h = harness_new();
+	if (nng_quirks_check(&reason) != 0)
+		fail_msg("%s", reason);
+	snprintf(f->url, sizeof(f->url), "ipc://%s/verify.sock", f->h->folder);
+	f->h->config.listeners[0] =
+	    (struct config_listener){ .url = f->url, .role = ROLE_VERIFY, .mode = 0660, .contexts = CONTEXTS };
+	f->h->config.n_listeners = 1;
+	hc = harness_call_new(f->h, ROLE_ADMIN);
+	assert_non_null(harness_create(hc, ENVIRONMENT_LIVE, "acme", &f->live));
+	harness_call_free(hc);
+	if (listen_open(&f->h->service, &f->h->config, &f->t, why, sizeof(why)) != 0)
+		fail_msg("%s", why);
+	reload_init(&f->reload, &f->h->service, f->t, &f->h->config);
+	*state = f;
+	return 0;
+}
+
+static int
+teardown(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_int_equal(listen_drain(f->t, 10000), 0);
+	harness_close(f->h);
+	listen_close(f->t);
+	reload_fini(&f->reload);
+	harness_free(f->h);
+	free(f);
+	return 0;
+}
+
+/* ---- a peer ---- */
+
+static int
+ask(struct fixture *f, nng_socket socket, const char *operation)
+{
+	Fob__V1__VerifyKeyRequest in = FOB__V1__VERIFY_KEY_REQUEST__INIT;
+	Fob__Rpc__V1__Response *response;
+	Fob__V1__VerifyKeyResponse *body;
+	int verdict = -1;
+	size_t len;
+	uint8_t *bytes;
+	void *reply;
+
+	in.credential_case = FOB__V1__VERIFY_KEY_REQUEST__CREDENTIAL_SECRET;
+	in.secret = harness_text(f->live.publishable);
+	in.operation = harness_text(operation);
+	bytes = harness_request("fob.v1.Keys/VerifyKey", &in.base, 0, &len);
+	if (nng_send(socket, bytes, len, 0) == 0 && nng_recv(socket, &reply, &len, NNG_FLAG_ALLOC) == 0) {
+		if ((response = fob__rpc__v1__response__unpack(NULL, len, reply)) != NULL &&
+		    (body = fob__v1__verify_key_response__unpack(NULL, response->body.len, response->body.data)) !=
+			NULL) {
+			verdict = (int)body->verdict;
+			fob__v1__verify_key_response__free_unpacked(body, NULL);
+		}
+		if (response != NULL)
+			fob__rpc__v1__response__free_unpacked(response, NULL);
+		nng_free(reply, len);
+	}
+	free(bytes);
+	return verdict;
+}
+
+static void *
+peer(void *arg)
+{
+	struct fixture *f = arg;
+	nng_socket socket;
+
+	if (nng_req0_open(&socket) != 0 || nng_dial(socket, f->url, NULL, 0) != 0) {
+		f->wrong++;
+		return NULL;
+	}
+	while (!f->done) {
+		if (ask(f, socket, "tokenize") != VERDICT_VALID || ask(f, socket, "refund") != VERDICT_FORBIDDEN)
+			f->wrong++;
+		f->asked++;
+	}
+	nng_close(socket);
+	return NULL;
+}
+
+/* ---- tests ---- */
+
+static void
+lists_are_swapped_under_requests(void **state)
+{
+	struct fixture *f = *state;
+	pthread_t threads[PEERS];
+	struct config config;
+	char why[512] = "";
+	unsigned before;
+
+	for (int i = 0; i < PEERS; i++)
+		assert_int_equal(pthread_create(&threads[i], NULL, peer, f), 0);
+	for (unsigned n = 0; n < RELOADS; n++) {
+		make_config(f, n, &config);
+		assert_int_equal(reload_apply(&f->reload, &config, why, sizeof(why)), 0);
+		assert_int_equal(config.n_listeners, 0);
+		reload_tidy(&f->reload);
+		/* At least one answer between two swaps, or there would be no contest. */
+		for (before = f->asked; f->asked == before && f->wrong == 0;)
+			sched_yield();
+	}
+	for (unsigned i = 0; i < 10000 && f->reload.retired != NULL; i++) {
+		reload_tidy(&f->reload);
+		nap(1);
+	}
+	assert_null(f->reload.retired);
+	f->done = true;
+	for (int i = 0; i < PEERS; i++)
+		pthread_join(threads[i], NULL);
+	assert_int_equal(f->wrong, 0);
+}
+
+static void
+what_nobody_reads_is_freed(void **state)
+{
+	struct fixture *f = *state;
+	struct config config;
+	char why[512] = "";
+
+	for (unsigned n = 0; n < 2; n++) {
+		make_config(f, n, &config);
+		assert_int_equal(reload_apply(&f->reload, &config, why, sizeof(why)), 0);
+	}
+	assert_non_null(f->reload.retired);
+	reload_tidy(&f->reload);
+	assert_null(f->reload.retired);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(lists_are_swapped_under_requests, setup, teardown),
+		cmocka_unit_test_setup_teardown(what_nobody_reads_is_freed, setup, teardown),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
