@@ -113,6 +113,66 @@ lock_folder(const char *path, char *why, size_t why_len)
 	return fd;
 }
 
+/*
+ * Without making a file, which a copy on a read-only medium could not take: where no fobd has been there is no lock file,
+ * and nobody to wait for. Returns a descriptor; -1 with a reason; -2: there is none.
+ */
+static int
+lock_offline(const char *path, char *why, size_t why_len)
+{
+	char name[4096];
+	int fd;
+
+	snprintf(name, sizeof(name), "%s/fobd.lock", path);
+	if ((fd = open(name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW)) < 0) {
+		if (errno == ENOENT)
+			return -2;
+		snprintf(why, why_len, "%s: cannot open: %s", name, strerror(errno));
+		return -1;
+	}
+	if (flock(fd, LOCK_SH | LOCK_NB) == 0)
+		return fd;
+	snprintf(why, why_len,
+	    "%s: a fobd serves this folder; stop it first, or make a copy with fob backup and look at that", path);
+	close(fd);
+	return -1;
+}
+
+/* As its access asks for. */
+static int
+lock_for(struct lmdb *db, const struct lmdb_options *options, char *why, size_t why_len)
+{
+	db->lock_fd = -2;
+	if (options->access == LMDB_SERVE)
+		db->lock_fd = lock_folder(options->path, why, why_len);
+	else if (options->access == LMDB_OFFLINE)
+		db->lock_fd = lock_offline(options->path, why, why_len);
+	return db->lock_fd == -1 ? -FAULT_FAILED_PRECONDITION : 0;
+}
+
+static void
+unlock(struct lmdb *db)
+{
+	if (db->lock_fd >= 0)
+		close(db->lock_fd);
+	db->lock_fd = -1;
+}
+
+static unsigned
+flags_of(enum lmdb_access access)
+{
+	switch (access) {
+	case LMDB_OFFLINE:
+		return MDB_NOTLS | MDB_RDONLY | MDB_NOLOCK;
+	case LMDB_BESIDE:
+		return MDB_NOTLS | MDB_RDONLY;
+	case LMDB_FILE:
+		return MDB_NOTLS | MDB_NOSUBDIR | MDB_NOLOCK;
+	default:
+		return MDB_NOTLS;
+	}
+}
+
 /* How long the file is to be by LMDB's own count; 0 when even that cannot be read. */
 static uint64_t
 bytes_counted(struct lmdb *db)
@@ -205,7 +265,7 @@ all_is_there(struct lmdb *db)
 
 /* A truncated file opens without complaint, and then ends the process with SIGBUS at the first touch behind its end. */
 static int
-check_whole(struct lmdb *db, const char *path, char *why, size_t why_len)
+check_whole(struct lmdb *db, const struct lmdb_options *options, char *why, size_t why_len)
 {
 	MDB_stat stat;
 	struct stat st;
@@ -219,10 +279,10 @@ check_whole(struct lmdb *db, const char *path, char *why, size_t why_len)
 	if (fstat(fd, &st) == 0 && needed != 0 && (uint64_t)st.st_size >= needed)
 		return 0;
 	if (needed != 0 && (uint64_t)st.st_size % db->page_bytes == 0 && all_is_there(db) &&
-	    ftruncate(fd, (off_t)needed) == 0)
+	    ((flags_of(options->access) & MDB_RDONLY) != 0 || ftruncate(fd, (off_t)needed) == 0))
 		return 0;
-	snprintf(why, why_len, "%s/data.mdb: the file is cut short: %llu bytes of %llu. Restore it from a backup", path,
-	    (unsigned long long)st.st_size, (unsigned long long)needed);
+	snprintf(why, why_len, "%s/data.mdb: the file is cut short: %llu bytes of %llu. Restore it from a backup",
+	    options->path, (unsigned long long)st.st_size, (unsigned long long)needed);
 	return -FAULT_CORRUPT;
 }
 
@@ -296,12 +356,13 @@ allocate_lock_file(const struct lmdb_options *options, char *why, size_t why_len
 }
 
 static int
-check_exists(const char *path, char *why, size_t why_len)
+check_exists(const struct lmdb_options *options, char *why, size_t why_len)
 {
+	const char *path = options->path;
 	char name[4096];
 	struct stat st;
 
-	snprintf(name, sizeof(name), "%s/data.mdb", path);
+	snprintf(name, sizeof(name), "%s%s", path, options->access == LMDB_FILE ? "" : "/data.mdb");
 	if (stat(name, &st) == 0 && st.st_size > 0)
 		return 0;
 	snprintf(why, why_len, "%s: no database here. If it is to be a new one: fobd --init", path);
@@ -316,19 +377,17 @@ lmdb_open(const struct lmdb_options *options, struct lmdb **out, char *why, size
 
 	assert(options->n_tables <= TABLES_MAX);
 	trap_install();
-	if (!options->create && (fault = check_exists(options->path, why, why_len)) != 0)
+	if (!options->create && (fault = check_exists(options, why, why_len)) != 0)
 		return fault;
 	if ((db = calloc(1, sizeof(*db))) == NULL) {
 		snprintf(why, why_len, "out of memory");
 		return -FAULT_INTERNAL;
 	}
 	db->n_tables = options->n_tables;
-	if ((db->lock_fd = lock_folder(options->path, why, why_len)) < 0) {
-		fault = -FAULT_FAILED_PRECONDITION;
+	if ((fault = lock_for(db, options, why, why_len)) != 0)
 		goto err0;
-	}
-	if ((fault = allocate_lock_file(options, why, why_len)) != 0) {
-		close(db->lock_fd);
+	if (options->access == LMDB_SERVE && (fault = allocate_lock_file(options, why, why_len)) != 0) {
+		unlock(db);
 		goto err0;
 	}
 	if ((rc = mdb_env_create(&db->env)) != 0)
@@ -337,9 +396,9 @@ lmdb_open(const struct lmdb_options *options, struct lmdb **out, char *why, size
 	    (rc = mdb_env_set_maxdbs(db->env, options->n_tables)) != 0 ||
 	    (rc = mdb_env_set_maxreaders(db->env, options->readers)) != 0 ||
 	    (rc = mdb_env_set_assert(db->env, on_assert)) != 0 ||
-	    (rc = mdb_env_open(db->env, options->path, MDB_NOTLS, 0600)) != 0)
+	    (rc = mdb_env_open(db->env, options->path, flags_of(options->access), 0600)) != 0)
 		goto err2;
-	if ((fault = check_whole(db, options->path, why, why_len)) != 0)
+	if ((fault = check_whole(db, options, why, why_len)) != 0)
 		goto err3;
 	mdb_reader_check(db->env, NULL);
 	if ((rc = try_open_tables(db, options)) != 0)
@@ -351,7 +410,7 @@ lmdb_open(const struct lmdb_options *options, struct lmdb **out, char *why, size
 
 err3:
 	mdb_env_close(db->env);
-	close(db->lock_fd);
+	unlock(db);
 	goto err0;
 err2:
 	if (!atomic_load(&db->sprung))
@@ -359,7 +418,7 @@ err2:
 err1:
 	snprintf(why, why_len, "%s: cannot open the database: %s", options->path, mdb_strerror(rc));
 	fault = fault_of(rc);
-	close(db->lock_fd);
+	unlock(db);
 err0:
 	free(db);
 	return fault;
@@ -372,7 +431,7 @@ lmdb_close(struct lmdb *db)
 		return;
 	if (!atomic_load(&db->sprung))
 		mdb_env_close(db->env);
-	close(db->lock_fd);
+	unlock(db);
 	free(db);
 }
 
@@ -820,6 +879,12 @@ lmdb_reserve(struct lmdb *db, uint64_t bytes)
 	else
 		db->reserved_to = end;
 	return 0;
+}
+
+int
+lmdb_copy(struct lmdb *db, int fd)
+{
+	return fault_of(mdb_env_copyfd(db->env, fd));
 }
 
 void

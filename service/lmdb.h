@@ -31,8 +31,17 @@ struct lmdb_value {
 	size_t len;
 };
 
+/* Who else may have the database open. */
+enum lmdb_access {
+	LMDB_SERVE,   /* nobody: the folder is locked for this process */
+	LMDB_OFFLINE, /* nobody who writes: read-only, no file is made, a folder that is served is refused */
+	LMDB_BESIDE,  /* a fobd that serves it: read-only, through LMDB's own lock */
+	LMDB_FILE /* nobody, as nobody else knows of it: ${path} is the file itself, just copied and to be written to */
+};
+
 struct lmdb_options {
-	const char *path;         /* a folder */
+	const char *path; /* a folder */
+	enum lmdb_access access;
 	const char *const *names; /* of the tables */
 	unsigned n_tables;
 	uint64_t map_bytes; /* fixed for the process: growing it under readers ends in SIGBUS */
@@ -109,6 +118,13 @@ uint64_t lmdb_entries(struct lmdb_txn *txn, unsigned table);
  * full. Cheap when nothing changed. Returns: 0; -FAULT_FULL. A file system that cannot is no fault.
  */
 int lmdb_reserve(struct lmdb *db, uint64_t bytes);
+
+/*
+ * lmdb_copy(db, fd):
+ * Write a consistent copy of the newest snapshot to ${fd}, an empty file, while others write. Not synced. Pins that
+ * snapshot until it is done. Returns: 0; -FAULT_FULL; -FAULT_IO.
+ */
+int lmdb_copy(struct lmdb *db, int fd);
 
 /* Free the slots of readers whose process died. */
 void lmdb_reader_check(struct lmdb *db);

@@ -19,6 +19,7 @@
 #include "service/log.h"
 #include "service/nng_quirks.h"
 #include "service/notify.h"
+#include "service/offline.h"
 #include "service/reload.h"
 
 #define WHY_LEN 1024
@@ -28,6 +29,7 @@
 
 static const char usage[] =
     "Usage: fobd [--config FILE] [OPTION...]\n"
+    "       fobd [--config FILE] --check [live|test [FOLDER]]\n"
     "\n"
     "The daemon of Fob: whose API key is this, and may it do that?\n"
     "It runs in the foreground and logs to standard error. SIGTERM and SIGINT end it after what is under way;\n"
@@ -35,6 +37,8 @@ static const char usage[] =
     "\n"
     "  -c, --config FILE    settings; default " DEFAULT_CONFIG ". service/fobd.conf documents them all\n"
     "      --init           make the folders, peppers and databases that are missing, then exit\n"
+    "      --check          prove that the databases are whole, while no fobd serves them, then exit: 0 when they\n"
+    "                       are, 2 when one is not, 1 when it could not be found out. FOLDER: a backup to look at\n"
     "      --check-config   read the settings, then exit: 0 when they are right\n"
     "      --log-level L    error, warn, info or debug, in place of the setting\n"
     "      --log-format F   logfmt or json, in place of the setting\n"
@@ -47,14 +51,18 @@ struct flags {
 	const char *log_format;
 	bool init;
 	bool check_config;
+	bool check;
+	char *const *args; /* what follows the options */
+	int n_args;
 };
 
-enum { FLAG_INIT = 256, FLAG_CHECK, FLAG_LEVEL, FLAG_FORMAT, FLAG_VERSION };
+enum { FLAG_INIT = 256, FLAG_CHECK, FLAG_CHECK_CONFIG, FLAG_LEVEL, FLAG_FORMAT, FLAG_VERSION };
 
 static const struct option options[] = {
 	{ "config", required_argument, NULL, 'c' },
 	{ "init", no_argument, NULL, FLAG_INIT },
-	{ "check-config", no_argument, NULL, FLAG_CHECK },
+	{ "check", no_argument, NULL, FLAG_CHECK },
+	{ "check-config", no_argument, NULL, FLAG_CHECK_CONFIG },
 	{ "log-level", required_argument, NULL, FLAG_LEVEL },
 	{ "log-format", required_argument, NULL, FLAG_FORMAT },
 	{ "version", no_argument, NULL, FLAG_VERSION },
@@ -77,6 +85,9 @@ parse_flags(int argc, char *argv[], struct flags *flags)
 			flags->init = true;
 			break;
 		case FLAG_CHECK:
+			flags->check = true;
+			break;
+		case FLAG_CHECK_CONFIG:
 			flags->check_config = true;
 			break;
 		case FLAG_LEVEL:
@@ -96,7 +107,9 @@ parse_flags(int argc, char *argv[], struct flags *flags)
 			exit(1);
 		}
 	}
-	if (optind < argc) {
+	flags->args = argv + optind;
+	flags->n_args = argc - optind;
+	if (optind < argc && !flags->check) {
 		fprintf(stderr, "fobd: unexpected argument \"%s\": see fobd --help\n", argv[optind]);
 		exit(1);
 	}
@@ -366,9 +379,14 @@ main(int argc, char *argv[])
 		return 0;
 	}
 	log_setup(config.log_level, config.log_json);
-	if (harden_descriptors(config.connections, why, sizeof(why)) != 0 ||
+	if ((!flags.check && harden_descriptors(config.connections, why, sizeof(why)) != 0) ||
 	    (config.user != NULL && harden_drop(config.user, why, sizeof(why)) != 0))
 		return fail(why);
+	if (flags.check) {
+		rc = offline_check(&config, flags.args, flags.n_args);
+		config_fini(&config);
+		return rc;
+	}
 	if (flags.init) {
 		rc = init_databases(&config, why, sizeof(why)) == 0 ? 0 : fail(why);
 		config_fini(&config);

@@ -59,6 +59,21 @@ judged(struct store *store, int fault)
 
 /* ---- making and opening ---- */
 
+static enum lmdb_access
+access_of(enum store_use use)
+{
+	switch (use) {
+	case STORE_CHECK:
+		return LMDB_OFFLINE;
+	case STORE_COPY:
+		return LMDB_BESIDE;
+	case STORE_MARK:
+		return LMDB_FILE;
+	default:
+		return LMDB_SERVE;
+	}
+}
+
 static struct lmdb_options
 lmdb_options_of(const struct store_options *options, bool create)
 {
@@ -70,6 +85,7 @@ lmdb_options_of(const struct store_options *options, bool create)
 		.map_bytes = options->ceiling_bytes * 2,
 		.readers = options->readers,
 		.create = create,
+		.access = access_of(options->use),
 	};
 }
 
@@ -776,6 +792,35 @@ store_each_event(struct store_txn *txn, uint64_t after, store_event_cb visit, vo
 		    !visit(arg, &event))
 			break;
 	return walked(txn, fault, &cursor);
+}
+
+int
+store_each_entry(struct store_txn *txn, enum table table, store_entry_cb visit, void *arg)
+{
+	struct lmdb_cursor cursor;
+	int fault;
+
+	for (fault = lmdb_seek(txn->txn, table, NULL, 0, &cursor); fault == 0; fault = lmdb_next(&cursor))
+		if (!visit(arg, &cursor.key, &cursor.value))
+			break;
+	return walked(txn, fault, &cursor);
+}
+
+uint64_t
+store_entries(struct store_txn *txn, enum table table)
+{
+	return lmdb_entries(txn->txn, table);
+}
+
+int
+store_has(struct store_txn *txn, enum table table, const void *key, size_t len)
+{
+	struct lmdb_value value;
+	int fault;
+
+	if ((fault = look_up(txn, table, key, len, &value)) == 0)
+		fault = record_sound(txn->store->pepper, table, key, len, value.data, value.len);
+	return judged(txn->store, fault);
 }
 
 /*

@@ -15,8 +15,18 @@
 struct store;
 struct store_txn;
 
+/* What for: the offline commands open a database differently. */
+enum store_use {
+	STORE_SERVE,   /* to read and write it, alone. One that is marked as a copy is refused */
+	STORE_CHECK,   /* to read it while no fobd serves it; also a copy */
+	STORE_COPY,    /* to copy it while a fobd may serve it */
+	STORE_MARK,    /* to mark a copy as one: ${path} is the file that was just made */
+	STORE_RESTORE, /* to make a marked copy one that is served; any other is refused */
+};
+
 struct store_options {
 	enum environment environment;
+	enum store_use use;
 	const char *path;
 	const char *pepper; /* file */
 	uint64_t ceiling_bytes;
@@ -96,6 +106,15 @@ struct store_size {
 	uint64_t ceiling_bytes;
 };
 void store_size(struct store_txn *txn, struct store_size *size);
+
+/* ---- all of it: the offline check ---- */
+
+/* As they are stored, damaged ones as well. ${visit} returns false to stop. */
+typedef bool (*store_entry_cb)(void *arg, const struct lmdb_value *key, const struct lmdb_value *value);
+int store_each_entry(struct store_txn *txn, enum table table, store_entry_cb visit, void *arg);
+uint64_t store_entries(struct store_txn *txn, enum table table);
+/* Returns: 0: it is there, and sound; -FAULT_NOT_FOUND; -FAULT_CORRUPT; another fault. */
+int store_has(struct store_txn *txn, enum table table, const void *key, size_t len);
 
 /* ---- writing: the writer thread ---- */
 

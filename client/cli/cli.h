@@ -1,6 +1,6 @@
 /*
  * cli.h - what the files of the `fob` command share: the options as given, the connection, and how a fault is told.
- * fob.c fills it in; one file per noun (account.c, import.c, key.c, verify.c, events.c, health.c) holds the commands.
+ * fob.c fills it in; one file per noun (account.c, import.c, key.c, verify.c, events.c, health.c, offline.c) holds the commands.
  */
 #ifndef CLI_H
 #define CLI_H
@@ -51,6 +51,7 @@ enum cli_option {
 	OPT_START_LINE,
 	OPT_CONTINUE_ON_ERROR,
 	OPT_DRY_RUN,
+	OPT_CONFIG,
 	OPT_COUNT
 };
 #define CLI_BIT(option) (UINT32_C(1) << (option))
@@ -137,11 +138,12 @@ int verify_key(struct cli *cli);
 int events_list(struct cli *cli);
 int health_check(struct cli *cli);
 int stats_show(struct cli *cli);
+int offline_check(struct cli *cli);
 
 extern const char account_create_help[], account_list_help[], account_suspend_help[], account_resume_help[],
     account_import_help[];
 extern const char key_list_help[], key_roll_help[], key_revoke_help[];
-extern const char verify_help[], events_help[], health_help[], stats_help[];
+extern const char verify_help[], events_help[], health_help[], stats_help[], check_help[];
 
 /* A key as an object; a new reference, or NULL. ${secret} may be NULL. */
 json_t *key_json(const struct fob_key *key, const char *secret);

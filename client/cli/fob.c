@@ -56,6 +56,7 @@ static const struct {
 	[OPT_START_LINE] = { "start-line", true },
 	[OPT_CONTINUE_ON_ERROR] = { "continue-on-error", false },
 	[OPT_DRY_RUN] = { "dry-run", false },
+	[OPT_CONFIG] = { "config", true },
 };
 
 struct command {
@@ -97,6 +98,8 @@ static const struct command commands[] = {
 	    "what happened to accounts and keys", events_help },
 	{ "health", health_check, 0, 0, 1, "[SERVICE]", "is it serving?", health_help },
 	{ "stats", stats_show, 0, 0, 0, "", "counters and sizes", stats_help },
+	{ "check", offline_check, CLI_BIT(OPT_CONFIG), 0, 2, "[ENV [FOLDER]]",
+	    "prove that a database is whole, offline", check_help },
 };
 #define COMMANDS (sizeof(commands) / sizeof(commands[0]))
 

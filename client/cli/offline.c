@@ -1,0 +1,96 @@
+/*
+ * offline.c - fob check: what is done to a database itself, not asked of a fobd that serves it. Called by fob.c; becomes
+ * the fobd that was installed with this fob, which knows databases: nothing here opens one.
+ */
+#include "client/cli/cli.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "client/cli/out.h"
+
+#define ARGS_MAX 12
+
+const char check_help[] = "Usage: fob check [--config FILE] [live|test [FOLDER]]\n"
+			  "\n"
+			  "Prove that a database is whole, or say what is not: each key in one slot, one\n"
+			  "current generation of each, deadlines, tokens and events as they belong\n"
+			  "together, no serial twice, every record's tag. Both environments, or one; with\n"
+			  "FOLDER a backup of it. Reads only, and needs the pepper. A folder that a fobd\n"
+			  "serves is refused: stop it, or check a backup.\n"
+			  "\n"
+			  "  --config FILE  fobd's settings (default: /etc/fob/fobd.conf)\n"
+			  "\n"
+			  "One line for each environment, then one for each violation. Exit codes: 0 whole;\n"
+			  "2 not whole; 1 it could not be found out.\n"
+			  "\n"
+			  "Examples:\n"
+			  "  fob check\n"
+			  "  fob check live /backup/live-2026-01-31\n";
+
+/* Beside this fob, as built; in ../sbin, as installed. Returns false when there is none. */
+static bool
+find_beside(char path[PATH_MAX])
+{
+	static const char *const places[] = { "fobd", "../sbin/fobd" };
+	char self[PATH_MAX];
+	ssize_t len = readlink("/proc/self/exe", self, sizeof(self) - 1);
+
+	if (len <= 0)
+		return false;
+	self[len] = '\0';
+	strrchr(self, '/')[1] = '\0';
+	for (size_t i = 0; i < sizeof(places) / sizeof(places[0]); i++) {
+		int n = snprintf(path, PATH_MAX, "%s%s", self, places[i]);
+
+		if (n > 0 && n < PATH_MAX && access(path, X_OK) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* execv() takes arguments that it does not change. */
+static char *
+unchanged(const char *text)
+{
+	union {
+		const char *in;
+		char *out;
+	} u = { .in = text };
+
+	return u.out;
+}
+
+/* Become fobd with ${flag}, our words, and the options that it shares with us. Returns only when that fails. */
+static int
+become_fobd(const struct cli *cli, const char *flag)
+{
+	char path[PATH_MAX], *argv[ARGS_MAX];
+	size_t n = 0;
+
+	argv[n++] = unchanged("fobd");
+	if (cli->options[OPT_CONFIG] != NULL) {
+		argv[n++] = unchanged("--config");
+		argv[n++] = unchanged(cli->options[OPT_CONFIG]);
+	}
+	argv[n++] = unchanged(flag);
+	argv[n++] = unchanged("--");
+	for (size_t i = 0; i < sizeof(cli->args) / sizeof(cli->args[0]) && cli->args[i] != NULL; i++)
+		argv[n++] = unchanged(cli->args[i]);
+	argv[n] = NULL;
+	if (find_beside(path))
+		execv(path, argv);
+	else
+		execvp("fobd", argv);
+	out_say("%s: cannot run fobd, which does this: %s", cli->name, strerror(errno));
+	return CLI_LOCAL;
+}
+
+int
+offline_check(struct cli *cli)
+{
+	return become_fobd(cli, "--check");
+}

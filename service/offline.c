@@ -1,0 +1,95 @@
+/*
+ * offline.c - the commands on a database that end when they are done (see offline.h). Called by main.c; calls check.c.
+ * Opens no socket. Says on standard output what it found or did, on standard error why it did not.
+ */
+#include "service/offline.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "service/check.h"
+
+#define WHY_LEN 1024
+#define READERS 16
+
+static int
+refuse(const char *why)
+{
+	fprintf(stderr, "fobd: %s\n", why);
+	return 1;
+}
+
+/* Returns -1 for what is no environment that is configured, having said so. */
+static int
+find_environment(const struct config *config, const char *name)
+{
+	for (int e = 0; e < ENVIRONMENTS; e++) {
+		if (strcmp(name, environment_name((enum environment)e)) != 0)
+			continue;
+		if (config->environments[e].configured)
+			return e;
+		fprintf(stderr, "fobd: the settings have no environment \"%s\"\n", name);
+		return -1;
+	}
+	fprintf(stderr, "fobd: \"%s\" is no environment: give live or test\n", name);
+	return -1;
+}
+
+static struct store_options
+options_of(const struct config *config, int environment, enum store_use use)
+{
+	const struct config_environment *c = &config->environments[environment];
+
+	return (struct store_options){
+		.environment = (enum environment)environment,
+		.use = use,
+		.path = c->path,
+		.pepper = c->pepper,
+		.ceiling_bytes = c->ceiling_bytes,
+		.events_kept = c->events_kept,
+		.readers = READERS,
+	};
+}
+
+/* ---- check ---- */
+
+/* Damage is worse news than not to know. */
+static int
+worse(int a, int b)
+{
+	return a > b ? a : b;
+}
+
+static int
+check_one(const struct config *config, int environment, const char *folder)
+{
+	struct store_options options = options_of(config, environment, STORE_CHECK);
+	char why[WHY_LEN] = "";
+	int rc;
+
+	if (folder != NULL)
+		options.path = folder;
+	if ((rc = check_database(&options, stdout, why, sizeof(why))) < 0)
+		return refuse(why);
+	return rc == 0 ? 0 : 2;
+}
+
+int
+offline_check(const struct config *config, char *const *args, int n_args)
+{
+	int status = 0, environment;
+
+	if (n_args > 2)
+		return refuse("--check takes at most an environment and a folder");
+	if (n_args > 0) {
+		if ((environment = find_environment(config, args[0])) < 0)
+			return 1;
+		status = check_one(config, environment, n_args > 1 ? args[1] : NULL);
+	}
+	for (int e = 0; n_args == 0 && e < ENVIRONMENTS; e++)
+		if (config->environments[e].configured)
+			status = worse(status, check_one(config, e, NULL));
+	if (fflush(stdout) != 0)
+		return refuse("cannot write to standard output");
+	return status;
+}
