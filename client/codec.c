@@ -1026,11 +1026,16 @@ static int
 event_from(const Fob__V1__Event *m, struct fob_event *e)
 {
 	/* Only events about a key have a last4. */
-	if (account_copy(e->account, &m->account) != 0 || (m->last4.len > 0 && last4_copy(e->last4, &m->last4) != 0))
+	/* And one of the whole database has no account. */
+	if (m->type == FOB__V1__EVENT_TYPE__RESTORED && m->account.len == 0)
+		e->account[0] = '\0';
+	else if (account_copy(e->account, &m->account) != 0)
+		return -1;
+	if (m->last4.len > 0 && last4_copy(e->last4, &m->last4) != 0)
 		return -1;
 	e->sequence = m->sequence;
 	e->time_ms = m->time_ms;
-	e->type = (enum fob_event_type)known(m->type, FOB_ACCOUNT_IMPORTED);
+	e->type = (enum fob_event_type)known(m->type, FOB_RESTORED);
 	e->kind = kind_from(m->kind);
 	e->generation = m->generation;
 	e->expires_ms = m->expires_ms;

@@ -113,7 +113,8 @@ enum fob_event_type {
 	FOB_EVENT_KEY_REVOKED = 4,
 	FOB_ACCOUNT_SUSPENDED = 5,
 	FOB_ACCOUNT_RESUMED = 6,
-	FOB_ACCOUNT_IMPORTED = 7 /* or, with a kind, a key that an imported account lacked */
+	FOB_ACCOUNT_IMPORTED = 7, /* or, with a kind, a key that an imported account lacked */
+	FOB_RESTORED = 8          /* the database, from a backup; its account is empty */
 };
 
 enum fob_serving { FOB_SERVING_UNKNOWN = 0, FOB_SERVING = 1, FOB_NOT_SERVING = 2 };

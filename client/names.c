@@ -72,7 +72,8 @@ fob_event_type_name(enum fob_event_type type)
 		[FOB_EVENT_KEY_REVOKED] = "key_revoked",
 		[FOB_ACCOUNT_SUSPENDED] = "account_suspended",
 		[FOB_ACCOUNT_RESUMED] = "account_resumed",
-		[FOB_ACCOUNT_IMPORTED] = "account_imported" };
+		[FOB_ACCOUNT_IMPORTED] = "account_imported",
+		[FOB_RESTORED] = "restored" };
 
 	return name_at(names, COUNT(names), (unsigned)type);
 }

@@ -30,6 +30,8 @@
 static const char usage[] =
     "Usage: fobd [--config FILE] [OPTION...]\n"
     "       fobd [--config FILE] --check [live|test [FOLDER]]\n"
+    "       fobd [--config FILE] --backup live|test FOLDER\n"
+    "       fobd [--config FILE] --restore (--events FILE | --accept-revived) live|test\n"
     "\n"
     "The daemon of Fob: whose API key is this, and may it do that?\n"
     "It runs in the foreground and logs to standard error. SIGTERM and SIGINT end it after what is under way;\n"
@@ -39,6 +41,10 @@ static const char usage[] =
     "      --init           make the folders, peppers and databases that are missing, then exit\n"
     "      --check          prove that the databases are whole, while no fobd serves them, then exit: 0 when they\n"
     "                       are, 2 when one is not, 1 when it could not be found out. FOLDER: a backup to look at\n"
+    "      --backup         copy the database of an environment, which may be served, to a new folder, then exit\n"
+    "      --restore        let a copy be served that was put at the environment's path, then exit: see fob restore\n"
+    "      --events FILE    for --restore: what fob events --output json printed; - is standard input\n"
+    "      --accept-revived for --restore: keys that have ended since the copy was taken are valid again\n"
     "      --check-config   read the settings, then exit: 0 when they are right\n"
     "      --log-level L    error, warn, info or debug, in place of the setting\n"
     "      --log-format F   logfmt or json, in place of the setting\n"
@@ -52,16 +58,35 @@ struct flags {
 	bool init;
 	bool check_config;
 	bool check;
+	bool backup;
+	bool restore;
+	const char *events;
+	bool accept_revived;
 	char *const *args; /* what follows the options */
 	int n_args;
 };
 
-enum { FLAG_INIT = 256, FLAG_CHECK, FLAG_CHECK_CONFIG, FLAG_LEVEL, FLAG_FORMAT, FLAG_VERSION };
+enum {
+	FLAG_INIT = 256,
+	FLAG_BACKUP,
+	FLAG_RESTORE,
+	FLAG_EVENTS,
+	FLAG_ACCEPT,
+	FLAG_CHECK,
+	FLAG_CHECK_CONFIG,
+	FLAG_LEVEL,
+	FLAG_FORMAT,
+	FLAG_VERSION
+};
 
 static const struct option options[] = {
 	{ "config", required_argument, NULL, 'c' },
 	{ "init", no_argument, NULL, FLAG_INIT },
 	{ "check", no_argument, NULL, FLAG_CHECK },
+	{ "backup", no_argument, NULL, FLAG_BACKUP },
+	{ "restore", no_argument, NULL, FLAG_RESTORE },
+	{ "events", required_argument, NULL, FLAG_EVENTS },
+	{ "accept-revived", no_argument, NULL, FLAG_ACCEPT },
 	{ "check-config", no_argument, NULL, FLAG_CHECK_CONFIG },
 	{ "log-level", required_argument, NULL, FLAG_LEVEL },
 	{ "log-format", required_argument, NULL, FLAG_FORMAT },
@@ -69,6 +94,27 @@ static const struct option options[] = {
 	{ "help", no_argument, NULL, 'h' },
 	{ NULL, 0, NULL, 0 },
 };
+
+/* A command on a database, which serves nothing. */
+static bool
+is_offline(const struct flags *flags)
+{
+	return flags->check || flags->backup || flags->restore;
+}
+
+static int
+run_offline(const struct flags *flags, const struct config *config)
+{
+	if (flags->check + flags->backup + flags->restore != 1) {
+		fputs("fobd: one of --check, --backup and --restore at a time\n", stderr);
+		return 1;
+	}
+	if (flags->check)
+		return offline_check(config, flags->args, flags->n_args);
+	if (flags->backup)
+		return offline_backup(config, flags->args, flags->n_args);
+	return offline_restore(config, flags->args, flags->n_args, flags->events, flags->accept_revived);
+}
 
 static void
 parse_flags(int argc, char *argv[], struct flags *flags)
@@ -86,6 +132,18 @@ parse_flags(int argc, char *argv[], struct flags *flags)
 			break;
 		case FLAG_CHECK:
 			flags->check = true;
+			break;
+		case FLAG_BACKUP:
+			flags->backup = true;
+			break;
+		case FLAG_RESTORE:
+			flags->restore = true;
+			break;
+		case FLAG_EVENTS:
+			flags->events = optarg;
+			break;
+		case FLAG_ACCEPT:
+			flags->accept_revived = true;
 			break;
 		case FLAG_CHECK_CONFIG:
 			flags->check_config = true;
@@ -109,7 +167,7 @@ parse_flags(int argc, char *argv[], struct flags *flags)
 	}
 	flags->args = argv + optind;
 	flags->n_args = argc - optind;
-	if (optind < argc && !flags->check) {
+	if (optind < argc && !is_offline(flags)) {
 		fprintf(stderr, "fobd: unexpected argument \"%s\": see fobd --help\n", argv[optind]);
 		exit(1);
 	}
@@ -379,11 +437,11 @@ main(int argc, char *argv[])
 		return 0;
 	}
 	log_setup(config.log_level, config.log_json);
-	if ((!flags.check && harden_descriptors(config.connections, why, sizeof(why)) != 0) ||
+	if ((!is_offline(&flags) && harden_descriptors(config.connections, why, sizeof(why)) != 0) ||
 	    (config.user != NULL && harden_drop(config.user, why, sizeof(why)) != 0))
 		return fail(why);
-	if (flags.check) {
-		rc = offline_check(&config, flags.args, flags.n_args);
+	if (is_offline(&flags)) {
+		rc = run_offline(&flags, &config);
 		config_fini(&config);
 		return rc;
 	}

@@ -1,12 +1,15 @@
 /*
- * offline.c - the commands on a database that end when they are done (see offline.h). Called by main.c; calls check.c.
+ * offline.c - the commands on a database that end when they are done (see offline.h). Called by main.c; calls check.c, backup.c and
+ * restore.c.
  * Opens no socket. Says on standard output what it found or did, on standard error why it did not.
  */
 #include "service/offline.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "service/backup.h"
 #include "service/check.h"
 
 #define WHY_LEN 1024
@@ -92,4 +95,53 @@ offline_check(const struct config *config, char *const *args, int n_args)
 	if (fflush(stdout) != 0)
 		return refuse("cannot write to standard output");
 	return status;
+}
+
+/* ---- backup and restore ---- */
+
+int
+offline_backup(const struct config *config, char *const *args, int n_args)
+{
+	struct store_options options;
+	char why[WHY_LEN] = "";
+	int environment;
+
+	if (n_args != 2)
+		return refuse("--backup takes an environment and a folder that is not there yet");
+	if ((environment = find_environment(config, args[0])) < 0)
+		return 1;
+	options = options_of(config, environment, STORE_COPY);
+	if (backup_make(&options, args[1], stdout, why, sizeof(why)) != 0)
+		return refuse(why);
+	return fflush(stdout) == 0 ? 0 : refuse("the copy is made, but standard output cannot be written");
+}
+
+int
+offline_restore(const struct config *config, char *const *args, int n_args, const char *events, bool accept_revived)
+{
+	struct store_options options;
+	char why[WHY_LEN] = "";
+	FILE *file = NULL;
+	int environment, rc;
+
+	if (n_args != 1)
+		return refuse("--restore takes an environment, whose path holds the copy");
+	if ((events != NULL) == accept_revived)
+		return refuse(
+		    "--restore needs to know what has ended since the copy was taken: --events FILE, with what "
+		    "fob events --output json printed; or, if keys that have ended since may be valid again, "
+		    "--accept-revived");
+	if ((environment = find_environment(config, args[0])) < 0)
+		return 1;
+	if (events != NULL && (file = strcmp(events, "-") == 0 ? stdin : fopen(events, "re")) == NULL) {
+		snprintf(why, sizeof(why), "%s: %s", events, strerror(errno));
+		return refuse(why);
+	}
+	options = options_of(config, environment, STORE_RESTORE);
+	rc = backup_restore(&options, file, stdout, why, sizeof(why));
+	if (file != NULL)
+		fclose(file);
+	if (rc != 0)
+		return refuse(why);
+	return fflush(stdout) == 0 ? 0 : refuse("it is restored, but standard output cannot be written");
 }

@@ -14,4 +14,19 @@
  */
 int offline_check(const struct config *config, char *const *args, int n_args);
 
+/*
+ * offline_backup(config, args, n_args):
+ * Copy the database of the environment ${args}[0] to the new folder ${args}[1], while a fobd may serve it.
+ * Returns: an exit status: 0 done; 1 not, and there is no such folder.
+ */
+int offline_backup(const struct config *config, char *const *args, int n_args);
+
+/*
+ * offline_restore(config, args, n_args, events, accept_revived):
+ * Make the copy that is at the path of the environment ${args}[0] one that is served again. ${events}: a file, "-" for
+ * standard input, or NULL, which takes ${accept_revived}. Returns: an exit status: 0 done; 1 not, and nothing has changed.
+ */
+int
+offline_restore(const struct config *config, char *const *args, int n_args, const char *events, bool accept_revived);
+
 #endif

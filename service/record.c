@@ -448,6 +448,13 @@ record_put_event(const struct pepper *pepper, const void *key, size_t key_len, c
 	end(pepper, TABLE_EVENTS, key, key_len, out);
 }
 
+static void
+get_no_account(struct reader *r, char account[LIMIT_ACCOUNT + 1])
+{
+	r->bad = r->bad || get8(r) != 0;
+	memset(account, 0, LIMIT_ACCOUNT + 1);
+}
+
 int
 record_get_event(
     const struct pepper *pepper, const void *key, size_t key_len, const void *value, size_t len, struct record_event *x)
@@ -466,7 +473,10 @@ record_get_event(
 	x->time_ms = get_time(&r);
 	x->expires_ms = get_time(&r);
 	memcpy(x->last4, take(&r, sizeof(x->last4)), sizeof(x->last4));
-	get_account(&r, get8(&r), x->account);
+	if (x->type == EVENT_RESTORED)
+		get_no_account(&r, x->account);
+	else
+		get_account(&r, get8(&r), x->account);
 	return close_value(&r);
 }
 
@@ -505,6 +515,32 @@ record_get_state(
 	x->imported = r.left > 0;
 	if (x->imported && get8(&r) != STATE_IMPORTED)
 		return -FAULT_CORRUPT;
+	return close_value(&r);
+}
+
+void
+record_put_copy(
+    const struct pepper *pepper, const void *key, size_t key_len, const struct record_copy *x, struct record_bytes *out)
+{
+	begin(out, TABLE_META);
+	put64(out, (uint64_t)x->taken_ms);
+	put64(out, x->revision);
+	put64(out, x->event_sequence);
+	end(pepper, TABLE_META, key, key_len, out);
+}
+
+int
+record_get_copy(
+    const struct pepper *pepper, const void *key, size_t key_len, const void *value, size_t len, struct record_copy *x)
+{
+	struct reader r;
+	int rc;
+
+	if ((rc = open_value(pepper, TABLE_META, key, key_len, value, len, &r)) != 0)
+		return rc;
+	x->taken_ms = get_time(&r);
+	x->revision = get64(&r);
+	x->event_sequence = get64(&r);
 	return close_value(&r);
 }
 

@@ -8,6 +8,7 @@
  *	meta     "identity"                            schema 4, environment 1, id 16, pepper's fingerprint 32
  *	meta     "state"                               revision 8, newest_ms 8, event sequence 8, next serial 4; then,
  *	                                               once the database has taken an import: 1
+ *	meta     "copy", in a backup only               taken_ms 8, revision 8, event sequence 8
  *	keys     digest 32                             struct record_key
  *	accounts account id                            struct record_account
  *	slots    account id, 0, kind 1, generation 4   the beginning of its key's digest, 16
@@ -65,7 +66,8 @@ enum event_type {
 	EVENT_KEY_REVOKED = 4,
 	EVENT_ACCOUNT_SUSPENDED = 5,
 	EVENT_ACCOUNT_RESUMED = 6,
-	EVENT_ACCOUNT_IMPORTED = 7
+	EVENT_ACCOUNT_IMPORTED = 7,
+	EVENT_RESTORED = 8 /* of the database: it has no account */
 };
 
 struct record_key {
@@ -130,6 +132,13 @@ struct record_identity {
 	uint8_t fingerprint[PEPPER_DIGEST_LEN];
 };
 
+/* That this is a backup, and of what. */
+struct record_copy {
+	int64_t taken_ms;
+	uint64_t revision;
+	uint64_t event_sequence;
+};
+
 /* A value under construction, or a table's key. */
 struct record_bytes {
 	size_t len;
@@ -163,6 +172,10 @@ int record_get_state(
     const struct pepper *, const void *key, size_t key_len, const void *value, size_t len, struct record_state *);
 void record_put_identity(
     const struct pepper *, const void *key, size_t key_len, const struct record_identity *, struct record_bytes *);
+void record_put_copy(
+    const struct pepper *, const void *key, size_t key_len, const struct record_copy *, struct record_bytes *);
+int record_get_copy(
+    const struct pepper *, const void *key, size_t key_len, const void *value, size_t len, struct record_copy *);
 /* The identity is read before the pepper is known to be the right one: its tag is checked when ${pepper} is not NULL. */
 int record_get_identity(
     const struct pepper *, const void *key, size_t key_len, const void *value, size_t len, struct record_identity *);

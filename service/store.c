@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 
 #include "service/bytes.h"
 #include "service/log.h"
@@ -32,6 +33,7 @@ static const char *const table_names[TABLES] = {
 
 static const char IDENTITY[] = "identity";
 static const char STATE[] = "state";
+static const char COPY[] = "copy";
 
 struct store {
 	enum environment environment;
@@ -299,6 +301,37 @@ raise_schema(struct store *store, struct record_identity *identity, char *why, s
 	return fault;
 }
 
+/* A copy knows nothing of what ended after it was taken. Is it one, and may it be? */
+static int
+check_use(struct store *store, struct lmdb_txn *lmdb_txn, enum store_use use, char *why, size_t why_len)
+{
+	struct store_txn txn = { .store = store, .txn = lmdb_txn };
+	struct record_copy copy;
+	char at[32] = "";
+	time_t taken_s;
+	struct tm tm;
+	int fault;
+
+	if ((fault = store_copy_mark(&txn, &copy)) != 0 && fault != -FAULT_NOT_FOUND) {
+		snprintf(why, why_len, "%s: the database is damaged where it would say that it is a copy", store->path);
+		return fault;
+	}
+	if (use == STORE_RESTORE && fault != 0) {
+		snprintf(why, why_len, "%s: this is no backup: there is nothing to restore", store->path);
+		return -FAULT_FAILED_PRECONDITION;
+	}
+	if (fault != 0 || (use != STORE_SERVE && use != STORE_COPY))
+		return 0;
+	taken_s = (time_t)(copy.taken_ms / 1000);
+	if (gmtime_r(&taken_s, &tm) != NULL)
+		strftime(at, sizeof(at), "%Y-%m-%dT%H:%M:%SZ", &tm);
+	snprintf(why, why_len,
+	    "%s: this is a backup, taken %s at revision %llu: keys that have ended since would be valid again. "
+	    "fob restore --help says how to end them",
+	    store->path, at, (unsigned long long)copy.revision);
+	return -FAULT_FAILED_PRECONDITION;
+}
+
 int
 store_open(const struct store_options *options, struct store **out, char *why, size_t why_len)
 {
@@ -324,7 +357,9 @@ store_open(const struct store_options *options, struct store **out, char *why, s
 		snprintf(why, why_len, "%s: the database cannot be read", store->path);
 		goto out;
 	}
-	if ((fault = check_identity(store, txn, options->pepper, &identity, why, why_len)) == 0) {
+	if ((fault = check_identity(store, txn, options->pepper, &identity, why, why_len)) == 0 &&
+	    (fault = check_use(store, txn, options->use, why, why_len)) == 0 &&
+	    (options->use == STORE_SERVE || options->use == STORE_RESTORE)) {
 		lmdb_read_end(txn);
 		fault = raise_schema(store, &identity, why, why_len);
 	}
@@ -792,6 +827,38 @@ store_each_event(struct store_txn *txn, uint64_t after, store_event_cb visit, vo
 		    !visit(arg, &event))
 			break;
 	return walked(txn, fault, &cursor);
+}
+
+int
+store_copy(struct store *store, int fd)
+{
+	return lmdb_copy(store->lmdb, fd);
+}
+
+int
+store_copy_mark(struct store_txn *txn, struct record_copy *copy)
+{
+	struct lmdb_value value;
+	int fault;
+
+	if ((fault = look_up(txn, TABLE_META, COPY, strlen(COPY), &value)) != 0)
+		return judged(txn->store, fault);
+	return judged(txn->store, record_get_copy(txn->store->pepper, COPY, strlen(COPY), value.data, value.len, copy));
+}
+
+void
+store_mark(struct store_txn *txn, const struct record_copy *copy)
+{
+	struct record_bytes value;
+
+	record_put_copy(txn->store->pepper, COPY, strlen(COPY), copy, &value);
+	lmdb_put(txn->txn, TABLE_META, COPY, strlen(COPY), value.bytes, value.len);
+}
+
+void
+store_unmark(struct store_txn *txn)
+{
+	lmdb_del(txn->txn, TABLE_META, COPY, strlen(COPY));
 }
 
 int

@@ -107,6 +107,16 @@ struct store_size {
 };
 void store_size(struct store_txn *txn, struct store_size *size);
 
+/* ---- copies ---- */
+
+/* A consistent copy of the file to ${fd}, while others write: lmdb_copy(). */
+int store_copy(struct store *store, int fd);
+/* Is this a copy? Returns: 0; -FAULT_NOT_FOUND; another fault. */
+int store_copy_mark(struct store_txn *txn, struct record_copy *copy);
+/* In a write transaction, whose commit tells whether it was done. */
+void store_mark(struct store_txn *txn, const struct record_copy *copy);
+void store_unmark(struct store_txn *txn);
+
 /* ---- all of it: the offline check ---- */
 
 /* As they are stored, damaged ones as well. ${visit} returns false to stop. */

@@ -15,7 +15,7 @@
 const char events_help[] = "Usage: fob events [--account ACCOUNT] [--environment live|test] [--follow]\n"
 			   "\n"
 			   "What happened to accounts and keys, oldest first: created, rolled, expired,\n"
-			   "revoked, suspended, resumed. With --output json one object a line.\n"
+			   "revoked, suspended, resumed, restored. With --output json one object a line.\n"
 			   "\n"
 			   "  --account ACCOUNT       only of that account\n"
 			   "  --environment live|test only there; otherwise both, by time\n"
@@ -52,10 +52,11 @@ event_show(enum fob_environment env, const struct fob_event *e)
 	bool of_key = e->generation != 0;
 
 	if (out_is_json()) {
-		json_t *o = json_pack("{s:s, s:I, s:s, s:s, s:s?, s:I, s:s?}", "environment", fob_environment_name(env),
-		    "sequence", (json_int_t)e->sequence, "event", fob_event_type_name(e->type), "account", e->account,
-		    "kind", of_key ? fob_kind_name(e->kind) : NULL, "generation", (json_int_t)e->generation, "last4",
-		    e->last4[0] != '\0' ? e->last4 : NULL);
+		json_t *o =
+		    json_pack("{s:s, s:I, s:s, s:s?, s:s?, s:I, s:s?}", "environment", fob_environment_name(env),
+			"sequence", (json_int_t)e->sequence, "event", fob_event_type_name(e->type), "account",
+			e->account[0] != '\0' ? e->account : NULL, "kind", of_key ? fob_kind_name(e->kind) : NULL,
+			"generation", (json_int_t)e->generation, "last4", e->last4[0] != '\0' ? e->last4 : NULL);
 
 		out_json_time(o, "time", e->time_ms);
 		out_json_time(o, "expires", e->expires_ms);
@@ -66,7 +67,7 @@ event_show(enum fob_environment env, const struct fob_event *e)
 	out_cell(OUT_PLAIN, "%s", fob_environment_name(env));
 	out_cell(OUT_PLAIN, "%llu", (unsigned long long)e->sequence);
 	out_cell(OUT_PLAIN, "%s", fob_event_type_name(e->type));
-	out_cell(OUT_PLAIN, "%s", e->account);
+	out_cell(OUT_PLAIN, "%s", e->account[0] != '\0' ? e->account : "-");
 	out_cell(OUT_PLAIN, "%s", of_key ? fob_kind_name(e->kind) : "-");
 	if (of_key)
 		out_cell(OUT_PLAIN, "%u", (unsigned)e->generation);

@@ -10,15 +10,16 @@ _fob_options() {
 	"key revoke") echo --environment --kind --generation --secret-file --token-file ;;
 	verify) echo --secret-file --basic --operation --require ;;
 	events) echo --account --environment --follow ;;
-	check) echo --config ;;
+	check | backup) echo --config ;;
+	restore) echo --config --events --accept-revived ;;
 	esac
 	echo --address --timeout --output --yes --no-color --tls-ca --tls-cert --tls-key --tls-server-name --help --version
 }
 
 _fob_words() {
 	case $1 in
-	"") echo account key verify events health stats check help ;;
-	check) echo live test ;;
+	"") echo account key verify events health stats check backup restore help ;;
+	check | backup | restore) echo live test ;;
 	account) echo create list suspend resume import ;;
 	key) echo list roll revoke ;;
 	health) echo fob.v1.Keys fob.v1.Admin live test ;;
@@ -36,7 +37,7 @@ _fob_command() {
 			continue
 		fi
 		case $word in
-		--yes | --no-color | --help | --version | --basic | --follow | --continue-on-error | --dry-run) ;;
+		--yes | --no-color | --help | --version | --basic | --follow | --continue-on-error | --dry-run | --accept-revived) ;;
 		--*) skip=1 ;;
 		help) ;;
 		*) command+="${command:+ }$word" ;;
@@ -64,7 +65,7 @@ _fob() {
 	--format) mapfile -t COMPREPLY < <(compgen -W "ndjson csv" -- "$current") ;;
 	--output) mapfile -t COMPREPLY < <(compgen -W "table json" -- "$current") ;;
 	--address) mapfile -t COMPREPLY < <(compgen -W "ipc:// tcp:// tls+tcp://" -- "$current") ;;
-	--config | --secret-file | --authorize-from | --token-file | --tls-ca | --tls-cert | --tls-key)
+	--config | --events | --secret-file | --authorize-from | --token-file | --tls-ca | --tls-cert | --tls-key)
 		mapfile -t COMPREPLY < <(compgen -f -- "$current") ;;
 	--timeout | --grace | --generation | --start-line | --expected-generation | --operation | --account | --tls-server-name) ;;
 	*)

@@ -57,6 +57,8 @@ static const struct {
 	[OPT_CONTINUE_ON_ERROR] = { "continue-on-error", false },
 	[OPT_DRY_RUN] = { "dry-run", false },
 	[OPT_CONFIG] = { "config", true },
+	[OPT_EVENTS] = { "events", true },
+	[OPT_ACCEPT_REVIVED] = { "accept-revived", false },
 };
 
 struct command {
@@ -100,6 +102,10 @@ static const struct command commands[] = {
 	{ "stats", stats_show, 0, 0, 0, "", "counters and sizes", stats_help },
 	{ "check", offline_check, CLI_BIT(OPT_CONFIG), 0, 2, "[ENV [FOLDER]]",
 	    "prove that a database is whole, offline", check_help },
+	{ "backup", offline_backup, CLI_BIT(OPT_CONFIG), 2, 2, "ENV FOLDER", "copy a database that is served",
+	    backup_help },
+	{ "restore", offline_restore, CLI_BIT(OPT_CONFIG) | CLI_BIT(OPT_EVENTS) | CLI_BIT(OPT_ACCEPT_REVIVED), 1, 1,
+	    "ENV", "let a copy be served, with what has ended since", restore_help },
 };
 #define COMMANDS (sizeof(commands) / sizeof(commands[0]))
 

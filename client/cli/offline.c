@@ -1,5 +1,5 @@
 /*
- * offline.c - fob check: what is done to a database itself, not asked of a fobd that serves it. Called by fob.c; becomes
+ * offline.c - fob check, backup and restore: what is done to a database itself, not asked of a fobd that serves it. Called by fob.c; becomes
  * the fobd that was installed with this fob, which knows databases: nothing here opens one.
  */
 #include "client/cli/cli.h"
@@ -30,6 +30,39 @@ const char check_help[] = "Usage: fob check [--config FILE] [live|test [FOLDER]]
 			  "Examples:\n"
 			  "  fob check\n"
 			  "  fob check live /backup/live-2026-01-31\n";
+
+const char backup_help[] = "Usage: fob backup [--config FILE] live|test FOLDER\n"
+			   "\n"
+			   "Copy the database of one environment to a new folder, also while fobd serves it\n"
+			   "and keys are made and ended. FOLDER appears when the copy is whole and on the\n"
+			   "disk, or not at all. Run it as the user that fobd runs as.\n"
+			   "\n"
+			   "  --config FILE  fobd's settings (default: /etc/fob/fobd.conf)\n"
+			   "\n"
+			   "The copy opens only with the pepper, which is not in it: keep a copy of that,\n"
+			   "elsewhere. Keep the events too, as often as you can, because they say what has\n"
+			   "ended since a backup: see fob restore --help.\n"
+			   "\n"
+			   "Examples:\n"
+			   "  fob backup live /backup/live-2026-01-31\n"
+			   "  fob events --follow --output json >> /elsewhere/events.json\n";
+
+const char restore_help[] = "Usage: fob restore [--config FILE] live|test --events FILE\n"
+			    "       fob restore [--config FILE] live|test --accept-revived\n"
+			    "\n"
+			    "A backup knows nothing of the keys that ended after it was taken, so fobd does\n"
+			    "not serve one. Put it at the environment's path, with fobd stopped; then this\n"
+			    "ends those keys, too, and lets it be served.\n"
+			    "\n"
+			    "  --events FILE     what fob events --output json printed, with all events since\n"
+			    "                    the backup; - is standard input\n"
+			    "  --accept-revived  do without: what has ended since is valid again\n"
+			    "  --config FILE     fobd's settings (default: /etc/fob/fobd.conf)\n"
+			    "\n"
+			    "It says which accounts lost their newest secret key, and are to be rolled.\n"
+			    "\n"
+			    "Examples:\n"
+			    "  fob restore live --events /elsewhere/events.json\n";
 
 /* Beside this fob, as built; in ../sbin, as installed. Returns false when there is none. */
 static bool
@@ -77,6 +110,12 @@ become_fobd(const struct cli *cli, const char *flag)
 		argv[n++] = unchanged(cli->options[OPT_CONFIG]);
 	}
 	argv[n++] = unchanged(flag);
+	if (cli->options[OPT_EVENTS] != NULL) {
+		argv[n++] = unchanged("--events");
+		argv[n++] = unchanged(cli->options[OPT_EVENTS]);
+	}
+	if (cli->options[OPT_ACCEPT_REVIVED] != NULL)
+		argv[n++] = unchanged("--accept-revived");
 	argv[n++] = unchanged("--");
 	for (size_t i = 0; i < sizeof(cli->args) / sizeof(cli->args[0]) && cli->args[i] != NULL; i++)
 		argv[n++] = unchanged(cli->args[i]);
@@ -93,4 +132,16 @@ int
 offline_check(struct cli *cli)
 {
 	return become_fobd(cli, "--check");
+}
+
+int
+offline_backup(struct cli *cli)
+{
+	return become_fobd(cli, "--backup");
+}
+
+int
+offline_restore(struct cli *cli)
+{
+	return become_fobd(cli, "--restore");
 }

@@ -31,6 +31,7 @@ test_names(void **state)
 	assert_string_equal(fob_event_type_name(FOB_KEY_ROLLED), "key_rolled");
 	assert_string_equal(fob_event_type_name(FOB_ACCOUNT_RESUMED), "account_resumed");
 	assert_string_equal(fob_event_type_name(FOB_ACCOUNT_IMPORTED), "account_imported");
+	assert_string_equal(fob_event_type_name(FOB_RESTORED), "restored");
 	assert_string_equal(fob_import_outcome_name(FOB_IMPORTED), "imported");
 	assert_string_equal(fob_import_outcome_name(FOB_IMPORT_BAD_TIME), "bad_time");
 	assert_string_equal(fob_import_outcome_name(FOB_IMPORT_UNKNOWN), "UNKNOWN");

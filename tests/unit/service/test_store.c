@@ -804,7 +804,6 @@ damaged_records(void **state)
 	struct record_bytes slot, sequence, at, age;
 	struct record_account account;
 	struct record_token token;
-	struct record_state now;
 	struct record_key key;
 	struct walk w = { .n = 0 };
 	int64_t at_ms;
@@ -866,7 +865,6 @@ damaged_records(void **state)
 	fixture_flip(&f, TABLE_TOKENS, c.token_index, sizeof(c.token_index), 300);
 	fixture_flip(&f, TABLE_TOKEN_AGE, age.bytes, age.len, 5);
 	fixture_flip(&f, TABLE_EXPIRY, at.bytes, at.len, 60);
-	fixture_flip(&f, TABLE_META, "state", 5, 70);
 	fixture_store_open(&f);
 	assert_int_equal(store_read(f.reader), 0);
 	assert_int_equal(store_slot(f.reader, "acme", KIND_SECRET, 2, got), -FAULT_CORRUPT);
@@ -881,13 +879,18 @@ damaged_records(void **state)
 	expect_damage(4);
 	assert_int_equal(store_next_expiry(f.reader, &at_ms, got), -FAULT_NOT_FOUND);
 	expect_damage(5);
-	assert_int_equal(store_state(f.reader, &now), -FAULT_CORRUPT);
-	expect_damage(6);
 	store_read_end(f.reader);
 	assert_int_equal(store_write(f.writer), 0);
 	assert_int_equal(store_forget_tokens(f.writer, NOW + 1000, 10, &at_ms), 0);
 	store_abort(f.writer);
-	expect_damage(7);
+	expect_damage(6);
+	fixture_store_close(&f);
+
+	/* Beside a damaged record nobody can say that there is no mark of a copy. */
+	fixture_flip(&f, TABLE_META, "state", 5, 70);
+	refused_open(&f.options, "the database is damaged where it would say that it is a copy");
+	fixture_flip(&f, TABLE_META, "state", 5, 70);
+	fixture_store_open(&f);
 }
 
 /* One damaged entry of the expiry table must not keep other keys from ending, nor its own key from being revoked. */

@@ -1,0 +1,462 @@
+/*
+ * restore.c - make a copy one that is served again (see backup.h). Called by offline.c; decides with decide.c and writes
+ * with store.c, as the writer of a running fobd does, but from the events that say what happened after the copy was taken.
+ *
+ * They are replayed under their own times and sequence numbers. A roll makes a key of its generation that nobody holds:
+ * what was given out is not known, and no longer matters; what matters is when the old key ends. Accounts that were made
+ * or imported since are not made again, as their keys could not be: there, nothing can come back to life.
+ */
+#include <inttypes.h>
+#include <sodium.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "service/backup.h"
+#include "service/decide.h"
+
+#define WORD_LEN (LIMIT_ACCOUNT + 8)
+
+struct restore {
+	const struct store_options *options;
+	struct store_txn *txn;
+	struct record_state state;
+	struct record_copy copy;
+	uint64_t line;
+	uint64_t applied, made, unapplied;
+	char *why;
+	size_t why_len;
+};
+
+static int refuse(struct restore *r, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+static int
+refuse(struct restore *r, const char *format, ...)
+{
+	int n = r->line > 0 ? snprintf(r->why, r->why_len, "events, line %" PRIu64 ": ", r->line) : 0;
+	va_list ap;
+
+	if (n < 0 || (size_t)n >= r->why_len)
+		return -1;
+	va_start(ap, format);
+	vsnprintf(r->why + n, r->why_len - (size_t)n, format, ap);
+	va_end(ap);
+	return -1;
+}
+
+/* ---- a line: one flat object, as `fob events --output json` prints it ---- */
+
+struct line {
+	struct record_event event;
+	bool of_other; /* the other environment's */
+	bool has_sequence, has_type, has_time;
+};
+
+static const char *
+skip(const char *p)
+{
+	return p + strspn(p, " \t\r\n");
+}
+
+/* A string without escapes, a number or a word, as text; what is longer than any that we ask for is cut. */
+static const char *
+take_value(const char *p, char out[WORD_LEN])
+{
+	bool quoted = *p == '"';
+	size_t len;
+
+	p += quoted;
+	len = strcspn(p, quoted ? "\"\\" : ",} \t\r\n");
+	if (quoted ? p[len] != '"' : len == 0)
+		return NULL;
+	snprintf(out, WORD_LEN, "%.*s", (int)(len < WORD_LEN ? len : WORD_LEN - 1), p);
+	return p + len + quoted;
+}
+
+static bool
+number(const char *text, uint64_t max, uint64_t *out)
+{
+	char *end;
+
+	if (text[0] < '0' || text[0] > '9' || strlen(text) > 19)
+		return false;
+	*out = strtoull(text, &end, 10);
+	return *end == '\0' && *out <= max;
+}
+
+static bool
+event_type(const char *name, enum event_type *out)
+{
+	static const char *const names[] = { [EVENT_ACCOUNT_CREATED] = "account_created",
+		[EVENT_KEY_ROLLED] = "key_rolled",
+		[EVENT_KEY_EXPIRED] = "key_expired",
+		[EVENT_KEY_REVOKED] = "key_revoked",
+		[EVENT_ACCOUNT_SUSPENDED] = "account_suspended",
+		[EVENT_ACCOUNT_RESUMED] = "account_resumed",
+		[EVENT_ACCOUNT_IMPORTED] = "account_imported",
+		[EVENT_RESTORED] = "restored" };
+
+	for (unsigned i = 1; i < sizeof(names) / sizeof(names[0]); i++)
+		if (strcmp(name, names[i]) == 0) {
+			*out = (enum event_type)i;
+			return true;
+		}
+	return false;
+}
+
+/* One member. Those that we do not know say nothing to us. */
+static bool
+take_member(const struct restore *r, struct line *line, const char *name, const char *value)
+{
+	struct record_event *e = &line->event;
+	uint64_t n = 0;
+
+	if (strcmp(value, "null") == 0)
+		return true;
+	if (strcmp(name, "environment") == 0)
+		line->of_other = strcmp(value, environment_name(r->options->environment)) != 0;
+	else if (strcmp(name, "sequence") == 0)
+		return line->has_sequence = number(value, UINT64_MAX - 1, &e->sequence);
+	else if (strcmp(name, "event") == 0)
+		return line->has_type = event_type(value, &e->type);
+	else if (strcmp(name, "account") == 0 && !record_account_ok(value, strlen(value)))
+		return false;
+	else if (strcmp(name, "account") == 0)
+		snprintf(e->account, sizeof(e->account), "%.*s", LIMIT_ACCOUNT, value);
+	else if (strcmp(name, "kind") == 0)
+		e->kind = strcmp(value, "secret") == 0 ? KIND_SECRET : KIND_PUBLISHABLE;
+	else if (strcmp(name, "last4") == 0 && strlen(value) != sizeof(e->last4))
+		return false;
+	else if (strcmp(name, "last4") == 0)
+		memcpy(e->last4, value, sizeof(e->last4));
+	else if (strcmp(name, "generation") == 0 && !number(value, UINT32_MAX, &n))
+		return false;
+	else if (strcmp(name, "generation") == 0)
+		e->generation = (uint32_t)n;
+	else if ((strcmp(name, "time_ms") == 0 || strcmp(name, "expires_ms") == 0) && !number(value, INT64_MAX, &n))
+		return false;
+	else if (strcmp(name, "time_ms") == 0)
+		line->has_time = (e->time_ms = (int64_t)n) > 0;
+	else if (strcmp(name, "expires_ms") == 0)
+		e->expires_ms = (int64_t)n;
+	return true;
+}
+
+static bool
+of_a_key(enum event_type type)
+{
+	return type == EVENT_KEY_ROLLED || type == EVENT_KEY_EXPIRED || type == EVENT_KEY_REVOKED;
+}
+
+static bool
+is_complete(const struct line *line)
+{
+	const struct record_event *e = &line->event;
+
+	if (line->of_other)
+		return true;
+	return line->has_sequence && line->has_type && line->has_time &&
+	    (e->type == EVENT_RESTORED || e->account[0] != '\0') &&
+	    (!of_a_key(e->type) || (e->kind != 0 && e->generation > 0 && e->last4[0] != '\0'));
+}
+
+static int
+parse(struct restore *r, const char *p, struct line *line)
+{
+	char name[WORD_LEN], value[WORD_LEN];
+
+	memset(line, 0, sizeof(*line));
+	p = skip(p);
+	if (*p != '{')
+		return refuse(r, "not an object: give what fob events --output json prints");
+	do {
+		p = skip(p + 1);
+		if (*p != '"' || (p = take_value(p, name)) == NULL || *(p = skip(p)) != ':' ||
+		    (p = take_value(skip(p + 1), value)) == NULL || !take_member(r, line, name, value))
+			return refuse(r, "not an event, or one that this fobd does not know");
+		p = skip(p);
+	} while (*p == ',');
+	if (*p != '}' || *skip(p + 1) != '\0')
+		return refuse(r, "cut off, or more than one object");
+	if (!is_complete(line))
+		return refuse(
+		    r, "an event without its sequence, event, time_ms, account, or its key's kind, generation, last4");
+	return 0;
+}
+
+/* ---- replaying one ---- */
+
+/* Returns 1 when there is nothing that it could end. */
+static int
+decide_rolled(
+    struct restore *r, const struct view *view, const struct record_event *e, struct change *change, why_text why)
+{
+	struct roll roll = { .account = e->account };
+	struct record_account account;
+	int fault;
+
+	if ((fault = store_account(r->txn, e->account, &account)) != 0)
+		return fault == -FAULT_NOT_FOUND ? 1 : fault;
+	if (account.secret_generation + 1 != e->generation) {
+		r->unapplied++;
+		return 1;
+	}
+	roll.grace_ms = e->expires_ms > e->time_ms ? e->expires_ms - e->time_ms : 0;
+	randombytes_buf(roll.secret.digest, sizeof(roll.secret.digest));
+	memcpy(roll.secret.last4, e->last4, sizeof(roll.secret.last4));
+	return decide_roll(view, &roll, change, why);
+}
+
+static int
+decide_expired(struct restore *r, const struct view *view, const struct record_event *e, struct change *change)
+{
+	uint8_t digest[RECORD_DIGEST_LEN];
+	struct record_key key;
+	int fault;
+
+	if ((fault = store_slot(r->txn, e->account, e->kind, e->generation, digest)) != 0 ||
+	    (fault = store_key(r->txn, digest, &key)) != 0)
+		return fault == -FAULT_NOT_FOUND ? 1 : fault;
+	if (key.state != KEY_GRACE || key.expires_ms > view->now_ms) {
+		r->unapplied++;
+		return 1;
+	}
+	return decide_expire(view, digest, change);
+}
+
+/* What becomes of a key or account, if it is here. Returns: 0; 1: nothing; a negative fault. */
+static int
+decide_again(struct restore *r, const struct record_event *e, struct change *change, why_text why)
+{
+	const struct view view = { .txn = r->txn, .state = &r->state, .now_ms = e->time_ms };
+	int fault;
+
+	switch (e->type) {
+	case EVENT_KEY_ROLLED:
+		return decide_rolled(r, &view, e, change, why);
+	case EVENT_KEY_EXPIRED:
+		return decide_expired(r, &view, e, change);
+	case EVENT_KEY_REVOKED:
+		fault = decide_revoke(&view, e->account, e->kind, e->generation, change, why);
+		break;
+	case EVENT_ACCOUNT_SUSPENDED:
+	case EVENT_ACCOUNT_RESUMED:
+		fault = decide_suspend(&view, e->account, e->type == EVENT_ACCOUNT_SUSPENDED, change, why);
+		break;
+	default:
+		r->made += e->type == EVENT_ACCOUNT_CREATED || e->type == EVENT_ACCOUNT_IMPORTED;
+		return 1;
+	}
+	return fault == -FAULT_NOT_FOUND ? 1 : fault;
+}
+
+static int
+replay(struct restore *r, const struct record_event *e)
+{
+	struct change *change = calloc(1, sizeof(*change));
+	why_text why = "the database cannot be read";
+	int fault;
+
+	if (change == NULL)
+		return refuse(r, "out of memory");
+	if ((fault = decide_again(r, e, change, why)) == 0)
+		r->applied++;
+	if (fault >= 0) {
+		if (fault > 0)
+			memset(change, 0, sizeof(*change));
+		change->time_ms = e->time_ms;
+		change->event = *e;
+		fault = store_apply(r->txn, change, &r->state);
+	}
+	free(change);
+	return fault == 0 ? 0 : refuse(r, "event %" PRIu64 " cannot be applied: %s", e->sequence, why);
+}
+
+/* ---- all of them ---- */
+
+struct wanted {
+	uint64_t sequence;
+	struct record_event found;
+};
+
+static bool
+take_event(void *arg, const struct record_event *event)
+{
+	struct wanted *wanted = arg;
+
+	wanted->found = *event;
+	return false;
+}
+
+/* One that the copy has too must be the same: else these are another database's. */
+static int
+compare(struct restore *r, const struct record_event *e)
+{
+	struct wanted wanted = { .sequence = e->sequence };
+
+	if (store_each_event(r->txn, e->sequence - 1, take_event, &wanted) != 0)
+		return refuse(r, "the copy's events cannot be read");
+	if (wanted.found.sequence != e->sequence ||
+	    (wanted.found.type == e->type && wanted.found.time_ms == e->time_ms &&
+		strcmp(wanted.found.account, e->account) == 0))
+		return 0;
+	return refuse(
+	    r, "event %" PRIu64 " is not the one that the copy has: these are events of another database", e->sequence);
+}
+
+static int
+take_line(struct restore *r, const char *text)
+{
+	struct line line;
+
+	if (*skip(text) == '\0')
+		return 0;
+	if (parse(r, text, &line) != 0)
+		return -1;
+	if (line.of_other)
+		return 0;
+	if (line.event.sequence <= r->state.event_sequence)
+		return line.event.sequence <= r->copy.event_sequence ? compare(r, &line.event) : 0;
+	if (line.event.sequence != r->state.event_sequence + 1)
+		return refuse(r, "event %" PRIu64 " where %" PRIu64 " was expected: the ones between are missing",
+		    line.event.sequence, r->state.event_sequence + 1);
+	return replay(r, &line.event);
+}
+
+static int
+take_all(struct restore *r, FILE *events)
+{
+	char *text = NULL;
+	size_t size = 0;
+	ssize_t len;
+	int rc = 0;
+
+	while (rc == 0 && (len = getline(&text, &size, events)) >= 0) {
+		r->line++;
+		rc = strlen(text) == (size_t)len ? take_line(r, text) : refuse(r, "a NUL byte");
+	}
+	if (rc == 0 && ferror(events) != 0)
+		rc = refuse(r, "cannot be read");
+	free(text);
+	r->line = 0;
+	return rc;
+}
+
+static int
+finish(struct restore *r)
+{
+	struct change *change = calloc(1, sizeof(*change));
+	struct timespec now;
+	int fault = -FAULT_INTERNAL;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	if (change != NULL) {
+		change->time_ms = (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+		/* Time never runs behind what was committed. */
+		if (change->time_ms < r->state.newest_ms)
+			change->time_ms = r->state.newest_ms;
+		change->event = (struct record_event){ .type = EVENT_RESTORED, .time_ms = change->time_ms };
+		store_unmark(r->txn);
+		if ((fault = store_apply(r->txn, change, &r->state)) == 0 &&
+		    (fault = store_put_state(r->txn, &r->state)) == 0)
+			fault = store_commit(r->txn);
+		else
+			store_abort(r->txn);
+	} else {
+		store_abort(r->txn);
+	}
+	free(change);
+	return fault == 0 ? 0 : refuse(r, "%s: the restored state cannot be written", r->options->path);
+}
+
+/* ---- telling ---- */
+
+struct telling {
+	struct restore *restore;
+	FILE *out;
+};
+
+/* The accounts whose current key is one that nobody holds. */
+static bool
+tell_rolled(void *arg, const struct record_event *e)
+{
+	struct telling *t = arg;
+	struct record_account account;
+	const char *name = environment_name(t->restore->options->environment);
+
+	if (e->type == EVENT_KEY_ROLLED && store_account(t->restore->txn, e->account, &account) == 0 &&
+	    account.secret_generation == e->generation)
+		fprintf(t->out,
+		    "%s: %s was rolled after the copy was taken, and its newest secret key is lost: fob key roll %s "
+		    "--environment %s\n",
+		    name, e->account, e->account, name);
+	return true;
+}
+
+static void
+tell(struct restore *r, bool replayed, FILE *out)
+{
+	struct telling t = { .restore = r, .out = out };
+	const char *name = environment_name(r->options->environment);
+
+	fprintf(out, "%s: restored from a copy of revision %" PRIu64 "; ", name, r->copy.revision);
+	if (!replayed) {
+		fprintf(out, "what ended after event %" PRIu64 " is valid again, as you accepted\n",
+		    r->copy.event_sequence);
+		return;
+	}
+	fprintf(out,
+	    "events %" PRIu64 " to %" PRIu64 " replayed, %" PRIu64 " of them changed something here. What ended after "
+	    "event %" PRIu64 " is not known here\n",
+	    r->copy.event_sequence + 1, r->state.event_sequence - 1, r->applied, r->state.event_sequence - 1);
+	if (r->made > 0)
+		fprintf(out,
+		    "%s: %" PRIu64
+		    " accounts were made or imported after the copy was taken, and are not here: make or import "
+		    "them again\n",
+		    name, r->made);
+	if (r->unapplied > 0)
+		fprintf(out,
+		    "%s: %" PRIu64
+		    " events are of keys that were imported after the copy was taken: after importing them "
+		    "again, end those keys again\n",
+		    name, r->unapplied);
+	if (store_read(r->txn) != 0)
+		return;
+	(void)store_each_event(r->txn, r->copy.event_sequence, tell_rolled, &t);
+	store_read_end(r->txn);
+}
+
+int
+backup_restore(const struct store_options *options, FILE *events, FILE *out, char *why, size_t why_len)
+{
+	struct restore r = { .options = options, .why = why, .why_len = why_len };
+	struct store *store;
+	int rc = -1;
+
+	if (store_open(options, &store, why, why_len) != 0)
+		return -1;
+	if ((r.txn = store_txn_new(store)) == NULL || store_write(r.txn) != 0) {
+		refuse(&r, "%s: cannot be written", options->path);
+		goto out;
+	}
+	if (store_state(r.txn, &r.state) != 0 || store_copy_mark(r.txn, &r.copy) != 0) {
+		refuse(&r, "%s: the database is damaged", options->path);
+		store_abort(r.txn);
+		goto out;
+	}
+	if (events != NULL && take_all(&r, events) != 0) {
+		store_abort(r.txn);
+		goto out;
+	}
+	if ((rc = finish(&r)) == 0) {
+		store_txn_free(r.txn);
+		if ((r.txn = store_txn_new(store)) != NULL)
+			tell(&r, events != NULL, out);
+	}
+out:
+	store_txn_free(r.txn);
+	store_close(store);
+	return rc;
+}

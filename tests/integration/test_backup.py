@@ -1,0 +1,294 @@
+#!/usr/bin/python3
+"""fob backup and restore: a copy made under writes is whole, marked, and served only after what has ended since ends in it, too."""
+
+import os
+import sys
+
+sys.dont_write_bytecode = True
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
+
+import glob
+import json
+import random
+import resource
+import shutil
+import signal
+import stat
+import subprocess
+import time
+import unittest
+
+import daemon
+import load
+import tap
+from pb import LIVE, SECRET, TEST
+
+FOB = os.path.join(daemon.BUILD, "fob")
+SEED = int(os.environ.get("TEST_SEED") or random.SystemRandom().randrange(1 << 31))
+COPIES = 200 if os.environ.get("TORTURE") else 5
+KILLS = 1000 if os.environ.get("TORTURE") else 10 if daemon.SANITIZED else 25
+
+
+class Backup(unittest.TestCase):
+    def setUp(self):
+        self.fobd = daemon.Daemon().start()
+        self.addCleanup(self.fobd.kill)
+        self.dest = os.path.join(self.fobd.place, "copy")
+
+    def fob(self, *args, code=0, preexec=None):
+        done = subprocess.run([FOB, *args], stdin=subprocess.DEVNULL, capture_output=True, text=True,
+                              timeout=60 * daemon.SLOWER, preexec_fn=preexec)
+        if code is not None:
+            self.assertEqual(done.returncode, code, done)
+        return done
+
+    def backup(self, dest=None, environment="live", **kw):
+        return self.fob("backup", "--config", self.fobd.config, environment, dest or self.dest, **kw)
+
+    def restore(self, *args, environment="live", **kw):
+        return self.fob("restore", "--config", self.fobd.config, environment, *args, **kw)
+
+    def check(self, *args, **kw):
+        return self.fob("check", "--config", self.fobd.config, *args, **kw)
+
+    def events(self, name="events", environment="live"):
+        """A file of all events until now, as an operator keeps it."""
+        path = os.path.join(self.fobd.place, name)
+        done = self.fob("events", "--address", self.fobd.urls["admin"], "--output", "json")
+        with open(path, "w") as f:
+            f.write(done.stdout)
+        return path, [e for e in map(json.loads, done.stdout.splitlines()) if e["environment"] == environment]
+
+    def put_in_place(self, environment="live"):
+        """The database is lost, and the copy takes its place."""
+        shutil.rmtree(self.fobd.database(environment))
+        shutil.copytree(self.dest, self.fobd.database(environment))
+
+    def refused_to_serve(self):
+        done = self.fobd.run()
+        self.assertEqual(done.returncode, 1, done.stderr)
+        self.assertIn("this is a backup, taken 20", done.stderr)
+        self.assertIn("keys that have ended since would be valid again. fob restore --help", done.stderr)
+
+    def assert_clean(self):
+        self.assertEqual(glob.glob(os.path.join(self.fobd.place, "*.partial*")), [])
+
+    # ---- copies ----
+
+    def test_under_writes(self):
+        slots = [(LIVE, "s%d" % i) for i in range(4)] + [(TEST, "s0")]
+        with self.fobd.client() as c:
+            for slot in slots:
+                c.create(*slot)
+        rollers = load.Rollers(self.fobd, slots, depth=2).start()
+        revisions = []
+        for i in range(COPIES):
+            seen = rollers.acknowledged()
+            daemon.wait_until("rolls between copies", lambda: rollers.acknowledged() > seen + 3, 30)
+            dest = self.dest + str(i)
+            done = self.backup(dest)
+            self.assertEqual(done.stderr, "")
+            self.assertRegex(done.stdout, r"^live: copied to %s: revision \d+, events to \d+, \d+ bytes. It opens only with "
+                             r"the pepper \(%s\), which is not in it: keep a copy of that, elsewhere\n$" % (
+                                 dest, self.fobd.pepper("live")))
+            self.assertEqual(os.listdir(dest), ["data.mdb"])
+            self.assertEqual(stat.S_IMODE(os.stat(dest).st_mode), 0o700)
+            self.assertEqual(stat.S_IMODE(os.stat(os.path.join(dest, "data.mdb")).st_mode), 0o600)
+            self.assertIn("live: whole: ", self.check("live", dest).stdout)
+            revisions.append(int(done.stdout.split("revision ")[1].split(",")[0]))
+            with open(os.path.join(dest, "data.mdb"), "rb") as f:
+                self.assertEqual(daemon.secrets_in(f.read()), [])
+        self.assertEqual(sorted(set(revisions)), revisions)
+        self.fobd.terminate()
+        rollers.join()
+        tap.comment("%d copies under %d rolls, all whole" % (COPIES, rollers.acknowledged()))
+        self.assertIn("live: whole: ", self.check().stdout)
+        self.assert_clean()
+
+    def test_of_a_stopped_fobd(self):
+        with self.fobd.client() as c:
+            c.create(TEST, "a")
+        self.fobd.stop()
+        self.backup(environment="test")
+        self.assertIn("test: whole: accounts 1 ", self.check("test", self.dest).stdout)
+        self.fobd.start(init=False)
+        self.fobd.stop()
+
+    def test_what_is_refused(self):
+        self.backup()
+        done = self.backup(code=1)
+        self.assertIn("is there already; name a folder that is not", done.stderr)
+        self.assertIn("cannot make a folder beside it", self.backup("/nowhere/copy", code=1).stderr)
+        self.fob("backup", "live", code=1)
+        self.fobd.stop()
+        self.assertIn("nothing to restore", self.restore("--accept-revived", environment="test", code=1).stderr)
+        self.put_in_place()
+        self.refused_to_serve()
+        self.assertIn("this is a backup", self.backup(self.dest + "2", code=1).stderr)
+        self.assertFalse(os.path.exists(self.dest + "2"))
+        self.assertIn("--events FILE", self.restore(code=1).stderr)
+        self.assertIn("--events FILE", self.restore("--accept-revived", "--events", "x", code=1).stderr)
+        self.refused_to_serve()
+        self.assert_clean()
+
+    def test_killed_half_way(self):
+        with self.fobd.client() as c:
+            for i in range(200):
+                c.create(LIVE, "a%d" % i)
+        rng = random.Random(SEED)
+        start = time.monotonic()
+        self.backup(self.dest + ".whole")
+        whole_s = time.monotonic() - start
+        size = os.path.getsize(os.path.join(self.dest + ".whole", "data.mdb"))
+        done = partial = 0
+        for i in range(KILLS):
+            dest = self.dest + str(i)
+            if i % 2 == 0:  # ended by the system at a length of the file; or at any moment
+                limit = rng.randrange(4096, size)
+                self.backup(dest, code=None, preexec=lambda limit=limit: resource.setrlimit(resource.RLIMIT_FSIZE,
+                                                                                             (limit, limit)))
+            else:
+                p = subprocess.Popen([FOB, "backup", "--config", self.fobd.config, "live", dest], stdout=subprocess.DEVNULL,
+                                     stderr=subprocess.DEVNULL)
+                time.sleep(rng.uniform(0, whole_s))  # the moment is what is tried
+                p.send_signal(signal.SIGKILL)
+                p.wait()
+            if os.path.exists(dest):
+                done += 1
+                self.assertIn("live: whole: accounts 200 ", self.check("live", dest).stdout)
+            for left in glob.glob(dest + ".partial*"):
+                partial += 1
+                if os.path.exists(os.path.join(left, "data.mdb")):
+                    self.assert_marked(left)
+                shutil.rmtree(left)
+            shutil.rmtree(dest, ignore_errors=True)
+        tap.comment("TEST_SEED=%d: %d copies killed: %d were done, %d left a folder called partial" % (SEED, KILLS, done,
+                                                                                                   partial))
+        with self.fobd.client() as c:
+            c.roll(LIVE, "a0")  # who was killed holds no lock
+        self.fobd.stop()
+
+    def assert_marked(self, folder):
+        other = daemon.Daemon(environments=("live",), place=daemon.folder())
+        shutil.copytree(folder, other.database("live"))
+        shutil.copy(self.fobd.pepper("live"), other.pepper("live"))
+        self.assertIn("this is a backup", other.run().stderr)
+
+    # ---- and back ----
+
+    def history(self):
+        """Accounts before a copy, the copy, and what happened then. Returns secrets by what is to become of them."""
+        with self.fobd.client() as c:
+            secret = {name: c.create(LIVE, name).secret_key.secret
+                      for name in ("same", "rolled", "leaked", "revoked", "suspended", "twice", "resumed", "grace")}
+            secret["grace.2"] = c.roll(LIVE, "grace").new_key.secret
+            c.suspend(LIVE, "resumed")
+            self.backup()
+            self.expires_ms = c.roll(LIVE, "rolled").old_key.expires_ms
+            c.roll(LIVE, "leaked", grace=0)
+            c.revoke(LIVE, "revoked", SECRET, 1)
+            c.suspend(LIVE, "suspended")
+            self.new = c.roll(LIVE, "twice").new_key.secret
+            c.revoke(LIVE, "twice", SECRET, 2)
+            c.roll(LIVE, "twice")
+            c.resume(LIVE, "resumed")
+            c.revoke(LIVE, "grace", SECRET, 1)
+            self.made = c.create(LIVE, "made").secret_key.secret
+            c.roll(LIVE, "made")
+            c.suspend(LIVE, "made")
+        return secret
+
+    def verdicts(self, secrets):
+        with self.fobd.client("verify") as c:
+            return {name: c.verdict(s) for name, s in secrets.items()}
+
+    def test_with_events(self):
+        secrets = self.history()
+        path, events = self.events()
+        before = self.verdicts(secrets)
+        self.assertEqual(before, {"same": "VALID", "rolled": "VALID", "leaked": "REVOKED", "revoked": "REVOKED",
+                                  "suspended": "SUSPENDED", "twice": "VALID", "resumed": "VALID", "grace": "REVOKED",
+                                  "grace.2": "VALID"})
+        self.fobd.stop()
+        self.put_in_place()
+        self.refused_to_serve()
+        done = self.restore("--events", path)
+        self.assertEqual(done.stderr, "")
+        self.assertIn("live: restored from a copy of revision 10; events 11 to 22 replayed, 9 of them changed something here. "
+                      "What ended after event 22 is not known here\n", done.stdout)
+        self.assertIn("live: 1 accounts were made or imported after the copy was taken", done.stdout)
+        rolled = [line.split()[1] for line in done.stdout.splitlines() if "newest secret key is lost" in line]
+        self.assertEqual(rolled, ["rolled", "leaked", "twice"])
+        self.assertIn("live: whole: accounts 8 (suspended 1), ", self.check("live").stdout)
+        self.assertIn("nothing to restore", self.restore("--events", path, code=1).stderr)
+
+        self.fobd.start(init=False)
+        self.assertEqual(self.verdicts(secrets), before)
+        self.assertEqual(self.verdicts({"new": self.new, "made": self.made}), {"new": "NOT_FOUND", "made": "NOT_FOUND"})
+        with self.fobd.client() as c:
+            v = c.verify(secrets["rolled"])
+            self.assertEqual((v.superseded, v.expires_ms, v.generation, v.current_generation),
+                             (True, self.expires_ms, 1, 2))
+            key = c.roll(LIVE, "rolled").new_key
+            self.assertEqual(key.key.generation, 3)
+            self.assertEqual(c.verdict(key.secret), "VALID")
+            c.create(LIVE, "made")
+        _, after = self.events("after")
+        self.assertEqual(after[:len(events)], events)
+        self.assertEqual([e["event"] for e in after[len(events):]], ["restored", "key_rolled", "account_created"])
+        self.assertEqual([e["sequence"] for e in after], list(range(1, len(after) + 1)))
+        self.assertIsNone(after[len(events)]["account"])
+        self.assertIn("restored", self.fob("events", "--address", self.fobd.urls["admin"]).stdout)
+        self.fobd.stop()
+        self.assertIn("live: whole: ", self.check("live").stdout)
+
+    def test_without(self):
+        secrets = self.history()
+        self.fobd.stop()
+        self.put_in_place()
+        done = self.restore("--accept-revived")
+        self.assertEqual(done.stdout, "live: restored from a copy of revision 10; what ended after event 10 is valid again, "
+                         "as you accepted\n")
+        self.fobd.start(init=False)
+        self.assertEqual(set(v for n, v in self.verdicts(secrets).items() if n != "resumed"), {"VALID"})
+        _, events = self.events()
+        self.assertEqual([e["event"] for e in events[10:]], ["restored"])
+        self.fobd.stop()
+        self.assertIn("live: whole: ", self.check("live").stdout)
+
+    def test_events_that_do_not_fit(self):
+        self.history()
+        path, events = self.events()
+        self.fobd.stop()
+        self.put_in_place()
+        with open(os.path.join(self.fobd.database("live"), "data.mdb"), "rb") as f:
+            copy = f.read()
+        with open(path) as f:
+            lines = f.read().splitlines()
+
+        def changed(i, **kw):
+            return "\n".join(lines[:i] + [json.dumps(dict(json.loads(lines[i]), **kw))] + lines[i + 1:])
+
+        for text, says in (("\n".join(lines[:11] + lines[12:]), "event 13 where 12 was expected: the ones between are missing"),
+                           (changed(3, account="other"), "these are events of another database"),
+                           (changed(12, event="key_eaten"), "does not know"), (changed(12, generation=-1), "does not know"),
+                           (changed(12, time_ms=None), "without its"), (changed(12, account="a b"), "does not know"),
+                           ("\n".join(lines[:-1] + [lines[-1][:-5]]), "events, line 22: "),
+                           ("\n".join(lines) + "\n[]", "line 23: not an object")):
+            with open(path, "w") as f:
+                f.write(text)
+            done = self.restore("--events", path, code=1)
+            self.assertIn(says, done.stderr)
+            self.refused_to_serve()
+        self.assertIn("No such file", self.restore("--events", path + "x", code=1).stderr)
+        with open(os.path.join(self.fobd.database("live"), "data.mdb"), "rb") as f:
+            self.assertEqual(f.read(), copy)
+        # Twice over, as who follows them through a restart has them; and with those of the other environment.
+        other = json.dumps(dict(json.loads(lines[0]), environment="test", sequence=99))
+        with open(path, "w") as f:
+            f.write("\n".join([other] + lines + [other] + lines))
+        self.restore("--events", path)
+        self.assertIn("live: whole: ", self.check("live").stdout)
+
+
+tap.main()
