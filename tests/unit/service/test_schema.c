@@ -1,6 +1,7 @@
 /*
  * test_schema.c - a database that schema 1 wrote, under this fobd: it opens, and is raised; it verifies, lists, rolls,
  * revokes, suspends and ends keys as if it had always been its own; and what nobody changes in it stays as it was written.
+ * After each of them the offline check finds it whole, in whatever mixture of both schemas it is by then.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -9,6 +10,8 @@
 
 #include <cmocka.h>
 
+#include "service/backup.h"
+#include "service/check.h"
 #include "tests/unit/service/fixture.h"
 #include "tests/unit/service/harness.h"
 #include "tests/unit/service/schema1.h"
@@ -19,6 +22,7 @@
 struct fixture {
 	struct harness *h;
 	struct harness_call *hc;
+	bool hole; /* it is not to be whole at the end */
 };
 
 /* ---- the database behind fobd's back ---- */
@@ -164,13 +168,46 @@ setup(void **state)
 	return 0;
 }
 
+static struct store_options
+options_of(const struct fixture *f, enum store_use use)
+{
+	const struct config_environment *c = &f->h->config.environments[E];
+
+	return (struct store_options){ .environment = E,
+		.use = use,
+		.path = c->path,
+		.pepper = c->pepper,
+		.ceiling_bytes = c->ceiling_bytes,
+		.events_kept = c->events_kept,
+		.readers = 16 };
+}
+
+static void
+check(const struct fixture *f, const char *path, bool whole)
+{
+	struct store_options options = options_of(f, STORE_CHECK);
+	char *text = NULL, why[512] = "";
+	size_t len;
+	FILE *out;
+	int rc;
+
+	options.path = path;
+	assert_non_null(out = open_memstream(&text, &len));
+	rc = check_database(&options, out, why, sizeof(why));
+	fclose(out);
+	if (rc != !whole)
+		fail_msg("%d: %s%s", rc, text, why);
+	free(text);
+}
+
 static int
 teardown(void **state)
 {
 	struct fixture *f = *state;
 
 	if (f->hc != NULL)
-		harness_call_free(f->hc);
+		down(f);
+	check(f, f->h->paths[E][0], !f->hole);
 	harness_free(f->h);
 	free(f);
 	return 0;
@@ -510,6 +547,7 @@ a_hole_is_a_hole(void **state)
 	struct fixture *f = *state;
 	struct record_bytes slot;
 
+	f->hole = true;
 	down(f);
 	record_slot_key("fresh", KIND_SECRET, 1, &slot);
 	raw_del(f->h, TABLE_SLOTS, slot.bytes, slot.len);
@@ -520,6 +558,34 @@ a_hole_is_a_hole(void **state)
 	expect(f, "sk", FRESH_SECRET, VERDICT_VALID, 1, 1);
 	assert_int_equal(harness_revoke(f->hc, E, "fresh", FOB__V1__KEY_KIND__PUBLISHABLE, 1), 0);
 	lists(f, "fresh", "p1 revoked");
+}
+
+/* A copy of a database that nobody has raised is as old as that; it is raised when it is restored. */
+static void
+a_copy_of_it_is_restored(void **state)
+{
+	struct store_options options = options_of(*state, STORE_COPY);
+	struct fixture *f = *state;
+	char copy[700], why[512] = "";
+	FILE *out = fopen("/dev/null", "w");
+
+	assert_non_null(out);
+	down(f);
+	fixture_remove(f->h->paths[E][0]);
+	put_old(f->h);
+	check(f, f->h->paths[E][0], true);
+	snprintf(copy, sizeof(copy), "%s/copy", f->h->folder);
+	if (backup_make(&options, copy, out, why, sizeof(why)) != 0)
+		fail_msg("%s", why);
+	check(f, copy, true);
+	fixture_remove(f->h->paths[E][0]);
+	assert_int_equal(rename(copy, f->h->paths[E][0]), 0);
+	options = options_of(f, STORE_RESTORE);
+	if (backup_restore(&options, NULL, out, why, sizeof(why)) != 0)
+		fail_msg("%s", why);
+	fclose(out);
+	up(f);
+	expect(f, "sk", FRESH_SECRET, VERDICT_VALID, 1, 1);
 }
 
 #define TEST(t) cmocka_unit_test_setup_teardown(t, setup, teardown)
@@ -536,6 +602,7 @@ main(void)
 		TEST(its_graces_end),
 		TEST(it_takes_an_import),
 		TEST(a_hole_is_a_hole),
+		TEST(a_copy_of_it_is_restored),
 	};
 
 	return cmocka_run_group_tests_name("schema", tests, fixture_begin, NULL);
