@@ -112,8 +112,8 @@ $(B)/libfob.so.0: $(CLIENT_OBJ) $(PROTO_OBJ) client/libfob.map
 $(B)/libfob.so: $(B)/libfob.so.0
 	$(Q)ln -sf libfob.so.0 $@
 
-# Functions of the executable that libnng is to call: see service/arrivals.c and service/nng_quirks.c.
-INTERPOSED := $(foreach f,accept accept4 sendmsg nng_stream_send nng_stream_recv,-Wl$(comma)--export-dynamic-symbol=$f)
+# Functions of the executable that libraries are to call in place of their own: see service/arrivals.c, nng_quirks.c and wipe.c.
+INTERPOSED := $(foreach f,accept accept4 sendmsg nng_stream_send nng_stream_recv $(if $(SAN),,free),-Wl$(comma)--export-dynamic-symbol=$f)
 
 $(B)/fobd: $(B)/service/main.o $(B)/libservice.a
 	@$(if $(V),,echo '  LD      $@')

@@ -21,6 +21,7 @@
 #include "service/notify.h"
 #include "service/offline.h"
 #include "service/reload.h"
+#include "service/wipe.h"
 
 #define WHY_LEN 1024
 #define DEFAULT_CONFIG "/etc/fob/fobd.conf"
@@ -401,7 +402,8 @@ serve(const struct config *config, const struct flags *flags, const struct notif
 		return fail(why);
 	}
 	LOG(LOG_INFO, "ready", LOG_S("version", FOB_VERSION), LOG_T("live", service.engines[ENVIRONMENT_LIVE] != NULL),
-	    LOG_T("test", service.engines[ENVIRONMENT_TEST] != NULL), LOG_S("nng_quirks", reason));
+	    LOG_T("test", service.engines[ENVIRONMENT_TEST] != NULL), LOG_S("nng_quirks", reason),
+	    LOG_T("freed_memory_wiped", wipe_in_effect()));
 	notify_ready(notify);
 
 	reload_init(&reload, &service, transport, config);

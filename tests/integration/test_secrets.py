@@ -9,10 +9,12 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 
 import base64
 import re
+import signal
 import unittest
 
 import daemon
 import fobwire
+import leaks
 import pb
 import tap
 from pb import LIVE, PUBLISHABLE, SECRET, TEST
@@ -121,6 +123,62 @@ class Secrets(unittest.TestCase):
         self.fobd.stop()
         look("after its end")
         self.fobd.start(init=False)
+
+
+class Memory(unittest.TestCase):
+    """What a running fobd holds when nobody asks it anything, and what it leaves when it crashes."""
+
+    def start(self, **kw):
+        fobd = daemon.Daemon(in_verify="\tcontexts = 8\n", in_admin="\tcontexts = 8\n", **kw).start()
+        self.addCleanup(fobd.kill)
+        return fobd
+
+    @unittest.skipIf(daemon.SANITIZED, "a sanitizer keeps what was freed")
+    @unittest.skipUnless(os.geteuid() == 0, "only root may read fobd's memory")
+    def test_nothing_is_left_after_the_traffic(self):
+        fobd = self.start(settings='log_level = "debug"\n')
+        self.assertIn("freed_memory_wiped=true", fobd.log())
+        secrets, tokens = set(), set()
+        for listener in ("admin", "tcpadmin"):
+            with fobd.client(listener) as c:
+                for i in range(15):
+                    account = "%s-%d" % (listener, i)
+                    token = fobwire.new_token()
+                    made = c.create(LIVE, account, token)
+                    c.create(LIVE, account, token)  # its sealed reply, opened
+                    rolled = c.roll(LIVE, account, authorizing_secret=made.secret_key.secret)
+                    mine = [made.secret_key.secret, made.publishable_key.secret, rolled.new_key.secret]
+                    for secret in mine:
+                        c.verify(secret)
+                        c.verify(authorization=b"Basic " + base64.b64encode(secret + b":"))
+                        c.verify(secret[:-1] + b"!")
+                        self.assertIsNotNone(c.raw(b"\x0a\xff" + secret))
+                    c.verify_many([fobwire.verify_request(s) for s in mine] * 50)
+                    secrets.update(mine)
+                    tokens.add(token)
+        path = fobd.pepper("live").encode()
+        self.assertTrue(any(path in data for _, data in leaks.memory_of(fobd.pid)), "the scan sees nothing")
+        # nng frees a message a moment after it was sent.
+        left = {}
+
+        def clean():
+            nonlocal left
+            left = leaks.secrets_in_memory(fobd.pid, secrets, tokens)
+            return not left
+        try:
+            daemon.wait_until("no secret in memory", clean, 5, every_s=0.2)
+        except AssertionError:
+            self.fail("copies of secrets in the memory of fobd: %s" % left)
+
+    def test_a_crash_leaves_no_core(self):
+        fobd = self.start(core=True)
+        with fobd.client("admin") as c:
+            c.create(LIVE, "crashed")
+        os.kill(fobd.pid, signal.SIGABRT)
+        _, status = os.waitpid(fobd.pid, 0)
+        fobd.process.returncode = -signal.SIGABRT
+        self.assertEqual(os.WTERMSIG(status), signal.SIGABRT)
+        self.assertFalse(os.WCOREDUMP(status))
 
 
 tap.main()

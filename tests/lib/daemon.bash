@@ -78,7 +78,15 @@ fobd_serves() {
 
 # stop_fobd: SIGTERM, and wait until it has ended; SIGKILL and a failure after 20 seconds.
 stop_fobd() {
+	local rc=0
 	[[ -n ${FOBD_PID:-} ]] || return 0
+	end_fobd || rc=$?
+	# For tests/lib/leaks.py.
+	[[ ! -d ${FOB_TEST_LEAKS:-}/logs ]] || cp "$FOBD_DIR/log" "$FOB_TEST_LEAKS/logs/bats.$FOBD_PID"
+	return "$rc"
+}
+
+end_fobd() {
 	kill -TERM "$FOBD_PID" 2> /dev/null || return 0
 	if wait_until 20 fobd_gone; then
 		return 0

@@ -19,6 +19,7 @@ import tempfile
 import time
 
 import fobwire
+import leaks
 import pb
 
 BUILD = os.path.abspath(os.environ.get("FOB_BUILD") or os.path.join(pb.ROOT, "build", "gcc"))
@@ -36,6 +37,7 @@ _folders = []
 def _remove_folders():
     for d in _daemons:
         d.kill()
+        leaks.keep_log(d.log_path)
     for folder in _folders:
         shutil.rmtree(folder, ignore_errors=True)
 

@@ -10,6 +10,7 @@ import socket
 import struct
 import time
 
+import leaks
 import pb
 
 HANDSHAKE = bytes.fromhex("00535000 0030 0000")       # ours: REQ
@@ -17,8 +18,8 @@ HANDSHAKE_PEER = bytes.fromhex("00535000 0031 0000")  # the server's: REP
 MESSAGE_MAX = 65536
 
 # Every token and secret that went through a Client, so that the tests can look for them where they must not be.
-known_secrets = set()
-known_tokens = set()
+known_secrets = leaks.Remembered(b"s")
+known_tokens = leaks.Remembered(b"t")
 
 
 class Closed(Exception):
