@@ -36,6 +36,7 @@
  *   - listen on the TCP ports of ${config} and connect to them, and to no other (Linux 6.7);
  *   - reach abstract unix sockets of its own only, unless ${abstract_notify}; signal itself only (Linux 6.12).
  * What an older kernel cannot hold is left out. A folder that is not there gives no right.
+ * Needs no_new_privs or root, as confine_calls() does.
  * Threads:   call it before the first one is made: it is no restriction for those that are there.
  * Returns:   Landlock's ABI version, from 1; 0 when the kernel has no Landlock, with the reason at ${why}; -1 when it has
  *            and failed, with the reason.

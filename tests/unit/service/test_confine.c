@@ -67,7 +67,8 @@ run_child(int (*body)(void))
 		dup2(ends[1], STDERR_FILENO);
 		close(ends[0]);
 		close(ends[1]);
-		_exit(body());
+		/* As harden_process() has done by then; root may do without. */
+		_exit(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 ? body() : 3);
 	}
 	assert_true(pid > 0);
 	close(ends[1]);
