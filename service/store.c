@@ -231,6 +231,15 @@ err0:
 	return rc;
 }
 
+/* Which says nothing against the database. Returns ${fault}. */
+static int
+cannot_read(const struct store *store, int fault, char *why, size_t why_len)
+{
+	snprintf(why, why_len, "%s: the database cannot be read%s", store->path,
+	    fault == -FAULT_INTERNAL ? ": out of memory" : "");
+	return fault;
+}
+
 /* Is this database of this environment, schema and pepper? */
 static int
 check_identity(struct store *store, struct lmdb_txn *txn, const char *pepper_path, struct record_identity *out,
@@ -239,8 +248,12 @@ check_identity(struct store *store, struct lmdb_txn *txn, const char *pepper_pat
 	struct record_identity identity;
 	struct lmdb_value value;
 	uint8_t fingerprint[PEPPER_DIGEST_LEN];
+	int fault;
 
-	if (lmdb_get(txn, TABLE_META, IDENTITY, strlen(IDENTITY), &value) != 0 ||
+	fault = lmdb_get(txn, TABLE_META, IDENTITY, strlen(IDENTITY), &value);
+	if (fault == -FAULT_IO || fault == -FAULT_INTERNAL)
+		return cannot_read(store, fault, why, why_len);
+	if (fault != 0 ||
 	    record_get_identity(NULL, IDENTITY, strlen(IDENTITY), value.data, value.len, &identity) != 0) {
 		snprintf(why, why_len, "%s: not a database of Fob's, or a damaged one", store->path);
 		return -FAULT_CORRUPT;
@@ -354,7 +367,7 @@ store_open(const struct store_options *options, struct store **out, char *why, s
 		goto out;
 	fault = -FAULT_INTERNAL;
 	if ((txn = lmdb_txn_new(store->lmdb)) == NULL || (fault = lmdb_read(txn)) != 0) {
-		snprintf(why, why_len, "%s: the database cannot be read", store->path);
+		(void)cannot_read(store, fault, why, why_len);
 		goto out;
 	}
 	if ((fault = check_identity(store, txn, options->pepper, &identity, why, why_len)) == 0 &&

@@ -498,8 +498,11 @@ writer_start(
 	w->lastused = lastused;
 	w->tail = &w->head;
 	if ((fault = read_state(w)) != 0) {
-		snprintf(
-		    why, why_len, "%s: the database's state is damaged: restore it from a backup", store_path(store));
+		snprintf(why, why_len,
+		    fault == -FAULT_CORRUPT      ? "%s: the database's state is damaged: restore it from a backup" :
+			fault == -FAULT_INTERNAL ? "%s: out of memory" :
+						   "%s: the database cannot be read",
+		    store_path(store));
 		goto err1;
 	}
 	if (lastused_grow(lastused, w->state.next_serial) != 0)

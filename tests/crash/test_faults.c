@@ -324,7 +324,7 @@ ask(struct harness_call *hc, unsigned i)
 }
 
 static void
-serve(struct harness_call *hc)
+serve(const struct fault_plan *p, struct harness_call *hc)
 {
 	static char why[512];
 
@@ -339,6 +339,9 @@ serve(struct harness_call *hc)
 		h->service.broken[e] = true;
 		if (why[0] == '\0')
 			problem("refused at the start without a word");
+		/* Above all not that the database is damaged. */
+		if (p->error == ENOMEM && strstr(why, "memory") == NULL)
+			problem(why);
 	}
 	if (call_init(&hc->call, &h->service, ROLE_ADMIN, harness_reply, hc) == 0) {
 		for (unsigned i = 0; i < n_requests; i++)
@@ -364,7 +367,7 @@ run(const struct fault_plan *p, uint64_t n)
 	pthread_mutex_init(&hc->lock, NULL);
 	pthread_cond_init(&hc->answered, NULL);
 	shim_arm(p->kinds, n, p->for_good ? FOREVER : n, p->action, p->error);
-	serve(hc);
+	serve(p, hc);
 	outcome->count = shim->count;
 	outcome->what = shim->what;
 	outcome->fired = shim_disarm();
