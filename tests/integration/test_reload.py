@@ -214,8 +214,9 @@ class Tls(unittest.TestCase):
         with open(self.file("garbage"), "w") as f:
             f.write("not a certificate\n")
         self.fobd.write_config(good + 'publishable_operations = {"quote"}\n')
-        for name in ("server.pem", "server.key", "ca.pem"):
-            self.put("garbage", name)
+        for bad, name in (("garbage", "server.pem"), ("garbage", "server.key"), ("garbage", "ca.pem"),
+                          ("server2.pem", "server.pem"), ("server2.key", "server.key")):  # sound, and no pair
+            self.put(bad, name)
             log = reload(self.fobd, "nothing has changed")
             self.assertRegex(log.splitlines()[-1], r"tls_(cert|key|ca)")
             with self.connect("ca", "operator") as s:
