@@ -89,4 +89,8 @@ declared() {
 	"$DEST/usr/sbin/fobd" --version | grep -E '^fobd [0-9.]+$'
 	[ "$("$DEST/usr/bin/fob" --version | grep -oE '[0-9]+\.[0-9.]+')" = "$("$DEST/usr/sbin/fobd" --version | grep -oE '[0-9]+\.[0-9.]+')" ]
 	grep -q '^ExecStart=/usr/sbin/fobd ' "$DEST/usr/lib/systemd/system/fobd.service"
+	grep -q '^ExecReload=kill -HUP ' "$DEST/usr/lib/systemd/system/fobd.service"
+	# The fobd of this fob, whatever the PATH has.
+	output=$(PATH=/nowhere "$DEST/usr/bin/fob" check --config /nowhere/fobd.conf 2>&1) && false
+	[[ $output == "fobd: /nowhere/fobd.conf: "* ]]
 }
