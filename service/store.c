@@ -325,7 +325,9 @@ check_use(struct store *store, struct lmdb_txn *lmdb_txn, enum store_use use, ch
 	struct tm tm;
 	int fault;
 
-	if ((fault = store_copy_mark(&txn, &copy)) != 0 && fault != -FAULT_NOT_FOUND) {
+	if ((fault = store_copy_mark(&txn, &copy)) == -FAULT_IO || fault == -FAULT_INTERNAL)
+		return cannot_read(store, fault, why, why_len);
+	if (fault != 0 && fault != -FAULT_NOT_FOUND) {
 		snprintf(why, why_len, "%s: the database is damaged where it would say that it is a copy", store->path);
 		return fault;
 	}
