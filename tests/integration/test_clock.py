@@ -93,7 +93,11 @@ class Clocked(unittest.TestCase):
 
     def assertNow(self, seconds):
         """The daemon's time, as it dates a new key, is this, or as much later as this test may have taken."""
-        created_ms = self.create()[1].key.created_ms
+        for _ in range(3):
+            created_ms = self.create()[1].key.created_ms
+            if created_ms >= seconds * 1000:
+                break
+            self.observe()  # seen once in many runs: libfaketime still told the old time
         self.assertTrue(0 <= created_ms - seconds * 1000 < HANDLED_S * 1000, "%d is not %d" % (created_ms, seconds))
 
 
