@@ -252,6 +252,8 @@ take_imported_key(const struct engine *engine, enum kind kind, const ProtobufCBi
 			(last4->data[i] >= 'a' && last4->data[i] <= 'z')))
 			return false;
 	pepper_imported(store_pepper(engine->store), kind, sha256->data, secret->digest);
+	if ((secret->has_old = pepper_has_old(store_pepper(engine->store))))
+		pepper_imported_old(store_pepper(engine->store), kind, sha256->data, secret->old);
 	memcpy(secret->last4, last4->data, sizeof(secret->last4));
 	*out = secret;
 	return true;
@@ -347,19 +349,31 @@ static int
 digest_authorizing(
     const struct engine *engine, const struct view *view, const ProtobufCBinaryData *secret, uint8_t digest[32])
 {
+	const struct pepper *pepper = store_pepper(engine->store);
+	const bool moving = store_moving(view->txn);
 	uint8_t sha256[crypto_hash_sha256_BYTES];
 	struct record_key key;
 	int fault;
 
-	pepper_digest(store_pepper(engine->store), secret->data, secret->len, digest);
-	if (!view->state->imported || (fault = store_key(view->txn, digest, &key)) == 0)
+	pepper_digest(pepper, secret->data, secret->len, digest);
+	if ((!view->state->imported && !moving) || (fault = store_key(view->txn, digest, &key)) == 0)
 		return 0;
-	if (fault != -FAULT_NOT_FOUND)
-		return fault;
+	if (fault == -FAULT_NOT_FOUND && moving) {
+		pepper_digest_old(pepper, secret->data, secret->len, digest);
+		fault = store_key(view->txn, digest, &key);
+	}
+	if (fault != -FAULT_NOT_FOUND || !view->state->imported)
+		return fault == -FAULT_NOT_FOUND ? 0 : fault;
 	crypto_hash_sha256(sha256, secret->data, secret->len);
-	pepper_imported(store_pepper(engine->store), KIND_SECRET, sha256, digest);
+	pepper_imported(pepper, KIND_SECRET, sha256, digest);
+	if (moving && (fault = store_key(view->txn, digest, &key)) == -FAULT_NOT_FOUND) {
+		pepper_imported_old(pepper, KIND_SECRET, sha256, digest);
+		fault = 0;
+	} else if (!moving) {
+		fault = 0;
+	}
 	sodium_memzero(sha256, sizeof(sha256));
-	return 0;
+	return fault;
 }
 
 static int

@@ -212,7 +212,10 @@ judge_import(
 
 	if (secret == NULL)
 		return IMPORT_UNCHANGED;
-	if ((fault = store_key(view->txn, secret->digest, &key)) == -FAULT_NOT_FOUND)
+	if ((fault = store_key(view->txn, secret->digest, &key)) == -FAULT_NOT_FOUND && secret->has_old &&
+	    store_moving(view->txn))
+		fault = store_key(view->txn, secret->old, &key);
+	if (fault == -FAULT_NOT_FOUND)
 		return generation == 0 ? IMPORT_DONE : IMPORT_ACCOUNT_CONFLICT;
 	if (fault != 0)
 		return fault;

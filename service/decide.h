@@ -22,6 +22,8 @@ struct view {
 /* A secret that admin.c has just made, as it will be stored. */
 struct new_secret {
 	uint8_t digest[RECORD_DIGEST_LEN];
+	bool has_old; /* an imported one may be there already under the old pepper, with this digest */
+	uint8_t old[RECORD_DIGEST_LEN];
 	char last4[4];
 };
 

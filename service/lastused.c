@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,7 +25,8 @@
 struct lastused {
 	const struct pepper *pepper;
 	_Atomic uint64_t *cells;
-	_Atomic uint32_t n; /* cells that are there */
+	_Atomic uint32_t n;  /* cells that are there */
+	_Atomic bool moving; /* cells may be under the old pepper, or a key's under its digest to be */
 	int fd;
 };
 
@@ -43,6 +45,7 @@ lastused_open(
 		return -FAULT_INTERNAL;
 	}
 	l->pepper = pepper;
+	l->moving = pepper_has_old(pepper);
 	if ((l->fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600)) < 0) {
 		snprintf(why, why_len, "%s: cannot open: %s", path, strerror(errno));
 		goto err0;
@@ -129,6 +132,50 @@ lastused_touch(struct lastused *l, uint32_t serial, const uint8_t digest[RECORD_
 		atomic_store_explicit(&l->cells[serial], make_cell(l, digest, minute), memory_order_relaxed);
 }
 
+/* Was ${cell} made for this key before the pepper was rotated? */
+static bool
+is_old_cell(const struct lastused *l, uint64_t cell, const uint8_t digest[RECORD_DIGEST_LEN])
+{
+	uint8_t data[RECORD_DIGEST_LEN + 4], tag[PEPPER_TAG_LEN];
+
+	memcpy(data, digest, RECORD_DIGEST_LEN);
+	bytes_put32(data + RECORD_DIGEST_LEN, (uint32_t)(cell >> 32));
+	pepper_tag_old(l->pepper, data, sizeof(data), tag);
+	return (uint32_t)cell == bytes_get32(tag);
+}
+
+void
+lastused_move(
+    struct lastused *l, uint32_t serial, const uint8_t old[RECORD_DIGEST_LEN], const uint8_t digest[RECORD_DIGEST_LEN])
+{
+	uint64_t cell;
+
+	if (serial >= atomic_load_explicit(&l->n, memory_order_acquire))
+		return;
+	cell = atomic_load_explicit(&l->cells[serial], memory_order_relaxed);
+	/* A verify that comes between knows better. */
+	if (cell != 0 && is_old_cell(l, cell, old))
+		atomic_compare_exchange_strong(&l->cells[serial], &cell, make_cell(l, digest, (uint32_t)(cell >> 32)));
+}
+
+void
+lastused_moved(struct lastused *l)
+{
+	atomic_store(&l->moving, false);
+}
+
+/* A key that is yet to be moved has a cell of either kind: as it was, or of a use since. */
+static bool
+fits_moving(const struct lastused *l, uint64_t cell, const uint8_t digest[RECORD_DIGEST_LEN])
+{
+	uint8_t next[RECORD_DIGEST_LEN];
+
+	if (!atomic_load_explicit(&l->moving, memory_order_relaxed))
+		return false;
+	pepper_move(l->pepper, digest, next);
+	return is_old_cell(l, cell, digest) || cell == make_cell(l, next, (uint32_t)(cell >> 32));
+}
+
 int64_t
 lastused_get(struct lastused *l, uint32_t serial, const uint8_t digest[RECORD_DIGEST_LEN])
 {
@@ -139,5 +186,7 @@ lastused_get(struct lastused *l, uint32_t serial, const uint8_t digest[RECORD_DI
 		return 0;
 	cell = atomic_load_explicit(&l->cells[serial], memory_order_relaxed);
 	minute = (uint32_t)(cell >> 32);
-	return cell != 0 && cell == make_cell(l, digest, minute) ? (int64_t)minute * MINUTE_MS : 0;
+	if (cell == 0 || (cell != make_cell(l, digest, minute) && !fits_moving(l, cell, digest)))
+		return 0;
+	return (int64_t)minute * MINUTE_MS;
 }

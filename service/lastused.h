@@ -35,6 +35,14 @@ int lastused_grow(struct lastused *lastused, uint32_t keys);
 /* Have the key's cell brought into the processor's cache: it is needed soon. Threads: any. */
 void lastused_prefetch(const struct lastused *lastused, uint32_t serial);
 
+/*
+ * While records are moved to a new pepper: a cell that fits the key's old digest is made to fit its new one; and the end of
+ * that, from which on no other fits. Threads: the writer's. A use is noted under the new digest from the start.
+ */
+void lastused_move(struct lastused *lastused, uint32_t serial, const uint8_t old[RECORD_DIGEST_LEN],
+    const uint8_t digest[RECORD_DIGEST_LEN]);
+void lastused_moved(struct lastused *lastused);
+
 /* Note a use. Threads: any; takes no lock, and stores only when the minute has changed. */
 void
 lastused_touch(struct lastused *lastused, uint32_t serial, const uint8_t digest[RECORD_DIGEST_LEN], int64_t now_ms);

@@ -47,6 +47,8 @@ static const char usage[] =
     "      --events FILE    for --restore: what fob events --output json printed; - is standard input\n"
     "      --accept-revived for --restore: keys that have ended since the copy was taken are valid again\n"
     "      --check-config   read the settings, then exit: 0 when they are right\n"
+    "      --rotate-pepper ENV   add a new line to the pepper of live or test, then exit. fobd moves the\n"
+    "                       database to it from its next start on, while it serves\n"
     "      --log-level L    error, warn, info or debug, in place of the setting\n"
     "      --log-format F   logfmt or json, in place of the setting\n"
     "      --version        print the version, then exit\n"
@@ -63,7 +65,8 @@ struct flags {
 	bool restore;
 	const char *events;
 	bool accept_revived;
-	char *const *args; /* what follows the options */
+	const char *rotate; /* the environment whose pepper gets another line */
+	char *const *args;  /* what follows the options */
 	int n_args;
 };
 
@@ -75,6 +78,7 @@ enum {
 	FLAG_ACCEPT,
 	FLAG_CHECK,
 	FLAG_CHECK_CONFIG,
+	FLAG_ROTATE,
 	FLAG_LEVEL,
 	FLAG_FORMAT,
 	FLAG_VERSION
@@ -89,6 +93,7 @@ static const struct option options[] = {
 	{ "events", required_argument, NULL, FLAG_EVENTS },
 	{ "accept-revived", no_argument, NULL, FLAG_ACCEPT },
 	{ "check-config", no_argument, NULL, FLAG_CHECK_CONFIG },
+	{ "rotate-pepper", required_argument, NULL, FLAG_ROTATE },
 	{ "log-level", required_argument, NULL, FLAG_LEVEL },
 	{ "log-format", required_argument, NULL, FLAG_FORMAT },
 	{ "version", no_argument, NULL, FLAG_VERSION },
@@ -148,6 +153,9 @@ parse_flags(int argc, char *argv[], struct flags *flags)
 			break;
 		case FLAG_CHECK_CONFIG:
 			flags->check_config = true;
+			break;
+		case FLAG_ROTATE:
+			flags->rotate = optarg;
 			break;
 		case FLAG_LEVEL:
 			flags->log_level = optarg;
@@ -226,6 +234,26 @@ init_databases(const struct config *config, char *why, size_t why_len)
 			return -1;
 	}
 	return 0;
+}
+
+static int
+rotate_pepper(const struct config *config, const char *name, char *why, size_t why_len)
+{
+	for (int e = 0; e < ENVIRONMENTS; e++) {
+		const struct config_environment *c = &config->environments[e];
+
+		if (!c->configured || strcmp(name, environment_name((enum environment)e)) != 0)
+			continue;
+		if (pepper_append(c->pepper, why, why_len) != 0)
+			return -1;
+		printf(
+		    "%s: a new pepper was added. Back the file up, then restart fobd: it moves the database to the new\n"
+		    "pepper while it serves, and logs \"pepper rotated\" at the end.\n",
+		    c->pepper);
+		return 0;
+	}
+	snprintf(why, why_len, "--rotate-pepper: no environment \"%s\" is configured: live or test", name);
+	return -1;
 }
 
 /* ---- serving ---- */
@@ -449,6 +477,11 @@ main(int argc, char *argv[])
 	}
 	if (flags.init) {
 		rc = init_databases(&config, why, sizeof(why)) == 0 ? 0 : fail(why);
+		config_fini(&config);
+		return rc;
+	}
+	if (flags.rotate != NULL) {
+		rc = rotate_pepper(&config, flags.rotate, why, sizeof(why)) == 0 ? 0 : fail(why);
 		config_fini(&config);
 		return rc;
 	}

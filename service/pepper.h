@@ -3,16 +3,22 @@
  * the service computes with is derived (crypto_kdf, BLAKE2b). Without it a database tells nothing about the secrets that
  * it verifies, and nobody can write a record into it that the service would believe.
  *
- * The file holds one line, "fob-pepper-v1 <64 hex digits>", is a regular file, and has mode 0600 or 0400.
+ * The file holds lines of "fob-pepper-v1 <64 hex digits>", is a regular file, and has mode 0600 or 0400. There is one line,
+ * and one more for each rotation, the oldest first. A pepper is all of them up to its newest line: a digest is made under
+ * the first, and then goes through each later one in turn, so that what is stored can be moved on without the secret, and
+ * nobody can compute or check it who lacks one line. Tags are under the newest line alone; what hangs on a request
+ * token stays under the first, as 256 random bits that are stored nowhere protect it.
  */
 #ifndef PEPPER_H
 #define PEPPER_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #include "service/types.h"
 
+#define PEPPER_LINES_MAX 4
 #define PEPPER_DIGEST_LEN 32
 #define PEPPER_TAG_LEN 16
 #define PEPPER_ID_LEN 16
@@ -29,14 +35,31 @@ struct pepper;
 int pepper_create(const char *path, char *why, size_t why_len);
 
 /*
+ * pepper_append(path, why, why_len):
+ * Add a new line to the file at ${path}, synced to disk with its directory: what is there is never in danger.
+ * Returns: 0; -1 with a line at ${why}, and the file is as it was.
+ */
+int pepper_append(const char *path, char *why, size_t why_len);
+
+/*
  * pepper_load(path, pepper, why, why_len):
- * Read ${path} and derive the keys, in memory that is locked, guarded and kept out of core dumps.
+ * Read ${path} and derive the keys, in memory that is locked, guarded and kept out of core dumps. All lines are in use.
  * Returns: 0, *${pepper} is to be freed with pepper_free(); -1 with a line at ${why}.
  */
 int pepper_load(const char *path, struct pepper **pepper, char *why, size_t why_len);
 /* The same from 32 bytes in memory, for tests. */
 struct pepper *pepper_from_bytes(const uint8_t bytes[32]);
 void pepper_free(struct pepper *pepper);
+
+unsigned pepper_lines(const struct pepper *pepper);
+/*
+ * Use the first ${newest} lines. With ${old}, records are being moved on from the first ${old} of them: pepper_tag_fits() then
+ * believes tags of that time, too. 0: there is nothing to move.
+ */
+void pepper_use(struct pepper *pepper, unsigned old, unsigned newest);
+/* The same lines, with nothing to move. To be freed before ${pepper}. Returns NULL without memory. */
+struct pepper *pepper_without_old(const struct pepper *pepper);
+bool pepper_has_old(const struct pepper *pepper);
 
 /* What is stored for a secret: its keyed BLAKE2b-256. */
 void pepper_digest(const struct pepper *pepper, const void *secret, size_t len, uint8_t digest[PEPPER_DIGEST_LEN]);
@@ -48,6 +71,12 @@ void pepper_digest(const struct pepper *pepper, const void *secret, size_t len, 
 void pepper_imported(
     const struct pepper *pepper, enum kind kind, const uint8_t sha256[32], uint8_t digest[PEPPER_DIGEST_LEN]);
 
+/* The same two as they were under the old lines; and what becomes of such a digest under the newest. */
+void pepper_digest_old(const struct pepper *pepper, const void *secret, size_t len, uint8_t digest[PEPPER_DIGEST_LEN]);
+void pepper_imported_old(
+    const struct pepper *pepper, enum kind kind, const uint8_t sha256[32], uint8_t digest[PEPPER_DIGEST_LEN]);
+void pepper_move(const struct pepper *pepper, const uint8_t old[PEPPER_DIGEST_LEN], uint8_t digest[PEPPER_DIGEST_LEN]);
+
 /* Where a request token's reply is stored: H(pepper, "index", token). */
 void pepper_index(const struct pepper *pepper, const uint8_t token[LIMIT_TOKEN], uint8_t index[PEPPER_DIGEST_LEN]);
 
@@ -57,7 +86,15 @@ void pepper_request(const struct pepper *pepper, const void *request, size_t len
 /* A record's tag: SipHash-2-4-128, https://cr.yp.to/siphash/siphash-20120918.pdf and its 128-bit form in libsodium. */
 void pepper_tag(const struct pepper *pepper, const void *data, size_t len, uint8_t tag[PEPPER_TAG_LEN]);
 
-/* What a database keeps to know its pepper again. ${id} is the database's own random number. */
+/* What the tag was under the old lines. */
+void pepper_tag_old(const struct pepper *pepper, const void *data, size_t len, uint8_t tag[PEPPER_TAG_LEN]);
+/* Is it one of the newest line? Of that, or of the old lines while there are any? */
+bool pepper_tag_is_newest(const struct pepper *pepper, const void *data, size_t len, const uint8_t tag[PEPPER_TAG_LEN]);
+bool pepper_tag_fits(const struct pepper *pepper, const void *data, size_t len, const uint8_t tag[PEPPER_TAG_LEN]);
+
+/*
+ * What a database keeps to know its pepper again, each line that is in use. ${id} is the database's own random number.
+ */
 void pepper_fingerprint(const struct pepper *pepper, const uint8_t id[PEPPER_ID_LEN], enum environment environment,
     uint8_t fingerprint[PEPPER_DIGEST_LEN]);
 

@@ -85,26 +85,26 @@ begin(struct record_bytes *b, enum table table)
 
 /* ---- the tag ---- */
 
-static void
-make_tag(const struct pepper *pepper, enum table table, const void *key, size_t key_len, const void *value, size_t len,
-    uint8_t tag[TAG_LEN])
-{
-	uint8_t buf[2 + RECORD_KEY_MAX + RECORD_MAX];
+#define TAGGED_MAX (2 + RECORD_KEY_MAX + RECORD_MAX)
 
+/* What a tag is made of. Returns its length. */
+static size_t
+tagged(enum table table, const void *key, size_t key_len, const void *value, size_t len, uint8_t buf[TAGGED_MAX])
+{
 	assert(key_len <= RECORD_KEY_MAX && len <= RECORD_MAX);
 	buf[0] = (uint8_t)table;
 	buf[1] = (uint8_t)key_len;
 	memcpy(buf + 2, key, key_len);
 	memcpy(buf + 2 + key_len, value, len);
-	pepper_tag(pepper, buf, 2 + key_len + len, tag);
+	return 2 + key_len + len;
 }
 
 static void
 end(const struct pepper *pepper, enum table table, const void *key, size_t key_len, struct record_bytes *b)
 {
-	uint8_t tag[TAG_LEN];
+	uint8_t tag[TAG_LEN], buf[TAGGED_MAX];
 
-	make_tag(pepper, table, key, key_len, b->bytes, b->len, tag);
+	pepper_tag(pepper, buf, tagged(table, key, key_len, b->bytes, b->len, buf), tag);
 	put_bytes(b, tag, TAG_LEN);
 }
 
@@ -204,13 +204,14 @@ open_value(const struct pepper *pepper, enum table table, const void *key, size_
     size_t len, struct reader *r)
 {
 	const uint8_t *bytes = value;
-	uint8_t tag[TAG_LEN];
+	uint8_t buf[TAGGED_MAX];
+	size_t n;
 
 	if (len < 1 + TAG_LEN || len > RECORD_MAX || key_len > RECORD_KEY_MAX)
 		return -FAULT_CORRUPT;
 	if (pepper != NULL) {
-		make_tag(pepper, table, key, key_len, value, len - TAG_LEN, tag);
-		if (sodium_memcmp(tag, bytes + len - TAG_LEN, TAG_LEN) != 0)
+		n = tagged(table, key, key_len, value, len - TAG_LEN, buf);
+		if (!pepper_tag_fits(pepper, buf, n, bytes + len - TAG_LEN))
 			return -FAULT_CORRUPT;
 	}
 	if (bytes[0] < 1 || bytes[0] > versions[table])
@@ -226,6 +227,28 @@ record_sound(
 	struct reader r;
 
 	return open_value(pepper, table, key, key_len, value, len, &r);
+}
+
+bool
+record_is_newest(
+    const struct pepper *pepper, enum table table, const void *key, size_t key_len, const void *value, size_t len)
+{
+	uint8_t buf[TAGGED_MAX];
+	size_t n;
+
+	if (len < 1 + TAG_LEN || len > RECORD_MAX || key_len > RECORD_KEY_MAX)
+		return false;
+	n = tagged(table, key, key_len, value, len - TAG_LEN, buf);
+	return pepper_tag_is_newest(pepper, buf, n, (const uint8_t *)value + len - TAG_LEN);
+}
+
+void
+record_tag_anew(const struct pepper *pepper, enum table table, const void *key, size_t key_len, const void *value,
+    size_t len, struct record_bytes *out)
+{
+	out->len = 0;
+	put_bytes(out, value, len - TAG_LEN);
+	end(pepper, table, key, key_len, out);
 }
 
 static int
@@ -572,6 +595,40 @@ record_get_identity(const struct pepper *pepper, const void *key, size_t key_len
 	x->environment = environment;
 	memcpy(x->id, take(&r, sizeof(x->id)), sizeof(x->id));
 	memcpy(x->fingerprint, take(&r, sizeof(x->fingerprint)), sizeof(x->fingerprint));
+	return close_value(&r);
+}
+
+void
+record_put_rotation(const struct pepper *pepper, const void *key, size_t key_len, const struct record_rotation *x,
+    struct record_bytes *out)
+{
+	begin(out, TABLE_META);
+	put_bytes(out, x->old_fingerprint, sizeof(x->old_fingerprint));
+	put8(out, (uint8_t)x->table);
+	put64(out, x->keys);
+	put64(out, x->records);
+	put8(out, x->at_len);
+	put_bytes(out, x->at, x->at_len);
+	end(pepper, TABLE_META, key, key_len, out);
+}
+
+int
+record_get_rotation(const struct pepper *pepper, const void *key, size_t key_len, const void *value, size_t len,
+    struct record_rotation *x)
+{
+	struct reader r;
+	int rc;
+
+	if ((rc = open_value(pepper, TABLE_META, key, key_len, value, len, &r)) != 0)
+		return rc;
+	memcpy(x->old_fingerprint, take(&r, sizeof(x->old_fingerprint)), sizeof(x->old_fingerprint));
+	x->table = get8(&r);
+	x->keys = get64(&r);
+	x->records = get64(&r);
+	if (x->table >= TABLES || (x->at_len = get8(&r)) > RECORD_KEY_MAX)
+		return -FAULT_CORRUPT;
+	for (unsigned i = 0; i < x->at_len; i++)
+		x->at[i] = get8(&r);
 	return close_value(&r);
 }
 

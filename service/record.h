@@ -9,6 +9,7 @@
  *	meta     "state"                               revision 8, newest_ms 8, event sequence 8, next serial 4; then,
  *	                                               once the database has taken an import: 1
  *	meta     "copy", in a backup only               taken_ms 8, revision 8, event sequence 8
+ *	meta     "rotation"                            struct record_rotation, while a new pepper is being moved to
  *	keys     digest 32                             struct record_key
  *	accounts account id                            struct record_account
  *	slots    account id, 0, kind 1, generation 4   the beginning of its key's digest, 16
@@ -139,6 +140,16 @@ struct record_copy {
 	uint64_t event_sequence;
 };
 
+/* How far the move to a new pepper has come. There while it is under way. */
+struct record_rotation {
+	uint8_t old_fingerprint[PEPPER_DIGEST_LEN]; /* of the lines that are moved on from */
+	enum table table;                           /* which is being walked; and its last key that is done with */
+	uint8_t at_len;
+	uint8_t at[RECORD_KEY_MAX];
+	uint64_t keys;    /* moved to another digest */
+	uint64_t records; /* walked */
+};
+
 /* A value under construction, or a table's key. */
 struct record_bytes {
 	size_t len;
@@ -190,6 +201,18 @@ int record_get_empty(const struct pepper *, enum table, const void *key, size_t 
 
 /* Is this entry of ${table} what was written: does its tag fit? Returns: 0, or -FAULT_CORRUPT. */
 int record_sound(const struct pepper *, enum table, const void *key, size_t key_len, const void *value, size_t len);
+
+void record_put_rotation(
+    const struct pepper *, const void *key, size_t key_len, const struct record_rotation *, struct record_bytes *);
+int record_get_rotation(
+    const struct pepper *, const void *key, size_t key_len, const void *value, size_t len, struct record_rotation *);
+
+/* Is its tag of the pepper's newest line? A key's record is stored by its digest under the same line as its tag. */
+bool
+record_is_newest(const struct pepper *, enum table, const void *key, size_t key_len, const void *value, size_t len);
+/* A sound value as it is, with a tag of the newest line. */
+void record_tag_anew(const struct pepper *, enum table, const void *key, size_t key_len, const void *value, size_t len,
+    struct record_bytes *);
 
 /* The generation of an account's current key; 0: there is none. */
 uint32_t record_generation(const struct record_account *account, enum kind kind);

@@ -19,6 +19,7 @@
 #include "service/log.h"
 
 #define RESERVE_BYTES (1U << 20)
+#define MOVE_ENTRIES 32 /* in one commit: a mutation that comes meanwhile waits for it */
 
 static const char *const table_names[TABLES] = {
 	[TABLE_META] = "meta",
@@ -34,11 +35,20 @@ static const char *const table_names[TABLES] = {
 static const char IDENTITY[] = "identity";
 static const char STATE[] = "state";
 static const char COPY[] = "copy";
+static const char ROTATION[] = "rotation";
 
 struct store {
 	enum environment environment;
 	struct lmdb *lmdb;
 	struct pepper *pepper;
+	struct pepper *newest; /* the same, but for the old tags that ${pepper} believes while records are moved */
+	_Atomic bool moving;
+	struct record_rotation rotation;      /* as committed */
+	struct record_rotation next_rotation; /* as the writer's transaction has it */
+	bool last_move;                       /* and that is the end of it */
+	struct record_bytes move_keys[MOVE_ENTRIES];
+	store_moved_cb on_move;
+	void *on_move_arg;
 	char *path;
 	uint64_t ceiling_bytes;
 	uint64_t events_kept;
@@ -48,6 +58,9 @@ struct store {
 struct store_txn {
 	struct store *store;
 	struct lmdb_txn *txn;
+	/* Noted before the snapshot is taken: the end of a move is told after its commit, so that nobody misses old records. */
+	const struct pepper *pepper;
+	bool moving;
 };
 
 /* Count what a record decoder refused. */
@@ -240,6 +253,21 @@ cannot_read(const struct store *store, int fault, char *why, size_t why_len)
 	return fault;
 }
 
+/* How many of the pepper's lines make this fingerprint? They are in use then. 0: none. */
+static unsigned
+fit_pepper(struct pepper *pepper, const struct record_identity *identity, const uint8_t wanted[PEPPER_DIGEST_LEN])
+{
+	uint8_t fingerprint[PEPPER_DIGEST_LEN];
+
+	for (unsigned n = pepper_lines(pepper); n > 0; n--) {
+		pepper_use(pepper, 0, n);
+		pepper_fingerprint(pepper, identity->id, identity->environment, fingerprint);
+		if (sodium_memcmp(fingerprint, wanted, sizeof(fingerprint)) == 0)
+			return n;
+	}
+	return 0;
+}
+
 /* Is this database of this environment, schema and pepper? */
 static int
 check_identity(struct store *store, struct lmdb_txn *txn, const char *pepper_path, struct record_identity *out,
@@ -247,7 +275,6 @@ check_identity(struct store *store, struct lmdb_txn *txn, const char *pepper_pat
 {
 	struct record_identity identity;
 	struct lmdb_value value;
-	uint8_t fingerprint[PEPPER_DIGEST_LEN];
 	int fault;
 
 	fault = lmdb_get(txn, TABLE_META, IDENTITY, strlen(IDENTITY), &value);
@@ -268,10 +295,10 @@ check_identity(struct store *store, struct lmdb_txn *txn, const char *pepper_pat
 		    environment_name(identity.environment), environment_name(store->environment));
 		return -FAULT_FAILED_PRECONDITION;
 	}
-	pepper_fingerprint(store->pepper, identity.id, identity.environment, fingerprint);
-	if (sodium_memcmp(fingerprint, identity.fingerprint, sizeof(fingerprint)) != 0) {
+	if (fit_pepper(store->pepper, &identity, identity.fingerprint) == 0) {
 		snprintf(why, why_len,
-		    "%s: this pepper does not belong to the database %s: use the one that it was made with",
+		    "%s: this pepper does not belong to the database %s: use the one that it was made with, with the line of "
+		    "each rotation since",
 		    pepper_path, store->path);
 		return -FAULT_FAILED_PRECONDITION;
 	}
@@ -318,7 +345,7 @@ raise_schema(struct store *store, struct record_identity *identity, char *why, s
 static int
 check_use(struct store *store, struct lmdb_txn *lmdb_txn, enum store_use use, char *why, size_t why_len)
 {
-	struct store_txn txn = { .store = store, .txn = lmdb_txn };
+	struct store_txn txn = { .store = store, .txn = lmdb_txn, .pepper = store->pepper };
 	struct record_copy copy;
 	char at[32] = "";
 	time_t taken_s;
@@ -347,6 +374,94 @@ check_use(struct store *store, struct lmdb_txn *lmdb_txn, enum store_use use, ch
 	return -FAULT_FAILED_PRECONDITION;
 }
 
+/* Go on with a move that is under way. Returns: 0: there is none; 1: there is; a negative fault. */
+static int
+resume_move(
+    struct store *store, struct lmdb_txn *txn, const struct record_identity *identity, char *why, size_t why_len)
+{
+	struct record_rotation *rotation = &store->rotation;
+	struct lmdb_value value;
+	unsigned old, newest;
+	int fault;
+
+	if ((fault = lmdb_get(txn, TABLE_META, ROTATION, strlen(ROTATION), &value)) == -FAULT_NOT_FOUND)
+		return 0;
+	if (fault == -FAULT_IO || fault == -FAULT_INTERNAL)
+		return cannot_read(store, fault, why, why_len);
+	newest = fit_pepper(store->pepper, identity, identity->fingerprint);
+	if (fault == 0)
+		fault = record_get_rotation(store->pepper, ROTATION, strlen(ROTATION), value.data, value.len, rotation);
+	if (fault == 0 && (old = fit_pepper(store->pepper, identity, rotation->old_fingerprint)) != 0 && old < newest) {
+		pepper_use(store->pepper, old, newest);
+		return 1;
+	}
+	snprintf(why, why_len,
+	    "%s: how far the pepper's rotation has come is damaged: restore the database from a backup", store->path);
+	return -FAULT_CORRUPT;
+}
+
+/*
+ * The pepper has more lines than the database knows: from now on it belongs to all of them, and what is in it is moved.
+ * Returns: 1, or a negative fault.
+ */
+static int
+begin_move(struct store *store, struct record_identity *identity, char *why, size_t why_len)
+{
+	struct record_rotation rotation = { .table = TABLE_ACCOUNTS };
+	unsigned old = fit_pepper(store->pepper, identity, identity->fingerprint);
+	struct record_bytes value;
+	struct lmdb_txn *txn;
+	int fault = -FAULT_INTERNAL;
+
+	memcpy(rotation.old_fingerprint, identity->fingerprint, sizeof(rotation.old_fingerprint));
+	pepper_use(store->pepper, old, pepper_lines(store->pepper));
+	pepper_fingerprint(store->pepper, identity->id, identity->environment, identity->fingerprint);
+	if ((txn = lmdb_txn_new(store->lmdb)) != NULL && (fault = lmdb_write(txn)) == 0) {
+		record_put_identity(store->pepper, IDENTITY, strlen(IDENTITY), identity, &value);
+		lmdb_put(txn, TABLE_META, IDENTITY, strlen(IDENTITY), value.bytes, value.len);
+		record_put_rotation(store->pepper, ROTATION, strlen(ROTATION), &rotation, &value);
+		lmdb_put(txn, TABLE_META, ROTATION, strlen(ROTATION), value.bytes, value.len);
+		fault = lmdb_commit(txn);
+	}
+	lmdb_txn_free(txn);
+	if (fault != 0) {
+		snprintf(why, why_len, "%s: the rotation of the pepper cannot begin: %s", store->path,
+		    fault == -FAULT_FULL ? "the disk is full: make room" : "the database cannot be written");
+		return fault;
+	}
+	store->rotation = rotation;
+	return 1;
+}
+
+/* Which lines of the pepper are in use, and whether records have to be moved. Only who serves may begin with it. */
+static int
+start_move(struct store *store, struct lmdb_txn *txn, struct record_identity *identity, bool may_begin, char *why,
+    size_t why_len)
+{
+	bool is_new;
+	int moving;
+
+	moving = resume_move(store, txn, identity, why, why_len);
+	lmdb_read_end(txn);
+	is_new = may_begin && moving == 0 &&
+	    fit_pepper(store->pepper, identity, identity->fingerprint) < pepper_lines(store->pepper);
+	if (is_new)
+		moving = begin_move(store, identity, why, why_len);
+	if (moving < 0)
+		return moving;
+	store->moving = moving > 0;
+	store->next_rotation = store->rotation;
+	if (moving > 0 && may_begin)
+		LOG(LOG_INFO, is_new ? "pepper rotation begins" : "pepper rotation goes on",
+		    LOG_S("environment", environment_name(store->environment)),
+		    LOG_I("keys_moved", store->rotation.keys), LOG_I("records_moved", store->rotation.records));
+	if ((store->newest = pepper_without_old(store->pepper)) == NULL) {
+		snprintf(why, why_len, "out of memory");
+		return -FAULT_INTERNAL;
+	}
+	return 0;
+}
+
 int
 store_open(const struct store_options *options, struct store **out, char *why, size_t why_len)
 {
@@ -372,12 +487,19 @@ store_open(const struct store_options *options, struct store **out, char *why, s
 		(void)cannot_read(store, fault, why, why_len);
 		goto out;
 	}
-	if ((fault = check_identity(store, txn, options->pepper, &identity, why, why_len)) == 0 &&
-	    (fault = check_use(store, txn, options->use, why, why_len)) == 0 &&
-	    (options->use == STORE_SERVE || options->use == STORE_RESTORE)) {
+	if ((fault = check_identity(store, txn, options->pepper, &identity, why, why_len)) != 0 ||
+	    (fault = check_use(store, txn, options->use, why, why_len)) != 0)
+		goto out;
+	if (options->use == STORE_SERVE || options->use == STORE_RESTORE) {
 		lmdb_read_end(txn);
-		fault = raise_schema(store, &identity, why, why_len);
+		if ((fault = raise_schema(store, &identity, why, why_len)) != 0)
+			goto out;
+		if ((fault = lmdb_read(txn)) != 0) {
+			(void)cannot_read(store, fault, why, why_len);
+			goto out;
+		}
 	}
+	fault = start_move(store, txn, &identity, options->use == STORE_SERVE, why, why_len);
 out:
 	lmdb_txn_free(txn);
 	if (fault == 0)
@@ -393,9 +515,29 @@ store_close(struct store *store)
 	if (store == NULL)
 		return;
 	lmdb_close(store->lmdb);
+	pepper_free(store->newest);
 	pepper_free(store->pepper);
 	free(store->path);
 	free(store);
+}
+
+void
+store_on_move(struct store *store, store_moved_cb moved, void *arg)
+{
+	store->on_move = moved;
+	store->on_move_arg = arg;
+}
+
+bool
+store_is_moving(const struct store *store)
+{
+	return atomic_load(&store->moving);
+}
+
+const struct record_rotation *
+store_rotation(const struct store *store)
+{
+	return &store->rotation;
 }
 
 const struct pepper *
@@ -454,9 +596,23 @@ store_txn_free(struct store_txn *txn)
 	free(txn);
 }
 
+static void
+note_pepper(struct store_txn *txn)
+{
+	txn->moving = atomic_load(&txn->store->moving);
+	txn->pepper = txn->moving ? txn->store->pepper : txn->store->newest;
+}
+
+bool
+store_moving(const struct store_txn *txn)
+{
+	return txn->moving;
+}
+
 int
 store_read(struct store_txn *txn)
 {
+	note_pepper(txn);
 	return lmdb_read(txn->txn);
 }
 
@@ -469,6 +625,9 @@ store_read_end(struct store_txn *txn)
 int
 store_write(struct store_txn *txn)
 {
+	note_pepper(txn);
+	txn->store->next_rotation = txn->store->rotation;
+	txn->store->last_move = false;
 	return lmdb_write(txn->txn);
 }
 
@@ -512,8 +671,8 @@ check_side(struct store_txn *txn, enum table table, struct lmdb_cursor *c, int f
 	for (int i = 0; i < NEIGHBOURS && fault == 0; i++) {
 		if (compare(&c->key, last, len) * side <= 0)
 			return -FAULT_CORRUPT;
-		if ((fault = record_sound(
-			 txn->store->pepper, table, c->key.data, c->key.len, c->value.data, c->value.len)) != 0)
+		if ((fault = record_sound(txn->pepper, table, c->key.data, c->key.len, c->value.data, c->value.len)) !=
+		    0)
 			return fault;
 		len = c->key.len;
 		memcpy(last, c->key.data, len);
@@ -568,7 +727,7 @@ get_account(struct store_txn *txn, const char *account, struct record_account *o
 
 	if ((fault = look_up(txn, TABLE_ACCOUNTS, account, len, &value)) != 0)
 		return fault;
-	return record_get_account(txn->store->pepper, account, len, value.data, value.len, out);
+	return record_get_account(txn->pepper, account, len, value.data, value.len, out);
 }
 
 static int
@@ -579,7 +738,7 @@ get_key(struct store_txn *txn, const uint8_t digest[RECORD_DIGEST_LEN], struct r
 
 	if ((fault = look_up(txn, TABLE_KEYS, digest, RECORD_DIGEST_LEN, &value)) != 0)
 		return fault;
-	return record_get_key(txn->store->pepper, digest, RECORD_DIGEST_LEN, value.data, value.len, key);
+	return record_get_key(txn->pepper, digest, RECORD_DIGEST_LEN, value.data, value.len, key);
 }
 
 int
@@ -616,8 +775,7 @@ key_of_ref(struct store_txn *txn, const struct place *place, const uint8_t ref[R
 		if (c.key.len != RECORD_DIGEST_LEN || memcmp(c.key.data, ref, RECORD_REF_LEN) != 0)
 			fault = -FAULT_CORRUPT;
 		else
-			fault =
-			    record_get_key(txn->store->pepper, c.key.data, c.key.len, c.value.data, c.value.len, key);
+			fault = record_get_key(txn->pepper, c.key.data, c.key.len, c.value.data, c.value.len, key);
 		if (fault != 0)
 			break;
 		if (key->kind == place->kind && key->generation == place->generation &&
@@ -652,7 +810,7 @@ key_of_place(
 		return key_of_ref(txn, place, account.ref[place->kind - 1], digest, key);
 	record_slot_key(place->account, place->kind, place->generation, &slot);
 	if ((fault = look_up(txn, TABLE_SLOTS, slot.bytes, slot.len, &value)) != 0 ||
-	    (fault = record_get_slot(txn->store->pepper, slot.bytes, slot.len, value.data, value.len, ref)) != 0)
+	    (fault = record_get_slot(txn->pepper, slot.bytes, slot.len, value.data, value.len, ref)) != 0)
 		return fault;
 	return key_of_ref(txn, place, ref, digest, key);
 }
@@ -676,8 +834,7 @@ store_state(struct store_txn *txn, struct record_state *state)
 	/* A database without its state record is not one that we made. */
 	if ((fault = lmdb_get(txn->txn, TABLE_META, STATE, strlen(STATE), &value)) != 0)
 		return judged(txn->store, fault == -FAULT_NOT_FOUND ? -FAULT_CORRUPT : fault);
-	return judged(
-	    txn->store, record_get_state(txn->store->pepper, STATE, strlen(STATE), value.data, value.len, state));
+	return judged(txn->store, record_get_state(txn->pepper, STATE, strlen(STATE), value.data, value.len, state));
 }
 
 int
@@ -689,7 +846,7 @@ store_token(struct store_txn *txn, const uint8_t index[PEPPER_DIGEST_LEN], struc
 	if ((fault = look_up(txn, TABLE_TOKENS, index, PEPPER_DIGEST_LEN, &value)) != 0)
 		return judged(txn->store, fault);
 	return judged(
-	    txn->store, record_get_token(txn->store->pepper, index, PEPPER_DIGEST_LEN, value.data, value.len, token));
+	    txn->store, record_get_token(txn->pepper, index, PEPPER_DIGEST_LEN, value.data, value.len, token));
 }
 
 /* The end of a walk is not a fault. */
@@ -771,8 +928,8 @@ visit_slot(struct key_walk *w, const struct place *place, const struct lmdb_curs
 
 	if ((fault = visit_current(w, order(place->kind, place->generation))) != 0 || w->stop)
 		return fault;
-	if ((fault = record_get_slot(w->txn->store->pepper, cursor->key.data, cursor->key.len, cursor->value.data,
-		 cursor->value.len, ref)) != 0)
+	if ((fault = record_get_slot(
+		 w->txn->pepper, cursor->key.data, cursor->key.len, cursor->value.data, cursor->value.len, ref)) != 0)
 		return fault;
 	return visit_key(w, place, ref);
 }
@@ -818,7 +975,7 @@ store_each_account(struct store_txn *txn, const char *after, store_account_cb vi
 	for (fault = lmdb_seek(txn->txn, TABLE_ACCOUNTS, after, len, &cursor); fault == 0; fault = lmdb_next(&cursor)) {
 		if (cursor.key.len == len && memcmp(cursor.key.data, after, len) == 0)
 			continue;
-		if ((fault = record_get_account(txn->store->pepper, cursor.key.data, cursor.key.len, cursor.value.data,
+		if ((fault = record_get_account(txn->pepper, cursor.key.data, cursor.key.len, cursor.value.data,
 			 cursor.value.len, &account)) != 0 ||
 		    !visit(arg, &account))
 			break;
@@ -837,7 +994,7 @@ store_each_event(struct store_txn *txn, uint64_t after, store_event_cb visit, vo
 	bytes_put64(from, after == UINT64_MAX ? after : after + 1);
 	for (fault = lmdb_seek(txn->txn, TABLE_EVENTS, from, sizeof(from), &cursor); fault == 0;
 	     fault = lmdb_next(&cursor))
-		if ((fault = record_get_event(txn->store->pepper, cursor.key.data, cursor.key.len, cursor.value.data,
+		if ((fault = record_get_event(txn->pepper, cursor.key.data, cursor.key.len, cursor.value.data,
 			 cursor.value.len, &event)) != 0 ||
 		    !visit(arg, &event))
 			break;
@@ -858,7 +1015,7 @@ store_copy_mark(struct store_txn *txn, struct record_copy *copy)
 
 	if ((fault = look_up(txn, TABLE_META, COPY, strlen(COPY), &value)) != 0)
 		return judged(txn->store, fault);
-	return judged(txn->store, record_get_copy(txn->store->pepper, COPY, strlen(COPY), value.data, value.len, copy));
+	return judged(txn->store, record_get_copy(txn->pepper, COPY, strlen(COPY), value.data, value.len, copy));
 }
 
 void
@@ -866,7 +1023,7 @@ store_mark(struct store_txn *txn, const struct record_copy *copy)
 {
 	struct record_bytes value;
 
-	record_put_copy(txn->store->pepper, COPY, strlen(COPY), copy, &value);
+	record_put_copy(txn->pepper, COPY, strlen(COPY), copy, &value);
 	lmdb_put(txn->txn, TABLE_META, COPY, strlen(COPY), value.bytes, value.len);
 }
 
@@ -901,7 +1058,7 @@ store_has(struct store_txn *txn, enum table table, const void *key, size_t len)
 	int fault;
 
 	if ((fault = look_up(txn, table, key, len, &value)) == 0)
-		fault = record_sound(txn->store->pepper, table, key, len, value.data, value.len);
+		fault = record_sound(txn->pepper, table, key, len, value.data, value.len);
 	return judged(txn->store, fault);
 }
 
@@ -916,8 +1073,8 @@ sound_by_time(struct store_txn *txn, enum table table, struct lmdb_cursor *curso
 	for (; fault == 0; fault = lmdb_next(cursor)) {
 		if (cursor->key.len == 8 + RECORD_DIGEST_LEN &&
 		    judged(txn->store,
-			record_get_empty(txn->store->pepper, table, cursor->key.data, cursor->key.len,
-			    cursor->value.data, cursor->value.len)) == 0)
+			record_get_empty(txn->pepper, table, cursor->key.data, cursor->key.len, cursor->value.data,
+			    cursor->value.len)) == 0)
 			break;
 	}
 	if (fault == 0) {
@@ -999,7 +1156,7 @@ put_time(struct store_txn *txn, enum table table, int64_t time_ms, const uint8_t
 	struct record_bytes key, value;
 
 	record_time_key(time_ms, digest, &key);
-	record_put_empty(txn->store->pepper, table, key.bytes, key.len, &value);
+	record_put_empty(txn->pepper, table, key.bytes, key.len, &value);
 	put(txn, table, &key, &value);
 }
 
@@ -1017,10 +1174,268 @@ del_expiry(struct store_txn *txn, const struct change_key *c)
 		lmdb_del(txn->txn, TABLE_EXPIRY, key.bytes, key.len);
 }
 
+/* ---- moving to a new pepper ---- */
+
+/*
+ * Bring a key that is under the old digest to the new one, with its entry in the expiry table. Its tag says which of the two
+ * it is. *${digest} becomes the new one. Returns: 1: moved; 0: it was new already; a negative fault.
+ */
+static int
+move_key(struct store_txn *txn, const struct record_key *key, uint8_t digest[RECORD_DIGEST_LEN])
+{
+	struct change_key c = { .key = *key, .old_expires_ms = key->expires_ms };
+	struct lmdb_value value;
+	struct record_bytes out;
+	int fault;
+
+	if ((fault = lmdb_get(txn->txn, TABLE_KEYS, digest, RECORD_DIGEST_LEN, &value)) != 0)
+		return fault;
+	if (record_is_newest(txn->pepper, TABLE_KEYS, digest, RECORD_DIGEST_LEN, value.data, value.len))
+		return 0;
+	memcpy(c.digest, digest, sizeof(c.digest));
+	pepper_move(txn->pepper, c.digest, digest);
+	lmdb_del(txn->txn, TABLE_KEYS, c.digest, sizeof(c.digest));
+	record_put_key(txn->pepper, digest, RECORD_DIGEST_LEN, key, &out);
+	lmdb_put(txn->txn, TABLE_KEYS, digest, RECORD_DIGEST_LEN, out.bytes, out.len);
+	if (key->state == KEY_GRACE) {
+		del_expiry(txn, &c);
+		put_time(txn, TABLE_EXPIRY, key->expires_ms, digest);
+	}
+	if (txn->store->on_move != NULL)
+		txn->store->on_move(txn->store->on_move_arg, key->serial, c.digest, digest);
+	txn->store->next_rotation.keys++;
+	return 1;
+}
+
+static int
+move_current(
+    struct store_txn *txn, const struct place *place, struct record_account *account, uint8_t digest[RECORD_DIGEST_LEN])
+{
+	size_t len = strlen(account->account);
+	struct record_bytes value;
+	struct record_key key;
+	int moved;
+
+	if ((moved = key_of_ref(txn, place, account->ref[place->kind - 1], digest, &key)) != 0 ||
+	    (moved = move_key(txn, &key, digest)) <= 0)
+		return moved;
+	memcpy(account->ref[place->kind - 1], digest, RECORD_REF_LEN);
+	record_put_account(txn->pepper, account->account, len, account, &value);
+	lmdb_put(txn->txn, TABLE_ACCOUNTS, account->account, len, value.bytes, value.len);
+	return lmdb_fault(txn->txn);
+}
+
+static int
+move_superseded(struct store_txn *txn, const struct place *place, uint8_t digest[RECORD_DIGEST_LEN])
+{
+	uint8_t ref[RECORD_REF_LEN];
+	struct record_bytes slot, out;
+	struct lmdb_value value;
+	struct record_key key;
+	int moved;
+
+	record_slot_key(place->account, place->kind, place->generation, &slot);
+	if ((moved = lmdb_get(txn->txn, TABLE_SLOTS, slot.bytes, slot.len, &value)) != 0 ||
+	    (moved = record_get_slot(txn->pepper, slot.bytes, slot.len, value.data, value.len, ref)) != 0 ||
+	    (moved = key_of_ref(txn, place, ref, digest, &key)) != 0 || (moved = move_key(txn, &key, digest)) <= 0)
+		return moved;
+	record_put_slot(txn->pepper, slot.bytes, slot.len, digest, &out);
+	put(txn, TABLE_SLOTS, &slot, &out);
+	return lmdb_fault(txn->txn);
+}
+
+/* The key at ${place}, and what names it. *${digest}: where it is then. */
+static int
+move_place(struct store_txn *txn, const struct place *place, uint8_t digest[RECORD_DIGEST_LEN])
+{
+	struct record_account account;
+	int fault;
+
+	if ((fault = get_account(txn, place->account, &account)) == 0)
+		fault = in_account(&account, place) ? move_current(txn, place, &account, digest) :
+						      move_superseded(txn, place, digest);
+	return fault == -FAULT_NOT_FOUND ? -FAULT_CORRUPT : fault;
+}
+
+/* One entry, as it is, under a tag of the newest line. One that is damaged stays so: it must not hold up the rest. */
+static int
+move_tag(struct store_txn *txn, enum table table, const struct record_bytes *key)
+{
+	struct lmdb_value value;
+	struct record_bytes out;
+	int fault;
+
+	if ((fault = lmdb_get(txn->txn, table, key->bytes, key->len, &value)) != 0)
+		return fault;
+	if (record_is_newest(txn->pepper, table, key->bytes, key->len, value.data, value.len))
+		return 0;
+	if (judged(txn->store, record_sound(txn->pepper, table, key->bytes, key->len, value.data, value.len)) != 0)
+		return 0;
+	record_tag_anew(txn->pepper, table, key->bytes, key->len, value.data, value.len, &out);
+	put(txn, table, key, &out);
+	return lmdb_fault(txn->txn);
+}
+
+static int
+move_account(struct store_txn *txn, const struct record_bytes *key)
+{
+	struct place place = { .kind = KIND_SECRET };
+	uint8_t digest[RECORD_DIGEST_LEN];
+	struct record_account account;
+	char name[LIMIT_ACCOUNT + 1];
+	int fault;
+
+	if (!record_account_ok(key->bytes, key->len))
+		return -FAULT_CORRUPT;
+	memcpy(name, key->bytes, key->len);
+	name[key->len] = '\0';
+	place.account = name;
+	if ((fault = get_account(txn, name, &account)) != 0)
+		return fault;
+	for (; place.kind <= KIND_PUBLISHABLE; place.kind++) {
+		place.generation = record_generation(&account, place.kind);
+		if (in_account(&account, &place) && (fault = move_current(txn, &place, &account, digest)) != 0)
+			return fault;
+	}
+	return move_tag(txn, TABLE_ACCOUNTS, key);
+}
+
+static int
+move_slot(struct store_txn *txn, const struct record_bytes *key)
+{
+	uint8_t digest[RECORD_DIGEST_LEN];
+	struct place place = { 0 };
+	char name[LIMIT_ACCOUNT + 1];
+	struct lmdb_value k = { key->bytes, key->len };
+	int fault;
+
+	if (key->len < 7 || !record_account_ok(key->bytes, key->len - 6))
+		return -FAULT_CORRUPT;
+	memcpy(name, key->bytes, key->len - 6);
+	name[key->len - 6] = '\0';
+	place.account = name;
+	if (!slot_of(&k, &place))
+		return -FAULT_CORRUPT;
+	fault = move_superseded(txn, &place, digest);
+	return fault == 0 ? move_tag(txn, TABLE_SLOTS, key) : fault;
+}
+
+static int
+move_entry(struct store_txn *txn, enum table table, const struct record_bytes *key)
+{
+	int fault;
+
+	if (table == TABLE_ACCOUNTS)
+		fault = move_account(txn, key);
+	else if (table == TABLE_SLOTS)
+		fault = move_slot(txn, key);
+	else
+		fault = move_tag(txn, table, key);
+	return fault == -FAULT_NOT_FOUND ? -FAULT_CORRUPT : fault;
+}
+
+/* The keys of up to ${most} entries behind ${r}'s position. Returns how many, or a negative fault. */
+static int
+next_entries(struct store_txn *txn, const struct record_rotation *r, int most, struct record_bytes *keys)
+{
+	struct lmdb_cursor c;
+	int fault, n = 0;
+
+	fault = lmdb_seek(txn->txn, r->table, r->at_len > 0 ? r->at : NULL, r->at_len, &c);
+	for (; fault == 0 && n < most; fault = lmdb_next(&c)) {
+		if (r->at_len > 0 && compare(&c.key, r->at, r->at_len) == 0)
+			continue;
+		if (c.key.len > RECORD_KEY_MAX || (r->at_len > 0 && compare(&c.key, r->at, r->at_len) < 0)) {
+			fault = -FAULT_CORRUPT;
+			break;
+		}
+		keys[n].len = c.key.len;
+		memcpy(keys[n++].bytes, c.key.data, c.key.len);
+	}
+	lmdb_cursor_end(&c);
+	return fault == 0 || fault == -FAULT_NOT_FOUND ? n : fault;
+}
+
+/* The tables in the order in which they are moved. Keys go with what names them, expiries with their keys. */
+static enum table
+table_after(enum table table)
+{
+	switch (table) {
+	case TABLE_ACCOUNTS:
+		return TABLE_SLOTS;
+	case TABLE_SLOTS:
+		return TABLE_EVENTS;
+	case TABLE_EVENTS:
+		return TABLE_TOKENS;
+	case TABLE_TOKENS:
+		return TABLE_TOKEN_AGE;
+	default:
+		return TABLE_META;
+	}
+}
+
+int
+store_move(struct store_txn *txn)
+{
+	struct record_rotation *r = &txn->store->next_rotation;
+	struct record_bytes value;
+	int fault, n;
+
+	assert(txn->moving);
+	if ((n = next_entries(txn, r, MOVE_ENTRIES, txn->store->move_keys)) < 0)
+		return judged(txn->store, n);
+	for (int i = 0; i < n; i++) {
+		const struct record_bytes *key = &txn->store->move_keys[i];
+
+		memcpy(r->at, key->bytes, key->len);
+		r->at_len = (uint8_t)key->len;
+		if ((fault = move_entry(txn, r->table, key)) != 0)
+			return judged(txn->store, fault);
+		r->records++;
+	}
+	if (n < MOVE_ENTRIES) {
+		r->table = table_after(r->table);
+		r->at_len = 0;
+	}
+	if ((txn->store->last_move = r->table == TABLE_META)) {
+		lmdb_del(txn->txn, TABLE_META, ROTATION, strlen(ROTATION));
+	} else {
+		record_put_rotation(txn->pepper, ROTATION, strlen(ROTATION), r, &value);
+		lmdb_put(txn->txn, TABLE_META, ROTATION, strlen(ROTATION), value.bytes, value.len);
+	}
+	return lmdb_fault(txn->txn);
+}
+
+bool
+store_moved(struct store *store)
+{
+	store->rotation = store->next_rotation;
+	if (!store->last_move)
+		return false;
+	atomic_store(&store->moving, false);
+	return true;
+}
+
+/*
+ * What a change is about to touch is moved first, so that all that is written is under the newest pepper: a record's digest
+ * and its tag are always of the same one. ${c} is to go on with the new digest.
+ */
+static int
+settle(struct store_txn *txn, struct change_key *c)
+{
+	const struct place place = { c->key.account, c->key.kind, c->key.generation };
+
+	if (!txn->moving || c->is_new)
+		return 0;
+	return judged(txn->store, move_place(txn, &place, c->digest));
+}
+
+/* ---- applying ---- */
+
 static void
 apply_key(struct store_txn *txn, const struct change_key *c)
 {
-	const struct pepper *pepper = txn->store->pepper;
+	const struct pepper *pepper = txn->pepper;
 	struct record_bytes key, value;
 
 	record_put_key(pepper, c->digest, sizeof(c->digest), &c->key, &value);
@@ -1040,11 +1455,14 @@ apply_key(struct store_txn *txn, const struct change_key *c)
 static void
 apply_account(struct store_txn *txn, const struct change *change)
 {
-	struct record_account account = change->account;
+	struct record_account account = change->account, now;
 	size_t len = strlen(account.account);
 	struct record_bytes value;
 	unsigned kind;
 
+	/* settle() may have given its keys other names since it was read. */
+	if (txn->moving && get_account(txn, account.account, &now) == 0)
+		memcpy(account.ref, now.ref, sizeof(account.ref));
 	for (unsigned i = 0; i < change->n_keys; i++) {
 		if (!change->keys[i].is_new)
 			continue;
@@ -1052,7 +1470,7 @@ apply_account(struct store_txn *txn, const struct change *change)
 		account.has_ref[kind] = true;
 		memcpy(account.ref[kind], change->keys[i].digest, RECORD_REF_LEN);
 	}
-	record_put_account(txn->store->pepper, account.account, len, &account, &value);
+	record_put_account(txn->pepper, account.account, len, &account, &value);
 	lmdb_put(txn->txn, TABLE_ACCOUNTS, account.account, len, value.bytes, value.len);
 }
 
@@ -1083,7 +1501,7 @@ apply_event(struct store_txn *txn, const struct record_event *event, uint64_t se
 	struct record_bytes key, value;
 
 	record_sequence_key(sequence, &key);
-	record_put_event(txn->store->pepper, key.bytes, key.len, event, &value);
+	record_put_event(txn->pepper, key.bytes, key.len, event, &value);
 	put(txn, TABLE_EVENTS, &key, &value);
 	forget_events(txn, sequence);
 }
@@ -1097,7 +1515,7 @@ apply_token(struct store_txn *txn, const struct change *change)
 	struct record_bytes value;
 
 	memcpy(token.request, change->token_request, sizeof(token.request));
-	record_put_token(txn->store->pepper, change->token_index, PEPPER_DIGEST_LEN, &token, &value);
+	record_put_token(txn->pepper, change->token_index, PEPPER_DIGEST_LEN, &token, &value);
 	lmdb_put(txn->txn, TABLE_TOKENS, change->token_index, PEPPER_DIGEST_LEN, value.bytes, value.len);
 	put_time(txn, TABLE_TOKEN_AGE, change->time_ms, change->token_index);
 }
@@ -1105,9 +1523,15 @@ apply_token(struct store_txn *txn, const struct change *change)
 int
 store_apply(struct store_txn *txn, const struct change *change, struct record_state *next)
 {
+	struct change_key key;
+	int fault;
+
 	for (unsigned i = 0; i < change->n_keys; i++) {
 		assert(change->touches_account || !change->keys[i].is_new);
-		apply_key(txn, &change->keys[i]);
+		key = change->keys[i];
+		if ((fault = settle(txn, &key)) != 0)
+			return fault;
+		apply_key(txn, &key);
 		if (change->keys[i].is_new && change->keys[i].key.serial >= next->next_serial)
 			next->next_serial = change->keys[i].key.serial + 1;
 	}
@@ -1129,7 +1553,7 @@ store_put_state(struct store_txn *txn, const struct record_state *state)
 {
 	struct record_bytes value;
 
-	record_put_state(txn->store->pepper, STATE, strlen(STATE), state, &value);
+	record_put_state(txn->pepper, STATE, strlen(STATE), state, &value);
 	lmdb_put(txn->txn, TABLE_META, STATE, strlen(STATE), value.bytes, value.len);
 	return lmdb_fault(txn->txn);
 }

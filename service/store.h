@@ -52,6 +52,13 @@ int store_init(const struct store_options *options, char *why, size_t why_len);
 int store_open(const struct store_options *options, struct store **store, char *why, size_t why_len);
 void store_close(struct store *store);
 
+/* A move to a new pepper (see store_move()): */
+typedef void (*store_moved_cb)(
+    void *arg, uint32_t serial, const uint8_t old[RECORD_DIGEST_LEN], const uint8_t digest[RECORD_DIGEST_LEN]);
+/* Have ${moved} called for each key that gets another digest, before the commit that it gets it in. */
+void store_on_move(struct store *store, store_moved_cb moved, void *arg);
+bool store_is_moving(const struct store *store);
+
 const struct pepper *store_pepper(const struct store *store);
 enum environment store_environment(const struct store *store);
 bool store_failed(const struct store *store);
@@ -65,6 +72,9 @@ struct store_txn *store_txn_new(struct store *store);
 void store_txn_free(struct store_txn *txn);
 int store_read(struct store_txn *txn);
 void store_read_end(struct store_txn *txn);
+
+/* May this transaction meet records of the old pepper? Then a secret is looked for by its old digest, too. */
+bool store_moving(const struct store_txn *txn);
 
 int store_key(struct store_txn *txn, const uint8_t digest[RECORD_DIGEST_LEN], struct record_key *key);
 int store_account(struct store_txn *txn, const char *account, struct record_account *out);
@@ -147,6 +157,20 @@ int store_room(struct store_txn *txn);
  */
 int store_apply(struct store_txn *txn, const struct change *change, struct record_state *next);
 int store_put_state(struct store_txn *txn, const struct record_state *state);
+
+/*
+ * store_move(txn):
+ * While store_is_moving(): move some dozen records on to the newest pepper, from where the last committed call came to;
+ * keys go to their new digests, together with what names them. What is changed for other reasons meanwhile is moved by
+ * store_apply(). After the commit store_moved() is due, which takes note of how far it came; it returns true when that
+ * was the end: from then on what is under the old pepper is not believed any more.
+ * Returns: 0, or a negative fault, after which the transaction can only be aborted; -FAULT_CORRUPT: a key or what names it
+ *          is damaged, and the rotation can go no further.
+ */
+int store_move(struct store_txn *txn);
+bool store_moved(struct store *store);
+/* How far it has come. Threads: the writer's. */
+const struct record_rotation *store_rotation(const struct store *store);
 
 /*
  * store_forget_tokens(txn, before_ms, most, oldest_ms):

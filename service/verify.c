@@ -230,27 +230,43 @@ tell_key(struct call *call, const struct record_key *key, Fob__V1__VerifyKeyResp
 	    message_copy(call, &out->last4, key->last4, sizeof(key->last4));
 }
 
+/* While records are moved to a new pepper a key may still be under its old digest. */
+static bool
+try_old(const struct store_txn *txn, int fault)
+{
+	return fault == -FAULT_NOT_FOUND && store_moving(txn);
+}
+
 /*
- * Find the key's record by the digest under which it is stored. One of Fob's own form may still be an imported one (one
- * in 2^32 of those that look like it), and is looked for among them when it is none of ours.
+ * Find the key's record by the digest under which it is stored, or will be: *${digest} is that of the newest pepper. One of
+ * Fob's own form may still be an imported one (one in 2^32 of those that look like it), and is looked for among them when
+ * it is none of ours.
  */
 static int
 find_record(struct store_txn *txn, const struct engine *engine, const struct credential *credential,
     const struct secret_form *form, bool ours, uint8_t digest[RECORD_DIGEST_LEN], struct record_key *key)
 {
-	uint8_t sha256[crypto_hash_sha256_BYTES];
+	const struct pepper *pepper = store_pepper(engine->store);
+	uint8_t sha256[crypto_hash_sha256_BYTES], old[RECORD_DIGEST_LEN];
 	int fault;
 
 	if (ours) {
-		pepper_digest(store_pepper(engine->store), credential->secret, credential->len, digest);
-		fault = store_key(txn, digest, key);
+		pepper_digest(pepper, credential->secret, credential->len, digest);
+		if (try_old(txn, fault = store_key(txn, digest, key))) {
+			pepper_digest_old(pepper, credential->secret, credential->len, old);
+			fault = store_key(txn, old, key);
+		}
 		if (fault != -FAULT_NOT_FOUND || !writer_imported(engine->writer))
 			return fault;
 	}
 	crypto_hash_sha256(sha256, credential->secret, credential->len);
-	pepper_imported(store_pepper(engine->store), form->kind, sha256, digest);
+	pepper_imported(pepper, form->kind, sha256, digest);
+	if (try_old(txn, fault = store_key(txn, digest, key))) {
+		pepper_imported_old(pepper, form->kind, sha256, old);
+		fault = store_key(txn, old, key);
+	}
 	sodium_memzero(sha256, sizeof(sha256));
-	return store_key(txn, digest, key);
+	return fault;
 }
 
 /* ${why}: as choose_engine() left it. */

@@ -32,6 +32,8 @@ struct writer {
 	int64_t next_upkeep_ms;    /* this and the next two by clock_boot_ms() */
 	int64_t rest_until_ms;     /* after a sweep that left something undone */
 	int64_t next_complaint_ms;
+	int64_t next_move_ms;   /* after a step of a pepper's rotation that could not be made */
+	int64_t next_report_ms; /* of how far it has come */
 	uint8_t due[LIMIT_COMMIT][RECORD_DIGEST_LEN];
 	struct change change; /* of the mutation at hand: too large for the stack, and it holds a sealed secret */
 
@@ -167,12 +169,31 @@ attempt(struct writer *w, struct mutation *m, int64_t now_ms, struct record_stat
 
 /* ---- one commit ---- */
 
+static void
+report_move(const struct writer *w, enum log_level level, const char *what, const char *reason)
+{
+	const struct record_rotation *r = store_rotation(w->store);
+
+	LOG(level, what, LOG_S("environment", environment_of(w)), LOG_I("keys_moved", r->keys),
+	    LOG_I("records_moved", r->records), LOG_S("reason", reason));
+}
+
+/* The end of a rotation is on disk, and what is under the old pepper is not believed any more. */
+static void
+end_move(struct writer *w)
+{
+	lastused_moved(w->lastused);
+	report_move(w, LOG_INFO, "pepper rotated", NULL);
+}
+
 /* Take ${next} for the truth, now that it is on disk. */
 static void
 committed(struct writer *w, const struct record_state *next)
 {
 	w->state = *next;
 	clock_not_before(w->clock, next->newest_ms);
+	if (store_is_moving(w->store) && store_moved(w->store))
+		end_move(w);
 	if (next->imported)
 		atomic_store_explicit(&w->imported, true, memory_order_release);
 	count(&w->commits, 1);
@@ -310,7 +331,12 @@ apply_expiries(struct writer *w, int64_t now_ms, struct record_state *next)
 	for (int i = 0; i < due; i++) {
 		if ((fault = decide_expire(&view, w->due[i], &w->change)) == -FAULT_CORRUPT)
 			continue;
-		if (fault != 0 || (fault = store_apply(w->txn, &w->change, next)) != 0)
+		if (fault != 0)
+			return fault;
+		/* The same for one that cannot be moved to a new pepper: that is found before anything is written. */
+		if ((fault = store_apply(w->txn, &w->change, next)) == -FAULT_CORRUPT)
+			continue;
+		if (fault != 0)
 			return fault;
 		n++;
 	}
@@ -402,6 +428,52 @@ sweep(struct writer *w, int64_t now_ms)
 	}
 }
 
+/* ---- a pepper's rotation ---- */
+
+/* Some records in a commit of their own. Returns 0, or a negative fault. */
+static int
+move_once(struct writer *w)
+{
+	int fault;
+
+	if ((fault = store_write(w->txn)) != 0)
+		return fault;
+	if ((fault = store_move(w->txn)) != 0) {
+		store_abort(w->txn);
+		return fault;
+	}
+	return commit(w, &w->state);
+}
+
+static bool
+should_move(const struct writer *w)
+{
+	return store_is_moving(w->store) && !store_failed(w->store) && clock_boot_ms() >= w->next_move_ms;
+}
+
+/*
+ * One step between two commits of mutations, told once a minute. One that cannot be made is tried again after a nap: until
+ * then both peppers are believed, and all goes on.
+ */
+static void
+move(struct writer *w)
+{
+	bool report = clock_boot_ms() >= w->next_report_ms;
+	int fault;
+
+	if (!should_move(w))
+		return;
+	if (report)
+		w->next_report_ms = clock_boot_ms() + SWEEP_MS;
+	if ((fault = move_once(w)) != 0) {
+		w->next_move_ms = clock_boot_ms() + NAP_MS;
+		if (report)
+			report_move(w, LOG_ERROR, "pepper rotation cannot go on", fault_text(fault));
+	} else if (report && store_is_moving(w->store)) {
+		report_move(w, LOG_INFO, "pepper rotation", NULL);
+	}
+}
+
 /* ---- the thread and its queue ---- */
 
 static void
@@ -432,7 +504,7 @@ take(struct writer *w, bool *more)
 	unsigned n, weight = 0;
 
 	pthread_mutex_lock(&w->lock);
-	if (w->head == NULL && !w->stopping)
+	if (w->head == NULL && !w->stopping && !should_move(w))
 		nap_until(w);
 	batch = w->head;
 	for (end = &w->head, n = 0; *end != NULL && weight < LIMIT_COMMIT; n++) {
@@ -464,8 +536,15 @@ run(void *arg)
 		sweep(w, now_ms);
 		if (batch != NULL)
 			work(w, batch, now_ms);
+		move(w);
 	}
 	return NULL;
+}
+
+static void
+key_moved(void *arg, uint32_t serial, const uint8_t old[RECORD_DIGEST_LEN], const uint8_t digest[RECORD_DIGEST_LEN])
+{
+	lastused_move(arg, serial, old, digest);
 }
 
 static int
@@ -510,6 +589,7 @@ writer_start(
 	clock_not_before(clock, w->state.newest_ms);
 	w->imported = w->state.imported;
 	w->next_expiry_ms = read_next_expiry(w);
+	store_on_move(store, key_moved, lastused);
 
 	pthread_mutex_init(&w->lock, NULL);
 	pthread_condattr_init(&attr);
