@@ -47,8 +47,8 @@ static const char usage[] =
     "      --events FILE    for --restore: what fob events --output json printed; - is standard input\n"
     "      --accept-revived for --restore: keys that have ended since the copy was taken are valid again\n"
     "      --check-config   read the settings, then exit: 0 when they are right\n"
-    "      --rotate-pepper ENV   add a new line to the pepper of live or test, then exit. fobd moves the\n"
-    "                       database to it from its next start on, while it serves\n"
+    "      --rotate-pepper  add a new line to the pepper of an environment, then exit: from its next start on fobd\n"
+    "                       moves the database to it while it serves. People say fob pepper rotate\n"
     "      --log-level L    error, warn, info or debug, in place of the setting\n"
     "      --log-format F   logfmt or json, in place of the setting\n"
     "      --version        print the version, then exit\n"
@@ -65,8 +65,8 @@ struct flags {
 	bool restore;
 	const char *events;
 	bool accept_revived;
-	const char *rotate; /* the environment whose pepper gets another line */
-	char *const *args;  /* what follows the options */
+	bool rotate;
+	char *const *args; /* what follows the options */
 	int n_args;
 };
 
@@ -93,7 +93,7 @@ static const struct option options[] = {
 	{ "events", required_argument, NULL, FLAG_EVENTS },
 	{ "accept-revived", no_argument, NULL, FLAG_ACCEPT },
 	{ "check-config", no_argument, NULL, FLAG_CHECK_CONFIG },
-	{ "rotate-pepper", required_argument, NULL, FLAG_ROTATE },
+	{ "rotate-pepper", no_argument, NULL, FLAG_ROTATE },
 	{ "log-level", required_argument, NULL, FLAG_LEVEL },
 	{ "log-format", required_argument, NULL, FLAG_FORMAT },
 	{ "version", no_argument, NULL, FLAG_VERSION },
@@ -155,7 +155,7 @@ parse_flags(int argc, char *argv[], struct flags *flags)
 			flags->check_config = true;
 			break;
 		case FLAG_ROTATE:
-			flags->rotate = optarg;
+			flags->rotate = true;
 			break;
 		case FLAG_LEVEL:
 			flags->log_level = optarg;
@@ -176,7 +176,7 @@ parse_flags(int argc, char *argv[], struct flags *flags)
 	}
 	flags->args = argv + optind;
 	flags->n_args = argc - optind;
-	if (optind < argc && !is_offline(flags)) {
+	if (optind < argc && !is_offline(flags) && !flags->rotate) {
 		fprintf(stderr, "fobd: unexpected argument \"%s\": see fobd --help\n", argv[optind]);
 		exit(1);
 	}
@@ -237,8 +237,10 @@ init_databases(const struct config *config, char *why, size_t why_len)
 }
 
 static int
-rotate_pepper(const struct config *config, const char *name, char *why, size_t why_len)
+rotate_pepper(const struct config *config, const struct flags *flags, char *why, size_t why_len)
 {
+	const char *name = flags->n_args == 1 ? flags->args[0] : "";
+
 	for (int e = 0; e < ENVIRONMENTS; e++) {
 		const struct config_environment *c = &config->environments[e];
 
@@ -480,8 +482,8 @@ main(int argc, char *argv[])
 		config_fini(&config);
 		return rc;
 	}
-	if (flags.rotate != NULL) {
-		rc = rotate_pepper(&config, flags.rotate, why, sizeof(why)) == 0 ? 0 : fail(why);
+	if (flags.rotate) {
+		rc = rotate_pepper(&config, &flags, why, sizeof(why)) == 0 ? 0 : fail(why);
 		config_fini(&config);
 		return rc;
 	}

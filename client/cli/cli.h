@@ -143,12 +143,13 @@ int stats_show(struct cli *cli);
 int offline_check(struct cli *cli);
 int offline_backup(struct cli *cli);
 int offline_restore(struct cli *cli);
+int offline_pepper_rotate(struct cli *cli);
 
 extern const char account_create_help[], account_list_help[], account_suspend_help[], account_resume_help[],
     account_import_help[];
 extern const char key_list_help[], key_roll_help[], key_revoke_help[];
 extern const char verify_help[], events_help[], health_help[], stats_help[], check_help[], backup_help[],
-    restore_help[];
+    restore_help[], pepper_rotate_help[];
 
 /* A key as an object; a new reference, or NULL. ${secret} may be NULL. */
 json_t *key_json(const struct fob_key *key, const char *secret);

@@ -10,7 +10,7 @@ _fob_options() {
 	"key revoke") echo --environment --kind --generation --secret-file --token-file ;;
 	verify) echo --secret-file --basic --operation --require ;;
 	events) echo --account --environment --follow ;;
-	check | backup) echo --config ;;
+	check | backup | "pepper rotate") echo --config ;;
 	restore) echo --config --events --accept-revived ;;
 	esac
 	echo --address --timeout --output --yes --no-color --tls-ca --tls-cert --tls-key --tls-server-name --help --version
@@ -18,8 +18,9 @@ _fob_options() {
 
 _fob_words() {
 	case $1 in
-	"") echo account key verify events health stats check backup restore help ;;
-	check | backup | restore) echo live test ;;
+	"") echo account key verify events health stats check backup restore pepper help ;;
+	check | backup | restore | "pepper rotate") echo live test ;;
+	pepper) echo rotate ;;
 	account) echo create list suspend resume import ;;
 	key) echo list roll revoke ;;
 	health) echo fob.v1.Keys fob.v1.Admin live test ;;

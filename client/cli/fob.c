@@ -106,6 +106,8 @@ static const struct command commands[] = {
 	    backup_help },
 	{ "restore", offline_restore, CLI_BIT(OPT_CONFIG) | CLI_BIT(OPT_EVENTS) | CLI_BIT(OPT_ACCEPT_REVIVED), 1, 1,
 	    "ENV", "let a copy be served, with what has ended since", restore_help },
+	{ "pepper rotate", offline_pepper_rotate, CLI_BIT(OPT_CONFIG), 1, 1, "ENV",
+	    "give a database a new pepper, while it is served", pepper_rotate_help },
 };
 #define COMMANDS (sizeof(commands) / sizeof(commands[0]))
 

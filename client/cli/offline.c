@@ -1,5 +1,5 @@
 /*
- * offline.c - fob check, backup and restore: what is done to a database itself, not asked of a fobd that serves it. Called by fob.c; becomes
+ * offline.c - fob check, backup, restore and pepper rotate: what is done to a database itself, not asked of a fobd that serves it. Called by fob.c; becomes
  * the fobd that was installed with this fob, which knows databases: nothing here opens one.
  */
 #include "client/cli/cli.h"
@@ -64,6 +64,21 @@ const char restore_help[] = "Usage: fob restore [--config FILE] live|test --even
 			    "\n"
 			    "Examples:\n"
 			    "  fob restore live --events /elsewhere/events.json\n";
+
+const char pepper_rotate_help[] = "Usage: fob pepper rotate [--config FILE] live|test\n"
+				  "\n"
+				  "Add a new line to the pepper of an environment, for when the old one may have\n"
+				  "been seen. Then copy the file to where its copies are, and restart fobd: it moves\n"
+				  "the database to the new pepper while it serves, and logs \"pepper rotated\" at the\n"
+				  "end. Run it as the user that fobd runs as. Three times at most.\n"
+				  "\n"
+				  "  --config FILE  fobd's settings (default: /etc/fob/fobd.conf)\n"
+				  "\n"
+				  "Keep all lines of the file: each is needed. Copies of the database from before\n"
+				  "open with it, too; destroy those that you do not need.\n"
+				  "\n"
+				  "Examples:\n"
+				  "  fob pepper rotate live\n";
 
 /* Beside this fob, as built; in ../sbin, as installed. Returns false when there is none. */
 static bool
@@ -145,4 +160,10 @@ int
 offline_restore(struct cli *cli)
 {
 	return become_fobd(cli, "--restore");
+}
+
+int
+offline_pepper_rotate(struct cli *cli)
+{
+	return become_fobd(cli, "--rotate-pepper");
 }

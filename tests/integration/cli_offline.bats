@@ -22,7 +22,7 @@ refused() {
 }
 
 commands=("account create" "account list" "account suspend" "account resume" "key list" "key roll" "key revoke" verify
-	events health stats check backup restore)
+	events health stats check backup restore "pepper rotate")
 
 @test "help of every command is on stdout, has a usage, examples and the common options" {
 	for c in "${commands[@]}"; do
@@ -251,7 +251,7 @@ complete_fob() {
 }
 
 @test "completion" {
-	[[ $(complete_fob "") == "account key verify events health stats check backup restore help" ]]
+	[[ $(complete_fob "") == "account key verify events health stats check backup restore pepper help" ]]
 	[[ $(complete_fob ke) == key ]]
 	[[ $(complete_fob key r) == "roll revoke" ]]
 	[[ $(complete_fob --timeout 5s key r) == "roll revoke" ]]

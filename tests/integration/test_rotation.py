@@ -12,6 +12,7 @@ import hashlib
 import random
 import re
 import shutil
+import subprocess
 import threading
 import unittest
 
@@ -139,7 +140,8 @@ class Rotation(unittest.TestCase):
         self.up = threading.Event()
 
     def rotate(self):
-        done = self.fobd.run("--rotate-pepper", "live")
+        done = subprocess.run([os.path.join(daemon.BUILD, "fob"), "pepper", "rotate", "--config", self.fobd.config, "live"],
+                              stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=10 * daemon.SLOWER)
         self.assertEqual((done.returncode, done.stderr), (0, ""))
         self.assertIn("live.pepper: a new pepper was added", done.stdout)
 
