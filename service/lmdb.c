@@ -26,6 +26,7 @@ struct lmdb {
 	MDB_env *env;
 	MDB_dbi tables[TABLES_MAX];
 	unsigned n_tables;
+	const char *const *names;
 	int lock_fd;
 	uint64_t page_bytes;
 	uint64_t reserved_to; /* the writer's: the file is allocated up to here */
@@ -384,6 +385,7 @@ lmdb_open(const struct lmdb_options *options, struct lmdb **out, char *why, size
 		return -FAULT_INTERNAL;
 	}
 	db->n_tables = options->n_tables;
+	db->names = options->names;
 	if ((fault = lock_for(db, options, why, why_len)) != 0)
 		goto err0;
 	if (options->access == LMDB_SERVE && (fault = allocate_lock_file(options, why, why_len)) != 0) {
@@ -846,6 +848,26 @@ lmdb_used_bytes(struct lmdb_txn *txn)
 		if (table_stat(txn, i, &stat))
 			pages += stat.ms_branch_pages + stat.ms_leaf_pages + stat.ms_overflow_pages;
 	return pages * txn->db->page_bytes;
+}
+
+bool
+lmdb_table_is_there(struct lmdb_txn *txn, unsigned table)
+{
+	enum { ALL_TABLES = 1 };
+	MDB_val k, v;
+	const char *name = txn->db->names[table];
+	sigjmp_buf trap;
+	int rc;
+
+	if (sigsetjmp(trap, 0) != 0) {
+		sprung(txn->db);
+		return false;
+	}
+	trap_set(&trap);
+	k = val(name, strlen(name));
+	rc = mdb_get(txn->txn, ALL_TABLES, &k, &v);
+	trap_clear();
+	return rc == 0;
 }
 
 uint64_t

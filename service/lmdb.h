@@ -42,7 +42,7 @@ enum lmdb_access {
 struct lmdb_options {
 	const char *path; /* a folder */
 	enum lmdb_access access;
-	const char *const *names; /* of the tables */
+	const char *const *names; /* of the tables; they outlive the database */
 	unsigned n_tables;
 	uint64_t map_bytes; /* fixed for the process: growing it under readers ends in SIGBUS */
 	unsigned readers;   /* read transactions at once */
@@ -111,6 +111,11 @@ void lmdb_cursor_end(struct lmdb_cursor *cursor);
 /* Pages in use by all tables, in bytes; entries of one table. 0 when they cannot be had. */
 uint64_t lmdb_used_bytes(struct lmdb_txn *txn);
 uint64_t lmdb_entries(struct lmdb_txn *txn, unsigned table);
+/*
+ * Does the page that has all tables know this one? When it does not, because it is damaged, LMDB says of every key that it is
+ * not found, and that the table has no entries.
+ */
+bool lmdb_table_is_there(struct lmdb_txn *txn, unsigned table);
 
 /*
  * lmdb_reserve(db, bytes):

@@ -704,7 +704,10 @@ prove_absent(struct store_txn *txn, enum table table, const void *key, size_t le
 	lmdb_cursor_end(&c);
 	if (fault != 0)
 		return fault;
-	return behind || before || lmdb_entries(txn->txn, table) == 0 ? -FAULT_NOT_FOUND : -FAULT_CORRUPT;
+	if (behind || before)
+		return -FAULT_NOT_FOUND;
+	return lmdb_entries(txn->txn, table) == 0 && lmdb_table_is_there(txn->txn, table) ? -FAULT_NOT_FOUND :
+											    -FAULT_CORRUPT;
 }
 
 /* An entry, or the certainty that there is none. */

@@ -207,6 +207,9 @@ class Rotation(unittest.TestCase):
                 self.up.clear()
                 self.fobd.kill()
                 killed += 1
+                # Half of it under the one pepper, half under the other: whole all the same.
+                done = self.fobd.run("--check", timeout_s=60)
+                self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
                 self.fobd.start(init=False)
                 self.up.set()
             while len(self.rotations()) < rotation:

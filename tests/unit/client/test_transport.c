@@ -289,7 +289,7 @@ test_connection_lost_for_good(void **state)
 	fake_start(&f);
 	t = transport_to(f.address, 4, 4);
 	/* Time enough to see the loss. */
-	probe_init(&p, "", 3000);
+	probe_init(&p, "", 8000);
 	assert_int_equal(transport_submit(t, &p.call), 0);
 	fake_wait_received(&f, 1);
 	fake_stop(&f);
