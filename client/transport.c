@@ -57,6 +57,7 @@ struct lane {
 	nng_dialer dialer;
 	bool opened;
 	_Atomic int pipe;         /* nng's number of the connection; 0: none */
+	_Atomic int gone;         /* that of the last one that ended */
 	uint32_t redial_after_ms; /* 0: was connected when last looked at */
 	int64_t redial_at_ms;
 	bool redial;       /* by the keeper; under the lock, as is dialer once opened */
@@ -336,11 +337,18 @@ pipe_cb(nng_pipe pipe, nng_pipe_ev event, void *arg)
 	struct lane *lane = arg;
 	int id = nng_pipe_id(pipe);
 
-	/* The end of an old connection may be told after the beginning of a new one. */
-	if (event == NNG_PIPE_EV_ADD_POST)
+	/*
+	 * The end of an old connection may be told after the beginning of a new one, and, by another thread, before its own
+	 * beginning. Each side writes first and then looks at what the other wrote: one of them sees both.
+	 */
+	if (event == NNG_PIPE_EV_ADD_POST) {
 		atomic_store(&lane->pipe, id);
-	else
-		atomic_compare_exchange_strong(&lane->pipe, &id, 0);
+		if (atomic_load(&lane->gone) != id)
+			return;
+	} else {
+		atomic_store(&lane->gone, id);
+	}
+	atomic_compare_exchange_strong(&lane->pipe, &id, 0);
 }
 
 static int
