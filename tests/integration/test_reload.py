@@ -145,8 +145,10 @@ class Tls(unittest.TestCase):
         os.rename(self.file("new"), self.file("now-" + to))
 
     def connect(self, ca, pair):
-        context = ssl.create_default_context(cafile=self.file(ca + ".pem"))
+        # Not create_default_context(): Python 3.13's wants extensions that these certificates do not have.
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.check_hostname = False
+        context.load_verify_locations(self.file(ca + ".pem"))
         context.load_cert_chain(self.file(pair + ".pem"), self.file(pair + ".key"))
         host, port = self.address.rsplit(":", 1)
         s = context.wrap_socket(socket.create_connection((host, int(port)), 10 * daemon.SLOWER))

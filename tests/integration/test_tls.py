@@ -84,8 +84,10 @@ class Tls(unittest.TestCase):
         elif how == 3:
             s.shutdown(socket.SHUT_WR)
         elif i % 10 == 4:
-            context = ssl.create_default_context(cafile=self.file("ca.pem"))
+            # Not create_default_context(): Python 3.13's wants extensions that these certificates do not have.
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
             context.check_hostname = False
+            context.load_verify_locations(self.file("ca.pem"))
             context.load_cert_chain(self.file("operator.pem"), self.file("operator.key"))
             try:
                 context.wrap_socket(s).close()
