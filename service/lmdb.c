@@ -16,6 +16,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "service/folder.h"
 #include "service/trap.h"
 
 #define TABLES_MAX 16
@@ -321,18 +322,6 @@ try_open_tables(struct lmdb *db, const struct lmdb_options *options)
 	return rc;
 }
 
-static int
-sync_folder(const char *path)
-{
-	int fd, rc;
-
-	if ((fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)) < 0)
-		return errno;
-	rc = fsync(fd) == 0 ? 0 : errno;
-	close(fd);
-	return rc;
-}
-
 /*
  * LMDB maps its lock file, which is sparse: a reader's first slot on a full disk would end the process with SIGBUS. So
  * have its blocks before LMDB opens it, not after: to close a second descriptor would drop LMDB's fcntl locks.
@@ -405,7 +394,7 @@ lmdb_open(const struct lmdb_options *options, struct lmdb **out, char *why, size
 	mdb_reader_check(db->env, NULL);
 	if ((rc = try_open_tables(db, options)) != 0)
 		goto err2;
-	if (options->create && (rc = sync_folder(options->path)) != 0)
+	if (options->create && (rc = folder_sync(options->path)) != 0)
 		goto err2;
 	*out = db;
 	return 0;
@@ -446,7 +435,7 @@ lmdb_adopt(const char *from, const char *path, char *why, size_t why_len)
 	snprintf(old, sizeof(old), "%s/data.mdb", from);
 	snprintf(new, sizeof(new), "%s/data.mdb", path);
 	/* Never replaces one: who makes the same database at the same time finds ours, or we his. */
-	rc = link(old, new) == 0 || errno == EEXIST ? sync_folder(path) : errno;
+	rc = link(old, new) == 0 || errno == EEXIST ? folder_sync(path) : errno;
 	if (rc == 0)
 		return 0;
 	snprintf(why, why_len, "%s: cannot take its place: %s", old, strerror(rc));

@@ -7,7 +7,6 @@
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <libgen.h>
 #include <limits.h>
 #include <sodium.h>
 #include <stdio.h>
@@ -15,6 +14,8 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#include "service/folder.h"
 
 #define MAGIC "fob-pepper-v1 "
 #define MAGIC_LEN (sizeof(MAGIC) - 1)
@@ -45,21 +46,6 @@ struct pepper {
 	unsigned old;    /* 0, or how many of them are being moved on from */
 	bool borrowed;   /* ${keys} are another pepper's */
 };
-
-static int
-sync_folder_of(const char *path)
-{
-	char copy[PATH_MAX];
-	int fd, rc;
-
-	if (snprintf(copy, sizeof(copy), "%s", path) >= (int)sizeof(copy))
-		return -1;
-	if ((fd = open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC)) < 0)
-		return -1;
-	rc = fsync(fd);
-	close(fd);
-	return rc;
-}
 
 /* One line of a new pepper: LINE_LEN bytes, no NUL. */
 static void
@@ -110,8 +96,8 @@ pepper_create(const char *path, char *why, size_t why_len)
 		rc = link(new, path);
 	fault = rc == 0 ? 0 : errno;
 	unlink(new);
-	if (rc == 0 && (rc = sync_folder_of(path)) != 0)
-		fault = errno;
+	if (rc == 0 && (fault = folder_sync_around(path)) != 0)
+		rc = -1;
 	if (fault == EEXIST)
 		rc = 1;
 	else if (fault != 0)
@@ -316,8 +302,8 @@ replace_file(const char *path, const char *text, size_t len, char *why, size_t w
 		fault = errno;
 	if (fault != 0)
 		unlink(new);
-	else if (sync_folder_of(path) != 0)
-		fault = errno;
+	else
+		fault = folder_sync_around(path);
 	close(fd);
 	if (fault != 0)
 		snprintf(why, why_len, "%s: cannot write the pepper file: %s", path, strerror(fault));
