@@ -1025,8 +1025,7 @@ out:
 static int
 event_from(const Fob__V1__Event *m, struct fob_event *e)
 {
-	/* Only events about a key have a last4. */
-	/* And one of the whole database has no account. */
+	/* Only events about a key have a last4, and one of the whole database has no account. */
 	if (m->type == FOB__V1__EVENT_TYPE__RESTORED && m->account.len == 0)
 		e->account[0] = '\0';
 	else if (account_copy(e->account, &m->account) != 0)
