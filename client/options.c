@@ -63,6 +63,15 @@ string_set(char **to, const char *value)
 	return 0;
 }
 
+static int
+number_set(unsigned *to, unsigned value, unsigned min, unsigned max)
+{
+	if (value < min || value > max)
+		return FOB_EINVALID_ARGUMENT;
+	*to = value;
+	return 0;
+}
+
 static bool
 path_is_good(const char *path)
 {
@@ -127,19 +136,13 @@ fob_options_set_timeout_ms(struct fob_options *o, uint32_t timeout_ms)
 int
 fob_options_set_in_flight(struct fob_options *o, unsigned calls)
 {
-	if (calls < 1 || calls > OPTIONS_IN_FLIGHT_MAX)
-		return FOB_EINVALID_ARGUMENT;
-	o->in_flight = calls;
-	return 0;
+	return number_set(&o->in_flight, calls, 1, OPTIONS_IN_FLIGHT_MAX);
 }
 
 int
 fob_options_set_queue(struct fob_options *o, unsigned calls)
 {
-	if (calls > OPTIONS_QUEUE_MAX)
-		return FOB_EINVALID_ARGUMENT;
-	o->queue = calls;
-	return 0;
+	return number_set(&o->queue, calls, 0, OPTIONS_QUEUE_MAX);
 }
 
 int
@@ -152,10 +155,7 @@ fob_options_set_coalesce(struct fob_options *o, bool coalesce)
 int
 fob_options_set_verify_lanes(struct fob_options *o, unsigned messages)
 {
-	if (messages < 1 || messages > OPTIONS_IN_FLIGHT_MAX)
-		return FOB_EINVALID_ARGUMENT;
-	o->lanes = messages;
-	return 0;
+	return number_set(&o->lanes, messages, 1, OPTIONS_IN_FLIGHT_MAX);
 }
 
 int
