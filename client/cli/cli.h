@@ -56,8 +56,9 @@ enum cli_option {
 	OPT_ACCEPT_REVIVED,
 	OPT_COUNT
 };
-#define CLI_BIT(option) (UINT32_C(1) << (option))
-_Static_assert(OPT_COUNT <= 32, "options fit their bit set");
+/* Sets of options are uint64_t, a bit each. */
+#define CLI_BIT(option) (UINT64_C(1) << (option))
+_Static_assert(OPT_COUNT <= 64, "options fit their bit set");
 
 struct cli {
 	const char *name;               /* of the command, "key roll" */

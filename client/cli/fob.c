@@ -64,7 +64,7 @@ static const struct {
 struct command {
 	const char *name; /* "key roll": what must be typed, and what its help is found by */
 	int (*run)(struct cli *cli);
-	uint32_t options;
+	uint64_t options;
 	size_t args_min, args_max;
 	const char *args; /* for the list of commands */
 	const char *summary;
