@@ -173,7 +173,7 @@ install: all ## install below $(DESTDIR)$(PREFIX)
 
 # ---- load ----
 
-LOAD_COMMON := $(patsubst %,$(B)/tests/load/%.o,hist recorder measure mix keys report)
+LOAD_COMMON := $(patsubst %,$(B)/tests/load/%.o,hist recorder measure mix keys report flags)
 LOAD_OBJ := $(patsubst %.c,$(B)/%.o,$(wildcard tests/load/*.c))
 LOAD_BIN := $(B)/fob-load $(patsubst %,$(B)/tests/load/%,nng-echo limits)
 LOAD_LIBS := $(LIBS_CLIENT) -ljansson -llmdb -lz -lm

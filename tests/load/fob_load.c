@@ -4,13 +4,12 @@
  */
 #include <errno.h>
 #include <getopt.h>
-#include <math.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
+#include "tests/load/flags.h"
 #include "tests/load/keys.h"
 #include "tests/load/load.h"
 #include "tests/load/report.h"
@@ -107,42 +106,6 @@ static const struct option options[] = { { "address", required_argument, NULL, '
 
 /* ---- flags ---- */
 
-__attribute__((noreturn, format(printf, 1, 2))) static void
-fail(const char *format, ...)
-{
-	va_list ap;
-
-	fputs("fob-load: ", stderr);
-	va_start(ap, format);
-	vfprintf(stderr, format, ap);
-	va_end(ap);
-	fputc('\n', stderr);
-	exit(1);
-}
-
-static double
-real(const char *name, const char *text, double min, double max)
-{
-	char *end;
-	double value;
-
-	errno = 0;
-	value = strtod(text, &end);
-	if (errno != 0 || end == text || *end != '\0' || !isfinite(value) || value < min || value > max)
-		fail("--%s %s: a number from %g to %.0f", name, text, min, max);
-	return value;
-}
-
-static unsigned
-number(const char *name, const char *text, double min, double max)
-{
-	double value = real(name, text, min, max);
-
-	if (value != floor(value))
-		fail("--%s %s: a whole number from %.0f to %.0f", name, text, min, max);
-	return (unsigned)value;
-}
-
 /* Goes into CSV as it is. */
 static const char *
 label(const char *text)
@@ -151,7 +114,7 @@ label(const char *text)
 
 	for (p = text; *p != '\0'; p++) {
 		if ((unsigned char)*p < ' ' || *p == ',' || *p == '"')
-			fail("--label: no commas, quotes or control characters");
+			flags_fail("--label: no commas, quotes or control characters");
 	}
 	return text;
 }
@@ -163,7 +126,7 @@ environment(const char *text)
 		return FOB_LIVE;
 	if (strcmp(text, "test") == 0)
 		return FOB_TEST;
-	fail("--environment %s: live or test", text);
+	flags_fail("--environment %s: live or test", text);
 }
 
 static void
@@ -172,7 +135,7 @@ flag_mix(struct mix *mix)
 	char why[WHY_LEN];
 
 	if (mix_parse(optarg, mix, why, sizeof(why)) != 0)
-		fail("--mix: %s", why);
+		flags_fail("--mix: %s", why);
 }
 
 static void
@@ -189,7 +152,7 @@ flag_where(int c, struct flags *f)
 		f->keys = optarg;
 		break;
 	case FLAG_SETUP:
-		f->setup = number("setup", optarg, 1, KEYS_MAX / 2);
+		f->setup = flags_number("setup", optarg, 1, KEYS_MAX / 2);
 		break;
 	case FLAG_ENVIRONMENT:
 		f->environment = environment(optarg);
@@ -210,8 +173,7 @@ flag_where(int c, struct flags *f)
 		fputs(usage, stdout);
 		exit(0);
 	default:
-		fputs("fob-load: see fob-load --help\n", stderr);
-		exit(1);
+		flags_fail("see fob-load --help");
 	}
 }
 
@@ -220,13 +182,13 @@ flag(int c, struct flags *f)
 {
 	switch (c) {
 	case 'c':
-		f->callers = number("callers", optarg, 1, LOAD_CALLERS_MAX);
+		f->callers = flags_number("callers", optarg, 1, LOAD_CALLERS_MAX);
 		break;
 	case 't':
-		f->threads = number("threads", optarg, 1, 4096);
+		f->threads = flags_number("threads", optarg, 1, 4096);
 		break;
 	case 'r':
-		f->load.rate = real("rate", optarg, 0.1, 1e8);
+		f->load.rate = flags_real("rate", optarg, 0.1, 1e8);
 		break;
 	case 'm':
 		flag_mix(&f->load.mix);
@@ -235,34 +197,34 @@ flag(int c, struct flags *f)
 		f->load.operation = optarg;
 		break;
 	case 'b':
-		f->load.batch = number("batch", optarg, 1, FOB_BATCH_MAX);
+		f->load.batch = flags_number("batch", optarg, 1, FOB_BATCH_MAX);
 		break;
 	case 's':
-		f->load.sockets = number("sockets", optarg, 1, LOAD_SOCKETS_MAX);
+		f->load.sockets = flags_number("sockets", optarg, 1, LOAD_SOCKETS_MAX);
 		break;
 	case FLAG_IN_FLIGHT:
-		f->load.in_flight = number("in-flight", optarg, 1, 64);
+		f->load.in_flight = flags_number("in-flight", optarg, 1, 64);
 		break;
 	case FLAG_NO_COALESCE:
 		f->load.no_coalesce = true;
 		break;
 	case FLAG_LANES:
-		f->load.lanes = number("lanes", optarg, 1, 64);
+		f->load.lanes = flags_number("lanes", optarg, 1, 64);
 		break;
 	case FLAG_ROLL_KEYS:
-		f->load.roll_keys = number("roll-keys", optarg, 1, 1000000);
+		f->load.roll_keys = flags_number("roll-keys", optarg, 1, 1000000);
 		break;
 	case FLAG_ROLL_GRACE:
-		f->load.roll_grace_s = number("roll-grace", optarg, 0, FOB_GRACE_MAX_S);
+		f->load.roll_grace_s = flags_number("roll-grace", optarg, 0, FOB_GRACE_MAX_S);
 		break;
 	case FLAG_TIMEOUT:
-		f->load.timeout_ms = number("timeout", optarg, 1, FOB_TIMEOUT_MAX_MS);
+		f->load.timeout_ms = flags_number("timeout", optarg, 1, FOB_TIMEOUT_MAX_MS);
 		break;
 	case 'w':
-		f->load.warmup_s = real("warmup", optarg, 0, 86400);
+		f->load.warmup_s = flags_real("warmup", optarg, 0, 86400);
 		break;
 	case 'd':
-		f->load.duration_s = real("duration", optarg, 0, 864000);
+		f->load.duration_s = flags_real("duration", optarg, 0, 864000);
 		break;
 	case 'l':
 		f->label = label(optarg);
@@ -289,9 +251,9 @@ check_address(const char *name, const char *address)
 	if (address == NULL)
 		return;
 	if ((o = fob_options_new()) == NULL)
-		fail("out of memory");
+		flags_fail("out of memory");
 	if (fob_options_set_address(o, address) != 0)
-		fail("--%s %s: ipc://PATH, tcp://HOST:PORT or tls+tcp://HOST:PORT", name, address);
+		flags_fail("--%s %s: ipc://PATH, tcp://HOST:PORT or tls+tcp://HOST:PORT", name, address);
 	fob_options_free(o);
 }
 
@@ -302,27 +264,27 @@ flags_check(struct flags *f)
 	const struct mix *mix = &f->load.mix;
 
 	if (f->keys == NULL)
-		fail("--keys FILE: which keys? See fob-load --help");
+		flags_fail("--keys FILE: which keys? See fob-load --help");
 	if (f->threads > 0 && f->callers > 0)
-		fail("--callers and --threads exclude each other: asynchronous calls, or threads that wait");
+		flags_fail("--callers and --threads exclude each other: asynchronous calls, or threads that wait");
 	f->load.synchronous = f->threads > 0;
 	f->load.callers = f->threads > 0 ? f->threads : f->callers > 0 ? f->callers : f->load.rate > 0 ? 1024 : 16;
 	if (f->load.sockets > f->load.callers)
-		fail("--sockets %u: more than there are callers", f->load.sockets);
+		flags_fail("--sockets %u: more than there are callers", f->load.sockets);
 	check_address("address", f->load.address);
 	check_address("admin-address", f->load.admin_address);
 	if (f->load.admin_address == NULL && (f->setup > 0 || mix->weights[OP_ROLL] > 0))
-		fail("--admin-address URL: needed for %s", f->setup > 0 ? "--setup" : "rolls");
+		flags_fail("--admin-address URL: needed for %s", f->setup > 0 ? "--setup" : "rolls");
 	if (f->load.address == NULL)
 		f->load.address = f->load.admin_address;
 	if (f->load.address == NULL)
-		fail("--address URL: where does fobd listen?");
+		flags_fail("--address URL: where does fobd listen?");
 	if ((f->load.tls_cert == NULL) != (f->load.tls_key == NULL))
-		fail("--tls-cert and --tls-key go together");
+		flags_fail("--tls-cert and --tls-key go together");
 	if (f->load.duration_s <= 0 && f->setup == 0)
-		fail("--duration 0: nothing to do without --setup");
+		flags_fail("--duration 0: nothing to do without --setup");
 	if (f->json != NULL && f->csv != NULL && strcmp(f->json, "-") == 0 && strcmp(f->csv, "-") == 0)
-		fail("--json - and --csv -: one of them");
+		flags_fail("--json - and --csv -: one of them");
 }
 
 static void
@@ -342,7 +304,7 @@ flags_parse(int argc, char *argv[], struct flags *f)
 		flag(c, f);
 	/* Not repeated in the message: somebody may have given a secret. */
 	if (optind < argc)
-		fail("an argument that is no flag: see fob-load --help");
+		flags_fail("an argument that is no flag: see fob-load --help");
 	flags_check(f);
 }
 
@@ -357,13 +319,13 @@ get_keys(const struct flags *f, struct keys *keys)
 
 	if (f->setup == 0) {
 		if (keys_load(f->keys, keys, why, sizeof(why)) != 0)
-			fail("%s", why);
+			flags_fail("%s", why);
 		if (stat(f->keys, &st) == 0 && (st.st_mode & 077) != 0)
 			fprintf(stderr, "fob-load: %s: others can read these secrets; chmod 600 it\n", f->keys);
 		return;
 	}
 	if (lstat(f->keys, &st) == 0)
-		fail("%s: there already; --setup makes a new file", f->keys);
+		flags_fail("%s: there already; --setup makes a new file", f->keys);
 	rc = setup_accounts(&f->load, f->environment, f->setup, keys, why, sizeof(why));
 	/* Those that were made cannot be shown again, so they are kept in any case. */
 	if (keys->n > 0 && keys_save(f->keys, keys, why_not_saved, sizeof(why_not_saved)) != 0) {
@@ -397,22 +359,11 @@ write_report(
 		.duration_s = measure_duration_s(&outcome->measure),
 		.interrupted = outcome->measure.interrupted,
 		.sum = sum };
-	bool to_stdout = (f->json != NULL && strcmp(f->json, "-") == 0) || (f->csv != NULL && strcmp(f->csv, "-") == 0);
 	unsigned op;
-	int rc = 0;
 
 	for (op = 0; op < OPS; op++)
 		r.unit[op] = f->load.mix.weights[op] > 0 ? op_name((enum op)op) : NULL;
-	report_table(&r, to_stdout ? stderr : stdout);
-	if (f->json != NULL && report_json(&r, f->json) != 0) {
-		fprintf(stderr, "fob-load: %s: %s\n", f->json, strerror(errno));
-		rc = 1;
-	}
-	if (f->csv != NULL && report_csv(&r, f->csv) != 0) {
-		fprintf(stderr, "fob-load: %s: %s\n", f->csv, strerror(errno));
-		rc = 1;
-	}
-	return rc;
+	return report_write(&r, f->json, f->csv) == 0 ? 0 : 1;
 }
 
 static int
@@ -424,7 +375,7 @@ measure(const struct flags *f, struct keys *keys)
 	int rc;
 
 	if (sum == NULL)
-		fail("out of memory");
+		flags_fail("out of memory");
 	if (load_run(&f->load, keys, &outcome, why, sizeof(why)) != 0) {
 		fprintf(stderr, "fob-load: %s\n", why);
 		free(sum);

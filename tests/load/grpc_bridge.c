@@ -2,11 +2,8 @@
  * grpc_bridge.c - hist.h and report.h for C++, which does not read C11's atomics. Called by grpc_baseline.cc alone, which
  * declares these functions itself.
  */
-#include <errno.h>
 #include <stdint.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "tests/load/report.h"
 
@@ -59,19 +56,14 @@ bridge_report(const struct grpc_hist *h, const char *label, const char *address,
 		.duration_s = duration_s,
 		.unit = { [OP_VERIFY] = "lookup" },
 		.sum = sum };
-	int rc = 0;
-	bool to_stdout = json != NULL && strcmp(json, "-") == 0;
+	int rc;
 
 	if (sum == NULL)
 		abort();
 	hist_merge(&sum->latency[OP_VERIFY], &h->hist);
 	sum->done_within[OP_VERIFY] = done_within;
 	sum->failed = failed;
-	report_table(&r, to_stdout ? stderr : stdout);
-	if (json != NULL && report_json(&r, json) != 0) {
-		fprintf(stderr, "grpc-baseline: %s: %s\n", json, strerror(errno));
-		rc = 1;
-	}
+	rc = report_write(&r, json, NULL) == 0 ? 0 : 1;
 	free(sum);
 	return rc != 0 ? rc : failed > 0 ? 2 : 0;
 }

@@ -16,6 +16,7 @@
 #include <lmdb.h>
 #include <sodium.h>
 
+#include "tests/load/flags.h"
 #include "tests/load/measure.h"
 #include "tests/load/report.h"
 #include "tests/load/rng.h"
@@ -192,18 +193,6 @@ commits(const struct flags *f, struct measure *m)
 
 /* ---- flags ---- */
 
-static double
-number(const char *text, double min, double max)
-{
-	char *end;
-	double value = strtod(text, &end);
-
-	if (end != text && *end == '\0' && value >= min && value <= max)
-		return value;
-	fprintf(stderr, "limits: %s: a number from %g to %g\n", text, min, max);
-	exit(1);
-}
-
 static const struct option options[] = { { "dir", required_argument, NULL, 'D' },
 	{ "keys", required_argument, NULL, 'k' }, { "warmup", required_argument, NULL, 'w' },
 	{ "duration", required_argument, NULL, 'd' }, { "label", required_argument, NULL, 'l' },
@@ -217,13 +206,13 @@ flag(int c, struct flags *f)
 		f->dir = optarg;
 		break;
 	case 'k':
-		f->keys = (size_t)number(optarg, 1, 100000000);
+		f->keys = flags_number("keys", optarg, 1, 100000000);
 		break;
 	case 'w':
-		f->warmup_s = number(optarg, 0, 86400);
+		f->warmup_s = flags_real("warmup", optarg, 0, 86400);
 		break;
 	case 'd':
-		f->duration_s = number(optarg, 0.01, 86400);
+		f->duration_s = flags_real("duration", optarg, 0.01, 86400);
 		break;
 	case 'l':
 		f->label = optarg;
@@ -235,8 +224,7 @@ flag(int c, struct flags *f)
 		fputs(usage, stdout);
 		exit(0);
 	default:
-		fputs("limits: see limits --help\n", stderr);
-		exit(1);
+		flags_fail("see limits --help");
 	}
 }
 
@@ -254,17 +242,12 @@ write_report(const struct flags *f, const struct measure *m, const char *tool)
 		.duration_s = measure_duration_s(m),
 		.unit = { [OP_VERIFY] = tool },
 		.sum = sum };
-	bool to_stdout = f->json != NULL && strcmp(f->json, "-") == 0;
-	int rc = 0;
+	int rc;
 
 	if (sum == NULL)
 		check(ENOMEM, "the report");
 	recorder_sum(sum);
-	report_table(&r, to_stdout ? stderr : stdout);
-	if (f->json != NULL && report_json(&r, f->json) != 0) {
-		fprintf(stderr, "limits: %s: %s\n", f->json, strerror(errno));
-		rc = 1;
-	}
+	rc = report_write(&r, f->json, NULL) == 0 ? 0 : 1;
 	free(sum);
 	return rc;
 }
@@ -280,10 +263,8 @@ main(int argc, char *argv[])
 	while ((c = getopt_long(argc, argv, "h", options, NULL)) != -1)
 		flag(c, &f);
 	if (optind + 1 != argc || (strcmp(argv[optind], "lookup") != 0 && strcmp(argv[optind], "commits") != 0) ||
-	    f.dir == NULL || ((is_lookup = strcmp(argv[optind], "lookup") == 0) && f.keys == 0)) {
-		fputs("limits: see limits --help\n", stderr);
-		return 1;
-	}
+	    f.dir == NULL || ((is_lookup = strcmp(argv[optind], "lookup") == 0) && f.keys == 0))
+		flags_fail("see limits --help");
 	if (sodium_init() < 0)
 		return 1;
 	if (is_lookup)

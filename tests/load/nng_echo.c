@@ -22,6 +22,7 @@
 #include <nng/protocol/reqrep0/rep.h>
 #include <nng/protocol/reqrep0/req.h>
 
+#include "tests/load/flags.h"
 #include "tests/load/keys.h"
 #include "tests/load/measure.h"
 #include "tests/load/report.h"
@@ -332,16 +333,12 @@ write_report(const struct client *client)
 		.interrupted = client->measure.interrupted,
 		.unit = { [OP_VERIFY] = f->keys != NULL ? "verify" : "echo" },
 		.sum = sum };
-	bool to_stdout = f->json != NULL && strcmp(f->json, "-") == 0;
 
 	if (sum == NULL)
 		check(NNG_ENOMEM, "the report");
 	recorder_sum(sum);
-	report_table(&r, to_stdout ? stderr : stdout);
-	if (f->json != NULL && report_json(&r, f->json) != 0) {
-		fprintf(stderr, "nng-echo: %s: %s\n", f->json, strerror(errno));
+	if (report_write(&r, f->json, NULL) != 0)
 		return 1;
-	}
 	return sum->unexpected > 0 ? 3 : sum->failed > 0 ? 2 : 0;
 }
 
@@ -372,18 +369,6 @@ run(const struct flags *f)
 
 /* ---- flags ---- */
 
-static double
-number(const char *text, double min, double max)
-{
-	char *end;
-	double value = strtod(text, &end);
-
-	if (end != text && *end == '\0' && value >= min && value <= max)
-		return value;
-	fprintf(stderr, "nng-echo: %s: a number from %g to %g\n", text, min, max);
-	exit(1);
-}
-
 enum { FLAG_VERIFY = 256, FLAG_REQUEST, FLAG_REPLY, FLAG_CONTEXTS, FLAG_JSON };
 
 static const struct option options[] = { { "address", required_argument, NULL, 'a' },
@@ -405,25 +390,25 @@ flag(int c, struct flags *f)
 		f->keys = optarg;
 		break;
 	case 's':
-		f->sockets = (unsigned)number(optarg, 1, 1024);
+		f->sockets = flags_number("sockets", optarg, 1, 1024);
 		break;
 	case 'c':
-		f->callers = (unsigned)number(optarg, 1, 65536);
+		f->callers = flags_number("callers", optarg, 1, 65536);
 		break;
 	case FLAG_REQUEST:
-		f->request_bytes = (size_t)number(optarg, 1, MESSAGE_MAX);
+		f->request_bytes = flags_number("request-bytes", optarg, 1, MESSAGE_MAX);
 		break;
 	case FLAG_REPLY:
-		f->reply_bytes = (size_t)number(optarg, 1, MESSAGE_MAX);
+		f->reply_bytes = flags_number("reply-bytes", optarg, 1, MESSAGE_MAX);
 		break;
 	case FLAG_CONTEXTS:
-		f->contexts = (unsigned)number(optarg, 1, 4096);
+		f->contexts = flags_number("contexts", optarg, 1, 4096);
 		break;
 	case 'w':
-		f->warmup_s = number(optarg, 0, 86400);
+		f->warmup_s = flags_real("warmup", optarg, 0, 86400);
 		break;
 	case 'd':
-		f->duration_s = number(optarg, 0.01, 86400);
+		f->duration_s = flags_real("duration", optarg, 0.01, 86400);
 		break;
 	case 'l':
 		f->label = optarg;
@@ -438,8 +423,7 @@ flag(int c, struct flags *f)
 		fputs(usage, stdout);
 		exit(0);
 	default:
-		fputs("nng-echo: see nng-echo --help\n", stderr);
-		exit(1);
+		flags_fail("see nng-echo --help");
 	}
 }
 
@@ -458,10 +442,8 @@ main(int argc, char *argv[])
 
 	while ((c = getopt_long(argc, argv, "a:s:c:w:d:l:qh", options, NULL)) != -1)
 		flag(c, &f);
-	if (f.address == NULL || optind < argc) {
-		fputs("nng-echo: see nng-echo --help\n", stderr);
-		return 1;
-	}
+	if (f.address == NULL || optind < argc)
+		flags_fail("see nng-echo --help");
 	measure_block_signals();
 	if (f.keys == NULL)
 		server = start_server(&f);

@@ -5,6 +5,7 @@
 #include "tests/load/report.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -184,8 +185,8 @@ failed_outside(const struct recorder *sum)
 	return failed;
 }
 
-void
-report_table(const struct report *r, FILE *to)
+static void
+write_table(const struct report *r, FILE *to)
 {
 	struct hist *all;
 	unsigned op, shown = 0;
@@ -326,8 +327,8 @@ close_out(FILE *f, int rc)
 	return fclose(f) != 0 ? -1 : rc;
 }
 
-int
-report_json(const struct report *r, const char *path)
+static int
+write_json(const struct report *r, const char *path)
 {
 	json_t *o;
 	FILE *f;
@@ -358,8 +359,8 @@ csv_row(const struct report *r, FILE *f, const char *name, const struct hist *h,
 	fprintf(f, ",%ju,%ju\n", (uintmax_t)r->sum->failed, (uintmax_t)r->sum->unexpected);
 }
 
-int
-report_csv(const struct report *r, const char *path)
+static int
+write_csv(const struct report *r, const char *path)
 {
 	struct hist *h = all_latencies(r);
 	struct stat st;
@@ -385,4 +386,30 @@ report_csv(const struct report *r, const char *path)
 	csv_row(r, f, "all", h, report_throughput(r, OPS));
 	free(h);
 	return close_out(f, ferror(f) ? -1 : 0);
+}
+
+static int
+complain(const char *path)
+{
+	fprintf(stderr, "%s: %s: %s\n", program_invocation_short_name, path, strerror(errno));
+	return -1;
+}
+
+static bool
+is_stdout(const char *path)
+{
+	return path != NULL && strcmp(path, "-") == 0;
+}
+
+int
+report_write(const struct report *r, const char *json, const char *csv)
+{
+	int rc = 0;
+
+	write_table(r, is_stdout(json) || is_stdout(csv) ? stderr : stdout);
+	if (json != NULL && write_json(r, json) != 0)
+		rc = complain(json);
+	if (csv != NULL && write_csv(r, csv) != 0)
+		rc = complain(csv);
+	return rc;
 }

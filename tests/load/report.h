@@ -7,7 +7,6 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <stdio.h>
 
 #include "tests/load/recorder.h"
 
@@ -33,12 +32,12 @@ struct report {
 /* Calls per second that ended without a fault in the measured time, of one operation or, with OPS, of all. */
 double report_throughput(const struct report *r, unsigned op);
 
-void report_table(const struct report *r, FILE *to);
-
-/* Write to ${path}; "-" is stdout. Returns 0; -1 with errno. */
-int report_json(const struct report *r, const char *path);
-
-/* Append to ${path}, with a header when it is new; "-" is stdout. Returns 0; -1 with errno. */
-int report_csv(const struct report *r, const char *path);
+/*
+ * report_write(r, json, csv):
+ * Write the table to standard output, JSON to the file ${json}, and append a line of CSV to the file ${csv}, with a header
+ * when it is new. Each may be NULL, or "-": it then has standard output, and the table goes to standard error.
+ * Returns: 0; -1 having said which file could not be written.
+ */
+int report_write(const struct report *r, const char *json, const char *csv);
 
 #endif
