@@ -12,7 +12,6 @@
 
 #include <cmocka.h>
 
-#include <dirent.h>
 #include <errno.h>
 #include <lmdb.h>
 #include <sys/wait.h>
@@ -280,18 +279,6 @@ struct fault_plan {
 	bool for_good; /* not only the nth, but all behind it */
 };
 
-static unsigned
-descriptors(void)
-{
-	DIR *dir = opendir("/proc/self/fd");
-	unsigned n = 0;
-
-	while (readdir(dir) != NULL)
-		n++;
-	closedir(dir);
-	return n;
-}
-
 static void
 problem(const char *what)
 {
@@ -303,18 +290,9 @@ problem(const char *what)
 static bool
 ask(struct harness_call *hc, unsigned i)
 {
-	struct timespec at;
-	int rc = 0;
-
-	clock_gettime(CLOCK_REALTIME, &at);
-	at.tv_sec += 30;
 	hc->sent++;
 	dispatch(&hc->call, requests[i].bytes, requests[i].len, clock_boot_ms());
-	pthread_mutex_lock(&hc->lock);
-	while (hc->replies < hc->sent && rc == 0)
-		rc = pthread_cond_timedwait(&hc->answered, &hc->lock, &at);
-	pthread_mutex_unlock(&hc->lock);
-	if (rc != 0 || hc->replies != hc->sent || hc->len > REPLY_MAX) {
+	if (!harness_await(hc, 30) || hc->len > REPLY_MAX) {
 		problem("a request without a reply");
 		return false;
 	}
@@ -356,7 +334,7 @@ static _Noreturn void
 run(const struct fault_plan *p, uint64_t n)
 {
 	struct harness_call *hc = calloc(1, sizeof(*hc));
-	unsigned before = descriptors();
+	unsigned before = harness_descriptors();
 	char path[700];
 	int fd;
 
@@ -372,7 +350,7 @@ run(const struct fault_plan *p, uint64_t n)
 	outcome->what = shim->what;
 	outcome->fired = shim_disarm();
 	free(hc);
-	if (descriptors() != before)
+	if (harness_descriptors() != before)
 		problem("a descriptor is lost");
 	if (__lsan_do_recoverable_leak_check() != 0)
 		problem("memory is lost");

@@ -6,6 +6,7 @@
 #ifndef HARNESS_H
 #define HARNESS_H
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <ftw.h>
 #include <pthread.h>
@@ -96,17 +97,37 @@ harness_remove(const char *folder)
 	assert_int_equal(nftw(folder, harness_unlink, 16, FTW_DEPTH | FTW_PHYS), 0);
 }
 
-/* As engine_open() does it, but for the clock, which the writer must have from its first breath. */
-static inline struct engine *
-harness_engine_open(struct harness *h, enum environment environment)
+/* How many descriptors this process has open. */
+static inline unsigned
+harness_descriptors(void)
+{
+	DIR *dir = opendir("/proc/self/fd");
+	unsigned n = 0;
+
+	while (readdir(dir) != NULL)
+		n++;
+	closedir(dir);
+	return n;
+}
+
+static inline struct store_options
+harness_store_options(const struct harness *h, enum environment environment)
 {
 	const struct config_environment *c = &h->config.environments[environment];
-	struct store_options options = { .environment = environment,
+
+	return (struct store_options){ .environment = environment,
 		.path = c->path,
 		.pepper = c->pepper,
 		.ceiling_bytes = c->ceiling_bytes,
 		.events_kept = c->events_kept,
 		.readers = HARNESS_READERS };
+}
+
+/* As engine_open() does it, but for the clock, which the writer must have from its first breath. */
+static inline struct engine *
+harness_engine_open(struct harness *h, enum environment environment)
+{
+	struct store_options options = harness_store_options(h, environment);
 	struct engine *engine = calloc(1, sizeof(*engine));
 	char why[512] = "";
 
@@ -115,7 +136,7 @@ harness_engine_open(struct harness *h, enum environment environment)
 	clock_init_with(&engine->clock, harness_wall, harness_boot, &h->clock);
 	if (store_init(&options, why, sizeof(why)) != 0 ||
 	    store_open(&options, &engine->store, why, sizeof(why)) != 0 ||
-	    lastused_open(c->path, store_pepper(engine->store), 0, &engine->lastused, why, sizeof(why)) != 0 ||
+	    lastused_open(options.path, store_pepper(engine->store), 0, &engine->lastused, why, sizeof(why)) != 0 ||
 	    writer_start(engine->store, &engine->clock, engine->lastused, &engine->writer, why, sizeof(why)) != 0)
 		fail_msg("%s", why);
 	return engine;
@@ -356,21 +377,27 @@ harness_start(struct harness_call *hc, const char *method, const ProtobufCMessag
 	free(bytes);
 }
 
-/* Wait for the one reply, and decode it. Returns its code. */
-static inline int
-harness_wait(struct harness_call *hc)
+/* Wait for the one reply, and no longer than ${s}. Returns true when it is there, and only it. Allocates nothing. */
+static inline bool
+harness_await(struct harness_call *hc, unsigned s)
 {
 	struct timespec at;
 	int rc = 0;
 
 	clock_gettime(CLOCK_REALTIME, &at);
-	at.tv_sec += 60;
+	at.tv_sec += s;
 	pthread_mutex_lock(&hc->lock);
 	while (hc->replies < hc->sent && rc == 0)
 		rc = pthread_cond_timedwait(&hc->answered, &hc->lock, &at);
 	pthread_mutex_unlock(&hc->lock);
-	assert_int_equal(rc, 0);
-	assert_int_equal(hc->replies, hc->sent);
+	return rc == 0 && hc->replies == hc->sent;
+}
+
+/* Wait for the one reply, and decode it. Returns its code. */
+static inline int
+harness_wait(struct harness_call *hc)
+{
+	assert_true(harness_await(hc, 60));
 	assert_in_range(hc->len, 0, sizeof(hc->bytes));
 	assert_non_null(hc->response = fob__rpc__v1__response__unpack(NULL, hc->len, hc->bytes));
 	hc->code = (int)hc->response->code;

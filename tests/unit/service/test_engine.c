@@ -9,7 +9,6 @@
 
 #include <cmocka.h>
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <sys/stat.h>
 
@@ -29,28 +28,10 @@ teardown(void **state)
 	return 0;
 }
 
-static unsigned
-descriptors(void)
-{
-	DIR *dir = opendir("/proc/self/fd");
-	unsigned n = 0;
-
-	while (readdir(dir) != NULL)
-		n++;
-	closedir(dir);
-	return n;
-}
-
 static void
 init(struct harness *h, enum environment e)
 {
-	const struct config_environment *c = &h->config.environments[e];
-	struct store_options options = { .environment = e,
-		.path = c->path,
-		.pepper = c->pepper,
-		.ceiling_bytes = c->ceiling_bytes,
-		.events_kept = c->events_kept,
-		.readers = 16 };
+	struct store_options options = harness_store_options(h, e);
 	char why[512];
 
 	assert_int_equal(store_init(&options, why, sizeof(why)), 0);
@@ -60,7 +41,7 @@ static void
 opens_and_closes(void **state)
 {
 	struct harness *h = *state;
-	unsigned base = descriptors();
+	unsigned base = harness_descriptors();
 	char why[512];
 
 	for (int e = 0; e < ENVIRONMENTS; e++)
@@ -82,7 +63,7 @@ opens_and_closes(void **state)
 			engine_close(engines[e]);
 	}
 	engine_close(NULL);
-	assert_int_equal(descriptors(), base);
+	assert_int_equal(harness_descriptors(), base);
 }
 
 /* Keys outlive it, and so do the times at which they were last used. */
@@ -160,7 +141,7 @@ what_cannot_be_opened(void **state)
 {
 	struct harness *h = *state;
 	struct config_environment *live = &h->config.environments[0], right = *live;
-	unsigned base = descriptors();
+	unsigned base = harness_descriptors();
 	struct engine *engine;
 	char path[700], why[512];
 	int fd;
@@ -195,7 +176,7 @@ what_cannot_be_opened(void **state)
 	assert_int_equal(ftruncate(fd, 4 * 4096), 0);
 	close(fd);
 	refused(h, "cut short");
-	assert_int_equal(descriptors(), base);
+	assert_int_equal(harness_descriptors(), base);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)

@@ -10,7 +10,6 @@
 
 #include <cmocka.h>
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -40,18 +39,6 @@ nap(long ms)
 	struct timespec ts = { .tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000 };
 
 	nanosleep(&ts, NULL);
-}
-
-static unsigned
-descriptors(void)
-{
-	DIR *dir = opendir("/proc/self/fd");
-	unsigned n = 0;
-
-	while (readdir(dir) != NULL)
-		n++;
-	closedir(dir);
-	return n;
 }
 
 /* ---- raw peers ---- */
@@ -614,7 +601,7 @@ hostile_connects(void **state)
 	for (int i = 0; i < CONTEXTS; i++)
 		assert_true(served(f->verify));
 	EVENTUALLY(counted(f).connections == 0);
-	base = descriptors();
+	base = harness_descriptors();
 	for (int i = 0; i < 400; i++) {
 		struct linger reset = { .l_onoff = 1, .l_linger = 0 };
 
@@ -651,7 +638,7 @@ hostile_connects(void **state)
 	EVENTUALLY(counted(f).connections == 0);
 	assert_true(served(f->verify));
 	EVENTUALLY(counted(f).connections == 0);
-	EVENTUALLY(descriptors() <= base);
+	EVENTUALLY(harness_descriptors() <= base);
 	assert_int_equal(counted(f).in_flight, 0);
 	assert_int_equal(listen_guard(f->t, never), 0);
 	assert_int_equal(counted(f).listener_restarts, 0);
@@ -752,9 +739,9 @@ opens_and_closes(void **state)
 		f->t = NULL;
 		/* nng keeps a few of its own, once they are there. */
 		if (i == 3)
-			base = descriptors();
+			base = harness_descriptors();
 		if (i > 3)
-			EVENTUALLY(descriptors() <= base);
+			EVENTUALLY(harness_descriptors() <= base);
 		f->h->service.draining = false;
 		open_transport(f);
 		assert_true(served(f->verify));
