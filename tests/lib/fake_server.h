@@ -21,6 +21,7 @@
 #include <unistd.h>
 
 #include "fob/rpc/v1/rpc.pb-c.h"
+#include "tests/lib/sp.h"
 
 #define FAKE_CONNECTIONS 1024
 
@@ -35,7 +36,7 @@ struct fake_connection {
 
 struct fake_request {
 	struct fake_connection *connection;
-	uint8_t id[4];
+	uint8_t id[SP_ID];
 	char method[64];
 	uint32_t timeout_ms;
 	const uint8_t *body; /* until the handler returns */
@@ -62,61 +63,19 @@ struct fake {
 };
 
 static inline bool
-fake_read(int fd, void *to, size_t len)
+fake_send_raw(struct fake_connection *c, const uint8_t id[SP_ID], const void *p, size_t len, uint64_t says)
 {
-	uint8_t *p = to;
-	ssize_t n;
-
-	while (len > 0) {
-		if ((n = recv(fd, p, len, 0)) <= 0)
-			return false;
-		p += n;
-		len -= (size_t)n;
-	}
-	return true;
-}
-
-static inline bool
-fake_write(int fd, const void *from, size_t len)
-{
-	const uint8_t *p = from;
-	ssize_t n;
-
-	while (len > 0) {
-		if ((n = send(fd, p, len, MSG_NOSIGNAL)) <= 0)
-			return false;
-		p += n;
-		len -= (size_t)n;
-	}
-	return true;
-}
-
-static inline void
-fake_put64(uint8_t *to, uint64_t n)
-{
-	int i;
-
-	for (i = 0; i < 8; i++)
-		to[i] = (uint8_t)(n >> (56 - 8 * i));
-}
-
-/* A message of ${len} bytes whose header says ${says}, so that a test can lie. */
-static inline bool
-fake_send_raw(struct fake_connection *c, const uint8_t id[4], const void *p, size_t len, uint64_t says)
-{
-	uint8_t head[13] = { 1 };
 	bool ok;
 
-	fake_put64(head + 1, says + 4);
-	memcpy(head + 9, id, 4);
 	pthread_mutex_lock(&c->mutex);
-	ok = fake_write(c->fd, head, sizeof(head)) && fake_write(c->fd, p, len);
+	ok = sp_send(c->fd, id, p, len, says);
 	pthread_mutex_unlock(&c->mutex);
 	return ok;
 }
 
 static inline bool
-fake_reply(struct fake_connection *c, const uint8_t id[4], int code, const char *message, const ProtobufCMessage *inner)
+fake_reply(
+    struct fake_connection *c, const uint8_t id[SP_ID], int code, const char *message, const ProtobufCMessage *inner)
 {
 	Fob__Rpc__V1__Response m = FOB__RPC__V1__RESPONSE__INIT;
 	uint8_t *body = NULL, *all;
@@ -145,16 +104,15 @@ fake_reply(struct fake_connection *c, const uint8_t id[4], int code, const char 
 }
 
 static inline bool
-fake_serve_one(struct fake_connection *c, uint8_t *message, size_t len)
+fake_serve_one(struct fake_connection *c, const uint8_t id[SP_ID], const uint8_t *message, size_t len)
 {
 	struct fake_request q = { .connection = c };
 	struct fake *f = c->fake;
 	Fob__Rpc__V1__Request *m;
 	bool stay;
 
-	assert(len >= 4);
-	memcpy(q.id, message, 4);
-	m = fob__rpc__v1__request__unpack(NULL, len - 4, message + 4);
+	memcpy(q.id, id, SP_ID);
+	m = fob__rpc__v1__request__unpack(NULL, len, message);
 	assert(m != NULL && m->method.len < sizeof(q.method));
 	memcpy(q.method, m->method.data, m->method.len);
 	q.timeout_ms = m->timeout_ms;
@@ -172,21 +130,14 @@ fake_serve_one(struct fake_connection *c, uint8_t *message, size_t len)
 static inline void *
 fake_connection_run(void *arg)
 {
-	static const uint8_t hello[8] = { 0, 'S', 'P', 0, 0, 0x31, 0, 0 };
 	struct fake_connection *c = arg;
-	uint8_t head[9], *message;
-	uint64_t len;
+	uint8_t greeting[sizeof(sp_req)], id[SP_ID], *message;
+	size_t len;
 	bool stay;
-	int i;
 
-	stay = fake_write(c->fd, hello, sizeof(hello)) && fake_read(c->fd, head, 8);
-	while (stay && fake_read(c->fd, head, sizeof(head))) {
-		assert(head[0] == 1);
-		for (len = 0, i = 1; i < 9; i++)
-			len = len << 8 | head[i];
-		message = malloc(len);
-		assert(len <= 65536 && message != NULL);
-		stay = fake_read(c->fd, message, len) && fake_serve_one(c, message, len);
+	stay = sp_write(c->fd, sp_rep, sizeof(sp_rep)) && sp_read(c->fd, greeting, sizeof(greeting), -1);
+	while (stay && (message = sp_receive(c->fd, id, 65536 - SP_ID, &len, -1)) != NULL) {
+		stay = fake_serve_one(c, id, message, len);
 		free(message);
 	}
 	shutdown(c->fd, SHUT_RDWR);

@@ -22,6 +22,7 @@
 #include "service/bytes.h"
 #include "service/listen.h"
 #include "service/nng_quirks.h"
+#include "tests/lib/sp.h"
 
 enum { CONTEXTS = 16, IN_FLIGHT = 8, CONNECTIONS = 24, PATIENCE_MS = 10000, ROUNDS = 5 };
 
@@ -57,47 +58,13 @@ dial(const char *path)
 	return fd;
 }
 
-/* All of ${len} bytes, or false when the peer has closed or is silent for ${ms}. */
-static bool
-receive_all(int fd, void *to, size_t len, int ms)
-{
-	uint8_t *p = to;
-	ssize_t n;
-
-	while (len > 0) {
-		struct pollfd pfd = { .fd = fd, .events = POLLIN };
-
-		if (poll(&pfd, 1, ms) != 1 || (n = recv(fd, p, len, 0)) <= 0)
-			return false;
-		p += n;
-		len -= (size_t)n;
-	}
-	return true;
-}
-
-static bool
-send_all(int fd, const void *from, size_t len)
-{
-	const uint8_t *p = from;
-	ssize_t n;
-
-	while (len > 0) {
-		if ((n = send(fd, p, len, MSG_NOSIGNAL)) <= 0)
-			return false;
-		p += n;
-		len -= (size_t)n;
-	}
-	return true;
-}
-
 static bool
 greet(int fd)
 {
-	static const uint8_t req[8] = { 0, 'S', 'P', 0, 0, 0x30, 0, 0 }, rep[8] = { 0, 'S', 'P', 0, 0, 0x31, 0, 0 };
-	uint8_t got[8];
+	uint8_t got[sizeof(sp_rep)];
 
-	return send_all(fd, req, sizeof(req)) && receive_all(fd, got, sizeof(got), PATIENCE_MS) &&
-	    memcmp(got, rep, sizeof(rep)) == 0;
+	return sp_write(fd, sp_req, sizeof(sp_req)) && sp_read(fd, got, sizeof(got), PATIENCE_MS) &&
+	    memcmp(got, sp_rep, sizeof(sp_rep)) == 0;
 }
 
 /* A peer that has greeted. */
@@ -114,12 +81,10 @@ peer_new(const char *path)
 static bool
 peer_send(int fd, uint32_t id, const void *bytes, size_t len)
 {
-	uint8_t head[13];
+	uint8_t wire[SP_ID];
 
-	head[0] = 1;
-	bytes_put64(head + 1, len + 4);
-	bytes_put32(head + 9, id | 0x80000000);
-	return send_all(fd, head, sizeof(head)) && send_all(fd, bytes, len);
+	bytes_put32(wire, id | 0x80000000);
+	return sp_send(fd, wire, bytes, len, len);
 }
 
 /* A reply's code; -1: the connection is closed or silent. */
@@ -127,22 +92,14 @@ static int
 peer_receive(int fd, uint32_t *id, int ms)
 {
 	Fob__Rpc__V1__Response *response;
-	uint8_t head[13], *bytes;
-	uint64_t len;
+	uint8_t wire[SP_ID], *bytes;
+	size_t len;
 	int code;
 
-	if (!receive_all(fd, head, sizeof(head), ms))
+	if ((bytes = sp_receive(fd, wire, 4 << 20, &len, ms)) == NULL)
 		return -1;
-	assert_int_equal(head[0], 1);
-	len = bytes_get64(head + 1);
-	assert_in_range(len, 4, 4 << 20);
-	*id = bytes_get32(head + 9) & 0x7fffffff;
-	bytes = malloc(len);
-	if (!receive_all(fd, bytes, len - 4, ms)) {
-		free(bytes);
-		return -1;
-	}
-	response = fob__rpc__v1__response__unpack(NULL, len - 4, bytes);
+	*id = bytes_get32(wire) & 0x7fffffff;
+	response = fob__rpc__v1__response__unpack(NULL, len, bytes);
 	assert_non_null(response);
 	code = (int)response->code;
 	fob__rpc__v1__response__free_unpacked(response, NULL);
@@ -385,7 +342,7 @@ a_length_that_lies(void **state)
 	static const uint8_t head[9] = { 1, 0, 0, 0, 2, 0, 0, 0, 0 };
 	int fd = peer_new(f->verify);
 
-	assert_true(send_all(fd, head, sizeof(head)));
+	assert_true(sp_write(fd, head, sizeof(head)));
 	assert_true(closed(fd, PATIENCE_MS));
 	close(fd);
 	assert_true(served(f->verify));
@@ -610,20 +567,20 @@ hostile_connects(void **state)
 		case 0:
 			break;
 		case 1:
-			assert_true(send_all(fd, wrong, 3));
+			assert_true(sp_write(fd, wrong, 3));
 			break;
 		case 2:
-			send_all(fd, wrong, 8);
+			sp_write(fd, wrong, 8);
 			break;
 		case 3:
-			send_all(fd, nonsense, 8);
+			sp_write(fd, nonsense, 8);
 			break;
 		case 4:
 			shutdown(fd, SHUT_RDWR);
 			break;
 		case 5:
 			greet(fd);
-			send_all(fd, "\x01\0\0\0", 4);
+			sp_write(fd, "\x01\0\0\0", 4);
 			break;
 		default:
 			setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
