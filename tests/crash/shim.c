@@ -301,13 +301,12 @@ read(int fd, void *data, size_t len)
 	return next(fd, data, action != 0 ? len / 2 : len);
 }
 
-INTERPOSED int
-fdatasync(int fd)
+static int
+sync_with(int (*next)(int), int fd)
 {
 	bool ours = fd_is(fd) != 0;
 	int rc;
 
-	NEXT(fdatasync);
 	if (fails(SHIM_SYNC, ours))
 		return -1;
 	rc = shim_sync_not ? 0 : next(fd);
@@ -318,19 +317,17 @@ fdatasync(int fd)
 }
 
 INTERPOSED int
+fdatasync(int fd)
+{
+	NEXT(fdatasync);
+	return sync_with(next, fd);
+}
+
+INTERPOSED int
 fsync(int fd)
 {
-	bool ours = fd_is(fd) != 0;
-	int rc;
-
 	NEXT(fsync);
-	if (fails(SHIM_SYNC, ours))
-		return -1;
-	rc = shim_sync_not ? 0 : next(fd);
-	behind(ours, SHIM_SYNC);
-	if (rc == 0)
-		tell(fd, SHIM_SYNC, 0, NULL, 0);
-	return rc;
+	return sync_with(next, fd);
 }
 
 INTERPOSED int
