@@ -289,6 +289,15 @@ check_valid(unsigned from, unsigned to)
 	}
 }
 
+/* Nothing is held any more: callers 0 to ${n} - 1 get what is theirs. */
+static void
+release_and_check(unsigned n)
+{
+	release();
+	wait_ended(n);
+	check_valid(0, n);
+}
+
 static struct fob_client *
 client_with(unsigned in_flight, unsigned lanes, unsigned queue, bool coalesce)
 {
@@ -376,9 +385,7 @@ test_lanes(void **state)
 	ask_many(c, 0, 2);
 	assert_string_equal(message(1)->method, "fob.v1.Keys/VerifyKey");
 	ask_many(c, 2, 8);
-	release();
-	wait_ended(8);
-	check_valid(0, 8);
+	release_and_check(8);
 	/* A lane takes its share and no more, so that there is something for the other. */
 	assert_in_range(message(2)->n, 2, 4);
 	fob_client_free(c);
@@ -392,9 +399,7 @@ test_together(void **state)
 
 	(void)state;
 	ask_many(c, 1, 11);
-	release();
-	wait_ended(11);
-	check_valid(0, 11);
+	release_and_check(11);
 	assert_int_equal(fake_received(&fake), 2);
 	assert_string_equal(message(1)->method, "fob.v1.Keys/VerifyKeys");
 	assert_int_equal(message(1)->n, 10);
@@ -410,9 +415,7 @@ test_one_waits(void **state)
 
 	(void)state;
 	ask_many(c, 1, 2);
-	release();
-	wait_ended(2);
-	check_valid(0, 2);
+	release_and_check(2);
 	assert_string_equal(message(1)->method, "fob.v1.Keys/VerifyKey");
 	fob_client_free(c);
 }
@@ -427,9 +430,7 @@ test_off(void **state)
 	script.hold = true;
 	ask_many(c, 0, 10);
 	message(1);
-	release();
-	wait_ended(10);
-	check_valid(0, 10);
+	release_and_check(10);
 	assert_int_equal(fake_received(&fake), 10);
 	for (i = 0; i < 10; i++)
 		assert_string_equal(message(i)->method, "fob.v1.Keys/VerifyKey");
@@ -516,37 +517,29 @@ test_own_fault(void **state)
 	fob_client_free(c);
 }
 
-/* One key makes the server refuse whoever travels with it: only that one fails, and with what it is told alone. */
+/*
+ * One key makes the server refuse whoever travels with it, with the code at ${state}: only that one fails, and with what it
+ * is told alone.
+ */
 static void
 test_bad_company(void **state)
 {
-	static const int codes[] = { -FOB_EINVALID_ARGUMENT, -FOB_ERESOURCE_EXHAUSTED, -FOB_EINTERNAL,
-		-FOB_EUNIMPLEMENTED, 99 };
-	struct fob_client *c;
-	unsigned i, n;
+	struct fob_client *c = client_held();
 
-	for (i = 0; i < sizeof(codes) / sizeof(codes[0]); i++) {
-		if (i > 0)
-			setup(state);
-		script.refuse = codes[i];
-		c = client_held();
-		ask_many(c, 1, 100);
-		assert_int_equal(ask(c, 100, "p100", LONG_MS), 0);
-		ask_many(c, 101, 200);
-		release();
-		wait_ended(200);
-		check_valid(0, 100);
-		check_valid(101, 200);
-		assert_int_equal(callers.list[100].fault, FOB_EINVALID_ARGUMENT);
-		assert_string_equal(callers.list[100].error.message, "a bad key");
-		n = fake_received(&fake);
-		assert_in_range(n, 3, 24);
-		/* Apart, but still in their order. */
-		assert_string_equal(message(2)->items[0], "v1");
-		fob_client_free(c);
-		if (i + 1 < sizeof(codes) / sizeof(codes[0]))
-			teardown(state);
-	}
+	script.refuse = *(int *)*state;
+	ask_many(c, 1, 100);
+	assert_int_equal(ask(c, 100, "p100", LONG_MS), 0);
+	ask_many(c, 101, 200);
+	release();
+	wait_ended(200);
+	check_valid(0, 100);
+	check_valid(101, 200);
+	assert_int_equal(callers.list[100].fault, FOB_EINVALID_ARGUMENT);
+	assert_string_equal(callers.list[100].error.message, "a bad key");
+	assert_in_range(fake_received(&fake), 3, 24);
+	/* Apart, but still in their order. */
+	assert_string_equal(message(2)->items[0], "v1");
+	fob_client_free(c);
 }
 
 static void
@@ -557,9 +550,7 @@ test_reply_does_not_fit(void **state)
 	(void)state;
 	script.forgetful = true;
 	ask_many(c, 1, 20);
-	release();
-	wait_ended(20);
-	check_valid(0, 20);
+	release_and_check(20);
 	fob_client_free(c);
 }
 
@@ -573,9 +564,7 @@ test_unavailable(void **state)
 	script.refuse = -FOB_EUNAVAILABLE;
 	script.refusals = 3;
 	ask_many(c, 1, 20);
-	release();
-	wait_ended(20);
-	check_valid(0, 20);
+	release_and_check(20);
 	assert_int_equal(fake_received(&fake), 5);
 
 	/* For good. A deadline in the meantime is kept. */
@@ -620,9 +609,7 @@ test_large(void **state)
 	r.secret_len = 65532;
 	assert_int_equal(fob_verify_async(c, &r, ended, &callers.list[8]), FOB_EINVALID_ARGUMENT);
 	ask_many(c, 8, 12);
-	release();
-	wait_ended(12);
-	check_valid(0, 12);
+	release_and_check(12);
 	for (i = 1; i < fake_received(&fake); i++)
 		sum += message(i)->n;
 	assert_int_equal(sum, 11);
@@ -643,9 +630,7 @@ test_connection_lost(void **state)
 	(void)state;
 	script.hang_ups = 2;
 	ask_many(c, 1, 20);
-	release();
-	wait_ended(20);
-	check_valid(0, 20);
+	release_and_check(20);
 	assert_int_equal(fake_received(&fake), 4);
 	assert_int_equal(message(3)->n, 19);
 	fob_client_free(c);
@@ -675,32 +660,32 @@ test_freed_under_load(void **state)
 }
 
 static void
-test_bounds(void **state)
+test_batch_bound(void **state)
 {
 	struct fob_client *c = client_held();
 
 	(void)state;
 	ask_many(c, 1, 601);
-	release();
-	wait_ended(601);
-	check_valid(0, 601);
+	release_and_check(601);
 	assert_int_equal(fake_received(&fake), 4);
 	assert_int_equal(message(1)->n, FOB_BATCH_MAX);
 	assert_int_equal(message(2)->n, FOB_BATCH_MAX);
 	assert_int_equal(message(3)->n, 600 - 2 * FOB_BATCH_MAX);
 	fob_client_free(c);
+}
 
-	/* The queue, and as many as there is room for on the wire beside the lanes. */
-	teardown(state);
-	setup(state);
+/* The queue, and as many as there is room for on the wire beside the lanes. */
+static void
+test_queue_bound(void **state)
+{
+	struct fob_client *c = client_with(4, 1, 10, true);
+
+	(void)state;
 	script.hold = true;
-	c = client_with(4, 1, 10, true);
 	ask_many(c, 0, 14);
 	assert_int_equal(ask(c, 14, "v14", LONG_MS), FOB_ERESOURCE_EXHAUSTED);
 	message(0);
-	release();
-	wait_ended(14);
-	check_valid(0, 14);
+	release_and_check(14);
 	assert_int_equal(callers.list[14].ends, 0);
 	fob_client_free(c);
 }
@@ -790,37 +775,51 @@ test_threads(void **state)
 static struct fob_client *again_client;
 static _Atomic int again_left;
 
+static void again(void *, int, const struct fob_verification *, const struct fob_error *);
+
+static int
+ask_again(struct caller *c)
+{
+	struct fob_verify_request r = { .secret = c->secret, .secret_len = strlen(c->secret) };
+
+	return fob_verify_async(again_client, &r, again, c);
+}
+
 static void
 again(void *arg, int fault, const struct fob_verification *v, const struct fob_error *error)
 {
 	struct caller *c = arg;
 
-	if (fault == 0 && fob_allows(v) && strcmp(v->account, c->secret) == 0 && --again_left > 0 &&
-	    fob_verify_async(again_client,
-		&(struct fob_verify_request){ .secret = c->secret, .secret_len = strlen(c->secret) }, again, c) == 0)
+	if (fault == 0 && fob_allows(v) && strcmp(v->account, c->secret) == 0 && --again_left > 0 && ask_again(c) == 0)
 		return;
 	ended(arg, fault, v, error);
 }
 
-/* Each callback makes the next call: those of a batch leave together again. */
+/* Callers 0 to 49, each of whose callbacks makes the next call, ${calls} in all. */
 static void
-test_callbacks_call(void **state)
+begin_again(unsigned lanes, int calls)
 {
 	struct caller *c;
 	unsigned i;
 
-	(void)state;
-	again_client = client_with(8, 1, CALLS, true);
-	again_left = 2000;
+	again_client = client_with(8, lanes, CALLS, true);
+	again_left = calls;
 	for (i = 0; i < 50; i++) {
 		c = &callers.list[i];
 		c->all = &callers;
 		snprintf(c->secret, sizeof(c->secret), "v%u", i);
-		assert_int_equal(
-		    fob_verify_async(again_client,
-			&(struct fob_verify_request){ .secret = c->secret, .secret_len = strlen(c->secret) }, again, c),
-		    0);
+		assert_int_equal(ask_again(c), 0);
 	}
+}
+
+/* Those of a batch leave together again. */
+static void
+test_callbacks_call(void **state)
+{
+	unsigned i;
+
+	(void)state;
+	begin_again(1, 2000);
 	wait_ended(50);
 	for (i = 0; i < 50; i++)
 		assert_int_equal(callers.list[i].fault, 0);
@@ -832,23 +831,11 @@ test_callbacks_call(void **state)
 static void
 test_freed_while_callbacks_call(void **state)
 {
-	struct timespec pause = { .tv_nsec = 20000000 };
-	struct caller *c;
 	unsigned i;
 
 	(void)state;
-	again_client = client_with(8, 2, CALLS, true);
-	again_left = INT32_MAX;
-	for (i = 0; i < 50; i++) {
-		c = &callers.list[i];
-		c->all = &callers;
-		snprintf(c->secret, sizeof(c->secret), "v%u", i);
-		assert_int_equal(
-		    fob_verify_async(again_client,
-			&(struct fob_verify_request){ .secret = c->secret, .secret_len = strlen(c->secret) }, again, c),
-		    0);
-	}
-	nanosleep(&pause, NULL);
+	begin_again(2, INT32_MAX);
+	fake_wait_received(&fake, 20);
 	fob_client_free(again_client);
 	assert_int_equal(callers.ended, 50);
 	for (i = 0; i < 50; i++)
@@ -856,6 +843,7 @@ test_freed_while_callbacks_call(void **state)
 }
 
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+#define BAD_COMPANY(code) cmocka_unit_test_prestate_setup_teardown(test_bad_company, setup, teardown, &(int){ code })
 
 int
 main(void)
@@ -864,10 +852,11 @@ main(void)
 	const unsigned whole_s = 120;
 	const struct CMUnitTest tests[] = { TEST(test_alone), TEST(test_lanes), TEST(test_together),
 		TEST(test_one_waits), TEST(test_off), TEST(test_deadlines), TEST(test_deadline_without_server),
-		TEST(test_own_fault), TEST(test_bad_company), TEST(test_reply_does_not_fit), TEST(test_unavailable),
-		TEST(test_large), TEST(test_connection_lost), TEST(test_freed_under_load), TEST(test_bounds),
-		TEST(test_with_mutations), TEST(test_threads), TEST(test_callbacks_call),
-		TEST(test_freed_while_callbacks_call) };
+		TEST(test_own_fault), BAD_COMPANY(-FOB_EINVALID_ARGUMENT), BAD_COMPANY(-FOB_ERESOURCE_EXHAUSTED),
+		BAD_COMPANY(-FOB_EINTERNAL), BAD_COMPANY(-FOB_EUNIMPLEMENTED), BAD_COMPANY(99),
+		TEST(test_reply_does_not_fit), TEST(test_unavailable), TEST(test_large), TEST(test_connection_lost),
+		TEST(test_freed_under_load), TEST(test_batch_bound), TEST(test_queue_bound), TEST(test_with_mutations),
+		TEST(test_threads), TEST(test_callbacks_call), TEST(test_freed_while_callbacks_call) };
 
 	alarm(whole_s);
 	return cmocka_run_group_tests_name("client/coalesce", tests, NULL, NULL);
