@@ -1,7 +1,7 @@
 /*
  * basic.c - the user name of an HTTP Basic Authorization header.
  *
- * Called by libfob's users, who hold the header, and by the daemon, which is linked with this one file of the library.
+ * Called by libfob's users, who hold the header, and by the daemon, which is linked with this file of the library.
  * Calls libsodium's constant-time base64 and nothing of libfob. Never keeps a byte of what it decoded on its stack.
  */
 #include <string.h>

@@ -1,6 +1,7 @@
 /*
  * restore.c - make a copy one that is served again (see backup.h). Called by offline.c; decides with decide.c and writes
- * with store.c, as the writer of a running fobd does, but from the events that say what happened after the copy was taken.
+ * with store.c, as the writer of a running fobd does, but from the events that say what happened after the copy was taken,
+ * which event_line.c reads.
  *
  * They are replayed under their own times and sequence numbers. A roll makes a key of its generation that nobody holds:
  * what was given out is not known, and no longer matters; what matters is when the old key ends. Accounts that were made
@@ -15,8 +16,7 @@
 
 #include "service/backup.h"
 #include "service/decide.h"
-
-#define WORD_LEN (LIMIT_ACCOUNT + 8)
+#include "service/event_line.h"
 
 struct restore {
 	const struct store_options *options;
@@ -43,146 +43,6 @@ refuse(struct restore *r, const char *format, ...)
 	vsnprintf(r->why + n, r->why_len - (size_t)n, format, ap);
 	va_end(ap);
 	return -1;
-}
-
-/* ---- a line: one flat object, as `fob events --output json` prints it ---- */
-
-struct line {
-	struct record_event event;
-	bool of_other; /* the other environment's */
-	bool has_sequence, has_type, has_time;
-};
-
-static const char *
-skip(const char *p)
-{
-	return p + strspn(p, " \t\r\n");
-}
-
-/* A string without escapes, a number or a word, as text; what is longer than any that we ask for is cut. */
-static const char *
-take_value(const char *p, char out[WORD_LEN])
-{
-	bool quoted = *p == '"';
-	size_t len;
-
-	p += quoted;
-	len = strcspn(p, quoted ? "\"\\" : ",} \t\r\n");
-	if (quoted ? p[len] != '"' : len == 0)
-		return NULL;
-	snprintf(out, WORD_LEN, "%.*s", (int)(len < WORD_LEN ? len : WORD_LEN - 1), p);
-	return p + len + quoted;
-}
-
-static bool
-number(const char *text, uint64_t max, uint64_t *out)
-{
-	char *end;
-
-	if (text[0] < '0' || text[0] > '9' || strlen(text) > 19)
-		return false;
-	*out = strtoull(text, &end, 10);
-	return *end == '\0' && *out <= max;
-}
-
-static bool
-event_type(const char *name, enum event_type *out)
-{
-	static const char *const names[] = { [EVENT_ACCOUNT_CREATED] = "account_created",
-		[EVENT_KEY_ROLLED] = "key_rolled",
-		[EVENT_KEY_EXPIRED] = "key_expired",
-		[EVENT_KEY_REVOKED] = "key_revoked",
-		[EVENT_ACCOUNT_SUSPENDED] = "account_suspended",
-		[EVENT_ACCOUNT_RESUMED] = "account_resumed",
-		[EVENT_ACCOUNT_IMPORTED] = "account_imported",
-		[EVENT_RESTORED] = "restored" };
-
-	for (unsigned i = 1; i < sizeof(names) / sizeof(names[0]); i++)
-		if (strcmp(name, names[i]) == 0) {
-			*out = (enum event_type)i;
-			return true;
-		}
-	return false;
-}
-
-/* One member. Those that we do not know say nothing to us. */
-static bool
-take_member(const struct restore *r, struct line *line, const char *name, const char *value)
-{
-	struct record_event *e = &line->event;
-	uint64_t n = 0;
-
-	if (strcmp(value, "null") == 0)
-		return true;
-	if (strcmp(name, "environment") == 0)
-		line->of_other = strcmp(value, environment_name(r->options->environment)) != 0;
-	else if (strcmp(name, "sequence") == 0)
-		return line->has_sequence = number(value, UINT64_MAX - 1, &e->sequence);
-	else if (strcmp(name, "event") == 0)
-		return line->has_type = event_type(value, &e->type);
-	else if (strcmp(name, "account") == 0 && !record_account_ok(value, strlen(value)))
-		return false;
-	else if (strcmp(name, "account") == 0)
-		snprintf(e->account, sizeof(e->account), "%.*s", LIMIT_ACCOUNT, value);
-	else if (strcmp(name, "kind") == 0)
-		e->kind = strcmp(value, "secret") == 0 ? KIND_SECRET : KIND_PUBLISHABLE;
-	else if (strcmp(name, "last4") == 0 && strlen(value) != sizeof(e->last4))
-		return false;
-	else if (strcmp(name, "last4") == 0)
-		memcpy(e->last4, value, sizeof(e->last4));
-	else if (strcmp(name, "generation") == 0 && !number(value, UINT32_MAX, &n))
-		return false;
-	else if (strcmp(name, "generation") == 0)
-		e->generation = (uint32_t)n;
-	else if ((strcmp(name, "time_ms") == 0 || strcmp(name, "expires_ms") == 0) && !number(value, INT64_MAX, &n))
-		return false;
-	else if (strcmp(name, "time_ms") == 0)
-		line->has_time = (e->time_ms = (int64_t)n) > 0;
-	else if (strcmp(name, "expires_ms") == 0)
-		e->expires_ms = (int64_t)n;
-	return true;
-}
-
-static bool
-of_a_key(enum event_type type)
-{
-	return type == EVENT_KEY_ROLLED || type == EVENT_KEY_EXPIRED || type == EVENT_KEY_REVOKED;
-}
-
-static bool
-is_complete(const struct line *line)
-{
-	const struct record_event *e = &line->event;
-
-	if (line->of_other)
-		return true;
-	return line->has_sequence && line->has_type && line->has_time &&
-	    (e->type == EVENT_RESTORED || e->account[0] != '\0') &&
-	    (!of_a_key(e->type) || (e->kind != 0 && e->generation > 0 && e->last4[0] != '\0'));
-}
-
-static int
-parse(struct restore *r, const char *p, struct line *line)
-{
-	char name[WORD_LEN], value[WORD_LEN];
-
-	memset(line, 0, sizeof(*line));
-	p = skip(p);
-	if (*p != '{')
-		return refuse(r, "not an object: give what fob events --output json prints");
-	do {
-		p = skip(p + 1);
-		if (*p != '"' || (p = take_value(p, name)) == NULL || *(p = skip(p)) != ':' ||
-		    (p = take_value(skip(p + 1), value)) == NULL || !take_member(r, line, name, value))
-			return refuse(r, "not an event, or one that this fobd does not know");
-		p = skip(p);
-	} while (*p == ',');
-	if (*p != '}' || *skip(p + 1) != '\0')
-		return refuse(r, "cut off, or more than one object");
-	if (!is_complete(line))
-		return refuse(
-		    r, "an event without its sequence, event, time_ms, account, or its key's kind, generation, last4");
-	return 0;
 }
 
 /* ---- replaying one ---- */
@@ -308,20 +168,20 @@ compare(struct restore *r, const struct record_event *e)
 static int
 take_line(struct restore *r, const char *text)
 {
-	struct line line;
+	struct record_event e;
+	const char *why;
+	int rc;
 
-	if (*skip(text) == '\0')
+	if (text[strspn(text, " \t\r\n")] == '\0')
 		return 0;
-	if (parse(r, text, &line) != 0)
-		return -1;
-	if (line.of_other)
-		return 0;
-	if (line.event.sequence <= r->state.event_sequence)
-		return line.event.sequence <= r->copy.event_sequence ? compare(r, &line.event) : 0;
-	if (line.event.sequence != r->state.event_sequence + 1)
+	if ((rc = event_line_read(text, r->options->environment, &e, &why)) != 0)
+		return rc < 0 ? refuse(r, "%s", why) : 0;
+	if (e.sequence <= r->state.event_sequence)
+		return e.sequence <= r->copy.event_sequence ? compare(r, &e) : 0;
+	if (e.sequence != r->state.event_sequence + 1)
 		return refuse(r, "event %" PRIu64 " where %" PRIu64 " was expected: the ones between are missing",
-		    line.event.sequence, r->state.event_sequence + 1);
-	return replay(r, &line.event);
+		    e.sequence, r->state.event_sequence + 1);
+	return replay(r, &e);
 }
 
 static int
