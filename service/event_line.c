@@ -22,8 +22,12 @@ _Static_assert((int)EVENT_ACCOUNT_CREATED == (int)FOB_ACCOUNT_CREATED && (int)EV
 struct line {
 	struct record_event event;
 	enum environment environment;
-	bool of_other; /* the other environment's */
-	bool has_sequence, has_type, has_time;
+	bool has_environment, has_sequence, has_type, has_time;
+};
+
+struct word {
+	bool quoted;
+	char text[WORD_LEN];
 };
 
 static const char *
@@ -32,80 +36,157 @@ skip(const char *p)
 	return p + strspn(p, " \t\r\n");
 }
 
-/* A string without escapes, a number or a word, as text; what is longer than any that we ask for is cut. */
+/* A string without escapes, a number or a word; what is longer than any that we ask for is cut. */
 static const char *
-take_value(const char *p, char out[WORD_LEN])
+take_word(const char *p, struct word *out)
 {
-	bool quoted = *p == '"';
 	size_t len;
 
-	p += quoted;
-	len = strcspn(p, quoted ? "\"\\" : ",} \t\r\n");
-	if (quoted ? p[len] != '"' : len == 0)
+	out->quoted = *p == '"';
+	p += out->quoted;
+	len = strcspn(p, out->quoted ? "\"\\" : ",} \t\r\n");
+	if (out->quoted ? p[len] != '"' : len == 0)
 		return NULL;
-	snprintf(out, WORD_LEN, "%.*s", (int)(len < WORD_LEN ? len : WORD_LEN - 1), p);
-	return p + len + quoted;
+	snprintf(out->text, WORD_LEN, "%.*s", (int)(len < WORD_LEN ? len : WORD_LEN - 1), p);
+	return p + len + out->quoted;
 }
 
+/* ---- the members, each as text without its quotes: false when it can be no such thing ---- */
+
 static bool
-number(const char *text, uint64_t max, uint64_t *out)
+number(const char *text, uint64_t min, uint64_t max, uint64_t *out)
 {
 	char *end;
 
 	if (text[0] < '0' || text[0] > '9' || strlen(text) > 19)
 		return false;
 	*out = strtoull(text, &end, 10);
-	return *end == '\0' && *out <= max;
+	return *end == '\0' && *out >= min && *out <= max;
 }
 
 static bool
-event_type(const char *name, enum event_type *out)
+take_environment(struct line *line, const char *text)
 {
-	for (unsigned i = EVENT_ACCOUNT_CREATED; i <= EVENT_RESTORED; i++)
-		if (strcmp(name, fob_event_type_name((enum fob_event_type)i)) == 0) {
-			*out = (enum event_type)i;
-			return true;
+	for (int e = 0; e < ENVIRONMENTS; e++)
+		if (strcmp(text, environment_name((enum environment)e)) == 0) {
+			line->environment = (enum environment)e;
+			return line->has_environment = true;
 		}
 	return false;
 }
 
-/* One member. Those that we do not know say nothing to us. */
 static bool
-take_member(struct line *line, const char *name, const char *value)
+take_sequence(struct line *line, const char *text)
 {
-	struct record_event *e = &line->event;
-	uint64_t n = 0;
+	return line->has_sequence = number(text, 1, UINT64_MAX - 1, &line->event.sequence);
+}
 
-	if (strcmp(value, "null") == 0)
-		return true;
-	if (strcmp(name, "environment") == 0)
-		line->of_other = strcmp(value, environment_name(line->environment)) != 0;
-	else if (strcmp(name, "sequence") == 0)
-		return line->has_sequence = number(value, UINT64_MAX - 1, &e->sequence);
-	else if (strcmp(name, "event") == 0)
-		return line->has_type = event_type(value, &e->type);
-	else if (strcmp(name, "account") == 0 && !record_account_ok(value, strlen(value)))
+static bool
+take_type(struct line *line, const char *text)
+{
+	for (unsigned i = EVENT_ACCOUNT_CREATED; i <= EVENT_RESTORED; i++)
+		if (strcmp(text, fob_event_type_name((enum fob_event_type)i)) == 0) {
+			line->event.type = (enum event_type)i;
+			return line->has_type = true;
+		}
+	return false;
+}
+
+static bool
+take_account(struct line *line, const char *text)
+{
+	if (!record_account_ok(text, strlen(text)))
 		return false;
-	else if (strcmp(name, "account") == 0)
-		snprintf(e->account, sizeof(e->account), "%.*s", LIMIT_ACCOUNT, value);
-	else if (strcmp(name, "kind") == 0)
-		e->kind = strcmp(value, "secret") == 0 ? KIND_SECRET : KIND_PUBLISHABLE;
-	else if (strcmp(name, "last4") == 0 && strlen(value) != sizeof(e->last4))
-		return false;
-	else if (strcmp(name, "last4") == 0)
-		memcpy(e->last4, value, sizeof(e->last4));
-	else if (strcmp(name, "generation") == 0 && !number(value, UINT32_MAX, &n))
-		return false;
-	else if (strcmp(name, "generation") == 0)
-		e->generation = (uint32_t)n;
-	else if ((strcmp(name, "time_ms") == 0 || strcmp(name, "expires_ms") == 0) && !number(value, INT64_MAX, &n))
-		return false;
-	else if (strcmp(name, "time_ms") == 0)
-		line->has_time = (e->time_ms = (int64_t)n) > 0;
-	else if (strcmp(name, "expires_ms") == 0)
-		e->expires_ms = (int64_t)n;
+	snprintf(line->event.account, sizeof(line->event.account), "%.*s", LIMIT_ACCOUNT, text);
 	return true;
 }
+
+static bool
+take_kind(struct line *line, const char *text)
+{
+	bool secret = strcmp(text, kind_name(KIND_SECRET)) == 0;
+
+	line->event.kind = secret ? KIND_SECRET : KIND_PUBLISHABLE;
+	return secret || strcmp(text, kind_name(KIND_PUBLISHABLE)) == 0;
+}
+
+static bool
+take_last4(struct line *line, const char *text)
+{
+	static const char digits[] = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+	size_t len = strlen(text);
+
+	if (len != sizeof(line->event.last4) || strspn(text, digits) != len)
+		return false;
+	memcpy(line->event.last4, text, len);
+	return true;
+}
+
+static bool
+take_generation(struct line *line, const char *text)
+{
+	uint64_t n;
+
+	if (!number(text, 0, UINT32_MAX, &n))
+		return false;
+	line->event.generation = (uint32_t)n;
+	return true;
+}
+
+static bool
+take_time(const char *text, int64_t *out)
+{
+	uint64_t n;
+
+	if (!number(text, 0, INT64_MAX, &n))
+		return false;
+	*out = (int64_t)n;
+	return true;
+}
+
+static bool
+take_time_ms(struct line *line, const char *text)
+{
+	return line->has_time = take_time(text, &line->event.time_ms) && line->event.time_ms > 0;
+}
+
+static bool
+take_expires_ms(struct line *line, const char *text)
+{
+	return take_time(text, &line->event.expires_ms);
+}
+
+static const struct {
+	const char *name;
+	bool quoted;
+	bool (*take)(struct line *line, const char *text);
+} members[] = {
+	{ "environment", true, take_environment },
+	{ "sequence", false, take_sequence },
+	{ "event", true, take_type },
+	{ "account", true, take_account },
+	{ "kind", true, take_kind },
+	{ "generation", false, take_generation },
+	{ "last4", true, take_last4 },
+	{ "time_ms", false, take_time_ms },
+	{ "expires_ms", false, take_expires_ms },
+};
+
+/* Those that we do not know say nothing to us, and null says that there is none. */
+static bool
+take_member(struct line *line, const char *name, const struct word *value)
+{
+	for (size_t i = 0; i < sizeof(members) / sizeof(members[0]); i++) {
+		if (strcmp(name, members[i].name) != 0)
+			continue;
+		if (!value->quoted && strcmp(value->text, "null") == 0)
+			return true;
+		return value->quoted == members[i].quoted && members[i].take(line, value->text);
+	}
+	return true;
+}
+
+/* ---- the line ---- */
 
 static bool
 of_a_key(enum event_type type)
@@ -118,7 +199,7 @@ is_complete(const struct line *line)
 {
 	const struct record_event *e = &line->event;
 
-	return line->has_sequence && line->has_type && line->has_time &&
+	return line->has_environment && line->has_sequence && line->has_type && line->has_time &&
 	    (e->type == EVENT_RESTORED || e->account[0] != '\0') &&
 	    (!of_a_key(e->type) || (e->kind != 0 && e->generation > 0 && e->last4[0] != '\0'));
 }
@@ -127,15 +208,15 @@ is_complete(const struct line *line)
 static const char *
 take_members(struct line *line, const char *p)
 {
-	char name[WORD_LEN], value[WORD_LEN];
+	struct word name, value;
 
 	p = skip(p);
 	if (*p != '{')
 		return "not an object: give what fob events --output json prints";
 	do {
 		p = skip(p + 1);
-		if (*p != '"' || (p = take_value(p, name)) == NULL || *(p = skip(p)) != ':' ||
-		    (p = take_value(skip(p + 1), value)) == NULL || !take_member(line, name, value))
+		if (*p != '"' || (p = take_word(p, &name)) == NULL || *(p = skip(p)) != ':' ||
+		    (p = take_word(skip(p + 1), &value)) == NULL || !take_member(line, name.text, &value))
 			return "not an event, or one that this fobd does not know";
 		p = skip(p);
 	} while (*p == ',');
@@ -145,16 +226,18 @@ take_members(struct line *line, const char *p)
 int
 event_line_read(const char *line, enum environment environment, struct record_event *event, const char **why)
 {
-	struct line l = { .environment = environment };
+	struct line l = { .has_environment = false };
 
 	if ((*why = take_members(&l, line)) != NULL)
 		return -1;
-	if (l.of_other)
-		return 1;
 	if (!is_complete(&l)) {
-		*why = "an event without its sequence, event, time_ms, account, or its key's kind, generation, last4";
+		*why =
+		    "an event without its environment, sequence, event, time_ms, account, or its key's kind, generation, "
+		    "last4";
 		return -1;
 	}
+	if (l.environment != environment)
+		return 1;
 	*event = l.event;
 	return 0;
 }

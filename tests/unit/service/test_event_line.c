@@ -86,6 +86,18 @@ an_event_of_the_database(void **state)
 	assert_string_equal(e.account, "");
 }
 
+/* It is a right id, and no null of JSON. */
+static void
+an_account_named_null(void **state)
+{
+	struct record_event e;
+	const char *why;
+
+	(void)state;
+	assert_int_equal(read_line("{" SUSPENDED ", \"account\": \"null\"}", &e, &why), 0);
+	assert_string_equal(e.account, "null");
+}
+
 /* One table of names, and its numbers are ours. */
 static void
 every_type(void **state)
@@ -117,8 +129,7 @@ the_other_environment(void **state)
 
 	(void)state;
 	memset(&before, 0xaa, sizeof(before));
-	assert_int_equal(
-	    read_line("{\"environment\": \"test\", \"sequence\": 3, \"event\": \"key_revoked\"}", &e, &why), 1);
+	assert_int_equal(read_line("{" SUSPENDED ", \"environment\": \"test\"}", &e, &why), 1);
 	assert_memory_equal(&e, &before, sizeof(e));
 }
 
@@ -150,6 +161,11 @@ what_is_none(void **state)
 		{ "{" ROLLED ", \"account\": \"\"}", "not an event" },
 		{ "{" ROLLED ", \"account\": \"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\"}",
 		    "not an event" },
+		{ "{" ROLLED ", \"account\": 5}", "not an event" },
+		{ "{" ROLLED ", \"environment\": \"LIVE\"}", "not an event" },
+		{ "{" ROLLED ", \"kind\": \"UNKNOWN\"}", "not an event" },
+		{ "{" ROLLED ", \"last4\": \"a\033[m\"}", "not an event" },
+		{ "{" ROLLED ", \"last4\": \"null\"", "cut off" },
 		{ "{" ROLLED ", \"last4\": \"abc\"}", "not an event" },
 		{ "{" ROLLED ", \"last4\": \"abcde\"}", "not an event" },
 		{ "{" ROLLED ", \"generation\": 4294967296}", "not an event" },
@@ -161,7 +177,12 @@ what_is_none(void **state)
 		{ "{" ROLLED
 		  ", \"sequence\": 00000000000000000000000000000000000000000000000000000000000000000000000001}",
 		    "not an event" },
-		{ "{" ROLLED ", \"time_ms\": 0}", "without its" },
+		{ "{" ROLLED ", \"sequence\": 0}", "not an event" },
+		{ "{" ROLLED ", \"sequence\": \"12\"}", "not an event" },
+		{ "{" ROLLED ", \"expires_ms\": \"1790086400000\"}", "not an event" },
+		{ "{" ROLLED ", \"time_ms\": 0}", "not an event" },
+		{ "{\"sequence\": 1, \"event\": \"account_resumed\", \"account\": \"a\", \"time_ms\": 5}",
+		    "without its" },
 		{ "{" ROLLED ", \"generation\": 0}", "without its" },
 		{ "{" ENV "\"event\": \"account_resumed\", \"account\": \"a\", \"time_ms\": 5}", "without its" },
 		{ "{" ENV "\"sequence\": 1, \"account\": \"a\", \"time_ms\": 5}", "without its" },
@@ -212,6 +233,7 @@ main(void)
 		cmocka_unit_test(an_event_of_a_key),
 		cmocka_unit_test(an_event_of_an_account),
 		cmocka_unit_test(an_event_of_the_database),
+		cmocka_unit_test(an_account_named_null),
 		cmocka_unit_test(every_type),
 		cmocka_unit_test(the_other_environment),
 		cmocka_unit_test(what_is_none),
