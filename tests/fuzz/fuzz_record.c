@@ -103,7 +103,9 @@ check_names(unsigned which, const union record *x)
 {
 	if (which == A_KEY)
 		FUZZ_CHECK(strlen(x->key.account) >= 1 && strlen(x->key.account) <= LIMIT_ACCOUNT, "no account");
-	if (which == AN_EVENT)
+	if (which == AN_EVENT && x->event.type == EVENT_RESTORED)
+		FUZZ_CHECK(x->event.account[0] == '\0', "an account");
+	else if (which == AN_EVENT)
 		FUZZ_CHECK(strlen(x->event.account) >= 1 && strlen(x->event.account) <= LIMIT_ACCOUNT, "no account");
 	if (which == AN_ACCOUNT)
 		FUZZ_CHECK(x->account.n_grace <= LIMIT_IN_GRACE, "%u keys in grace", x->account.n_grace);
