@@ -95,9 +95,12 @@ take_type(struct line *line, const char *text)
 static bool
 take_account(struct line *line, const char *text)
 {
-	if (!record_account_ok(text, strlen(text)))
+	size_t len = strlen(text);
+
+	if (!record_account_ok(text, len))
 		return false;
-	snprintf(line->event.account, sizeof(line->event.account), "%.*s", LIMIT_ACCOUNT, text);
+	memset(line->event.account, 0, sizeof(line->event.account));
+	memcpy(line->event.account, text, len);
 	return true;
 }
 
