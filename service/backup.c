@@ -1,7 +1,7 @@
 /*
- * backup.c - copy a database while a fobd serves it (see backup.h). Called by offline.c; calls store.c. The copy is made
- * under a name that nobody takes for a database, in a folder that nobody takes for a backup; it is marked as a copy
- * before either gets its right name. So whatever ends it half-way, there is no copy that could be served unmarked.
+ * backup.c - copy a database while a fobd serves it (see backup.h). Called by offline.c; calls store.c and folder.c. The
+ * copy is made under a name that nobody takes for a database, in a folder that nobody takes for a backup; it is marked as
+ * a copy before either gets its right name. So whatever ends it half-way, there is no copy that could be served unmarked.
  */
 #include "service/backup.h"
 
@@ -13,6 +13,8 @@
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
+
+#include "service/folder.h"
 
 #define PATH_LEN 4096
 
@@ -114,43 +116,19 @@ mark(struct backup *b, const struct store_options *options, int64_t taken_ms, st
 	return fault == 0 ? 0 : -1;
 }
 
-static int
-sync_folder(struct backup *b, const char *path)
-{
-	int fd, rc;
-
-	if ((fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)) < 0)
-		return fail(b, "cannot open it to sync it", path);
-	rc = fsync(fd) == 0 ? 0 : fail(b, "cannot sync it", path);
-	close(fd);
-	return rc;
-}
-
-static int
-sync_parent(struct backup *b)
-{
-	char parent[PATH_LEN], *slash;
-
-	snprintf(parent, sizeof(parent), "%s", b->dest);
-	for (size_t n = strlen(parent); n > 1 && parent[n - 1] == '/'; n--)
-		parent[n - 1] = '\0';
-	if ((slash = strrchr(parent, '/')) == NULL)
-		return sync_folder(b, ".");
-	slash[slash == parent ? 1 : 0] = '\0';
-	return sync_folder(b, parent);
-}
-
 /* From here on it is a backup. */
 static int
 publish(struct backup *b)
 {
 	if (rename(b->unfinished, b->data) != 0)
 		return fail(b, "cannot rename it", b->unfinished);
-	if (sync_folder(b, b->folder) != 0)
-		return -1;
+	if ((errno = folder_sync(b->folder)) != 0)
+		return fail(b, "cannot sync it", b->folder);
 	if (renameat2(AT_FDCWD, b->folder, AT_FDCWD, b->dest, RENAME_NOREPLACE) != 0)
 		return fail(b, "cannot give the copy this name", b->dest);
-	return sync_parent(b);
+	if ((errno = folder_sync_around(b->dest)) != 0)
+		return fail(b, "cannot sync the folder that it is in", b->dest);
+	return 0;
 }
 
 static void

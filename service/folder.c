@@ -1,5 +1,5 @@
 /*
- * folder.c - sync a folder (see folder.h). Called by those who give a file its name: pepper.c and lmdb.c. Never makes or changes
+ * folder.c - sync a folder (see folder.h). Called by those who give a file its name: pepper.c, lmdb.c and backup.c. Never makes or changes
  * one.
  */
 #include "service/folder.h"
