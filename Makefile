@@ -95,8 +95,8 @@ $(B)/%.o: %.c | $(PROTO_H)
 	@$(if $(V),,echo '  CC      $@')
 	$(Q)$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
 
-# With the two files of libfob that the daemon shares.
-$(B)/libservice.a: $(SERVICE_OBJ) $(B)/client/basic.o $(B)/client/names.o $(PROTO_OBJ)
+# With the files of libfob that the daemon shares.
+$(B)/libservice.a: $(SERVICE_OBJ) $(patsubst %,$(B)/client/%.o,basic names utf8) $(PROTO_OBJ)
 	$(Q)rm -f $@ && $(AR) rcs $@ $^
 
 # One object whose hidden symbols are local, so that a static libfob adds only fob_* names to its user's program.

@@ -13,6 +13,7 @@
 #include "client/arena.h"
 #include "client/codec.h"
 #include "client/error.h"
+#include "client/utf8.h"
 #include "fob/rpc/v1/rpc.pb-c.h"
 #include "fob/v1/admin.pb-c.h"
 #include "fob/v1/health.pb-c.h"
@@ -397,48 +398,11 @@ is_alphanumeric(uint8_t c)
 	return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z');
 }
 
-/* Length of the UTF-8 character at ${p}, 0 when there is none: truncated, overlong, a surrogate, beyond U+10FFFF. */
-static size_t
-utf8_len(const uint8_t *p, size_t left)
-{
-	uint8_t low = 0x80, high = 0xbf;
-	size_t n, i;
-
-	if (p[0] < 0x80)
-		return 1;
-	if (p[0] >= 0xc2 && p[0] <= 0xdf)
-		n = 2;
-	else if (p[0] >= 0xe0 && p[0] <= 0xef)
-		n = 3;
-	else if (p[0] >= 0xf0 && p[0] <= 0xf4)
-		n = 4;
-	else
-		return 0;
-	if (n > left)
-		return 0;
-	/* Only the second byte's range depends on the first. */
-	if (p[0] == 0xe0)
-		low = 0xa0;
-	else if (p[0] == 0xed)
-		high = 0x9f;
-	else if (p[0] == 0xf0)
-		low = 0x90;
-	else if (p[0] == 0xf4)
-		high = 0x8f;
-	for (i = 1; i < n; i++) {
-		if (p[i] < low || p[i] > high)
-			return 0;
-		low = 0x80;
-		high = 0xbf;
-	}
-	return n;
-}
-
-/* C1 controls move a terminal's cursor as well as C0 do; in UTF-8 they are c2 80 to c2 9f. */
+/* The C1 controls move a terminal's cursor as well as C0 do. */
 static bool
-is_control(const uint8_t *p, size_t n)
+is_control(uint32_t point)
 {
-	return (n == 1 && (p[0] < 0x20 || p[0] == 0x7f)) || (n == 2 && p[0] == 0xc2 && p[1] < 0xa0);
+	return point < 0x20 || (point >= 0x7f && point <= 0x9f);
 }
 
 /* For people: cut at a character to fit ${size} with its NUL, and what could not be shown becomes a question mark. */
@@ -446,10 +410,11 @@ static void
 text_copy(char *to, size_t size, const ProtobufCBinaryData *from)
 {
 	size_t in = 0, out = 0, n;
+	uint32_t point = 0;
 
 	while (in < from->len) {
-		n = utf8_len(from->data + in, from->len - in);
-		if (n == 0 || is_control(from->data + in, n)) {
+		n = utf8_decode(from->data + in, from->len - in, &point);
+		if (n == 0 || is_control(point)) {
 			if (out + 1 >= size)
 				break;
 			to[out++] = '?';

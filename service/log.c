@@ -1,6 +1,6 @@
 /*
  * log.c - formats one event into one buffer on the stack and hands it to stderr with one write(2).
- * Called by every file of the daemon, on any thread; calls only the C library. The two formats differ in their
+ * Called by every file of the daemon, on any thread; calls the C library and utf8.c. The two formats differ in their
  * punctuation alone, so one writer serves both: JSON by hand, because a line must not allocate and must end at 4 KiB.
  * Never waits for whoever reads stderr: a line that does not fit at once is dropped, and the next one counts them.
  */
@@ -14,6 +14,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "client/utf8.h"
 #include "service/log.h"
 
 #define LINE_SIZE 4096 /* PIPE_BUF: up to here a write to a pipe is not torn apart by another process's */
@@ -55,28 +56,6 @@ static void
 line_puts(struct line *l, const char *text)
 {
 	line_append(l, text, strlen(text));
-}
-
-/* How many bytes the UTF-8 character at ${s} has and which it is; 0 for anything that is not UTF-8 (RFC 3629). */
-static size_t
-utf8_decode(const unsigned char *s, size_t n, uint32_t *point)
-{
-	static const uint32_t smallest[] = { 0, 0, 0x80, 0x800, 0x10000 };
-	size_t len = s[0] < 0x80 ? 1 : s[0] < 0xc2 ? 0 : s[0] < 0xe0 ? 2 : s[0] < 0xf0 ? 3 : s[0] < 0xf5 ? 4 : 0;
-	uint32_t c;
-
-	if (len == 0 || len > n)
-		return 0;
-	c = len == 1 ? s[0] : s[0] & (0x7fU >> len);
-	for (size_t i = 1; i < len; i++) {
-		if ((s[i] & 0xc0) != 0x80)
-			return 0;
-		c = c << 6 | (s[i] & 0x3f);
-	}
-	if (c < smallest[len] || c > 0x10ffff || (c >= 0xd800 && c <= 0xdfff))
-		return 0;
-	*point = c;
-	return len;
 }
 
 /* What moves a terminal's cursor, ends a line for some reader of it, or turns the text around. */
