@@ -726,15 +726,6 @@ load_environments(struct loader *l, cfg_t *cfg, struct config *out)
 
 /* ---- the rest ---- */
 
-static bool
-operation_is_wellformed(const char *name)
-{
-	size_t n = strlen(name);
-
-	return n > 0 && n <= LIMIT_OPERATION &&
-	    strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._:/-") == n;
-}
-
 static int
 load_operations(struct loader *l, cfg_t *cfg, const char *name, char **out, size_t *n_out)
 {
@@ -746,7 +737,7 @@ load_operations(struct loader *l, cfg_t *cfg, const char *name, char **out, size
 
 		if (i == LIMIT_OPERATIONS)
 			return refuse(l, line, "%s has more than %d names; remove some", name, LIMIT_OPERATIONS);
-		if (!operation_is_wellformed(operation))
+		if (!operation_name_ok(operation, strlen(operation)))
 			return refuse(l, line, "%s: \"%.80s\" is no operation; give 1 to %d of A-Z a-z 0-9 . _ : / -",
 			    name, operation, LIMIT_OPERATION);
 		if (copy_string(l, operation, &out[i]) != 0)

@@ -1,10 +1,10 @@
 /*
- * event_line.c - read an event from its line (see event_line.h). Called by restore.c, for who restores a backup; shares the
- * names of events with libfob, which prints them. Allocates nothing, and copies nothing that it has not looked at.
+ * event_line.c - read an event from its line (see event_line.h). Called by restore.c, for who restores a backup; shares
+ * the names of events with libfob, which prints them. Allocates nothing, and copies nothing that it has not looked at.
  *
- * Not a reader of JSON, and on purpose: what is read is one flat object of strings without escapes, numbers and words, which
- * is all that fob prints. So no parser of JSON is in the process that holds the keys, for the sake of a command that is
- * hardly ever used.
+ * Not a reader of JSON, and on purpose: what is read is one flat object of strings without escapes, numbers and words,
+ * which is all that fob prints. So no parser of JSON is in the process that holds the keys, for the sake of a command
+ * that is hardly ever used.
  */
 #include "service/event_line.h"
 

@@ -1,5 +1,6 @@
 /*
- * names.c - the stable names of what types.h numbers, for logs, events and messages to people.
+ * names.c - the stable names of what types.h numbers, for logs, events and messages to people; and what the names of
+ * operations, which others choose, are made of.
  * Called from everywhere in the service; calls nothing. Never NULL, whatever number it is given: a number that a later
  * version wrote is "UNKNOWN", not a crash.
  */
@@ -53,4 +54,19 @@ verdict_name(enum verdict verdict)
 		return "FORBIDDEN";
 	}
 	return "UNKNOWN";
+}
+
+bool
+operation_name_ok(const void *name, size_t len)
+{
+	const char *p = name;
+
+	if (len < 1 || len > LIMIT_OPERATION)
+		return false;
+	for (size_t i = 0; i < len; i++) {
+		if (!((p[i] >= 'A' && p[i] <= 'Z') || (p[i] >= 'a' && p[i] <= 'z') || (p[i] >= '0' && p[i] <= '9') ||
+			p[i] == '.' || p[i] == '_' || p[i] == ':' || p[i] == '/' || p[i] == '-'))
+			return false;
+	}
+	return true;
 }

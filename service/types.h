@@ -5,6 +5,7 @@
 #define TYPES_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "service/limits.h"
@@ -55,5 +56,8 @@ enum fault {
 const char *environment_name(enum environment environment); /* "live", "test" */
 const char *kind_name(enum kind kind);                      /* "secret", "publishable" */
 const char *verdict_name(enum verdict verdict);             /* "VALID", ... */
+
+/* Whether an operation can be called that: 1 to LIMIT_OPERATION of A-Z a-z 0-9 . _ : / - */
+bool operation_name_ok(const void *name, size_t len);
 
 #endif

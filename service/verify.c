@@ -38,27 +38,12 @@ deny(Fob__V1__VerifyKeyResponse *out, enum verdict verdict, const char *detail)
 
 /* ---- 1. the request: a fault here is the caller's mistake, not the key's ---- */
 
-static bool
-operation_ok(const ProtobufCBinaryData *operation)
-{
-	if (operation->len > LIMIT_OPERATION)
-		return false;
-	for (size_t i = 0; i < operation->len; i++) {
-		uint8_t c = operation->data[i];
-
-		if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' ||
-			c == '_' || c == ':' || c == '/' || c == '-'))
-			return false;
-	}
-	return true;
-}
-
 static int
 check_request(struct call *call, const Fob__V1__VerifyKeyRequest *in)
 {
 	if (in->credential_case == FOB__V1__VERIFY_KEY_REQUEST__CREDENTIAL__NOT_SET)
 		return call_fault(call, FAULT_INVALID_ARGUMENT, "credential: set secret or authorization");
-	if (!operation_ok(&in->operation))
+	if (in->operation.len > 0 && !operation_name_ok(in->operation.data, in->operation.len))
 		return call_fault(
 		    call, FAULT_INVALID_ARGUMENT, "operation: at most %d bytes of [A-Za-z0-9._:/-]", LIMIT_OPERATION);
 	if (in->require_environment != FOB__V1__ENVIRONMENT__ENVIRONMENT_UNSPECIFIED &&

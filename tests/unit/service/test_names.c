@@ -1,5 +1,6 @@
 /*
- * test_names.c - names.c: every number has its name, and one that nobody knows still has one.
+ * test_names.c - names.c: every number has its name, and one that nobody knows still has one; and what an operation can be
+ * called.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -7,6 +8,8 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+
+#include <string.h>
 
 #include "service/types.h"
 
@@ -43,6 +46,27 @@ unknown_numbers(void **state)
 	assert_string_equal(kind_name((enum kind)0), "UNKNOWN");
 }
 
+static void
+every_byte_of_an_operation(void **state)
+{
+	static const char others[] = "._:/-";
+	char name[LIMIT_OPERATION + 1];
+
+	(void)state;
+	for (int c = 0; c < 256; c++) {
+		bool ok = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+		    (c != 0 && strchr(others, c) != NULL);
+
+		assert_int_equal(operation_name_ok(&(char){ (char)c }, 1), ok);
+		/* Behind others, too. */
+		assert_int_equal(operation_name_ok((char[]){ 'a', (char)c, 'z' }, 3), ok);
+	}
+	memset(name, 'a', sizeof(name));
+	assert_false(operation_name_ok(NULL, 0));
+	assert_true(operation_name_ok(name, LIMIT_OPERATION));
+	assert_false(operation_name_ok(name, LIMIT_OPERATION + 1));
+}
+
 int
 main(void)
 {
@@ -50,6 +74,7 @@ main(void)
 		cmocka_unit_test(every_environment_and_kind),
 		cmocka_unit_test(every_verdict),
 		cmocka_unit_test(unknown_numbers),
+		cmocka_unit_test(every_byte_of_an_operation),
 	};
 
 	return cmocka_run_group_tests_name("names", tests, NULL, NULL);
