@@ -21,7 +21,7 @@
 enum cli_exit { CLI_OK = 0, CLI_LOCAL = 1, CLI_FAULT = 2, CLI_DENIED = 3, CLI_CONFLICT = 4 };
 
 enum cli_option {
-	/* Every command takes these. */
+	/* Every command that asks fobd takes these. */
 	OPT_ADDRESS,
 	OPT_TIMEOUT,
 	OPT_OUTPUT,

@@ -14,8 +14,9 @@
 
 const char events_help[] = "Usage: fob events [--account ACCOUNT] [--environment live|test] [--follow]\n"
 			   "\n"
-			   "What happened to accounts and keys, oldest first: created, rolled, expired,\n"
-			   "revoked, suspended, resumed, restored. With --output json one object a line.\n"
+			   "What happened to accounts and keys, oldest first: created, imported, rolled,\n"
+			   "expired, revoked, suspended, resumed, restored. With --output json one object a\n"
+			   "line.\n"
 			   "\n"
 			   "  --account ACCOUNT       only of that account\n"
 			   "  --environment live|test only there; otherwise both, by time\n"

@@ -10,8 +10,8 @@ _fob_options() {
 	"key revoke") echo --environment --kind --generation --secret-file --token-file ;;
 	verify) echo --secret-file --basic --operation --require ;;
 	events) echo --account --environment --follow ;;
-	check | backup | "pepper rotate") echo --config ;;
-	restore) echo --config --events --accept-revived ;;
+	check | backup | "pepper rotate") echo --config --help; return ;;
+	restore) echo --config --events --accept-revived --help; return ;;
 	esac
 	echo --address --timeout --output --yes --no-color --tls-ca --tls-cert --tls-key --tls-server-name --help --version
 }
@@ -48,18 +48,22 @@ _fob_command() {
 }
 
 _fob() {
-	local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]} command
-	command=$(_fob_command)
+	local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]}
+	local words command arguments
+	words=$(_fob_command)
+	command=$words
 	COMPREPLY=()
 	if [[ $previous == = ]]; then
 		previous=${COMP_WORDS[COMP_CWORD - 2]}
 	elif [[ $current == = ]]; then
 		current=""
 	fi
-	# Only the verb of a noun tells the options; what follows are arguments.
+	# Only the command's name tells the options; what follows are arguments.
 	case $command in
-	"account "* | "key "*) command=$(cut -d' ' -f1,2 <<<"$command") ;;
+	"account "* | "key "* | "pepper "*) command=$(cut -d' ' -f1,2 <<<"$command") ;;
+	*) command=${command%% *} ;;
 	esac
+	arguments=${words#"$command"}
 	case $previous in
 	--environment | --require) mapfile -t COMPREPLY < <(compgen -W "live test" -- "$current") ;;
 	--kind) mapfile -t COMPREPLY < <(compgen -W "secret publishable" -- "$current") ;;
@@ -70,11 +74,11 @@ _fob() {
 		mapfile -t COMPREPLY < <(compgen -f -- "$current") ;;
 	--timeout | --grace | --generation | --start-line | --expected-generation | --operation | --account | --tls-server-name) ;;
 	*)
-		if [[ $command == "account import" && $current != -* ]]; then
-			mapfile -t COMPREPLY < <(compgen -f -- "$current")
-		elif [[ $current == -* ]]; then
+		if [[ $current == -* ]]; then
 			mapfile -t COMPREPLY < <(compgen -W "$(_fob_options "$command")" -- "$current")
-		else
+		elif [[ $command == "account import" || ($arguments && ($command == check || $command == backup)) ]]; then
+			mapfile -t COMPREPLY < <(compgen -f -- "$current")
+		elif [[ ! $arguments ]]; then
 			mapfile -t COMPREPLY < <(compgen -W "$(_fob_words "$command")" -- "$current")
 		fi ;;
 	esac

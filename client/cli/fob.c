@@ -21,6 +21,8 @@
 #include "client/cli/text.h"
 
 #define GLOBAL_OPTIONS (CLI_BIT(OPT_ENVIRONMENT) - 1) /* all that come before it */
+/* Of those, what a command takes that asks no fobd: --address must not be thought to say whose database is meant. */
+#define OFFLINE_OPTIONS (CLI_BIT(OPT_YES) | CLI_BIT(OPT_NO_COLOR) | CLI_BIT(OPT_HELP) | CLI_BIT(OPT_VERSION))
 
 /* ---- what there is ---- */
 
@@ -111,15 +113,31 @@ static const struct command commands[] = {
 };
 #define COMMANDS (sizeof(commands) / sizeof(commands[0]))
 
+/* Who takes fobd's settings asks no fobd. */
+static bool
+is_offline(const struct command *command)
+{
+	return (command->options & CLI_BIT(OPT_CONFIG)) != 0;
+}
+
 static const char overview[] = "Usage: fob [OPTIONS] COMMAND [ARGUMENTS]\n"
 			       "\n"
 			       "Ask and administer fobd: whose API key is this, and may it do that?\n"
 			       "\n"
 			       "Commands:\n";
 
+static const char offline_options[] =
+    "\n"
+    "Done here, by the fobd that was installed with this fob, and to the databases\n"
+    "that its settings name: no fobd is asked, so there is no --address, and none of\n"
+    "the other options of a connection.\n"
+    "\n"
+    "Exit codes: 0 done, whole; 1 not done, or it could not be found out, and why;\n"
+    "2 not whole.\n";
+
 static const char common_options[] =
     "\n"
-    "Options of every command, before or after it:\n"
+    "Options of every command that asks fobd, before or after it:\n"
     "  --address URL           where fobd listens: ipc://PATH, tcp://HOST:PORT or\n"
     "                          tls+tcp://HOST:PORT (default: $FOB_ADDR, or else\n"
     "                          " CLI_ADDRESS_DEFAULT ")\n"
@@ -182,8 +200,8 @@ help_noun(const char *noun)
 	for (size_t i = 0; i < COMMANDS; i++) {
 		if (strncmp(commands[i].name, noun, strlen(noun)) != 0 || commands[i].name[strlen(noun)] != ' ')
 			continue;
-		snprintf(line, sizeof(line), "  fob %s %s\n      %s\n", commands[i].name, commands[i].args,
-		    commands[i].summary);
+		snprintf(line, sizeof(line), "  fob %s%s%s\n      %s\n", commands[i].name,
+		    commands[i].args[0] == '\0' ? "" : " ", commands[i].args, commands[i].summary);
 		out_text(line);
 	}
 	snprintf(line, sizeof(line), "\n`fob %s COMMAND --help` explains each, with examples.\n", noun);
@@ -309,7 +327,7 @@ no_command(const struct words *words)
 	else if (!is_noun(words->word[0]))
 		out_say("unknown command %s; fob --help lists them", words->word[0]);
 	else if (words->n == 1)
-		out_say("fob %s: which command? fob %s --help lists them", words->word[0], words->word[0]);
+		out_say("%s: which command? fob %s --help lists them", words->word[0], words->word[0]);
 	else
 		out_say(
 		    "unknown command %s %s; fob %s --help lists them", words->word[0], words->word[1], words->word[0]);
@@ -325,7 +343,7 @@ help(const struct words *words)
 
 	if (command != NULL) {
 		out_text(command->help);
-		out_text(common_options);
+		out_text(is_offline(command) ? offline_options : common_options);
 	} else if (words->n == 0) {
 		help_overview();
 	} else if (words->n == 1 && is_noun(words->word[0])) {
@@ -366,10 +384,11 @@ settings(struct cli *cli)
 static int
 fit(struct cli *cli, const struct command *command, const struct words *words, size_t used)
 {
+	uint64_t taken = command->options | (is_offline(command) ? OFFLINE_OPTIONS : GLOBAL_OPTIONS);
 	size_t n = words->n - used;
 
 	for (int i = 0; i < OPT_COUNT; i++) {
-		if (cli->options[i] != NULL && ((GLOBAL_OPTIONS | command->options) & CLI_BIT(i)) == 0) {
+		if (cli->options[i] != NULL && (taken & CLI_BIT(i)) == 0) {
 			out_say("%s takes no --%s; see fob %s --help", command->name, options[i].name, command->name);
 			return CLI_LOCAL;
 		}

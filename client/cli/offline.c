@@ -1,6 +1,7 @@
 /*
- * offline.c - fob check, backup, restore and pepper rotate: what is done to a database itself, not asked of a fobd that serves it. Called by fob.c; becomes
- * the fobd that was installed with this fob, which knows databases: nothing here opens one.
+ * offline.c - fob check, backup, restore and pepper rotate: what is done to a database itself, not asked of a fobd that
+ * serves it. Called by fob.c; becomes the fobd that was installed with this fob, which knows databases: nothing here opens
+ * one.
  */
 #include "client/cli/cli.h"
 
@@ -24,8 +25,7 @@ const char check_help[] = "Usage: fob check [--config FILE] [live|test [FOLDER]]
 			  "\n"
 			  "  --config FILE  fobd's settings (default: /etc/fob/fobd.conf)\n"
 			  "\n"
-			  "One line for each environment, then one for each violation. Exit codes: 0 whole;\n"
-			  "2 not whole; 1 it could not be found out.\n"
+			  "One line for each environment, then one for each violation.\n"
 			  "\n"
 			  "Examples:\n"
 			  "  fob check\n"

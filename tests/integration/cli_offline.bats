@@ -21,13 +21,15 @@ refused() {
 	[[ $stderr == *"$words"* ]] || { echo "not '$words' but: $stderr"; false; }
 }
 
-commands=("account create" "account list" "account suspend" "account resume" "key list" "key roll" "key revoke" verify
-	events health stats check backup restore "pepper rotate")
+offline=(check backup restore "pepper rotate")
+commands=("account create" "account list" "account suspend" "account resume" "account import" "key list" "key roll"
+	"key revoke" verify events health stats "${offline[@]}")
 
-@test "help of every command is on stdout, has a usage, examples and the common options" {
+@test "help of every command is on stdout, has a usage, examples, the common options and the exit codes" {
 	for c in "${commands[@]}"; do
 		run --separate-stderr -0 fob $c --help
 		[[ $output == "Usage: fob $c"* && $output == *Example* && $output == *--address* && -z $stderr ]] || { echo "$c"; false; }
+		[[ $(grep -c "^Exit codes: 0 done" <<<"$output") -eq 1 ]] || { echo "$c"; false; }
 		by_option=$output
 		run -0 fob help $c
 		[[ $output == "$by_option" ]]
@@ -53,6 +55,16 @@ commands=("account create" "account list" "account suspend" "account resume" "ke
 		grep -qF -- "Fl -${o#--}" "$FOB_ROOT/client/cli/fob.1" || { echo "fob.1: $o"; false; }
 		grep -qE -- "$o( |$)" "$FOB_ROOT/client/cli/fob.bash" || { echo "fob.bash: $o"; false; }
 	done
+}
+
+@test "what is done here takes no option of a connection" {
+	for c in "${offline[@]}"; do
+		for o in "--address tcp://127.0.0.1:1" "--timeout 1s" "--output json" "--tls-ca f"; do
+			refused "$c takes no ${o%% *}; see fob $c --help" $c live $o
+		done
+	done
+	# These say nothing that would not be so.
+	refused "/absent" --no-color --yes check --config "$PWD/absent"
 }
 
 @test "--version" {
@@ -263,6 +275,15 @@ complete_fob() {
 	[[ $(complete_fob verify --ba) == --basic ]]
 	[[ $(complete_fob help key "") == "list roll revoke" ]]
 	[[ $(complete_fob key list acct_1 "") == "" ]]
+	[[ $(complete_fob pepper "") == rotate ]]
+	[[ $(complete_fob pepper rotate "") == "live test" ]]
+	[[ $(complete_fob pepper rotate live "") == "" ]]
+	[[ $(complete_fob pepper rotate live --) == "--config --help" ]]
+	[[ $(complete_fob restore live --e) == --events ]]
+	[[ $(complete_fob health live "") == "" ]]
+	[[ $(complete_fob health live --ti) == --timeout ]]
 	touch "$BATS_TEST_TMPDIR/found.txt"
 	[[ $(complete_fob verify --secret-file fou) == found.txt ]]
+	[[ $(complete_fob backup live fou) == found.txt ]]
+	[[ $(complete_fob backup fou) == "" ]]
 }
