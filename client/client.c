@@ -170,7 +170,7 @@ static bool
 is_mutation(enum method method)
 {
 	return method == METHOD_CREATE_ACCOUNT || method == METHOD_ROLL_KEY || method == METHOD_REVOKE_KEY ||
-	    method == METHOD_SUSPEND_ACCOUNT || method == METHOD_RESUME_ACCOUNT;
+	    method == METHOD_SUSPEND_ACCOUNT || method == METHOD_RESUME_ACCOUNT || method == METHOD_IMPORT_ACCOUNTS;
 }
 
 /*

@@ -368,6 +368,10 @@ static void
 test_refused_after_a_lost_reply(void **state)
 {
 	struct fob_roll roll = { .mutation = { .environment = FOB_LIVE, .account = "acct_1" } };
+	struct fob_import import = {
+		.environment = FOB_LIVE, .accounts = &(struct fob_import_account){ .account = "acct_1" }, .n = 1
+	};
+	enum fob_import_outcome outcome;
 	struct fob_rolled_key rolled;
 	struct fob_error e;
 
@@ -377,6 +381,10 @@ test_refused_after_a_lost_reply(void **state)
 	assert_int_equal(fob_roll_key(*state, &roll, &rolled, &e), FOB_EDEADLINE_EXCEEDED);
 	assert_non_null(strstr(e.message, "not known whether it was applied"));
 	assert_non_null(strstr(e.message, "the reason"));
+	/* An import is a change, too. */
+	script.hang_ups = 1;
+	assert_int_equal(fob_import_accounts(*state, &import, &outcome, &e), FOB_EDEADLINE_EXCEEDED);
+	assert_non_null(strstr(e.message, "not known whether it was applied"));
 	script.hang_ups = 1;
 	script.code = 10;
 	assert_int_equal(fob_roll_key(*state, &roll, &rolled, &e), FOB_EABORTED);
