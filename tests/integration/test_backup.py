@@ -24,7 +24,6 @@ import tap
 from pb import LIVE, SECRET, TEST
 
 FOB = os.path.join(daemon.BUILD, "fob")
-SEED = int(os.environ.get("TEST_SEED") or random.SystemRandom().randrange(1 << 31))
 COPIES = 200 if os.environ.get("TORTURE") else 5
 KILLS = 1000 if os.environ.get("TORTURE") else 10 if daemon.SANITIZED else 25
 
@@ -135,7 +134,7 @@ class Backup(unittest.TestCase):
         with self.fobd.client() as c:
             for i in range(200):
                 c.create(LIVE, "a%d" % i)
-        rng = random.Random(SEED)
+        rng = random.Random(tap.seed())
         start = time.monotonic()
         self.backup(self.dest + ".whole")
         whole_s = time.monotonic() - start
@@ -162,8 +161,7 @@ class Backup(unittest.TestCase):
                     self.assert_marked(left)
                 shutil.rmtree(left)
             shutil.rmtree(dest, ignore_errors=True)
-        tap.comment("TEST_SEED=%d: %d copies killed: %d were done, %d left a folder called partial" % (SEED, KILLS, done,
-                                                                                                   partial))
+        tap.comment("count: %d copies killed: %d were done, %d left a folder called partial" % (KILLS, done, partial))
         with self.fobd.client() as c:
             c.roll(LIVE, "a0")  # who was killed holds no lock
         self.fobd.stop()

@@ -17,7 +17,6 @@ import tap
 from pb import LIVE, PUBLISHABLE, SECRET, TEST
 
 FOB = os.path.join(daemon.BUILD, "fob")
-SEED = int(os.environ.get("TEST_SEED") or random.SystemRandom().randrange(1 << 31))
 FLIPS = 3000 if os.environ.get("TORTURE") else 20 if daemon.SANITIZED else 100
 
 
@@ -95,7 +94,7 @@ class Check(unittest.TestCase):
         with open(path, "rb") as f:
             good = f.read()
         whole = self.check("live").stdout
-        rng = random.Random(SEED)
+        rng = random.Random(tap.seed())
         seen = 0
         try:
             for _ in range(FLIPS):
@@ -115,7 +114,7 @@ class Check(unittest.TestCase):
                     f.seek(at)
                     f.write(good[at:at + 1])
         finally:
-            tap.comment("TEST_SEED=%d: %d flips in %d bytes, %d told" % (SEED, FLIPS, len(good), seen))
+            tap.comment("count: fob check: %d flips in %d bytes, %d told" % (FLIPS, len(good), seen))
         self.assertGreater(seen, FLIPS // 20)
         for length in (len(good) - 1, len(good) // 2 + 100, 8192):
             with open(path, "wb") as f:
