@@ -251,7 +251,7 @@ prepare(void **state)
 	}
 	harness_call_free(hc);
 	harness_close(h);
-	harness_folder(base);
+	fixture_folder(base);
 	copy_data(h->folder, base);
 	outcome = mmap(NULL, sizeof(*outcome), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	return outcome == MAP_FAILED ? -1 : 0;
@@ -264,7 +264,7 @@ tidy(void **state)
 	for (unsigned i = 0; i < n_requests; i++)
 		free(requests[i].bytes);
 	munmap(outcome, sizeof(*outcome));
-	harness_remove(base);
+	fixture_remove(base);
 	harness_free(h);
 	return 0;
 }

@@ -283,6 +283,7 @@ fixture_clock(struct fixture_clock *f, int64_t now_ms)
 static inline void
 fixture_clock_pass(struct fixture_clock *f, int64_t ms)
 {
+	/* The boot clock first: a reading in between sees the time that was, not the time that will be twice. */
 	atomic_fetch_add(&f->boot_ns, ms * 1000000);
 	atomic_fetch_add(&f->wall_ns, ms * 1000000);
 }

@@ -8,16 +8,8 @@
 
 #include <dirent.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <pthread.h>
-#include <sodium.h>
-#include <stdatomic.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "fob/rpc/v1/rpc.pb-c.h"
 #include "fob/v1/admin.pb-c.h"
@@ -27,6 +19,7 @@
 #include "service/log.h"
 #include "service/secret.h"
 #include "service/service.h"
+#include "tests/unit/service/fixture.h"
 
 #define HARNESS_START_MS INT64_C(1800000000000)
 #define HARNESS_DAY_MS INT64_C(86400000)
@@ -44,58 +37,15 @@
 #define HARNESS_SANITIZED 0
 #endif
 
-/* ---- time ---- */
-
-struct harness_clock {
-	_Atomic int64_t wall_ns;
-	_Atomic int64_t boot_ns;
-};
-
-static inline int64_t
-harness_wall(void *arg)
-{
-	return ((struct harness_clock *)arg)->wall_ns;
-}
-
-static inline int64_t
-harness_boot(void *arg)
-{
-	return ((struct harness_clock *)arg)->boot_ns;
-}
-
 /* ---- the service ---- */
 
 struct harness {
-	char folder[512];
+	char folder[FIXTURE_PATH];
 	char paths[ENVIRONMENTS][2][600];
-	struct harness_clock clock;
+	struct fixture_clock clock; /* its times, for both environments */
 	struct config config;
 	struct service service;
 };
-
-static inline int
-harness_unlink(const char *path, const struct stat *st, int type, struct FTW *ftw)
-{
-	(void)st;
-	(void)type;
-	(void)ftw;
-	return remove(path);
-}
-
-static inline void
-harness_folder(char folder[512])
-{
-	const char *tmp = getenv("TMPDIR");
-
-	snprintf(folder, 512, "%s/fob-unit-XXXXXX", tmp != NULL && tmp[0] != '\0' ? tmp : "/tmp");
-	assert_non_null(mkdtemp(folder));
-}
-
-static inline void
-harness_remove(const char *folder)
-{
-	assert_int_equal(nftw(folder, harness_unlink, 16, FTW_DEPTH | FTW_PHYS), 0);
-}
 
 /* How many descriptors this process has open. */
 static inline unsigned
@@ -127,16 +77,17 @@ harness_store_options(const struct harness *h, enum environment environment)
 static inline struct engine *
 harness_engine_open(struct harness *h, enum environment environment)
 {
+	const struct config_environment *c = &h->config.environments[environment];
 	struct store_options options = harness_store_options(h, environment);
 	struct engine *engine = calloc(1, sizeof(*engine));
 	char why[512] = "";
 
 	assert_non_null(engine);
 	engine->environment = environment;
-	clock_init_with(&engine->clock, harness_wall, harness_boot, &h->clock);
+	clock_init_with(&engine->clock, fixture_wall_ns, fixture_boot_ns, &h->clock);
 	if (store_init(&options, why, sizeof(why)) != 0 ||
 	    store_open(&options, &engine->store, why, sizeof(why)) != 0 ||
-	    lastused_open(options.path, store_pepper(engine->store), 0, &engine->lastused, why, sizeof(why)) != 0 ||
+	    lastused_open(c->path, store_pepper(engine->store), 0, &engine->lastused, why, sizeof(why)) != 0 ||
 	    writer_start(engine->store, &engine->clock, engine->lastused, &engine->writer, why, sizeof(why)) != 0)
 		fail_msg("%s", why);
 	return engine;
@@ -170,7 +121,7 @@ harness_prepare(void)
 	assert_non_null(h);
 	assert_true(sodium_init() >= 0);
 	log_setup(LOG_ERROR, false);
-	harness_folder(h->folder);
+	fixture_folder(h->folder);
 	h->clock.wall_ns = HARNESS_START_MS * 1000000;
 	h->clock.boot_ns = INT64_C(1000000000);
 	for (int e = 0; e < ENVIRONMENTS; e++) {
@@ -213,16 +164,14 @@ static inline void
 harness_free(struct harness *h)
 {
 	harness_close(h);
-	harness_remove(h->folder);
+	fixture_remove(h->folder);
 	free(h);
 }
 
 static inline void
 harness_advance(struct harness *h, int64_t ms)
 {
-	/* The boot clock first: a reading in between sees the time that was, not the time that will be twice. */
-	h->clock.boot_ns += ms * 1000000;
-	h->clock.wall_ns += ms * 1000000;
+	fixture_clock_pass(&h->clock, ms);
 }
 
 static inline int64_t
