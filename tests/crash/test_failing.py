@@ -117,7 +117,7 @@ class Failing(unittest.TestCase):
                 finally:
                     self.fobd.kill()
             n += 1 if TORTURE else pick.randrange(1, 150)
-        tap.comment("%d starts served, %d were refused, up to the %dth allocation" % (served, refused, n))
+        tap.count("%d starts served, %d were refused, up to the %dth allocation" % (served, refused, n))
         self.fobd.handle.disarm()
         self.fobd.start(init=False)
         self.fobd.stop()

@@ -553,7 +553,7 @@ try_all(const struct fault_plan *p, unsigned sample)
 	}
 	problems += outcome->problem[0] != '\0';
 	printf(
-	    "# %s: %llu runs up to the %lluth; %llu starts refused; changes: %llu acknowledged, %llu undecided, %llu "
+	    "# count: %s: %llu runs up to the %lluth; %llu starts refused; changes: %llu acknowledged, %llu undecided, %llu "
 	    "refused; %llu runs with a problem\n",
 	    p->name, (unsigned long long)n_runs, (unsigned long long)n, (unsigned long long)n_closed,
 	    (unsigned long long)n_acked, (unsigned long long)n_unknown, (unsigned long long)n_refused,

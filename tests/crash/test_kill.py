@@ -58,9 +58,9 @@ class Kill(unittest.TestCase):
             book.judge(fobd, pick)
         book.judge(fobd, pick, everything=True)
         fobd.stop()
-        tap.comment("%d kills, %d changes acknowledged, %d tokens used again, %d verifies compared while it ran and %d after, "
-                    "%d events; 0 lost" % (ROUNDS, book.acknowledged(), book.replayed,
-                                           sum(w.verified for w in book.workers), book.verified, book.events))
+        tap.count("%d kills, %d changes acknowledged, %d tokens used again, %d verifies compared while it ran and %d after, "
+                  "%d events; 0 lost" % (ROUNDS, book.acknowledged(), book.replayed,
+                                         sum(w.verified for w in book.workers), book.verified, book.events))
         self.assertGreater(book.acknowledged(), ROUNDS)
 
 
@@ -113,7 +113,7 @@ class KillAtTheNth(unittest.TestCase):
                     break
             # In the short form a few of some 200.
             n += 1 if TORTURE else pick.randrange(1, 70)
-        tap.comment("%d kills up to the %dth call in %d commits; 0 lost" % (self.killed, n, self.COMMITS))
+        tap.count("%d kills up to the %dth call in %d commits; 0 lost" % (self.killed, n, self.COMMITS))
         self.assertGreater(self.killed, 0)
 
     def test_before_the_nth_call(self):

@@ -646,8 +646,9 @@ make_snapshots(struct harness *h)
 static void
 tell(const char *what)
 {
-	printf("# %s: %u commits in %u writes and syncs, %llu states, %llu of them worked on in, %llu lost\n", what,
-	    n_commits, n_ops, (unsigned long long)n_states, (unsigned long long)n_after, (unsigned long long)n_lost);
+	printf("# count: %s: %u commits in %u writes and syncs, %llu states, %llu of them worked on in, %llu lost\n",
+	    what, n_commits, n_ops, (unsigned long long)n_states, (unsigned long long)n_after,
+	    (unsigned long long)n_lost);
 	fflush(stdout);
 }
 

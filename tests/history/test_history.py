@@ -73,8 +73,8 @@ class History(unittest.TestCase):
             verdicts.update(c["op"] for c in calls if c["op"] != "verify" and not c["fault"])
             verdicts.update(c["op"] + " " + c["fault"] for c in calls if c["fault"])
             runs += 1
-        tap.comment("%d runs: %s" % (runs, ", ".join("%d %s" % (n, what) for what, n in totals.items())))
-        tap.comment(", ".join("%d %s" % (n, what) for what, n in sorted(verdicts.items())))
+        tap.count("%d runs: %s" % (runs, ", ".join("%d %s" % (n, what) for what, n in totals.items())))
+        tap.count(", ".join("%d %s" % (n, what) for what, n in sorted(verdicts.items())))
         for what in ("VALID", "REVOKED", "roll", "revoke", "list"):
             self.assertGreater(verdicts[what], 0, "a history without any %s says little" % what)
         self.assertGreater(totals["kills"], 0)

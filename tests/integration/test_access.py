@@ -99,7 +99,7 @@ class Access(unittest.TestCase):
                         self.assertIn(fobwire.code_name(r.code), ("UNIMPLEMENTED", "INVALID_ARGUMENT"), disguise)
                     self.assertEqual(verify.check(), pb.health.CheckResponse.SERVING)
             self.assertEqual(self.state(admin), before)
-            tap.comment("%d requests refused" % tried)
+            tap.count("%d requests refused" % tried)
         for listener in ("admin", "tcpadmin", "tlsadmin"):  # and where it is served, it is
             with fobd.client(listener) as admin:
                 admin.roll(LIVE, "role")

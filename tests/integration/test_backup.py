@@ -100,7 +100,7 @@ class Backup(unittest.TestCase):
         rollers.join()
         with open(os.path.join(dest, "data.mdb"), "rb") as f:  # the last has what the others have
             self.assertEqual(daemon.secrets_in(f.read()), [])
-        tap.comment("%d copies under %d rolls, all whole" % (COPIES, rollers.acknowledged()))
+        tap.count("%d copies under %d rolls, all whole" % (COPIES, rollers.acknowledged()))
         self.assertIn("live: whole: ", self.check().stdout)
         self.assert_clean()
 
@@ -161,7 +161,7 @@ class Backup(unittest.TestCase):
                     self.assert_marked(left)
                 shutil.rmtree(left)
             shutil.rmtree(dest, ignore_errors=True)
-        tap.comment("count: %d copies killed: %d were done, %d left a folder called partial" % (KILLS, done, partial))
+        tap.count("%d copies killed: %d were done, %d left a folder called partial" % (KILLS, done, partial))
         with self.fobd.client() as c:
             c.roll(LIVE, "a0")  # who was killed holds no lock
         self.fobd.stop()

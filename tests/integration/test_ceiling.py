@@ -60,7 +60,7 @@ class Ceiling(unittest.TestCase):
     def test_at_the_ceiling(self):
         for _ in range(ROUNDS):
             self.reach_the_ceiling()
-        tap.comment("%d databases at their ceiling; nothing lost" % ROUNDS)
+        tap.count("%d databases at their ceiling; nothing lost" % ROUNDS)
 
     def reach_the_ceiling(self):
         fobd = daemon.Daemon(ceiling="4MiB").start()
@@ -105,7 +105,7 @@ class Ceiling(unittest.TestCase):
     def test_at_the_very_end(self):
         for _ in range(ROUNDS):
             self.reach_the_very_end()
-        tap.comment("%d full maps; nothing lost" % ROUNDS)
+        tap.count("%d full maps; nothing lost" % ROUNDS)
 
     def reach_the_very_end(self):
         """Suspend and resume without end: all fits behind the ceiling, until nothing does, and that is said."""

@@ -114,7 +114,7 @@ class Check(unittest.TestCase):
                     f.seek(at)
                     f.write(good[at:at + 1])
         finally:
-            tap.comment("count: fob check: %d flips in %d bytes, %d told" % (FLIPS, len(good), seen))
+            tap.count("%d flips in %d bytes, %d told" % (FLIPS, len(good), seen))
         self.assertGreater(seen, FLIPS // 20)
         for length in (len(good) - 1, len(good) // 2 + 100, 8192):
             with open(path, "wb") as f:

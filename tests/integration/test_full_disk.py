@@ -40,7 +40,7 @@ class FullDisk(unittest.TestCase):
         rounds = 20 if os.environ.get("TORTURE") else 1
         for _ in range(rounds):
             self.fill_a_disk()
-        tap.comment("%d full disks; nothing lost" % rounds)
+        tap.count("%d full disks; nothing lost" % rounds)
 
     def fill_a_disk(self):
         fobd = daemon.Daemon()

@@ -58,7 +58,7 @@ class Stop(unittest.TestCase):
                 c.close()
             fobd.start(init=False)
             rolls += load.judge(self, fobd, rollers.records, generations)
-        tap.comment("%d rounds, slowest stop %.0f ms, %d acknowledged rolls, all there" % (ROUNDS, slowest * 1000,
+        tap.count("%d rounds, slowest stop %.0f ms, %d acknowledged rolls, all there" % (ROUNDS, slowest * 1000,
                                                                                            rolls))
         fobd.stop()
 

@@ -93,6 +93,11 @@ def comment(text):
     _comment(str(text))
 
 
+def count(text):
+    """How much was tried, and what came of it: tests/run says it again at the end of a run."""
+    _comment("count: " + text)
+
+
 def seed():
     """What a test's random choices start from: TEST_SEED, or a new one; said, so that it can be given again."""
     chosen = int(os.environ.get("TEST_SEED") or random.randrange(1 << 30))
