@@ -33,6 +33,7 @@ static const char usage[] =
     "       fobd [--config FILE] --check [live|test [FOLDER]]\n"
     "       fobd [--config FILE] --backup live|test FOLDER\n"
     "       fobd [--config FILE] --restore (--events FILE | --accept-revived) live|test\n"
+    "       fobd [--config FILE] --rotate-pepper live|test\n"
     "\n"
     "The daemon of Fob: whose API key is this, and may it do that?\n"
     "It runs in the foreground and logs to standard error. SIGTERM and SIGINT end it after what is under way;\n"
