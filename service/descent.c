@@ -155,55 +155,50 @@ node_bytes(const struct way *w, const struct node *node, bool leaf)
 	return (len + 1) & ~(size_t)1;
 }
 
-/* Where entries begin: a bit for each two bytes of a page. */
-struct starts {
-	uint64_t bits[PAGE_BYTES_MAX / 2 / 64];
+/* A bit for each place where an entry may begin or end, odd or even. */
+struct edges {
+	uint64_t odd[PAGE_BYTES_MAX / 128 + 1];
 };
 
-/* Do ${n} entries fill the page from ${at} to its end? */
-static bool
-fills(const struct way *w, const uint8_t *page, size_t at, bool leaf, unsigned n, struct starts *starts)
+static void
+toggle(struct edges *edges, size_t at)
 {
-	size_t end = w->map->page_bytes, bytes;
-	struct node node;
+	edges->odd[at / 128] ^= UINT64_C(1) << at / 2 % 64;
+}
 
-	memset(starts->bits, 0, end / 16);
-	for (; at < end && n > 0; n--) {
-		if (end - at < NODE_HEADER)
+/*
+ * Do the ${n} entries fill the page from ${upper} to its end, each with one pointer, and are their keys in order? They do
+ * when each entry begins where one ends, but for the two ends of all. In no order of their places, so that nothing has to
+ * wait for memory. A branch's first key says nothing.
+ */
+static bool
+fills_in_order(const struct way *w, const uint8_t *page, bool leaf, unsigned n, size_t upper)
+{
+	size_t end = w->map->page_bytes, at, bytes;
+	struct key last = { 0 }, key;
+	struct edges edges;
+	struct node node;
+	uint64_t odd = 0;
+
+	memset(edges.odd, 0, (end / 128 + 1) * sizeof(edges.odd[0]));
+	for (unsigned i = 0; i < n; i++, last = key) {
+		at = pointer(page, i);
+		if (at % 2 != 0 || at < upper || at > end - NODE_HEADER)
 			return false;
 		node = node_at(page, at);
 		if ((bytes = node_bytes(w, &node, leaf)) == 0 || bytes > end - at)
 			return false;
-		starts->bits[at / 128] |= UINT64_C(1) << at / 2 % 64;
-		at += bytes;
+		toggle(&edges, at);
+		toggle(&edges, at + bytes);
+		key = (struct key){ page + at + NODE_HEADER, node.key_len };
+		if ((i > 0 && key.len == 0) || (i > (leaf ? 0U : 1U) && compare(w, last, key) >= 0))
+			return false;
 	}
-	return at == end && n == 0;
-}
-
-/* Does each pointer name an entry that no other names, and are the keys in order? A branch's first key says nothing. */
-static bool
-in_order(const struct way *w, const uint8_t *page, bool leaf, unsigned n, struct starts *starts)
-{
-	struct key last = { 0 }, key;
-	uint64_t bit;
-	size_t at;
-
-	for (unsigned i = 0; i < n; i++) {
-		at = pointer(page, i);
-		if (at % 2 != 0 || at >= w->map->page_bytes)
-			return false;
-		bit = UINT64_C(1) << at / 2 % 64;
-		if ((starts->bits[at / 128] & bit) == 0)
-			return false;
-		starts->bits[at / 128] &= ~bit;
-		key = key_at(page, i);
-		if (i > 0 && !leaf && key.len == 0)
-			return false;
-		if (i > (leaf ? 0U : 1U) && compare(w, last, key) >= 0)
-			return false;
-		last = key;
-	}
-	return true;
+	toggle(&edges, upper);
+	toggle(&edges, end);
+	for (size_t i = 0; i <= end / 128; i++)
+		odd |= edges.odd[i];
+	return odd == 0;
 }
 
 static bool
@@ -233,7 +228,6 @@ page_at(const struct descent_map *map, uint64_t number, uint16_t flags, struct h
 static bool
 enter(const struct way *w, struct step *s, uint64_t number, bool leaf)
 {
-	struct starts starts;
 	struct header h;
 
 	if (number < FIRST_PAGE || (s->page = page_at(w->map, number, leaf ? P_LEAF : P_BRANCH, &h)) == NULL)
@@ -241,8 +235,7 @@ enter(const struct way *w, struct step *s, uint64_t number, bool leaf)
 	if (h.lower <= PAGE_HEADER || h.lower % 2 != 0 || h.upper % 2 != 0 || h.lower > h.upper)
 		return false;
 	s->n = (h.lower - PAGE_HEADER) / 2U;
-	return fills(w, s->page, h.upper, leaf, s->n, &starts) && in_order(w, s->page, leaf, s->n, &starts) &&
-	    in_bounds(w, s, leaf);
+	return fills_in_order(w, s->page, leaf, s->n, h.upper) && in_bounds(w, s, leaf);
 }
 
 /* ---- a way ---- */
