@@ -714,6 +714,9 @@ lmdb_get(struct lmdb_txn *txn, unsigned table, const void *key, size_t key_len, 
 	if ((rc = mdb_get(txn->txn, txn->db->tables[table], &k, &v)) == 0)
 		rc = copy_out(&v, txn->value, sizeof(txn->value), value);
 	trap_clear();
+	/* LMDB has met damage where it tells nobody: when it looked for the table's first page. */
+	if (rc == MDB_BAD_TXN && !txn->write)
+		rc = MDB_CORRUPTED;
 	return fault_of(rc);
 }
 
