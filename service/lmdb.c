@@ -13,9 +13,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "service/descent.h"
 #include "service/folder.h"
 #include "service/trap.h"
 
@@ -30,8 +32,9 @@ struct lmdb {
 	const char *const *names;
 	int lock_fd;
 	uint64_t page_bytes;
-	uint64_t reserved_to; /* the writer's: the file is allocated up to here */
-	MDB_cursor *walks[2]; /* while it is opened: where a trap can find them */
+	struct descent_map map; /* of our own, as LMDB tells nobody where it has the file */
+	uint64_t reserved_to;   /* the writer's: the file is allocated up to here */
+	MDB_cursor *walks[2];   /* while it is opened: where a trap can find them */
 	_Atomic bool failed;
 	_Atomic bool sprung; /* LMDB was left in the middle of something: it is not to be tidied up */
 };
@@ -42,6 +45,7 @@ struct lmdb_txn {
 	int fault;
 	bool begun; /* a read transaction that can be renewed */
 	bool write;
+	bool written[TABLES_MAX];      /* in this write transaction */
 	MDB_cursor *spare[TABLES_MAX]; /* of a read transaction, to be renewed instead of allocated */
 	uint8_t value[LMDB_VALUE_MAX];
 };
@@ -288,6 +292,43 @@ check_whole(struct lmdb *db, const struct lmdb_options *options, char *why, size
 	return -FAULT_CORRUPT;
 }
 
+/*
+ * The same pages as LMDB's map has, read-only. Returns 0, or an error of the system's or of LMDB's. Another release than 0.9 may
+ * well have other pages.
+ */
+static int
+map_pages(struct lmdb *db)
+{
+	int major, minor, patch;
+	mdb_filehandle_t fd;
+	MDB_envinfo info;
+	void *bytes;
+
+	mdb_version(&major, &minor, &patch);
+	if (major != 0 || minor != 9)
+		return MDB_VERSION_MISMATCH;
+	mdb_env_info(db->env, &info);
+	mdb_env_get_fd(db->env, &fd);
+	if ((bytes = mmap(NULL, info.me_mapsize, PROT_READ, MAP_SHARED, fd, 0)) == MAP_FAILED)
+		return errno;
+	db->map.bytes = bytes;
+	db->map.page_bytes = db->page_bytes;
+	db->map.n_pages = info.me_mapsize / db->page_bytes;
+	return 0;
+}
+
+static void
+unmap_pages(struct lmdb *db)
+{
+	const union {
+		const void *in;
+		void *out;
+	} u = { .in = db->map.bytes };
+
+	if (u.out != NULL)
+		munmap(u.out, db->map.n_pages * db->map.page_bytes);
+}
+
 static int
 open_tables(struct lmdb *db, const struct lmdb_options *options)
 {
@@ -392,7 +433,7 @@ lmdb_open(const struct lmdb_options *options, struct lmdb **out, char *why, size
 	if ((fault = check_whole(db, options, why, why_len)) != 0)
 		goto err3;
 	mdb_reader_check(db->env, NULL);
-	if ((rc = try_open_tables(db, options)) != 0)
+	if ((rc = map_pages(db)) != 0 || (rc = try_open_tables(db, options)) != 0)
 		goto err2;
 	if (options->create && (rc = folder_sync(options->path)) != 0)
 		goto err2;
@@ -404,6 +445,7 @@ err3:
 	unlock(db);
 	goto err0;
 err2:
+	unmap_pages(db);
 	if (!atomic_load(&db->sprung))
 		mdb_env_close(db->env);
 err1:
@@ -420,6 +462,7 @@ lmdb_close(struct lmdb *db)
 {
 	if (db == NULL)
 		return;
+	unmap_pages(db);
 	if (!atomic_load(&db->sprung))
 		mdb_env_close(db->env);
 	unlock(db);
@@ -530,6 +573,21 @@ judge(struct lmdb *db, int fault)
 	return fault;
 }
 
+/* What every commit builds on. LMDB has nothing in hand here, so a trap that springs costs it nothing. */
+static int
+check_writable(struct lmdb_txn *txn)
+{
+	sigjmp_buf trap;
+	int fault;
+
+	if (sigsetjmp(trap, 0) != 0)
+		return -FAULT_CORRUPT;
+	trap_set(&trap);
+	fault = descent_writable(&txn->db->map, mdb_txn_id(txn->txn) - 1);
+	trap_clear();
+	return fault;
+}
+
 int
 lmdb_write(struct lmdb_txn *txn)
 {
@@ -541,7 +599,13 @@ lmdb_write(struct lmdb_txn *txn)
 	fault = try_begin(txn, 0);
 	txn->write = fault == 0;
 	txn->fault = 0;
-	return judge(txn->db, fault);
+	memset(txn->written, 0, sizeof(txn->written));
+	if (fault != 0)
+		return judge(txn->db, fault);
+	/* What is there can still be read. */
+	if ((fault = check_writable(txn)) != 0)
+		lmdb_abort(txn);
+	return fault;
 }
 
 /*
@@ -650,7 +714,101 @@ lmdb_get(struct lmdb_txn *txn, unsigned table, const void *key, size_t key_len, 
 	if ((rc = mdb_get(txn->txn, txn->db->tables[table], &k, &v)) == 0)
 		rc = copy_out(&v, txn->value, sizeof(txn->value), value);
 	trap_clear();
+	/* LMDB has met damage where it tells nobody: when it looked for the table's first page. */
+	if (rc == MDB_BAD_TXN && !txn->write)
+		rc = MDB_CORRUPTED;
 	return fault_of(rc);
+}
+
+/* Where a table's pages begin, as LMDB itself has it. Nothing proves the page that this comes from. */
+static int
+ask_tree(struct lmdb_txn *txn, const char *name, struct descent_tree *tree)
+{
+	enum { ALL_TABLES = 1 };
+	MDB_val k = val(name, strlen(name)), v;
+	int rc;
+
+	if ((rc = mdb_get(txn->txn, ALL_TABLES, &k, &v)) == 0 && v.mv_size != sizeof(*tree))
+		rc = MDB_CORRUPTED;
+	if (rc == 0)
+		memcpy(tree, v.mv_data, sizeof(*tree));
+	return rc == MDB_NOTFOUND ? -FAULT_CORRUPT : fault_of(rc);
+}
+
+/*
+ * The same, of this transaction's snapshot; in a write transaction of the last commit, which is what the file has. Only where
+ * others have committed twice since this began is LMDB asked. With a trap set.
+ */
+static int
+find_tree(struct lmdb_txn *txn, unsigned table, struct descent_tree *tree)
+{
+	uint64_t txnid = mdb_txn_id(txn->txn);
+	const char *name = txn->db->names[table];
+	int fault;
+
+	fault = descent_table(&txn->db->map, txn->write ? txnid - 1 : txnid, name, tree);
+	return fault == -FAULT_NOT_FOUND ? ask_tree(txn, name, tree) : fault;
+}
+
+static int
+copy_entry(const struct descent_entry *from, struct lmdb_entry *to)
+{
+	to->key_len = from->key_len;
+	to->len = from->len;
+	if (from->key_len == 0)
+		return 0;
+	if (from->key_len > sizeof(to->key) || from->len > sizeof(to->value))
+		return -FAULT_CORRUPT;
+	memcpy(to->key, from->key, from->key_len);
+	memcpy(to->value, from->value, from->len);
+	return 0;
+}
+
+int
+lmdb_prove_absent(struct lmdb_txn *txn, unsigned table, const void *key, size_t key_len, struct lmdb_gap *gap)
+{
+	struct descent_tree tree;
+	struct descent_gap found;
+	sigjmp_buf trap;
+	int fault;
+
+	if (sigsetjmp(trap, 0) != 0)
+		return -FAULT_CORRUPT;
+	trap_set(&trap);
+	if ((fault = find_tree(txn, table, &tree)) == 0)
+		fault = descent_find(&txn->db->map, &tree, key, key_len, &found);
+	if (fault == -FAULT_NOT_FOUND &&
+	    (copy_entry(&found.before, &gap->before) != 0 || copy_entry(&found.behind, &gap->behind) != 0))
+		fault = -FAULT_CORRUPT;
+	trap_clear();
+	if (fault != 0)
+		return fault;
+	/* It was there, and LMDB says that it is not: right, if this transaction has deleted it. */
+	gap->before.key_len = gap->behind.key_len = 0;
+	return txn->write && txn->written[table] ? -FAULT_NOT_FOUND : -FAULT_CORRUPT;
+}
+
+/*
+ * Before LMDB writes. Pages that this transaction has changed already are not in the file, and need no proof: they
+ * were made of pages that had it.
+ */
+static int
+check_way(struct lmdb_txn *txn, unsigned table, const void *key, size_t key_len, bool deletes)
+{
+	struct descent_tree tree;
+	struct descent_gap gap;
+	sigjmp_buf trap;
+	int fault;
+
+	if (sigsetjmp(trap, 0) != 0)
+		return -FAULT_CORRUPT;
+	trap_set(&trap);
+	if ((fault = find_tree(txn, table, &tree)) == 0)
+		fault = deletes ? descent_beside(&txn->db->map, &tree, key, key_len) :
+				  descent_find(&txn->db->map, &tree, key, key_len, &gap);
+	trap_clear();
+	txn->written[table] = true;
+	return fault == -FAULT_NOT_FOUND ? 0 : fault;
 }
 
 static int
@@ -673,7 +831,7 @@ lmdb_put(struct lmdb_txn *txn, unsigned table, const void *key, size_t key_len, 
 	MDB_val k = val(key, key_len), v = val(value, len);
 
 	assert(key_len <= LMDB_KEY_MAX && len <= LMDB_VALUE_MAX);
-	if (txn->fault == 0)
+	if (txn->fault == 0 && (txn->fault = check_way(txn, table, key, key_len, false)) == 0)
 		txn->fault = judge(txn->db, try_put(txn, table, &k, &v));
 }
 
@@ -697,7 +855,7 @@ lmdb_del(struct lmdb_txn *txn, unsigned table, const void *key, size_t key_len)
 	MDB_val k = val(key, key_len);
 	int fault;
 
-	if (txn->fault != 0)
+	if (txn->fault != 0 || (txn->fault = check_way(txn, table, key, key_len, true)) != 0)
 		return;
 	/* An index that disagrees is the caller's one change gone wrong, not the database's end. */
 	fault = try_del(txn, table, &k);
@@ -837,26 +995,6 @@ lmdb_used_bytes(struct lmdb_txn *txn)
 		if (table_stat(txn, i, &stat))
 			pages += stat.ms_branch_pages + stat.ms_leaf_pages + stat.ms_overflow_pages;
 	return pages * txn->db->page_bytes;
-}
-
-bool
-lmdb_table_is_there(struct lmdb_txn *txn, unsigned table)
-{
-	enum { ALL_TABLES = 1 };
-	MDB_val k, v;
-	const char *name = txn->db->names[table];
-	sigjmp_buf trap;
-	int rc;
-
-	if (sigsetjmp(trap, 0) != 0) {
-		sprung(txn->db);
-		return false;
-	}
-	trap_set(&trap);
-	k = val(name, strlen(name));
-	rc = mdb_get(txn->txn, ALL_TABLES, &k, &v);
-	trap_clear();
-	return rc == 0;
 }
 
 uint64_t

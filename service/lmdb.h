@@ -73,7 +73,8 @@ void lmdb_clear(const char *from);
  * A transaction object is made once and used again and again, by one thread at a time.
  * lmdb_read/lmdb_read_end: take the newest snapshot (a renew, no allocation after the first), and let go of it at once:
  * a pinned reader makes the file grow without bound.
- * lmdb_write/lmdb_commit/lmdb_abort: one writer at a time; commit is durable when it returns 0.
+ * lmdb_write/lmdb_commit/lmdb_abort: one writer at a time; commit is durable when it returns 0. lmdb_write is -FAULT_CORRUPT,
+ * and begins nothing, when what every commit needs is damaged: the lists of tables and of free pages.
  */
 struct lmdb_txn *lmdb_txn_new(struct lmdb *db);
 void lmdb_txn_free(struct lmdb_txn *txn);
@@ -85,8 +86,38 @@ void lmdb_abort(struct lmdb_txn *txn);
 /* The sticky fault of a write transaction: 0 or negative. */
 int lmdb_fault(const struct lmdb_txn *txn);
 
-/* Returns: 0; -FAULT_NOT_FOUND; another negative fault. */
+/*
+ * Returns: 0; -FAULT_NOT_FOUND, which a damaged page can make LMDB say: see lmdb_prove_absent(); another negative fault.
+ */
 int lmdb_get(struct lmdb_txn *txn, unsigned table, const void *key, size_t key_len, struct lmdb_value *value);
+
+/* An entry, copied out. key_len 0: there is none. */
+struct lmdb_entry {
+	size_t key_len;
+	size_t len;
+	uint8_t key[LMDB_KEY_MAX];
+	uint8_t value[LMDB_VALUE_MAX];
+};
+
+/* What lies before and behind a key that is not there. */
+struct lmdb_gap {
+	struct lmdb_entry before;
+	struct lmdb_entry behind;
+};
+
+/*
+ * lmdb_prove_absent(txn, table, key, key_len, gap):
+ * Prove that ${key}, which lmdb_get() has not found, is not there: each page that leads to its place, and that place,
+ * is as it can only be when it was written so (see descent.h). Whether the neighbours at ${gap} are what was written is for
+ * the caller to judge. In a write transaction they are those of the last commit; a key that it has deleted has none.
+ * Returns: -FAULT_NOT_FOUND; -FAULT_CORRUPT; another negative fault.
+ */
+int lmdb_prove_absent(struct lmdb_txn *txn, unsigned table, const void *key, size_t key_len, struct lmdb_gap *gap);
+
+/*
+ * Each proves the pages that it is about to change, as lmdb_write() does those that every commit changes: on a damaged one the
+ * transaction's fault is -FAULT_CORRUPT, and LMDB is not called.
+ */
 void lmdb_put(struct lmdb_txn *txn, unsigned table, const void *key, size_t key_len, const void *value, size_t len);
 /* Deleting what is not there is a fault: the caller keeps indexes that must agree. */
 void lmdb_del(struct lmdb_txn *txn, unsigned table, const void *key, size_t key_len);
@@ -111,12 +142,6 @@ void lmdb_cursor_end(struct lmdb_cursor *cursor);
 /* Pages in use by all tables, in bytes; entries of one table. 0 when they cannot be had. */
 uint64_t lmdb_used_bytes(struct lmdb_txn *txn);
 uint64_t lmdb_entries(struct lmdb_txn *txn, unsigned table);
-/*
- * Does the page that has all tables know this one? When it does not, because it is damaged, LMDB says of every key that it is
- * not found, and that the table has no entries.
- */
-bool lmdb_table_is_there(struct lmdb_txn *txn, unsigned table);
-
 /*
  * lmdb_reserve(db, bytes):
  * Have the file system set aside ${bytes} behind what the database uses, so that a commit still fits when the disk is

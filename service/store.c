@@ -628,7 +628,7 @@ store_write(struct store_txn *txn)
 	note_pepper(txn);
 	txn->store->next_rotation = txn->store->rotation;
 	txn->store->last_move = false;
-	return lmdb_write(txn->txn);
+	return judged(txn->store, lmdb_write(txn->txn));
 }
 
 int
@@ -653,61 +653,32 @@ compare(const struct lmdb_value *a, const void *key, size_t len)
 	return order != 0 ? order : (a->len > len) - (a->len < len);
 }
 
-#define NEIGHBOURS 2
-
-/*
- * The next entries from where ${c} is, away from ${key}: each further away than the one before, and as it was written?
- * One would not do: a damaged pointer in a page can lead to a sound entry of another page, which belongs elsewhere.
- * ${fault} is that of the move to the first. *${any}: there is one. Returns: 0, or a fault.
- */
+/* One that is not there is fine. */
 static int
-check_side(struct store_txn *txn, enum table table, struct lmdb_cursor *c, int fault, const void *key, size_t len,
-    int side, bool *any)
+check_neighbour(struct store_txn *txn, enum table table, const struct lmdb_entry *entry)
 {
-	uint8_t last[LMDB_KEY_MAX];
-
-	memcpy(last, key, len);
-	*any = fault == 0;
-	for (int i = 0; i < NEIGHBOURS && fault == 0; i++) {
-		if (compare(&c->key, last, len) * side <= 0)
-			return -FAULT_CORRUPT;
-		if ((fault = record_sound(txn->pepper, table, c->key.data, c->key.len, c->value.data, c->value.len)) !=
-		    0)
-			return fault;
-		len = c->key.len;
-		memcpy(last, c->key.data, len);
-		fault = side > 0 ? lmdb_next(c) : lmdb_prev(c);
-	}
-	return fault == -FAULT_NOT_FOUND ? 0 : fault;
+	if (entry->key_len == 0)
+		return 0;
+	return record_sound(txn->pepper, table, entry->key, entry->key_len, entry->value, entry->len);
 }
 
 /*
  * "Not there" is an answer, and a damaged page must not give it: a flipped bit in a key, or in what leads to it, makes LMDB
- * miss. So it is proved: the entries before and behind the gap enclose the key, in order, and are sound, or the table is
- * empty. Returns: -FAULT_NOT_FOUND when that is so; another fault.
+ * miss. So it is proved: the pages on the way to its place hide nothing, and the entries before and behind that place are what
+ * was written, or the table is empty. Returns: -FAULT_NOT_FOUND when that is so; another fault.
  */
 static int
 prove_absent(struct store_txn *txn, enum table table, const void *key, size_t len)
 {
-	struct lmdb_cursor c;
-	bool behind, before = false;
-	int fault;
+	struct lmdb_gap gap;
+	int fault, damage;
 
-	fault = lmdb_seek(txn->txn, table, key, len, &c);
-	fault = check_side(txn, table, &c, fault, key, len, 1, &behind);
-	lmdb_cursor_end(&c);
-	if (fault != 0)
+	if ((fault = lmdb_prove_absent(txn->txn, table, key, len, &gap)) != -FAULT_NOT_FOUND)
 		return fault;
-	fault = lmdb_seek(txn->txn, table, key, len, &c);
-	if (fault == 0 || fault == -FAULT_NOT_FOUND)
-		fault = check_side(txn, table, &c, behind ? lmdb_prev(&c) : lmdb_last(&c), key, len, -1, &before);
-	lmdb_cursor_end(&c);
-	if (fault != 0)
-		return fault;
-	if (behind || before)
-		return -FAULT_NOT_FOUND;
-	return lmdb_entries(txn->txn, table) == 0 && lmdb_table_is_there(txn->txn, table) ? -FAULT_NOT_FOUND :
-											    -FAULT_CORRUPT;
+	if ((damage = check_neighbour(txn, table, &gap.before)) != 0 ||
+	    (damage = check_neighbour(txn, table, &gap.behind)) != 0)
+		return damage;
+	return -FAULT_NOT_FOUND;
 }
 
 /* An entry, or the certainty that there is none. */

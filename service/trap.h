@@ -12,7 +12,7 @@
  *	trap_clear();
  *
  * What LMDB had in hand is lost then: a write transaction, and its lock, for the rest of the process. A damaged page that
- * LMDB *writes* from could still harm memory before it faults; records themselves are covered by their tags.
+ * LMDB *writes* from would harm memory before it faults, so those are proved first (descent.h).
  */
 #ifndef TRAP_H
 #define TRAP_H

@@ -1,8 +1,7 @@
 #!/usr/bin/python3
-"""A database with a flipped bit anywhere, page headers included: never a wrong VALID, never the end of the process, and
-nothing of it in the other environment. A key may be missed now and then, when the damage is in what counts a page's entries
-or leads to them (service/DESIGN.md, "A miss is proved"); that is counted and bounded, and nothing else is allowed. And one that
-is cut short anywhere, at rest or under a running fobd. TORTURE=1: 1,500 flips and 200 cuts."""
+"""A database with a flipped bit anywhere, page headers included, or with forty, and one that is cut short anywhere, at rest or
+under a running fobd: never a wrong VALID, no key and no account that is said not to be there, never the end of the process,
+also when it is written to, and nothing of it in the other environment. TORTURE=1: 1,500 flips and 200 cuts."""
 
 import os
 import sys
@@ -60,11 +59,8 @@ class Damage(unittest.TestCase):
             return fobwire.code_name(r.code)
         return fobwire.verdict_name(pb.keys.VerifyKeyResponse.FromString(r.body).verdict)
 
-    def ask_everything(self, pick, verdicts=("VALID", "UNAVAILABLE", "NOT_FOUND"), write=False):
-        """${write}: LMDB, when it changes a page whose header is damaged, may write where it should not (see trap.h), and end
-        the process, or lose an account, which an operator's command then says is not there. Both are counted, and bounded
-        below: they have been seen, in some thousand flips."""
-        lost = ("NOT_FOUND",) if write else ()
+    def ask_everything(self, pick, write=False):
+        verdicts = ("VALID", "UNAVAILABLE")
         with self.fobd.client("admin") as c:
             for secret in pick.sample(self.keys, 40):
                 got = self.answer(c, "fob.v1.Keys/VerifyKey", fobwire.verify_request(secret))
@@ -77,19 +73,13 @@ class Damage(unittest.TestCase):
             for i in pick.sample(range(ACCOUNTS), 6):
                 account = "acct_%d" % i
                 got = self.answer(c, "fob.v1.Admin/ListKeys", pb.admin.ListKeysRequest(environment=TEST, account=account))
-                self.assertIn(got, ("OK", "UNAVAILABLE", "NOT_FOUND") if "NOT_FOUND" in verdicts else ("OK", "UNAVAILABLE") + lost)
-                self.seen["lost by a write"] += write and got == "NOT_FOUND"
-                if not write:
-                    continue
-                try:
+                self.assertIn(got, ("OK", "UNAVAILABLE"))
+                self.seen["keys listed " + got] += 1
+                if write:
                     got = self.answer(c, "fob.v1.Admin/RollKey", fobwire.roll_request(TEST, account))
-                except fobwire.Closed:
-                    self.seen["ended by a write"] += 1
-                    return
-                # A page count that is too high looks like a full database: a refusal, and so no wrong answer.
-                self.assertIn(got, ("OK", "UNAVAILABLE", "INTERNAL", "RESOURCE_EXHAUSTED") + lost)
-                self.seen["lost by a write"] += got == "NOT_FOUND"
-                self.seen["roll " + got] += 1
+                    # A page count that is too high looks like a full database: a refusal, and so no wrong answer.
+                    self.assertIn(got, ("OK", "UNAVAILABLE", "INTERNAL", "RESOURCE_EXHAUSTED"))
+                    self.seen["roll " + got] += 1
             for method, message in (("ListEvents", pb.admin.ListEventsRequest(environment=TEST)),
                                     ("ListAccounts", pb.admin.ListAccountsRequest(environment=TEST))):
                 self.assertIn(self.answer(c, "fob.v1.Admin/" + method, message), ("OK", "UNAVAILABLE"))
@@ -108,15 +98,11 @@ class Damage(unittest.TestCase):
                 self.damage(flips)
                 self.fobd.start(init=False)
                 try:
-                    self.ask_everything(pick, write=bool(os.environ.get("TORTURE")) and not daemon.SANITIZED)
+                    self.ask_everything(pick, write=True)
                 finally:
                     self.fobd.kill()
         tap.comment("count: %d flips: %s" % (FLIPS, dict(self.seen)))
         self.assertGreater(self.seen["VALID"], 0)
-        self.assertLessEqual(self.seen["lost by a write"], FLIPS // 100)
-        self.assertLessEqual(self.seen["ended by a write"], FLIPS // 300)
-        # A missed key is one of 40 that are asked for, and a page that hides some may hide a handful of them.
-        self.assertLessEqual(self.seen["NOT_FOUND"], 10 + FLIPS // 50)
 
     def test_many_at_once(self):
         pick = random.Random(tap.seed())
@@ -127,10 +113,10 @@ class Damage(unittest.TestCase):
                 self.damage(flips)
                 self.fobd.start(init=False)
                 try:
-                    self.ask_everything(pick)
+                    self.ask_everything(pick, write=True)
                 finally:
                     self.fobd.kill()
-        tap.comment(dict(self.seen))
+        tap.comment("count: %d times forty flips: %s" % (max(6, FLIPS // 10), dict(self.seen)))
         self.assertGreater(self.seen["UNAVAILABLE"], 0, "no flip hit anything")
 
     def test_cuts(self):
@@ -159,7 +145,6 @@ class Damage(unittest.TestCase):
                         self.seen["served" if served else "not served, and said why"] += 1
                 finally:
                     self.fobd.kill()
-        self.assertLessEqual(self.seen["NOT_FOUND"], CUTS)
         tap.comment("count: %d cuts, half of them under a running fobd: %s" % (CUTS, dict(self.seen)))
         self.assertGreater(self.seen["UNAVAILABLE"], 0)
 

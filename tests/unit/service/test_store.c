@@ -886,11 +886,34 @@ damaged_records(void **state)
 	expect_damage(6);
 	fixture_store_close(&f);
 
-	/* Beside a damaged record nobody can say that there is no mark of a copy. */
-	fixture_flip(&f, TABLE_META, "state", 5, 70);
+	/* Where there is a record that nobody wrote, nobody can say that there is no mark of a copy: a bit in its name is wrong. */
+	fixture_raw_put(&f, TABLE_META, "aopy", 4, "marked", 6);
 	refused_open(&f.options, "the database is damaged where it would say that it is a copy");
-	fixture_flip(&f, TABLE_META, "state", 5, 70);
+	fixture_raw_put(&f, TABLE_META, "aopy", 4, NULL, 0);
 	fixture_store_open(&f);
+}
+
+/* Where the table of all tables says that "meta" begins, a bit is wrong: behind the end of the file. That is damage, too. */
+static void
+a_table_that_begins_nowhere(void **state)
+{
+	static const char name[] = "meta";
+	static uint8_t bytes[1 << 20];
+	char path[FIXTURE_PATH];
+	size_t len, found = 0;
+	FILE *file;
+
+	(void)state;
+	fixture_store_close(&f);
+	assert_non_null(file = fopen(fixture_path(f.path, "data.mdb", path), "r+"));
+	len = fread(bytes, 1, sizeof(bytes), file);
+	for (uint8_t *at = bytes; (at = memmem(at, (size_t)(bytes + len - at), name, 4)) != NULL; at += 4, found++)
+		at[4 + 40 + 3] ^= 0x10;
+	assert_true(found > 0);
+	rewind(file);
+	assert_int_equal(fwrite(bytes, 1, len, file), len);
+	assert_int_equal(fclose(file), 0);
+	refused_open(&f.options, "a damaged one");
 }
 
 /* One damaged entry of the expiry table must not keep other keys from ending, nor its own key from being revoked. */
@@ -1124,6 +1147,7 @@ main(void)
 		TEST(tokens_are_forgotten),
 		TEST(room_ends_at_nine_tenths),
 		TEST(damaged_records),
+		TEST(a_table_that_begins_nowhere),
 		TEST(damage_does_not_stop_the_sweeper),
 		TEST(damage_does_not_keep_tokens),
 		TEST(a_copied_record),
