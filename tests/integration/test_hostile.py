@@ -22,10 +22,33 @@ import hostile
 import tap
 
 CONNECTIONS = 20_000 if hostile.LONG else 300
-MEMORY_KIB = 8 << 10  # what the second half of an attack may leave behind, after the first half has warmed up malloc
+# What an attack may leave behind: pages of fobd's heaps that are in part used, as glibc gives back whole ones; and now and then a
+# reply that nng loses with its connection (see lsan.supp), some 150 KiB after 20,000 connections.
+MEMORY_KIB = 1536
 
 
 class Hostile(hostile.Case):
+    REST_S = 2.2  # the crowd that it is warmed up with has been seen, and memory given back
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.begin()
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.fobd.stop()
+
+    @classmethod
+    def warm_up(cls):
+        """What is made once and kept is no leak: pages of the table of connections, which take places anywhere in it; each
+        context's memory and reader of the database; heaps; mbedTLS's tables."""
+        request = fobwire.request(hostile.VERIFY, fobwire.verify_request(cls.secret))
+        for listener, count in (("verify", 900), ("tcp", 300), ("tls", 120)):
+            for _ in range(count):  # one by one: no crowd, whose memory would have to be given back
+                with fobwire.Connection(cls.fobd.urls[listener]) as c:
+                    c.exchange_many([request] * 8)
+
     def connect(self, listener):
         """A way to misbehave and a socket to do it with."""
         url = self.fobd.urls[listener]
@@ -63,34 +86,28 @@ class Hostile(hostile.Case):
             s.close()
 
     def attack(self, listener):
-        self.begin()
-        base = self.seen
         request = fobwire.request(hostile.VERIFY, fobwire.verify_request(self.secret))
         url = self.fobd.urls[listener]
         random.seed(tap.seed())
         mixed = attacks.ways(url, request) + 2 * attacks.burdens(url, request)
         self.raw = attacks.before_tls(fobwire.tls) if listener == "tls" else mixed
         self.inside = mixed
-        before = self.memory_kib()
         polite = hostile.Polite(url, self.secret)
         start = time.monotonic()
-        self.storm(listener, CONNECTIONS // 2)
-        middle = self.memory_kib()
-        self.storm(listener, CONNECTIONS - CONNECTIONS // 2)
-        took = time.monotonic() - start
+        self.storm(listener, CONNECTIONS)
+        took, after = time.monotonic() - start, self.memory_kib()
         polite.end(self, listener)
-        after = self.settled(base)
+        self.settled(self.seen)
         stats = self.stats()
-        tap.comment("%s: %d connections in %.0f s; RssAnon %d KiB before, %d in the middle, %d after; descriptors %d, then %d; "
-                    "%d dropped, %d corrections" % (listener, CONNECTIONS, took, before, middle, after, base,
-                                                    stats.open_descriptors, stats.connections_dropped,
-                                                    stats.nng_corrections))
+        tap.comment("%s: %d connections in %.0f s; RssAnon %d KiB before, %d after; descriptors %d, then %d; %d dropped, %d "
+                    "corrections" % (listener, CONNECTIONS, took, self.base, after, self.seen, stats.open_descriptors,
+                                     stats.connections_dropped, stats.nng_corrections))
         if not daemon.SANITIZED:  # which keep what was freed
-            self.assertLess(after - middle, MEMORY_KIB, "memory grows with each attack")
+            daemon.wait_until("memory is back at %d KiB" % self.base, lambda: self.memory_kib() < self.base + MEMORY_KIB, 5, 0.1)
+            tap.comment("%s: then %d KiB" % (listener, self.memory_kib()))
         self.assertEqual(stats.listener_restarts, 0)
         for other in ("verify", "tcp", "tls", "admin"):
             self.served(other)
-        self.fobd.stop()
 
     def test_hostile_connections_over_ipc(self):
         self.attack("verify")
