@@ -154,11 +154,11 @@ static void
 arrived(int fd)
 {
 	struct arrival a;
+	bool watched = look(fd, &a);
 
-	if (!look(fd, &a))
-		return;
 	pthread_mutex_lock(&arrivals.lock);
-	if (arrivals.users > 0)
+	arrivals.stats.accepted++;
+	if (watched && arrivals.users > 0)
 		remember(&a);
 	pthread_mutex_unlock(&arrivals.lock);
 }

@@ -18,8 +18,9 @@ struct arrival_ends {
 };
 
 struct arrivals_stats {
-	uint64_t late;    /* closed: it had not greeted within LIMIT_GREETING_MS */
-	uint64_t crowded; /* closed: it had waited the longest when there were too many */
+	uint64_t accepted; /* connections of any kind, our own probes among them */
+	uint64_t late;     /* closed: it had not greeted within LIMIT_GREETING_MS */
+	uint64_t crowded;  /* closed: it had waited the longest when there were too many */
 };
 
 /* How many may be on their way at once, when there may be ${connections}. */

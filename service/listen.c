@@ -11,6 +11,7 @@
 #include <assert.h>
 #include <dirent.h>
 #include <errno.h>
+#include <malloc.h>
 #include <nng/nng.h>
 #include <nng/protocol/reqrep0/rep.h>
 #include <nng/supplemental/tls/tls.h>
@@ -42,6 +43,8 @@
 #define DESCRIPTORS_SPARE 8
 #define DESCRIPTORS_LEFT 512 /* connections that their peers have left: more than any moment explains */
 #define EVERY_ROUNDS 10      /* of the guard */
+#define CROWD 256            /* connections after which memory is given back */
+#define CALM 64              /* connections in a round: with fewer nobody is kept waiting by that */
 
 enum context_state { CONTEXT_RECEIVING, CONTEXT_WORKING, CONTEXT_SENDING };
 
@@ -80,6 +83,7 @@ struct transport {
 	struct tally **tallies;
 	unsigned guard_round, tell_round;
 	struct arrivals_stats told; /* as the log last had them */
+	uint64_t accepted, crowd;   /* connections up to the last round; those since memory was given back */
 	_Atomic uint64_t refused, dropped, restarts;
 };
 
@@ -863,11 +867,33 @@ tell_arrivals(struct transport *t)
 	t->tell_round = t->guard_round + EVERY_ROUNDS;
 }
 
+/*
+ * glibc keeps what connections took and gave back, in an arena for each of nng's threads. It is given to the system when they
+ * have gone and not many come, as who allocates meanwhile waits. Our own probes are no crowd.
+ */
+static void
+give_back_memory(struct transport *t)
+{
+	struct arrivals_stats now;
+	uint64_t came;
+
+	arrivals_stats(&now);
+	came = now.accepted - t->accepted;
+	came -= came < t->n_listeners ? came : t->n_listeners;
+	t->accepted = now.accepted;
+	t->crowd += came;
+	if (t->crowd < CROWD || came >= CALM)
+		return;
+	t->crowd = 0;
+	malloc_trim(0);
+}
+
 int
 listen_guard(struct transport *t, bool (*interrupted)(void))
 {
 	arrivals_sweep(clock_boot_ms());
 	tell_arrivals(t);
+	give_back_memory(t);
 	for (size_t i = 0; i < t->n_listeners && !interrupted(); i++) {
 		struct listener *l = &t->listeners[i];
 

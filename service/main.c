@@ -4,6 +4,7 @@
  */
 #include <errno.h>
 #include <getopt.h>
+#include <malloc.h>
 #include <signal.h>
 #include <sodium.h>
 #include <stdio.h>
@@ -328,6 +329,18 @@ block_signals(sigset_t *set)
 	signal(SIGPIPE, SIG_IGN);
 }
 
+/*
+ * glibc gives each thread a heap of its own, up to eight for each core, and what lasts (a context's reader, made at its first
+ * request) holds pages of all of them. One for each core is as fast, as small pieces are cached by thread.
+ */
+static void
+limit_heaps(void)
+{
+	long cores = sysconf(_SC_NPROCESSORS_ONLN);
+
+	mallopt(M_ARENA_MAX, cores > 0 && cores < 1024 ? (int)cores : 1);
+}
+
 static bool
 signal_waits(void)
 {
@@ -417,6 +430,7 @@ serve(const struct config *config, const struct flags *flags, const struct notif
 	int rc;
 
 	block_signals(&signals);
+	limit_heaps();
 	if (confine_process(config, flags->config, notify_is_abstract(notify), why, why_len) != 0)
 		return fail(why);
 	clock_init(&clock);
