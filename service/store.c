@@ -1385,6 +1385,9 @@ store_move(struct store_txn *txn)
 	int fault, n;
 
 	assert(txn->moving);
+	/* A move can wait, and a revocation cannot: what is kept for those is not for this. */
+	if ((fault = lmdb_reserve(txn->store->lmdb, RESERVE_BYTES)) != 0)
+		return fault;
 	if ((n = next_entries(txn, r, MOVE_ENTRIES, txn->store->move_keys)) < 0)
 		return judged(txn->store, n);
 	for (int i = 0; i < n; i++) {

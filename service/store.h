@@ -164,8 +164,8 @@ int store_put_state(struct store_txn *txn, const struct record_state *state);
  * keys go to their new digests, together with what names them. What is changed for other reasons meanwhile is moved by
  * store_apply(). After the commit store_moved() is due, which takes note of how far it came; it returns true when that
  * was the end: from then on what is under the old pepper is not believed any more.
- * Returns: 0, or a negative fault, after which the transaction can only be aborted; -FAULT_CORRUPT: a key or what names it
- *          is damaged, and the rotation can go no further.
+ * Returns: 0, or a negative fault, after which the transaction can only be aborted; -FAULT_FULL: the disk has nothing but
+ *          its reserve left; -FAULT_CORRUPT: a key or what names it is damaged, and the rotation can go no further.
  */
 int store_move(struct store_txn *txn);
 bool store_moved(struct store *store);
