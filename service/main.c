@@ -349,6 +349,8 @@ reload_settings(struct reload *reload, const struct flags *flags, const struct n
 	    apply_log_flags(flags, &config, why, sizeof(why)) != 0 ||
 	    reload_apply(reload, &config, why, sizeof(why)) != 0)
 		LOG(LOG_ERROR, "settings not reloaded; nothing has changed", LOG_S("reason", why));
+	else
+		reload_peppers(reload);
 	config_fini(&config);
 	notify_ready(notify);
 }

@@ -158,6 +158,24 @@ reload_apply(struct reload *r, struct config *config, char *why, size_t why_len)
 	return 0;
 }
 
+/* What is in the file is for the writer to judge, which alone knows which lines are in use. */
+void
+reload_peppers(struct reload *r)
+{
+	struct pepper *pepper;
+	char why[512];
+
+	for (int e = 0; e < ENVIRONMENTS; e++) {
+		if (r->service->engines[e] == NULL)
+			continue;
+		if (pepper_load(r->start->environments[e].pepper, &pepper, why, sizeof(why)) == 0)
+			writer_offer_pepper(r->service->engines[e]->writer, pepper);
+		else
+			LOG(LOG_ERROR, "the pepper's file is refused; fobd goes on with the pepper that it has",
+			    LOG_S("environment", environment_name((enum environment)e)), LOG_S("reason", why));
+	}
+}
+
 void
 reload_tidy(struct reload *r)
 {

@@ -32,6 +32,12 @@ void reload_fini(struct reload *reload);
  */
 int reload_apply(struct reload *reload, struct config *config, char *why, size_t why_len);
 
+/*
+ * Read the pepper's file of each environment anew, at the path that the daemon was started with. A new line begins a rotation (see
+ * writer_offer_pepper()); a file that cannot be used is told in the log, and changes nothing.
+ */
+void reload_peppers(struct reload *reload);
+
 /* To be called now and then: free what no request can still use. */
 void reload_tidy(struct reload *reload);
 

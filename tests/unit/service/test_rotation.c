@@ -343,21 +343,31 @@ sweep(struct test *t)
 }
 
 static void
-count_move(void *arg, uint32_t serial, const uint8_t old[32], const uint8_t digest[32])
+count_move(void *arg, const struct pepper *pepper, uint32_t serial, const uint8_t old[32], const uint8_t digest[32])
 {
 	struct test *t = arg;
 
+	(void)pepper;
 	(void)serial;
 	assert_memory_not_equal(old, digest, 32);
 	t->moved++;
+}
+
+/* As the writer does it when it starts. */
+static void
+open_and_begin(struct test *t)
+{
+	fixture_store_open(&t->f);
+	store_on_move(t->f.store, count_move, t);
+	if (store_may_begin(t->f.store))
+		assert_int_equal(store_begin(t->f.writer), 0);
 }
 
 static void
 reopen(struct test *t)
 {
 	fixture_store_close(&t->f);
-	fixture_store_open(&t->f);
-	store_on_move(t->f.store, count_move, t);
+	open_and_begin(t);
 }
 
 static void
@@ -704,7 +714,7 @@ test_the_old_pepper_counts_for_nothing_afterwards(void **state)
 	lmdb_close(db);
 
 	add_line(t);
-	fixture_store_open(&t->f);
+	open_and_begin(t);
 	while (!step(t))
 		;
 	assert_int_equal(store_read(t->f.reader), 0);
@@ -749,7 +759,7 @@ test_other_lines_are_refused(void **state)
 	fixture_store_close(&t->f);
 	for (unsigned end = 0; end < 2; end++) {
 		fixture_write_file(t->f.pepper, LINE1 LINE2, 2 * LINE_LEN, 0600);
-		fixture_store_open(&t->f);
+		open_and_begin(t);
 		while (end == 1 && store_is_moving(t->f.store))
 			(void)step(t);
 		check_all(t);
@@ -762,7 +772,7 @@ test_other_lines_are_refused(void **state)
 	}
 	/* Two at once are one way. */
 	fixture_write_file(t->f.pepper, LINE1 LINE2 LINE3, 3 * LINE_LEN, 0600);
-	fixture_store_open(&t->f);
+	open_and_begin(t);
 	assert_true(store_is_moving(t->f.store));
 	while (!step(t))
 		;
