@@ -355,12 +355,48 @@ reload_settings(struct reload *reload, const struct flags *flags, const struct n
 	notify_ready(notify);
 }
 
+/* Adds "live: 40 % moved to the new pepper" to ${text}, if that is so. */
+static void
+describe_rotation(const struct engine *engine, char *text, size_t len)
+{
+	struct store_progress progress;
+	struct store_txn *txn;
+	size_t at = strlen(text);
+
+	if (engine == NULL || !store_is_moving(engine->store) || (txn = store_txn_new(engine->store)) == NULL)
+		return;
+	if (store_read(txn) == 0) {
+		if (store_progress(txn, &progress) && progress.of_records > 0)
+			snprintf(text + at, len - at, "%s%s: %u %% moved to the new pepper", at > 0 ? ", " : "",
+			    environment_name(engine->environment),
+			    (unsigned)(progress.records >= progress.of_records ?
+				    99 :
+				    progress.records * 100 / progress.of_records));
+		store_read_end(txn);
+	}
+	store_txn_free(txn);
+}
+
+/* For `systemctl status`, as long as there is something to tell; *${told}: there was. */
+static void
+tell_rotations(const struct service *service, const struct notify *notify, bool *told)
+{
+	char text[160] = "";
+
+	for (int e = 0; e < ENVIRONMENTS; e++)
+		describe_rotation(service->engines[e], text, sizeof(text));
+	if (*told || text[0] != '\0')
+		notify_status(notify, "%s", text);
+	*told = text[0] != '\0';
+}
+
 /* Until a signal to end comes. Returns 0, or 1 when only a restart helps. */
 static int
 guard(struct transport *transport, struct reload *reload, const struct flags *flags, const struct notify *notify,
     const sigset_t *signals)
 {
 	struct timespec second = { .tv_sec = 1 };
+	bool told = false;
 	int signal_number;
 
 	for (;;) {
@@ -372,6 +408,7 @@ guard(struct transport *transport, struct reload *reload, const struct flags *fl
 			return 0;
 		}
 		reload_tidy(reload);
+		tell_rotations(reload->service, notify, &told);
 		if (listen_guard(transport, signal_waits) != 0) {
 			LOG_TEXT(LOG_ERROR, "descriptors leak; ending, to be started anew");
 			return 1;

@@ -168,14 +168,14 @@ rotate(struct fixture *f)
 	await(f, lines + 1, false);
 }
 
-/* Only as far as the first commit that moves records. */
+/* Its beginning and the first commit that moves records; the second one waits. */
 static void
 begin_to_rotate(struct fixture *f)
 {
 	unsigned lines = pepper_newest(store_pepper(live(f)->store));
 
 	add_line(f);
-	/* A commit syncs once. */
+	/* Each syncs once. */
 	allow_commits(2);
 	reread(f);
 	await_commit();
@@ -332,6 +332,51 @@ test_a_use_in_the_middle_of_which_it_happens(void **state)
 		snprintf(account, sizeof(account), "a%d", i);
 		assert_int_equal(last_used(f, account) > 0, i < 4);
 	}
+}
+
+/* ---- what is told ---- */
+
+static Fob__V1__EnvironmentStats *
+stats(struct fixture *f)
+{
+	Fob__V1__StatsRequest in = FOB__V1__STATS_REQUEST__INIT;
+	Fob__V1__StatsResponse *out;
+
+	assert_int_equal(harness_ask(f->verify, "fob.v1.Health/Stats", &in.base), 0);
+	out = harness_body(f->verify, &fob__v1__stats_response__descriptor);
+	assert_int_equal(out->n_environments, 2);
+	assert_true(out->environments[1]->pepper_lines == 1 && !out->environments[1]->rotating);
+	return out->environments[0];
+}
+
+/* One account and its two keys, an event, a token and its age: four records of which each is walked. */
+static void
+test_how_far_it_has_come(void **state)
+{
+	struct fixture *f = *state;
+	Fob__V1__EnvironmentStats *s;
+	uint64_t keys = 0, records = 0;
+
+	s = stats(f);
+	assert_true(s->pepper_lines == 1 && !s->rotating && s->rotation_of_records == 0);
+	begin_to_rotate(f);
+	for (int i = 0; i < 4; i++) {
+		s = stats(f);
+		assert_int_equal(s->pepper_lines, 2);
+		assert_true(s->rotating);
+		assert_int_equal(s->rotation_of_records, 4 * ACCOUNTS);
+		assert_true(s->rotation_records > 0 && s->rotation_records >= records);
+		assert_true(s->rotation_records < s->rotation_of_records);
+		assert_true(s->rotation_keys >= keys && s->rotation_keys <= 2 * ACCOUNTS);
+		keys = s->rotation_keys;
+		records = s->rotation_records;
+		allow_commits(1);
+		await_commit();
+	}
+	assert_int_equal(keys, 2 * ACCOUNTS);
+	end_it(f);
+	s = stats(f);
+	assert_true(s->pepper_lines == 2 && !s->rotating && s->rotation_keys == 0 && s->rotation_of_records == 0);
 }
 
 /* ---- mutations ---- */
@@ -577,6 +622,7 @@ main(void)
 		TEST(test_a_read_in_the_middle_of_which_it_happens),
 		TEST(test_a_batch_in_the_middle_of_which_it_happens),
 		TEST(test_a_use_in_the_middle_of_which_it_happens),
+		TEST(test_how_far_it_has_come),
 		TEST(test_what_is_queued),
 		TEST(test_a_line_while_another_is_under_way),
 		TEST(test_files_that_are_refused),
