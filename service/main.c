@@ -36,7 +36,7 @@ static const char usage[] =
     "\n"
     "The daemon of Fob: whose API key is this, and may it do that?\n"
     "It runs in the foreground and logs to standard error. SIGTERM and SIGINT end it after what is under way;\n"
-    "SIGHUP has it read its settings and TLS files again.\n"
+    "SIGHUP has it read its settings, TLS files and peppers again.\n"
     "\n"
     "  -c, --config FILE    settings; default " DEFAULT_CONFIG ". service/fobd.conf documents them all\n"
     "      --init           make the folders, peppers and databases that are missing, then exit\n"
@@ -47,8 +47,8 @@ static const char usage[] =
     "      --events FILE    for --restore: what fob events --output json printed; - is standard input\n"
     "      --accept-revived for --restore: keys that have ended since the copy was taken are valid again\n"
     "      --check-config   read the settings, then exit: 0 when they are right\n"
-    "      --rotate-pepper  add a new line to the pepper of an environment, then exit: from its next start on fobd\n"
-    "                       moves the database to it while it serves. People say fob pepper rotate\n"
+    "      --rotate-pepper  add a new line to the pepper of an environment, then exit: on SIGHUP, or at its next\n"
+    "                       start, fobd moves the database to it while it serves. People say fob pepper rotate\n"
     "      --log-level L    error, warn, info or debug, in place of the setting\n"
     "      --log-format F   logfmt or json, in place of the setting\n"
     "      --version        print the version, then exit\n"
@@ -249,8 +249,8 @@ rotate_pepper(const struct config *config, const struct flags *flags, char *why,
 		if (pepper_append(c->pepper, why, why_len) != 0)
 			return -1;
 		printf(
-		    "%s: a new pepper was added. Back the file up, then restart fobd: it moves the database to the new\n"
-		    "pepper while it serves, and logs \"pepper rotated\" at the end.\n",
+		    "%s: a new pepper was added. Back the file up, then have fobd reload (systemctl reload fobd, or SIGHUP):\n"
+		    "it moves the database to the new pepper while it serves, and logs \"pepper rotated\" at the end.\n",
 		    c->pepper);
 		return 0;
 	}

@@ -1,5 +1,6 @@
 /*
- * reload.h - new settings for a running daemon: what SIGHUP changes, and when the old ones may be freed.
+ * reload.h - new settings, and new lines of peppers, for a running daemon: what SIGHUP changes, and when the old settings may
+ * be freed.
  */
 #ifndef RELOAD_H
 #define RELOAD_H

@@ -24,7 +24,7 @@ import tap
 import test_rotation  # its cases are its own
 from pb import LIVE, TEST
 
-ROUNDS = 100 if test_rotation.LONG else 2
+ROUNDS = 60 if test_rotation.LONG else 2
 WORKERS = 4
 
 
