@@ -836,6 +836,11 @@ environment_stats_from(const Fob__V1__EnvironmentStats *m, struct fob_environmen
 	s->ceiling_bytes = m->ceiling_bytes;
 	s->revision = m->revision;
 	s->event_sequence = m->event_sequence;
+	s->pepper_lines = m->pepper_lines;
+	s->rotating = m->rotating != 0;
+	s->rotation_keys = m->rotation_keys;
+	s->rotation_records = m->rotation_records;
+	s->rotation_of_records = m->rotation_of_records;
 }
 
 static int

@@ -452,6 +452,11 @@ struct fob_environment_stats {
 	uint64_t mutations, replays, refused, commits, keys_expired, corrupt_records;
 	uint64_t accounts, keys, used_bytes, ceiling_bytes, revision, event_sequence;
 	uint32_t queue_depth;
+	uint32_t pepper_lines; /* that are in use */
+	bool rotating;         /* records are being moved to a new pepper; the next three say how far that has come */
+	uint64_t rotation_keys;
+	uint64_t rotation_records;
+	uint64_t rotation_of_records; /* as many as there are now: about the whole way */
 };
 
 struct fob_stats {

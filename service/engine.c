@@ -50,8 +50,7 @@ engine_open(const struct config *config, enum environment environment, unsigned 
 	engine->environment = environment;
 	clock_init(&engine->clock);
 	if ((fault = store_open(&options, &engine->store, why, why_len)) != 0 ||
-	    (fault = lastused_open(c->path, store_pepper(engine->store), keys_made(engine->store), &engine->lastused,
-		 why, why_len)) != 0 ||
+	    (fault = lastused_open(c->path, keys_made(engine->store), &engine->lastused, why, why_len)) != 0 ||
 	    (fault = writer_start(engine->store, &engine->clock, engine->lastused, &engine->writer, why, why_len)) !=
 		0) {
 		engine_close(engine);

@@ -141,6 +141,7 @@ fill_verdicts(struct call *call, const uint64_t sums[VERDICTS], Fob__V1__Environ
 static void
 fill_database(struct call *call, struct engine *engine, Fob__V1__EnvironmentStats *out)
 {
+	struct store_progress progress;
 	struct record_state state;
 	struct store_txn *txn;
 	struct store_size size;
@@ -149,6 +150,11 @@ fill_database(struct call *call, struct engine *engine, Fob__V1__EnvironmentStat
 	if ((txn = call_reader(call, engine)) == NULL || store_read(txn) != 0)
 		return;
 	store_size(txn, &size);
+	out->pepper_lines = pepper_newest(store_txn_pepper(txn));
+	out->rotating = store_progress(txn, &progress);
+	out->rotation_keys = progress.keys;
+	out->rotation_records = progress.records;
+	out->rotation_of_records = progress.of_records;
 	out->accounts = size.accounts;
 	out->keys = size.keys;
 	out->used_bytes = size.used_bytes;

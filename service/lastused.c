@@ -23,16 +23,13 @@
 #define MAP_BYTES ((size_t)CELL << 32)
 
 struct lastused {
-	const struct pepper *pepper;
 	_Atomic uint64_t *cells;
-	_Atomic uint32_t n;  /* cells that are there */
-	_Atomic bool moving; /* cells may be under the old pepper, or a key's under its digest to be */
+	_Atomic uint32_t n; /* cells that are there */
 	int fd;
 };
 
 int
-lastused_open(
-    const char *folder, const struct pepper *pepper, uint32_t keys, struct lastused **out, char *why, size_t why_len)
+lastused_open(const char *folder, uint32_t keys, struct lastused **out, char *why, size_t why_len)
 {
 	struct lastused *l;
 	char path[4096];
@@ -44,8 +41,6 @@ lastused_open(
 		snprintf(why, why_len, "out of memory");
 		return -FAULT_INTERNAL;
 	}
-	l->pepper = pepper;
-	l->moving = pepper_has_old(pepper);
 	if ((l->fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600)) < 0) {
 		snprintf(why, why_len, "%s: cannot open: %s", path, strerror(errno));
 		goto err0;
@@ -104,13 +99,13 @@ lastused_grow(struct lastused *l, uint32_t keys)
 }
 
 static uint64_t
-make_cell(const struct lastused *l, const uint8_t digest[RECORD_DIGEST_LEN], uint32_t minute)
+make_cell(const struct pepper *pepper, const uint8_t digest[RECORD_DIGEST_LEN], uint32_t minute)
 {
 	uint8_t data[RECORD_DIGEST_LEN + 4], tag[PEPPER_TAG_LEN];
 
 	memcpy(data, digest, RECORD_DIGEST_LEN);
 	bytes_put32(data + RECORD_DIGEST_LEN, minute);
-	pepper_tag(l->pepper, data, sizeof(data), tag);
+	pepper_tag(pepper, data, sizeof(data), tag);
 	return (uint64_t)minute << 32 | bytes_get32(tag);
 }
 
@@ -121,63 +116,73 @@ lastused_prefetch(const struct lastused *l, uint32_t serial)
 	__builtin_prefetch(&l->cells[serial], 1);
 }
 
+/*
+ * Not relaxed: a verify that looks at the pepper behind this store, and a writer that publishes one before it moves the cell
+ * (see verify.c), must not both miss the other.
+ */
 void
-lastused_touch(struct lastused *l, uint32_t serial, const uint8_t digest[RECORD_DIGEST_LEN], int64_t now_ms)
+lastused_put(struct lastused *l, const struct pepper *pepper, uint32_t serial, const uint8_t digest[RECORD_DIGEST_LEN],
+    int64_t now_ms)
+{
+	if (serial < atomic_load_explicit(&l->n, memory_order_acquire))
+		atomic_store(&l->cells[serial], make_cell(pepper, digest, (uint32_t)(now_ms / MINUTE_MS)));
+}
+
+bool
+lastused_touch(struct lastused *l, const struct pepper *pepper, uint32_t serial,
+    const uint8_t digest[RECORD_DIGEST_LEN], int64_t now_ms)
 {
 	uint32_t minute = (uint32_t)(now_ms / MINUTE_MS);
 
-	if (serial >= atomic_load_explicit(&l->n, memory_order_acquire))
-		return;
-	if (atomic_load_explicit(&l->cells[serial], memory_order_relaxed) >> 32 != minute)
-		atomic_store_explicit(&l->cells[serial], make_cell(l, digest, minute), memory_order_relaxed);
+	if (serial >= atomic_load_explicit(&l->n, memory_order_acquire) ||
+	    atomic_load_explicit(&l->cells[serial], memory_order_relaxed) >> 32 == minute)
+		return false;
+	lastused_put(l, pepper, serial, digest, now_ms);
+	return true;
 }
 
 /* Was ${cell} made for this key before the pepper was rotated? */
 static bool
-is_old_cell(const struct lastused *l, uint64_t cell, const uint8_t digest[RECORD_DIGEST_LEN])
+is_old_cell(const struct pepper *pepper, uint64_t cell, const uint8_t digest[RECORD_DIGEST_LEN])
 {
 	uint8_t data[RECORD_DIGEST_LEN + 4], tag[PEPPER_TAG_LEN];
 
 	memcpy(data, digest, RECORD_DIGEST_LEN);
 	bytes_put32(data + RECORD_DIGEST_LEN, (uint32_t)(cell >> 32));
-	pepper_tag_old(l->pepper, data, sizeof(data), tag);
+	pepper_tag_old(pepper, data, sizeof(data), tag);
 	return (uint32_t)cell == bytes_get32(tag);
 }
 
 void
-lastused_move(
-    struct lastused *l, uint32_t serial, const uint8_t old[RECORD_DIGEST_LEN], const uint8_t digest[RECORD_DIGEST_LEN])
+lastused_move(struct lastused *l, const struct pepper *pepper, uint32_t serial, const uint8_t old[RECORD_DIGEST_LEN],
+    const uint8_t digest[RECORD_DIGEST_LEN])
 {
 	uint64_t cell;
 
 	if (serial >= atomic_load_explicit(&l->n, memory_order_acquire))
 		return;
-	cell = atomic_load_explicit(&l->cells[serial], memory_order_relaxed);
+	cell = atomic_load(&l->cells[serial]);
 	/* A verify that comes between knows better. */
-	if (cell != 0 && is_old_cell(l, cell, old))
-		atomic_compare_exchange_strong(&l->cells[serial], &cell, make_cell(l, digest, (uint32_t)(cell >> 32)));
-}
-
-void
-lastused_moved(struct lastused *l)
-{
-	atomic_store(&l->moving, false);
+	if (cell != 0 && is_old_cell(pepper, cell, old))
+		atomic_compare_exchange_strong(
+		    &l->cells[serial], &cell, make_cell(pepper, digest, (uint32_t)(cell >> 32)));
 }
 
 /* A key that is yet to be moved has a cell of either kind: as it was, or of a use since. */
 static bool
-fits_moving(const struct lastused *l, uint64_t cell, const uint8_t digest[RECORD_DIGEST_LEN])
+fits_moving(const struct pepper *pepper, uint64_t cell, const uint8_t digest[RECORD_DIGEST_LEN])
 {
 	uint8_t next[RECORD_DIGEST_LEN];
 
-	if (!atomic_load_explicit(&l->moving, memory_order_relaxed))
+	if (!pepper_has_old(pepper))
 		return false;
-	pepper_move(l->pepper, digest, next);
-	return is_old_cell(l, cell, digest) || cell == make_cell(l, next, (uint32_t)(cell >> 32));
+	pepper_move(pepper, digest, next);
+	return is_old_cell(pepper, cell, digest) || cell == make_cell(pepper, next, (uint32_t)(cell >> 32));
 }
 
 int64_t
-lastused_get(struct lastused *l, uint32_t serial, const uint8_t digest[RECORD_DIGEST_LEN])
+lastused_get(
+    const struct lastused *l, const struct pepper *pepper, uint32_t serial, const uint8_t digest[RECORD_DIGEST_LEN])
 {
 	uint64_t cell;
 	uint32_t minute;
@@ -186,7 +191,7 @@ lastused_get(struct lastused *l, uint32_t serial, const uint8_t digest[RECORD_DI
 		return 0;
 	cell = atomic_load_explicit(&l->cells[serial], memory_order_relaxed);
 	minute = (uint32_t)(cell >> 32);
-	if (cell == 0 || (cell != make_cell(l, digest, minute) && !fits_moving(l, cell, digest)))
+	if (cell == 0 || (cell != make_cell(pepper, digest, minute) && !fits_moving(pepper, cell, digest)))
 		return 0;
 	return (int64_t)minute * MINUTE_MS;
 }

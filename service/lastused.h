@@ -5,11 +5,13 @@
  * crash of fobd alone nothing is.
  *
  * A cell holds the minute (since the epoch, 4 bytes) and a check made from the key's digest and the minute under the
- * pepper, so that a flipped bit, a stale file or a reused serial shows as "never seen", not as a wrong time.
+ * pepper, so that a flipped bit, a stale file or a reused serial shows as "never seen", not as a wrong time. The pepper comes
+ * with each call, as a digest does: while it is rotated, two are in use.
  */
 #ifndef LASTUSED_H
 #define LASTUSED_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "service/record.h"
@@ -17,12 +19,11 @@
 struct lastused;
 
 /*
- * lastused_open(folder, pepper, keys, lastused, why, why_len):
- * Open or make ${folder}/lastused with cells for ${keys} keys. ${pepper} is borrowed until lastused_close().
+ * lastused_open(folder, keys, lastused, why, why_len):
+ * Open or make ${folder}/lastused with cells for ${keys} keys.
  * Returns: 0; -FAULT_FULL or another negative fault with a line at ${why}.
  */
-int lastused_open(const char *folder, const struct pepper *pepper, uint32_t keys, struct lastused **lastused, char *why,
-    size_t why_len);
+int lastused_open(const char *folder, uint32_t keys, struct lastused **lastused, char *why, size_t why_len);
 void lastused_close(struct lastused *lastused);
 
 /*
@@ -36,18 +37,24 @@ int lastused_grow(struct lastused *lastused, uint32_t keys);
 void lastused_prefetch(const struct lastused *lastused, uint32_t serial);
 
 /*
- * While records are moved to a new pepper: a cell that fits the key's old digest is made to fit its new one; and the end of
- * that, from which on no other fits. Threads: the writer's. A use is noted under the new digest from the start.
+ * While records are moved to a new pepper: a cell that fits the key's old digest is made to fit its new one.
+ * Threads: the writer's.
  */
-void lastused_move(struct lastused *lastused, uint32_t serial, const uint8_t old[RECORD_DIGEST_LEN],
-    const uint8_t digest[RECORD_DIGEST_LEN]);
-void lastused_moved(struct lastused *lastused);
+void lastused_move(struct lastused *lastused, const struct pepper *pepper, uint32_t serial,
+    const uint8_t old[RECORD_DIGEST_LEN], const uint8_t digest[RECORD_DIGEST_LEN]);
 
-/* Note a use. Threads: any; takes no lock, and stores only when the minute has changed. */
-void
-lastused_touch(struct lastused *lastused, uint32_t serial, const uint8_t digest[RECORD_DIGEST_LEN], int64_t now_ms);
+/*
+ * Note a use, under the key's digest of the newest line. Threads: any; takes no lock, and stores only when the minute has
+ * changed. Returns whether it was stored.
+ */
+bool lastused_touch(struct lastused *lastused, const struct pepper *pepper, uint32_t serial,
+    const uint8_t digest[RECORD_DIGEST_LEN], int64_t now_ms);
+/* The same, whatever the minute was. */
+void lastused_put(struct lastused *lastused, const struct pepper *pepper, uint32_t serial,
+    const uint8_t digest[RECORD_DIGEST_LEN], int64_t now_ms);
 
 /* The start of the minute in which the key was last used; 0: never seen. Threads: any. */
-int64_t lastused_get(struct lastused *lastused, uint32_t serial, const uint8_t digest[RECORD_DIGEST_LEN]);
+int64_t lastused_get(const struct lastused *lastused, const struct pepper *pepper, uint32_t serial,
+    const uint8_t digest[RECORD_DIGEST_LEN]);
 
 #endif

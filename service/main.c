@@ -38,7 +38,7 @@ static const char usage[] =
     "\n"
     "The daemon of Fob: whose API key is this, and may it do that?\n"
     "It runs in the foreground and logs to standard error. SIGTERM and SIGINT end it after what is under way;\n"
-    "SIGHUP has it read its settings and TLS files again.\n"
+    "SIGHUP has it read its settings, TLS files and peppers again.\n"
     "\n"
     "  -c, --config FILE    settings; default " DEFAULT_CONFIG ". service/fobd.conf documents them all\n"
     "      --init           make the folders, peppers and databases that are missing, then exit\n"
@@ -49,8 +49,8 @@ static const char usage[] =
     "      --events FILE    for --restore: what fob events --output json printed; - is standard input\n"
     "      --accept-revived for --restore: keys that have ended since the copy was taken are valid again\n"
     "      --check-config   read the settings, then exit: 0 when they are right\n"
-    "      --rotate-pepper  add a new line to the pepper of an environment, then exit: from its next start on fobd\n"
-    "                       moves the database to it while it serves. People say fob pepper rotate\n"
+    "      --rotate-pepper  add a new line to the pepper of an environment, then exit: on SIGHUP, or at its next\n"
+    "                       start, fobd moves the database to it while it serves. People say fob pepper rotate\n"
     "      --log-level L    error, warn, info or debug, in place of the setting\n"
     "      --log-format F   logfmt or json, in place of the setting\n"
     "      --version        print the version, then exit\n"
@@ -251,8 +251,8 @@ rotate_pepper(const struct config *config, const struct flags *flags, char *why,
 		if (pepper_append(c->pepper, why, why_len) != 0)
 			return -1;
 		printf(
-		    "%s: a new pepper was added. Back the file up, then restart fobd: it moves the database to the new\n"
-		    "pepper while it serves, and logs \"pepper rotated\" at the end.\n",
+		    "%s: a new pepper was added. Back the file up, then have fobd reload (systemctl reload fobd, or SIGHUP):\n"
+		    "it moves the database to the new pepper while it serves, and logs \"pepper rotated\" at the end.\n",
 		    c->pepper);
 		return 0;
 	}
@@ -363,8 +363,45 @@ reload_settings(struct reload *reload, const struct flags *flags, const struct n
 	    apply_log_flags(flags, &config, why, sizeof(why)) != 0 ||
 	    reload_apply(reload, &config, why, sizeof(why)) != 0)
 		LOG(LOG_ERROR, "settings not reloaded; nothing has changed", LOG_S("reason", why));
+	else
+		reload_peppers(reload);
 	config_fini(&config);
 	notify_ready(notify);
+}
+
+/* Adds "live: 40 % moved to the new pepper" to ${text}, if that is so. */
+static void
+describe_rotation(const struct engine *engine, char *text, size_t len)
+{
+	struct store_progress progress;
+	struct store_txn *txn;
+	size_t at = strlen(text);
+
+	if (engine == NULL || !store_is_moving(engine->store) || (txn = store_txn_new(engine->store)) == NULL)
+		return;
+	if (store_read(txn) == 0) {
+		if (store_progress(txn, &progress) && progress.of_records > 0)
+			snprintf(text + at, len - at, "%s%s: %u %% moved to the new pepper", at > 0 ? ", " : "",
+			    environment_name(engine->environment),
+			    (unsigned)(progress.records >= progress.of_records ?
+				    99 :
+				    progress.records * 100 / progress.of_records));
+		store_read_end(txn);
+	}
+	store_txn_free(txn);
+}
+
+/* For `systemctl status`, as long as there is something to tell; *${told}: there was. */
+static void
+tell_rotations(const struct service *service, const struct notify *notify, bool *told)
+{
+	char text[160] = "";
+
+	for (int e = 0; e < ENVIRONMENTS; e++)
+		describe_rotation(service->engines[e], text, sizeof(text));
+	if (*told || text[0] != '\0')
+		notify_status(notify, "%s", text);
+	*told = text[0] != '\0';
 }
 
 /* Until a signal to end comes. Returns 0, or 1 when only a restart helps. */
@@ -373,6 +410,7 @@ guard(struct transport *transport, struct reload *reload, const struct flags *fl
     const sigset_t *signals)
 {
 	struct timespec second = { .tv_sec = 1 };
+	bool told = false;
 	int signal_number;
 
 	for (;;) {
@@ -384,6 +422,7 @@ guard(struct transport *transport, struct reload *reload, const struct flags *fl
 			return 0;
 		}
 		reload_tidy(reload);
+		tell_rotations(reload->service, notify, &told);
 		if (listen_guard(transport, signal_waits) != 0) {
 			LOG_TEXT(LOG_ERROR, "descriptors leak; ending, to be started anew");
 			return 1;

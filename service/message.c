@@ -51,7 +51,7 @@ message_key(const struct engine *engine, const uint8_t digest[RECORD_DIGEST_LEN]
 	out->created_ms = key->created_ms;
 	out->expires_ms = key->expires_ms;
 	out->ended_ms = over ? key->expires_ms : key->ended_ms;
-	out->last_used_ms = lastused_get(engine->lastused, key->serial, digest);
+	out->last_used_ms = lastused_get(engine->lastused, store_pepper(engine->store), key->serial, digest);
 }
 
 void

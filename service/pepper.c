@@ -1,6 +1,6 @@
 /*
- * pepper.c - the pepper's file and everything that is computed with it (see pepper.h). Called by main.c at start, by
- * verify.c, record.c and writer.c; uses libsodium. The only file that holds key material; it hands none out.
+ * pepper.c - the pepper's file and everything that is computed with it (see pepper.h). Called by store.c at start, by
+ * reload.c, verify.c, record.c and writer.c; uses libsodium. The only file that holds key material; it hands none out.
  */
 #include "service/pepper.h"
 
@@ -167,15 +167,15 @@ pepper_use(struct pepper *pepper, unsigned old, unsigned newest)
 }
 
 struct pepper *
-pepper_without_old(const struct pepper *from)
+pepper_using(const struct pepper *from, unsigned old, unsigned newest)
 {
 	struct pepper *pepper;
 
 	if ((pepper = malloc(sizeof(*pepper))) == NULL)
 		return NULL;
 	*pepper = *from;
-	pepper->old = 0;
 	pepper->borrowed = true;
+	pepper_use(pepper, old, newest);
 	return pepper;
 }
 
@@ -183,6 +183,21 @@ bool
 pepper_has_old(const struct pepper *pepper)
 {
 	return pepper->old != 0;
+}
+
+unsigned
+pepper_newest(const struct pepper *pepper)
+{
+	return pepper->newest;
+}
+
+int
+pepper_added(const struct pepper *pepper, const struct pepper *base)
+{
+	if (pepper->lines < base->lines ||
+	    sodium_memcmp(pepper->keys, base->keys, base->lines * sizeof(*base->keys)) != 0)
+		return -1;
+	return (int)(pepper->lines - base->lines);
 }
 
 void
@@ -402,6 +417,13 @@ pepper_move(const struct pepper *pepper, const uint8_t old[PEPPER_DIGEST_LEN], u
 {
 	memcpy(digest, old, PEPPER_DIGEST_LEN);
 	chain(pepper, pepper->old, pepper->newest, digest);
+}
+
+void
+pepper_advance(const struct pepper *pepper, const struct pepper *from, uint8_t digest[PEPPER_DIGEST_LEN])
+{
+	assert(from->newest <= pepper->newest);
+	chain(pepper, from->newest, pepper->newest, digest);
 }
 
 void

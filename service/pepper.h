@@ -57,9 +57,13 @@ unsigned pepper_lines(const struct pepper *pepper);
  * believes tags of that time, too. 0: there is nothing to move.
  */
 void pepper_use(struct pepper *pepper, unsigned old, unsigned newest);
-/* The same lines, with nothing to move. To be freed before ${pepper}. Returns NULL without memory. */
-struct pepper *pepper_without_old(const struct pepper *pepper);
+/* Another of the same lines, which are pepper_use()d so. To be freed before ${pepper}. Returns NULL without memory. */
+struct pepper *pepper_using(const struct pepper *pepper, unsigned old, unsigned newest);
 bool pepper_has_old(const struct pepper *pepper);
+/* How many lines are in use. */
+unsigned pepper_newest(const struct pepper *pepper);
+/* How many lines ${pepper} has behind those of ${base}; -1: it does not begin with them. */
+int pepper_added(const struct pepper *pepper, const struct pepper *base);
 
 /* What is stored for a secret: its keyed BLAKE2b-256. */
 void pepper_digest(const struct pepper *pepper, const void *secret, size_t len, uint8_t digest[PEPPER_DIGEST_LEN]);
@@ -76,6 +80,8 @@ void pepper_digest_old(const struct pepper *pepper, const void *secret, size_t l
 void pepper_imported_old(
     const struct pepper *pepper, enum kind kind, const uint8_t sha256[32], uint8_t digest[PEPPER_DIGEST_LEN]);
 void pepper_move(const struct pepper *pepper, const uint8_t old[PEPPER_DIGEST_LEN], uint8_t digest[PEPPER_DIGEST_LEN]);
+/* A digest under the newest line of ${from}, brought to the newest of ${pepper}, which has its lines and as many or more. */
+void pepper_advance(const struct pepper *pepper, const struct pepper *from, uint8_t digest[PEPPER_DIGEST_LEN]);
 
 /* Where a request token's reply is stored: H(pepper, "index", token). */
 void pepper_index(const struct pepper *pepper, const uint8_t token[LIMIT_TOKEN], uint8_t index[PEPPER_DIGEST_LEN]);

@@ -1,6 +1,7 @@
 /*
  * reload.c - swap the settings under running requests (see reload.h). Called by main.c on SIGHUP and once a second; calls
- * listen.c for the TLS files. Never changes settings that have been published: each reload makes new ones.
+ * listen.c for the TLS files, pepper.c and writer.c for the peppers. Never changes settings that have been published: each
+ * reload makes new ones.
  *
  * Why no request reads settings that are freed: a request loads service->config only while its context's state is
  * WORKING, which it set before; both are sequentially consistent. So a context that is seen in another state after the
@@ -156,6 +157,24 @@ reload_apply(struct reload *r, struct config *config, char *why, size_t why_len)
 	warn_all(r->start, &fresh->config);
 	log_setup(fresh->config.log_level, fresh->config.log_json);
 	return 0;
+}
+
+/* What is in the file is for the writer to judge, which alone knows which lines are in use. */
+void
+reload_peppers(struct reload *r)
+{
+	struct pepper *pepper;
+	char why[512];
+
+	for (int e = 0; e < ENVIRONMENTS; e++) {
+		if (r->service->engines[e] == NULL)
+			continue;
+		if (pepper_load(r->start->environments[e].pepper, &pepper, why, sizeof(why)) == 0)
+			writer_offer_pepper(r->service->engines[e]->writer, pepper);
+		else
+			LOG(LOG_ERROR, "the pepper's file is refused; fobd goes on with the pepper that it has",
+			    LOG_S("environment", environment_name((enum environment)e)), LOG_S("reason", why));
+	}
 }
 
 void

@@ -1,5 +1,6 @@
 /*
- * reload.h - new settings for a running daemon: what SIGHUP changes, and when the old ones may be freed.
+ * reload.h - new settings, and new lines of peppers, for a running daemon: what SIGHUP changes, and when the old settings may
+ * be freed.
  */
 #ifndef RELOAD_H
 #define RELOAD_H
@@ -31,6 +32,12 @@ void reload_fini(struct reload *reload);
  * Returns:   0; -1 with one line at ${why}, and nothing has changed.
  */
 int reload_apply(struct reload *reload, struct config *config, char *why, size_t why_len);
+
+/*
+ * Read the pepper's file of each environment anew, at the path that the daemon was started with. A new line begins a rotation (see
+ * writer_offer_pepper()); a file that cannot be used is told in the log, and changes nothing.
+ */
+void reload_peppers(struct reload *reload);
 
 /* To be called now and then: free what no request can still use. */
 void reload_tidy(struct reload *reload);

@@ -37,12 +37,22 @@ static const char STATE[] = "state";
 static const char COPY[] = "copy";
 static const char ROTATION[] = "rotation";
 
+/* Each line's file, and two forms of it that are in use one after the other. */
+#define PEPPERS_MAX (PEPPER_LINES_MAX * 3)
+
 struct store {
 	enum environment environment;
 	struct lmdb *lmdb;
-	struct pepper *pepper;
-	struct pepper *newest; /* the same, but for the old tags that ${pepper} believes while records are moved */
-	_Atomic bool moving;
+	struct record_identity identity;
+	/*
+	 * What records are made with and believed by: store_read() says how it changes. What was in use is kept until the end, and
+	 * nobody need know when its last reader is gone: it holds no line that its successor does not hold as well.
+	 */
+	struct pepper *_Atomic pepper;
+	struct pepper *moved; /* what ${pepper} is to be at the end of a move: the same without the old lines */
+	struct pepper *file;  /* all lines that were read, perhaps more than are in use */
+	struct pepper *kept[PEPPERS_MAX];
+	unsigned n_kept;
 	struct record_rotation rotation;      /* as committed */
 	struct record_rotation next_rotation; /* as the writer's transaction has it */
 	bool last_move;                       /* and that is the end of it */
@@ -58,9 +68,7 @@ struct store {
 struct store_txn {
 	struct store *store;
 	struct lmdb_txn *txn;
-	/* Noted before the snapshot is taken: the end of a move is told after its commit, so that nobody misses old records. */
-	const struct pepper *pepper;
-	bool moving;
+	const struct pepper *pepper; /* it covers the snapshot */
 };
 
 /* Count what a record decoder refused. */
@@ -216,6 +224,7 @@ store_init(const struct store_options *options, char *why, size_t why_len)
 {
 	struct store store = { .environment = options->environment };
 	struct lmdb_options lmdb_options = lmdb_options_of(options, true);
+	struct pepper *pepper;
 	bool is_new;
 	int founded, rc = -1;
 
@@ -224,8 +233,9 @@ store_init(const struct store_options *options, char *why, size_t why_len)
 	is_new = !database_exists(options->path);
 	if (is_new && pepper_create(options->pepper, why, why_len) < 0)
 		return -1;
-	if (pepper_load(options->pepper, &store.pepper, why, why_len) != 0)
+	if (pepper_load(options->pepper, &pepper, why, why_len) != 0)
 		return -1;
+	store.pepper = pepper;
 	if (is_new && make_new(&store, options, why, why_len) != 0)
 		goto err0;
 	/* A first start of an older fobd, cut off, left a database without an identity: it holds nothing, and is finished here. */
@@ -240,7 +250,7 @@ store_init(const struct store_options *options, char *why, size_t why_len)
 		rc = 0;
 	lmdb_close(store.lmdb);
 err0:
-	pepper_free(store.pepper);
+	pepper_free(pepper);
 	return rc;
 }
 
@@ -400,65 +410,43 @@ resume_move(
 	return -FAULT_CORRUPT;
 }
 
-/*
- * The pepper has more lines than the database knows: from now on it belongs to all of them, and what is in it is moved.
- * Returns: 1, or a negative fault.
- */
-static int
-begin_move(struct store *store, struct record_identity *identity, char *why, size_t why_len)
+/* ${pepper} is the store's from here on, until it is closed. */
+static struct pepper *
+keep(struct store *store, struct pepper *pepper)
 {
-	struct record_rotation rotation = { .table = TABLE_ACCOUNTS };
-	unsigned old = fit_pepper(store->pepper, identity, identity->fingerprint);
-	struct record_bytes value;
-	struct lmdb_txn *txn;
-	int fault = -FAULT_INTERNAL;
-
-	memcpy(rotation.old_fingerprint, identity->fingerprint, sizeof(rotation.old_fingerprint));
-	pepper_use(store->pepper, old, pepper_lines(store->pepper));
-	pepper_fingerprint(store->pepper, identity->id, identity->environment, identity->fingerprint);
-	if ((txn = lmdb_txn_new(store->lmdb)) != NULL && (fault = lmdb_write(txn)) == 0) {
-		record_put_identity(store->pepper, IDENTITY, strlen(IDENTITY), identity, &value);
-		lmdb_put(txn, TABLE_META, IDENTITY, strlen(IDENTITY), value.bytes, value.len);
-		record_put_rotation(store->pepper, ROTATION, strlen(ROTATION), &rotation, &value);
-		lmdb_put(txn, TABLE_META, ROTATION, strlen(ROTATION), value.bytes, value.len);
-		fault = lmdb_commit(txn);
-	}
-	lmdb_txn_free(txn);
-	if (fault != 0) {
-		snprintf(why, why_len, "%s: the rotation of the pepper cannot begin: %s", store->path,
-		    fault == -FAULT_FULL ? "the disk is full: make room" : "the database cannot be written");
-		return fault;
-	}
-	store->rotation = rotation;
-	return 1;
+	assert(store->n_kept < PEPPERS_MAX);
+	return store->kept[store->n_kept++] = pepper;
 }
 
-/* Which lines of the pepper are in use, and whether records have to be moved. Only who serves may begin with it. */
+/* Which lines of the pepper are in use, and whether records are being moved. */
 static int
-start_move(struct store *store, struct lmdb_txn *txn, struct record_identity *identity, bool may_begin, char *why,
-    size_t why_len)
+start_pepper(struct store *store, struct lmdb_txn *txn, bool serves, char *why, size_t why_len)
 {
-	bool is_new;
+	struct pepper *moved;
 	int moving;
 
-	moving = resume_move(store, txn, identity, why, why_len);
-	lmdb_read_end(txn);
-	is_new = may_begin && moving == 0 &&
-	    fit_pepper(store->pepper, identity, identity->fingerprint) < pepper_lines(store->pepper);
-	if (is_new)
-		moving = begin_move(store, identity, why, why_len);
-	if (moving < 0)
+	if ((moving = resume_move(store, txn, &store->identity, why, why_len)) < 0)
 		return moving;
-	store->moving = moving > 0;
-	store->next_rotation = store->rotation;
-	if (moving > 0 && may_begin)
-		LOG(LOG_INFO, is_new ? "pepper rotation begins" : "pepper rotation goes on",
-		    LOG_S("environment", environment_name(store->environment)),
-		    LOG_I("keys_moved", store->rotation.keys), LOG_I("records_moved", store->rotation.records));
-	if ((store->newest = pepper_without_old(store->pepper)) == NULL) {
+	if ((moved = pepper_using(store->pepper, 0, pepper_newest(store->pepper))) == NULL) {
 		snprintf(why, why_len, "out of memory");
 		return -FAULT_INTERNAL;
 	}
+	store->moved = keep(store, moved);
+	store->next_rotation = store->rotation;
+	if (moving > 0 && serves)
+		LOG(LOG_INFO, "pepper rotation goes on", LOG_S("environment", environment_name(store->environment)),
+		    LOG_I("keys_moved", store->rotation.keys), LOG_I("records_moved", store->rotation.records));
+	return 0;
+}
+
+static int
+load_pepper(struct store *store, const char *path, char *why, size_t why_len)
+{
+	struct pepper *pepper;
+
+	if (pepper_load(path, &pepper, why, why_len) != 0)
+		return -FAULT_FAILED_PRECONDITION;
+	store->pepper = store->file = keep(store, pepper);
 	return 0;
 }
 
@@ -466,7 +454,6 @@ int
 store_open(const struct store_options *options, struct store **out, char *why, size_t why_len)
 {
 	struct lmdb_options lmdb_options = lmdb_options_of(options, false);
-	struct record_identity identity;
 	struct lmdb_txn *txn = NULL;
 	struct store *store;
 	int fault = -FAULT_INTERNAL;
@@ -478,8 +465,7 @@ store_open(const struct store_options *options, struct store **out, char *why, s
 	store->environment = options->environment;
 	store->ceiling_bytes = options->ceiling_bytes;
 	store->events_kept = options->events_kept;
-	fault = -FAULT_FAILED_PRECONDITION;
-	if (pepper_load(options->pepper, &store->pepper, why, why_len) != 0 ||
+	if ((fault = load_pepper(store, options->pepper, why, why_len)) != 0 ||
 	    (fault = lmdb_open(&lmdb_options, &store->lmdb, why, why_len)) != 0)
 		goto out;
 	fault = -FAULT_INTERNAL;
@@ -487,19 +473,19 @@ store_open(const struct store_options *options, struct store **out, char *why, s
 		(void)cannot_read(store, fault, why, why_len);
 		goto out;
 	}
-	if ((fault = check_identity(store, txn, options->pepper, &identity, why, why_len)) != 0 ||
+	if ((fault = check_identity(store, txn, options->pepper, &store->identity, why, why_len)) != 0 ||
 	    (fault = check_use(store, txn, options->use, why, why_len)) != 0)
 		goto out;
 	if (options->use == STORE_SERVE || options->use == STORE_RESTORE) {
 		lmdb_read_end(txn);
-		if ((fault = raise_schema(store, &identity, why, why_len)) != 0)
+		if ((fault = raise_schema(store, &store->identity, why, why_len)) != 0)
 			goto out;
 		if ((fault = lmdb_read(txn)) != 0) {
 			(void)cannot_read(store, fault, why, why_len);
 			goto out;
 		}
 	}
-	fault = start_move(store, txn, &identity, options->use == STORE_SERVE, why, why_len);
+	fault = start_pepper(store, txn, options->use == STORE_SERVE, why, why_len);
 out:
 	lmdb_txn_free(txn);
 	if (fault == 0)
@@ -515,8 +501,9 @@ store_close(struct store *store)
 	if (store == NULL)
 		return;
 	lmdb_close(store->lmdb);
-	pepper_free(store->newest);
-	pepper_free(store->pepper);
+	/* Newest first: a form is freed before the file that has its lines. */
+	while (store->n_kept > 0)
+		pepper_free(store->kept[--store->n_kept]);
 	free(store->path);
 	free(store);
 }
@@ -531,7 +518,7 @@ store_on_move(struct store *store, store_moved_cb moved, void *arg)
 bool
 store_is_moving(const struct store *store)
 {
-	return atomic_load(&store->moving);
+	return pepper_has_old(store->pepper);
 }
 
 const struct record_rotation *
@@ -596,24 +583,40 @@ store_txn_free(struct store_txn *txn)
 	free(txn);
 }
 
-static void
-note_pepper(struct store_txn *txn)
-{
-	txn->moving = atomic_load(&txn->store->moving);
-	txn->pepper = txn->moving ? txn->store->pepper : txn->store->newest;
-}
-
 bool
 store_moving(const struct store_txn *txn)
 {
-	return txn->moving;
+	return pepper_has_old(txn->pepper);
 }
 
+const struct pepper *
+store_txn_pepper(const struct store_txn *txn)
+{
+	return txn->pepper;
+}
+
+/*
+ * At each moment the pepper that store->pepper points at covers what is committed: a rotation's new one is published before the
+ * first commit of records that need it, and the old lines leave it after the last commit of those that needed them. So the
+ * snapshot is covered by the one that is there before *and* after it is taken. It changes a few times in the life of a process.
+ */
 int
 store_read(struct store_txn *txn)
 {
-	note_pepper(txn);
-	return lmdb_read(txn->txn);
+	int fault;
+
+	for (;;) {
+		txn->pepper = txn->store->pepper;
+		if ((fault = lmdb_read(txn->txn)) != 0)
+			return fault;
+/* GCC's thread sanitizer knows no fences, and warns; LMDB, which this one is for, it does not look into. */
+#ifndef __SANITIZE_THREAD__
+		atomic_thread_fence(memory_order_acquire);
+#endif
+		if (txn->store->pepper == txn->pepper)
+			return 0;
+		lmdb_read_end(txn->txn);
+	}
 }
 
 void
@@ -625,7 +628,7 @@ store_read_end(struct store_txn *txn)
 int
 store_write(struct store_txn *txn)
 {
-	note_pepper(txn);
+	txn->pepper = txn->store->pepper;
 	txn->store->next_rotation = txn->store->rotation;
 	txn->store->last_move = false;
 	return judged(txn->store, lmdb_write(txn->txn));
@@ -1176,7 +1179,7 @@ move_key(struct store_txn *txn, const struct record_key *key, uint8_t digest[REC
 		put_time(txn, TABLE_EXPIRY, key->expires_ms, digest);
 	}
 	if (txn->store->on_move != NULL)
-		txn->store->on_move(txn->store->on_move_arg, key->serial, c.digest, digest);
+		txn->store->on_move(txn->store->on_move_arg, txn->pepper, key->serial, c.digest, digest);
 	txn->store->next_rotation.keys++;
 	return 1;
 }
@@ -1349,13 +1352,96 @@ table_after(enum table table)
 }
 
 int
+store_offer(struct store *store, struct pepper *file)
+{
+	int added = pepper_added(file, store->file);
+
+	if (added > 0)
+		store->file = keep(store, file);
+	else
+		pepper_free(file);
+	return added;
+}
+
+bool
+store_may_begin(const struct store *store)
+{
+	return !store_is_moving(store) && pepper_newest(store->pepper) < pepper_lines(store->file);
+}
+
+/* In a transaction. What it writes is read by nobody who serves: until it is committed, no record needs ${pepper}. */
+static int
+commit_begin(struct store *store, struct lmdb_txn *txn, const struct pepper *pepper)
+{
+	struct record_rotation rotation = { .table = TABLE_ACCOUNTS };
+	struct record_identity identity = store->identity;
+	struct record_bytes value;
+	int fault;
+
+	memcpy(rotation.old_fingerprint, identity.fingerprint, sizeof(rotation.old_fingerprint));
+	pepper_fingerprint(pepper, identity.id, identity.environment, identity.fingerprint);
+	record_put_identity(pepper, IDENTITY, strlen(IDENTITY), &identity, &value);
+	lmdb_put(txn, TABLE_META, IDENTITY, strlen(IDENTITY), value.bytes, value.len);
+	record_put_rotation(pepper, ROTATION, strlen(ROTATION), &rotation, &value);
+	lmdb_put(txn, TABLE_META, ROTATION, strlen(ROTATION), value.bytes, value.len);
+	if ((fault = lmdb_commit(txn)) != 0)
+		return fault;
+	store->identity = identity;
+	store->rotation = store->next_rotation = rotation;
+	return 0;
+}
+
+int
+store_begin(struct store_txn *txn)
+{
+	struct store *store = txn->store;
+	unsigned old = pepper_newest(store->pepper), lines = pepper_lines(store->file);
+	struct pepper *moving = pepper_using(store->file, old, lines), *moved = pepper_using(store->file, 0, lines);
+	int fault = -FAULT_INTERNAL;
+
+	assert(store_may_begin(store));
+	if (moving != NULL && moved != NULL && (fault = lmdb_reserve(store->lmdb, RESERVE_BYTES)) == 0 &&
+	    (fault = lmdb_write(txn->txn)) == 0)
+		fault = commit_begin(store, txn->txn, moving);
+	if (fault != 0) {
+		pepper_free(moving);
+		pepper_free(moved);
+		return fault;
+	}
+	store->moved = keep(store, moved);
+	store->pepper = keep(store, moving);
+	return 0;
+}
+
+bool
+store_progress(struct store_txn *txn, struct store_progress *progress)
+{
+	struct record_rotation r;
+	struct lmdb_value value;
+
+	memset(progress, 0, sizeof(*progress));
+	if (!store_moving(txn) || lmdb_get(txn->txn, TABLE_META, ROTATION, strlen(ROTATION), &value) != 0 ||
+	    judged(txn->store,
+		record_get_rotation(txn->pepper, ROTATION, strlen(ROTATION), value.data, value.len, &r)) != 0)
+		return false;
+	progress->keys = r.keys;
+	progress->records = r.records;
+	for (enum table t = TABLE_ACCOUNTS; t != TABLE_META; t = table_after(t))
+		progress->of_records += lmdb_entries(txn->txn, t);
+	return true;
+}
+
+int
 store_move(struct store_txn *txn)
 {
 	struct record_rotation *r = &txn->store->next_rotation;
 	struct record_bytes value;
 	int fault, n;
 
-	assert(txn->moving);
+	assert(store_moving(txn));
+	/* A move can wait, and a revocation cannot: what is kept for those is not for this. */
+	if ((fault = lmdb_reserve(txn->store->lmdb, RESERVE_BYTES)) != 0)
+		return fault;
 	if ((n = next_entries(txn, r, MOVE_ENTRIES, txn->store->move_keys)) < 0)
 		return judged(txn->store, n);
 	for (int i = 0; i < n; i++) {
@@ -1384,10 +1470,9 @@ bool
 store_moved(struct store *store)
 {
 	store->rotation = store->next_rotation;
-	if (!store->last_move)
-		return false;
-	atomic_store(&store->moving, false);
-	return true;
+	if (store->last_move)
+		store->pepper = store->moved;
+	return store->last_move;
 }
 
 /*
@@ -1399,7 +1484,7 @@ settle(struct store_txn *txn, struct change_key *c)
 {
 	const struct place place = { c->key.account, c->key.kind, c->key.generation };
 
-	if (!txn->moving || c->is_new)
+	if (!store_moving(txn) || c->is_new)
 		return 0;
 	return judged(txn->store, move_place(txn, &place, c->digest));
 }
@@ -1435,7 +1520,7 @@ apply_account(struct store_txn *txn, const struct change *change)
 	unsigned kind;
 
 	/* settle() may have given its keys other names since it was read. */
-	if (txn->moving && get_account(txn, account.account, &now) == 0)
+	if (store_moving(txn) && get_account(txn, account.account, &now) == 0)
 		memcpy(account.ref, now.ref, sizeof(account.ref));
 	for (unsigned i = 0; i < change->n_keys; i++) {
 		if (!change->keys[i].is_new)

@@ -53,13 +53,18 @@ int store_open(const struct store_options *options, struct store **store, char *
 void store_close(struct store *store);
 
 /* A move to a new pepper (see store_move()): */
-typedef void (*store_moved_cb)(
-    void *arg, uint32_t serial, const uint8_t old[RECORD_DIGEST_LEN], const uint8_t digest[RECORD_DIGEST_LEN]);
+typedef void (*store_moved_cb)(void *arg, const struct pepper *pepper, uint32_t serial,
+    const uint8_t old[RECORD_DIGEST_LEN], const uint8_t digest[RECORD_DIGEST_LEN]);
 /* Have ${moved} called for each key that gets another digest, before the commit that it gets it in. */
 void store_on_move(struct store *store, store_moved_cb moved, void *arg);
 bool store_is_moving(const struct store *store);
 
+/*
+ * The pepper that is in use now: for the writer, and for what is the same under all of its lines. With what a transaction reads,
+ * only that transaction's will do. Either stays what it is until the store is closed.
+ */
 const struct pepper *store_pepper(const struct store *store);
+const struct pepper *store_txn_pepper(const struct store_txn *txn);
 enum environment store_environment(const struct store *store);
 bool store_failed(const struct store *store);
 uint64_t store_corrupt_records(const struct store *store);
@@ -159,13 +164,36 @@ int store_apply(struct store_txn *txn, const struct change *change, struct recor
 int store_put_state(struct store_txn *txn, const struct record_state *state);
 
 /*
+ * store_offer(store, file): the pepper's file as it was read anew. Threads: the writer's, as the next two.
+ * Ownership: taken. Returns: how many lines it has more than when it was read last, for the next rotation; -1: it does not have
+ *            all of those as they were, and is not used.
+ */
+int store_offer(struct store *store, struct pepper *file);
+/* Has the file lines that are not in use yet, and is no move under way? */
+bool store_may_begin(const struct store *store);
+/*
+ * store_begin(txn):
+ * Begin to move all records to a pepper that has the new lines, too: a commit of its own. store_is_moving() from then on.
+ * Returns: 0, or a negative fault: nothing has changed, and it may be tried again unless store_failed().
+ */
+int store_begin(struct store_txn *txn);
+
+/* Of a move, in a read transaction. Returns false when none is under way. */
+struct store_progress {
+	uint64_t keys;       /* moved to their new digests */
+	uint64_t records;    /* walked, of all tables */
+	uint64_t of_records; /* as many as there are now */
+};
+bool store_progress(struct store_txn *txn, struct store_progress *progress);
+
+/*
  * store_move(txn):
  * While store_is_moving(): move some dozen records on to the newest pepper, from where the last committed call came to;
  * keys go to their new digests, together with what names them. What is changed for other reasons meanwhile is moved by
  * store_apply(). After the commit store_moved() is due, which takes note of how far it came; it returns true when that
  * was the end: from then on what is under the old pepper is not believed any more.
- * Returns: 0, or a negative fault, after which the transaction can only be aborted; -FAULT_CORRUPT: a key or what names it
- *          is damaged, and the rotation can go no further.
+ * Returns: 0, or a negative fault, after which the transaction can only be aborted; -FAULT_FULL: the disk has nothing but
+ *          its reserve left; -FAULT_CORRUPT: a key or what names it is damaged, and the rotation can go no further.
  */
 int store_move(struct store_txn *txn);
 bool store_moved(struct store *store);

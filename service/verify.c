@@ -231,7 +231,7 @@ static int
 find_record(struct store_txn *txn, const struct engine *engine, const struct credential *credential,
     const struct secret_form *form, bool ours, uint8_t digest[RECORD_DIGEST_LEN], struct record_key *key)
 {
-	const struct pepper *pepper = store_pepper(engine->store);
+	const struct pepper *pepper = store_txn_pepper(txn);
 	uint8_t sha256[crypto_hash_sha256_BYTES], old[RECORD_DIGEST_LEN];
 	int fault;
 
@@ -252,6 +252,25 @@ find_record(struct store_txn *txn, const struct engine *engine, const struct cre
 	}
 	sodium_memzero(sha256, sizeof(sha256));
 	return fault;
+}
+
+/*
+ * A rotation may begin while a verify is under way, and the key be moved before its use is noted: then it is noted once more, for
+ * the pepper that is in use now. The writer publishes that one first and moves the cell later; here the cell is stored first
+ * and the pepper looked at later; so one of the two sees the other.
+ */
+static void
+note_use(struct engine *engine, const struct pepper *pepper, uint32_t serial, uint8_t digest[RECORD_DIGEST_LEN],
+    int64_t now_ms)
+{
+	const struct pepper *now;
+
+	if (!lastused_touch(engine->lastused, pepper, serial, digest, now_ms))
+		return;
+	for (; (now = store_pepper(engine->store)) != pepper; pepper = now) {
+		pepper_advance(now, pepper, digest);
+		lastused_put(engine->lastused, now, serial, digest, now_ms);
+	}
 }
 
 /* ${why}: as choose_engine() left it. */
@@ -299,7 +318,7 @@ look_up(struct verification *v, struct engine *engine, const struct credential *
 	out->superseded = key.state == KEY_GRACE && verdict != VERDICT_EXPIRED;
 	if (verdict == VERDICT_VALID) {
 		out->verdict = FOB__V1__VERDICT__VALID;
-		lastused_touch(engine->lastused, key.serial, digest, now_ms);
+		note_use(engine, store_txn_pepper(txn), key.serial, digest, now_ms);
 	} else {
 		deny(out, verdict, verdict_details[verdict]);
 	}

@@ -34,16 +34,18 @@ struct writer {
 	int64_t next_complaint_ms;
 	int64_t next_move_ms;   /* after a step of a pepper's rotation that could not be made */
 	int64_t next_report_ms; /* of how far it has come */
+	struct pepper *read;    /* the pepper's file, which is to be looked at; NULL: none */
 	uint8_t due[LIMIT_COMMIT][RECORD_DIGEST_LEN];
 	struct change change; /* of the mutation at hand: too large for the stack, and it holds a sealed secret */
 
 	pthread_t thread;
 	pthread_mutex_t lock;
 	pthread_cond_t wake;
-	struct mutation *head; /* these four under lock */
+	struct mutation *head; /* these five under lock */
 	struct mutation **tail;
 	unsigned depth;
 	bool stopping;
+	struct pepper *offered; /* to become ${read} */
 
 	_Atomic uint64_t mutations, replays, refused, commits, keys_expired;
 	_Atomic uint32_t queue_depth;
@@ -178,14 +180,6 @@ report_move(const struct writer *w, enum log_level level, const char *what, cons
 	    LOG_I("records_moved", r->records), LOG_S("reason", reason));
 }
 
-/* The end of a rotation is on disk, and what is under the old pepper is not believed any more. */
-static void
-end_move(struct writer *w)
-{
-	lastused_moved(w->lastused);
-	report_move(w, LOG_INFO, "pepper rotated", NULL);
-}
-
 /* Take ${next} for the truth, now that it is on disk. */
 static void
 committed(struct writer *w, const struct record_state *next)
@@ -193,7 +187,7 @@ committed(struct writer *w, const struct record_state *next)
 	w->state = *next;
 	clock_not_before(w->clock, next->newest_ms);
 	if (store_is_moving(w->store) && store_moved(w->store))
-		end_move(w);
+		report_move(w, LOG_INFO, "pepper rotated", NULL);
 	if (next->imported)
 		atomic_store_explicit(&w->imported, true, memory_order_release);
 	count(&w->commits, 1);
@@ -445,33 +439,73 @@ move_once(struct writer *w)
 	return commit(w, &w->state);
 }
 
+static int
+begin_move(struct writer *w)
+{
+	int fault;
+
+	if ((fault = store_begin(w->txn)) != 0)
+		return fault;
+	LOG(LOG_INFO, "pepper rotation begins", LOG_S("environment", environment_of(w)),
+	    LOG_I("lines", pepper_newest(store_pepper(w->store))));
+	return 0;
+}
+
 static bool
 should_move(const struct writer *w)
 {
-	return store_is_moving(w->store) && !store_failed(w->store) && clock_boot_ms() >= w->next_move_ms;
+	return (store_is_moving(w->store) || store_may_begin(w->store)) && !store_failed(w->store) &&
+	    clock_boot_ms() >= w->next_move_ms;
 }
 
 /*
  * One step between two commits of mutations, told once a minute. One that cannot be made is tried again after a nap: until
- * then both peppers are believed, and all goes on.
+ * then all goes on under the pepper or peppers that are in use.
  */
 static void
 move(struct writer *w)
 {
-	bool report = clock_boot_ms() >= w->next_report_ms;
+	bool report = clock_boot_ms() >= w->next_report_ms, begins = store_may_begin(w->store);
 	int fault;
 
 	if (!should_move(w))
 		return;
-	if (report)
-		w->next_report_ms = clock_boot_ms() + SWEEP_MS;
-	if ((fault = move_once(w)) != 0) {
+	if ((fault = begins ? begin_move(w) : move_once(w)) != 0)
 		w->next_move_ms = clock_boot_ms() + NAP_MS;
-		if (report)
-			report_move(w, LOG_ERROR, "pepper rotation cannot go on", fault_text(fault));
-	} else if (report && store_is_moving(w->store)) {
+	if (!report || (fault == 0 && !store_is_moving(w->store)))
+		return;
+	w->next_report_ms = clock_boot_ms() + SWEEP_MS;
+	if (fault != 0)
+		report_move(w, LOG_ERROR, begins ? "pepper rotation cannot begin" : "pepper rotation cannot go on",
+		    fault_text(fault));
+	else if (!begins)
 		report_move(w, LOG_INFO, "pepper rotation", NULL);
+}
+
+/*
+ * The pepper's file was read anew. A line that comes while a rotation is under way waits for its end, and no longer: what is
+ * queued is under no line but the first, so a rotation begins between any two commits.
+ */
+static void
+look_at_pepper(struct writer *w)
+{
+	struct pepper *read = w->read;
+	int added;
+
+	w->read = NULL;
+	if (read == NULL || (added = store_offer(w->store, read)) == 0)
+		return;
+	if (added < 0) {
+		LOG(LOG_ERROR, "the pepper's file is refused; fobd goes on with the pepper that it has",
+		    LOG_S("environment", environment_of(w)),
+		    LOG_S("reason",
+			"a line that it had is not there as it was: put the file back; a new line goes behind the others"));
+		return;
 	}
+	if (store_is_moving(w->store))
+		LOG(LOG_INFO, "the next pepper rotation begins at the end of this one",
+		    LOG_S("environment", environment_of(w)));
+	w->next_report_ms = 0;
 }
 
 /* ---- the thread and its queue ---- */
@@ -504,8 +538,10 @@ take(struct writer *w, bool *more)
 	unsigned n, weight = 0;
 
 	pthread_mutex_lock(&w->lock);
-	if (w->head == NULL && !w->stopping && !should_move(w))
+	if (w->head == NULL && !w->stopping && w->offered == NULL && !should_move(w))
 		nap_until(w);
+	w->read = w->offered;
+	w->offered = NULL;
 	batch = w->head;
 	for (end = &w->head, n = 0; *end != NULL && weight < LIMIT_COMMIT; n++) {
 		weight += (*end)->weight > 1 ? (*end)->weight : 1;
@@ -536,15 +572,17 @@ run(void *arg)
 		sweep(w, now_ms);
 		if (batch != NULL)
 			work(w, batch, now_ms);
+		look_at_pepper(w);
 		move(w);
 	}
 	return NULL;
 }
 
 static void
-key_moved(void *arg, uint32_t serial, const uint8_t old[RECORD_DIGEST_LEN], const uint8_t digest[RECORD_DIGEST_LEN])
+key_moved(void *arg, const struct pepper *pepper, uint32_t serial, const uint8_t old[RECORD_DIGEST_LEN],
+    const uint8_t digest[RECORD_DIGEST_LEN])
 {
-	lastused_move(arg, serial, old, digest);
+	lastused_move(arg, pepper, serial, old, digest);
 }
 
 static int
@@ -627,6 +665,7 @@ writer_stop(struct writer *w)
 	pthread_mutex_unlock(&w->lock);
 	pthread_join(w->thread, NULL);
 	assert(w->head == NULL);
+	pepper_free(w->offered);
 	pthread_cond_destroy(&w->wake);
 	pthread_mutex_destroy(&w->lock);
 	store_txn_free(w->reader);
@@ -653,6 +692,19 @@ writer_submit(struct writer *w, struct mutation *m)
 	}
 	pthread_mutex_unlock(&w->lock);
 	return fault;
+}
+
+void
+writer_offer_pepper(struct writer *w, struct pepper *file)
+{
+	struct pepper *before;
+
+	pthread_mutex_lock(&w->lock);
+	before = w->offered;
+	w->offered = file;
+	pthread_cond_signal(&w->wake);
+	pthread_mutex_unlock(&w->lock);
+	pepper_free(before);
 }
 
 bool

@@ -73,6 +73,14 @@ void writer_stop(struct writer *writer);
  */
 int writer_submit(struct writer *writer, struct mutation *mutation);
 
+/*
+ * writer_offer_pepper(writer, file):
+ * The pepper's file was read anew. When it has more lines than before, the writer begins to move all records to the newest, as
+ * soon as no other move is under way; when it lacks one, that is refused in the log. Nobody waits for either.
+ * Ownership: taken. Threads: any.
+ */
+void writer_offer_pepper(struct writer *writer, struct pepper *file);
+
 /* Has this environment taken an import, so that keys may be stored by their SHA-256? Threads: any, without a lock. */
 bool writer_imported(const struct writer *writer);
 

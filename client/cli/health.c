@@ -105,7 +105,7 @@ daemon_figures(const struct fob_stats *s, struct figure f[9])
 }
 
 static size_t
-environment_figures(const struct fob_environment_stats *e, struct figure f[16])
+environment_figures(const struct fob_environment_stats *e, struct figure f[17])
 {
 	size_t n = 0;
 
@@ -122,6 +122,10 @@ environment_figures(const struct fob_environment_stats *e, struct figure f[16])
 	f[n++] = (struct figure){ "ceiling_bytes", e->ceiling_bytes };
 	f[n++] = (struct figure){ "revision", e->revision };
 	f[n++] = (struct figure){ "event_sequence", e->event_sequence };
+	f[n++] = (struct figure){ "pepper_lines", e->pepper_lines };
+	f[n++] = (struct figure){ "rotation_keys", e->rotation_keys };
+	f[n++] = (struct figure){ "rotation_records", e->rotation_records };
+	f[n++] = (struct figure){ "rotation_of_records", e->rotation_of_records };
 	return n;
 }
 
@@ -167,8 +171,8 @@ stats_json(const struct fob_stats *s)
 	json_object_set_new(o, "codes", named_json(f, code_figures(s, f)));
 	for (size_t i = 0; i < s->n_environments; i++) {
 		const struct fob_environment_stats *e = &s->environments[i];
-		json_t *env = json_pack(
-		    "{s:s, s:b}", "environment", fob_environment_name(e->environment), "serving", (int)e->serving);
+		json_t *env = json_pack("{s:s, s:b, s:b}", "environment", fob_environment_name(e->environment),
+		    "serving", (int)e->serving, "rotating", (int)e->rotating);
 
 		figures_json(env, f, environment_figures(e, f));
 		json_object_set_new(env, "verdicts", named_json(f, verdict_figures(e, f)));
@@ -193,6 +197,8 @@ stats_table(const struct fob_stats *s)
 		out_gap();
 		out_pair(OUT_PLAIN, "environment", "%s", fob_environment_name(e->environment));
 		out_pair(e->serving ? OUT_GOOD : OUT_BAD, "serving", "%s", e->serving ? "true" : "false");
+		if (e->rotating)
+			out_pair(OUT_PLAIN, "rotating", "true");
 		figures_table("", f, environment_figures(e, f));
 		figures_table("verdicts", f, verdict_figures(e, f));
 	}

@@ -379,7 +379,7 @@ open_engine(enum environment e)
 	clock_init_with(&engine->clock, wall_ns, boot_ns, NULL);
 	FUZZ_CHECK(store_init(&options, why, sizeof(why)) == 0 &&
 		store_open(&options, &engine->store, why, sizeof(why)) == 0 &&
-		lastused_open(c->path, store_pepper(engine->store), 0, &engine->lastused, why, sizeof(why)) == 0 &&
+		lastused_open(c->path, 0, &engine->lastused, why, sizeof(why)) == 0 &&
 		writer_start(engine->store, &engine->clock, engine->lastused, &engine->writer, why, sizeof(why)) == 0,
 	    "%s", why);
 	return engine;

@@ -420,6 +420,8 @@ states() {
 	[[ $(json "[(e['environment'], e['serving'], e['accounts'], e['keys'], e['verdicts']['VALID']) for e in d['environments']]" \
 	    <<< "$output") == "[('live', True, 1, 2, 1), ('test', True, 1, 2, 0)]" ]]
 	[[ $(json "d['requests'] >= 4, d['codes']['OK'] >= 4, d['start_ms'] > 0" <<< "$output") == "(True, True, True)" ]]
+	[[ $(json "[(e['rotating'], e['pepper_lines'], e['rotation_records']) for e in d['environments']]" <<< "$output") == \
+	    "[(False, 1, 0), (False, 1, 0)]" ]]
 	run -0 fob stats
 	[[ $output == *"environment"*live*"environment"*test* && $output == *commits* ]]
 	stop_fobd

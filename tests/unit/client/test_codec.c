@@ -612,6 +612,11 @@ test_stats(void **state)
 	env.verdicts = verdict_pointers;
 	env.environment = FOB__V1__ENVIRONMENT__TEST;
 	env.commits = 5;
+	env.pepper_lines = 2;
+	env.rotating = true;
+	env.rotation_keys = 6;
+	env.rotation_records = 7;
+	env.rotation_of_records = 8;
 	m.n_codes = 3;
 	m.codes = code_pointers;
 	m.n_environments = 2;
@@ -628,6 +633,11 @@ test_stats(void **state)
 	assert_int_equal(s.environments[1].verdicts[FOB_VALID], 10);
 	assert_int_equal(s.environments[1].verdicts[FOB_DENIED], 11);
 	assert_int_equal(s.environments[0].commits, 5);
+	assert_int_equal(s.environments[0].pepper_lines, 2);
+	assert_true(s.environments[0].rotating);
+	assert_int_equal(s.environments[0].rotation_keys, 6);
+	assert_int_equal(s.environments[0].rotation_records, 7);
+	assert_int_equal(s.environments[0].rotation_of_records, 8);
 
 	m.n_environments = 3;
 	reply = reply_make(0, TEXT(""), &m.base, &len);

@@ -87,7 +87,7 @@ harness_engine_open(struct harness *h, enum environment environment)
 	clock_init_with(&engine->clock, fixture_wall_ns, fixture_boot_ns, &h->clock);
 	if (store_init(&options, why, sizeof(why)) != 0 ||
 	    store_open(&options, &engine->store, why, sizeof(why)) != 0 ||
-	    lastused_open(c->path, store_pepper(engine->store), 0, &engine->lastused, why, sizeof(why)) != 0 ||
+	    lastused_open(c->path, 0, &engine->lastused, why, sizeof(why)) != 0 ||
 	    writer_start(engine->store, &engine->clock, engine->lastused, &engine->writer, why, sizeof(why)) != 0)
 		fail_msg("%s", why);
 	return engine;

@@ -253,6 +253,8 @@ sums_over_all_contexts(void **state)
 	assert_int_equal(live->corrupt_records, 0);
 	assert_int_equal(live->ceiling_bytes, 256U << 20);
 	assert_in_range(live->used_bytes, 4096, 1U << 20);
+	assert_int_equal(live->pepper_lines, 1);
+	assert_false(live->rotating || live->rotation_keys || live->rotation_records || live->rotation_of_records);
 
 	harness_advance(f->h, 10000);
 	assert_non_null(harness_create(f->calls[0], ENVIRONMENT_LIVE, "wakes-the-sweeper", NULL));

@@ -38,7 +38,7 @@ reopen(struct place *p, uint32_t keys)
 	char why[512] = "";
 
 	lastused_close(p->lastused);
-	if (lastused_open(p->folder, p->pepper, keys, &p->lastused, why, sizeof(why)) != 0)
+	if (lastused_open(p->folder, keys, &p->lastused, why, sizeof(why)) != 0)
 		fail_msg("%s", why);
 }
 
@@ -93,14 +93,14 @@ is_to_the_minute(void **state)
 {
 	struct place *p = *state;
 
-	assert_int_equal(lastused_get(p->lastused, 5, ours), 0);
-	lastused_touch(p->lastused, 5, ours, MINUTE + 59999);
-	assert_int_equal(lastused_get(p->lastused, 5, ours), MINUTE);
-	lastused_touch(p->lastused, 5, ours, MINUTE + 60000);
-	assert_int_equal(lastused_get(p->lastused, 5, ours), MINUTE + 60000);
+	assert_int_equal(lastused_get(p->lastused, p->pepper, 5, ours), 0);
+	lastused_touch(p->lastused, p->pepper, 5, ours, MINUTE + 59999);
+	assert_int_equal(lastused_get(p->lastused, p->pepper, 5, ours), MINUTE);
+	lastused_touch(p->lastused, p->pepper, 5, ours, MINUTE + 60000);
+	assert_int_equal(lastused_get(p->lastused, p->pepper, 5, ours), MINUTE + 60000);
 	/* Its neighbours know nothing of it. */
-	assert_int_equal(lastused_get(p->lastused, 4, ours), 0);
-	assert_int_equal(lastused_get(p->lastused, 6, ours), 0);
+	assert_int_equal(lastused_get(p->lastused, p->pepper, 4, ours), 0);
+	assert_int_equal(lastused_get(p->lastused, p->pepper, 6, ours), 0);
 }
 
 /* One store a minute: what is put in the cell's place in between stays there until the minute is over. */
@@ -110,15 +110,15 @@ is_stored_once_a_minute(void **state)
 	struct place *p = *state;
 	uint64_t marked;
 
-	lastused_touch(p->lastused, 5, ours, MINUTE);
+	lastused_touch(p->lastused, p->pepper, 5, ours, MINUTE);
 	marked = cell(p, 5) ^ 1;
 	set_cell(p, 5, marked);
-	lastused_touch(p->lastused, 5, ours, MINUTE + 1);
-	lastused_touch(p->lastused, 5, ours, MINUTE + 59999);
+	lastused_touch(p->lastused, p->pepper, 5, ours, MINUTE + 1);
+	lastused_touch(p->lastused, p->pepper, 5, ours, MINUTE + 59999);
 	assert_true(cell(p, 5) == marked);
-	lastused_touch(p->lastused, 5, ours, MINUTE + 60000);
+	lastused_touch(p->lastused, p->pepper, 5, ours, MINUTE + 60000);
 	assert_true(cell(p, 5) != marked);
-	assert_int_equal(lastused_get(p->lastused, 5, ours), MINUTE + 60000);
+	assert_int_equal(lastused_get(p->lastused, p->pepper, 5, ours), MINUTE + 60000);
 }
 
 static void
@@ -127,11 +127,11 @@ outlives_a_restart(void **state)
 	struct place *p = *state;
 	struct stat st;
 
-	lastused_touch(p->lastused, 0, ours, MINUTE);
-	lastused_touch(p->lastused, 99, theirs, MINUTE + 60000);
+	lastused_touch(p->lastused, p->pepper, 0, ours, MINUTE);
+	lastused_touch(p->lastused, p->pepper, 99, theirs, MINUTE + 60000);
 	reopen(p, 100);
-	assert_int_equal(lastused_get(p->lastused, 0, ours), MINUTE);
-	assert_int_equal(lastused_get(p->lastused, 99, theirs), MINUTE + 60000);
+	assert_int_equal(lastused_get(p->lastused, p->pepper, 0, ours), MINUTE);
+	assert_int_equal(lastused_get(p->lastused, p->pepper, 99, theirs), MINUTE + 60000);
 	assert_int_equal(stat(p->file, &st), 0);
 	assert_int_equal(st.st_mode & 07777, 0600);
 }
@@ -142,19 +142,20 @@ another_key_s_use_is_never(void **state)
 {
 	struct place *p = *state;
 
-	lastused_touch(p->lastused, 5, ours, MINUTE);
-	assert_int_equal(lastused_get(p->lastused, 5, theirs), 0);
+	lastused_touch(p->lastused, p->pepper, 5, ours, MINUTE);
+	assert_int_equal(lastused_get(p->lastused, p->pepper, 5, theirs), 0);
 	/* The new owner's first use in the same minute may be lost, but never comes out wrong. */
-	lastused_touch(p->lastused, 5, theirs, MINUTE + 1000);
-	assert_true(lastused_get(p->lastused, 5, theirs) == 0 || lastused_get(p->lastused, 5, theirs) == MINUTE);
-	lastused_touch(p->lastused, 5, theirs, MINUTE + 60000);
-	assert_int_equal(lastused_get(p->lastused, 5, theirs), MINUTE + 60000);
-	assert_int_equal(lastused_get(p->lastused, 5, ours), 0);
+	lastused_touch(p->lastused, p->pepper, 5, theirs, MINUTE + 1000);
+	assert_true(lastused_get(p->lastused, p->pepper, 5, theirs) == 0 ||
+	    lastused_get(p->lastused, p->pepper, 5, theirs) == MINUTE);
+	lastused_touch(p->lastused, p->pepper, 5, theirs, MINUTE + 60000);
+	assert_int_equal(lastused_get(p->lastused, p->pepper, 5, theirs), MINUTE + 60000);
+	assert_int_equal(lastused_get(p->lastused, p->pepper, 5, ours), 0);
 
 	pepper_free(p->pepper);
 	p->pepper = fixture_pepper(8);
 	reopen(p, 100);
-	assert_int_equal(lastused_get(p->lastused, 5, theirs), 0);
+	assert_int_equal(lastused_get(p->lastused, p->pepper, 5, theirs), 0);
 }
 
 static void
@@ -163,20 +164,20 @@ a_flipped_bit_is_never(void **state)
 	struct place *p = *state;
 	uint64_t good;
 
-	lastused_touch(p->lastused, 5, ours, MINUTE);
+	lastused_touch(p->lastused, p->pepper, 5, ours, MINUTE);
 	good = cell(p, 5);
 	for (unsigned bit = 0; bit < 64; bit++) {
 		set_cell(p, 5, good ^ (UINT64_C(1) << bit));
-		assert_int_equal(lastused_get(p->lastused, 5, ours), 0);
+		assert_int_equal(lastused_get(p->lastused, p->pepper, 5, ours), 0);
 	}
 	set_cell(p, 5, good);
-	assert_int_equal(lastused_get(p->lastused, 5, ours), MINUTE);
+	assert_int_equal(lastused_get(p->lastused, p->pepper, 5, ours), MINUTE);
 	set_cell(p, 5, 0);
-	assert_int_equal(lastused_get(p->lastused, 5, ours), 0);
+	assert_int_equal(lastused_get(p->lastused, p->pepper, 5, ours), 0);
 	/* The next minute mends it. */
 	set_cell(p, 5, good ^ 1);
-	lastused_touch(p->lastused, 5, ours, MINUTE + 60000);
-	assert_int_equal(lastused_get(p->lastused, 5, ours), MINUTE + 60000);
+	lastused_touch(p->lastused, p->pepper, 5, ours, MINUTE + 60000);
+	assert_int_equal(lastused_get(p->lastused, p->pepper, 5, ours), MINUTE + 60000);
 }
 
 static void
@@ -190,15 +191,15 @@ grows(void **state)
 	assert_true(st.st_size >= 100 * CELL);
 	assert_int_equal(st.st_size % CELL, 0);
 	cells = (uint32_t)(st.st_size / CELL);
-	lastused_touch(p->lastused, 7, ours, MINUTE);
+	lastused_touch(p->lastused, p->pepper, 7, ours, MINUTE);
 
 	/* Behind the end: ignored, not a crash. */
-	lastused_touch(p->lastused, cells, ours, MINUTE);
-	lastused_touch(p->lastused, UINT32_MAX, ours, MINUTE);
-	assert_int_equal(lastused_get(p->lastused, cells, ours), 0);
-	assert_int_equal(lastused_get(p->lastused, UINT32_MAX, ours), 0);
-	lastused_touch(p->lastused, cells - 1, ours, MINUTE);
-	assert_int_equal(lastused_get(p->lastused, cells - 1, ours), MINUTE);
+	lastused_touch(p->lastused, p->pepper, cells, ours, MINUTE);
+	lastused_touch(p->lastused, p->pepper, UINT32_MAX, ours, MINUTE);
+	assert_int_equal(lastused_get(p->lastused, p->pepper, cells, ours), 0);
+	assert_int_equal(lastused_get(p->lastused, p->pepper, UINT32_MAX, ours), 0);
+	lastused_touch(p->lastused, p->pepper, cells - 1, ours, MINUTE);
+	assert_int_equal(lastused_get(p->lastused, p->pepper, cells - 1, ours), MINUTE);
 
 	/* What fits already changes nothing. */
 	assert_int_equal(lastused_grow(p->lastused, 50), 0);
@@ -207,16 +208,16 @@ grows(void **state)
 	assert_int_equal(st.st_size, (off_t)cells * CELL);
 
 	assert_int_equal(lastused_grow(p->lastused, cells + 1), 0);
-	lastused_touch(p->lastused, cells, ours, MINUTE);
-	assert_int_equal(lastused_get(p->lastused, cells, ours), MINUTE);
-	assert_int_equal(lastused_get(p->lastused, 7, ours), MINUTE);
+	lastused_touch(p->lastused, p->pepper, cells, ours, MINUTE);
+	assert_int_equal(lastused_get(p->lastused, p->pepper, cells, ours), MINUTE);
+	assert_int_equal(lastused_get(p->lastused, p->pepper, 7, ours), MINUTE);
 	/* With its disk space: a full disk is told when it grows, not as SIGBUS later. */
 	assert_int_equal(stat(p->file, &st), 0);
 	assert_true(st.st_blocks * 512 >= st.st_size);
 
 	/* A restart with fewer keys than there were cells loses none of their times. */
 	reopen(p, 1);
-	assert_int_equal(lastused_get(p->lastused, 7, ours), MINUTE);
+	assert_int_equal(lastused_get(p->lastused, p->pepper, 7, ours), MINUTE);
 }
 
 /* In a child, whose files may not grow. */
@@ -237,12 +238,12 @@ a_full_disk_is_told(void **state)
 		if (lastused_grow(p->lastused, 10U << 20) != -FAULT_FULL)
 			_exit(3);
 		/* What there was goes on. */
-		lastused_touch(p->lastused, 5, ours, MINUTE);
-		if (lastused_get(p->lastused, 5, ours) != MINUTE)
+		lastused_touch(p->lastused, p->pepper, 5, ours, MINUTE);
+		if (lastused_get(p->lastused, p->pepper, 5, ours) != MINUTE)
 			_exit(4);
 		/* Behind the old end there is still nothing. */
-		lastused_touch(p->lastused, 5U << 20, ours, MINUTE);
-		_exit(lastused_get(p->lastused, 5U << 20, ours) == 0 ? 0 : 5);
+		lastused_touch(p->lastused, p->pepper, 5U << 20, ours, MINUTE);
+		_exit(lastused_get(p->lastused, p->pepper, 5U << 20, ours) == 0 ? 0 : 5);
 	}
 	assert_int_equal(waitpid(pid, &status, 0), pid);
 	assert_true(WIFEXITED(status));
@@ -256,7 +257,7 @@ cannot_be_opened(void **state)
 	struct lastused *l = NULL;
 	char why[512] = "", target[FIXTURE_PATH];
 
-	assert_int_equal(lastused_open("/no/such/folder", p->pepper, 1, &l, why, sizeof(why)), -FAULT_IO);
+	assert_int_equal(lastused_open("/no/such/folder", 1, &l, why, sizeof(why)), -FAULT_IO);
 	assert_non_null(strstr(why, "/no/such/folder/lastused: cannot open: No such file"));
 	lastused_close(p->lastused);
 	p->lastused = NULL;
@@ -264,11 +265,11 @@ cannot_be_opened(void **state)
 	/* A link is not followed. */
 	assert_int_equal(rename(p->file, fixture_path(p->folder, "target", target)), 0);
 	assert_int_equal(symlink(target, p->file), 0);
-	assert_int_equal(lastused_open(p->folder, p->pepper, 1, &l, why, sizeof(why)), -FAULT_IO);
+	assert_int_equal(lastused_open(p->folder, 1, &l, why, sizeof(why)), -FAULT_IO);
 	assert_null(l);
 	assert_int_equal(unlink(p->file), 0);
 	assert_int_equal(mkdir(p->file, 0700), 0);
-	assert_int_equal(lastused_open(p->folder, p->pepper, 1, &l, why, sizeof(why)), -FAULT_IO);
+	assert_int_equal(lastused_open(p->folder, 1, &l, why, sizeof(why)), -FAULT_IO);
 	assert_null(l);
 	lastused_close(NULL);
 }
@@ -279,15 +280,15 @@ a_short_file_is_mended(void **state)
 {
 	struct place *p = *state;
 
-	lastused_touch(p->lastused, 0, ours, MINUTE);
+	lastused_touch(p->lastused, p->pepper, 0, ours, MINUTE);
 	lastused_close(p->lastused);
 	p->lastused = NULL;
 	assert_int_equal(truncate(p->file, 13), 0);
 	reopen(p, 1000);
-	assert_int_equal(lastused_get(p->lastused, 0, ours), MINUTE);
-	assert_int_equal(lastused_get(p->lastused, 1, ours), 0);
-	lastused_touch(p->lastused, 999, ours, MINUTE);
-	assert_int_equal(lastused_get(p->lastused, 999, ours), MINUTE);
+	assert_int_equal(lastused_get(p->lastused, p->pepper, 0, ours), MINUTE);
+	assert_int_equal(lastused_get(p->lastused, p->pepper, 1, ours), 0);
+	lastused_touch(p->lastused, p->pepper, 999, ours, MINUTE);
+	assert_int_equal(lastused_get(p->lastused, p->pepper, 999, ours), MINUTE);
 }
 
 /* ---- threads ---- */
@@ -298,6 +299,7 @@ a_short_file_is_mended(void **state)
 
 struct race {
 	struct lastused *lastused;
+	const struct pepper *pepper;
 	_Atomic unsigned wrong;
 };
 
@@ -319,8 +321,8 @@ use(void *arg)
 		int64_t seen;
 
 		digest_of(serial, digest);
-		lastused_touch(race->lastused, serial, digest, MINUTE + i / 16 * MINUTE_MS);
-		seen = lastused_get(race->lastused, serial, digest);
+		lastused_touch(race->lastused, race->pepper, serial, digest, MINUTE + i / 16 * MINUTE_MS);
+		seen = lastused_get(race->lastused, race->pepper, serial, digest);
 		if (seen != 0 && (seen < MINUTE || seen > MINUTE + ROUNDS / 16 * MINUTE_MS || seen % MINUTE_MS != 0))
 			atomic_fetch_add(&race->wrong, 1);
 	}
@@ -331,7 +333,7 @@ static void
 threads(void **state)
 {
 	struct place *p = *state;
-	struct race race = { .lastused = p->lastused };
+	struct race race = { .lastused = p->lastused, .pepper = p->pepper };
 	pthread_t users[THREADS];
 	uint8_t digest[RECORD_DIGEST_LEN];
 
@@ -344,7 +346,7 @@ threads(void **state)
 		pthread_join(users[i], NULL);
 	assert_int_equal(atomic_load(&race.wrong), 0);
 	digest_of(0, digest);
-	assert_true(lastused_get(p->lastused, 0, digest) >= MINUTE);
+	assert_true(lastused_get(p->lastused, p->pepper, 0, digest) >= MINUTE);
 }
 
 #define TEST(f) cmocka_unit_test_setup_teardown(f, begin, end)

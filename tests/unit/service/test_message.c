@@ -151,7 +151,7 @@ keys(void **state)
 		struct lastused *lastused = h->service.engines[0]->lastused;
 
 		assert_int_equal(lastused_grow(lastused, 4), 0);
-		lastused_touch(lastused, 3, digest, 123456);
+		lastused_touch(lastused, store_pepper(h->service.engines[0]->store), 3, digest, 123456);
 		message_key(h->service.engines[0], digest, &key, 0, &out);
 		assert_int_equal(out.last_used_ms, 120000);
 		/* The other environment has seen nothing. */

@@ -11,6 +11,10 @@
 
 #include <cmocka.h>
 
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+
 #include "service/decide.h"
 #include "tests/unit/service/fixture.h"
 
@@ -36,6 +40,23 @@ struct test {
 	unsigned moved; /* calls of on_move() */
 	int64_t now_ms;
 };
+
+/* ---- between LMDB and the disk ---- */
+
+static bool disk_is_full;
+
+__attribute__((visibility("default"), used)) int
+fallocate(int fd, int mode, off_t from, off_t len)
+{
+	static int (*next)(int, int, off_t, off_t);
+
+	if (next == NULL)
+		*(void **)&next = dlsym(RTLD_NEXT, "fallocate");
+	if (!disk_is_full)
+		return next(fd, mode, from, len);
+	errno = ENOSPC;
+	return -1;
+}
 
 /* ---- the chain ---- */
 
@@ -322,21 +343,31 @@ sweep(struct test *t)
 }
 
 static void
-count_move(void *arg, uint32_t serial, const uint8_t old[32], const uint8_t digest[32])
+count_move(void *arg, const struct pepper *pepper, uint32_t serial, const uint8_t old[32], const uint8_t digest[32])
 {
 	struct test *t = arg;
 
+	(void)pepper;
 	(void)serial;
 	assert_memory_not_equal(old, digest, 32);
 	t->moved++;
+}
+
+/* As the writer does it when it starts. */
+static void
+open_and_begin(struct test *t)
+{
+	fixture_store_open(&t->f);
+	store_on_move(t->f.store, count_move, t);
+	if (store_may_begin(t->f.store))
+		assert_int_equal(store_begin(t->f.writer), 0);
 }
 
 static void
 reopen(struct test *t)
 {
 	fixture_store_close(&t->f);
-	fixture_store_open(&t->f);
-	store_on_move(t->f.store, count_move, t);
+	open_and_begin(t);
 }
 
 static void
@@ -566,6 +597,52 @@ test_changes_on_the_way(void **state)
 	unpopulate(t);
 }
 
+/* ---- a full disk ---- */
+
+/* What is set aside for revocations is still there when the move stops; then there is room, and it goes on. */
+static void
+test_a_full_disk_keeps_its_reserve(void **state)
+{
+	struct test *t = populate();
+	struct record_state meta;
+	struct store_txn *pinned;
+	unsigned steps = 0;
+	int fault = 0;
+
+	(void)state;
+	add_line(t);
+	reopen(t);
+	assert_false(step(t));
+	/* As a backup does: no page is used again, so that each step needs new ones. */
+	assert_non_null(pinned = store_txn_new(t->f.store));
+	assert_int_equal(store_read(pinned), 0);
+	disk_is_full = true;
+	for (; fault == 0; steps++) {
+		/* Nobody else asks for room, which what adds no key does not. */
+		revoke_key(t, "a05", KIND_SECRET, 2);
+		(void)begin(t, &meta);
+		if ((fault = store_move(t->f.writer)) != 0) {
+			store_abort(t->f.writer);
+			break;
+		}
+		assert_int_equal(store_put_state(t->f.writer, &meta), 0);
+		assert_int_equal(store_commit(t->f.writer), 0);
+		if (store_moved(t->f.store))
+			fail_msg("the move came to its end after %u steps", steps);
+	}
+	assert_int_equal(fault, -FAULT_FULL);
+	assert_true(steps > 0);
+	revoke_key(t, "a05", KIND_PUBLISHABLE, 1);
+	check_all(t);
+	store_txn_free(pinned);
+	disk_is_full = false;
+	while (!step(t))
+		;
+	check_tags(t);
+	check_all(t);
+	unpopulate(t);
+}
+
 /* ---- damage ---- */
 
 static void
@@ -637,7 +714,7 @@ test_the_old_pepper_counts_for_nothing_afterwards(void **state)
 	lmdb_close(db);
 
 	add_line(t);
-	fixture_store_open(&t->f);
+	open_and_begin(t);
 	while (!step(t))
 		;
 	assert_int_equal(store_read(t->f.reader), 0);
@@ -682,7 +759,7 @@ test_other_lines_are_refused(void **state)
 	fixture_store_close(&t->f);
 	for (unsigned end = 0; end < 2; end++) {
 		fixture_write_file(t->f.pepper, LINE1 LINE2, 2 * LINE_LEN, 0600);
-		fixture_store_open(&t->f);
+		open_and_begin(t);
 		while (end == 1 && store_is_moving(t->f.store))
 			(void)step(t);
 		check_all(t);
@@ -695,7 +772,7 @@ test_other_lines_are_refused(void **state)
 	}
 	/* Two at once are one way. */
 	fixture_write_file(t->f.pepper, LINE1 LINE2 LINE3, 3 * LINE_LEN, 0600);
-	fixture_store_open(&t->f);
+	open_and_begin(t);
 	assert_true(store_is_moving(t->f.store));
 	while (!step(t))
 		;
@@ -712,6 +789,7 @@ main(void)
 		cmocka_unit_test(test_append),
 		cmocka_unit_test(test_a_restart_at_every_commit),
 		cmocka_unit_test(test_changes_on_the_way),
+		cmocka_unit_test(test_a_full_disk_keeps_its_reserve),
 		cmocka_unit_test(test_damage_on_the_way_is_still_noticed),
 		cmocka_unit_test(test_the_old_pepper_counts_for_nothing_afterwards),
 		cmocka_unit_test(test_other_lines_are_refused),
