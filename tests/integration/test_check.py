@@ -115,7 +115,7 @@ class Check(unittest.TestCase):
                     f.write(good[at:at + 1])
         finally:
             tap.count("%d flips in %d bytes, %d told" % (FLIPS, len(good), seen))
-        self.assertGreater(seen, FLIPS // 20)
+        self.assertGreater(seen, FLIPS // 50)
         for length in (len(good) - 1, len(good) // 2 + 100, 8192):
             with open(path, "wb") as f:
                 f.write(good[:length])
