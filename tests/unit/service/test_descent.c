@@ -744,7 +744,7 @@ free_list_page(void)
 
 /*
  * With a wrong bit in the list of free pages LMDB may write over a page that is in use: what it had is lost, which nobody can
- * mend. But it is a fault then, and not said not to be there. Most such bits are noticed before.
+ * mend: a fault then, or, where the page is now another sound one of the same table, not there. Most such bits are noticed before.
  */
 static void
 a_wrong_free_page(void **state)
@@ -793,8 +793,8 @@ a_wrong_free_page(void **state)
 		open_it();
 	}
 	print_message("# count: a wrong bit in the list of free pages: %u times; of 3 commits each refused %u; "
-		      "then entries were faults %u times, and not there %u times: right %" PRIu64 ", absent %" PRIu64 ", faults %" PRIu64
-		      ", a former value %" PRIu64 "\n",
+		      "then entries were faults %u times, and not there %u times: right %" PRIu64 ", absent %" PRIu64
+		      ", faults %" PRIu64 ", a former value %" PRIu64 "\n",
 	    rounds, refused, lossy, missed, answers[RIGHT], answers[ABSENT], answers[FAULT], answers[FORMER]);
 	/* A page that was written over may now be a sound one of the same table. */
 	assert_true(missed <= 1 + rounds / 50);
