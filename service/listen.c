@@ -955,6 +955,18 @@ listen_drain(struct transport *t, uint32_t drain_ms)
 	return 0;
 }
 
+/*
+ * Before the socket is closed: libnng frees it as soon as the last call into a context is over, and that call looks at it once
+ * more after it has said so (nni_ctx_rele, 1.5.2 to 1.9). Once stopped, no callback runs, and none begins anything.
+ */
+static void
+stop_contexts(struct listener *l)
+{
+	for (unsigned i = 0; i < l->n_contexts; i++)
+		if (l->contexts[i].aio != NULL)
+			nng_aio_stop(l->contexts[i].aio);
+}
+
 static void
 free_contexts(struct listener *l)
 {
@@ -962,7 +974,6 @@ free_contexts(struct listener *l)
 		struct context *c = &l->contexts[i];
 
 		if (c->aio != NULL) {
-			nng_aio_stop(c->aio);
 			/* A reply that nng gave back unsent, or a request that came in the last moment. */
 			wipe_and_free(nng_aio_get_msg(c->aio));
 			nng_aio_free(c->aio);
@@ -980,6 +991,8 @@ listen_close(struct transport *t)
 		return;
 	if (pipes_count(t->pipes) > 0)
 		sleep_ms(FLUSH_MS);
+	for (size_t i = 0; i < t->n_listeners; i++)
+		stop_contexts(&t->listeners[i]);
 	for (size_t i = 0; i < t->n_listeners; i++) {
 		nng_close(t->listeners[i].socket);
 		free_contexts(&t->listeners[i]);

@@ -10,8 +10,10 @@
 
 #include <cmocka.h>
 
+#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <nng/nng.h>
 #include <poll.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -40,6 +42,55 @@ nap(long ms)
 	struct timespec ts = { .tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000 };
 
 	nanosleep(&ts, NULL);
+}
+
+/* ---- what listen.c asks of a context, and when ---- */
+
+static _Atomic unsigned under_way, too_late;
+static _Atomic bool closing;
+
+/* libnng's own, which those of this file stand before. */
+static void
+pass(const char *name, nng_ctx ctx, nng_aio *aio)
+{
+	void (*call)(nng_ctx, nng_aio *);
+	void *sym = dlsym(RTLD_NEXT, name);
+
+	/* ISO C has no cast from void * to a function; POSIX wants this copy. */
+	memcpy(&call, &sym, sizeof(sym));
+	under_way++;
+	if (closing)
+		too_late++;
+	call(ctx, aio);
+	under_way--;
+}
+
+void
+nng_ctx_recv(nng_ctx ctx, nng_aio *aio)
+{
+	pass("nng_ctx_recv", ctx, aio);
+}
+
+void
+nng_ctx_send(nng_ctx ctx, nng_aio *aio)
+{
+	pass("nng_ctx_send", ctx, aio);
+}
+
+int
+nng_close(nng_socket socket)
+{
+	int (*call)(nng_socket);
+	void *sym = dlsym(RTLD_NEXT, "nng_close");
+	int rc;
+
+	memcpy(&call, &sym, sizeof(sym));
+	closing = true;
+	if (under_way > 0)
+		too_late++;
+	rc = call(socket);
+	closing = false;
+	return rc;
 }
 
 /* ---- raw peers ---- */
@@ -888,7 +939,10 @@ verify_until_closed(void *arg)
 	return NULL;
 }
 
-/* Under load: every request is answered, rightly or with UNAVAILABLE, until the connection closes; none hangs. */
+/*
+ * Under load: every request is answered, rightly or with UNAVAILABLE, until the connection closes; none hangs. And no context
+ * is in use when its socket is closed, which libnng does not survive.
+ */
 static void
 the_end_under_load(void **state)
 {
@@ -913,6 +967,7 @@ the_end_under_load(void **state)
 		assert_int_not_equal(clients[i].unavailable, 0);
 		assert_int_equal(clients[i].other, 0);
 	}
+	assert_int_equal(too_late, 0);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
