@@ -6,15 +6,13 @@
  * Each context goes round: receiving, working, sending. A verify is answered on the thread that received it; a mutation
  * comes back on its writer's. service/DESIGN.md has the reasons for the options that are set here.
  */
-#include "service/listen.h"
+#include "service/listen_internal.h"
 
 #include <assert.h>
 #include <dirent.h>
 #include <errno.h>
 #include <malloc.h>
-#include <nng/nng.h>
 #include <nng/protocol/reqrep0/rep.h>
-#include <nng/supplemental/tls/tls.h>
 #include <poll.h>
 #include <sodium.h>
 #include <stdio.h>
@@ -27,17 +25,14 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "service/arrivals.h"
 #include "service/certificate.h"
 #include "service/dispatch.h"
 #include "service/log.h"
 #include "service/nng_quirks.h"
-#include "service/pipes.h"
 #include "service/probe.h"
 
 /* Beyond our limit, so that a request that is too long is told so; longer still, and its connection is closed. */
 #define RECEIVE_MAX (4 * LIMIT_REQUEST)
-#define PROBE_MS 500
 #define SILENT_ROUNDS 2 /* one answer may be late on a busy machine */
 #define FLUSH_MS 250    /* a completed send is queued, not sent */
 #define DESCRIPTORS_SPARE 8
@@ -46,51 +41,10 @@
 #define CROWD 256            /* connections after which memory is given back */
 #define CALM 64              /* connections in a round: with fewer nobody is kept waiting by that */
 
-enum context_state { CONTEXT_RECEIVING, CONTEXT_WORKING, CONTEXT_SENDING };
-
-struct listener;
-
-struct context {
-	struct listener *listener;
-	nng_ctx ctx;
-	nng_aio *aio;
-	nng_msg *msg; /* the request, whose memory becomes the reply's */
-	nng_pipe pipe;
-	struct pipe *counted;
-	_Atomic enum context_state state;
-	bool passed; /* listen_passed()'s */
-	struct call call;
-};
-
-struct listener {
-	struct transport *transport;
-	const struct config_listener *config;
-	nng_socket socket;
-	nng_listener listener;
-	nng_tls_config *tls;     /* in use */
-	nng_tls_config *old_tls; /* was in use, and may still be read: see swap_tls() */
-	struct context *contexts;
-	unsigned n_contexts;
-	unsigned silent; /* guard rounds without an answer */
-};
-
-struct transport {
-	struct service *service;
-	const struct config *config;
-	struct pipes *pipes;
-	struct listener listeners[LIMIT_LISTENERS];
-	size_t n_listeners;
-	struct tally **tallies;
-	unsigned guard_round, tell_round;
-	struct arrivals_stats told; /* as the log last had them */
-	uint64_t accepted, crowd;   /* connections up to the last round; those since memory was given back */
-	_Atomic uint64_t refused, dropped, restarts;
-};
-
 /* ---- a request's way ---- */
 
-static void
-receive(struct context *c)
+void
+listen_receive(struct context *c)
 {
 	c->state = CONTEXT_RECEIVING;
 	nng_aio_set_timeout(c->aio, NNG_DURATION_INFINITE);
@@ -130,7 +84,7 @@ reply(struct call *call, const uint8_t *bytes, size_t len)
 		call_done(call);
 		nng_pipe_close(c->pipe);
 		leave(c);
-		receive(c);
+		listen_receive(c);
 		return;
 	}
 	call_done(call);
@@ -226,7 +180,7 @@ step(void *arg)
 	/* Only our own close ends a context. nng cancels a receive now and then that has no timeout (its expiry thread takes
 	 * a batch, and an aio in it may have been used again): whatever else went wrong, receive again. */
 	if (rc != NNG_ECLOSED && rc != NNG_ECANCELED)
-		receive(c);
+		listen_receive(c);
 }
 
 /* ---- connections ---- */
@@ -275,8 +229,8 @@ greeted(nng_pipe pipe)
 		arrivals_greeted(&ends);
 }
 
-static void
-pipe_event(nng_pipe pipe, nng_pipe_ev event, void *arg)
+void
+listen_pipe_event(nng_pipe pipe, nng_pipe_ev event, void *arg)
 {
 	struct transport *t = arg;
 	struct peer peer;
@@ -309,7 +263,7 @@ all_descriptors(void)
 
 /* Call ${visit}, if not NULL, with each descriptor that is open. Returns how many there are. */
 static unsigned
-each_descriptor(void (*visit)(void *arg, int fd), void *arg)
+descriptors_each(void (*visit)(void *arg, int fd), void *arg)
 {
 	struct dirent *entry;
 	unsigned n = 0;
@@ -331,9 +285,9 @@ each_descriptor(void (*visit)(void *arg, int fd), void *arg)
 }
 
 static unsigned
-count_descriptors(void)
+descriptors_count(void)
 {
-	return each_descriptor(NULL, NULL);
+	return descriptors_each(NULL, NULL);
 }
 
 static void
@@ -345,7 +299,7 @@ count_transport(void *arg, struct transport_counters *out)
 	nng_quirks_stats(&quirks);
 	*out = (struct transport_counters){
 		.connections = pipes_count(t->pipes),
-		.open_descriptors = count_descriptors(),
+		.open_descriptors = descriptors_count(),
 		.connections_refused = t->refused,
 		.connections_dropped = t->dropped,
 		.listener_restarts = t->restarts,
@@ -358,8 +312,8 @@ count_transport(void *arg, struct transport_counters *out)
 
 /* ---- opening ---- */
 
-static bool
-is_tls(const struct config_listener *config)
+bool
+listen_is_tls(const struct config_listener *config)
 {
 	return strncmp(config->url, "tls+", 4) == 0;
 }
@@ -392,7 +346,7 @@ check_ipc_folder(const char *path, char *why, size_t why_len)
 
 /* What is at the path now is ours, and open to those only whom the settings name. */
 static int
-check_ipc_made(const struct config_listener *config, const char *path, char *why, size_t why_len)
+socket_file_made(const struct config_listener *config, const char *path, char *why, size_t why_len)
 {
 	struct stat st;
 
@@ -406,7 +360,7 @@ check_ipc_made(const struct config_listener *config, const char *path, char *why
 
 /* nng unlinks whatever is at the path. Only a socket that nobody listens on may go that way. */
 static int
-check_ipc_path(const char *path, char *why, size_t why_len)
+socket_file_check(const char *path, char *why, size_t why_len)
 {
 	struct stat st;
 	int fd;
@@ -495,14 +449,14 @@ fill_tls(nng_tls_config *tls, const struct config_listener *config, int *rc)
 }
 
 /* nng's own does not take NULL. */
-static void
-free_tls(nng_tls_config *tls)
+void
+listen_tls_free(nng_tls_config *tls)
 {
 	if (tls != NULL)
 		nng_tls_config_free(tls);
 }
 
-/* Returns what the files of ${config} hold, to be freed with free_tls(); NULL with one line at ${why}. */
+/* Returns what the files of ${config} hold, to be freed with listen_tls_free(); NULL with one line at ${why}. */
 static nng_tls_config *
 load_tls(const struct config_listener *config, char *why, size_t why_len)
 {
@@ -513,13 +467,13 @@ load_tls(const struct config_listener *config, char *why, size_t why_len)
 	if ((rc = nng_tls_config_alloc(&tls, NNG_TLS_MODE_SERVER)) == 0 && (wrong = fill_tls(tls, config, &rc)) == NULL)
 		return tls;
 	snprintf(why, why_len, "%s: %s: %s", config->url, wrong, nng_strerror(rc));
-	free_tls(tls);
+	listen_tls_free(tls);
 	return NULL;
 }
 
 /* What it has already, when it is opened again: files that are being replaced just then must not keep it closed. */
-static int
-set_tls(struct listener *l, char *why, size_t why_len)
+int
+listen_tls_set(struct listener *l, char *why, size_t why_len)
 {
 	int rc;
 
@@ -531,13 +485,13 @@ set_tls(struct listener *l, char *why, size_t why_len)
 	return -1;
 }
 
-static int
-start_listener(struct listener *l, char *why, size_t why_len)
+int
+listen_start(struct listener *l, char *why, size_t why_len)
 {
 	const char *path = probe_ipc_path(l->config->url);
 	int rc;
 
-	if (path != NULL && check_ipc_path(path, why, why_len) != 0)
+	if (path != NULL && socket_file_check(path, why, why_len) != 0)
 		return -1;
 	if ((rc = nng_listener_create(&l->listener, l->socket, l->config->url)) != 0)
 		goto err0;
@@ -550,13 +504,13 @@ start_listener(struct listener *l, char *why, size_t why_len)
 	}
 	if (rc != 0)
 		goto err1;
-	if (is_tls(l->config) && set_tls(l, why, why_len) != 0) {
+	if (listen_is_tls(l->config) && listen_tls_set(l, why, why_len) != 0) {
 		nng_listener_close(l->listener);
 		return -1;
 	}
 	if ((rc = nng_listener_start(l->listener, 0)) != 0)
 		goto err1;
-	if (path != NULL && check_ipc_made(l->config, path, why, why_len) != 0) {
+	if (path != NULL && socket_file_made(l->config, path, why, why_len) != 0) {
 		nng_listener_close(l->listener);
 		return -1;
 	}
@@ -570,8 +524,8 @@ err0:
 	return -1;
 }
 
-static int
-open_contexts(struct listener *l)
+int
+listen_contexts_open(struct listener *l)
 {
 	int rc;
 
@@ -602,10 +556,11 @@ open_listener(struct transport *t, const struct config_listener *config, char *w
 	t->n_listeners++;
 	/* No device in between: a request has come over one hop. */
 	if ((rc = nng_socket_set_int(l->socket, NNG_OPT_MAXTTL, 1)) != 0 ||
-	    (rc = nng_pipe_notify(l->socket, NNG_PIPE_EV_ADD_PRE, pipe_event, t)) != 0 ||
-	    (rc = nng_pipe_notify(l->socket, NNG_PIPE_EV_REM_POST, pipe_event, t)) != 0 || (rc = open_contexts(l)) != 0)
+	    (rc = nng_pipe_notify(l->socket, NNG_PIPE_EV_ADD_PRE, listen_pipe_event, t)) != 0 ||
+	    (rc = nng_pipe_notify(l->socket, NNG_PIPE_EV_REM_POST, listen_pipe_event, t)) != 0 ||
+	    (rc = listen_contexts_open(l)) != 0)
 		goto err;
-	if (start_listener(l, why, why_len) != 0)
+	if (listen_start(l, why, why_len) != 0)
 		return -1;
 	LOG(LOG_INFO, "listening", LOG_S("url", config->url),
 	    LOG_S("role", config->role == ROLE_ADMIN ? "admin" : "verify"));
@@ -673,7 +628,7 @@ listen_open(struct service *service, const struct config *config, struct transpo
 	}
 	for (size_t i = 0; i < t->n_listeners; i++)
 		for (unsigned j = 0; j < t->listeners[i].n_contexts; j++)
-			receive(&t->listeners[i].contexts[j]);
+			listen_receive(&t->listeners[i].contexts[j]);
 	*out = t;
 	return 0;
 }
@@ -684,7 +639,7 @@ static const struct config_listener *
 tls_files(const struct listener *l, const struct config *config)
 {
 	for (size_t i = 0; i < config->n_listeners; i++)
-		if (is_tls(l->config) && strcmp(config->listeners[i].url, l->config->url) == 0)
+		if (listen_is_tls(l->config) && strcmp(config->listeners[i].url, l->config->url) == 0)
 			return &config->listeners[i];
 	return NULL;
 }
@@ -695,12 +650,12 @@ tls_files(const struct listener *l, const struct config *config)
  * There is one accept at a time, and it is for the next connection: so once a connection that was made after the swap has
  * been answered, that accept is over, and the ones after it are with the new configuration.
  */
-static bool
-settle_tls(struct listener *l)
+bool
+listen_tls_settle(struct listener *l)
 {
 	if (l->old_tls != NULL && !probe_listener(l->config->url, PROBE_MS))
 		return false;
-	free_tls(l->old_tls);
+	listen_tls_free(l->old_tls);
 	l->old_tls = NULL;
 	return true;
 }
@@ -714,13 +669,13 @@ swap_tls(struct listener *l, nng_tls_config *tls)
 		/* A listener that could not be opened again: it will be, with these. */
 		LOG(LOG_WARN, "a listener that is not open takes its TLS files when it is",
 		    LOG_S("url", l->config->url), LOG_S("reason", nng_strerror(rc)));
-		free_tls(l->tls);
+		listen_tls_free(l->tls);
 		l->tls = tls;
 		return;
 	}
 	l->old_tls = l->tls;
 	l->tls = tls;
-	(void)settle_tls(l);
+	(void)listen_tls_settle(l);
 	LOG(LOG_INFO, "new connections get the TLS files as they are now", LOG_S("url", l->config->url));
 }
 
@@ -736,7 +691,7 @@ listen_reload(struct transport *t, const struct config *config, char *why, size_
 
 		if ((files = tls_files(l, config)) == NULL)
 			continue;
-		if (!settle_tls(l)) {
+		if (!listen_tls_settle(l)) {
 			snprintf(why, why_len,
 			    "%s: does not answer, and has yet to take the TLS files of the last reload",
 			    l->config->url);
@@ -753,7 +708,7 @@ listen_reload(struct transport *t, const struct config *config, char *why, size_
 	rc = 0;
 out:
 	for (size_t i = 0; i < t->n_listeners; i++)
-		free_tls(fresh[i]);
+		listen_tls_free(fresh[i]);
 	return rc;
 }
 
@@ -801,7 +756,7 @@ out_of_descriptors(void)
 {
 	struct rlimit limit;
 
-	return getrlimit(RLIMIT_NOFILE, &limit) == 0 && count_descriptors() + DESCRIPTORS_SPARE >= limit.rlim_cur;
+	return getrlimit(RLIMIT_NOFILE, &limit) == 0 && descriptors_count() + DESCRIPTORS_SPARE >= limit.rlim_cur;
 }
 
 /* With as many connections as there may be, the probe's would be refused. */
@@ -820,7 +775,7 @@ reopen(struct listener *l)
 	LOG(LOG_ERROR, "a listener does not answer; opening it again", LOG_S("url", l->config->url));
 	nng_listener_close(l->listener);
 	atomic_fetch_add(&l->transport->restarts, 1);
-	if (start_listener(l, why, sizeof(why)) != 0)
+	if (listen_start(l, why, sizeof(why)) != 0)
 		LOG(LOG_ERROR, "cannot open the listener again", LOG_S("reason", why));
 }
 
@@ -844,7 +799,7 @@ count_left(void *arg, int fd)
 static int
 check_descriptors(struct transport *t)
 {
-	unsigned left = 0, n = each_descriptor(count_left, &left);
+	unsigned left = 0, n = descriptors_each(count_left, &left);
 
 	if (left <= DESCRIPTORS_LEFT)
 		return 0;
@@ -897,7 +852,7 @@ listen_guard(struct transport *t, bool (*interrupted)(void))
 	for (size_t i = 0; i < t->n_listeners && !interrupted(); i++) {
 		struct listener *l = &t->listeners[i];
 
-		(void)settle_tls(l);
+		(void)listen_tls_settle(l);
 		l->silent = is_alive(l) ? 0 : l->silent + 1;
 		if (l->silent == SILENT_ROUNDS) {
 			l->silent = 0;
@@ -959,16 +914,16 @@ listen_drain(struct transport *t, uint32_t drain_ms)
  * Before the socket is closed: libnng frees it as soon as the last call into a context is over, and that call looks at it once
  * more after it has said so (nni_ctx_rele, 1.5.2 to 1.9). Once stopped, no callback runs, and none begins anything.
  */
-static void
-stop_contexts(struct listener *l)
+void
+listen_contexts_stop(struct listener *l)
 {
 	for (unsigned i = 0; i < l->n_contexts; i++)
 		if (l->contexts[i].aio != NULL)
 			nng_aio_stop(l->contexts[i].aio);
 }
 
-static void
-free_contexts(struct listener *l)
+void
+listen_contexts_free(struct listener *l)
 {
 	for (unsigned i = 0; i < l->n_contexts; i++) {
 		struct context *c = &l->contexts[i];
@@ -992,12 +947,12 @@ listen_close(struct transport *t)
 	if (pipes_count(t->pipes) > 0)
 		sleep_ms(FLUSH_MS);
 	for (size_t i = 0; i < t->n_listeners; i++)
-		stop_contexts(&t->listeners[i]);
+		listen_contexts_stop(&t->listeners[i]);
 	for (size_t i = 0; i < t->n_listeners; i++) {
 		nng_close(t->listeners[i].socket);
-		free_contexts(&t->listeners[i]);
-		free_tls(t->listeners[i].tls);
-		free_tls(t->listeners[i].old_tls);
+		listen_contexts_free(&t->listeners[i]);
+		listen_tls_free(t->listeners[i].tls);
+		listen_tls_free(t->listeners[i].old_tls);
 	}
 	t->service->tallies = NULL;
 	t->service->n_tallies = 0;
