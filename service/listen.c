@@ -9,7 +9,6 @@
 #include "service/listen_internal.h"
 
 #include <assert.h>
-#include <dirent.h>
 #include <errno.h>
 #include <malloc.h>
 #include <nng/protocol/reqrep0/rep.h>
@@ -25,6 +24,7 @@
 #include <unistd.h>
 
 #include "service/certificate.h"
+#include "service/descriptors.h"
 #include "service/dispatch.h"
 #include "service/log.h"
 #include "service/nng_quirks.h"
@@ -248,46 +248,6 @@ listen_pipe_event(nng_pipe pipe, nng_pipe_ev event, void *arg)
 		atomic_fetch_add(&t->refused, 1);
 		nng_pipe_close(pipe);
 	}
-}
-
-/* As many as there may be: none is left to look with. */
-static unsigned
-all_descriptors(void)
-{
-	struct rlimit limit;
-
-	return (errno == EMFILE || errno == ENFILE) && getrlimit(RLIMIT_NOFILE, &limit) == 0 ?
-	    (unsigned)limit.rlim_cur :
-	    0;
-}
-
-/* Call ${visit}, if not NULL, with each descriptor that is open. Returns how many there are. */
-static unsigned
-descriptors_each(void (*visit)(void *arg, int fd), void *arg)
-{
-	struct dirent *entry;
-	unsigned n = 0;
-	DIR *dir;
-
-	if ((dir = opendir("/proc/self/fd")) == NULL)
-		return all_descriptors();
-	while ((entry = readdir(dir)) != NULL) {
-		int fd = atoi(entry->d_name);
-
-		if (entry->d_name[0] == '.' || fd == dirfd(dir))
-			continue;
-		n++;
-		if (visit != NULL)
-			visit(arg, fd);
-	}
-	closedir(dir);
-	return n;
-}
-
-static unsigned
-descriptors_count(void)
-{
-	return descriptors_each(NULL, NULL);
 }
 
 static void
