@@ -1,6 +1,6 @@
 /*
- * listen_internal.h - what listen.c and its parts, the listen_*.c, share: a transport's listeners and their contexts, and
- * what the parts call of each other. For those files alone; everybody else sees listen.h.
+ * listen_internal.h - what listen.c and its parts, the listen_*.c, share: a transport's listeners and their contexts,
+ * and what the parts call of each other. For those files alone; everybody else sees listen.h.
  */
 #ifndef LISTEN_INTERNAL_H
 #define LISTEN_INTERNAL_H
