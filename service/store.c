@@ -3,12 +3,11 @@
  * writer.c; calls lmdb.c for pages, record.c for bytes, and log.c when a database is raised to a newer schema. Decides
  * nothing: rules live in decide.c, times come with the change.
  */
-#include "service/store.h"
+#include "service/store_internal.h"
 
 #include <assert.h>
 #include <errno.h>
 #include <sodium.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,9 +16,6 @@
 
 #include "service/bytes.h"
 #include "service/log.h"
-
-#define RESERVE_BYTES (1U << 20)
-#define MOVE_ENTRIES 32 /* in one commit: a mutation that comes meanwhile waits for it */
 
 static const char *const table_names[TABLES] = {
 	[TABLE_META] = "meta",
@@ -31,54 +27,6 @@ static const char *const table_names[TABLES] = {
 	[TABLE_TOKEN_AGE] = "token_age",
 	[TABLE_EVENTS] = "events",
 };
-
-static const char IDENTITY[] = "identity";
-static const char STATE[] = "state";
-static const char COPY[] = "copy";
-static const char ROTATION[] = "rotation";
-
-/* Each line's file, and two forms of it that are in use one after the other. */
-#define PEPPERS_MAX (PEPPER_LINES_MAX * 3)
-
-struct store {
-	enum environment environment;
-	struct lmdb *lmdb;
-	struct record_identity identity;
-	/*
-	 * What records are made with and believed by: store_read() says how it changes. What was in use is kept until the end, and
-	 * nobody need know when its last reader is gone: it holds no line that its successor does not hold as well.
-	 */
-	struct pepper *_Atomic pepper;
-	struct pepper *moved; /* what ${pepper} is to be at the end of a move: the same without the old lines */
-	struct pepper *file;  /* all lines that were read, perhaps more than are in use */
-	struct pepper *kept[PEPPERS_MAX];
-	unsigned n_kept;
-	struct record_rotation rotation;      /* as committed */
-	struct record_rotation next_rotation; /* as the writer's transaction has it */
-	bool last_move;                       /* and that is the end of it */
-	struct record_bytes move_keys[MOVE_ENTRIES];
-	store_moved_cb on_move;
-	void *on_move_arg;
-	char *path;
-	uint64_t ceiling_bytes;
-	uint64_t events_kept;
-	_Atomic uint64_t corrupt_records;
-};
-
-struct store_txn {
-	struct store *store;
-	struct lmdb_txn *txn;
-	const struct pepper *pepper; /* it covers the snapshot */
-};
-
-/* Count what a record decoder refused. */
-static int
-judged(struct store *store, int fault)
-{
-	if (fault == -FAULT_CORRUPT)
-		atomic_fetch_add_explicit(&store->corrupt_records, 1, memory_order_relaxed);
-	return fault;
-}
 
 /* ---- making and opening ---- */
 
@@ -97,8 +45,8 @@ access_of(enum store_use use)
 	}
 }
 
-static struct lmdb_options
-lmdb_options_of(const struct store_options *options, bool create)
+struct lmdb_options
+store_lmdb_options(const struct store_options *options, bool create)
 {
 	return (struct lmdb_options){
 		.path = options->path,
@@ -200,7 +148,7 @@ make_new(struct store *store, const struct store_options *options, char *why, si
 
 	snprintf(folder, sizeof(folder), "%s/new", options->path);
 	aside.path = folder;
-	lmdb_options = lmdb_options_of(&aside, true);
+	lmdb_options = store_lmdb_options(&aside, true);
 	lmdb_clear(folder);
 	if (make_folder(folder, why, why_len) != 0)
 		return -1;
@@ -223,7 +171,7 @@ int
 store_init(const struct store_options *options, char *why, size_t why_len)
 {
 	struct store store = { .environment = options->environment };
-	struct lmdb_options lmdb_options = lmdb_options_of(options, true);
+	struct lmdb_options lmdb_options = store_lmdb_options(options, true);
 	struct pepper *pepper;
 	bool is_new;
 	int founded, rc = -1;
@@ -410,9 +358,8 @@ resume_move(
 	return -FAULT_CORRUPT;
 }
 
-/* ${pepper} is the store's from here on, until it is closed. */
-static struct pepper *
-keep(struct store *store, struct pepper *pepper)
+struct pepper *
+store_keep(struct store *store, struct pepper *pepper)
 {
 	assert(store->n_kept < PEPPERS_MAX);
 	return store->kept[store->n_kept++] = pepper;
@@ -431,7 +378,7 @@ start_pepper(struct store *store, struct lmdb_txn *txn, bool serves, char *why, 
 		snprintf(why, why_len, "out of memory");
 		return -FAULT_INTERNAL;
 	}
-	store->moved = keep(store, moved);
+	store->moved = store_keep(store, moved);
 	store->next_rotation = store->rotation;
 	if (moving > 0 && serves)
 		LOG(LOG_INFO, "pepper rotation goes on", LOG_S("environment", environment_name(store->environment)),
@@ -446,14 +393,14 @@ load_pepper(struct store *store, const char *path, char *why, size_t why_len)
 
 	if (pepper_load(path, &pepper, why, why_len) != 0)
 		return -FAULT_FAILED_PRECONDITION;
-	store->pepper = store->file = keep(store, pepper);
+	store->pepper = store->file = store_keep(store, pepper);
 	return 0;
 }
 
 int
 store_open(const struct store_options *options, struct store **out, char *why, size_t why_len)
 {
-	struct lmdb_options lmdb_options = lmdb_options_of(options, false);
+	struct lmdb_options lmdb_options = store_lmdb_options(options, false);
 	struct lmdb_txn *txn = NULL;
 	struct store *store;
 	int fault = -FAULT_INTERNAL;
@@ -631,7 +578,7 @@ store_write(struct store_txn *txn)
 	txn->pepper = txn->store->pepper;
 	txn->store->next_rotation = txn->store->rotation;
 	txn->store->last_move = false;
-	return judged(txn->store, lmdb_write(txn->txn));
+	return store_judged(txn->store, lmdb_write(txn->txn));
 }
 
 int
@@ -684,9 +631,8 @@ prove_absent(struct store_txn *txn, enum table table, const void *key, size_t le
 	return -FAULT_NOT_FOUND;
 }
 
-/* An entry, or the certainty that there is none. */
-static int
-look_up(struct store_txn *txn, enum table table, const void *key, size_t len, struct lmdb_value *value)
+int
+store_look_up(struct store_txn *txn, enum table table, const void *key, size_t len, struct lmdb_value *value)
 {
 	int fault;
 
@@ -695,14 +641,14 @@ look_up(struct store_txn *txn, enum table table, const void *key, size_t len, st
 	return fault;
 }
 
-static int
-get_account(struct store_txn *txn, const char *account, struct record_account *out)
+int
+store_get_account(struct store_txn *txn, const char *account, struct record_account *out)
 {
 	size_t len = strlen(account);
 	struct lmdb_value value;
 	int fault;
 
-	if ((fault = look_up(txn, TABLE_ACCOUNTS, account, len, &value)) != 0)
+	if ((fault = store_look_up(txn, TABLE_ACCOUNTS, account, len, &value)) != 0)
 		return fault;
 	return record_get_account(txn->pepper, account, len, value.data, value.len, out);
 }
@@ -713,7 +659,7 @@ get_key(struct store_txn *txn, const uint8_t digest[RECORD_DIGEST_LEN], struct r
 	struct lmdb_value value;
 	int fault;
 
-	if ((fault = look_up(txn, TABLE_KEYS, digest, RECORD_DIGEST_LEN, &value)) != 0)
+	if ((fault = store_look_up(txn, TABLE_KEYS, digest, RECORD_DIGEST_LEN, &value)) != 0)
 		return fault;
 	return record_get_key(txn->pepper, digest, RECORD_DIGEST_LEN, value.data, value.len, key);
 }
@@ -721,28 +667,17 @@ get_key(struct store_txn *txn, const uint8_t digest[RECORD_DIGEST_LEN], struct r
 int
 store_key(struct store_txn *txn, const uint8_t digest[RECORD_DIGEST_LEN], struct record_key *key)
 {
-	return judged(txn->store, get_key(txn, digest, key));
+	return store_judged(txn->store, get_key(txn, digest, key));
 }
 
 int
 store_account(struct store_txn *txn, const char *account, struct record_account *out)
 {
-	return judged(txn->store, get_account(txn, account, out));
+	return store_judged(txn->store, store_get_account(txn, account, out));
 }
 
-/* Where a key stands among those of its account. */
-struct place {
-	const char *account;
-	enum kind kind;
-	uint32_t generation;
-};
-
-/*
- * The key that another record names by the beginning of its digest. Whose key it is its own record says, which is tagged:
- * should two digests ever begin alike, the right one is found. When there is none, that is a hole in the database.
- */
-static int
-key_of_ref(struct store_txn *txn, const struct place *place, const uint8_t ref[RECORD_REF_LEN],
+int
+store_key_of_ref(struct store_txn *txn, const struct place *place, const uint8_t ref[RECORD_REF_LEN],
     uint8_t digest[RECORD_DIGEST_LEN], struct record_key *key)
 {
 	struct lmdb_cursor c;
@@ -765,8 +700,8 @@ key_of_ref(struct store_txn *txn, const struct place *place, const uint8_t ref[R
 	return fault == -FAULT_NOT_FOUND ? -FAULT_CORRUPT : fault;
 }
 
-static bool
-in_account(const struct record_account *account, const struct place *place)
+bool
+store_in_account(const struct record_account *account, const struct place *place)
 {
 	return account->has_ref[place->kind - 1] && record_generation(account, place->kind) == place->generation;
 }
@@ -781,15 +716,15 @@ key_of_place(
 	struct lmdb_value value;
 	int fault;
 
-	if ((fault = get_account(txn, place->account, &account)) != 0)
+	if ((fault = store_get_account(txn, place->account, &account)) != 0)
 		return fault;
-	if (in_account(&account, place))
-		return key_of_ref(txn, place, account.ref[place->kind - 1], digest, key);
+	if (store_in_account(&account, place))
+		return store_key_of_ref(txn, place, account.ref[place->kind - 1], digest, key);
 	record_slot_key(place->account, place->kind, place->generation, &slot);
-	if ((fault = look_up(txn, TABLE_SLOTS, slot.bytes, slot.len, &value)) != 0 ||
+	if ((fault = store_look_up(txn, TABLE_SLOTS, slot.bytes, slot.len, &value)) != 0 ||
 	    (fault = record_get_slot(txn->pepper, slot.bytes, slot.len, value.data, value.len, ref)) != 0)
 		return fault;
-	return key_of_ref(txn, place, ref, digest, key);
+	return store_key_of_ref(txn, place, ref, digest, key);
 }
 
 int
@@ -799,7 +734,7 @@ store_slot(
 	const struct place place = { account, kind, generation };
 	struct record_key key;
 
-	return judged(txn->store, key_of_place(txn, &place, digest, &key));
+	return store_judged(txn->store, key_of_place(txn, &place, digest, &key));
 }
 
 int
@@ -810,8 +745,9 @@ store_state(struct store_txn *txn, struct record_state *state)
 
 	/* A database without its state record is not one that we made. */
 	if ((fault = lmdb_get(txn->txn, TABLE_META, STATE, strlen(STATE), &value)) != 0)
-		return judged(txn->store, fault == -FAULT_NOT_FOUND ? -FAULT_CORRUPT : fault);
-	return judged(txn->store, record_get_state(txn->pepper, STATE, strlen(STATE), value.data, value.len, state));
+		return store_judged(txn->store, fault == -FAULT_NOT_FOUND ? -FAULT_CORRUPT : fault);
+	return store_judged(
+	    txn->store, record_get_state(txn->pepper, STATE, strlen(STATE), value.data, value.len, state));
 }
 
 int
@@ -820,9 +756,9 @@ store_token(struct store_txn *txn, const uint8_t index[PEPPER_DIGEST_LEN], struc
 	struct lmdb_value value;
 	int fault;
 
-	if ((fault = look_up(txn, TABLE_TOKENS, index, PEPPER_DIGEST_LEN, &value)) != 0)
-		return judged(txn->store, fault);
-	return judged(
+	if ((fault = store_look_up(txn, TABLE_TOKENS, index, PEPPER_DIGEST_LEN, &value)) != 0)
+		return store_judged(txn->store, fault);
+	return store_judged(
 	    txn->store, record_get_token(txn->pepper, index, PEPPER_DIGEST_LEN, value.data, value.len, token));
 }
 
@@ -831,7 +767,7 @@ static int
 walked(struct store_txn *txn, int fault, struct lmdb_cursor *cursor)
 {
 	lmdb_cursor_end(cursor);
-	return fault == -FAULT_NOT_FOUND ? 0 : judged(txn->store, fault);
+	return fault == -FAULT_NOT_FOUND ? 0 : store_judged(txn->store, fault);
 }
 
 /* A walk over an account's keys: its slots, with the current keys, of which the account knows, where they belong. */
@@ -857,7 +793,7 @@ visit_key(struct key_walk *w, const struct place *place, const uint8_t ref[RECOR
 	struct record_key key;
 	int fault;
 
-	if ((fault = key_of_ref(w->txn, place, ref, digest, &key)) != 0)
+	if ((fault = store_key_of_ref(w->txn, place, ref, digest, &key)) != 0)
 		return fault;
 	w->at = order(place->kind, place->generation);
 	w->stop = !w->visit(w->arg, digest, &key);
@@ -875,7 +811,7 @@ visit_current(struct key_walk *w, uint64_t before)
 	for (place.kind = KIND_SECRET; place.kind <= KIND_PUBLISHABLE && !w->stop; place.kind++) {
 		place.generation = record_generation(&w->account, place.kind);
 		at = order(place.kind, place.generation);
-		if (!in_account(&w->account, &place) || at <= w->at || at >= before)
+		if (!store_in_account(&w->account, &place) || at <= w->at || at >= before)
 			continue;
 		if ((fault = visit_key(w, &place, w->account.ref[place.kind - 1])) != 0)
 			return fault;
@@ -883,9 +819,8 @@ visit_current(struct key_walk *w, uint64_t before)
 	return 0;
 }
 
-/* Is this a slot of ${place}'s account? Then the rest of ${place} becomes the slot's. */
-static bool
-slot_of(const struct lmdb_value *key, struct place *place)
+bool
+store_slot_of(const struct lmdb_value *key, struct place *place)
 {
 	size_t len = strlen(place->account);
 	const uint8_t *bytes = key->data;
@@ -919,12 +854,12 @@ walk_keys(struct key_walk *w, const char *account)
 	struct record_bytes from;
 	int fault;
 
-	if ((fault = get_account(w->txn, account, &w->account)) != 0)
+	if ((fault = store_get_account(w->txn, account, &w->account)) != 0)
 		return fault;
 	record_slot_key(account, (w->at + 1) >> 32, (uint32_t)(w->at + 1), &from);
 	for (fault = lmdb_seek(w->txn->txn, TABLE_SLOTS, from.bytes, from.len, &cursor); fault == 0;
 	     fault = lmdb_next(&cursor))
-		if (!slot_of(&cursor.key, &place) || (fault = visit_slot(w, &place, &cursor)) != 0 || w->stop)
+		if (!store_slot_of(&cursor.key, &place) || (fault = visit_slot(w, &place, &cursor)) != 0 || w->stop)
 			break;
 	lmdb_cursor_end(&cursor);
 	return fault == 0 || fault == -FAULT_NOT_FOUND ? visit_current(w, UINT64_MAX) : fault;
@@ -938,7 +873,7 @@ store_each_key(
 	int fault;
 
 	fault = walk_keys(&w, account);
-	return fault == -FAULT_NOT_FOUND ? 0 : judged(txn->store, fault);
+	return fault == -FAULT_NOT_FOUND ? 0 : store_judged(txn->store, fault);
 }
 
 int
@@ -990,9 +925,9 @@ store_copy_mark(struct store_txn *txn, struct record_copy *copy)
 	struct lmdb_value value;
 	int fault;
 
-	if ((fault = look_up(txn, TABLE_META, COPY, strlen(COPY), &value)) != 0)
-		return judged(txn->store, fault);
-	return judged(txn->store, record_get_copy(txn->pepper, COPY, strlen(COPY), value.data, value.len, copy));
+	if ((fault = store_look_up(txn, TABLE_META, COPY, strlen(COPY), &value)) != 0)
+		return store_judged(txn->store, fault);
+	return store_judged(txn->store, record_get_copy(txn->pepper, COPY, strlen(COPY), value.data, value.len, copy));
 }
 
 void
@@ -1034,9 +969,9 @@ store_has(struct store_txn *txn, enum table table, const void *key, size_t len)
 	struct lmdb_value value;
 	int fault;
 
-	if ((fault = look_up(txn, table, key, len, &value)) == 0)
+	if ((fault = store_look_up(txn, table, key, len, &value)) == 0)
 		fault = record_sound(txn->pepper, table, key, len, value.data, value.len);
-	return judged(txn->store, fault);
+	return store_judged(txn->store, fault);
 }
 
 /*
@@ -1049,7 +984,7 @@ sound_by_time(struct store_txn *txn, enum table table, struct lmdb_cursor *curso
 {
 	for (; fault == 0; fault = lmdb_next(cursor)) {
 		if (cursor->key.len == 8 + RECORD_DIGEST_LEN &&
-		    judged(txn->store,
+		    store_judged(txn->store,
 			record_get_empty(txn->pepper, table, cursor->key.data, cursor->key.len, cursor->value.data,
 			    cursor->value.len)) == 0)
 			break;
@@ -1120,33 +1055,26 @@ store_room(struct store_txn *txn)
 	return lmdb_reserve(txn->store->lmdb, RESERVE_BYTES);
 }
 
-static void
-put(struct store_txn *txn, enum table table, const struct record_bytes *key, const struct record_bytes *value)
-{
-	lmdb_put(txn->txn, table, key->bytes, key->len, value->bytes, value->len);
-}
-
-/* An entry of an index by time. */
-static void
-put_time(struct store_txn *txn, enum table table, int64_t time_ms, const uint8_t digest[RECORD_DIGEST_LEN])
+void
+store_put_time(struct store_txn *txn, enum table table, int64_t time_ms, const uint8_t digest[RECORD_DIGEST_LEN])
 {
 	struct record_bytes key, value;
 
 	record_time_key(time_ms, digest, &key);
 	record_put_empty(txn->pepper, table, key.bytes, key.len, &value);
-	put(txn, table, &key, &value);
+	store_put(txn, table, &key, &value);
 }
 
 /* A missing entry is damage, and counted; it must not keep its key from being ended. */
-static void
-del_expiry(struct store_txn *txn, const struct change_key *c)
+void
+store_del_expiry(struct store_txn *txn, const struct change_key *c)
 {
 	struct record_bytes key;
 	struct lmdb_value value;
 
 	record_time_key(c->old_expires_ms, c->digest, &key);
 	if (lmdb_get(txn->txn, TABLE_EXPIRY, key.bytes, key.len, &value) == -FAULT_NOT_FOUND)
-		(void)judged(txn->store, -FAULT_CORRUPT);
+		(void)store_judged(txn->store, -FAULT_CORRUPT);
 	else
 		lmdb_del(txn->txn, TABLE_EXPIRY, key.bytes, key.len);
 }
@@ -1175,8 +1103,8 @@ move_key(struct store_txn *txn, const struct record_key *key, uint8_t digest[REC
 	record_put_key(txn->pepper, digest, RECORD_DIGEST_LEN, key, &out);
 	lmdb_put(txn->txn, TABLE_KEYS, digest, RECORD_DIGEST_LEN, out.bytes, out.len);
 	if (key->state == KEY_GRACE) {
-		del_expiry(txn, &c);
-		put_time(txn, TABLE_EXPIRY, key->expires_ms, digest);
+		store_del_expiry(txn, &c);
+		store_put_time(txn, TABLE_EXPIRY, key->expires_ms, digest);
 	}
 	if (txn->store->on_move != NULL)
 		txn->store->on_move(txn->store->on_move_arg, txn->pepper, key->serial, c.digest, digest);
@@ -1193,7 +1121,7 @@ move_current(
 	struct record_key key;
 	int moved;
 
-	if ((moved = key_of_ref(txn, place, account->ref[place->kind - 1], digest, &key)) != 0 ||
+	if ((moved = store_key_of_ref(txn, place, account->ref[place->kind - 1], digest, &key)) != 0 ||
 	    (moved = move_key(txn, &key, digest)) <= 0)
 		return moved;
 	memcpy(account->ref[place->kind - 1], digest, RECORD_REF_LEN);
@@ -1214,10 +1142,11 @@ move_superseded(struct store_txn *txn, const struct place *place, uint8_t digest
 	record_slot_key(place->account, place->kind, place->generation, &slot);
 	if ((moved = lmdb_get(txn->txn, TABLE_SLOTS, slot.bytes, slot.len, &value)) != 0 ||
 	    (moved = record_get_slot(txn->pepper, slot.bytes, slot.len, value.data, value.len, ref)) != 0 ||
-	    (moved = key_of_ref(txn, place, ref, digest, &key)) != 0 || (moved = move_key(txn, &key, digest)) <= 0)
+	    (moved = store_key_of_ref(txn, place, ref, digest, &key)) != 0 ||
+	    (moved = move_key(txn, &key, digest)) <= 0)
 		return moved;
 	record_put_slot(txn->pepper, slot.bytes, slot.len, digest, &out);
-	put(txn, TABLE_SLOTS, &slot, &out);
+	store_put(txn, TABLE_SLOTS, &slot, &out);
 	return lmdb_fault(txn->txn);
 }
 
@@ -1228,9 +1157,9 @@ move_place(struct store_txn *txn, const struct place *place, uint8_t digest[RECO
 	struct record_account account;
 	int fault;
 
-	if ((fault = get_account(txn, place->account, &account)) == 0)
-		fault = in_account(&account, place) ? move_current(txn, place, &account, digest) :
-						      move_superseded(txn, place, digest);
+	if ((fault = store_get_account(txn, place->account, &account)) == 0)
+		fault = store_in_account(&account, place) ? move_current(txn, place, &account, digest) :
+							    move_superseded(txn, place, digest);
 	return fault == -FAULT_NOT_FOUND ? -FAULT_CORRUPT : fault;
 }
 
@@ -1246,10 +1175,11 @@ move_tag(struct store_txn *txn, enum table table, const struct record_bytes *key
 		return fault;
 	if (record_is_newest(txn->pepper, table, key->bytes, key->len, value.data, value.len))
 		return 0;
-	if (judged(txn->store, record_sound(txn->pepper, table, key->bytes, key->len, value.data, value.len)) != 0)
+	if (store_judged(txn->store, record_sound(txn->pepper, table, key->bytes, key->len, value.data, value.len)) !=
+	    0)
 		return 0;
 	record_tag_anew(txn->pepper, table, key->bytes, key->len, value.data, value.len, &out);
-	put(txn, table, key, &out);
+	store_put(txn, table, key, &out);
 	return lmdb_fault(txn->txn);
 }
 
@@ -1267,11 +1197,11 @@ move_account(struct store_txn *txn, const struct record_bytes *key)
 	memcpy(name, key->bytes, key->len);
 	name[key->len] = '\0';
 	place.account = name;
-	if ((fault = get_account(txn, name, &account)) != 0)
+	if ((fault = store_get_account(txn, name, &account)) != 0)
 		return fault;
 	for (; place.kind <= KIND_PUBLISHABLE; place.kind++) {
 		place.generation = record_generation(&account, place.kind);
-		if (in_account(&account, &place) && (fault = move_current(txn, &place, &account, digest)) != 0)
+		if (store_in_account(&account, &place) && (fault = move_current(txn, &place, &account, digest)) != 0)
 			return fault;
 	}
 	return move_tag(txn, TABLE_ACCOUNTS, key);
@@ -1291,7 +1221,7 @@ move_slot(struct store_txn *txn, const struct record_bytes *key)
 	memcpy(name, key->bytes, key->len - 6);
 	name[key->len - 6] = '\0';
 	place.account = name;
-	if (!slot_of(&k, &place))
+	if (!store_slot_of(&k, &place))
 		return -FAULT_CORRUPT;
 	fault = move_superseded(txn, &place, digest);
 	return fault == 0 ? move_tag(txn, TABLE_SLOTS, key) : fault;
@@ -1357,7 +1287,7 @@ store_offer(struct store *store, struct pepper *file)
 	int added = pepper_added(file, store->file);
 
 	if (added > 0)
-		store->file = keep(store, file);
+		store->file = store_keep(store, file);
 	else
 		pepper_free(file);
 	return added;
@@ -1408,8 +1338,8 @@ store_begin(struct store_txn *txn)
 		pepper_free(moved);
 		return fault;
 	}
-	store->moved = keep(store, moved);
-	store->pepper = keep(store, moving);
+	store->moved = store_keep(store, moved);
+	store->pepper = store_keep(store, moving);
 	return 0;
 }
 
@@ -1421,7 +1351,7 @@ store_progress(struct store_txn *txn, struct store_progress *progress)
 
 	memset(progress, 0, sizeof(*progress));
 	if (!store_moving(txn) || lmdb_get(txn->txn, TABLE_META, ROTATION, strlen(ROTATION), &value) != 0 ||
-	    judged(txn->store,
+	    store_judged(txn->store,
 		record_get_rotation(txn->pepper, ROTATION, strlen(ROTATION), value.data, value.len, &r)) != 0)
 		return false;
 	progress->keys = r.keys;
@@ -1443,14 +1373,14 @@ store_move(struct store_txn *txn)
 	if ((fault = lmdb_reserve(txn->store->lmdb, RESERVE_BYTES)) != 0)
 		return fault;
 	if ((n = next_entries(txn, r, MOVE_ENTRIES, txn->store->move_keys)) < 0)
-		return judged(txn->store, n);
+		return store_judged(txn->store, n);
 	for (int i = 0; i < n; i++) {
 		const struct record_bytes *key = &txn->store->move_keys[i];
 
 		memcpy(r->at, key->bytes, key->len);
 		r->at_len = (uint8_t)key->len;
 		if ((fault = move_entry(txn, r->table, key)) != 0)
-			return judged(txn->store, fault);
+			return store_judged(txn->store, fault);
 		r->records++;
 	}
 	if (n < MOVE_ENTRIES) {
@@ -1475,18 +1405,14 @@ store_moved(struct store *store)
 	return store->last_move;
 }
 
-/*
- * What a change is about to touch is moved first, so that all that is written is under the newest pepper: a record's digest
- * and its tag are always of the same one. ${c} is to go on with the new digest.
- */
-static int
-settle(struct store_txn *txn, struct change_key *c)
+int
+store_settle(struct store_txn *txn, struct change_key *c)
 {
 	const struct place place = { c->key.account, c->key.kind, c->key.generation };
 
 	if (!store_moving(txn) || c->is_new)
 		return 0;
-	return judged(txn->store, move_place(txn, &place, c->digest));
+	return store_judged(txn->store, move_place(txn, &place, c->digest));
 }
 
 /* ---- applying ---- */
@@ -1502,12 +1428,12 @@ apply_key(struct store_txn *txn, const struct change_key *c)
 	if (c->superseded) {
 		record_slot_key(c->key.account, c->key.kind, c->key.generation, &key);
 		record_put_slot(pepper, key.bytes, key.len, c->digest, &value);
-		put(txn, TABLE_SLOTS, &key, &value);
+		store_put(txn, TABLE_SLOTS, &key, &value);
 	}
 	if (c->old_expires_ms != 0 && (c->key.state != KEY_GRACE || c->key.expires_ms != c->old_expires_ms))
-		del_expiry(txn, c);
+		store_del_expiry(txn, c);
 	if (c->key.state == KEY_GRACE && c->key.expires_ms != c->old_expires_ms)
-		put_time(txn, TABLE_EXPIRY, c->key.expires_ms, c->digest);
+		store_put_time(txn, TABLE_EXPIRY, c->key.expires_ms, c->digest);
 }
 
 /* The account, with the names of those of its current keys that are new. */
@@ -1519,8 +1445,8 @@ apply_account(struct store_txn *txn, const struct change *change)
 	struct record_bytes value;
 	unsigned kind;
 
-	/* settle() may have given its keys other names since it was read. */
-	if (store_moving(txn) && get_account(txn, account.account, &now) == 0)
+	/* store_settle() may have given its keys other names since it was read. */
+	if (store_moving(txn) && store_get_account(txn, account.account, &now) == 0)
 		memcpy(account.ref, now.ref, sizeof(account.ref));
 	for (unsigned i = 0; i < change->n_keys; i++) {
 		if (!change->keys[i].is_new)
@@ -1561,7 +1487,7 @@ apply_event(struct store_txn *txn, const struct record_event *event, uint64_t se
 
 	record_sequence_key(sequence, &key);
 	record_put_event(txn->pepper, key.bytes, key.len, event, &value);
-	put(txn, TABLE_EVENTS, &key, &value);
+	store_put(txn, TABLE_EVENTS, &key, &value);
 	forget_events(txn, sequence);
 }
 
@@ -1576,7 +1502,7 @@ apply_token(struct store_txn *txn, const struct change *change)
 	memcpy(token.request, change->token_request, sizeof(token.request));
 	record_put_token(txn->pepper, change->token_index, PEPPER_DIGEST_LEN, &token, &value);
 	lmdb_put(txn->txn, TABLE_TOKENS, change->token_index, PEPPER_DIGEST_LEN, value.bytes, value.len);
-	put_time(txn, TABLE_TOKEN_AGE, change->time_ms, change->token_index);
+	store_put_time(txn, TABLE_TOKEN_AGE, change->time_ms, change->token_index);
 }
 
 int
@@ -1588,7 +1514,7 @@ store_apply(struct store_txn *txn, const struct change *change, struct record_st
 	for (unsigned i = 0; i < change->n_keys; i++) {
 		assert(change->touches_account || !change->keys[i].is_new);
 		key = change->keys[i];
-		if ((fault = settle(txn, &key)) != 0)
+		if ((fault = store_settle(txn, &key)) != 0)
 			return fault;
 		apply_key(txn, &key);
 		if (change->keys[i].is_new && change->keys[i].key.serial >= next->next_serial)
@@ -1640,7 +1566,7 @@ store_forget_tokens(struct store_txn *txn, int64_t before_ms, unsigned most, int
 		lmdb_del(txn->txn, TABLE_TOKEN_AGE, age.bytes, age.len);
 		/* One that is missing is damage, and counted; it must not keep the others from being forgotten. */
 		if (lmdb_get(txn->txn, TABLE_TOKENS, index, sizeof(index), &value) == -FAULT_NOT_FOUND)
-			(void)judged(txn->store, -FAULT_CORRUPT);
+			(void)store_judged(txn->store, -FAULT_CORRUPT);
 		else
 			lmdb_del(txn->txn, TABLE_TOKENS, index, sizeof(index));
 		if ((fault = lmdb_fault(txn->txn)) != 0)
