@@ -1,51 +1,16 @@
 /*
- * store.c - the operations on one environment's database (see store.h). Called by verify.c, admin.c, decide.c and
- * writer.c; calls lmdb.c for pages, record.c for bytes, and log.c when a database is raised to a newer schema. Decides
- * nothing: rules live in decide.c, times come with the change.
+ * store.c - a transaction on one environment's database, and the record that is asked for in it (see store.h). Called
+ * by verify.c, admin.c, decide.c, writer.c and all who read; calls lmdb.c for pages and record.c for bytes. Its parts
+ * make and open a database (store_init.c, store_open.c), walk over it (store_walk.c, store_time.c), change it
+ * (store_apply.c), move it to a new pepper (store_move.c) and copy it (store_copy.c). Decides nothing, and never takes
+ * a miss on trust.
  */
 #include "service/store_internal.h"
 
-#include <assert.h>
-#include <errno.h>
-#include <sodium.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <time.h>
 
 #include "service/bytes.h"
-#include "service/log.h"
-
-const struct pepper *
-store_pepper(const struct store *store)
-{
-	return store->pepper;
-}
-
-enum environment
-store_environment(const struct store *store)
-{
-	return store->environment;
-}
-
-const char *
-store_path(const struct store *store)
-{
-	return store->path;
-}
-
-bool
-store_failed(const struct store *store)
-{
-	return lmdb_failed(store->lmdb);
-}
-
-uint64_t
-store_corrupt_records(const struct store *store)
-{
-	return atomic_load_explicit(&store->corrupt_records, memory_order_relaxed);
-}
 
 /* ---- transactions ---- */
 
@@ -71,18 +36,6 @@ store_txn_free(struct store_txn *txn)
 		return;
 	lmdb_txn_free(txn->txn);
 	free(txn);
-}
-
-bool
-store_moving(const struct store_txn *txn)
-{
-	return pepper_has_old(txn->pepper);
-}
-
-const struct pepper *
-store_txn_pepper(const struct store_txn *txn)
-{
-	return txn->pepper;
 }
 
 /*
@@ -115,6 +68,18 @@ store_read_end(struct store_txn *txn)
 	lmdb_read_end(txn->txn);
 }
 
+const struct pepper *
+store_txn_pepper(const struct store_txn *txn)
+{
+	return txn->pepper;
+}
+
+bool
+store_moving(const struct store_txn *txn)
+{
+	return pepper_has_old(txn->pepper);
+}
+
 int
 store_write(struct store_txn *txn)
 {
@@ -136,7 +101,7 @@ store_abort(struct store_txn *txn)
 	lmdb_abort(txn->txn);
 }
 
-/* ---- reading ---- */
+/* ---- an entry, or the certainty that there is none ---- */
 
 /* One that is not there is fine. */
 static int
@@ -176,17 +141,7 @@ store_look_up(struct store_txn *txn, enum table table, const void *key, size_t l
 	return fault;
 }
 
-int
-store_get_account(struct store_txn *txn, const char *account, struct record_account *out)
-{
-	size_t len = strlen(account);
-	struct lmdb_value value;
-	int fault;
-
-	if ((fault = store_look_up(txn, TABLE_ACCOUNTS, account, len, &value)) != 0)
-		return fault;
-	return record_get_account(txn->pepper, account, len, value.data, value.len, out);
-}
+/* ---- the record that is asked for ---- */
 
 static int
 get_key(struct store_txn *txn, const uint8_t digest[RECORD_DIGEST_LEN], struct record_key *key)
@@ -206,10 +161,60 @@ store_key(struct store_txn *txn, const uint8_t digest[RECORD_DIGEST_LEN], struct
 }
 
 int
+store_get_account(struct store_txn *txn, const char *account, struct record_account *out)
+{
+	size_t len = strlen(account);
+	struct lmdb_value value;
+	int fault;
+
+	if ((fault = store_look_up(txn, TABLE_ACCOUNTS, account, len, &value)) != 0)
+		return fault;
+	return record_get_account(txn->pepper, account, len, value.data, value.len, out);
+}
+
+int
 store_account(struct store_txn *txn, const char *account, struct record_account *out)
 {
 	return store_judged(txn->store, store_get_account(txn, account, out));
 }
+
+int
+store_state(struct store_txn *txn, struct record_state *state)
+{
+	struct lmdb_value value;
+	int fault;
+
+	/* A database without its state record is not one that we made. */
+	if ((fault = lmdb_get(txn->txn, TABLE_META, STATE, strlen(STATE), &value)) != 0)
+		return store_judged(txn->store, fault == -FAULT_NOT_FOUND ? -FAULT_CORRUPT : fault);
+	return store_judged(
+	    txn->store, record_get_state(txn->pepper, STATE, strlen(STATE), value.data, value.len, state));
+}
+
+int
+store_token(struct store_txn *txn, const uint8_t index[PEPPER_DIGEST_LEN], struct record_token *token)
+{
+	struct lmdb_value value;
+	int fault;
+
+	if ((fault = store_look_up(txn, TABLE_TOKENS, index, PEPPER_DIGEST_LEN, &value)) != 0)
+		return store_judged(txn->store, fault);
+	return store_judged(
+	    txn->store, record_get_token(txn->pepper, index, PEPPER_DIGEST_LEN, value.data, value.len, token));
+}
+
+int
+store_has(struct store_txn *txn, enum table table, const void *key, size_t len)
+{
+	struct lmdb_value value;
+	int fault;
+
+	if ((fault = store_look_up(txn, table, key, len, &value)) == 0)
+		fault = record_sound(txn->pepper, table, key, len, value.data, value.len);
+	return store_judged(txn->store, fault);
+}
+
+/* ---- a key, by its place among those of its account ---- */
 
 int
 store_key_of_ref(struct store_txn *txn, const struct place *place, const uint8_t ref[RECORD_REF_LEN],
@@ -239,6 +244,19 @@ bool
 store_in_account(const struct record_account *account, const struct place *place)
 {
 	return account->has_ref[place->kind - 1] && record_generation(account, place->kind) == place->generation;
+}
+
+bool
+store_slot_of(const struct lmdb_value *key, struct place *place)
+{
+	size_t len = strlen(place->account);
+	const uint8_t *bytes = key->data;
+
+	if (key->len != len + 6 || memcmp(bytes, place->account, len) != 0 || bytes[len] != 0)
+		return false;
+	place->kind = bytes[len + 1];
+	place->generation = bytes_get32(bytes + len + 2);
+	return true;
 }
 
 static int
@@ -272,59 +290,42 @@ store_slot(
 	return store_judged(txn->store, key_of_place(txn, &place, digest, &key));
 }
 
-int
-store_state(struct store_txn *txn, struct record_state *state)
-{
-	struct lmdb_value value;
-	int fault;
+/* ---- the store as a whole ---- */
 
-	/* A database without its state record is not one that we made. */
-	if ((fault = lmdb_get(txn->txn, TABLE_META, STATE, strlen(STATE), &value)) != 0)
-		return store_judged(txn->store, fault == -FAULT_NOT_FOUND ? -FAULT_CORRUPT : fault);
-	return store_judged(
-	    txn->store, record_get_state(txn->pepper, STATE, strlen(STATE), value.data, value.len, state));
+const struct pepper *
+store_pepper(const struct store *store)
+{
+	return store->pepper;
 }
 
-int
-store_token(struct store_txn *txn, const uint8_t index[PEPPER_DIGEST_LEN], struct record_token *token)
+enum environment
+store_environment(const struct store *store)
 {
-	struct lmdb_value value;
-	int fault;
+	return store->environment;
+}
 
-	if ((fault = store_look_up(txn, TABLE_TOKENS, index, PEPPER_DIGEST_LEN, &value)) != 0)
-		return store_judged(txn->store, fault);
-	return store_judged(
-	    txn->store, record_get_token(txn->pepper, index, PEPPER_DIGEST_LEN, value.data, value.len, token));
+const char *
+store_path(const struct store *store)
+{
+	return store->path;
 }
 
 bool
-store_slot_of(const struct lmdb_value *key, struct place *place)
+store_failed(const struct store *store)
 {
-	size_t len = strlen(place->account);
-	const uint8_t *bytes = key->data;
+	return lmdb_failed(store->lmdb);
+}
 
-	if (key->len != len + 6 || memcmp(bytes, place->account, len) != 0 || bytes[len] != 0)
-		return false;
-	place->kind = bytes[len + 1];
-	place->generation = bytes_get32(bytes + len + 2);
-	return true;
+uint64_t
+store_corrupt_records(const struct store *store)
+{
+	return atomic_load_explicit(&store->corrupt_records, memory_order_relaxed);
 }
 
 uint64_t
 store_entries(struct store_txn *txn, enum table table)
 {
 	return lmdb_entries(txn->txn, table);
-}
-
-int
-store_has(struct store_txn *txn, enum table table, const void *key, size_t len)
-{
-	struct lmdb_value value;
-	int fault;
-
-	if ((fault = store_look_up(txn, table, key, len, &value)) == 0)
-		fault = record_sound(txn->pepper, table, key, len, value.data, value.len);
-	return store_judged(txn->store, fault);
 }
 
 void
