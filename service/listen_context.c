@@ -155,8 +155,10 @@ step(void *arg)
 	}
 	if (c->state == CONTEXT_SENDING)
 		sent(c, rc);
-	/* Only our own close ends a context. nng cancels a receive now and then that has no timeout (its expiry thread takes
-	 * a batch, and an aio in it may have been used again): whatever else went wrong, receive again. */
+	/*
+	 * Only our own close ends a context. nng cancels a receive now and then that has no timeout (its expiry thread
+	 * takes a batch, and an aio in it may have been used again): whatever else went wrong, receive again.
+	 */
 	if (rc != NNG_ECLOSED && rc != NNG_ECANCELED)
 		listen_receive(c);
 }
@@ -184,8 +186,9 @@ listen_contexts_open(struct listener *l)
 }
 
 /*
- * Before the socket is closed: libnng frees it as soon as the last call into a context is over, and that call looks at it once
- * more after it has said so (nni_ctx_rele, 1.5.2 to 1.9). Once stopped, no callback runs, and none begins anything.
+ * Before the socket is closed: libnng frees it as soon as the last call into a context is over, and that call looks at
+ * it once more after it has said so (nni_ctx_rele, 1.5.2 to 1.9). Once stopped, no callback runs, and none begins
+ * anything.
  */
 void
 listen_contexts_stop(struct listener *l)

@@ -74,8 +74,8 @@ count_left(void *arg, int fd)
 }
 
 /*
- * Descriptors leak when connections stay open that their peers have left. Peers that are there, however many and however
- * silent, are no leak: they may use up the descriptors, but must not be able to have us restarted.
+ * Descriptors leak when connections stay open that their peers have left. Peers that are there, however many and
+ * however silent, are no leak: they may use up the descriptors, but must not be able to have us restarted.
  */
 static int
 check_descriptors(struct transport *t)
@@ -104,8 +104,8 @@ tell_arrivals(struct transport *t)
 }
 
 /*
- * glibc keeps what connections took and gave back, in an arena for each of nng's threads. It is given to the system when they
- * have gone and not many come, as who allocates meanwhile waits. Our own probes are no crowd.
+ * glibc keeps what connections took and gave back, in an arena for each of nng's threads. It is given to the system
+ * when they have gone and not many come, as who allocates meanwhile waits. Our own probes are no crowd.
  */
 static void
 give_back_memory(struct transport *t)

@@ -131,10 +131,10 @@ tls_files(const struct listener *l, const struct config *config)
 }
 
 /*
- * A listener of nng takes another TLS configuration while it runs, and closing it would close its connections. But nng's
- * accept reads which one it is before it takes a reference (1.5.2 to 1.11, tls_common.c): the old one must outlast that.
- * There is one accept at a time, and it is for the next connection: so once a connection that was made after the swap has
- * been answered, that accept is over, and the ones after it are with the new configuration.
+ * A listener of nng takes another TLS configuration while it runs, and closing it would close its connections. But
+ * nng's accept reads which one it is before it takes a reference (1.5.2 to 1.11, tls_common.c): the old one must
+ * outlast that. There is one accept at a time, and it is for the next connection: so once a connection that was made
+ * after the swap has been answered, that accept is over, and the ones after it are with the new configuration.
  */
 bool
 listen_tls_settle(struct listener *l)

@@ -40,7 +40,6 @@ check_ipc_folder(const char *path, char *why, size_t why_len)
 	return 0;
 }
 
-/* nng unlinks whatever is at the path. Only a socket that nobody listens on may go that way. */
 int
 socket_file_check(const char *path, char *why, size_t why_len)
 {
@@ -69,7 +68,6 @@ socket_file_check(const char *path, char *why, size_t why_len)
 	return 0;
 }
 
-/* What is at the path now is ours, and open to those only whom the settings name. */
 int
 socket_file_made(const struct config_listener *config, const char *path, char *why, size_t why_len)
 {

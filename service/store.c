@@ -39,9 +39,10 @@ store_txn_free(struct store_txn *txn)
 }
 
 /*
- * At each moment the pepper that store->pepper points at covers what is committed: a rotation's new one is published before the
- * first commit of records that need it, and the old lines leave it after the last commit of those that needed them. So the
- * snapshot is covered by the one that is there before *and* after it is taken. It changes a few times in the life of a process.
+ * At each moment the pepper that store->pepper points at covers what is committed: a rotation's new one is published
+ * before the first commit of records that need it, and the old lines leave it after the last commit of those that
+ * needed them. So the snapshot is covered by the one that is there before *and* after it is taken. It changes a few
+ * times in the life of a process.
  */
 int
 store_read(struct store_txn *txn)
@@ -113,9 +114,9 @@ check_neighbour(struct store_txn *txn, enum table table, const struct lmdb_entry
 }
 
 /*
- * "Not there" is an answer, and a damaged page must not give it: a flipped bit in a key, or in what leads to it, makes LMDB
- * miss. So it is proved: the pages on the way to its place hide nothing, and the entries before and behind that place are what
- * was written, or the table is empty. Returns: -FAULT_NOT_FOUND when that is so; another fault.
+ * "Not there" is an answer, and a damaged page must not give it: a flipped bit in a key, or in what leads to it, makes
+ * LMDB miss. So it is proved: the pages on the way to its place hide nothing, and the entries before and behind that
+ * place are what was written, or the table is empty. Returns: -FAULT_NOT_FOUND when that is so; another fault.
  */
 static int
 prove_absent(struct store_txn *txn, enum table table, const void *key, size_t len)

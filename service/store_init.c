@@ -85,8 +85,8 @@ is_founded(struct store *store)
 }
 
 /*
- * A new database is made in a folder of its own and moved when it is whole: what a power cut leaves of LMDB's first pages
- * would otherwise be refused as damaged by every later start, --init included.
+ * A new database is made in a folder of its own and moved when it is whole: what a power cut leaves of LMDB's first
+ * pages would otherwise be refused as damaged by every later start, --init included.
  */
 static int
 make_new(struct store *store, const struct store_options *options, char *why, size_t why_len)
@@ -136,7 +136,10 @@ store_init(const struct store_options *options, char *why, size_t why_len)
 	store.pepper = pepper;
 	if (is_new && make_new(&store, options, why, why_len) != 0)
 		goto err0;
-	/* A first start of an older fobd, cut off, left a database without an identity: it holds nothing, and is finished here. */
+	/*
+	 * A first start of an older fobd, cut off, left a database without an identity: it holds nothing, and is
+	 * finished here.
+	 */
 	if (lmdb_open(&lmdb_options, &store.lmdb, why, why_len) != 0)
 		goto err0;
 	if ((founded = is_founded(&store)) < 0)

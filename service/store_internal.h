@@ -28,8 +28,9 @@ struct store {
 	struct lmdb *lmdb;
 	struct record_identity identity;
 	/*
-	 * What records are made with and believed by: store_read() says how it changes. What was in use is kept until the
-	 * end, and nobody need know when its last reader is gone: it holds no line that its successor does not hold as well.
+	 * What records are made with and believed by: store_read() says how it changes. What was in use is kept until
+	 * the end, and nobody need know when its last reader is gone: it holds no line that its successor does not hold
+	 * as well.
 	 */
 	struct pepper *_Atomic pepper;
 	struct pepper *moved; /* what ${pepper} is to be at the end of a move: the same without the old lines */

@@ -12,8 +12,8 @@
 /* ---- one key, and what names it ---- */
 
 /*
- * Bring a key that is under the old digest to the new one, with its entry in the expiry table. Its tag says which of the two
- * it is. *${digest} becomes the new one. Returns: 1: moved; 0: it was new already; a negative fault.
+ * Bring a key that is under the old digest to the new one, with its entry in the expiry table. Its tag says which of
+ * the two it is. *${digest} becomes the new one. Returns: 1: moved; 0: it was new already; a negative fault.
  */
 static int
 move_key(struct store_txn *txn, const struct record_key *key, uint8_t digest[RECORD_DIGEST_LEN])

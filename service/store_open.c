@@ -47,7 +47,10 @@ store_lmdb_options(const struct store_options *options, bool create)
 		.path = options->path,
 		.names = table_names,
 		.n_tables = TABLES,
-		/* The ceiling is ours; the map is twice that, so that what ends keys still fits when the ceiling is reached. */
+		/*
+		 * The ceiling is ours; the map is twice that, so that what ends keys still fits when the ceiling is
+		 * reached.
+		 */
 		.map_bytes = options->ceiling_bytes * 2,
 		.readers = options->readers,
 		.create = create,
@@ -122,8 +125,8 @@ check_identity(struct store *store, struct lmdb_txn *txn, const char *pepper_pat
 }
 
 /*
- * From now on records may be of this fobd's schema, which an older one must not take for damage. Those that are there stay
- * as they are: each is read in its own version, and takes the newest when it is next written.
+ * From now on records may be of this fobd's schema, which an older one must not take for damage. Those that are there
+ * stay as they are: each is read in its own version, and takes the newest when it is next written.
  */
 static int
 raise_schema(struct store *store, struct record_identity *identity, char *why, size_t why_len)

@@ -10,8 +10,8 @@
 #include "service/bytes.h"
 
 /*
- * On to the first sound entry of an index by time, from where ${cursor} is. Damaged ones are counted and passed over: they
- * must not keep other keys from ending and other tokens from being forgotten.
+ * On to the first sound entry of an index by time, from where ${cursor} is. Damaged ones are counted and passed over:
+ * they must not keep other keys from ending and other tokens from being forgotten.
  */
 static int
 sound_by_time(struct store_txn *txn, enum table table, struct lmdb_cursor *cursor, int fault, int64_t *time_ms,
