@@ -1,7 +1,7 @@
 /*
- * test_listen.c - listen.c over real nng sockets in a temporary folder: roles, sizes, limits, peers that do not behave,
- * the guard, and the way down. The peers are raw sockets that speak the bytes of proto/PROTOCOL.md, so that they may do
- * what no library would.
+ * test_listen.c - listen.c and its parts over real nng sockets in a temporary folder: roles, sizes, limits, peers that
+ * do not behave, the guard, and the way down. The peers are raw sockets that speak the bytes of proto/PROTOCOL.md, so
+ * that they may do what no library would.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -44,7 +44,7 @@ nap(long ms)
 	nanosleep(&ts, NULL);
 }
 
-/* ---- what listen.c asks of a context, and when ---- */
+/* ---- what is asked of a context, and when ---- */
 
 static _Atomic unsigned under_way, too_late;
 static _Atomic bool closing;
