@@ -399,9 +399,25 @@ check_ipc_made(const struct config_listener *config, const char *path, char *why
 	if (lstat(path, &st) == 0 && S_ISSOCK(st.st_mode) && st.st_uid == geteuid() &&
 	    (st.st_mode & 0777) == config->mode)
 		return 0;
-	snprintf(why, why_len, "ipc://%s: is not a socket of ours with mode %04o; somebody else changes it", path,
-	    (unsigned)config->mode);
+	snprintf(why, why_len,
+	    "ipc://%s: is not a socket of ours with mode %04o: somebody else changes it, or its folder has a default ACL",
+	    path, (unsigned)config->mode);
 	return -1;
+}
+
+/*
+ * The socket gets its mode from bind. nng would change the mode of whatever has the name after that, and whoever may write
+ * in the folder could make it lead to another file of ours, or be the admin listener's socket. The umask is the whole
+ * process's, but all that creates a file here gives it a mode in which nothing is for others.
+ */
+static int
+start_ipc(const struct listener *l)
+{
+	mode_t before = umask(0777 & ~l->config->mode);
+	int rc = nng_listener_start(l->listener, 0);
+
+	umask(before);
+	return rc;
 }
 
 /* nng unlinks whatever is at the path. Only a socket that nobody listens on may go that way. */
@@ -543,18 +559,15 @@ start_listener(struct listener *l, char *why, size_t why_len)
 		goto err0;
 	if ((rc = nng_listener_set_size(l->listener, NNG_OPT_RECVMAXSZ, RECEIVE_MAX)) != 0)
 		goto err1;
-	if (path != NULL) {
-		rc = nng_listener_set_int(l->listener, NNG_OPT_IPC_PERMISSIONS, (int)l->config->mode);
-	} else if ((rc = nng_listener_set_bool(l->listener, NNG_OPT_TCP_NODELAY, true)) == 0) {
-		rc = nng_listener_set_bool(l->listener, NNG_OPT_TCP_KEEPALIVE, true);
-	}
-	if (rc != 0)
+	if (path == NULL &&
+	    ((rc = nng_listener_set_bool(l->listener, NNG_OPT_TCP_NODELAY, true)) != 0 ||
+		(rc = nng_listener_set_bool(l->listener, NNG_OPT_TCP_KEEPALIVE, true)) != 0))
 		goto err1;
 	if (is_tls(l->config) && set_tls(l, why, why_len) != 0) {
 		nng_listener_close(l->listener);
 		return -1;
 	}
-	if ((rc = nng_listener_start(l->listener, 0)) != 0)
+	if ((rc = path != NULL ? start_ipc(l) : nng_listener_start(l->listener, 0)) != 0)
 		goto err1;
 	if (path != NULL && check_ipc_made(l->config, path, why, why_len) != 0) {
 		nng_listener_close(l->listener);
