@@ -68,8 +68,8 @@ sp_send(int fd, const uint8_t id[SP_ID], const void *bytes, size_t len, uint64_t
 }
 
 /*
- * The rest of a message that has begun, or false when the peer has closed. When it is silent instead a length is wrong, in
- * this file or in what is tested. That ends the program: each receive of a test would wait for as long as it may.
+ * The rest of a message that has begun, or false when the peer has closed. When it is silent a length is wrong, in this
+ * file or in what is tested. That ends the program: each receive of a test would wait for as long as it may.
  */
 static inline bool
 sp_read_rest(int fd, void *to, size_t len)
