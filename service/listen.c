@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 
 #include "service/descriptors.h"
@@ -47,6 +48,21 @@ count_transport(void *arg, struct transport_counters *out)
 
 /* ---- opening ---- */
 
+/*
+ * The socket gets its mode from bind. nng would change the mode of whatever has the name after that, and whoever may
+ * write in the folder could make it lead to another file of ours, or be the admin listener's socket. The umask is the
+ * whole process's, but all that creates a file here gives it a mode in which nothing is for others.
+ */
+static int
+start_ipc(const struct listener *l)
+{
+	mode_t before = umask(0777 & ~l->config->mode);
+	int rc = nng_listener_start(l->listener, 0);
+
+	umask(before);
+	return rc;
+}
+
 int
 listen_start(struct listener *l, char *why, size_t why_len)
 {
@@ -59,18 +75,15 @@ listen_start(struct listener *l, char *why, size_t why_len)
 		goto err0;
 	if ((rc = nng_listener_set_size(l->listener, NNG_OPT_RECVMAXSZ, RECEIVE_MAX)) != 0)
 		goto err1;
-	if (path != NULL) {
-		rc = nng_listener_set_int(l->listener, NNG_OPT_IPC_PERMISSIONS, (int)l->config->mode);
-	} else if ((rc = nng_listener_set_bool(l->listener, NNG_OPT_TCP_NODELAY, true)) == 0) {
-		rc = nng_listener_set_bool(l->listener, NNG_OPT_TCP_KEEPALIVE, true);
-	}
-	if (rc != 0)
+	if (path == NULL &&
+	    ((rc = nng_listener_set_bool(l->listener, NNG_OPT_TCP_NODELAY, true)) != 0 ||
+		(rc = nng_listener_set_bool(l->listener, NNG_OPT_TCP_KEEPALIVE, true)) != 0))
 		goto err1;
 	if (listen_is_tls(l->config) && listen_tls_set(l, why, why_len) != 0) {
 		nng_listener_close(l->listener);
 		return -1;
 	}
-	if ((rc = nng_listener_start(l->listener, 0)) != 0)
+	if ((rc = path != NULL ? start_ipc(l) : nng_listener_start(l->listener, 0)) != 0)
 		goto err1;
 	if (path != NULL && socket_file_made(l->config, path, why, why_len) != 0) {
 		nng_listener_close(l->listener);

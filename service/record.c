@@ -474,7 +474,8 @@ record_put_event(const struct pepper *pepper, const void *key, size_t key_len, c
 static void
 get_no_account(struct reader *r, char account[LIMIT_ACCOUNT + 1])
 {
-	r->bad = r->bad || get8(r) != 0;
+	if (get8(r) != 0)
+		r->bad = true;
 	memset(account, 0, LIMIT_ACCOUNT + 1);
 }
 

@@ -76,7 +76,8 @@ socket_file_made(const struct config_listener *config, const char *path, char *w
 	if (lstat(path, &st) == 0 && S_ISSOCK(st.st_mode) && st.st_uid == geteuid() &&
 	    (st.st_mode & 0777) == config->mode)
 		return 0;
-	snprintf(why, why_len, "ipc://%s: is not a socket of ours with mode %04o; somebody else changes it", path,
-	    (unsigned)config->mode);
+	snprintf(why, why_len,
+	    "ipc://%s: is not a socket of ours with mode %04o: somebody else changes it, or its folder has a default ACL",
+	    path, (unsigned)config->mode);
 	return -1;
 }
