@@ -195,6 +195,9 @@ listen_contexts_stop(struct listener *l)
 {
 	for (unsigned i = 0; i < l->n_contexts; i++)
 		if (l->contexts[i].aio != NULL)
+			nng_aio_cancel(l->contexts[i].aio); /* all at once: to stop one is to wait for its callback */
+	for (unsigned i = 0; i < l->n_contexts; i++)
+		if (l->contexts[i].aio != NULL)
 			nng_aio_stop(l->contexts[i].aio);
 }
 
