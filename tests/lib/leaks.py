@@ -2,8 +2,9 @@
 tests/run searches all that was said for them when the last one has ended, and deletes both.
 
 FOB_TEST_LEAKS names a folder with `made`, a 0600 file of lines ("s" and a secret, or "t" and a token in hex), and
-`logs`. Without it nothing is recorded. For bats files tests/lib/daemon.bash does it; of those, logs has also what their
-`fob` commands said on standard error.
+`logs`. Without it nothing is recorded. For bats files tests/lib/daemon.bash does it, and logs has also what their `fob`
+commands said on standard error; for programs in C tests/lib/made.c, secrets only. (Not for fuzz targets, which look at what
+they said themselves.)
 """
 
 import array
