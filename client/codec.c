@@ -995,8 +995,10 @@ out:
 static int
 event_from(const Fob__V1__Event *m, struct fob_event *e)
 {
-	/* Only events about a key have a last4, and one of the whole database has no account. */
-	if (m->type == FOB__V1__EVENT_TYPE__RESTORED && m->account.len == 0)
+	e->type = (enum fob_event_type)known(m->type, FOB_RESTORED);
+	/* Only events about a key have a last4. One of the whole database has no account; and so may one of a type that is
+	 * not known here, for which all others of its page must not be refused. */
+	if (m->account.len == 0 && (e->type == FOB_RESTORED || e->type == FOB_EVENT_UNKNOWN))
 		e->account[0] = '\0';
 	else if (account_copy(e->account, &m->account) != 0)
 		return -1;
@@ -1004,7 +1006,6 @@ event_from(const Fob__V1__Event *m, struct fob_event *e)
 		return -1;
 	e->sequence = m->sequence;
 	e->time_ms = m->time_ms;
-	e->type = (enum fob_event_type)known(m->type, FOB_RESTORED);
 	e->kind = kind_from(m->kind);
 	e->generation = m->generation;
 	e->expires_ms = m->expires_ms;

@@ -106,7 +106,7 @@ enum fob_key_state {
 };
 
 enum fob_event_type {
-	FOB_EVENT_UNKNOWN = 0,
+	FOB_EVENT_UNKNOWN = 0, /* one that only a newer server has; its account may be empty */
 	FOB_ACCOUNT_CREATED = 1,
 	FOB_KEY_ROLLED = 2,
 	FOB_EVENT_KEY_EXPIRED = 3,

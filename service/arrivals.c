@@ -1,11 +1,12 @@
 /*
  * arrivals.c - knows every TCP connection between accept(2) and its greeting (see arrivals.h). Called by libnng, whose
- * accept and accept4 resolve to those of this executable (as in nng_quirks.c), and by listen.c; calls the system only.
- * It never closes a descriptor that it does not own, and never reads or writes a connection.
+ * accept and accept4 resolve to those of this executable (as in nng_quirks.c), and by listen.c with its parts; calls
+ * the system only. It never closes a descriptor that it does not own, and never reads or writes a connection.
  *
  * A descriptor's number may be another connection's at any moment. What tells them apart is the number that the kernel
- * gives each socket and never again (SO_COOKIE). It is compared on a copy of the descriptor, which nobody else can close,
- * and the copy is what is shut down. The place for the copy is kept free: it is needed most when there are no descriptors left.
+ * gives each socket and never again (SO_COOKIE). It is compared on a copy of the descriptor, which nobody else can
+ * close, and the copy is what is shut down. The place for the copy is kept free: it is needed most when there are no
+ * descriptors left.
  */
 #include "service/arrivals.h"
 
@@ -210,7 +211,7 @@ interposed_accept(int fd, struct sockaddr *addr, socklen_t *len)
 	return interposed_accept4(fd, addr, len, 0);
 }
 
-/* ---- what listen.c calls ---- */
+/* ---- what listen.c and its parts call ---- */
 
 /* Looked up as the dynamic linker does it for libnng. */
 static bool

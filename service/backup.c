@@ -1,7 +1,8 @@
 /*
- * backup.c - copy a database while a fobd serves it (see backup.h). Called by offline.c; calls store.c and folder.c. The
- * copy is made under a name that nobody takes for a database, in a folder that nobody takes for a backup; it is marked as
- * a copy before either gets its right name. So whatever ends it half-way, there is no copy that could be served unmarked.
+ * backup.c - copy a database while a fobd serves it (see backup.h). Called by offline.c; calls store_copy.c and
+ * folder.c. The copy is made under a name that nobody takes for a database, in a folder that nobody takes for a
+ * backup; it is marked as a copy before either gets its right name. So whatever ends it half-way, there is no copy
+ * that could be served unmarked.
  */
 #include "service/backup.h"
 

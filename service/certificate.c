@@ -1,7 +1,7 @@
 /*
- * certificate.c - asks mbedTLS whether a certificate and a key belong together (see certificate.h). Called by listen.c
- * before nng gets them; calls mbedTLS, which libnng has in the process anyway, and libsodium for random bytes. It never
- * reads a file, and makes no connection.
+ * certificate.c - asks mbedTLS whether a certificate and a key belong together (see certificate.h). Called by
+ * listen_tls.c before nng gets them; calls mbedTLS, which libnng has in the process anyway, and libsodium for random
+ * bytes. It never reads a file, and makes no connection.
  */
 #include "service/certificate.h"
 

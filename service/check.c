@@ -1,7 +1,7 @@
 /*
- * check.c - walk a database and prove its invariants (see check.h). Called by offline.c, and by nothing that serves; reads
- * through store.c, and knows records by record.c. Changes nothing, and never keeps a table in memory: what belongs together
- * is looked up, in both directions, and for the serials there is a bitmap.
+ * check.c - walk a database and prove its invariants (see check.h). Called by offline.c, and by nothing that serves;
+ * reads through store.c and store_walk.c, and knows records by record.c. Changes nothing, and never keeps a table in
+ * memory: what belongs together is looked up, in both directions, and for the serials there is a bitmap.
  *
  * That each key has one slot and each slot one key follows from three things: every key is found again by its own
  * (account, kind, generation); every generation of an account is found as a key; there are as many of the one as of the

@@ -1,6 +1,7 @@
 /*
- * list.c - ListKeys, ListAccounts, ListEvents: a page at a time, each page from one snapshot, which is let go of before the
- * reply is encoded. Called by dispatch.c; calls store.c. A page token is the last position that was given out.
+ * list.c - ListKeys, ListAccounts, ListEvents: a page at a time, each page from one snapshot, which is let go of
+ * before the reply is encoded. Called by dispatch.c; calls store_walk.c. A page token is the last position that was
+ * given out.
  */
 #include <string.h>
 

@@ -1,6 +1,6 @@
 /*
- * listen.h - the sockets: receive, have it answered, send. listen.c and nng_quirks.c are the only files of the daemon
- * that know nng.
+ * listen.h - the sockets: receive, have it answered, send. listen.c, its parts listen_*.c and nng_quirks.c are the
+ * only files of the daemon that know nng.
  */
 #ifndef LISTEN_H
 #define LISTEN_H

@@ -1,6 +1,6 @@
 /*
- * lmdb.c - the only file that knows <lmdb.h>, LMDB's own header. Called by store.c. Translates every LMDB and system
- * error into a fault, here and nowhere else.
+ * lmdb.c - the only file that knows <lmdb.h>, LMDB's own header. Called by store.c and its parts. Translates every
+ * LMDB and system error into a fault, here and nowhere else.
  */
 #include "service/lmdb.h"
 

@@ -1,6 +1,6 @@
 /*
- * record.c - the bytes of every record (see record.h). Called by store.c alone; calls pepper.c for the tags.
- * Knows nothing of LMDB; never trusts a length that it reads.
+ * record.c - the bytes of every record (see record.h). Called by store.c and its parts, and by check.c; calls pepper.c
+ * for the tags. Knows nothing of LMDB; never trusts a length that it reads.
  */
 #include "service/record.h"
 
@@ -474,7 +474,8 @@ record_put_event(const struct pepper *pepper, const void *key, size_t key_len, c
 static void
 get_no_account(struct reader *r, char account[LIMIT_ACCOUNT + 1])
 {
-	r->bad = r->bad || get8(r) != 0;
+	if (get8(r) != 0)
+		r->bad = true;
 	memset(account, 0, LIMIT_ACCOUNT + 1);
 }
 

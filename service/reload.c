@@ -1,7 +1,7 @@
 /*
- * reload.c - swap the settings under running requests (see reload.h). Called by main.c on SIGHUP and once a second; calls
- * listen.c for the TLS files, pepper.c and writer.c for the peppers. Never changes settings that have been published: each
- * reload makes new ones.
+ * reload.c - swap the settings under running requests (see reload.h). Called by main.c on SIGHUP and once a second;
+ * calls listen_tls.c for the TLS files, pepper.c and writer.c for the peppers. Never changes settings that have been
+ * published: each reload makes new ones.
  *
  * Why no request reads settings that are freed: a request loads service->config only while its context's state is
  * WORKING, which it set before; both are sequentially consistent. So a context that is seen in another state after the

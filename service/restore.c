@@ -1,7 +1,7 @@
 /*
- * restore.c - make a copy one that is served again (see backup.h). Called by offline.c; decides with decide.c and writes
- * with store.c, as the writer of a running fobd does, but from the events that say what happened after the copy was taken,
- * which event_line.c reads.
+ * restore.c - make a copy one that is served again (see backup.h). Called by offline.c; decides with decide.c and
+ * writes with store_apply.c, as the writer of a running fobd does, but from the events that say what happened after the
+ * copy was taken, which event_line.c reads.
  *
  * They are replayed under their own times and sequence numbers. A roll makes a key of its generation that nobody holds:
  * what was given out is not known, and no longer matters; what matters is when the old key ends. Accounts that were made

@@ -1,531 +1,297 @@
 /*
- * store.c - the operations on one environment's database (see store.h). Called by verify.c, admin.c, decide.c and
- * writer.c; calls lmdb.c for pages, record.c for bytes, and log.c when a database is raised to a newer schema. Decides
- * nothing: rules live in decide.c, times come with the change.
+ * store.c - a transaction on one environment's database, and the record that is asked for in it (see store.h). Called
+ * by verify.c, admin.c, decide.c, writer.c and all who read; calls lmdb.c for pages and record.c for bytes. Its parts
+ * make and open a database (store_init.c, store_open.c), walk over it (store_walk.c, store_time.c), change it
+ * (store_apply.c), move it to a new pepper (store_move.c) and copy it (store_copy.c). Decides nothing, and never takes
+ * a miss on trust.
  */
-#include "service/store.h"
+#include "service/store_internal.h"
 
-#include <assert.h>
-#include <errno.h>
-#include <sodium.h>
-#include <stdatomic.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <time.h>
 
 #include "service/bytes.h"
-#include "service/log.h"
 
-#define RESERVE_BYTES (1U << 20)
-#define MOVE_ENTRIES 32 /* in one commit: a mutation that comes meanwhile waits for it */
+/* ---- transactions ---- */
 
-static const char *const table_names[TABLES] = {
-	[TABLE_META] = "meta",
-	[TABLE_KEYS] = "keys",
-	[TABLE_ACCOUNTS] = "accounts",
-	[TABLE_SLOTS] = "slots",
-	[TABLE_EXPIRY] = "expiry",
-	[TABLE_TOKENS] = "tokens",
-	[TABLE_TOKEN_AGE] = "token_age",
-	[TABLE_EVENTS] = "events",
-};
-
-static const char IDENTITY[] = "identity";
-static const char STATE[] = "state";
-static const char COPY[] = "copy";
-static const char ROTATION[] = "rotation";
-
-/* Each line's file, and two forms of it that are in use one after the other. */
-#define PEPPERS_MAX (PEPPER_LINES_MAX * 3)
-
-struct store {
-	enum environment environment;
-	struct lmdb *lmdb;
-	struct record_identity identity;
-	/*
-	 * What records are made with and believed by: store_read() says how it changes. What was in use is kept until the end, and
-	 * nobody need know when its last reader is gone: it holds no line that its successor does not hold as well.
-	 */
-	struct pepper *_Atomic pepper;
-	struct pepper *moved; /* what ${pepper} is to be at the end of a move: the same without the old lines */
-	struct pepper *file;  /* all lines that were read, perhaps more than are in use */
-	struct pepper *kept[PEPPERS_MAX];
-	unsigned n_kept;
-	struct record_rotation rotation;      /* as committed */
-	struct record_rotation next_rotation; /* as the writer's transaction has it */
-	bool last_move;                       /* and that is the end of it */
-	struct record_bytes move_keys[MOVE_ENTRIES];
-	store_moved_cb on_move;
-	void *on_move_arg;
-	char *path;
-	uint64_t ceiling_bytes;
-	uint64_t events_kept;
-	_Atomic uint64_t corrupt_records;
-};
-
-struct store_txn {
-	struct store *store;
-	struct lmdb_txn *txn;
-	const struct pepper *pepper; /* it covers the snapshot */
-};
-
-/* Count what a record decoder refused. */
-static int
-judged(struct store *store, int fault)
+struct store_txn *
+store_txn_new(struct store *store)
 {
-	if (fault == -FAULT_CORRUPT)
-		atomic_fetch_add_explicit(&store->corrupt_records, 1, memory_order_relaxed);
-	return fault;
-}
+	struct store_txn *txn;
 
-/* ---- making and opening ---- */
-
-static enum lmdb_access
-access_of(enum store_use use)
-{
-	switch (use) {
-	case STORE_CHECK:
-		return LMDB_OFFLINE;
-	case STORE_COPY:
-		return LMDB_BESIDE;
-	case STORE_MARK:
-		return LMDB_FILE;
-	default:
-		return LMDB_SERVE;
+	if ((txn = malloc(sizeof(*txn))) == NULL)
+		return NULL;
+	txn->store = store;
+	if ((txn->txn = lmdb_txn_new(store->lmdb)) == NULL) {
+		free(txn);
+		return NULL;
 	}
-}
-
-static struct lmdb_options
-lmdb_options_of(const struct store_options *options, bool create)
-{
-	return (struct lmdb_options){
-		.path = options->path,
-		.names = table_names,
-		.n_tables = TABLES,
-		/* The ceiling is ours; the map is twice that, so that what ends keys still fits when the ceiling is reached. */
-		.map_bytes = options->ceiling_bytes * 2,
-		.readers = options->readers,
-		.create = create,
-		.access = access_of(options->use),
-	};
-}
-
-static int
-make_folder(const char *path, char *why, size_t why_len)
-{
-	struct stat st;
-
-	if (mkdir(path, 0700) == 0)
-		return 0;
-	if (errno == EEXIST && stat(path, &st) == 0 && S_ISDIR(st.st_mode))
-		return 0;
-	snprintf(why, why_len, "%s: cannot make the data folder: %s", path, strerror(errno));
-	return -1;
-}
-
-static bool
-database_exists(const char *path)
-{
-	char name[4096];
-	struct stat st;
-
-	snprintf(name, sizeof(name), "%s/data.mdb", path);
-	return stat(name, &st) == 0 && st.st_size > 0;
-}
-
-/* Write the two meta records of a new database. */
-static int
-found(struct store *store)
-{
-	struct record_identity identity = { .schema = RECORD_SCHEMA, .environment = store->environment };
-	struct record_state state = { 0 };
-	struct record_bytes value;
-	struct lmdb_txn *txn;
-	int fault;
-
-	randombytes_buf(identity.id, sizeof(identity.id));
-	pepper_fingerprint(store->pepper, identity.id, identity.environment, identity.fingerprint);
-	if ((txn = lmdb_txn_new(store->lmdb)) == NULL)
-		return -FAULT_INTERNAL;
-	if ((fault = lmdb_write(txn)) == 0) {
-		record_put_identity(store->pepper, IDENTITY, strlen(IDENTITY), &identity, &value);
-		lmdb_put(txn, TABLE_META, IDENTITY, strlen(IDENTITY), value.bytes, value.len);
-		record_put_state(store->pepper, STATE, strlen(STATE), &state, &value);
-		lmdb_put(txn, TABLE_META, STATE, strlen(STATE), value.bytes, value.len);
-		fault = lmdb_commit(txn);
-	}
-	lmdb_txn_free(txn);
-	return fault;
-}
-
-/*
- * Has the database its identity? Returns: 1; 0 when all that it has is empty tables; a negative fault. One that has
- * records and no identity is damaged: founding it anew would hand every serial out again.
- */
-static int
-is_founded(struct store *store)
-{
-	struct lmdb_txn *txn;
-	struct lmdb_value value;
-	uint64_t records = 0;
-	int fault;
-
-	if ((txn = lmdb_txn_new(store->lmdb)) == NULL)
-		return -FAULT_INTERNAL;
-	if ((fault = lmdb_read(txn)) == 0) {
-		fault = lmdb_get(txn, TABLE_META, IDENTITY, strlen(IDENTITY), &value);
-		for (unsigned i = 0; i < TABLES; i++)
-			records += lmdb_entries(txn, i);
-		lmdb_read_end(txn);
-	}
-	lmdb_txn_free(txn);
-	if (fault == -FAULT_NOT_FOUND)
-		return records == 0 ? 0 : -FAULT_CORRUPT;
-	return fault == 0 ? 1 : fault;
-}
-
-/*
- * A new database is made in a folder of its own and moved when it is whole: what a power cut leaves of LMDB's first pages
- * would otherwise be refused as damaged by every later start, --init included.
- */
-static int
-make_new(struct store *store, const struct store_options *options, char *why, size_t why_len)
-{
-	struct store_options aside = *options;
-	struct lmdb_options lmdb_options;
-	char folder[4096];
-	int rc = -1;
-
-	snprintf(folder, sizeof(folder), "%s/new", options->path);
-	aside.path = folder;
-	lmdb_options = lmdb_options_of(&aside, true);
-	lmdb_clear(folder);
-	if (make_folder(folder, why, why_len) != 0)
-		return -1;
-	if (lmdb_open(&lmdb_options, &store->lmdb, why, why_len) != 0)
-		goto out;
-	if (found(store) != 0)
-		snprintf(why, why_len, "%s: cannot write the new database", options->path);
-	else
-		rc = 0;
-	lmdb_close(store->lmdb);
-	store->lmdb = NULL;
-	if (rc == 0)
-		rc = lmdb_adopt(folder, options->path, why, why_len) == 0 ? 0 : -1;
-out:
-	lmdb_clear(folder);
-	return rc;
-}
-
-int
-store_init(const struct store_options *options, char *why, size_t why_len)
-{
-	struct store store = { .environment = options->environment };
-	struct lmdb_options lmdb_options = lmdb_options_of(options, true);
-	struct pepper *pepper;
-	bool is_new;
-	int founded, rc = -1;
-
-	if (make_folder(options->path, why, why_len) != 0)
-		return -1;
-	is_new = !database_exists(options->path);
-	if (is_new && pepper_create(options->pepper, why, why_len) < 0)
-		return -1;
-	if (pepper_load(options->pepper, &pepper, why, why_len) != 0)
-		return -1;
-	store.pepper = pepper;
-	if (is_new && make_new(&store, options, why, why_len) != 0)
-		goto err0;
-	/* A first start of an older fobd, cut off, left a database without an identity: it holds nothing, and is finished here. */
-	if (lmdb_open(&lmdb_options, &store.lmdb, why, why_len) != 0)
-		goto err0;
-	if ((founded = is_founded(&store)) < 0)
-		snprintf(why, why_len, "%s: a database without its identity: not one of Fob's, or a damaged one",
-		    options->path);
-	else if (founded == 0 && found(&store) != 0)
-		snprintf(why, why_len, "%s: cannot write the new database", options->path);
-	else
-		rc = 0;
-	lmdb_close(store.lmdb);
-err0:
-	pepper_free(pepper);
-	return rc;
-}
-
-/* Which says nothing against the database. Returns ${fault}. */
-static int
-cannot_read(const struct store *store, int fault, char *why, size_t why_len)
-{
-	snprintf(why, why_len, "%s: the database cannot be read%s", store->path,
-	    fault == -FAULT_INTERNAL ? ": out of memory" : "");
-	return fault;
-}
-
-/* How many of the pepper's lines make this fingerprint? They are in use then. 0: none. */
-static unsigned
-fit_pepper(struct pepper *pepper, const struct record_identity *identity, const uint8_t wanted[PEPPER_DIGEST_LEN])
-{
-	uint8_t fingerprint[PEPPER_DIGEST_LEN];
-
-	for (unsigned n = pepper_lines(pepper); n > 0; n--) {
-		pepper_use(pepper, 0, n);
-		pepper_fingerprint(pepper, identity->id, identity->environment, fingerprint);
-		if (sodium_memcmp(fingerprint, wanted, sizeof(fingerprint)) == 0)
-			return n;
-	}
-	return 0;
-}
-
-/* Is this database of this environment, schema and pepper? */
-static int
-check_identity(struct store *store, struct lmdb_txn *txn, const char *pepper_path, struct record_identity *out,
-    char *why, size_t why_len)
-{
-	struct record_identity identity;
-	struct lmdb_value value;
-	int fault;
-
-	fault = lmdb_get(txn, TABLE_META, IDENTITY, strlen(IDENTITY), &value);
-	if (fault == -FAULT_IO || fault == -FAULT_INTERNAL)
-		return cannot_read(store, fault, why, why_len);
-	if (fault != 0 ||
-	    record_get_identity(NULL, IDENTITY, strlen(IDENTITY), value.data, value.len, &identity) != 0) {
-		snprintf(why, why_len, "%s: not a database of Fob's, or a damaged one", store->path);
-		return -FAULT_CORRUPT;
-	}
-	if (identity.schema > RECORD_SCHEMA) {
-		snprintf(why, why_len, "%s: made by a newer fobd (schema %u, this one knows %u)", store->path,
-		    identity.schema, RECORD_SCHEMA);
-		return -FAULT_FAILED_PRECONDITION;
-	}
-	if (identity.environment != store->environment) {
-		snprintf(why, why_len, "%s: this is a %s database, configured as %s", store->path,
-		    environment_name(identity.environment), environment_name(store->environment));
-		return -FAULT_FAILED_PRECONDITION;
-	}
-	if (fit_pepper(store->pepper, &identity, identity.fingerprint) == 0) {
-		snprintf(why, why_len,
-		    "%s: this pepper does not belong to the database %s: use the one that it was made with, with the line of "
-		    "each rotation since",
-		    pepper_path, store->path);
-		return -FAULT_FAILED_PRECONDITION;
-	}
-	if (record_get_identity(store->pepper, IDENTITY, strlen(IDENTITY), value.data, value.len, &identity) != 0) {
-		snprintf(why, why_len, "%s: the database's identity is damaged: restore it from a backup", store->path);
-		return -FAULT_CORRUPT;
-	}
-	*out = identity;
-	return 0;
-}
-
-/*
- * From now on records may be of this fobd's schema, which an older one must not take for damage. Those that are there stay
- * as they are: each is read in its own version, and takes the newest when it is next written.
- */
-static int
-raise_schema(struct store *store, struct record_identity *identity, char *why, size_t why_len)
-{
-	uint32_t from = identity->schema;
-	struct record_bytes value;
-	struct lmdb_txn *txn;
-	int fault = -FAULT_INTERNAL;
-
-	if (from == RECORD_SCHEMA)
-		return 0;
-	identity->schema = RECORD_SCHEMA;
-	record_put_identity(store->pepper, IDENTITY, strlen(IDENTITY), identity, &value);
-	if ((txn = lmdb_txn_new(store->lmdb)) != NULL && (fault = lmdb_write(txn)) == 0) {
-		lmdb_put(txn, TABLE_META, IDENTITY, strlen(IDENTITY), value.bytes, value.len);
-		fault = lmdb_commit(txn);
-	}
-	lmdb_txn_free(txn);
-	if (fault != 0)
-		snprintf(why, why_len, "%s: the database is of schema %u and cannot be raised to %u: %s", store->path,
-		    from, RECORD_SCHEMA, fault == -FAULT_FULL ? "the disk is full: make room" : "it cannot be written");
-	else
-		LOG(LOG_INFO, "database raised to a newer schema: an older fobd will refuse it",
-		    LOG_S("environment", environment_name(store->environment)), LOG_S("path", store->path),
-		    LOG_I("from", from), LOG_I("to", RECORD_SCHEMA));
-	return fault;
-}
-
-/* A copy knows nothing of what ended after it was taken. Is it one, and may it be? */
-static int
-check_use(struct store *store, struct lmdb_txn *lmdb_txn, enum store_use use, char *why, size_t why_len)
-{
-	struct store_txn txn = { .store = store, .txn = lmdb_txn, .pepper = store->pepper };
-	struct record_copy copy;
-	char at[32] = "";
-	time_t taken_s;
-	struct tm tm;
-	int fault;
-
-	if ((fault = store_copy_mark(&txn, &copy)) == -FAULT_IO || fault == -FAULT_INTERNAL)
-		return cannot_read(store, fault, why, why_len);
-	if (fault != 0 && fault != -FAULT_NOT_FOUND) {
-		snprintf(why, why_len, "%s: the database is damaged where it would say that it is a copy", store->path);
-		return fault;
-	}
-	if (use == STORE_RESTORE && fault != 0) {
-		snprintf(why, why_len, "%s: this is no backup: there is nothing to restore", store->path);
-		return -FAULT_FAILED_PRECONDITION;
-	}
-	if (fault != 0 || (use != STORE_SERVE && use != STORE_COPY))
-		return 0;
-	taken_s = (time_t)(copy.taken_ms / 1000);
-	if (gmtime_r(&taken_s, &tm) != NULL)
-		strftime(at, sizeof(at), "%Y-%m-%dT%H:%M:%SZ", &tm);
-	snprintf(why, why_len,
-	    "%s: this is a backup, taken %s at revision %llu: keys that have ended since would be valid again. "
-	    "fob restore --help says how to end them",
-	    store->path, at, (unsigned long long)copy.revision);
-	return -FAULT_FAILED_PRECONDITION;
-}
-
-/* Go on with a move that is under way. Returns: 0: there is none; 1: there is; a negative fault. */
-static int
-resume_move(
-    struct store *store, struct lmdb_txn *txn, const struct record_identity *identity, char *why, size_t why_len)
-{
-	struct record_rotation *rotation = &store->rotation;
-	struct lmdb_value value;
-	unsigned old, newest;
-	int fault;
-
-	if ((fault = lmdb_get(txn, TABLE_META, ROTATION, strlen(ROTATION), &value)) == -FAULT_NOT_FOUND)
-		return 0;
-	if (fault == -FAULT_IO || fault == -FAULT_INTERNAL)
-		return cannot_read(store, fault, why, why_len);
-	newest = fit_pepper(store->pepper, identity, identity->fingerprint);
-	if (fault == 0)
-		fault = record_get_rotation(store->pepper, ROTATION, strlen(ROTATION), value.data, value.len, rotation);
-	if (fault == 0 && (old = fit_pepper(store->pepper, identity, rotation->old_fingerprint)) != 0 && old < newest) {
-		pepper_use(store->pepper, old, newest);
-		return 1;
-	}
-	snprintf(why, why_len,
-	    "%s: how far the pepper's rotation has come is damaged: restore the database from a backup", store->path);
-	return -FAULT_CORRUPT;
-}
-
-/* ${pepper} is the store's from here on, until it is closed. */
-static struct pepper *
-keep(struct store *store, struct pepper *pepper)
-{
-	assert(store->n_kept < PEPPERS_MAX);
-	return store->kept[store->n_kept++] = pepper;
-}
-
-/* Which lines of the pepper are in use, and whether records are being moved. */
-static int
-start_pepper(struct store *store, struct lmdb_txn *txn, bool serves, char *why, size_t why_len)
-{
-	struct pepper *moved;
-	int moving;
-
-	if ((moving = resume_move(store, txn, &store->identity, why, why_len)) < 0)
-		return moving;
-	if ((moved = pepper_using(store->pepper, 0, pepper_newest(store->pepper))) == NULL) {
-		snprintf(why, why_len, "out of memory");
-		return -FAULT_INTERNAL;
-	}
-	store->moved = keep(store, moved);
-	store->next_rotation = store->rotation;
-	if (moving > 0 && serves)
-		LOG(LOG_INFO, "pepper rotation goes on", LOG_S("environment", environment_name(store->environment)),
-		    LOG_I("keys_moved", store->rotation.keys), LOG_I("records_moved", store->rotation.records));
-	return 0;
-}
-
-static int
-load_pepper(struct store *store, const char *path, char *why, size_t why_len)
-{
-	struct pepper *pepper;
-
-	if (pepper_load(path, &pepper, why, why_len) != 0)
-		return -FAULT_FAILED_PRECONDITION;
-	store->pepper = store->file = keep(store, pepper);
-	return 0;
-}
-
-int
-store_open(const struct store_options *options, struct store **out, char *why, size_t why_len)
-{
-	struct lmdb_options lmdb_options = lmdb_options_of(options, false);
-	struct lmdb_txn *txn = NULL;
-	struct store *store;
-	int fault = -FAULT_INTERNAL;
-
-	if ((store = calloc(1, sizeof(*store))) == NULL || (store->path = strdup(options->path)) == NULL) {
-		snprintf(why, why_len, "out of memory");
-		goto out;
-	}
-	store->environment = options->environment;
-	store->ceiling_bytes = options->ceiling_bytes;
-	store->events_kept = options->events_kept;
-	if ((fault = load_pepper(store, options->pepper, why, why_len)) != 0 ||
-	    (fault = lmdb_open(&lmdb_options, &store->lmdb, why, why_len)) != 0)
-		goto out;
-	fault = -FAULT_INTERNAL;
-	if ((txn = lmdb_txn_new(store->lmdb)) == NULL || (fault = lmdb_read(txn)) != 0) {
-		(void)cannot_read(store, fault, why, why_len);
-		goto out;
-	}
-	if ((fault = check_identity(store, txn, options->pepper, &store->identity, why, why_len)) != 0 ||
-	    (fault = check_use(store, txn, options->use, why, why_len)) != 0)
-		goto out;
-	if (options->use == STORE_SERVE || options->use == STORE_RESTORE) {
-		lmdb_read_end(txn);
-		if ((fault = raise_schema(store, &store->identity, why, why_len)) != 0)
-			goto out;
-		if ((fault = lmdb_read(txn)) != 0) {
-			(void)cannot_read(store, fault, why, why_len);
-			goto out;
-		}
-	}
-	fault = start_pepper(store, txn, options->use == STORE_SERVE, why, why_len);
-out:
-	lmdb_txn_free(txn);
-	if (fault == 0)
-		*out = store;
-	else
-		store_close(store);
-	return fault;
+	return txn;
 }
 
 void
-store_close(struct store *store)
+store_txn_free(struct store_txn *txn)
 {
-	if (store == NULL)
+	if (txn == NULL)
 		return;
-	lmdb_close(store->lmdb);
-	/* Newest first: a form is freed before the file that has its lines. */
-	while (store->n_kept > 0)
-		pepper_free(store->kept[--store->n_kept]);
-	free(store->path);
-	free(store);
+	lmdb_txn_free(txn->txn);
+	free(txn);
+}
+
+/*
+ * At each moment the pepper that store->pepper points at covers what is committed: a rotation's new one is published
+ * before the first commit of records that need it, and the old lines leave it after the last commit of those that
+ * needed them. So the snapshot is covered by the one that is there before *and* after it is taken. It changes a few
+ * times in the life of a process.
+ */
+int
+store_read(struct store_txn *txn)
+{
+	int fault;
+
+	for (;;) {
+		txn->pepper = txn->store->pepper;
+		if ((fault = lmdb_read(txn->txn)) != 0)
+			return fault;
+/* GCC's thread sanitizer knows no fences, and warns; LMDB, which this one is for, it does not look into. */
+#ifndef __SANITIZE_THREAD__
+		atomic_thread_fence(memory_order_acquire);
+#endif
+		if (txn->store->pepper == txn->pepper)
+			return 0;
+		lmdb_read_end(txn->txn);
+	}
 }
 
 void
-store_on_move(struct store *store, store_moved_cb moved, void *arg)
+store_read_end(struct store_txn *txn)
 {
-	store->on_move = moved;
-	store->on_move_arg = arg;
+	lmdb_read_end(txn->txn);
+}
+
+const struct pepper *
+store_txn_pepper(const struct store_txn *txn)
+{
+	return txn->pepper;
 }
 
 bool
-store_is_moving(const struct store *store)
+store_moving(const struct store_txn *txn)
 {
-	return pepper_has_old(store->pepper);
+	return pepper_has_old(txn->pepper);
 }
 
-const struct record_rotation *
-store_rotation(const struct store *store)
+int
+store_write(struct store_txn *txn)
 {
-	return &store->rotation;
+	txn->pepper = txn->store->pepper;
+	txn->store->next_rotation = txn->store->rotation;
+	txn->store->last_move = false;
+	return store_judged(txn->store, lmdb_write(txn->txn));
 }
+
+int
+store_commit(struct store_txn *txn)
+{
+	return lmdb_commit(txn->txn);
+}
+
+void
+store_abort(struct store_txn *txn)
+{
+	lmdb_abort(txn->txn);
+}
+
+/* ---- an entry, or the certainty that there is none ---- */
+
+/* One that is not there is fine. */
+static int
+check_neighbour(struct store_txn *txn, enum table table, const struct lmdb_entry *entry)
+{
+	if (entry->key_len == 0)
+		return 0;
+	return record_sound(txn->pepper, table, entry->key, entry->key_len, entry->value, entry->len);
+}
+
+/*
+ * "Not there" is an answer, and a damaged page must not give it: a flipped bit in a key, or in what leads to it, makes
+ * LMDB miss. So it is proved: the pages on the way to its place hide nothing, and the entries before and behind that
+ * place are what was written, or the table is empty. Returns: -FAULT_NOT_FOUND when that is so; another fault.
+ */
+static int
+prove_absent(struct store_txn *txn, enum table table, const void *key, size_t len)
+{
+	struct lmdb_gap gap;
+	int fault, damage;
+
+	if ((fault = lmdb_prove_absent(txn->txn, table, key, len, &gap)) != -FAULT_NOT_FOUND)
+		return fault;
+	if ((damage = check_neighbour(txn, table, &gap.before)) != 0 ||
+	    (damage = check_neighbour(txn, table, &gap.behind)) != 0)
+		return damage;
+	return -FAULT_NOT_FOUND;
+}
+
+int
+store_look_up(struct store_txn *txn, enum table table, const void *key, size_t len, struct lmdb_value *value)
+{
+	int fault;
+
+	if ((fault = lmdb_get(txn->txn, table, key, len, value)) == -FAULT_NOT_FOUND)
+		return prove_absent(txn, table, key, len);
+	return fault;
+}
+
+/* ---- the record that is asked for ---- */
+
+static int
+get_key(struct store_txn *txn, const uint8_t digest[RECORD_DIGEST_LEN], struct record_key *key)
+{
+	struct lmdb_value value;
+	int fault;
+
+	if ((fault = store_look_up(txn, TABLE_KEYS, digest, RECORD_DIGEST_LEN, &value)) != 0)
+		return fault;
+	return record_get_key(txn->pepper, digest, RECORD_DIGEST_LEN, value.data, value.len, key);
+}
+
+int
+store_key(struct store_txn *txn, const uint8_t digest[RECORD_DIGEST_LEN], struct record_key *key)
+{
+	return store_judged(txn->store, get_key(txn, digest, key));
+}
+
+int
+store_get_account(struct store_txn *txn, const char *account, struct record_account *out)
+{
+	size_t len = strlen(account);
+	struct lmdb_value value;
+	int fault;
+
+	if ((fault = store_look_up(txn, TABLE_ACCOUNTS, account, len, &value)) != 0)
+		return fault;
+	return record_get_account(txn->pepper, account, len, value.data, value.len, out);
+}
+
+int
+store_account(struct store_txn *txn, const char *account, struct record_account *out)
+{
+	return store_judged(txn->store, store_get_account(txn, account, out));
+}
+
+int
+store_state(struct store_txn *txn, struct record_state *state)
+{
+	struct lmdb_value value;
+	int fault;
+
+	/* A database without its state record is not one that we made. */
+	if ((fault = lmdb_get(txn->txn, TABLE_META, STATE, strlen(STATE), &value)) != 0)
+		return store_judged(txn->store, fault == -FAULT_NOT_FOUND ? -FAULT_CORRUPT : fault);
+	return store_judged(
+	    txn->store, record_get_state(txn->pepper, STATE, strlen(STATE), value.data, value.len, state));
+}
+
+int
+store_token(struct store_txn *txn, const uint8_t index[PEPPER_DIGEST_LEN], struct record_token *token)
+{
+	struct lmdb_value value;
+	int fault;
+
+	if ((fault = store_look_up(txn, TABLE_TOKENS, index, PEPPER_DIGEST_LEN, &value)) != 0)
+		return store_judged(txn->store, fault);
+	return store_judged(
+	    txn->store, record_get_token(txn->pepper, index, PEPPER_DIGEST_LEN, value.data, value.len, token));
+}
+
+int
+store_has(struct store_txn *txn, enum table table, const void *key, size_t len)
+{
+	struct lmdb_value value;
+	int fault;
+
+	if ((fault = store_look_up(txn, table, key, len, &value)) == 0)
+		fault = record_sound(txn->pepper, table, key, len, value.data, value.len);
+	return store_judged(txn->store, fault);
+}
+
+/* ---- a key, by its place among those of its account ---- */
+
+int
+store_key_of_ref(struct store_txn *txn, const struct place *place, const uint8_t ref[RECORD_REF_LEN],
+    uint8_t digest[RECORD_DIGEST_LEN], struct record_key *key)
+{
+	struct lmdb_cursor c;
+	int fault;
+
+	for (fault = lmdb_seek(txn->txn, TABLE_KEYS, ref, RECORD_REF_LEN, &c); fault == 0; fault = lmdb_next(&c)) {
+		if (c.key.len != RECORD_DIGEST_LEN || memcmp(c.key.data, ref, RECORD_REF_LEN) != 0)
+			fault = -FAULT_CORRUPT;
+		else
+			fault = record_get_key(txn->pepper, c.key.data, c.key.len, c.value.data, c.value.len, key);
+		if (fault != 0)
+			break;
+		if (key->kind == place->kind && key->generation == place->generation &&
+		    strcmp(key->account, place->account) == 0) {
+			memcpy(digest, c.key.data, RECORD_DIGEST_LEN);
+			break;
+		}
+	}
+	lmdb_cursor_end(&c);
+	return fault == -FAULT_NOT_FOUND ? -FAULT_CORRUPT : fault;
+}
+
+bool
+store_in_account(const struct record_account *account, const struct place *place)
+{
+	return account->has_ref[place->kind - 1] && record_generation(account, place->kind) == place->generation;
+}
+
+bool
+store_slot_of(const struct lmdb_value *key, struct place *place)
+{
+	size_t len = strlen(place->account);
+	const uint8_t *bytes = key->data;
+
+	if (key->len != len + 6 || memcmp(bytes, place->account, len) != 0 || bytes[len] != 0)
+		return false;
+	place->kind = bytes[len + 1];
+	place->generation = bytes_get32(bytes + len + 2);
+	return true;
+}
+
+static int
+key_of_place(
+    struct store_txn *txn, const struct place *place, uint8_t digest[RECORD_DIGEST_LEN], struct record_key *key)
+{
+	uint8_t ref[RECORD_REF_LEN];
+	struct record_account account;
+	struct record_bytes slot;
+	struct lmdb_value value;
+	int fault;
+
+	if ((fault = store_get_account(txn, place->account, &account)) != 0)
+		return fault;
+	if (store_in_account(&account, place))
+		return store_key_of_ref(txn, place, account.ref[place->kind - 1], digest, key);
+	record_slot_key(place->account, place->kind, place->generation, &slot);
+	if ((fault = store_look_up(txn, TABLE_SLOTS, slot.bytes, slot.len, &value)) != 0 ||
+	    (fault = record_get_slot(txn->pepper, slot.bytes, slot.len, value.data, value.len, ref)) != 0)
+		return fault;
+	return store_key_of_ref(txn, place, ref, digest, key);
+}
+
+int
+store_slot(
+    struct store_txn *txn, const char *account, enum kind kind, uint32_t generation, uint8_t digest[RECORD_DIGEST_LEN])
+{
+	const struct place place = { account, kind, generation };
+	struct record_key key;
+
+	return store_judged(txn->store, key_of_place(txn, &place, digest, &key));
+}
+
+/* ---- the store as a whole ---- */
 
 const struct pepper *
 store_pepper(const struct store *store)
@@ -557,546 +323,10 @@ store_corrupt_records(const struct store *store)
 	return atomic_load_explicit(&store->corrupt_records, memory_order_relaxed);
 }
 
-/* ---- transactions ---- */
-
-struct store_txn *
-store_txn_new(struct store *store)
-{
-	struct store_txn *txn;
-
-	if ((txn = malloc(sizeof(*txn))) == NULL)
-		return NULL;
-	txn->store = store;
-	if ((txn->txn = lmdb_txn_new(store->lmdb)) == NULL) {
-		free(txn);
-		return NULL;
-	}
-	return txn;
-}
-
-void
-store_txn_free(struct store_txn *txn)
-{
-	if (txn == NULL)
-		return;
-	lmdb_txn_free(txn->txn);
-	free(txn);
-}
-
-bool
-store_moving(const struct store_txn *txn)
-{
-	return pepper_has_old(txn->pepper);
-}
-
-const struct pepper *
-store_txn_pepper(const struct store_txn *txn)
-{
-	return txn->pepper;
-}
-
-/*
- * At each moment the pepper that store->pepper points at covers what is committed: a rotation's new one is published before the
- * first commit of records that need it, and the old lines leave it after the last commit of those that needed them. So the
- * snapshot is covered by the one that is there before *and* after it is taken. It changes a few times in the life of a process.
- */
-int
-store_read(struct store_txn *txn)
-{
-	int fault;
-
-	for (;;) {
-		txn->pepper = txn->store->pepper;
-		if ((fault = lmdb_read(txn->txn)) != 0)
-			return fault;
-/* GCC's thread sanitizer knows no fences, and warns; LMDB, which this one is for, it does not look into. */
-#ifndef __SANITIZE_THREAD__
-		atomic_thread_fence(memory_order_acquire);
-#endif
-		if (txn->store->pepper == txn->pepper)
-			return 0;
-		lmdb_read_end(txn->txn);
-	}
-}
-
-void
-store_read_end(struct store_txn *txn)
-{
-	lmdb_read_end(txn->txn);
-}
-
-int
-store_write(struct store_txn *txn)
-{
-	txn->pepper = txn->store->pepper;
-	txn->store->next_rotation = txn->store->rotation;
-	txn->store->last_move = false;
-	return judged(txn->store, lmdb_write(txn->txn));
-}
-
-int
-store_commit(struct store_txn *txn)
-{
-	return lmdb_commit(txn->txn);
-}
-
-void
-store_abort(struct store_txn *txn)
-{
-	lmdb_abort(txn->txn);
-}
-
-/* ---- reading ---- */
-
-static int
-compare(const struct lmdb_value *a, const void *key, size_t len)
-{
-	int order = memcmp(a->data, key, a->len < len ? a->len : len);
-
-	return order != 0 ? order : (a->len > len) - (a->len < len);
-}
-
-/* One that is not there is fine. */
-static int
-check_neighbour(struct store_txn *txn, enum table table, const struct lmdb_entry *entry)
-{
-	if (entry->key_len == 0)
-		return 0;
-	return record_sound(txn->pepper, table, entry->key, entry->key_len, entry->value, entry->len);
-}
-
-/*
- * "Not there" is an answer, and a damaged page must not give it: a flipped bit in a key, or in what leads to it, makes LMDB
- * miss. So it is proved: the pages on the way to its place hide nothing, and the entries before and behind that place are what
- * was written, or the table is empty. Returns: -FAULT_NOT_FOUND when that is so; another fault.
- */
-static int
-prove_absent(struct store_txn *txn, enum table table, const void *key, size_t len)
-{
-	struct lmdb_gap gap;
-	int fault, damage;
-
-	if ((fault = lmdb_prove_absent(txn->txn, table, key, len, &gap)) != -FAULT_NOT_FOUND)
-		return fault;
-	if ((damage = check_neighbour(txn, table, &gap.before)) != 0 ||
-	    (damage = check_neighbour(txn, table, &gap.behind)) != 0)
-		return damage;
-	return -FAULT_NOT_FOUND;
-}
-
-/* An entry, or the certainty that there is none. */
-static int
-look_up(struct store_txn *txn, enum table table, const void *key, size_t len, struct lmdb_value *value)
-{
-	int fault;
-
-	if ((fault = lmdb_get(txn->txn, table, key, len, value)) == -FAULT_NOT_FOUND)
-		return prove_absent(txn, table, key, len);
-	return fault;
-}
-
-static int
-get_account(struct store_txn *txn, const char *account, struct record_account *out)
-{
-	size_t len = strlen(account);
-	struct lmdb_value value;
-	int fault;
-
-	if ((fault = look_up(txn, TABLE_ACCOUNTS, account, len, &value)) != 0)
-		return fault;
-	return record_get_account(txn->pepper, account, len, value.data, value.len, out);
-}
-
-static int
-get_key(struct store_txn *txn, const uint8_t digest[RECORD_DIGEST_LEN], struct record_key *key)
-{
-	struct lmdb_value value;
-	int fault;
-
-	if ((fault = look_up(txn, TABLE_KEYS, digest, RECORD_DIGEST_LEN, &value)) != 0)
-		return fault;
-	return record_get_key(txn->pepper, digest, RECORD_DIGEST_LEN, value.data, value.len, key);
-}
-
-int
-store_key(struct store_txn *txn, const uint8_t digest[RECORD_DIGEST_LEN], struct record_key *key)
-{
-	return judged(txn->store, get_key(txn, digest, key));
-}
-
-int
-store_account(struct store_txn *txn, const char *account, struct record_account *out)
-{
-	return judged(txn->store, get_account(txn, account, out));
-}
-
-/* Where a key stands among those of its account. */
-struct place {
-	const char *account;
-	enum kind kind;
-	uint32_t generation;
-};
-
-/*
- * The key that another record names by the beginning of its digest. Whose key it is its own record says, which is tagged:
- * should two digests ever begin alike, the right one is found. When there is none, that is a hole in the database.
- */
-static int
-key_of_ref(struct store_txn *txn, const struct place *place, const uint8_t ref[RECORD_REF_LEN],
-    uint8_t digest[RECORD_DIGEST_LEN], struct record_key *key)
-{
-	struct lmdb_cursor c;
-	int fault;
-
-	for (fault = lmdb_seek(txn->txn, TABLE_KEYS, ref, RECORD_REF_LEN, &c); fault == 0; fault = lmdb_next(&c)) {
-		if (c.key.len != RECORD_DIGEST_LEN || memcmp(c.key.data, ref, RECORD_REF_LEN) != 0)
-			fault = -FAULT_CORRUPT;
-		else
-			fault = record_get_key(txn->pepper, c.key.data, c.key.len, c.value.data, c.value.len, key);
-		if (fault != 0)
-			break;
-		if (key->kind == place->kind && key->generation == place->generation &&
-		    strcmp(key->account, place->account) == 0) {
-			memcpy(digest, c.key.data, RECORD_DIGEST_LEN);
-			break;
-		}
-	}
-	lmdb_cursor_end(&c);
-	return fault == -FAULT_NOT_FOUND ? -FAULT_CORRUPT : fault;
-}
-
-static bool
-in_account(const struct record_account *account, const struct place *place)
-{
-	return account->has_ref[place->kind - 1] && record_generation(account, place->kind) == place->generation;
-}
-
-static int
-key_of_place(
-    struct store_txn *txn, const struct place *place, uint8_t digest[RECORD_DIGEST_LEN], struct record_key *key)
-{
-	uint8_t ref[RECORD_REF_LEN];
-	struct record_account account;
-	struct record_bytes slot;
-	struct lmdb_value value;
-	int fault;
-
-	if ((fault = get_account(txn, place->account, &account)) != 0)
-		return fault;
-	if (in_account(&account, place))
-		return key_of_ref(txn, place, account.ref[place->kind - 1], digest, key);
-	record_slot_key(place->account, place->kind, place->generation, &slot);
-	if ((fault = look_up(txn, TABLE_SLOTS, slot.bytes, slot.len, &value)) != 0 ||
-	    (fault = record_get_slot(txn->pepper, slot.bytes, slot.len, value.data, value.len, ref)) != 0)
-		return fault;
-	return key_of_ref(txn, place, ref, digest, key);
-}
-
-int
-store_slot(
-    struct store_txn *txn, const char *account, enum kind kind, uint32_t generation, uint8_t digest[RECORD_DIGEST_LEN])
-{
-	const struct place place = { account, kind, generation };
-	struct record_key key;
-
-	return judged(txn->store, key_of_place(txn, &place, digest, &key));
-}
-
-int
-store_state(struct store_txn *txn, struct record_state *state)
-{
-	struct lmdb_value value;
-	int fault;
-
-	/* A database without its state record is not one that we made. */
-	if ((fault = lmdb_get(txn->txn, TABLE_META, STATE, strlen(STATE), &value)) != 0)
-		return judged(txn->store, fault == -FAULT_NOT_FOUND ? -FAULT_CORRUPT : fault);
-	return judged(txn->store, record_get_state(txn->pepper, STATE, strlen(STATE), value.data, value.len, state));
-}
-
-int
-store_token(struct store_txn *txn, const uint8_t index[PEPPER_DIGEST_LEN], struct record_token *token)
-{
-	struct lmdb_value value;
-	int fault;
-
-	if ((fault = look_up(txn, TABLE_TOKENS, index, PEPPER_DIGEST_LEN, &value)) != 0)
-		return judged(txn->store, fault);
-	return judged(
-	    txn->store, record_get_token(txn->pepper, index, PEPPER_DIGEST_LEN, value.data, value.len, token));
-}
-
-/* The end of a walk is not a fault. */
-static int
-walked(struct store_txn *txn, int fault, struct lmdb_cursor *cursor)
-{
-	lmdb_cursor_end(cursor);
-	return fault == -FAULT_NOT_FOUND ? 0 : judged(txn->store, fault);
-}
-
-/* A walk over an account's keys: its slots, with the current keys, of which the account knows, where they belong. */
-struct key_walk {
-	struct store_txn *txn;
-	struct record_account account;
-	uint64_t at; /* order() of what was visited last */
-	store_key_cb visit;
-	void *arg;
-	bool stop; /* the visitor has had enough */
-};
-
-static uint64_t
-order(enum kind kind, uint32_t generation)
-{
-	return (uint64_t)kind << 32 | generation;
-}
-
-static int
-visit_key(struct key_walk *w, const struct place *place, const uint8_t ref[RECORD_REF_LEN])
-{
-	uint8_t digest[RECORD_DIGEST_LEN];
-	struct record_key key;
-	int fault;
-
-	if ((fault = key_of_ref(w->txn, place, ref, digest, &key)) != 0)
-		return fault;
-	w->at = order(place->kind, place->generation);
-	w->stop = !w->visit(w->arg, digest, &key);
-	return 0;
-}
-
-/* Those of the current keys that lie between what was visited last and ${before}. */
-static int
-visit_current(struct key_walk *w, uint64_t before)
-{
-	struct place place = { .account = w->account.account };
-	uint64_t at;
-	int fault;
-
-	for (place.kind = KIND_SECRET; place.kind <= KIND_PUBLISHABLE && !w->stop; place.kind++) {
-		place.generation = record_generation(&w->account, place.kind);
-		at = order(place.kind, place.generation);
-		if (!in_account(&w->account, &place) || at <= w->at || at >= before)
-			continue;
-		if ((fault = visit_key(w, &place, w->account.ref[place.kind - 1])) != 0)
-			return fault;
-	}
-	return 0;
-}
-
-/* Is this a slot of ${place}'s account? Then the rest of ${place} becomes the slot's. */
-static bool
-slot_of(const struct lmdb_value *key, struct place *place)
-{
-	size_t len = strlen(place->account);
-	const uint8_t *bytes = key->data;
-
-	if (key->len != len + 6 || memcmp(bytes, place->account, len) != 0 || bytes[len] != 0)
-		return false;
-	place->kind = bytes[len + 1];
-	place->generation = bytes_get32(bytes + len + 2);
-	return true;
-}
-
-static int
-visit_slot(struct key_walk *w, const struct place *place, const struct lmdb_cursor *cursor)
-{
-	uint8_t ref[RECORD_REF_LEN];
-	int fault;
-
-	if ((fault = visit_current(w, order(place->kind, place->generation))) != 0 || w->stop)
-		return fault;
-	if ((fault = record_get_slot(
-		 w->txn->pepper, cursor->key.data, cursor->key.len, cursor->value.data, cursor->value.len, ref)) != 0)
-		return fault;
-	return visit_key(w, place, ref);
-}
-
-static int
-walk_keys(struct key_walk *w, const char *account)
-{
-	struct place place = { .account = account };
-	struct lmdb_cursor cursor;
-	struct record_bytes from;
-	int fault;
-
-	if ((fault = get_account(w->txn, account, &w->account)) != 0)
-		return fault;
-	record_slot_key(account, (w->at + 1) >> 32, (uint32_t)(w->at + 1), &from);
-	for (fault = lmdb_seek(w->txn->txn, TABLE_SLOTS, from.bytes, from.len, &cursor); fault == 0;
-	     fault = lmdb_next(&cursor))
-		if (!slot_of(&cursor.key, &place) || (fault = visit_slot(w, &place, &cursor)) != 0 || w->stop)
-			break;
-	lmdb_cursor_end(&cursor);
-	return fault == 0 || fault == -FAULT_NOT_FOUND ? visit_current(w, UINT64_MAX) : fault;
-}
-
-int
-store_each_key(
-    struct store_txn *txn, const char *account, enum kind kind, uint32_t generation, store_key_cb visit, void *arg)
-{
-	struct key_walk w = { .txn = txn, .at = order(kind, generation), .visit = visit, .arg = arg };
-	int fault;
-
-	fault = walk_keys(&w, account);
-	return fault == -FAULT_NOT_FOUND ? 0 : judged(txn->store, fault);
-}
-
-int
-store_each_account(struct store_txn *txn, const char *after, store_account_cb visit, void *arg)
-{
-	struct record_account account;
-	struct lmdb_cursor cursor;
-	size_t len = strlen(after);
-	int fault;
-
-	for (fault = lmdb_seek(txn->txn, TABLE_ACCOUNTS, after, len, &cursor); fault == 0; fault = lmdb_next(&cursor)) {
-		if (cursor.key.len == len && memcmp(cursor.key.data, after, len) == 0)
-			continue;
-		if ((fault = record_get_account(txn->pepper, cursor.key.data, cursor.key.len, cursor.value.data,
-			 cursor.value.len, &account)) != 0 ||
-		    !visit(arg, &account))
-			break;
-	}
-	return walked(txn, fault, &cursor);
-}
-
-int
-store_each_event(struct store_txn *txn, uint64_t after, store_event_cb visit, void *arg)
-{
-	struct record_event event;
-	struct lmdb_cursor cursor;
-	uint8_t from[8];
-	int fault;
-
-	bytes_put64(from, after == UINT64_MAX ? after : after + 1);
-	for (fault = lmdb_seek(txn->txn, TABLE_EVENTS, from, sizeof(from), &cursor); fault == 0;
-	     fault = lmdb_next(&cursor))
-		if ((fault = record_get_event(txn->pepper, cursor.key.data, cursor.key.len, cursor.value.data,
-			 cursor.value.len, &event)) != 0 ||
-		    !visit(arg, &event))
-			break;
-	return walked(txn, fault, &cursor);
-}
-
-int
-store_copy(struct store *store, int fd)
-{
-	return lmdb_copy(store->lmdb, fd);
-}
-
-int
-store_copy_mark(struct store_txn *txn, struct record_copy *copy)
-{
-	struct lmdb_value value;
-	int fault;
-
-	if ((fault = look_up(txn, TABLE_META, COPY, strlen(COPY), &value)) != 0)
-		return judged(txn->store, fault);
-	return judged(txn->store, record_get_copy(txn->pepper, COPY, strlen(COPY), value.data, value.len, copy));
-}
-
-void
-store_mark(struct store_txn *txn, const struct record_copy *copy)
-{
-	struct record_bytes value;
-
-	record_put_copy(txn->pepper, COPY, strlen(COPY), copy, &value);
-	lmdb_put(txn->txn, TABLE_META, COPY, strlen(COPY), value.bytes, value.len);
-}
-
-void
-store_unmark(struct store_txn *txn)
-{
-	lmdb_del(txn->txn, TABLE_META, COPY, strlen(COPY));
-}
-
-int
-store_each_entry(struct store_txn *txn, enum table table, store_entry_cb visit, void *arg)
-{
-	struct lmdb_cursor cursor;
-	int fault;
-
-	for (fault = lmdb_seek(txn->txn, table, NULL, 0, &cursor); fault == 0; fault = lmdb_next(&cursor))
-		if (!visit(arg, &cursor.key, &cursor.value))
-			break;
-	return walked(txn, fault, &cursor);
-}
-
 uint64_t
 store_entries(struct store_txn *txn, enum table table)
 {
 	return lmdb_entries(txn->txn, table);
-}
-
-int
-store_has(struct store_txn *txn, enum table table, const void *key, size_t len)
-{
-	struct lmdb_value value;
-	int fault;
-
-	if ((fault = look_up(txn, table, key, len, &value)) == 0)
-		fault = record_sound(txn->pepper, table, key, len, value.data, value.len);
-	return judged(txn->store, fault);
-}
-
-/*
- * On to the first sound entry of an index by time, from where ${cursor} is. Damaged ones are counted and passed over: they
- * must not keep other keys from ending and other tokens from being forgotten.
- */
-static int
-sound_by_time(struct store_txn *txn, enum table table, struct lmdb_cursor *cursor, int fault, int64_t *time_ms,
-    uint8_t digest[RECORD_DIGEST_LEN])
-{
-	for (; fault == 0; fault = lmdb_next(cursor)) {
-		if (cursor->key.len == 8 + RECORD_DIGEST_LEN &&
-		    judged(txn->store,
-			record_get_empty(txn->pepper, table, cursor->key.data, cursor->key.len, cursor->value.data,
-			    cursor->value.len)) == 0)
-			break;
-	}
-	if (fault == 0) {
-		*time_ms = (int64_t)bytes_get64(cursor->key.data);
-		memcpy(digest, (const uint8_t *)cursor->key.data + 8, RECORD_DIGEST_LEN);
-	}
-	return fault;
-}
-
-static int
-first_by_time(struct store_txn *txn, enum table table, int64_t *time_ms, uint8_t digest[RECORD_DIGEST_LEN])
-{
-	struct lmdb_cursor cursor;
-	int fault;
-
-	fault = lmdb_seek(txn->txn, table, NULL, 0, &cursor);
-	fault = sound_by_time(txn, table, &cursor, fault, time_ms, digest);
-	lmdb_cursor_end(&cursor);
-	return fault;
-}
-
-int
-store_due(struct store_txn *txn, int64_t now_ms, unsigned most, uint8_t (*digests)[RECORD_DIGEST_LEN])
-{
-	struct lmdb_cursor cursor;
-	int64_t expires_ms;
-	unsigned n = 0;
-	int fault;
-
-	fault = lmdb_seek(txn->txn, TABLE_EXPIRY, NULL, 0, &cursor);
-	while (n < most) {
-		if ((fault = sound_by_time(txn, TABLE_EXPIRY, &cursor, fault, &expires_ms, digests[n])) != 0 ||
-		    expires_ms > now_ms)
-			break;
-		n++;
-		fault = lmdb_next(&cursor);
-	}
-	lmdb_cursor_end(&cursor);
-	return fault == 0 || fault == -FAULT_NOT_FOUND ? (int)n : fault;
-}
-
-int
-store_next_expiry(struct store_txn *txn, int64_t *expires_ms, uint8_t digest[RECORD_DIGEST_LEN])
-{
-	return first_by_time(txn, TABLE_EXPIRY, expires_ms, digest);
 }
 
 void
@@ -1108,544 +338,6 @@ store_size(struct store_txn *txn, struct store_size *size)
 		.used_bytes = lmdb_used_bytes(txn->txn),
 		.ceiling_bytes = txn->store->ceiling_bytes,
 	};
-}
-
-/* ---- writing ---- */
-
-int
-store_room(struct store_txn *txn)
-{
-	if (lmdb_used_bytes(txn->txn) >= txn->store->ceiling_bytes / 10 * 9)
-		return -FAULT_FULL;
-	return lmdb_reserve(txn->store->lmdb, RESERVE_BYTES);
-}
-
-static void
-put(struct store_txn *txn, enum table table, const struct record_bytes *key, const struct record_bytes *value)
-{
-	lmdb_put(txn->txn, table, key->bytes, key->len, value->bytes, value->len);
-}
-
-/* An entry of an index by time. */
-static void
-put_time(struct store_txn *txn, enum table table, int64_t time_ms, const uint8_t digest[RECORD_DIGEST_LEN])
-{
-	struct record_bytes key, value;
-
-	record_time_key(time_ms, digest, &key);
-	record_put_empty(txn->pepper, table, key.bytes, key.len, &value);
-	put(txn, table, &key, &value);
-}
-
-/* A missing entry is damage, and counted; it must not keep its key from being ended. */
-static void
-del_expiry(struct store_txn *txn, const struct change_key *c)
-{
-	struct record_bytes key;
-	struct lmdb_value value;
-
-	record_time_key(c->old_expires_ms, c->digest, &key);
-	if (lmdb_get(txn->txn, TABLE_EXPIRY, key.bytes, key.len, &value) == -FAULT_NOT_FOUND)
-		(void)judged(txn->store, -FAULT_CORRUPT);
-	else
-		lmdb_del(txn->txn, TABLE_EXPIRY, key.bytes, key.len);
-}
-
-/* ---- moving to a new pepper ---- */
-
-/*
- * Bring a key that is under the old digest to the new one, with its entry in the expiry table. Its tag says which of the two
- * it is. *${digest} becomes the new one. Returns: 1: moved; 0: it was new already; a negative fault.
- */
-static int
-move_key(struct store_txn *txn, const struct record_key *key, uint8_t digest[RECORD_DIGEST_LEN])
-{
-	struct change_key c = { .key = *key, .old_expires_ms = key->expires_ms };
-	struct lmdb_value value;
-	struct record_bytes out;
-	int fault;
-
-	if ((fault = lmdb_get(txn->txn, TABLE_KEYS, digest, RECORD_DIGEST_LEN, &value)) != 0)
-		return fault;
-	if (record_is_newest(txn->pepper, TABLE_KEYS, digest, RECORD_DIGEST_LEN, value.data, value.len))
-		return 0;
-	memcpy(c.digest, digest, sizeof(c.digest));
-	pepper_move(txn->pepper, c.digest, digest);
-	lmdb_del(txn->txn, TABLE_KEYS, c.digest, sizeof(c.digest));
-	record_put_key(txn->pepper, digest, RECORD_DIGEST_LEN, key, &out);
-	lmdb_put(txn->txn, TABLE_KEYS, digest, RECORD_DIGEST_LEN, out.bytes, out.len);
-	if (key->state == KEY_GRACE) {
-		del_expiry(txn, &c);
-		put_time(txn, TABLE_EXPIRY, key->expires_ms, digest);
-	}
-	if (txn->store->on_move != NULL)
-		txn->store->on_move(txn->store->on_move_arg, txn->pepper, key->serial, c.digest, digest);
-	txn->store->next_rotation.keys++;
-	return 1;
-}
-
-static int
-move_current(
-    struct store_txn *txn, const struct place *place, struct record_account *account, uint8_t digest[RECORD_DIGEST_LEN])
-{
-	size_t len = strlen(account->account);
-	struct record_bytes value;
-	struct record_key key;
-	int moved;
-
-	if ((moved = key_of_ref(txn, place, account->ref[place->kind - 1], digest, &key)) != 0 ||
-	    (moved = move_key(txn, &key, digest)) <= 0)
-		return moved;
-	memcpy(account->ref[place->kind - 1], digest, RECORD_REF_LEN);
-	record_put_account(txn->pepper, account->account, len, account, &value);
-	lmdb_put(txn->txn, TABLE_ACCOUNTS, account->account, len, value.bytes, value.len);
-	return lmdb_fault(txn->txn);
-}
-
-static int
-move_superseded(struct store_txn *txn, const struct place *place, uint8_t digest[RECORD_DIGEST_LEN])
-{
-	uint8_t ref[RECORD_REF_LEN];
-	struct record_bytes slot, out;
-	struct lmdb_value value;
-	struct record_key key;
-	int moved;
-
-	record_slot_key(place->account, place->kind, place->generation, &slot);
-	if ((moved = lmdb_get(txn->txn, TABLE_SLOTS, slot.bytes, slot.len, &value)) != 0 ||
-	    (moved = record_get_slot(txn->pepper, slot.bytes, slot.len, value.data, value.len, ref)) != 0 ||
-	    (moved = key_of_ref(txn, place, ref, digest, &key)) != 0 || (moved = move_key(txn, &key, digest)) <= 0)
-		return moved;
-	record_put_slot(txn->pepper, slot.bytes, slot.len, digest, &out);
-	put(txn, TABLE_SLOTS, &slot, &out);
-	return lmdb_fault(txn->txn);
-}
-
-/* The key at ${place}, and what names it. *${digest}: where it is then. */
-static int
-move_place(struct store_txn *txn, const struct place *place, uint8_t digest[RECORD_DIGEST_LEN])
-{
-	struct record_account account;
-	int fault;
-
-	if ((fault = get_account(txn, place->account, &account)) == 0)
-		fault = in_account(&account, place) ? move_current(txn, place, &account, digest) :
-						      move_superseded(txn, place, digest);
-	return fault == -FAULT_NOT_FOUND ? -FAULT_CORRUPT : fault;
-}
-
-/* One entry, as it is, under a tag of the newest line. One that is damaged stays so: it must not hold up the rest. */
-static int
-move_tag(struct store_txn *txn, enum table table, const struct record_bytes *key)
-{
-	struct lmdb_value value;
-	struct record_bytes out;
-	int fault;
-
-	if ((fault = lmdb_get(txn->txn, table, key->bytes, key->len, &value)) != 0)
-		return fault;
-	if (record_is_newest(txn->pepper, table, key->bytes, key->len, value.data, value.len))
-		return 0;
-	if (judged(txn->store, record_sound(txn->pepper, table, key->bytes, key->len, value.data, value.len)) != 0)
-		return 0;
-	record_tag_anew(txn->pepper, table, key->bytes, key->len, value.data, value.len, &out);
-	put(txn, table, key, &out);
-	return lmdb_fault(txn->txn);
-}
-
-static int
-move_account(struct store_txn *txn, const struct record_bytes *key)
-{
-	struct place place = { .kind = KIND_SECRET };
-	uint8_t digest[RECORD_DIGEST_LEN];
-	struct record_account account;
-	char name[LIMIT_ACCOUNT + 1];
-	int fault;
-
-	if (!record_account_ok(key->bytes, key->len))
-		return -FAULT_CORRUPT;
-	memcpy(name, key->bytes, key->len);
-	name[key->len] = '\0';
-	place.account = name;
-	if ((fault = get_account(txn, name, &account)) != 0)
-		return fault;
-	for (; place.kind <= KIND_PUBLISHABLE; place.kind++) {
-		place.generation = record_generation(&account, place.kind);
-		if (in_account(&account, &place) && (fault = move_current(txn, &place, &account, digest)) != 0)
-			return fault;
-	}
-	return move_tag(txn, TABLE_ACCOUNTS, key);
-}
-
-static int
-move_slot(struct store_txn *txn, const struct record_bytes *key)
-{
-	uint8_t digest[RECORD_DIGEST_LEN];
-	struct place place = { 0 };
-	char name[LIMIT_ACCOUNT + 1];
-	struct lmdb_value k = { key->bytes, key->len };
-	int fault;
-
-	if (key->len < 7 || !record_account_ok(key->bytes, key->len - 6))
-		return -FAULT_CORRUPT;
-	memcpy(name, key->bytes, key->len - 6);
-	name[key->len - 6] = '\0';
-	place.account = name;
-	if (!slot_of(&k, &place))
-		return -FAULT_CORRUPT;
-	fault = move_superseded(txn, &place, digest);
-	return fault == 0 ? move_tag(txn, TABLE_SLOTS, key) : fault;
-}
-
-static int
-move_entry(struct store_txn *txn, enum table table, const struct record_bytes *key)
-{
-	int fault;
-
-	if (table == TABLE_ACCOUNTS)
-		fault = move_account(txn, key);
-	else if (table == TABLE_SLOTS)
-		fault = move_slot(txn, key);
-	else
-		fault = move_tag(txn, table, key);
-	return fault == -FAULT_NOT_FOUND ? -FAULT_CORRUPT : fault;
-}
-
-/* The keys of up to ${most} entries behind ${r}'s position. Returns how many, or a negative fault. */
-static int
-next_entries(struct store_txn *txn, const struct record_rotation *r, int most, struct record_bytes *keys)
-{
-	struct lmdb_cursor c;
-	int fault, n = 0;
-
-	fault = lmdb_seek(txn->txn, r->table, r->at_len > 0 ? r->at : NULL, r->at_len, &c);
-	for (; fault == 0 && n < most; fault = lmdb_next(&c)) {
-		if (r->at_len > 0 && compare(&c.key, r->at, r->at_len) == 0)
-			continue;
-		if (c.key.len > RECORD_KEY_MAX || (r->at_len > 0 && compare(&c.key, r->at, r->at_len) < 0)) {
-			fault = -FAULT_CORRUPT;
-			break;
-		}
-		keys[n].len = c.key.len;
-		memcpy(keys[n++].bytes, c.key.data, c.key.len);
-	}
-	lmdb_cursor_end(&c);
-	return fault == 0 || fault == -FAULT_NOT_FOUND ? n : fault;
-}
-
-/* The tables in the order in which they are moved. Keys go with what names them, expiries with their keys. */
-static enum table
-table_after(enum table table)
-{
-	switch (table) {
-	case TABLE_ACCOUNTS:
-		return TABLE_SLOTS;
-	case TABLE_SLOTS:
-		return TABLE_EVENTS;
-	case TABLE_EVENTS:
-		return TABLE_TOKENS;
-	case TABLE_TOKENS:
-		return TABLE_TOKEN_AGE;
-	default:
-		return TABLE_META;
-	}
-}
-
-int
-store_offer(struct store *store, struct pepper *file)
-{
-	int added = pepper_added(file, store->file);
-
-	if (added > 0)
-		store->file = keep(store, file);
-	else
-		pepper_free(file);
-	return added;
-}
-
-bool
-store_may_begin(const struct store *store)
-{
-	return !store_is_moving(store) && pepper_newest(store->pepper) < pepper_lines(store->file);
-}
-
-/* In a transaction. What it writes is read by nobody who serves: until it is committed, no record needs ${pepper}. */
-static int
-commit_begin(struct store *store, struct lmdb_txn *txn, const struct pepper *pepper)
-{
-	struct record_rotation rotation = { .table = TABLE_ACCOUNTS };
-	struct record_identity identity = store->identity;
-	struct record_bytes value;
-	int fault;
-
-	memcpy(rotation.old_fingerprint, identity.fingerprint, sizeof(rotation.old_fingerprint));
-	pepper_fingerprint(pepper, identity.id, identity.environment, identity.fingerprint);
-	record_put_identity(pepper, IDENTITY, strlen(IDENTITY), &identity, &value);
-	lmdb_put(txn, TABLE_META, IDENTITY, strlen(IDENTITY), value.bytes, value.len);
-	record_put_rotation(pepper, ROTATION, strlen(ROTATION), &rotation, &value);
-	lmdb_put(txn, TABLE_META, ROTATION, strlen(ROTATION), value.bytes, value.len);
-	if ((fault = lmdb_commit(txn)) != 0)
-		return fault;
-	store->identity = identity;
-	store->rotation = store->next_rotation = rotation;
-	return 0;
-}
-
-int
-store_begin(struct store_txn *txn)
-{
-	struct store *store = txn->store;
-	unsigned old = pepper_newest(store->pepper), lines = pepper_lines(store->file);
-	struct pepper *moving = pepper_using(store->file, old, lines), *moved = pepper_using(store->file, 0, lines);
-	int fault = -FAULT_INTERNAL;
-
-	assert(store_may_begin(store));
-	if (moving != NULL && moved != NULL && (fault = lmdb_reserve(store->lmdb, RESERVE_BYTES)) == 0 &&
-	    (fault = lmdb_write(txn->txn)) == 0)
-		fault = commit_begin(store, txn->txn, moving);
-	if (fault != 0) {
-		pepper_free(moving);
-		pepper_free(moved);
-		return fault;
-	}
-	store->moved = keep(store, moved);
-	store->pepper = keep(store, moving);
-	return 0;
-}
-
-bool
-store_progress(struct store_txn *txn, struct store_progress *progress)
-{
-	struct record_rotation r;
-	struct lmdb_value value;
-
-	memset(progress, 0, sizeof(*progress));
-	if (!store_moving(txn) || lmdb_get(txn->txn, TABLE_META, ROTATION, strlen(ROTATION), &value) != 0 ||
-	    judged(txn->store,
-		record_get_rotation(txn->pepper, ROTATION, strlen(ROTATION), value.data, value.len, &r)) != 0)
-		return false;
-	progress->keys = r.keys;
-	progress->records = r.records;
-	for (enum table t = TABLE_ACCOUNTS; t != TABLE_META; t = table_after(t))
-		progress->of_records += lmdb_entries(txn->txn, t);
-	return true;
-}
-
-int
-store_move(struct store_txn *txn)
-{
-	struct record_rotation *r = &txn->store->next_rotation;
-	struct record_bytes value;
-	int fault, n;
-
-	assert(store_moving(txn));
-	/* A move can wait, and a revocation cannot: what is kept for those is not for this. */
-	if ((fault = lmdb_reserve(txn->store->lmdb, RESERVE_BYTES)) != 0)
-		return fault;
-	if ((n = next_entries(txn, r, MOVE_ENTRIES, txn->store->move_keys)) < 0)
-		return judged(txn->store, n);
-	for (int i = 0; i < n; i++) {
-		const struct record_bytes *key = &txn->store->move_keys[i];
-
-		memcpy(r->at, key->bytes, key->len);
-		r->at_len = (uint8_t)key->len;
-		if ((fault = move_entry(txn, r->table, key)) != 0)
-			return judged(txn->store, fault);
-		r->records++;
-	}
-	if (n < MOVE_ENTRIES) {
-		r->table = table_after(r->table);
-		r->at_len = 0;
-	}
-	if ((txn->store->last_move = r->table == TABLE_META)) {
-		lmdb_del(txn->txn, TABLE_META, ROTATION, strlen(ROTATION));
-	} else {
-		record_put_rotation(txn->pepper, ROTATION, strlen(ROTATION), r, &value);
-		lmdb_put(txn->txn, TABLE_META, ROTATION, strlen(ROTATION), value.bytes, value.len);
-	}
-	return lmdb_fault(txn->txn);
-}
-
-bool
-store_moved(struct store *store)
-{
-	store->rotation = store->next_rotation;
-	if (store->last_move)
-		store->pepper = store->moved;
-	return store->last_move;
-}
-
-/*
- * What a change is about to touch is moved first, so that all that is written is under the newest pepper: a record's digest
- * and its tag are always of the same one. ${c} is to go on with the new digest.
- */
-static int
-settle(struct store_txn *txn, struct change_key *c)
-{
-	const struct place place = { c->key.account, c->key.kind, c->key.generation };
-
-	if (!store_moving(txn) || c->is_new)
-		return 0;
-	return judged(txn->store, move_place(txn, &place, c->digest));
-}
-
-/* ---- applying ---- */
-
-static void
-apply_key(struct store_txn *txn, const struct change_key *c)
-{
-	const struct pepper *pepper = txn->pepper;
-	struct record_bytes key, value;
-
-	record_put_key(pepper, c->digest, sizeof(c->digest), &c->key, &value);
-	lmdb_put(txn->txn, TABLE_KEYS, c->digest, sizeof(c->digest), value.bytes, value.len);
-	if (c->superseded) {
-		record_slot_key(c->key.account, c->key.kind, c->key.generation, &key);
-		record_put_slot(pepper, key.bytes, key.len, c->digest, &value);
-		put(txn, TABLE_SLOTS, &key, &value);
-	}
-	if (c->old_expires_ms != 0 && (c->key.state != KEY_GRACE || c->key.expires_ms != c->old_expires_ms))
-		del_expiry(txn, c);
-	if (c->key.state == KEY_GRACE && c->key.expires_ms != c->old_expires_ms)
-		put_time(txn, TABLE_EXPIRY, c->key.expires_ms, c->digest);
-}
-
-/* The account, with the names of those of its current keys that are new. */
-static void
-apply_account(struct store_txn *txn, const struct change *change)
-{
-	struct record_account account = change->account, now;
-	size_t len = strlen(account.account);
-	struct record_bytes value;
-	unsigned kind;
-
-	/* settle() may have given its keys other names since it was read. */
-	if (store_moving(txn) && get_account(txn, account.account, &now) == 0)
-		memcpy(account.ref, now.ref, sizeof(account.ref));
-	for (unsigned i = 0; i < change->n_keys; i++) {
-		if (!change->keys[i].is_new)
-			continue;
-		kind = change->keys[i].key.kind - 1U;
-		account.has_ref[kind] = true;
-		memcpy(account.ref[kind], change->keys[i].digest, RECORD_REF_LEN);
-	}
-	record_put_account(txn->pepper, account.account, len, &account, &value);
-	lmdb_put(txn->txn, TABLE_ACCOUNTS, account.account, len, value.bytes, value.len);
-}
-
-/* Two for each one added, so that a lowered events_kept is caught up with. */
-static void
-forget_events(struct store_txn *txn, uint64_t newest)
-{
-	struct lmdb_cursor cursor;
-	uint8_t oldest[8];
-	bool found;
-
-	if (newest <= txn->store->events_kept)
-		return;
-	for (int i = 0; i < 2; i++) {
-		found = lmdb_seek(txn->txn, TABLE_EVENTS, NULL, 0, &cursor) == 0 && cursor.key.len == sizeof(oldest);
-		if (found)
-			memcpy(oldest, cursor.key.data, sizeof(oldest));
-		lmdb_cursor_end(&cursor);
-		if (!found || bytes_get64(oldest) > newest - txn->store->events_kept)
-			return;
-		lmdb_del(txn->txn, TABLE_EVENTS, oldest, sizeof(oldest));
-	}
-}
-
-static void
-apply_event(struct store_txn *txn, const struct record_event *event, uint64_t sequence)
-{
-	struct record_bytes key, value;
-
-	record_sequence_key(sequence, &key);
-	record_put_event(txn->pepper, key.bytes, key.len, event, &value);
-	put(txn, TABLE_EVENTS, &key, &value);
-	forget_events(txn, sequence);
-}
-
-static void
-apply_token(struct store_txn *txn, const struct change *change)
-{
-	struct record_token token = {
-		.created_ms = change->time_ms, .sealed = change->sealed, .sealed_len = change->sealed_len
-	};
-	struct record_bytes value;
-
-	memcpy(token.request, change->token_request, sizeof(token.request));
-	record_put_token(txn->pepper, change->token_index, PEPPER_DIGEST_LEN, &token, &value);
-	lmdb_put(txn->txn, TABLE_TOKENS, change->token_index, PEPPER_DIGEST_LEN, value.bytes, value.len);
-	put_time(txn, TABLE_TOKEN_AGE, change->time_ms, change->token_index);
-}
-
-int
-store_apply(struct store_txn *txn, const struct change *change, struct record_state *next)
-{
-	struct change_key key;
-	int fault;
-
-	for (unsigned i = 0; i < change->n_keys; i++) {
-		assert(change->touches_account || !change->keys[i].is_new);
-		key = change->keys[i];
-		if ((fault = settle(txn, &key)) != 0)
-			return fault;
-		apply_key(txn, &key);
-		if (change->keys[i].is_new && change->keys[i].key.serial >= next->next_serial)
-			next->next_serial = change->keys[i].key.serial + 1;
-	}
-	if (change->touches_account)
-		apply_account(txn, change);
-	if (change->event.type != EVENT_NONE)
-		apply_event(txn, &change->event, ++next->event_sequence);
-	if (change->has_token)
-		apply_token(txn, change);
-	next->imported = next->imported || change->imports;
-	next->revision++;
-	if (change->time_ms > next->newest_ms)
-		next->newest_ms = change->time_ms;
-	return lmdb_fault(txn->txn);
-}
-
-int
-store_put_state(struct store_txn *txn, const struct record_state *state)
-{
-	struct record_bytes value;
-
-	record_put_state(txn->pepper, STATE, strlen(STATE), state, &value);
-	lmdb_put(txn->txn, TABLE_META, STATE, strlen(STATE), value.bytes, value.len);
-	return lmdb_fault(txn->txn);
-}
-
-int
-store_forget_tokens(struct store_txn *txn, int64_t before_ms, unsigned most, int64_t *oldest_ms)
-{
-	uint8_t index[PEPPER_DIGEST_LEN];
-	struct record_bytes age;
-	struct lmdb_value value;
-	int64_t created_ms;
-	unsigned n;
-	int fault;
-
-	for (n = 0;; n++) {
-		*oldest_ms = 0;
-		if ((fault = first_by_time(txn, TABLE_TOKEN_AGE, &created_ms, index)) == -FAULT_NOT_FOUND)
-			return (int)n;
-		if (fault != 0)
-			return fault;
-		*oldest_ms = created_ms;
-		if (created_ms >= before_ms || n == most)
-			return (int)n;
-		record_time_key(created_ms, index, &age);
-		lmdb_del(txn->txn, TABLE_TOKEN_AGE, age.bytes, age.len);
-		/* One that is missing is damage, and counted; it must not keep the others from being forgotten. */
-		if (lmdb_get(txn->txn, TABLE_TOKENS, index, sizeof(index), &value) == -FAULT_NOT_FOUND)
-			(void)judged(txn->store, -FAULT_CORRUPT);
-		else
-			lmdb_del(txn->txn, TABLE_TOKENS, index, sizeof(index));
-		if ((fault = lmdb_fault(txn->txn)) != 0)
-			return fault;
-	}
 }
 
 void

@@ -1,7 +1,8 @@
 /*
- * writer.c - the writer thread of one environment (see writer.h): queue, group commit, request tokens, sweeper.
- * Called by admin.c (submit) and main.c (start, stop); calls decide.c and store.c. Nothing is answered before the commit
- * that holds it has returned; nothing that the commit did not hold is answered with success.
+ * writer.c - the writer thread of one environment (see writer.h): queue, group commit, request tokens, sweeper. Called
+ * by admin.c (submit) and main.c (start, stop); calls decide.c, store.c, and of its parts store_apply.c, store_move.c
+ * and store_time.c. Nothing is answered before the commit that holds it has returned; nothing that the commit did not
+ * hold is answered with success.
  */
 #include "service/writer.h"
 

@@ -45,6 +45,20 @@ class Handle:
         return self.get("fired")
 
 
+def at_each(attempt, step):
+    """Call ${attempt}(n) for n from 1 on, ${step}(n) apart, until it says that there was no nth any more; return that n.
+    The first failure is the end, and says n. (Not a subtest for each: a failure that lasts would have no end.)"""
+    n = 1
+    while True:
+        try:
+            if not attempt(n):
+                return n
+        except Exception as e:
+            e.add_note("n = %d" % n)
+            raise
+        n += step(n)
+
+
 class Daemon(daemon.Daemon):
     """start(shim=True) preloads the shim; otherwise it is an ordinary one."""
 

@@ -86,38 +86,38 @@ class Failing(unittest.TestCase):
                 self.assertEqual(c.verdict(c.roll(LIVE, name).new_key.secret), "VALID")
         self.fobd.stop()
 
+    def start_without(self, n):
+        """A start whose ${n}th allocation fails. Returns whether there was one."""
+        self.fobd.handle.arm(shimmed.MEMORY, n, shimmed.FAIL, errno.ENOMEM)
+        try:
+            self.fobd.start(init=False, shim=True)
+        except RuntimeError:
+            self.assertEqual(self.fobd.process.returncode, 1, self.fobd.log()[-2000:])
+            self.assertIn("memory", self.fobd.log().splitlines()[-1])
+            self.refused += 1
+            return True
+        else:
+            fired = self.fobd.handle.disarm()
+            with self.fobd.client("admin") as c:
+                for e in (LIVE, TEST):
+                    r = c.response("fob.v1.Keys/VerifyKey", fobwire.verify_request(self.secret[e]))
+                    got = fobwire.code_name(r.code)
+                    if r.code == pb.rpc.OK:
+                        got = fobwire.verdict_name(pb.keys.VerifyKeyResponse.FromString(r.body).verdict)
+                    self.assertIn(got, ("VALID", "UNAVAILABLE"))
+            self.served += 1
+            return bool(fired)
+        finally:
+            self.fobd.kill()
+
     @unittest.skipIf(daemon.SANITIZED, "a sanitizer's malloc comes before ours; test_faults.c has its own way")
     def test_a_start_whose_nth_allocation_fails(self):
         """It serves, or it ends with status 1 and a line that says why."""
         pick = random.Random(tap.seed())
         self.fobd.stop()
-        served = refused = 0
-        n = 1
-        while True:
-            with self.subTest(n=n):
-                self.fobd.handle.arm(shimmed.MEMORY, n, shimmed.FAIL, errno.ENOMEM)
-                try:
-                    self.fobd.start(init=False, shim=True)
-                except RuntimeError:
-                    self.assertEqual(self.fobd.process.returncode, 1, self.fobd.log()[-2000:])
-                    self.assertIn("memory", self.fobd.log().splitlines()[-1])
-                    refused += 1
-                else:
-                    fired = self.fobd.handle.disarm()
-                    with self.fobd.client("admin") as c:
-                        for e in (LIVE, TEST):
-                            r = c.response("fob.v1.Keys/VerifyKey", fobwire.verify_request(self.secret[e]))
-                            got = fobwire.code_name(r.code)
-                            if r.code == pb.rpc.OK:
-                                got = fobwire.verdict_name(pb.keys.VerifyKeyResponse.FromString(r.body).verdict)
-                            self.assertIn(got, ("VALID", "UNAVAILABLE"))
-                    served += 1
-                    if not fired:
-                        break
-                finally:
-                    self.fobd.kill()
-            n += 1 if TORTURE else pick.randrange(1, 150)
-        tap.count("%d starts served, %d were refused, up to the %dth allocation" % (served, refused, n))
+        self.served = self.refused = 0
+        n = shimmed.at_each(self.start_without, lambda _: 1 if TORTURE else pick.randrange(1, 150))
+        tap.count("%d starts served, %d were refused, up to the %dth allocation" % (self.served, self.refused, n))
         self.fobd.handle.disarm()
         self.fobd.start(init=False)
         self.fobd.stop()

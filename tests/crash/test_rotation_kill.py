@@ -1,7 +1,8 @@
 #!/usr/bin/python3
-"""A pepper's rotation, begun by SIGHUP, that is killed at each write, sync, truncation and allocation of its way; and a full disk.
-After each: the files are whole, every key is what it was, a token has its reply, and the rotation comes to its end.
-TORTURE=1: every one of those calls; otherwise those of its beginning, and some of the rest."""
+"""A pepper's rotation, begun by SIGHUP, that is killed at each write, sync, truncation and allocation of its way, alone and
+under changes; and a full disk. After each: the files are whole, every key is what it was, what was acknowledged meanwhile is
+there, a token has its reply, and the rotation comes to its end by itself.
+TORTURE=1: every one of those calls; otherwise those of its beginning, and a few of the rest."""
 
 import os
 import sys
@@ -9,12 +10,15 @@ import sys
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
+import copy
 import errno
 import random
 import shutil
 import signal
+import threading
 import unittest
 
+import ledger
 import shimmed
 
 import daemon
@@ -27,12 +31,64 @@ ACCOUNTS = 24
 FIRST = 8  # calls: those of the commit that begins, and of the first that moves
 
 
-class RotationCut(unittest.TestCase):
+class Base(unittest.TestCase):
     def setUp(self):
         self.fobd = shimmed.Daemon(environments=("live",))
         self.addCleanup(self.fobd.kill)
         self.fresh = os.path.join(self.fobd.place, "fresh")
+        self.pick = random.Random(tap.seed())
+        self.kills = 0
         self.fobd.start()
+        self.fill()
+        self.fobd.stop()
+        shutil.copytree(self.fobd.database("live"), self.fresh)
+        shutil.copy(self.fobd.pepper("live"), self.fresh + ".pepper")
+        self.moved = 0
+
+    def begin(self, n, action, kinds=shimmed.CHANGING, beside=(), **kw):
+        """On the database as it was, with the threads ${beside}: SIGHUP with a new line, and at the ${n}th call it happens."""
+        self.fobd.kill()
+        self.fobd.handle.disarm()
+        shutil.rmtree(self.fobd.database("live"))
+        shutil.copytree(self.fresh, self.fobd.database("live"))
+        shutil.copy(self.fresh + ".pepper", self.fobd.pepper("live"))
+        self.fobd.start(init=False, shim=True)
+        self.assertEqual(self.fobd.run("--rotate-pepper", "live").returncode, 0)
+        self.moved = self.fobd.log().count('"pepper rotated"')
+        for t in beside:
+            t.start()
+        self.fobd.handle.arm(kinds, n, action, **kw)
+        self.fobd.process.send_signal(signal.SIGHUP)
+
+    def rotated(self):
+        return self.fobd.log().count('"pepper rotated"') > self.moved
+
+    def await_kill(self):
+        """Returns whether it came before the rotation's end."""
+        daemon.wait_until("its end, or ours", lambda: self.fobd.process.poll() is not None or self.rotated(), 30)
+        before = not self.rotated()
+        if self.fobd.handle.disarm():
+            self.assertEqual(self.fobd.process.wait(20), -9)
+        self.kills += before
+        return before
+
+    def restart(self):
+        self.fobd.kill()
+        done = self.fobd.run("--check", timeout_s=60)
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        self.fobd.start(init=False)
+
+    def await_end(self):
+        def seen():
+            with self.fobd.client("admin") as c:
+                e = c.environment_stats(LIVE)
+            self.assertEqual(e.corrupt_records, 0)
+            return e.pepper_lines == 2 and not e.rotating
+        daemon.wait_until("the rotation's end", seen, 30)
+
+
+class RotationCut(Base):
+    def fill(self):
         self.sent, self.keys = [], []  # (request, reply); (secret, verdict)
         with self.fobd.client("admin") as c:
             for i in range(ACCOUNTS):
@@ -45,10 +101,6 @@ class RotationCut(unittest.TestCase):
                     c.revoke(LIVE, "a%d" % i, SECRET, 1)
                 self.keys += [(made.secret_key.secret, "REVOKED" if i % 3 == 0 else "VALID"),
                               (made.publishable_key.secret, "VALID"), (rolled.new_key.secret, "VALID")]
-        self.fobd.stop()
-        shutil.copytree(self.fobd.database("live"), self.fresh)
-        shutil.copy(self.fobd.pepper("live"), self.fresh + ".pepper")
-        self.moved = 0
 
     def check_keys(self, c):
         items = c.verify_many([fobwire.verify_request(secret) for secret, _ in self.keys])
@@ -62,50 +114,28 @@ class RotationCut(unittest.TestCase):
             e = c.environment_stats(LIVE)
             self.assertEqual((e.corrupt_records, e.keys, e.pepper_lines), (0, 3 * ACCOUNTS, 2))
 
-    def begin(self, n, action, kinds=shimmed.CHANGING, **kw):
-        """On the database as it was: SIGHUP with a new line, and at the ${n}th call from there it happens."""
-        self.fobd.kill()
-        self.fobd.handle.disarm()
-        shutil.rmtree(self.fobd.database("live"))
-        shutil.copytree(self.fresh, self.fobd.database("live"))
-        shutil.copy(self.fresh + ".pepper", self.fobd.pepper("live"))
-        self.fobd.start(init=False, shim=True)
-        self.assertEqual(self.fobd.run("--rotate-pepper", "live").returncode, 0)
-        self.moved = self.fobd.log().count('"pepper rotated"')
-        self.fobd.handle.arm(kinds, n, action, **kw)
-        self.fobd.process.send_signal(signal.SIGHUP)
-
-    def rotated(self):
-        return self.fobd.log().count('"pepper rotated"') > self.moved
-
-    def at_each(self, what):
-        chance, n, done = random.Random(tap.seed()), 1, 0
-        while what(n):  # not in a subtest: one that fails would have no end
-            done += 1
-            n += 1 if TORTURE or n < FIRST else chance.randrange(1, 16)
-        tap.comment("TEST_SEED=%d: %d times, up to the %dth call; nothing lost" % (tap.seed(), done, n))
-        self.assertGreaterEqual(done, FIRST)
-
     def killed(self, n, action):
         self.begin(n, action)
-        daemon.wait_until("its end, or ours", lambda: self.fobd.process.poll() is not None or self.rotated())
-        if self.fobd.process.poll() is None:
+        if not self.await_kill():
             return False
-        self.assertEqual(self.fobd.process.wait(), -9)
-        done = self.fobd.run("--check", timeout_s=60)
-        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
-        self.fobd.start(init=False)
+        self.restart()
         with self.fobd.client("admin") as c:
             self.check_keys(c)
-        daemon.wait_until("the rotation's end", self.rotated)
+        self.await_end()
         self.check_all()
         return True
 
+    def at_each(self, action, first):
+        n = shimmed.at_each(lambda n: self.killed(n, action),
+                            lambda n: 1 if TORTURE or n < first else self.pick.randrange(8, 32))
+        tap.count("%d kills up to the %dth call of a pepper's rotation; 0 lost" % (self.kills, n))
+        self.assertGreaterEqual(self.kills, first)
+
     def test_killed_before_the_nth_call(self):
-        self.at_each(lambda n: self.killed(n, shimmed.KILL))
+        self.at_each(shimmed.KILL, FIRST)
 
     def test_killed_in_the_middle_of_the_nth_call(self):
-        self.at_each(lambda n: self.killed(n, shimmed.KILL_TORN))
+        self.at_each(shimmed.KILL_TORN, 2)
 
     def test_a_full_disk(self):
         """It does not begin, says so, and does by itself when there is room; revocations go on."""
@@ -121,6 +151,47 @@ class RotationCut(unittest.TestCase):
         daemon.wait_until("the rotation's end", self.rotated)
         self.check_all()
         self.fobd.stop()
+
+
+class RotationCutUnderChanges(Base):
+    """Creates, rolls, revocations and verifies go on from before SIGHUP until the kill, so the commits that are cut are the
+    rotation's and theirs. What a client was told, or was told before, is then asked for: see ledger.py."""
+
+    WORKERS = 3
+    BEFORE = 90  # changes
+
+    def fill(self):
+        self.before = ledger.Ledger()
+        workers = [self.before.worker("w%d" % i, LIVE, random.Random(i)) for i in range(self.WORKERS)]
+        with self.fobd.connection("admin") as connection:
+            for i in range(self.BEFORE):
+                workers[i % self.WORKERS].send(connection, *workers[i % self.WORKERS].next_change())
+
+    def killed(self, n):
+        book, ended = copy.deepcopy(self.before), threading.Event()
+        for w in book.workers:
+            w.pick = random.Random(self.pick.random())
+        threads = [threading.Thread(target=w.run, args=(self.fobd, ended), daemon=True) for w in book.workers]
+        self.begin(n, (shimmed.KILL, shimmed.KILL_TORN)[n % 2], beside=threads)
+        before = self.await_kill()
+        ended.set()
+        for t in threads:
+            t.join(60)
+            self.assertFalse(t.is_alive(), "a request without a reply on an open connection")
+        self.restart()
+        self.await_end()
+        book.judge(self.fobd, self.pick, everything=True)
+        self.acknowledged += book.acknowledged() - self.before.acknowledged()
+        self.verified += book.verified
+        return before
+
+    def test_killed_at_the_nth_call(self):
+        self.acknowledged = self.verified = 0
+        n = shimmed.at_each(self.killed, lambda n: 1 if TORTURE else self.pick.randrange(16, 64))
+        tap.count("%d kills up to the %dth call of a pepper's rotation and of changes beside it; %d changes acknowledged "
+                  "meanwhile, %d verifies compared; 0 lost" % (self.kills, n, self.acknowledged, self.verified))
+        self.assertGreater(self.kills, 0)
+        self.assertGreater(self.acknowledged, 0)
 
 
 tap.main()

@@ -1,7 +1,7 @@
 /*
- * world.c - the service under fuzz_dispatch, and the memory of what it has said (see world.h). Called by fuzz_dispatch.c;
- * calls the service as listen.c and main.c do, but by way of no socket. Its randomness is the same in every process, so
- * that an input finds the same secrets again.
+ * world.c - the service under fuzz_dispatch, and the memory of what it has said (see world.h). Called by
+ * fuzz_dispatch.c; calls the service as listen_context.c and main.c do, but by way of no socket. Its randomness is the
+ * same in every process, so that an input finds the same secrets again.
  */
 #include <errno.h>
 #include <ftw.h>

@@ -48,7 +48,7 @@ class Stop(unittest.TestCase):
             daemon.wait_until("load", lambda: rollers.acknowledged() > 20, 20)
             status, took = fobd.terminate()
             self.assertEqual(status, 0, fobd.log()[-3000:])
-            self.assertLess(took, 2.0 * daemon.SLOWER)
+            self.assertLess(took, 5.0 * daemon.SLOWER)  # mostly the machine: what may hang is cut off after a second
             slowest = max(slowest, took)
             rollers.join()
             for t in others:
@@ -67,7 +67,7 @@ class Stop(unittest.TestCase):
             fobd = daemon.Daemon().start()
             self.addCleanup(fobd.kill)
             fobd.process.send_signal(number)
-            self.assertEqual(fobd.process.wait(2 * daemon.SLOWER), 0)
+            self.assertEqual(fobd.process.wait(5 * daemon.SLOWER), 0)
             fobd.process = None
 
     def test_a_second_signal_and_others_do_no_harm(self):

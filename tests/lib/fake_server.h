@@ -176,13 +176,15 @@ fake_accept_run(void *arg)
 static inline void
 fake_init(struct fake *f, fake_handler handler, void *arg)
 {
+	const char *tmp = getenv("TMPDIR");
+
 	memset(f, 0, sizeof(*f));
 	f->handler = handler;
 	f->arg = arg;
 	pthread_mutex_init(&f->mutex, NULL);
 	pthread_cond_init(&f->changed, NULL);
-	snprintf(f->dir, sizeof(f->dir), "/tmp/fob-fake-XXXXXX");
-	assert(mkdtemp(f->dir) != NULL);
+	snprintf(f->dir, sizeof(f->dir), "%s/fake-XXXXXX", tmp != NULL ? tmp : "/tmp");
+	assert(mkdtemp(f->dir) != NULL); /* also when it was cut */
 	snprintf(f->path, sizeof(f->path), "%s/s", f->dir);
 	snprintf(f->address, sizeof(f->address), "ipc://%s", f->path);
 }

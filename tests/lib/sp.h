@@ -10,13 +10,15 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 
 #include "service/bytes.h"
 
-#define SP_ID 4 /* bytes of a request's id */
+#define SP_ID 4         /* bytes of a request's id */
+#define SP_REST_MS 5000 /* within a message: who has begun one has sent all of it */
 
 static const uint8_t sp_req[8] = { 0, 'S', 'P', 0, 0, 0x30, 0, 0 };
 static const uint8_t sp_rep[8] = { 0, 'S', 'P', 0, 0, 0x31, 0, 0 };
@@ -65,20 +67,46 @@ sp_send(int fd, const uint8_t id[SP_ID], const void *bytes, size_t len, uint64_t
 	return sp_write(fd, head, sizeof(head)) && sp_write(fd, bytes, len);
 }
 
+/*
+ * The rest of a message that has begun, or false when the peer has closed. When it is silent a length is wrong, in this
+ * file or in what is tested. That ends the program: each receive of a test would wait for as long as it may.
+ */
+static inline bool
+sp_read_rest(int fd, void *to, size_t len)
+{
+	struct pollfd pfd = { .fd = fd, .events = POLLIN };
+	uint8_t *p = to;
+	ssize_t n;
+
+	while (len > 0) {
+		int ready = poll(&pfd, 1, SP_REST_MS);
+
+		if (ready == 0) {
+			fprintf(stderr, "sp.h: a message lacks its last %zu bytes: its length is wrong\n", len);
+			abort();
+		}
+		if (ready < 0 || (n = recv(fd, p, len, 0)) <= 0)
+			return false;
+		p += n;
+		len -= (size_t)n;
+	}
+	return true;
+}
+
 /* A message of at most ${max} bytes, to be freed; NULL when the peer has closed or is silent for ${ms}. */
 static inline uint8_t *
 sp_receive(int fd, uint8_t id[SP_ID], size_t max, size_t *len, int ms)
 {
 	uint8_t head[1 + 8 + SP_ID], *bytes;
 
-	if (!sp_read(fd, head, sizeof(head), ms))
+	if (!sp_read(fd, head, 1, ms) || !sp_read_rest(fd, head + 1, sizeof(head) - 1))
 		return NULL;
 	*len = bytes_get64(head + 1) - SP_ID;
 	assert(head[0] == 1 && *len <= max);
 	memcpy(id, head + 9, SP_ID);
 	bytes = malloc(*len + 1);
 	assert(bytes != NULL);
-	if (sp_read(fd, bytes, *len, ms))
+	if (sp_read_rest(fd, bytes, *len))
 		return bytes;
 	free(bytes);
 	return NULL;

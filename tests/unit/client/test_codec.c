@@ -583,6 +583,73 @@ test_pages(void **state)
 	free(reply);
 }
 
+/* Returns 0 with the one event of a page at *${out}, or the fault of the page. */
+static int
+decode_event(int type, ProtobufCBinaryData account, struct fob_event *out)
+{
+	Fob__V1__ListEventsResponse m = FOB__V1__LIST_EVENTS_RESPONSE__INIT;
+	Fob__V1__Event event = FOB__V1__EVENT__INIT, *events[1] = { &event };
+	struct fob_cursor cur = { 0 };
+	struct fob_event_page *page;
+	struct fob_error e;
+	uint8_t *reply;
+	size_t len;
+	int rc;
+
+	event.type = (Fob__V1__EventType)type;
+	event.account = account;
+	m.events = events;
+	m.n_events = 1;
+	m.next_page_token = TEXT("abc");
+	reply = reply_make(0, TEXT(""), &m.base, &len);
+	if ((rc = codec_decode_events(reply, len, 0, &cur, &page, &e)) == 0) {
+		assert_int_equal(page->n, 1);
+		*out = page->events[0];
+	}
+	free(page);
+	free(reply);
+	return rc;
+}
+
+/* Every type of the .proto has a number and a name in libfob. */
+static void
+test_event_types(void **state)
+{
+	const ProtobufCEnumDescriptor *types = &fob__v1__event_type__descriptor;
+	struct fob_event event;
+
+	(void)state;
+	for (unsigned i = 0; i < types->n_values; i++) {
+		int type = types->values[i].value;
+
+		assert_int_equal(decode_event(type, TEXT("acct_1"), &event), 0);
+		assert_int_equal(event.type, type);
+		if (type != FOB_EVENT_UNKNOWN)
+			assert_string_not_equal(fob_event_type_name(event.type), "UNKNOWN");
+		assert_int_equal(decode_event(type, TEXT(""), &event),
+		    type == FOB_RESTORED || type == FOB_EVENT_UNKNOWN ? 0 : FOB_EINTERNAL);
+	}
+}
+
+/* One from the future, of the whole database or not, is unknown; and it keeps nobody from the others of its page. */
+static void
+test_event_types_of_a_newer_server(void **state)
+{
+	const int types[] = { FOB_RESTORED + 1, 4711, INT32_MAX, -1, INT32_MIN };
+	struct fob_event event;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++) {
+		assert_int_equal(decode_event(types[i], TEXT("acct_1"), &event), 0);
+		assert_int_equal(event.type, FOB_EVENT_UNKNOWN);
+		assert_string_equal(event.account, "acct_1");
+		assert_int_equal(decode_event(types[i], TEXT(""), &event), 0);
+		assert_int_equal(event.type, FOB_EVENT_UNKNOWN);
+		assert_string_equal(event.account, "");
+		assert_int_equal(decode_event(types[i], TEXT("acct 1"), &event), FOB_EINTERNAL);
+	}
+}
+
 static void
 test_stats(void **state)
 {
@@ -738,8 +805,9 @@ main(void)
 		cmocka_unit_test(test_text), cmocka_unit_test(test_fault_codes), cmocka_unit_test(test_cut_and_changed),
 		cmocka_unit_test(test_memory_is_bounded), cmocka_unit_test(test_arena), cmocka_unit_test(test_batch),
 		cmocka_unit_test(test_new_keys), cmocka_unit_test(test_first_keys), cmocka_unit_test(test_import),
-		cmocka_unit_test(test_pages), cmocka_unit_test(test_stats), cmocka_unit_test(test_requests),
-		cmocka_unit_test(test_requests_that_cannot_be) };
+		cmocka_unit_test(test_pages), cmocka_unit_test(test_event_types),
+		cmocka_unit_test(test_event_types_of_a_newer_server), cmocka_unit_test(test_stats),
+		cmocka_unit_test(test_requests), cmocka_unit_test(test_requests_that_cannot_be) };
 
 	return cmocka_run_group_tests_name("client/codec", tests, NULL, NULL);
 }

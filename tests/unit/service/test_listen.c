@@ -1,7 +1,7 @@
 /*
- * test_listen.c - listen.c over real nng sockets in a temporary folder: roles, sizes, limits, peers that do not behave,
- * the guard, and the way down. The peers are raw sockets that speak the bytes of proto/PROTOCOL.md, so that they may do
- * what no library would.
+ * test_listen.c - listen.c and its parts over real nng sockets in a temporary folder: roles, sizes, limits, peers that
+ * do not behave, the guard, and the way down. The peers are raw sockets that speak the bytes of proto/PROTOCOL.md, so
+ * that they may do what no library would.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -17,8 +17,10 @@
 #include <poll.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "harness.h"
 #include "service/bytes.h"
@@ -44,7 +46,7 @@ nap(long ms)
 	nanosleep(&ts, NULL);
 }
 
-/* ---- what listen.c asks of a context, and when ---- */
+/* ---- what is asked of a context, and when ---- */
 
 static _Atomic unsigned under_way, too_late;
 static _Atomic bool closing;
@@ -90,6 +92,28 @@ nng_close(nng_socket socket)
 		too_late++;
 	rc = call(socket);
 	closing = false;
+	return rc;
+}
+
+/* ---- somebody who may write in a socket's folder, and is quick ---- */
+
+static void (*swap)(const char *path);
+
+int interposed_bind(int fd, const struct sockaddr *sa, socklen_t len) __asm__("bind")
+    __attribute__((visibility("default"), used));
+
+/* What libnng calls; what it does next finds something else at the path. */
+int
+interposed_bind(int fd, const struct sockaddr *sa, socklen_t len)
+{
+	int rc = (int)syscall(SYS_bind, fd, sa, len);
+	struct sockaddr_un named;
+
+	if (rc == 0 && swap != NULL) {
+		memcpy(&named, sa, sizeof(named));
+		swap(named.sun_path);
+		swap = NULL;
+	}
 	return rc;
 }
 
@@ -273,6 +297,8 @@ setup(void **state)
 	}
 	f->verify = f->urls[0] + 6;
 	f->admin = f->urls[1] + 6;
+	/* Of this test's transport: while a test closes a second one, the first may well call. */
+	too_late = 0;
 	f->h->config.n_listeners = 2;
 	f->h->config.connections = CONNECTIONS;
 	f->h->config.in_flight = IN_FLIGHT;
@@ -735,6 +761,90 @@ a_path_that_is_left_over(void **state)
 	snprintf(f->urls[1], sizeof(f->urls[1]), "ipc://%s/admin.sock", f->h->folder);
 }
 
+static char precious[108]; /* a socket's path is no longer */
+
+static void
+put_a_link(const char *path)
+{
+	assert_int_equal(unlink(path), 0);
+	assert_int_equal(symlink(precious, path), 0);
+}
+
+static void
+put_it_itself(const char *path)
+{
+	assert_int_equal(unlink(path), 0);
+	assert_int_equal(link(precious, path), 0);
+}
+
+/* Only its owner may open it: another file of ours, or another listener's socket. */
+static void
+make_precious(const struct fixture *f, bool is_socket)
+{
+	struct sockaddr_un sa = { .sun_family = AF_UNIX };
+	int fd;
+
+	assert_true((size_t)snprintf(precious, sizeof(precious), "%s/precious", f->h->folder) < sizeof(precious));
+	if (is_socket) {
+		strcpy(sa.sun_path, precious);
+		assert_true((fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)) >= 0);
+		assert_int_equal(bind(fd, (struct sockaddr *)&sa, sizeof(sa)), 0);
+	} else {
+		assert_true((fd = open(precious, O_WRONLY | O_CREAT | O_EXCL, 0600)) >= 0);
+	}
+	close(fd);
+	assert_int_equal(chmod(precious, 0600), 0);
+}
+
+/* Between bind and what comes next: nobody is let into what is there then, and it is not taken for our socket. */
+static void
+a_path_that_is_swapped(void **state)
+{
+	static void (*const ways[])(const char *) = { put_a_link, put_it_itself };
+	struct fixture *f = *state;
+	struct stat before, after;
+
+	snprintf(f->urls[0], sizeof(f->urls[0]), "ipc://%s/swapped.sock", f->h->folder);
+	for (int i = 0; i < 4; i++) {
+		make_precious(f, i / 2 == 1);
+		assert_int_equal(stat(precious, &before), 0);
+		swap = ways[i % 2];
+		refused(f, "is not a socket of ours with mode 0660");
+		assert_null(swap);
+		assert_int_equal(stat(precious, &after), 0);
+		assert_int_equal(after.st_mode, before.st_mode);
+		assert_int_equal(after.st_ino, before.st_ino);
+		assert_int_equal(after.st_size, before.st_size);
+		assert_int_equal(after.st_mtim.tv_nsec, before.st_mtim.tv_nsec);
+		assert_int_equal(unlink(precious), 0);
+	}
+	snprintf(f->urls[0], sizeof(f->urls[0]), "ipc://%s/verify.sock", f->h->folder);
+}
+
+/* Whatever the process gives to files that are not said otherwise; which is as before then. */
+static void
+the_mode_of_a_socket(void **state)
+{
+	static const mode_t umasks[] = { 0, 022, 077, 0777 };
+	struct fixture *f = *state;
+	mode_t before = umask(0);
+	struct stat st;
+
+	for (size_t i = 0; i < sizeof(umasks) / sizeof(umasks[0]); i++) {
+		assert_int_equal(listen_drain(f->t, 10000), 0);
+		listen_close(f->t);
+		f->h->service.draining = false;
+		umask(umasks[i]);
+		open_transport(f);
+		assert_int_equal(umask(umasks[i]), umasks[i]);
+		assert_int_equal(lstat(f->verify, &st), 0);
+		assert_int_equal(st.st_mode, S_IFSOCK | 0660);
+		assert_int_equal(lstat(f->admin, &st), 0);
+		assert_int_equal(st.st_mode, S_IFSOCK | 0600);
+	}
+	umask(before);
+}
+
 static void
 opens_and_closes(void **state)
 {
@@ -988,6 +1098,8 @@ main(void)
 		TEST(hostile_connects),
 		TEST(a_path_that_is_taken),
 		TEST(a_path_that_is_left_over),
+		TEST(a_path_that_is_swapped),
+		TEST(the_mode_of_a_socket),
 		TEST(opens_and_closes),
 		TEST(a_listener_that_is_gone),
 		TEST(a_listener_that_is_replaced),

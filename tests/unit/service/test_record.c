@@ -454,7 +454,6 @@ another_place_is_noticed(void **state)
 	pepper_free(other);
 }
 
-/* What only we could have written, and would not: a tag that fits does not make it a record. */
 /* What record.c puts behind a value. */
 static void
 tag_again(enum table table, const void *key, size_t key_len, struct record_bytes *value)
@@ -469,6 +468,7 @@ tag_again(enum table table, const void *key, size_t key_len, struct record_bytes
 	value->len += PEPPER_TAG_LEN;
 }
 
+/* What only we could have written, and would not: a tag that fits does not make it a record. */
 static void
 a_form_that_is_wrong_is_noticed(void **state)
 {
@@ -830,11 +830,38 @@ tokens(void **state)
 	}
 }
 
+/* However much of its end is missing, under a right tag: the last byte of one that has no account is only a length. */
+static void
+an_event_that_is_cut_is_noticed(void **state)
+{
+	static const struct record_event cases[] = {
+		{ .type = EVENT_ACCOUNT_CREATED, .account = "acme" },
+		{ .type = EVENT_RESTORED },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct record_bytes key, whole, cut;
+		union any out;
+
+		record_sequence_key(5, &key);
+		record_put_event(pepper, key.bytes, key.len, &cases[i], &whole);
+		for (size_t len = 0; len < whole.len - PEPPER_TAG_LEN; len++) {
+			cut = whole;
+			cut.len = len;
+			tag_again(TABLE_EVENTS, key.bytes, key.len, &cut);
+			assert_int_equal(
+			    get_event(pepper, key.bytes, key.len, cut.bytes, cut.len, &out), -FAULT_CORRUPT);
+		}
+	}
+}
+
 static void
 events(void **state)
 {
 	static const struct record_event cases[] = {
 		{ .sequence = 0, .type = EVENT_ACCOUNT_CREATED, .account = "a" },
+		{ .sequence = 7, .time_ms = T0, .type = EVENT_RESTORED },
 		{ .sequence = UINT64_MAX,
 		    .time_ms = INT64_MAX,
 		    .type = EVENT_ACCOUNT_RESUMED,
@@ -994,6 +1021,7 @@ main(void)
 		cmocka_unit_test(forms_of_version_2),
 		cmocka_unit_test(what_they_take),
 		cmocka_unit_test(tokens),
+		cmocka_unit_test(an_event_that_is_cut_is_noticed),
 		cmocka_unit_test(events),
 		cmocka_unit_test(meta),
 		cmocka_unit_test(keys_sort_as_numbers_do),

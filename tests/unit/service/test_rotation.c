@@ -1,8 +1,8 @@
 /*
- * test_rotation.c - a database on its way from one pepper to the next (pepper.c, store.c): digests that go through all
- * lines; every key, token, event and deadline found at each commit of the way, after a restart there, and while keys are
- * rolled, revoked, suspended and ended between; damage that stays damage; and who is refused. The golden values are from
- * an implementation in Python (hashlib's BLAKE2b).
+ * test_rotation.c - a database on its way from one pepper to the next (pepper.c, store_move.c): digests that go
+ * through all lines; every key, token, event and deadline found at each commit of the way, after a restart there, and
+ * while keys are rolled, revoked, suspended and ended between; damage that stays damage; and who is refused. The
+ * golden values are from an implementation in Python (hashlib's BLAKE2b).
  */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,6 +1,6 @@
 /*
- * test_store.c - store.c: making, opening and refusing a database; applying a change and reading all of it back; walks;
- * and records that were damaged behind its back, which are counted and are never an answer.
+ * test_store.c - store.c and its parts: making, opening and refusing a database; applying a change and reading all of
+ * it back; walks; and records that were damaged behind its back, which are counted and are never an answer.
  */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,0 +1,199 @@
+/*
+ * listen_tls.c - a listener's TLS: its files are read, checked and given to nng, at start and again at a reload (see
+ * listen.h, listen_internal.h). Called by listen.c, listen_guard.c and reload.c; calls certificate.c and probe.c.
+ * Keeps no private key: what was read is wiped once nng has it.
+ */
+#include "service/listen_internal.h"
+
+#include <errno.h>
+#include <sodium.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "service/certificate.h"
+#include "service/log.h"
+#include "service/probe.h"
+
+bool
+listen_is_tls(const struct config_listener *config)
+{
+	return strncmp(config->url, "tls+", 4) == 0;
+}
+
+#define PEM_MAX (256 << 10)
+
+/* A whole file as a string, to be wiped and freed with free_pem(); NULL with errno. */
+static char *
+read_pem(const char *path)
+{
+	FILE *f;
+	char *text = NULL;
+
+	if ((f = fopen(path, "re")) == NULL)
+		return NULL;
+	/* Unbuffered, so that stdio keeps no copy of a private key. */
+	setbuf(f, NULL);
+	if ((text = calloc(1, PEM_MAX + 1)) != NULL && (fread(text, 1, PEM_MAX, f) == 0 || ferror(f) != 0)) {
+		free(text);
+		text = NULL;
+		errno = errno != 0 ? errno : EINVAL;
+	}
+	fclose(f);
+	return text;
+}
+
+static void
+free_pem(char *text)
+{
+	if (text == NULL)
+		return;
+	sodium_memzero(text, PEM_MAX);
+	free(text);
+}
+
+/* Returns NULL, or which setting is wrong, with an nng error at *${rc}. */
+static const char *
+fill_tls(nng_tls_config *tls, const struct config_listener *config, int *rc)
+{
+	char *cert = read_pem(config->tls_cert), *key = read_pem(config->tls_key), *ca = read_pem(config->tls_ca);
+	const char *wrong = NULL, *warning = NULL;
+
+	*rc = NNG_ENOENT;
+	if (cert == NULL)
+		wrong = "tls_cert";
+	else if (key == NULL)
+		wrong = "tls_key";
+	else if (ca == NULL)
+		wrong = "tls_ca";
+	else if ((wrong = certificate_check(cert, key, &warning)) != NULL)
+		*rc = NNG_EINVAL;
+	else if ((*rc = nng_tls_config_own_cert(tls, cert, key, NULL)) != 0)
+		wrong = "tls_cert and tls_key";
+	else if ((*rc = nng_tls_config_ca_chain(tls, ca, NULL)) != 0)
+		wrong = "tls_ca";
+	else if ((*rc = nng_tls_config_auth_mode(tls, NNG_TLS_AUTH_MODE_REQUIRED)) != 0)
+		wrong = "client certificates";
+	if (warning != NULL)
+		LOG(LOG_WARN, warning, LOG_S("url", config->url));
+	free_pem(cert);
+	free_pem(key);
+	free_pem(ca);
+	return wrong;
+}
+
+/* nng's own does not take NULL. */
+void
+listen_tls_free(nng_tls_config *tls)
+{
+	if (tls != NULL)
+		nng_tls_config_free(tls);
+}
+
+/* Returns what the files of ${config} hold, to be freed with listen_tls_free(); NULL with one line at ${why}. */
+static nng_tls_config *
+load_tls(const struct config_listener *config, char *why, size_t why_len)
+{
+	nng_tls_config *tls = NULL;
+	const char *wrong = "TLS";
+	int rc;
+
+	if ((rc = nng_tls_config_alloc(&tls, NNG_TLS_MODE_SERVER)) == 0 && (wrong = fill_tls(tls, config, &rc)) == NULL)
+		return tls;
+	snprintf(why, why_len, "%s: %s: %s", config->url, wrong, nng_strerror(rc));
+	listen_tls_free(tls);
+	return NULL;
+}
+
+/* What it has already, when it is opened again: files that are being replaced just then must not keep it closed. */
+int
+listen_tls_set(struct listener *l, char *why, size_t why_len)
+{
+	int rc;
+
+	if (l->tls == NULL && (l->tls = load_tls(l->config, why, why_len)) == NULL)
+		return -1;
+	if ((rc = nng_listener_set_ptr(l->listener, NNG_OPT_TLS_CONFIG, l->tls)) == 0)
+		return 0;
+	snprintf(why, why_len, "%s: TLS: %s", l->config->url, nng_strerror(rc));
+	return -1;
+}
+
+/* ---- new TLS files ---- */
+
+static const struct config_listener *
+tls_files(const struct listener *l, const struct config *config)
+{
+	for (size_t i = 0; i < config->n_listeners; i++)
+		if (listen_is_tls(l->config) && strcmp(config->listeners[i].url, l->config->url) == 0)
+			return &config->listeners[i];
+	return NULL;
+}
+
+/*
+ * A listener of nng takes another TLS configuration while it runs, and closing it would close its connections. But
+ * nng's accept reads which one it is before it takes a reference (1.5.2 to 1.11, tls_common.c): the old one must
+ * outlast that. There is one accept at a time, and it is for the next connection: so once a connection that was made
+ * after the swap has been answered, that accept is over, and the ones after it are with the new configuration.
+ */
+bool
+listen_tls_settle(struct listener *l)
+{
+	if (l->old_tls != NULL && !probe_listener(l->config->url, PROBE_MS))
+		return false;
+	listen_tls_free(l->old_tls);
+	l->old_tls = NULL;
+	return true;
+}
+
+static void
+swap_tls(struct listener *l, nng_tls_config *tls)
+{
+	int rc;
+
+	if ((rc = nng_listener_set_ptr(l->listener, NNG_OPT_TLS_CONFIG, tls)) != 0) {
+		/* A listener that could not be opened again: it will be, with these. */
+		LOG(LOG_WARN, "a listener that is not open takes its TLS files when it is",
+		    LOG_S("url", l->config->url), LOG_S("reason", nng_strerror(rc)));
+		listen_tls_free(l->tls);
+		l->tls = tls;
+		return;
+	}
+	l->old_tls = l->tls;
+	l->tls = tls;
+	(void)listen_tls_settle(l);
+	LOG(LOG_INFO, "new connections get the TLS files as they are now", LOG_S("url", l->config->url));
+}
+
+int
+listen_reload(struct transport *t, const struct config *config, char *why, size_t why_len)
+{
+	nng_tls_config *fresh[LIMIT_LISTENERS] = { NULL };
+	const struct config_listener *files;
+	int rc = -1;
+
+	for (size_t i = 0; i < t->n_listeners; i++) {
+		struct listener *l = &t->listeners[i];
+
+		if ((files = tls_files(l, config)) == NULL)
+			continue;
+		if (!listen_tls_settle(l)) {
+			snprintf(why, why_len,
+			    "%s: does not answer, and has yet to take the TLS files of the last reload",
+			    l->config->url);
+			goto out;
+		}
+		if ((fresh[i] = load_tls(files, why, why_len)) == NULL)
+			goto out;
+	}
+	for (size_t i = 0; i < t->n_listeners; i++) {
+		if (fresh[i] != NULL)
+			swap_tls(&t->listeners[i], fresh[i]);
+		fresh[i] = NULL;
+	}
+	rc = 0;
+out:
+	for (size_t i = 0; i < t->n_listeners; i++)
+		listen_tls_free(fresh[i]);
+	return rc;
+}
