@@ -50,7 +50,7 @@ FUZZ_BIN := $(patsubst %.c,$(B)/%,$(wildcard tests/fuzz/fuzz_*.c))
 FUZZ_OBJ := $(patsubst %.c,$(B)/%.o,$(wildcard tests/fuzz/*.c))
 CRASH_BIN := $(patsubst %.c,$(B)/%,$(wildcard tests/crash/test_*.c))
 OBJ := $(SERVICE_OBJ) $(CLIENT_OBJ) $(CLI_OBJ) $(B)/service/main.o $(UNIT_BIN:=.o) $(TOOL_BIN:=.o) $(CRASH_BIN:=.o) $(B)/tests/crash/shim.o \
-	$(FUZZ_OBJ)
+	$(patsubst %.c,$(B)/%.o,$(wildcard tests/lib/*.c)) $(FUZZ_OBJ)
 
 .DELETE_ON_ERROR:
 .SECONDARY:
@@ -125,21 +125,25 @@ $(B)/fob: $(CLI_OBJ) $(B)/libfob.a
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS_CLI)
 
 # Unit tests see the insides of both programs; the client's objects rather than libfob.a, whose insides are hidden.
-$(B)/tests/unit/%: $(B)/tests/unit/%.o $(B)/libservice.a $(CLIENT_OBJ)
-	$(Q)$(CC) $(ALL_LDFLAGS) $(INTERPOSED) -o $@ $< $(filter-out $(B)/client/basic.o,$(CLIENT_OBJ)) $(B)/libservice.a -lcmocka $(LIBS_DAEMON) -ljansson
+# What secrets they make is noted.
+MADE_OBJ := $(B)/tests/lib/made.o $(B)/tests/lib/made_generate.o
+MADE := $(MADE_OBJ) -Wl,--wrap=secret_generate
+
+$(B)/tests/unit/%: $(B)/tests/unit/%.o $(MADE_OBJ) $(B)/libservice.a $(CLIENT_OBJ)
+	$(Q)$(CC) $(ALL_LDFLAGS) $(INTERPOSED) -o $@ $< $(MADE) $(filter-out $(B)/client/basic.o,$(CLIENT_OBJ)) $(B)/libservice.a -lcmocka $(LIBS_DAEMON) -ljansson
 
 $(B)/tests/tools/%: $(B)/tests/tools/%.o $(B)/libfob.a
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS_CLIENT)
 
-$(B)/tests/history/%: $(B)/tests/history/%.o $(B)/libfob.a
+$(B)/tests/history/%: $(B)/tests/history/%.o $(B)/tests/lib/made.o $(B)/libfob.a
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS_CLIENT)
 
 # A failing system: linked into tests that have the service inside, preloaded into a fobd. Not instrumented, as it is called
 # before a sanitizer is ready.
 $(B)/tests/crash/shim.o: override SAN :=
 
-$(B)/tests/crash/test_%: $(B)/tests/crash/test_%.o $(B)/tests/crash/shim.o $(B)/libservice.a
-	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ -lcmocka $(LIBS_DAEMON)
+$(B)/tests/crash/test_%: $(B)/tests/crash/test_%.o $(B)/tests/crash/shim.o $(MADE_OBJ) $(B)/libservice.a
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $(filter-out $(MADE_OBJ),$^) $(MADE) -lcmocka $(LIBS_DAEMON)
 
 $(B)/tests/crash/shim.so: $(B)/tests/crash/shim.o
 	$(Q)$(CC) -shared -pthread $(LDFLAGS) -o $@ $< -ldl

@@ -16,6 +16,7 @@
 #include <time.h>
 
 #include "client/fob.h"
+#include "tests/lib/made.h"
 #include "tests/load/rng.h"
 
 #define ACCOUNTS 6 /* the even ones live, the odd ones test */
@@ -139,6 +140,7 @@ learn(struct account *a, const struct fob_new_key *new)
 		die(a->name, "a generation beyond what this run can have made");
 	pthread_mutex_lock(&a->lock);
 	memcpy(a->secrets[generation], new->secret, FOB_SECRET_SIZE);
+	made_secret(new->secret);
 	if (generation > a->newest)
 		a->newest = generation;
 	pthread_mutex_unlock(&a->lock);

@@ -22,12 +22,17 @@ import hostile
 import tap
 
 CONNECTIONS = 20_000 if hostile.LONG else 300
-# What an attack may leave behind: pages of fobd's heaps that are in part used, as glibc gives back whole ones; and now and then a
-# reply that nng loses with its connection (see lsan.supp), some 150 KiB after 20,000 connections.
-MEMORY_KIB = 1536
+# What attacks may leave behind: pages of fobd's heaps that are in part used, as glibc gives back whole ones; what nng
+# keeps, blocks of 16 KiB for TLS and tables of 66; and now and then a reply that it loses with its connection (see
+# lsan.supp), some 150 KiB after 20,000 connections. They are on one fobd, so it adds up. The long form had come to 1.1 to 1.3
+# MiB; on a busy machine, where more sends time out, it was 1.3 after ipc and 2.1 after tcp as well, and after 12,000 over
+# tls alone 1.4. So the long form allows 2 MiB, and one more for each attack that follows.
+MEMORY_KIB = 1024 if hostile.LONG else 1536
+MEMORY_EACH_KIB = 1024 if hostile.LONG else 0
 
 
 class Hostile(hostile.Case):
+    attacks = 0
     REST_S = 2.2  # the crowd that it is warmed up with has been seen, and memory given back
 
     @classmethod
@@ -85,6 +90,13 @@ class Hostile(hostile.Case):
         for _, s in staying:
             s.close()
 
+    def one_more_crowd(self):
+        """Where an attack comes slowly, memory was given back in its midst, and what its last connections left, too few for
+        a crowd, waits for the next."""
+        for _ in range(300):
+            with self.fobd.connection("tcp"):
+                pass
+
     def attack(self, listener):
         request = fobwire.request(hostile.VERIFY, fobwire.verify_request(self.secret))
         url = self.fobd.urls[listener]
@@ -102,8 +114,11 @@ class Hostile(hostile.Case):
         tap.comment("%s: %d connections in %.0f s; RssAnon %d KiB before, %d after; descriptors %d, then %d; %d dropped, %d "
                     "corrections" % (listener, CONNECTIONS, took, self.base, after, self.seen, stats.open_descriptors,
                                      stats.connections_dropped, stats.nng_corrections))
+        Hostile.attacks += 1
         if not daemon.SANITIZED:  # which keep what was freed
-            daemon.wait_until("memory is back at %d KiB" % self.base, lambda: self.memory_kib() < self.base + MEMORY_KIB, 5, 0.1)
+            self.one_more_crowd()
+            most = self.base + MEMORY_KIB + MEMORY_EACH_KIB * self.attacks
+            daemon.wait_until("memory is back at %d KiB" % most, lambda: self.memory_kib() < most, 5, 0.1)
             tap.comment("%s: then %d KiB" % (listener, self.memory_kib()))
         self.assertEqual(stats.listener_restarts, 0)
         for other in ("verify", "tcp", "tls", "admin"):

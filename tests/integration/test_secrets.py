@@ -12,6 +12,7 @@ import re
 import signal
 import unittest
 
+import certs
 import daemon
 import fobwire
 import leaks
@@ -128,47 +129,92 @@ class Secrets(unittest.TestCase):
 class Memory(unittest.TestCase):
     """What a running fobd holds when nobody asks it anything, and what it leaves when it crashes."""
 
-    def start(self, **kw):
-        fobd = daemon.Daemon(in_verify="\tcontexts = 8\n", in_admin="\tcontexts = 8\n", **kw).start()
+    def start(self, settings="", **kw):
+        fobd = daemon.Daemon(in_verify="\tcontexts = 8\n", in_admin="\tcontexts = 8\n", settings=settings, **kw)
         self.addCleanup(fobd.kill)
+        return fobd.start()
+
+    def start_with_tls(self):
+        made = certs.Certs(daemon.folder()).ca("ca").pair("ca", "server").pair("ca", "operator")
+        fobwire.tls = made.context()
+        address = daemon.own_address()
+        fobd = self.start('log_level = "debug"\n' + made.listener(address, "admin"))
+        fobd.urls["tlsadmin"] = "tls+tcp://" + address
+        daemon.wait_until("it has said that it wipes", lambda: "freed_memory_wiped=true" in fobd.log())
         return fobd
 
-    @unittest.skipIf(daemon.SANITIZED, "a sanitizer keeps what was freed")
-    @unittest.skipUnless(os.geteuid() == 0, "only root may read fobd's memory")
-    def test_nothing_is_left_after_the_traffic(self):
-        fobd = self.start(settings='log_level = "debug"\n')
-        self.assertIn("freed_memory_wiped=true", fobd.log())
-        secrets, tokens = set(), set()
-        for listener in ("admin", "tcpadmin"):
-            with fobd.client(listener) as c:
-                for i in range(15):
-                    account = "%s-%d" % (listener, i)
-                    token = fobwire.new_token()
-                    made = c.create(LIVE, account, token)
-                    c.create(LIVE, account, token)  # its sealed reply, opened
-                    rolled = c.roll(LIVE, account, authorizing_secret=made.secret_key.secret)
-                    mine = [made.secret_key.secret, made.publishable_key.secret, rolled.new_key.secret]
-                    for secret in mine:
-                        c.verify(secret)
-                        c.verify(authorization=b"Basic " + base64.b64encode(secret + b":"))
-                        c.verify(secret[:-1] + b"!")
-                        self.assertIsNotNone(c.raw(b"\x0a\xff" + secret))
-                    c.verify_many([fobwire.verify_request(s) for s in mine] * 50)
-                    secrets.update(mine)
-                    tokens.add(token)
-        path = fobd.pepper("live").encode()
-        self.assertTrue(any(path in data for _, data in leaks.memory_of(fobd.pid)), "the scan sees nothing")
-        # nng frees a message a moment after it was sent.
+    def talk(self, c, account):
+        """All in which a secret or a token crosses the wire; returns (secrets, token)."""
+        token = fobwire.new_token()
+        made = c.create(LIVE, account, token)
+        c.create(LIVE, account, token)  # its sealed reply, opened
+        rolled = c.roll(LIVE, account, authorizing_secret=made.secret_key.secret)
+        mine = [made.secret_key.secret, made.publishable_key.secret, rolled.new_key.secret]
+        for secret in mine:
+            c.verify(secret)
+            c.verify(authorization=b"Basic " + base64.b64encode(secret + b":"))
+            c.verify(secret[:-1] + b"!")
+            self.assertIsNotNone(c.raw(b"\x0a\xff" + secret))
+        c.verify_many([fobwire.verify_request(s) for s in mine] * 50)
+        return mine, token
+
+    def no_copies(self, fobd, secrets, tokens, when):
         left = {}
 
-        def clean():
+        def clean():  # nng frees a message a moment after it was sent
             nonlocal left
             left = leaks.secrets_in_memory(fobd.pid, secrets, tokens)
             return not left
         try:
             daemon.wait_until("no secret in memory", clean, 5, every_s=0.2)
         except AssertionError:
-            self.fail("copies of secrets in the memory of fobd: %s" % left)
+            self.fail("copies of secrets in the memory of fobd, %s: %s" % (when, left))
+
+    @unittest.skipIf(daemon.SANITIZED, "a sanitizer keeps what was freed")
+    @unittest.skipUnless(os.geteuid() == 0, "only root may read fobd's memory")
+    def test_nothing_is_left_after_the_traffic(self):
+        """Over ipc, tcp and tls, whose library has buffers of its own: while the connections are open and idle, with
+        each kind of request as the last one, and when they are closed."""
+        fobd = self.start_with_tls()
+        secrets, tokens, idle = set(), set(), []
+        self.addCleanup(lambda: [c.close() for c in idle])
+        last = (lambda c, account, secret: None,  # a batch
+                lambda c, account, secret: c.verify(secret),
+                lambda c, account, secret: c.roll(LIVE, account, grace=0).new_key.secret)
+        for listener in ("admin", "tcpadmin", "tlsadmin"):
+            for i in range(15):
+                account = "%s-%d" % (listener, i)
+                idle.append(fobd.client(listener))
+                mine, token = self.talk(idle[-1], account)
+                newest = last[i % len(last)](idle[-1], account, mine[-1])
+                secrets.update(mine + [newest] if isinstance(newest, bytes) else mine)
+                tokens.add(token)
+        path = fobd.pepper("live").encode()
+        self.assertTrue(any(path in data for _, data in leaks.memory_of(fobd.pid)), "the scan sees nothing")
+        self.no_copies(fobd, secrets, tokens, "with the connections open")
+        for c in idle:
+            c.close()
+        self.no_copies(fobd, secrets, tokens, "after they were closed")
+
+    @unittest.skipIf(daemon.SANITIZED, "a sanitizer keeps what was freed")
+    @unittest.skipUnless(os.geteuid() == 0, "only root may read fobd's memory")
+    def test_nothing_is_left_of_half_a_request(self):
+        """What is there of a request whose rest has not come is kept for it, and goes with its connection."""
+        fobd = self.start_with_tls()
+        for listener in ("admin", "tcpadmin", "tlsadmin"):
+            with fobd.client(listener) as c:
+                secret = c.create(LIVE, listener).secret_key.secret
+            whole = fobwire.frame(fobd.urls[listener], b"\x80\0\0\1" + fobwire.request(
+                "fob.v1.Keys/VerifyKey", fobwire.verify_request(secret, operation="charges.create")))
+            half = [fobd.connection(listener) for _ in range(10)]
+            self.addCleanup(lambda half=half: [c.close() for c in half])
+            for c in half:
+                c.sock.sendall(whole[:-1])
+            daemon.wait_until("half a request is there",
+                              lambda: leaks.secrets_in_memory(fobd.pid, {secret}, set()), 5, every_s=0.05)
+            for c in half:
+                c.close()
+            self.no_copies(fobd, {secret}, set(), "after half a request over " + listener)
 
     def test_a_crash_leaves_no_core(self):
         fobd = self.start(core=True)

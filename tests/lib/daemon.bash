@@ -15,8 +15,56 @@ PYTHON=${PYTHON:-/usr/bin/python3}
 bats_require_minimum_version 1.5.0
 
 fob() {
-	"$FOB_BUILD/fob" "$@"
+	remembered "$FOB_BUILD/fob" "$@"
 }
+
+# remembered COMMAND...: run COMMAND; in a run of all tests (tests/lib/leaks.py) note the secrets on its standard output
+# and the token in each token file that it was given or names, before anybody sees them, and keep its standard error,
+# where none may be, to be searched. So what it says is passed on when it has ended: first its standard error. Not for a
+# COMMAND that is to meet a closed, full or abandoned output itself, or goes on: that calls "$FOB_BUILD/fob".
+#
+# What a test has of that may be shown when it fails, as bats prints what the test said. Nothing is taken out of it here:
+# a test must get what fob says. But tests/run redacts what it shows, and what bats prints of a failed test does not
+# count as a leak: there a secret is where fob was asked to put it. A secret on fob's standard error does, in a test that
+# passes or fails, and so does one in a line that a test writes for people (descriptor 3).
+remembered() {
+	local place=$BATS_RUN_TMPDIR/said.$BASHPID out= err= rc=0
+	if [[ ! -d ${FOB_TEST_LEAKS:-}/logs ]]; then
+		"$@"
+		return
+	fi
+	"$@" > "$place.out" 2> "$place.err" || rc=$?
+	# Without a process more: there are a thousand calls.
+	IFS= read -r -d '' out < "$place.out" || true
+	IFS= read -r -d '' err < "$place.err" || true
+	remember_secrets "$out"
+	remember_tokens "$* $err"
+	printf %s "$err" >> "$FOB_TEST_LEAKS/logs/${BATS_TEST_FILENAME##*/}.stderr"
+	printf %s "$err" >&2
+	printf %s "$out"
+	return "$rc"
+}
+
+remember_secrets() {
+	local rest=$1
+	while [[ $rest =~ [sp]k_(live|test)_[0-9A-Za-z]{36} ]]; do
+		echo "s ${BASH_REMATCH[0]}" >> "$FOB_TEST_LEAKS/made"
+		rest=${rest#*"${BASH_REMATCH[0]}"}
+	done
+}
+
+remember_tokens() {
+	local rest=$1 token
+	while [[ $rest =~ --token-file[\ =]([^[:space:]]+) ]]; do
+		rest=${rest#*"${BASH_REMATCH[0]}"}
+		[[ -f ${BASH_REMATCH[1]} ]] || continue
+		IFS= read -r token < "${BASH_REMATCH[1]}" || true
+		[[ ! $token =~ ^[0-9a-f]{64}$ ]] || echo "t $token" >> "$FOB_TEST_LEAKS/made"
+	done
+}
+# For WHEN_ASKED, below.
+export FOB_BUILD
+export -f fob remembered remember_secrets remember_tokens
 
 # free_port: a port of 127.0.0.1 that nobody listens on now.
 free_port() {
@@ -143,10 +191,11 @@ json() {
 }
 
 # on_terminal INPUT COMMAND...: run COMMAND on a terminal of its own, type INPUT when it asks, and print what the terminal
-# shows. Returns COMMAND's exit code, or 128 and its signal. WHEN_ASKED is a command to be run between question and answer.
+# shows. Returns COMMAND's exit code, or 128 and its signal. WHEN_ASKED is a command of bash, to be run between question
+# and answer.
 on_terminal() {
-	"$PYTHON" -c '
-import os, pty, sys
+	remembered "$PYTHON" -c '
+import os, pty, subprocess, sys
 typed = sys.argv[1].encode()
 pid, fd = pty.fork()
 if pid == 0:
@@ -161,7 +210,7 @@ while True:
         break
     shown += part
     if typed and (b"[y/N] " in shown or b"(not shown): " in shown):
-        os.system(os.environ.get("WHEN_ASKED", "true") + " > /dev/null 2>&1")
+        subprocess.run(["bash", "-c", os.environ.get("WHEN_ASKED", "true")], capture_output=True)
         os.write(fd, typed)
         typed = b""
 code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])

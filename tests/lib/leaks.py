@@ -1,7 +1,10 @@
 """What a run of all tests knows of secrets: each test adds those that it made, and keeps the logs of its daemons;
 tests/run searches all that was said for them when the last one has ended, and deletes both.
 
-FOB_TEST_LEAKS names a folder with `made`, a 0600 file of lines, and `logs`. Without it nothing is recorded.
+FOB_TEST_LEAKS names a folder with `made`, a 0600 file of lines ("s" and a secret, or "t" and a token in hex), and
+`logs`. Without it nothing is recorded. For bats files tests/lib/daemon.bash does it, and logs has also what their `fob`
+commands said on standard error; for programs in C tests/lib/made.c, secrets only. (Not for fuzz targets, which look at what
+they said themselves.)
 """
 
 import array
@@ -33,7 +36,7 @@ def _remember(kind, data):
     try:
         if _made is None:
             _made = os.open(os.path.join(FOLDER, "made"), os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
-        os.write(_made, b"%s %s\n" % (kind, data.hex().encode()))
+        os.write(_made, b"%s %s\n" % (kind, data if kind == b"s" else data.hex().encode()))
     except OSError:
         pass  # a child that became another user
 
@@ -86,30 +89,43 @@ def words_in(data, known):
     return found
 
 
-def search(folder, outputs):
-    """Returns (how many secrets and tokens are known, how many texts were searched, lines that say what was found).
-    ${outputs}: {name: bytes} of what the tests said themselves."""
-    made = {b"s": [], b"t": []}
+def _read(folder):
+    """(secrets, tokens) that were made until now."""
+    made = {b"s": set(), b"t": set()}
     with open(os.path.join(folder, "made"), "rb") as f:
         for line in f:
             kind, _, text = line.strip().partition(b" ")
-            made[kind].append(bytes.fromhex(text.decode()))
-    known, problems, texts = pieces(made[b"s"], made[b"t"]), [], 0
+            made[kind].add(text if kind == b"s" else bytes.fromhex(text.decode()))
+    return made[b"s"], made[b"t"]
+
+
+def redact(folder, text):
+    """${text} as a person may see it: without what was made until now."""
+    known = pieces(*_read(folder))
+    return _WORD.sub(lambda run: b"(redacted)" if words_in(run.group(), known) else run.group(),
+                     text.encode(errors="replace")).decode()
+
+
+def search(folder, outputs):
+    """Returns (how many secrets and tokens are known, how many texts were searched, lines that say what was found).
+    ${outputs}: {name: bytes} of what the tests said themselves."""
+    secrets, tokens = _read(folder)
+    known, problems, texts = pieces(secrets, tokens), [], 0
     logs = os.path.join(folder, "logs")
     for name in sorted(os.listdir(logs)):
         texts += 1
         with open(os.path.join(logs, name), "rb") as f:
             data = f.read()
-        # The bats files do not write down what they make; but nothing of this form belongs into a log.
+        # Not everything is written down that tests make; but nothing of this form belongs into a log.
         n = len(words_in(data, known)) + len(_SHOWN.findall(data))
         if n:
-            problems.append("%d secrets or tokens in the log of a fobd of %s" % (n, name))
+            problems.append("%d secrets or tokens in the log %s" % (n, name))
     for name, data in sorted(outputs.items()):
         texts += 1
         n = len(words_in(data, known))
         if n:
             problems.append("%d secrets or tokens in what %s said" % (n, name))
-    return len(made[b"s"]) + len(made[b"t"]), texts, problems
+    return len(secrets) + len(tokens), texts, problems
 
 
 # ---- a live process ----
