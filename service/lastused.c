@@ -46,6 +46,7 @@ lastused_open(const char *folder, uint32_t keys, struct lastused **out, char *wh
 	snprintf(l->path, sizeof(l->path), "%s/lastused", folder);
 	path = l->path;
 	if ((l->fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600)) < 0) {
+		fault = errno == EIO ? -FAULT_DISK : -FAULT_IO;
 		snprintf(why, why_len, "%s: cannot open: %s", path, strerror(errno));
 		goto err0;
 	}
@@ -60,7 +61,9 @@ lastused_open(const char *folder, uint32_t keys, struct lastused **out, char *wh
 		goto err2;
 	}
 	if ((fault = lastused_grow(l, keys)) != 0) {
-		snprintf(why, why_len, "%s: cannot make room for %u keys: is the disk full?", path, keys);
+		fault = fault == -FAULT_IO ? -FAULT_DISK : fault;
+		snprintf(why, why_len, "%s: cannot make room for %u keys: the disk %s", path, keys,
+		    fault == -FAULT_FULL ? "is full" : "fails");
 		goto err2;
 	}
 	*out = l;

@@ -24,7 +24,7 @@ struct lastused;
 /*
  * lastused_open(folder, keys, lastused, why, why_len):
  * Open or make ${folder}/lastused with cells for ${keys} keys.
- * Returns: 0; -FAULT_FULL or another negative fault with a line at ${why}.
+ * Returns: 0; -FAULT_FULL, -FAULT_DISK or another negative fault with a line at ${why}.
  */
 int lastused_open(const char *folder, uint32_t keys, struct lastused **lastused, char *why, size_t why_len);
 void lastused_close(struct lastused *lastused);
