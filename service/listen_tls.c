@@ -119,13 +119,13 @@ listen_tls_set(struct listener *l, char *why, size_t why_len)
 	return -1;
 }
 
-/* ---- new TLS files ---- */
+/* ---- a reload ---- */
 
 static const struct config_listener *
-tls_files(const struct listener *l, const struct config *config)
+find_in(const struct config *config, const struct listener *l)
 {
 	for (size_t i = 0; i < config->n_listeners; i++)
-		if (listen_is_tls(l->config) && strcmp(config->listeners[i].url, l->config->url) == 0)
+		if (strcmp(config->listeners[i].url, l->config->url) == 0)
 			return &config->listeners[i];
 	return NULL;
 }
@@ -169,13 +169,13 @@ int
 listen_reload(struct transport *t, const struct config *config, char *why, size_t why_len)
 {
 	nng_tls_config *fresh[LIMIT_LISTENERS] = { NULL };
-	const struct config_listener *files;
+	const struct config_listener *now;
 	int rc = -1;
 
 	for (size_t i = 0; i < t->n_listeners; i++) {
 		struct listener *l = &t->listeners[i];
 
-		if ((files = tls_files(l, config)) == NULL)
+		if (!listen_is_tls(l->config) || (now = find_in(config, l)) == NULL)
 			continue;
 		if (!listen_tls_settle(l)) {
 			snprintf(why, why_len,
@@ -183,17 +183,29 @@ listen_reload(struct transport *t, const struct config *config, char *why, size_
 			    l->config->url);
 			goto out;
 		}
-		if ((fresh[i] = load_tls(files, why, why_len)) == NULL)
+		if ((fresh[i] = load_tls(now, why, why_len)) == NULL)
 			goto out;
 	}
 	for (size_t i = 0; i < t->n_listeners; i++) {
 		if (fresh[i] != NULL)
 			swap_tls(&t->listeners[i], fresh[i]);
 		fresh[i] = NULL;
+		if ((now = find_in(config, &t->listeners[i])) != NULL)
+			listen_allow(&t->listeners[i], now);
 	}
 	rc = 0;
 out:
 	for (size_t i = 0; i < t->n_listeners; i++)
 		listen_tls_free(fresh[i]);
 	return rc;
+}
+
+bool
+listen_uses(const struct transport *t, const struct config *config)
+{
+	for (size_t i = 0; i < t->n_listeners; i++)
+		for (size_t j = 0; j < config->n_listeners; j++)
+			if (t->listeners[i].current == &config->listeners[j])
+				return true;
+	return false;
 }
