@@ -128,7 +128,7 @@ listen_tls_free(nng_tls_config *tls)
 static nng_tls_config *
 load_tls(const struct config_listener *config, char *why, size_t why_len)
 {
-	struct pems pems = { NULL };
+	struct pems pems = { 0 };
 	nng_tls_config *tls = NULL;
 	int rc;
 
