@@ -22,6 +22,7 @@
 #include "service/notify.h"
 #include "service/offline.h"
 #include "service/reload.h"
+#include "service/trap.h"
 #include "service/wipe.h"
 
 #define WHY_LEN 1024
@@ -422,6 +423,7 @@ guard(struct transport *transport, struct reload *reload, const struct flags *fl
 			return 0;
 		}
 		reload_tidy(reload);
+		trap_tell();
 		tell_rotations(reload->service, notify, &told);
 		if (listen_guard(transport, signal_waits) != 0) {
 			LOG_TEXT(LOG_ERROR, "descriptors leak; ending, to be started anew");

@@ -1,6 +1,7 @@
 /*
  * trap.c - SIGSEGV and SIGBUS within LMDB come back as an error, and SIGBUS in a file that we can do without is mended
- * (see trap.h). Called by lmdb.c and lastused.c; calls log.c, also from its handler. Never touches a fault that is neither.
+ * (see trap.h). Called by lmdb.c and lastused.c, and by main.c, which has told what happened; calls log.c, but not from
+ * its handler. Never touches a fault that is neither.
  */
 #include "service/trap.h"
 
@@ -8,6 +9,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -29,6 +31,7 @@ struct shield {
 	size_t bytes;
 	const char *file;
 	_Atomic unsigned pages; /* that were replaced */
+	bool told;
 };
 
 static struct shield shields[SHIELDS];
@@ -48,8 +51,8 @@ put_zeros(uintptr_t at, size_t bytes)
 }
 
 /*
- * On the thread that touched ${at}, which tries again if we return true. It holds no lock of the log's there. That two
- * threads replace one page, and one of them what the other has just stored, loses no more than that.
+ * On the thread that touched ${at}, which tries again if we return true. That two threads replace one page, and one of them
+ * what the other has just stored, loses no more than that.
  */
 static bool
 replace(uintptr_t at)
@@ -66,9 +69,6 @@ replace(uintptr_t at)
 		before = atomic_fetch_add(&s->pages, 1);
 		replaced =
 		    (before >= PAGES_MAX && put_zeros(from, s->bytes)) || put_zeros(at & ~(page_bytes - 1), page_bytes);
-		if (before == 0)
-			LOG(LOG_ERROR, "a file cannot be read, or was cut short; going on without what is missing",
-			    LOG_S("file", s->file));
 		errno = saved;
 		return replaced;
 	}
@@ -150,6 +150,7 @@ trap_shield(const void *from, size_t bytes, const char *file)
 	if (s < shields + SHIELDS) {
 		s->bytes = bytes;
 		s->file = file;
+		s->told = false;
 		atomic_store(&s->pages, 0);
 		atomic_store(&s->from, (uintptr_t)from);
 	}
@@ -164,5 +165,19 @@ trap_unshield(const void *from)
 	for (struct shield *s = shields; s < shields + SHIELDS; s++)
 		if (atomic_load(&s->from) == (uintptr_t)from)
 			atomic_store(&s->from, 0);
+	pthread_mutex_unlock(&lock);
+}
+
+void
+trap_tell(void)
+{
+	pthread_mutex_lock(&lock);
+	for (struct shield *s = shields; s < shields + SHIELDS; s++) {
+		if (atomic_load(&s->from) == 0 || atomic_load(&s->pages) == 0 || s->told)
+			continue;
+		s->told = true;
+		LOG(LOG_ERROR, "a file cannot be read, or was cut short; going on without what is missing",
+		    LOG_S("file", s->file));
+	}
 	pthread_mutex_unlock(&lock);
 }
