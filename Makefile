@@ -145,6 +145,10 @@ $(B)/tests/crash/shim.o: override SAN :=
 $(B)/tests/crash/test_%: $(B)/tests/crash/test_%.o $(B)/tests/crash/shim.o $(MADE_OBJ) $(B)/libservice.a
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $(filter-out $(MADE_OBJ),$^) $(MADE) -lcmocka $(LIBS_DAEMON)
 
+# With libfob inside in place of the service.
+$(B)/tests/crash/test_client: $(B)/tests/crash/test_client.o $(B)/tests/crash/shim.o $(CLIENT_OBJ) $(PROTO_OBJ)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ -lcmocka -llmdb $(LIBS_CLIENT) -ldl
+
 $(B)/tests/crash/shim.so: $(B)/tests/crash/shim.o
 	$(Q)$(CC) -shared -pthread $(LDFLAGS) -o $@ $< -ldl
 

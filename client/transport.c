@@ -73,7 +73,7 @@ struct call_list {
 
 struct transport {
 	char *address;
-	unsigned n_lanes;
+	unsigned n_lanes; /* 0: they are not there, as there was no memory */
 	unsigned queue_max;
 	nng_tls_config *tls; /* NULL: not tls+tcp */
 	nng_aio *timer;
@@ -908,12 +908,15 @@ transport_submit(struct transport *t, struct call *c)
 }
 
 static int
-lanes_setup(struct transport *t, struct fob_error *error)
+lanes_setup(struct transport *t, unsigned n, struct fob_error *error)
 {
 	struct lane *lane;
 	unsigned i;
 	int rv;
 
+	if ((t->lanes = calloc(n, sizeof(t->lanes[0]))) == NULL)
+		return error_set(error, FOB_EINTERNAL, "out of memory");
+	t->n_lanes = n;
 	if ((rv = nng_aio_alloc(&t->timer, timer_cb, t)) != 0)
 		return nng_failed(error, "nng", rv);
 	/* The first lane is at the head of the idle ones, and already connects. */
@@ -938,7 +941,6 @@ transport_new(const struct fob_options *o, struct transport **transport, struct 
 	*transport = NULL;
 	if ((t = calloc(1, sizeof(*t))) == NULL)
 		return error_set(error, FOB_EINTERNAL, "out of memory");
-	t->n_lanes = o->in_flight;
 	t->queue_max = o->queue;
 	list_init(&t->queue);
 	list_init(&t->resting);
@@ -948,9 +950,9 @@ transport_new(const struct fob_options *o, struct transport **transport, struct 
 	pthread_cond_init(&t->changed, &attr);
 	pthread_cond_init(&t->keep, NULL);
 	pthread_condattr_destroy(&attr);
-	if ((t->address = strdup(o->address)) == NULL || (t->lanes = calloc(t->n_lanes, sizeof(t->lanes[0]))) == NULL)
+	if ((t->address = strdup(o->address)) == NULL)
 		rc = error_set(error, FOB_EINTERNAL, "out of memory");
-	else if ((rc = tls_setup(t, o, error)) == 0 && (rc = lanes_setup(t, error)) == 0)
+	else if ((rc = tls_setup(t, o, error)) == 0 && (rc = lanes_setup(t, o->in_flight, error)) == 0)
 		rc = keeper_start(t, error);
 	if (rc != 0) {
 		transport_free(t);
@@ -1023,10 +1025,10 @@ transport_free(struct transport *t)
 	keeper_end(t);
 	/* Waits for callbacks that are about to return, too. */
 	nng_aio_free(t->timer);
-	for (i = 0; t->lanes != NULL && i < t->n_lanes; i++)
+	for (i = 0; i < t->n_lanes; i++)
 		nng_aio_free(t->lanes[i].aio);
 	/* pipe_cb() is not called any more once it has returned. */
-	for (i = 0; t->lanes != NULL && i < t->n_lanes; i++) {
+	for (i = 0; i < t->n_lanes; i++) {
 		if (t->lanes[i].opened)
 			nng_close(t->lanes[i].socket);
 	}
