@@ -214,8 +214,10 @@ $(B)/tests/load/grpc-baseline: tests/load/grpc_baseline.cc $(B)/tests/load/grpc/
 	    -pthread -o $@ $^ $(B)/tests/load/grpc/grpc_baseline.pb.cc \
 	    $$($(PKG_CONFIG) --libs grpc++ protobuf) $(LOAD_LIBS)
 
+fob-load: $(B)/fob-load ## build the program that measures a fobd of yours: see tests/load/README.md
+
 BENCH_ARGS ?=
-.PHONY: bench
+.PHONY: bench fob-load
 bench: all $(LOAD_BIN) ## measure Fob against its targets; report in build/bench (BENCH_ARGS=--quick: one minute)
 	$(Q)tests/load/bench $(B) $(BENCH_ARGS)
 
