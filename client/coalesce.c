@@ -631,11 +631,7 @@ alarm_start(struct coalescer *c, struct fob_error *error)
 static int
 size_check(struct verify *v)
 {
-	if (v->len > BATCH_BYTES &&
-	    codec_envelope_size(v->call.method, &v->call.body, FOB_TIMEOUT_MAX_MS) > CODEC_REQUEST_MAX)
-		return error_set(
-		    &v->call.error, FOB_EINVALID_ARGUMENT, "the request is larger than %d bytes", CODEC_REQUEST_MAX);
-	return 0;
+	return v->len > BATCH_BYTES ? transport_check_size(&v->call) : 0;
 }
 
 /* Called with the lock held. */

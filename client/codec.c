@@ -1,8 +1,9 @@
 /*
  * codec.c - libfob's requests as bytes, and bytes as its results.
  *
- * Called by client.c with whole requests and replies, and by transport.c for the envelope. Calls protobuf-c. The only
- * client file that knows the generated messages. Never trusts a length, a number or a character of a reply.
+ * Called by client.c with whole requests and replies, by coalesce.c for single verifies and their batches, and by
+ * transport.c for the envelope. Calls protobuf-c. The only client file that knows the generated messages. Never trusts
+ * a length, a number or a character of a reply.
  */
 #include <assert.h>
 #include <stdlib.h>

@@ -221,7 +221,8 @@ struct fob_verification {
 int fob_verify(struct fob_client *, const struct fob_verify_request *, struct fob_verification *, struct fob_error *);
 
 /*
- * Called exactly once per accepted call, on a thread of the library: return soon, and call only asynchronous functions.
+ * Called exactly once per accepted call, on a thread of the library, or on the one that is in fob_client_free(), and never
+ * from within the call that was accepted: return soon, and call only asynchronous functions.
  * ${fault} is 0 or a negative FOB_E...; ${v} is never NULL (zeroed on a fault), ${error} is never NULL; both are
  * borrowed until the callback returns.
  */

@@ -1,8 +1,8 @@
 /*
  * transport.c - bytes to a server and bytes back, over nng REQ sockets.
  *
- * Called by client.c. Calls nng, and codec.c for the envelope. Knows nothing of keys; never resends what it was not given,
- * never looks into a body, and calls back with no lock held.
+ * Called by client.c and coalesce.c. Calls nng, and codec.c for the envelope. Knows nothing of keys; never resends what it
+ * was not given, never looks into a body, and calls back with no lock held, and never from within transport_submit().
  *
  * A lane is one REQ socket with its connection and its aio: one call on the wire. A call on a lane is moved on by the
  * lane's own callback alone: send, receive, and again when the connection was lost. Operations are started under the
@@ -73,7 +73,7 @@ struct call_list {
 
 struct transport {
 	char *address;
-	unsigned n_lanes;
+	unsigned n_lanes; /* 0: they are not there, as there was no memory */
 	unsigned queue_max;
 	nng_tls_config *tls; /* NULL: not tls+tcp */
 	nng_aio *timer;
@@ -529,19 +529,26 @@ lane_redial(struct lane *lane)
 /* ---- lanes ---- */
 
 /* Called with the lock held. */
-static struct call *
-lane_take_next(struct lane *lane)
+static void
+lane_put_back(struct lane *lane)
 {
 	struct transport *t = lane->t;
 
+	lane->call = NULL;
+	lane->next_idle = t->idle;
+	t->idle = lane;
+	t->busy--;
+	if (t->closing)
+		pthread_cond_broadcast(&t->changed);
+}
+
+/* Called with the lock held. */
+static struct call *
+lane_take_next(struct lane *lane)
+{
 	lane->receiving = false;
-	if ((lane->call = list_pop(&t->queue)) == NULL) {
-		lane->next_idle = t->idle;
-		t->idle = lane;
-		t->busy--;
-		if (t->closing)
-			pthread_cond_broadcast(&t->changed);
-	}
+	if ((lane->call = list_pop(&lane->t->queue)) == NULL)
+		lane_put_back(lane);
 	return lane->call;
 }
 
@@ -560,9 +567,7 @@ message_make(struct call *c, uint32_t timeout_ms, nng_msg **msg)
 {
 	size_t len = codec_envelope_size(c->method, &c->body, timeout_ms);
 
-	if (len > CODEC_REQUEST_MAX)
-		return error_set(
-		    &c->error, FOB_EINVALID_ARGUMENT, "the request is larger than %d bytes", CODEC_REQUEST_MAX);
+	assert(len <= CODEC_REQUEST_MAX); /* by transport_check_size() */
 	if (nng_msg_alloc(msg, len) != 0)
 		return error_set(&c->error, FOB_EINTERNAL, "out of memory");
 	codec_envelope_write(c->method, &c->body, timeout_ms, nng_msg_body(*msg));
@@ -718,7 +723,7 @@ keeper_end(struct transport *t)
 
 /* ---- replies ---- */
 
-/* Gives the lane to calls that have rested: there may be idle lanes and a queue only just after a rest. */
+/* Idle lanes and a queue there may be only when calls have rested, and behind a call that could not be sent. */
 static void
 lanes_feed(struct transport *t)
 {
@@ -836,16 +841,44 @@ lane_cb(void *arg)
 		lane_finish(lane, rc);
 }
 
-/* ---- what client.c calls ---- */
+/* ---- what client.c and coalesce.c call ---- */
+
+int
+transport_check_size(struct call *c)
+{
+	if (codec_envelope_size(c->method, &c->body, FOB_TIMEOUT_MAX_MS) > CODEC_REQUEST_MAX)
+		return error_set(
+		    &c->error, FOB_EINVALID_ARGUMENT, "the request is larger than %d bytes", CODEC_REQUEST_MAX);
+	return 0;
+}
+
+/*
+ * The lane's call could not be sent and is handed back to its sender. What was queued meanwhile is sent by the timer's
+ * thread: if that fails, too, a callback is called, and this thread may hold locks that it needs.
+ */
+static void
+lane_refuse(struct lane *lane)
+{
+	struct transport *t = lane->t;
+
+	pthread_mutex_lock(&t->mutex);
+	t->calls--;
+	lane_put_back(lane);
+	if (t->queue.first != NULL)
+		timer_arm(t, transport_now_ms());
+	pthread_mutex_unlock(&t->mutex);
+}
 
 int
 transport_submit(struct transport *t, struct call *c)
 {
 	struct lane *lane = NULL;
-	int rc = 0;
+	int rc;
 
 	assert(c->method != NULL && c->reply != NULL && c->end != NULL);
 	error_clear(&c->error);
+	if ((rc = transport_check_size(c)) != 0)
+		return rc;
 	c->next = NULL;
 	c->resume_at_ms = c->retry_until_ms = 0;
 	c->rest_ms = 0;
@@ -869,22 +902,21 @@ transport_submit(struct transport *t, struct call *c)
 	}
 	pthread_mutex_unlock(&t->mutex);
 
-	if (lane != NULL && (rc = lane_send(lane)) != 0) {
-		pthread_mutex_lock(&t->mutex);
-		t->calls--;
-		pthread_mutex_unlock(&t->mutex);
-		lane_go_on(lane);
-	}
+	if (lane != NULL && (rc = lane_send(lane)) != 0)
+		lane_refuse(lane);
 	return rc;
 }
 
 static int
-lanes_setup(struct transport *t, struct fob_error *error)
+lanes_setup(struct transport *t, unsigned n, struct fob_error *error)
 {
 	struct lane *lane;
 	unsigned i;
 	int rv;
 
+	if ((t->lanes = calloc(n, sizeof(t->lanes[0]))) == NULL)
+		return error_set(error, FOB_EINTERNAL, "out of memory");
+	t->n_lanes = n;
 	if ((rv = nng_aio_alloc(&t->timer, timer_cb, t)) != 0)
 		return nng_failed(error, "nng", rv);
 	/* The first lane is at the head of the idle ones, and already connects. */
@@ -909,7 +941,6 @@ transport_new(const struct fob_options *o, struct transport **transport, struct 
 	*transport = NULL;
 	if ((t = calloc(1, sizeof(*t))) == NULL)
 		return error_set(error, FOB_EINTERNAL, "out of memory");
-	t->n_lanes = o->in_flight;
 	t->queue_max = o->queue;
 	list_init(&t->queue);
 	list_init(&t->resting);
@@ -919,9 +950,9 @@ transport_new(const struct fob_options *o, struct transport **transport, struct 
 	pthread_cond_init(&t->changed, &attr);
 	pthread_cond_init(&t->keep, NULL);
 	pthread_condattr_destroy(&attr);
-	if ((t->address = strdup(o->address)) == NULL || (t->lanes = calloc(t->n_lanes, sizeof(t->lanes[0]))) == NULL)
+	if ((t->address = strdup(o->address)) == NULL)
 		rc = error_set(error, FOB_EINTERNAL, "out of memory");
-	else if ((rc = tls_setup(t, o, error)) == 0 && (rc = lanes_setup(t, error)) == 0)
+	else if ((rc = tls_setup(t, o, error)) == 0 && (rc = lanes_setup(t, o->in_flight, error)) == 0)
 		rc = keeper_start(t, error);
 	if (rc != 0) {
 		transport_free(t);
@@ -994,10 +1025,10 @@ transport_free(struct transport *t)
 	keeper_end(t);
 	/* Waits for callbacks that are about to return, too. */
 	nng_aio_free(t->timer);
-	for (i = 0; t->lanes != NULL && i < t->n_lanes; i++)
+	for (i = 0; i < t->n_lanes; i++)
 		nng_aio_free(t->lanes[i].aio);
 	/* pipe_cb() is not called any more once it has returned. */
-	for (i = 0; t->lanes != NULL && i < t->n_lanes; i++) {
+	for (i = 0; i < t->n_lanes; i++) {
 		if (t->lanes[i].opened)
 			nng_close(t->lanes[i].socket);
 	}

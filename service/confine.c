@@ -1,7 +1,7 @@
 /*
  * confine.c - Landlock and a seccomp filter around the serving daemon (see confine.h). Called by main.c, after root was given
- * up and before the first thread, pepper or peer; calls libseccomp, the system, and log.c, also from its SIGSYS handler.
- * Never opens a file to read it; never gives back what it took.
+ * up and before the first thread, pepper or peer; calls libseccomp, the system, probe.c for the path in an address, and
+ * log.c, also from its SIGSYS handler. Never opens a file to read it; never gives back what it took.
  *
  * The list of calls is what strace saw of the whole integration suite on Debian 12, what glibc 2.41 and nng 1.10 of
  * Debian 13 do in their place, and the near relatives of both (pread for preadv): a library's next version may prefer one.

@@ -1,6 +1,7 @@
 /*
- * record.c - the bytes of every record (see record.h). Called by store.c and its parts, and by check.c; calls pepper.c
- * for the tags. Knows nothing of LMDB; never trusts a length that it reads.
+ * record.c - the bytes of every record (see record.h). Called by store.c and its parts, by check.c, and by all who take
+ * an account's id from outside; calls pepper.c for the tags. Knows nothing of LMDB; never trusts a length that it
+ * reads.
  */
 #include "service/record.h"
 
