@@ -12,9 +12,10 @@ _Static_assert(sizeof(size_t) == 8, "LMDB's page numbers are as long as a size_t
 _Static_assert(sizeof(struct descent_tree) == 48, "MDB_db");
 
 #define DEPTH_MAX 32 /* LMDB's cursors have room for no more (CURSOR_STACK) */
-#define PAGE_BYTES_MAX 32768
-#define NO_PAGE UINT64_MAX /* the root of an empty table */
-#define FIRST_PAGE 2       /* behind the two meta pages */
+#define PAGE_BYTES_MIN 512
+#define PAGE_BYTES_MAX 32768 /* LMDB makes no larger ones, on machines that have them */
+#define NO_PAGE UINT64_MAX   /* the root of an empty table */
+#define FIRST_PAGE 2         /* behind the two meta pages */
 #define PAGE_HEADER 16
 #define NODE_HEADER 8
 #define PAGE_NUMBER_LEN 8
@@ -403,6 +404,22 @@ look_around(struct way *w, struct descent_gap *gap)
 	if (leaf->i == leaf->n)
 		return go_aside(w, 1, &any) && (!any || entry_at(w, leaf, leaf->i, &gap->behind));
 	return true;
+}
+
+int
+descent_page_bytes(const uint8_t *head, uint32_t *page_bytes)
+{
+	struct header h;
+	uint32_t magic, n;
+
+	_Static_assert(PAGE_HEADER + offsetof(struct meta, free_pages) + sizeof(n) <= DESCENT_HEAD, "DESCENT_HEAD");
+	memcpy(&h, head, sizeof(h));
+	memcpy(&magic, head + PAGE_HEADER, sizeof(magic));
+	memcpy(&n, head + PAGE_HEADER + offsetof(struct meta, free_pages), sizeof(n));
+	if ((h.flags & P_META) == 0 || magic != META_MAGIC)
+		return -FAULT_NOT_FOUND;
+	*page_bytes = n;
+	return n >= PAGE_BYTES_MIN && n <= PAGE_BYTES_MAX && (n & (n - 1)) == 0 ? 0 : -FAULT_CORRUPT;
 }
 
 /* Commits take turns with the two meta pages: the one of ${txnid} is of that, or of one that is an even number later. */

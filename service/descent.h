@@ -29,6 +29,9 @@
 /* LMDB takes none longer. */
 #define DESCENT_KEY_MAX 511
 
+/* At least so many bytes of a meta page are needed to know it. */
+#define DESCENT_HEAD 64
+
 struct descent_map {
 	const uint8_t *bytes;
 	uint64_t n_pages;
@@ -59,6 +62,15 @@ struct descent_gap {
 	struct descent_entry before;
 	struct descent_entry behind;
 };
+
+/*
+ * descent_page_bytes(head, page_bytes):
+ * Which size of pages does the meta page claim that begins with the ${DESCENT_HEAD} bytes ${head}? LMDB believes it, divides by
+ * it and reads there; for us it is a power of two that LMDB itself may have chosen.
+ * Returns: 0; -FAULT_NOT_FOUND: it is no meta page; -FAULT_CORRUPT: it is no such size, which *${page_bytes} gets all the
+ * same.
+ */
+int descent_page_bytes(const uint8_t *head, uint32_t *page_bytes);
 
 /*
  * descent_table(map, txnid, name, tree):

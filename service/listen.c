@@ -106,7 +106,7 @@ open_listener(struct transport *t, const struct config_listener *config, char *w
 	struct listener *l = &t->listeners[t->n_listeners];
 	int rc;
 
-	*l = (struct listener){ .transport = t, .config = config };
+	*l = (struct listener){ .transport = t, .config = config, .current = config };
 	if ((rc = nng_rep0_open(&l->socket)) != 0)
 		goto err;
 	t->n_listeners++;

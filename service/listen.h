@@ -29,11 +29,15 @@ int listen_guard(struct transport *transport, bool (*interrupted)(void));
 
 /*
  * listen_reload(transport, config, why, why_len):
- * Have each tls+tcp listener show and ask for what the files that ${config} names for it hold now. Connections that are
- * open stay as they are. A listener that ${config} does not have stays as it is, too.
- * Returns: 0; -1 with one line at ${why}: a file cannot be used, and no listener has changed.
+ * Have each tls+tcp listener show and ask for what the files that ${config} names for it hold now, and each unix listener
+ * answer the users whom ${config} allows. Connections that are open stay so. A listener that ${config} does not have stays
+ * as it is, too.
+ * Ownership: ${config} is borrowed while listen_uses() says so, and until listen_passed() after that.
+ * Returns: 0; -1 with one line at ${why}: a file cannot be used, no listener has changed, and nothing is borrowed.
  */
 int listen_reload(struct transport *transport, const struct config *config, char *why, size_t why_len);
+/* Is ${config} the last that had one of the listeners? */
+bool listen_uses(const struct transport *transport, const struct config *config);
 
 /* Has every context been seen without a request since the last listen_mark()? Both are the main thread's. */
 void listen_mark(struct transport *transport);

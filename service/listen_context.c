@@ -11,6 +11,7 @@
 #include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "service/dispatch.h"
 #include "service/log.h"
@@ -42,6 +43,25 @@ may_ask(const struct config_listener *config, const struct peer *peer)
 		if (peer->known && peer->uid == config->allow_uids[i])
 			return true;
 	return config->n_allow_uids == 0;
+}
+
+static bool
+same_users(const struct config_listener *a, const struct config_listener *b)
+{
+	return a->n_allow_uids == b->n_allow_uids &&
+	    memcmp(a->allow_uids, b->allow_uids, a->n_allow_uids * sizeof(a->allow_uids[0])) == 0;
+}
+
+/* Connections stay open, and each of their requests is judged anew. */
+void
+listen_allow(struct listener *l, const struct config_listener *current)
+{
+	bool changed = !same_users(l->current, current);
+
+	l->current = current;
+	if (changed)
+		LOG(LOG_INFO, "requests are answered by the new allow_users", LOG_S("url", l->config->url),
+		    LOG_I("users", current->n_allow_uids));
 }
 
 static void
@@ -76,7 +96,7 @@ received(struct context *c)
 	if (load.working > in_flight)
 		dispatch_refuse(
 		    &c->call, FAULT_RESOURCE_EXHAUSTED, "too many requests of this connection are under way");
-	else if (!may_ask(c->listener->config, &c->call.peer))
+	else if (!may_ask(c->listener->current, &c->call.peer))
 		refuse_user(c);
 	else if (nng_msg_len(c->msg) > LIMIT_REQUEST)
 		dispatch_refuse(&c->call, FAULT_INVALID_ARGUMENT, "the request is longer than 65536 bytes");

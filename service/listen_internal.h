@@ -34,7 +34,8 @@ struct context {
 
 struct listener {
 	struct transport *transport;
-	const struct config_listener *config;
+	const struct config_listener *config;          /* as the daemon was started */
+	const struct config_listener *_Atomic current; /* of the last reload that had it: whose requests are answered */
 	nng_socket socket;
 	nng_listener listener;
 	nng_tls_config *tls;     /* in use */
@@ -67,6 +68,9 @@ void listen_receive(struct context *c);
 /* The first before ${l}'s socket is closed, the second after it. */
 void listen_contexts_stop(struct listener *l);
 void listen_contexts_free(struct listener *l);
+
+/* Answer the users of ${current} from here on. It is borrowed as listen_reload() says. */
+void listen_allow(struct listener *l, const struct config_listener *current);
 
 /* What nng calls when a connection comes and goes. ${arg}: the transport. */
 void listen_pipe_event(nng_pipe pipe, nng_pipe_ev event, void *arg);

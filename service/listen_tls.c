@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "service/certificate.h"
 #include "service/log.h"
@@ -22,64 +23,97 @@ listen_is_tls(const struct config_listener *config)
 }
 
 #define PEM_MAX (256 << 10)
-
-/* A whole file as a string, to be wiped and freed with free_pem(); NULL with errno. */
-static char *
-read_pem(const char *path)
-{
-	FILE *f;
-	char *text = NULL;
-
-	if ((f = fopen(path, "re")) == NULL)
-		return NULL;
-	/* Unbuffered, so that stdio keeps no copy of a private key. */
-	setbuf(f, NULL);
-	if ((text = calloc(1, PEM_MAX + 1)) != NULL && (fread(text, 1, PEM_MAX, f) == 0 || ferror(f) != 0)) {
-		free(text);
-		text = NULL;
-		errno = errno != 0 ? errno : EINVAL;
-	}
-	fclose(f);
-	return text;
-}
+#define PEM_ROOM (PEM_MAX + 2) /* a byte too much, and the string's end */
 
 static void
 free_pem(char *text)
 {
 	if (text == NULL)
 		return;
-	sodium_memzero(text, PEM_MAX);
+	sodium_memzero(text, PEM_ROOM);
 	free(text);
 }
 
-/* Returns NULL, or which setting is wrong, with an nng error at *${rc}. */
-static const char *
-fill_tls(nng_tls_config *tls, const struct config_listener *config, int *rc)
+static int
+refuse_file(const struct config_listener *config, const char *setting, const char *path, const char *what, char *why,
+    size_t why_len)
 {
-	char *cert = read_pem(config->tls_cert), *key = read_pem(config->tls_key), *ca = read_pem(config->tls_ca);
-	const char *wrong = NULL, *warning = NULL;
+	snprintf(why, why_len, "%s: %s: %s: %s", config->url, setting, path, what);
+	return -1;
+}
 
-	*rc = NNG_ENOENT;
-	if (cert == NULL)
-		wrong = "tls_cert";
-	else if (key == NULL)
-		wrong = "tls_key";
-	else if (ca == NULL)
-		wrong = "tls_ca";
-	else if ((wrong = certificate_check(cert, key, &warning)) != NULL)
-		*rc = NNG_EINVAL;
-	else if ((*rc = nng_tls_config_own_cert(tls, cert, key, NULL)) != 0)
-		wrong = "tls_cert and tls_key";
-	else if ((*rc = nng_tls_config_ca_chain(tls, ca, NULL)) != 0)
-		wrong = "tls_ca";
-	else if ((*rc = nng_tls_config_auth_mode(tls, NNG_TLS_AUTH_MODE_REQUIRED)) != 0)
-		wrong = "client certificates";
+/* A whole file as a string, to be freed with free_pem(), at *${out}. Returns 0; -1 with one line at ${why}. */
+static int
+read_pem(
+    const struct config_listener *config, const char *setting, const char *path, char **out, char *why, size_t why_len)
+{
+	const char *what = NULL;
+	struct stat st;
+	char *text;
+	size_t len;
+	FILE *f;
+
+	/* Landlock would say that it may not be read. */
+	if (stat(path, &st) == 0 && S_ISDIR(st.st_mode))
+		return refuse_file(config, setting, path, strerror(EISDIR), why, why_len);
+	if ((f = fopen(path, "re")) == NULL)
+		return refuse_file(config, setting, path, strerror(errno), why, why_len);
+	/* Unbuffered, so that stdio keeps no copy of a private key. */
+	setbuf(f, NULL);
+	if ((text = calloc(1, PEM_ROOM)) == NULL) {
+		fclose(f);
+		return refuse_file(config, setting, path, "out of memory", why, why_len);
+	}
+	len = fread(text, 1, PEM_MAX + 1, f);
+	if (ferror(f) != 0)
+		what = strerror(errno);
+	else if (len == 0)
+		what = "the file is empty";
+	else if (len > PEM_MAX)
+		what = "the file is longer than 256 KiB";
+	fclose(f);
+	if (what == NULL) {
+		*out = text;
+		return 0;
+	}
+	free_pem(text);
+	return refuse_file(config, setting, path, what, why, why_len);
+}
+
+struct pems {
+	char *cert, *key, *ca;
+};
+
+static int
+read_pems(const struct config_listener *config, struct pems *pems, char *why, size_t why_len)
+{
+	return read_pem(config, "tls_cert", config->tls_cert, &pems->cert, why, why_len) != 0 ||
+		read_pem(config, "tls_key", config->tls_key, &pems->key, why, why_len) != 0 ||
+		read_pem(config, "tls_ca", config->tls_ca, &pems->ca, why, why_len) != 0 ?
+	    -1 :
+	    0;
+}
+
+/* Returns 0; -1 with one line at ${why}. */
+static int
+give_pems(nng_tls_config *tls, const struct config_listener *config, const struct pems *pems, char *why, size_t why_len)
+{
+	const char *wrong, *warning = NULL;
+	int rc;
+
+	if ((wrong = certificate_check(pems->cert, pems->key, &warning)) != NULL) {
+		snprintf(why, why_len, "%s: %s", config->url, wrong);
+		return -1;
+	}
 	if (warning != NULL)
 		LOG(LOG_WARN, warning, LOG_S("url", config->url));
-	free_pem(cert);
-	free_pem(key);
-	free_pem(ca);
-	return wrong;
+	if ((rc = nng_tls_config_ca_chain(tls, pems->ca, NULL)) != 0)
+		return refuse_file(config, "tls_ca", config->tls_ca, nng_strerror(rc), why, why_len);
+	if ((rc = nng_tls_config_own_cert(tls, pems->cert, pems->key, NULL)) == 0 &&
+	    (rc = nng_tls_config_auth_mode(tls, NNG_TLS_AUTH_MODE_REQUIRED)) == 0)
+		return 0;
+	snprintf(why, why_len, "%s: tls_cert and tls_key: %s", config->url, nng_strerror(rc));
+	return -1;
 }
 
 /* nng's own does not take NULL. */
@@ -94,15 +128,22 @@ listen_tls_free(nng_tls_config *tls)
 static nng_tls_config *
 load_tls(const struct config_listener *config, char *why, size_t why_len)
 {
+	struct pems pems = { 0 };
 	nng_tls_config *tls = NULL;
-	const char *wrong = "TLS";
 	int rc;
 
-	if ((rc = nng_tls_config_alloc(&tls, NNG_TLS_MODE_SERVER)) == 0 && (wrong = fill_tls(tls, config, &rc)) == NULL)
-		return tls;
-	snprintf(why, why_len, "%s: %s: %s", config->url, wrong, nng_strerror(rc));
-	listen_tls_free(tls);
-	return NULL;
+	if ((rc = nng_tls_config_alloc(&tls, NNG_TLS_MODE_SERVER)) != 0) {
+		snprintf(why, why_len, "%s: TLS: %s", config->url, nng_strerror(rc));
+		return NULL;
+	}
+	if (read_pems(config, &pems, why, why_len) != 0 || give_pems(tls, config, &pems, why, why_len) != 0) {
+		listen_tls_free(tls);
+		tls = NULL;
+	}
+	free_pem(pems.cert);
+	free_pem(pems.key);
+	free_pem(pems.ca);
+	return tls;
 }
 
 /* What it has already, when it is opened again: files that are being replaced just then must not keep it closed. */
@@ -119,13 +160,13 @@ listen_tls_set(struct listener *l, char *why, size_t why_len)
 	return -1;
 }
 
-/* ---- new TLS files ---- */
+/* ---- a reload ---- */
 
 static const struct config_listener *
-tls_files(const struct listener *l, const struct config *config)
+find_in(const struct config *config, const struct listener *l)
 {
 	for (size_t i = 0; i < config->n_listeners; i++)
-		if (listen_is_tls(l->config) && strcmp(config->listeners[i].url, l->config->url) == 0)
+		if (strcmp(config->listeners[i].url, l->config->url) == 0)
 			return &config->listeners[i];
 	return NULL;
 }
@@ -169,13 +210,13 @@ int
 listen_reload(struct transport *t, const struct config *config, char *why, size_t why_len)
 {
 	nng_tls_config *fresh[LIMIT_LISTENERS] = { NULL };
-	const struct config_listener *files;
+	const struct config_listener *now;
 	int rc = -1;
 
 	for (size_t i = 0; i < t->n_listeners; i++) {
 		struct listener *l = &t->listeners[i];
 
-		if ((files = tls_files(l, config)) == NULL)
+		if (!listen_is_tls(l->config) || (now = find_in(config, l)) == NULL)
 			continue;
 		if (!listen_tls_settle(l)) {
 			snprintf(why, why_len,
@@ -183,17 +224,29 @@ listen_reload(struct transport *t, const struct config *config, char *why, size_
 			    l->config->url);
 			goto out;
 		}
-		if ((fresh[i] = load_tls(files, why, why_len)) == NULL)
+		if ((fresh[i] = load_tls(now, why, why_len)) == NULL)
 			goto out;
 	}
 	for (size_t i = 0; i < t->n_listeners; i++) {
 		if (fresh[i] != NULL)
 			swap_tls(&t->listeners[i], fresh[i]);
 		fresh[i] = NULL;
+		if ((now = find_in(config, &t->listeners[i])) != NULL)
+			listen_allow(&t->listeners[i], now);
 	}
 	rc = 0;
 out:
 	for (size_t i = 0; i < t->n_listeners; i++)
 		listen_tls_free(fresh[i]);
 	return rc;
+}
+
+bool
+listen_uses(const struct transport *t, const struct config *config)
+{
+	for (size_t i = 0; i < t->n_listeners; i++)
+		for (size_t j = 0; j < config->n_listeners; j++)
+			if (t->listeners[i].current == &config->listeners[j])
+				return true;
+	return false;
 }

@@ -419,6 +419,47 @@ check_exists(const struct lmdb_options *options, char *why, size_t why_len)
 	return -FAULT_NOT_FOUND;
 }
 
+static int
+claimed_page_bytes(int fd, off_t at, uint32_t *bytes)
+{
+	uint8_t head[DESCENT_HEAD];
+	ssize_t n = pread(fd, head, sizeof(head), at);
+
+	if (n < 0 && errno == EIO)
+		return -FAULT_DISK;
+	return n == (ssize_t)sizeof(head) ? descent_page_bytes(head, bytes) : -FAULT_NOT_FOUND;
+}
+
+/*
+ * Before LMDB opens it: LMDB divides by the size of pages that a meta page claims, and descent.c has room for no larger ones
+ * than there are. A file that is not there yet, or is not LMDB's, is for LMDB to judge.
+ */
+static int
+check_page_bytes(const struct lmdb_options *options, char *why, size_t why_len)
+{
+	uint32_t first = 0, second = 0;
+	char name[4096];
+	int fd, fault;
+
+	snprintf(name, sizeof(name), "%s%s", options->path, options->access == LMDB_FILE ? "" : "/data.mdb");
+	if ((fd = open(name, O_RDONLY | O_CLOEXEC | O_NONBLOCK)) < 0)
+		return 0;
+	if ((fault = claimed_page_bytes(fd, 0, &first)) == 0)
+		fault = claimed_page_bytes(fd, first, &second);
+	else
+		second = first;
+	close(fd);
+	if (fault == 0 && second != first)
+		fault = -FAULT_CORRUPT;
+	if (fault == -FAULT_CORRUPT)
+		snprintf(why, why_len,
+		    "%s: the file is damaged: it says that its pages have %u bytes. Restore it from a backup", name,
+		    second);
+	else if (fault == -FAULT_DISK)
+		snprintf(why, why_len, "%s: cannot be read: %s", name, strerror(EIO));
+	return fault == -FAULT_NOT_FOUND ? 0 : fault;
+}
+
 int
 lmdb_open(const struct lmdb_options *options, struct lmdb **out, char *why, size_t why_len)
 {
@@ -438,6 +479,10 @@ lmdb_open(const struct lmdb_options *options, struct lmdb **out, char *why, size
 	if ((fault = lock_for(db, options, why, why_len)) != 0)
 		goto err0;
 	if (options->access == LMDB_SERVE && (fault = allocate_lock_file(options, why, why_len)) != 0) {
+		unlock(db);
+		goto err0;
+	}
+	if ((fault = check_page_bytes(options, why, why_len)) != 0) {
 		unlock(db);
 		goto err0;
 	}

@@ -3,11 +3,12 @@
  * calls listen_tls.c for the TLS files, pepper.c and writer.c for the peppers. Never changes settings that have been
  * published: each reload makes new ones.
  *
- * Why no request reads settings that are freed: a request loads service->config only while its context's state is
- * WORKING, which it set before; both are sequentially consistent. So a context that is seen in another state after the
- * pointer was swapped has let go of the old settings, and its next request loads the new pointer. listen_passed() says
- * when each context has been seen so since the last swap; then everything that was swapped out before is nobody's. A
- * request pays nothing for it.
+ * Why no request reads settings that are freed: a request loads service->config, and its listener's part of it, only while
+ * its context's state is WORKING, which it set before; all are sequentially consistent. So a context that is seen in
+ * another state after the pointers were swapped has let go of the old settings, and its next request loads the new
+ * ones. listen_passed() says when each context has been seen so since the last swap; then everything that was swapped
+ * out before is nobody's, but for the settings that were the last to have a listener (listen_uses()). A request pays
+ * nothing for it.
  */
 #include "service/reload.h"
 
@@ -138,11 +139,12 @@ reload_apply(struct reload *r, struct config *config, char *why, size_t why_len)
 		snprintf(why, why_len, "out of memory");
 		return -1;
 	}
-	if (listen_reload(r->transport, config, why, why_len) != 0) {
+	/* Where it stays: the listeners keep what they read of it. */
+	fresh->config = *config;
+	if (listen_reload(r->transport, &fresh->config, why, why_len) != 0) {
 		free(fresh);
 		return -1;
 	}
-	fresh->config = *config;
 	memset(config, 0, sizeof(*config));
 	r->service->config = &fresh->config;
 	if (r->current != NULL) {
@@ -180,8 +182,17 @@ reload_peppers(struct reload *r)
 void
 reload_tidy(struct reload *r)
 {
+	struct retired **at = &r->retired, *old;
+
 	if (r->retired == NULL || !listen_passed(r->transport))
 		return;
-	free_all(r->retired);
-	r->retired = NULL;
+	while ((old = *at) != NULL) {
+		if (listen_uses(r->transport, &old->config)) {
+			at = &old->next;
+			continue;
+		}
+		*at = old->next;
+		old->next = NULL;
+		free_all(old);
+	}
 }

@@ -26,8 +26,8 @@ void reload_fini(struct reload *reload);
 
 /*
  * reload_apply(reload, config, why, why_len):
- * Have ${config} answer requests from here on, as far as it can: operations, timeout, in_flight, drain, the log, and the
- * TLS files of each listener. What else is not as the daemon was started is named in a warning, each time.
+ * Have ${config} answer requests from here on, as far as it can: operations, timeout, in_flight, drain, the log, and of
+ * each listener the TLS files and allow_users. What else is not as the daemon was started is named in a warning, each time.
  * Ownership: ${config} is moved from and left empty; untouched on failure.
  * Returns:   0; -1 with one line at ${why}, and nothing has changed.
  */

@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""SIGHUP: operations, log level and TLS files change under a running fobd; what cannot change is named, what is wrong changes nothing."""
+"""SIGHUP: operations, log level, allowed users and TLS files change under a running fobd; what cannot change is named, what is wrong changes nothing."""
 
 import os
 import sys
@@ -102,6 +102,38 @@ class Settings(unittest.TestCase):
         self.assertEqual(self.verdict("quote"), "VALID")  # the rest is done
         with self.fobd.client("tcp") as c:
             c.check()
+        self.fobd.stop()
+
+    def test_allow_users(self):
+        """Who is taken off a list is refused from then on, over an open connection, too, until the list says otherwise."""
+        me, other, url = os.geteuid(), os.geteuid() + 1, self.fobd.urls["verify"]
+        text, line = self.fobd.config_text, 'listen "%s" {\n' % url
+
+        def listing(users):
+            self.fobd.write_config(text.replace(line, line + ('\tallow_users = "%s"\n' % users if users else "")))
+            return reload(self.fobd)
+
+        with self.fobd.client("verify") as c, self.fobd.client("admin") as admin:
+            def code():
+                return fobwire.code_name(c.response("fob.v1.Health/Check").code)
+
+            self.assertEqual(code(), "OK")
+            self.assertNotIn("needs a restart", listing(other))
+            self.assertEqual(code(), "PERMISSION_DENIED")
+            admin.check()
+            listing("%d %d" % (other, me))
+            self.assertEqual(code(), "OK")
+            log = listing(other)
+            self.assertEqual(code(), "PERMISSION_DENIED")
+            self.assertEqual(log.count("requests are answered by the new allow_users"), 3)
+            # One that is no longer in the file stays as it was last, however often that is read.
+            self.fobd.write_config(text.replace(url, url + "2"))
+            for _ in range(3):
+                self.assertIn('needs a restart" setting=listen of=' + url, reload(self.fobd))
+                self.assertEqual(code(), "PERMISSION_DENIED")
+            listing("")
+            self.assertEqual(code(), "OK")
+            self.assertNotIn("setting=allow_users", self.fobd.log())
         self.fobd.stop()
 
     def test_the_manager_is_told(self):

@@ -60,15 +60,28 @@ class Tls(unittest.TestCase):
         self.fobd.stop()
 
     def test_settings_that_cannot_work(self):
-        with open(self.file("garbage.pem"), "w") as f:
-            f.write("not a certificate\n")
-        for old, new in (("server.key", "garbage.pem"), ("server.pem", "nowhere.pem"), ("ca.pem", "garbage.pem")):
-            other = daemon.Daemon(settings=self.fobd.config_text[self.fobd.config_text.rindex("listen \"tls"):]
-                                  .replace(old, new).replace(self.address, daemon.own_address()))
-            other.init()
-            done = other.run()
-            self.assertEqual(done.returncode, 1)
-            self.assertRegex(done.stderr, "tls_(cert|key|ca)")
+        with open(self.file("server.pem")) as f:
+            certificate = f.read()
+        for name, text in (("garbage.pem", "not a certificate\n"), ("empty.pem", ""),
+                           ("long.pem", certificate + "#" * (256 << 10))):
+            with open(self.file(name), "w") as f:
+                f.write(text)
+        os.mkdir(self.file("folder.pem"))
+        for old, new, why in (("server.key", "garbage.pem", "tls_key: "),
+                              ("server.pem", "nowhere.pem", "tls_cert: %s: No such file or directory"),
+                              ("server.key", "empty.pem", "tls_key: %s: the file is empty"),
+                              ("server.key", "folder.pem", "tls_key: %s: Is a directory"),
+                              ("ca.pem", "long.pem", "tls_ca: %s: the file is longer than 256 KiB"),
+                              ("server.pem", "long.pem", "tls_cert: %s: the file is longer than 256 KiB"),
+                              ("ca.pem", "garbage.pem", "tls_ca: %s: ")):
+            with self.subTest(why=why, file=new):
+                address = daemon.own_address()
+                other = daemon.Daemon(settings=self.fobd.config_text[self.fobd.config_text.rindex("listen \"tls"):]
+                                      .replace(old, new).replace(self.address, address))
+                other.init()
+                done = other.run()
+                self.assertEqual(done.returncode, 1)
+                self.assertIn("fobd: tls+tcp://%s: %s" % (address, why.replace("%s", self.file(new))), done.stderr)
         self.fobd.stop()
 
     def hostile(self, i):

@@ -775,6 +775,42 @@ not_a_database(void **state)
 	refused(p, -FAULT_IO, "cannot open the database");
 }
 
+/*
+ * LMDB divides by the size that a meta page claims, and reads there. Each of the two may be damaged. (One that is possible
+ * and wrong leads to no second meta page, or to another one than the first says.)
+ */
+static void
+pages_of_a_wrong_size(void **state)
+{
+	enum { PAGE = 4096, PAGE_BYTES_AT = 40 };
+	static const uint32_t sizes[] = { 0, 1, 2, 3, 256, 512, 1024, 2048, 4095, 4097, 6144, 8192, 16384, 32768, 65535,
+		65536, 1U << 20, 1U << 31, UINT32_MAX };
+	struct place *p = *state;
+	uint8_t whole[2 * PAGE], broken[2 * PAGE];
+	int fd;
+
+	put_now(p, A, "k", "v");
+	close_it(p);
+	assert_true((fd = open(p->file, O_RDWR)) >= 0);
+	assert_int_equal(pread(fd, whole, sizeof(whole), 0), sizeof(whole));
+	for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+		for (int pages = 1; pages <= 3; pages++) {
+			memcpy(broken, whole, sizeof(whole));
+			for (int page = 0; page < 2; page++)
+				if ((pages & 1 << page) != 0)
+					memcpy(broken + page * PAGE + PAGE_BYTES_AT, &sizes[i], sizeof(sizes[i]));
+			assert_int_equal(pwrite(fd, broken, sizeof(broken), 0), sizeof(broken));
+			refused(p, -FAULT_CORRUPT, "data");
+		}
+		if (sizes[i] < 512 || sizes[i] > 32768)
+			refused(p, -FAULT_CORRUPT, "/data.mdb: the file is damaged: it says that its pages have ");
+	}
+	assert_int_equal(pwrite(fd, whole, sizeof(whole), 0), sizeof(whole));
+	close(fd);
+	open_it(p);
+	expect_now(p, A, "k", "v");
+}
+
 static void
 without_one_of_its_tables(void **state)
 {
@@ -850,6 +886,7 @@ main(void)
 		TEST(a_whole_file_that_ends_early),
 		TEST(an_end_before_the_file_is_whole),
 		TEST(not_a_database),
+		TEST(pages_of_a_wrong_size),
 		TEST(without_one_of_its_tables),
 		TEST(slots_of_the_dead),
 	};

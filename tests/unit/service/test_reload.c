@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "harness.h"
 #include "service/nng_quirks.h"
@@ -213,12 +214,49 @@ what_nobody_reads_is_freed(void **state)
 	assert_null(f->reload.retired);
 }
 
+/* The settings that were the last to have a listener stay as long as it is not in newer ones, and no longer. */
+static void
+a_listener_that_is_left_out(void **state)
+{
+	static const char *const urls[] = { NULL, "ipc:///elsewhere", "ipc:///elsewhere", NULL, NULL };
+	static const unsigned allowed[] = { 1, 0, 0, 0, 0 };
+	struct fixture *f = *state;
+	struct config config;
+	nng_socket socket;
+	char why[512] = "";
+
+	assert_int_equal(nng_req0_open(&socket), 0);
+	assert_int_equal(nng_dial(socket, f->url, NULL, 0), 0);
+	assert_int_equal(ask(f, socket, "tokenize"), VERDICT_VALID);
+	for (unsigned n = 0; n < sizeof(urls) / sizeof(urls[0]); n++) {
+		make_config(f, n, &config);
+		if (urls[n] != NULL) {
+			free(config.listeners[0].url);
+			config.listeners[0].url = copy(urls[n]);
+		}
+		config.listeners[0].n_allow_uids = allowed[n];
+		config.listeners[0].allow_uids[0] = geteuid() + 1;
+		assert_int_equal(reload_apply(&f->reload, &config, why, sizeof(why)), 0);
+		for (unsigned i = 0; i < 10000 && !listen_passed(f->t); i++)
+			nap(1);
+		reload_tidy(&f->reload);
+		if (n == 1 || n == 2)
+			assert_non_null(f->reload.retired);
+		else
+			assert_null(f->reload.retired);
+		/* What is refused has no body. */
+		assert_int_equal(ask(f, socket, "tokenize"), n < 3 ? VERDICT_UNSPECIFIED : VERDICT_VALID);
+	}
+	nng_close(socket);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(lists_are_swapped_under_requests, setup, teardown),
 		cmocka_unit_test_setup_teardown(what_nobody_reads_is_freed, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_listener_that_is_left_out, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
