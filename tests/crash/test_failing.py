@@ -1,6 +1,7 @@
 #!/usr/bin/python3
-"""A fobd whose disk or memory fails under it, from outside: what is told over the wire, that the other environment goes on,
-and that a restart puts all right. (Every n, inside one program: test_faults.c.) TORTURE=1: each allocation of a start."""
+"""A fobd whose disk or memory fails under it, from outside: what is told over the wire, that the other environment goes
+on, and that a restart puts all right. (Every n, inside one program: test_faults.c.) TORTURE=1: each allocation of a
+start."""
 
 import os
 import sys
