@@ -1,6 +1,6 @@
 /*
- * descriptors.c - the descriptors that this process has open (see descriptors.h). Called by listen.c for Stats, and by
- * listen_guard.c; reads /proc/self/fd. Never opens another one that stays, nor closes one of others.
+ * descriptors.c - the descriptors that this process has open (see descriptors.h). Called by listen.c for Stats, by
+ * listen_guard.c and by orphans.c; reads /proc/self/fd. Never opens another one that stays, nor closes one of others.
  */
 #include "service/descriptors.h"
 

@@ -148,6 +148,7 @@ dispatch_code(int fault)
 		return FOB__RPC__V1__CODE__RESOURCE_EXHAUSTED;
 	case FAULT_CORRUPT:
 	case FAULT_IO:
+	case FAULT_DISK:
 		return FOB__RPC__V1__CODE__UNAVAILABLE;
 	default:
 		return -fault;

@@ -1,6 +1,7 @@
 /*
  * lastused.c - the mapped file of last-used times (see lastused.h). Called by verify.c for each valid key, by admin.c for
- * lists and by writer.c before a commit that adds keys. Never touches LMDB.
+ * lists and by writer.c before a commit that adds keys; calls trap.c, so that a file that is cut short or cannot be read
+ * is never more than a missing time. Never touches LMDB.
  */
 #include "service/lastused.h"
 
@@ -15,6 +16,7 @@
 #include <unistd.h>
 
 #include "service/bytes.h"
+#include "service/trap.h"
 
 #define MINUTE_MS 60000
 #define CELL 8
@@ -26,22 +28,25 @@ struct lastused {
 	_Atomic uint64_t *cells;
 	_Atomic uint32_t n; /* cells that are there */
 	int fd;
+	char path[4096];
 };
 
 int
 lastused_open(const char *folder, uint32_t keys, struct lastused **out, char *why, size_t why_len)
 {
 	struct lastused *l;
-	char path[4096];
 	int fault = -FAULT_IO;
+	const char *path;
 	void *map;
 
-	snprintf(path, sizeof(path), "%s/lastused", folder);
 	if ((l = calloc(1, sizeof(*l))) == NULL) {
 		snprintf(why, why_len, "out of memory");
 		return -FAULT_INTERNAL;
 	}
+	snprintf(l->path, sizeof(l->path), "%s/lastused", folder);
+	path = l->path;
 	if ((l->fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600)) < 0) {
+		fault = errno == EIO ? -FAULT_DISK : -FAULT_IO;
 		snprintf(why, why_len, "%s: cannot open: %s", path, strerror(errno));
 		goto err0;
 	}
@@ -50,14 +55,22 @@ lastused_open(const char *folder, uint32_t keys, struct lastused **out, char *wh
 		goto err1;
 	}
 	l->cells = map;
+	if (trap_shield(map, MAP_BYTES, path) != 0) {
+		snprintf(why, why_len, "%s: too many such files are open", path);
+		fault = -FAULT_INTERNAL;
+		goto err2;
+	}
 	if ((fault = lastused_grow(l, keys)) != 0) {
-		snprintf(why, why_len, "%s: cannot make room for %u keys: is the disk full?", path, keys);
+		fault = fault == -FAULT_IO ? -FAULT_DISK : fault;
+		snprintf(why, why_len, "%s: cannot make room for %u keys: the disk %s", path, keys,
+		    fault == -FAULT_FULL ? "is full" : "fails");
 		goto err2;
 	}
 	*out = l;
 	return 0;
 
 err2:
+	trap_unshield(map);
 	munmap(map, MAP_BYTES);
 err1:
 	close(l->fd);
@@ -71,6 +84,7 @@ lastused_close(struct lastused *l)
 {
 	if (l == NULL)
 		return;
+	trap_unshield(l->cells);
 	munmap(l->cells, MAP_BYTES);
 	close(l->fd);
 	free(l);

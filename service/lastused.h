@@ -7,6 +7,9 @@
  * A cell holds the minute (since the epoch, 4 bytes) and a check made from the key's digest and the minute under the
  * pepper, so that a flipped bit, a stale file or a reused serial shows as "never seen", not as a wrong time. The pepper comes
  * with each call, as a digest does: while it is rotated, two are in use.
+ *
+ * It is a convenience, and harms no verify: of what is missing because the file was cut short or its disk fails, every key
+ * is "never seen", and is noted in memory until the next start, which makes the file whole again.
  */
 #ifndef LASTUSED_H
 #define LASTUSED_H
@@ -21,7 +24,7 @@ struct lastused;
 /*
  * lastused_open(folder, keys, lastused, why, why_len):
  * Open or make ${folder}/lastused with cells for ${keys} keys.
- * Returns: 0; -FAULT_FULL or another negative fault with a line at ${why}.
+ * Returns: 0; -FAULT_FULL, -FAULT_DISK or another negative fault with a line at ${why}.
  */
 int lastused_open(const char *folder, uint32_t keys, struct lastused **lastused, char *why, size_t why_len);
 void lastused_close(struct lastused *lastused);

@@ -283,6 +283,7 @@ listen_close(struct transport *t)
 	t->service->count_transport = NULL;
 	arrivals_stop();
 	free(t->tallies);
+	orphans_fini(&t->orphans);
 	pipes_free(t->pipes);
 	free(t);
 }

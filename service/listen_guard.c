@@ -1,14 +1,12 @@
 /*
  * listen_guard.c - what is looked after each second: does every listener answer, do connections leak, does memory come
- * back (see listen.h). Called by main.c; calls probe.c, which asks as a client would, arrivals.c and descriptors.c.
+ * back (see listen.h). Called by main.c; calls probe.c, which asks as a client would, arrivals.c, descriptors.c and orphans.c.
  * Takes no part in a request.
  */
 #include "service/listen_internal.h"
 
 #include <malloc.h>
-#include <poll.h>
 #include <sys/resource.h>
-#include <sys/stat.h>
 
 #include "service/descriptors.h"
 #include "service/log.h"
@@ -16,10 +14,12 @@
 
 #define SILENT_ROUNDS 2 /* one answer may be late on a busy machine */
 #define DESCRIPTORS_SPARE 8
-#define DESCRIPTORS_LEFT 512 /* connections that their peers have left: more than any moment explains */
-#define EVERY_ROUNDS 10      /* of the guard */
-#define CROWD 256            /* connections after which memory is given back */
-#define CALM 64              /* connections in a round: with fewer nobody is kept waiting by that */
+#define DESCRIPTORS_LEFT 512 /* connections that stay when their peers have left */
+#define LOOKS_TO_TELL 2      /* in which they are the same */
+#define LOOKS_TO_END 3
+#define EVERY_ROUNDS 10 /* of the guard */
+#define CROWD 256       /* connections after which memory is given back */
+#define CALM 64         /* connections in a round: with fewer nobody is kept waiting by that */
 
 /* All of its contexts have work: it may be slow, but it is not dead, and opening it again would not help. */
 static bool
@@ -60,33 +60,21 @@ reopen(struct listener *l)
 		LOG(LOG_ERROR, "cannot open the listener again", LOG_S("reason", why));
 }
 
-/* A connection whose peer has left, and which is open all the same: for a moment that is usual. */
-static void
-count_left(void *arg, int fd)
-{
-	struct pollfd pfd = { .fd = fd, .events = POLLRDHUP };
-	unsigned *n = arg;
-	struct stat st;
-
-	if (fstat(fd, &st) == 0 && S_ISSOCK(st.st_mode) && poll(&pfd, 1, 0) == 1 &&
-	    (pfd.revents & (POLLRDHUP | POLLHUP)) != 0)
-		(*n)++;
-}
-
 /*
  * Descriptors leak when connections stay open that their peers have left. Peers that are there, however many and
- * however silent, are no leak: they may use up the descriptors, but must not be able to have us restarted.
+ * however silent, are no leak, nor are crowds that leave together, again and again, and whom nng closes one by one: they
+ * may use up the descriptors, but must not be able to have us restarted. So only what has stayed so counts.
  */
 static int
 check_descriptors(struct transport *t)
 {
-	unsigned left = 0, n = descriptors_each(count_left, &left);
+	unsigned n, stayed;
 
-	if (left <= DESCRIPTORS_LEFT)
-		return 0;
-	LOG(LOG_ERROR, "connections stay open that their peers have left", LOG_I("left", left), LOG_I("descriptors", n),
-	    LOG_I("connections", pipes_count(t->pipes)));
-	return left > 4 * DESCRIPTORS_LEFT ? -1 : 0;
+	orphans_look(&t->orphans, &n);
+	if ((stayed = orphans_since(&t->orphans, LOOKS_TO_TELL)) > DESCRIPTORS_LEFT)
+		LOG(LOG_ERROR, "connections stay open that their peers have left", LOG_I("left", stayed),
+		    LOG_I("descriptors", n), LOG_I("connections", pipes_count(t->pipes)));
+	return orphans_since(&t->orphans, LOOKS_TO_END) > 4 * DESCRIPTORS_LEFT ? -1 : 0;
 }
 
 static void

@@ -11,6 +11,7 @@
 #include "service/arrivals.h"
 #include "service/call.h"
 #include "service/listen.h"
+#include "service/orphans.h"
 #include "service/pipes.h"
 
 #define PROBE_MS 500
@@ -51,6 +52,7 @@ struct transport {
 	size_t n_listeners;
 	struct tally **tallies;
 	unsigned guard_round, tell_round;
+	struct orphans orphans;     /* the guard's */
 	struct arrivals_stats told; /* as the log last had them */
 	uint64_t accepted, crowd;   /* connections up to the last round; those since memory was given back */
 	_Atomic uint64_t refused, dropped, restarts;

@@ -76,6 +76,13 @@ fault_of(int rc)
 	}
 }
 
+/* Of what cannot be opened: a disk that fails is nothing that is set wrongly. */
+static int
+opening_fault(int rc)
+{
+	return rc == EIO ? -FAULT_DISK : fault_of(rc);
+}
+
 /* A trap has sprung under this database. */
 static int
 sprung(struct lmdb *db)
@@ -96,7 +103,10 @@ on_assert(MDB_env *env, const char *text)
 
 /* ---- open and close ---- */
 
-/* One process at a time: a second open in one process would work, and then break LMDB's own locks. */
+/*
+ * One process at a time: a second open in one process would work, and then break LMDB's own locks. Returns a descriptor;
+ * -1 with a reason; -3: the same, and the disk fails.
+ */
 static int
 lock_folder(const char *path, char *why, size_t why_len)
 {
@@ -105,8 +115,9 @@ lock_folder(const char *path, char *why, size_t why_len)
 
 	snprintf(name, sizeof(name), "%s/fobd.lock", path);
 	if ((fd = open(name, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600)) < 0) {
+		fd = errno == EIO ? -3 : -1;
 		snprintf(why, why_len, "%s: cannot use the data folder: %s", path, strerror(errno));
-		return -1;
+		return fd;
 	}
 	if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
 		snprintf(why, why_len,
@@ -153,6 +164,8 @@ lock_for(struct lmdb *db, const struct lmdb_options *options, char *why, size_t 
 		db->lock_fd = lock_folder(options->path, why, why_len);
 	else if (options->access == LMDB_OFFLINE)
 		db->lock_fd = lock_offline(options->path, why, why_len);
+	if (db->lock_fd == -3)
+		return -FAULT_DISK;
 	return db->lock_fd == -1 ? -FAULT_FAILED_PRECONDITION : 0;
 }
 
@@ -377,13 +390,14 @@ allocate_lock_file(const struct lmdb_options *options, char *why, size_t why_len
 
 	snprintf(name, sizeof(name), "%s/lock.mdb", options->path);
 	if ((fd = open(name, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600)) < 0) {
-		snprintf(why, why_len, "%s: cannot open: %s", name, strerror(errno));
-		return -FAULT_IO;
+		rc = errno;
+		snprintf(why, why_len, "%s: cannot open: %s", name, strerror(rc));
+		return rc == EIO ? -FAULT_DISK : -FAULT_IO;
 	}
 	if ((rc = posix_fallocate(fd, 0, bytes)) != 0)
 		snprintf(why, why_len, "%s: no room for %lld bytes: %s", name, (long long)bytes, strerror(rc));
 	close(fd);
-	return rc == 0 ? 0 : fault_of(rc);
+	return opening_fault(rc);
 }
 
 static int
@@ -394,8 +408,13 @@ check_exists(const struct lmdb_options *options, char *why, size_t why_len)
 	struct stat st;
 
 	snprintf(name, sizeof(name), "%s%s", path, options->access == LMDB_FILE ? "" : "/data.mdb");
+	errno = 0;
 	if (stat(name, &st) == 0 && st.st_size > 0)
 		return 0;
+	if (errno == EIO) {
+		snprintf(why, why_len, "%s: cannot be read: %s", name, strerror(errno));
+		return -FAULT_DISK;
+	}
 	snprintf(why, why_len, "%s: no database here. If it is to be a new one: fobd --init", path);
 	return -FAULT_NOT_FOUND;
 }
@@ -450,7 +469,7 @@ err2:
 		mdb_env_close(db->env);
 err1:
 	snprintf(why, why_len, "%s: cannot open the database: %s", options->path, mdb_strerror(rc));
-	fault = fault_of(rc);
+	fault = opening_fault(rc);
 	unlock(db);
 err0:
 	free(db);

@@ -52,7 +52,7 @@ struct lmdb_options {
 /*
  * lmdb_open(options, db, why, why_len):
  * Lock the folder for this process, check that the file is whole, open it and its tables.
- * Returns: 0, or a negative fault with one line at ${why}.
+ * Returns: 0, or a negative fault with one line at ${why}; -FAULT_DISK when the system cannot read it (EIO).
  */
 int lmdb_open(const struct lmdb_options *options, struct lmdb **db, char *why, size_t why_len);
 /* No transaction may be left but by lmdb_txn_free() before. NULL is fine. */

@@ -282,13 +282,13 @@ close_engines(struct service *service)
 }
 
 /*
- * A database that is damaged, or whose disk is full, is not to keep the other environment down: that one is served.
- * What is set wrongly (a pepper, a folder) is for the operator who is starting us to put right.
+ * A database that is damaged, or whose disk is full or fails, is not to keep the other environment down: that one is
+ * served. What is set wrongly (a pepper, a folder) is for the operator who is starting us to put right.
  */
 static bool
 other_may_be_served(int fault)
 {
-	return fault == -FAULT_CORRUPT || fault == -FAULT_FULL;
+	return fault == -FAULT_CORRUPT || fault == -FAULT_FULL || fault == -FAULT_DISK;
 }
 
 static int

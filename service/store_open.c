@@ -58,13 +58,20 @@ store_lmdb_options(const struct store_options *options, bool create)
 	};
 }
 
-/* Which says nothing against the database. Returns ${fault}. */
+/* LMDB has opened it: what fails then is not what an operator has set wrongly. */
+static int
+opening_fault(int fault)
+{
+	return fault == -FAULT_IO ? -FAULT_DISK : fault;
+}
+
+/* Which says nothing against the database. Returns the fault that opening it has. */
 static int
 cannot_read(const struct store *store, int fault, char *why, size_t why_len)
 {
 	snprintf(why, why_len, "%s: the database cannot be read%s", store->path,
 	    fault == -FAULT_INTERNAL ? ": out of memory" : "");
-	return fault;
+	return opening_fault(fault);
 }
 
 /* How many of the pepper's lines make this fingerprint? They are in use then. 0: none. */
@@ -152,7 +159,7 @@ raise_schema(struct store *store, struct record_identity *identity, char *why, s
 		LOG(LOG_INFO, "database raised to a newer schema: an older fobd will refuse it",
 		    LOG_S("environment", environment_name(store->environment)), LOG_S("path", store->path),
 		    LOG_I("from", from), LOG_I("to", RECORD_SCHEMA));
-	return fault;
+	return opening_fault(fault);
 }
 
 /* A copy knows nothing of what ended after it was taken. Is it one, and may it be? */
@@ -273,7 +280,7 @@ store_open(const struct store_options *options, struct store **out, char *why, s
 		goto out;
 	fault = -FAULT_INTERNAL;
 	if ((txn = lmdb_txn_new(store->lmdb)) == NULL || (fault = lmdb_read(txn)) != 0) {
-		(void)cannot_read(store, fault, why, why_len);
+		fault = cannot_read(store, fault, why, why_len);
 		goto out;
 	}
 	if ((fault = check_identity(store, txn, options->pepper, &store->identity, why, why_len)) != 0 ||
@@ -284,7 +291,7 @@ store_open(const struct store_options *options, struct store **out, char *why, s
 		if ((fault = raise_schema(store, &store->identity, why, why_len)) != 0)
 			goto out;
 		if ((fault = lmdb_read(txn)) != 0) {
-			(void)cannot_read(store, fault, why, why_len);
+			fault = cannot_read(store, fault, why, why_len);
 			goto out;
 		}
 	}

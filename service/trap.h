@@ -18,6 +18,7 @@
 #define TRAP_H
 
 #include <setjmp.h>
+#include <stddef.h>
 
 /* Before a database is opened; again does no harm, and helps when somebody else took the signals meanwhile. Faults outside of a trap go on to whoever handled them before. */
 void trap_install(void);
@@ -25,6 +26,18 @@ void trap_install(void);
 /* Threads: each has its own trap; one at a time. */
 void trap_set(sigjmp_buf *trap);
 void trap_clear(void);
+
+/*
+ * trap_shield(from, bytes, file):
+ * For a mapped file that is a convenience, and must harm nobody: what cannot be read in these ${bytes} (the file was cut
+ * short, or its disk fails) is replaced by zeros in this process alone, a page at a time, and after a thousand pages
+ * all of it. It is told in the log once. Costs nothing until then.
+ * Ownership: ${file}, its name, is borrowed until trap_unshield(), before which nothing is to be unmapped.
+ * Threads:   any. Returns: 0; -1: there are too many.
+ */
+int trap_shield(const void *from, size_t bytes, const char *file);
+/* NULL, or what has no shield, is fine. Nobody may touch it meanwhile. */
+void trap_unshield(const void *from);
 
 /* Spring the trap by hand: for LMDB's failed assertions. Aborts when none is set. */
 _Noreturn void trap_spring(void);

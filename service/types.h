@@ -50,7 +50,8 @@ enum fault {
 	FAULT_UNAVAILABLE = 14,
 	FAULT_CORRUPT = 100, /* a record whose tag or form is wrong */
 	FAULT_IO = 101,      /* LMDB or the system failed; the environment has stopped */
-	FAULT_FULL = 102     /* the map, the ceiling or the disk is full */
+	FAULT_FULL = 102,    /* the map, the ceiling or the disk is full */
+	FAULT_DISK = 103     /* the system cannot read or write what is to be opened; no setting would help */
 };
 
 const char *environment_name(enum environment environment); /* "live", "test" */

@@ -621,6 +621,7 @@ writer_start(
 			fault == -FAULT_INTERNAL ? "%s: out of memory" :
 						   "%s: the database cannot be read",
 		    store_path(store));
+		fault = fault == -FAULT_IO ? -FAULT_DISK : fault;
 		goto err1;
 	}
 	if (lastused_grow(lastused, w->state.next_serial) != 0)

@@ -59,7 +59,7 @@ struct writer_counters {
 /*
  * writer_start(store, clock, lastused, writer, why, why_len):
  * Bring ${clock} up to the newest committed time, and start the thread. All three outlive the writer.
- * Returns: 0; -FAULT_CORRUPT or another negative fault with a line at ${why}.
+ * Returns: 0; -FAULT_CORRUPT, -FAULT_DISK or another negative fault with a line at ${why}.
  */
 int writer_start(struct store *store, struct clock *clock, struct lastused *lastused, struct writer **writer, char *why,
     size_t why_len);

@@ -123,5 +123,47 @@ class Failing(unittest.TestCase):
         self.fobd.start(init=False)
         self.fobd.stop()
 
+    def test_a_database_that_cannot_be_read_at_the_start(self):
+        """Each read of a start fails: its environment is not served, and the other is. What is no database's is a
+        pepper's, and then it does not start."""
+        self.fobd.stop()
+        outcomes = {"live": 0, "test": 0, "refused": 0}
+
+        def start(n):
+            said = len(self.fobd.log())
+            self.fobd.handle.arm(shimmed.READ, n, shimmed.FAIL, errno.EIO)
+            try:
+                self.fobd.start(init=False, shim=True, listener="verify")
+            except RuntimeError:
+                self.assertEqual(self.fobd.process.returncode, 1)
+                self.assertIn(".pepper: ", self.fobd.log().splitlines()[-1])
+                outcomes["refused"] += 1
+                return True
+            else:
+                fired = self.fobd.handle.disarm()
+                served = []
+                with self.fobd.client("verify") as c:
+                    for e, name in ((LIVE, "live"), (TEST, "test")):
+                        r = c.response("fob.v1.Keys/VerifyKey", fobwire.verify_request(self.secret[e]))
+                        if r.code == pb.rpc.OK:
+                            self.assertEqual(c.verdict(self.secret[e]), "VALID")
+                            served.append(name)
+                        else:
+                            self.assertEqual(fobwire.code_name(r.code), "UNAVAILABLE")
+                            self.assertRegex(self.fobd.log()[said:], 'msg="this environment is not served" '
+                                             "environment=%s reason=.*Input/output error" % name)
+                            outcomes[name] += 1
+                self.assertEqual(len(served), 1 if fired else 2)
+                return bool(fired)
+            finally:
+                self.fobd.kill()
+
+        shimmed.at_each(start, lambda _: 1)
+        self.assertGreater(outcomes["live"], 0)
+        self.assertGreater(outcomes["test"], 0)
+        self.fobd.handle.disarm()
+        self.fobd.start(init=False)
+        self.fobd.stop()
+
 
 tap.main()

@@ -1,8 +1,8 @@
 #!/usr/bin/python3
 """A database with a flipped bit anywhere, page headers included, or with forty, and one that is cut short anywhere, at
 rest or under a running fobd: never a wrong VALID, no key and no account that is said not to be there, never the end of
-the process, also when it is written to, and nothing of it in the other environment. TORTURE=1: 1,500 flips and 200
-cuts."""
+the process, also when it is written to, and nothing of it in the other environment; and a file of last-used times that
+is cut short. TORTURE=1: 1,500 flips and 200 cuts."""
 
 import os
 import sys
@@ -165,6 +165,34 @@ class Damage(unittest.TestCase):
                     self.assertEqual(pb.health.CheckResponse.ServingStatus.Name(c.check("test")), "NOT_SERVING")
                     self.assertEqual(pb.health.CheckResponse.ServingStatus.Name(c.check("")), "NOT_SERVING")
                 self.fobd.kill()
+
+
+class LastUsed(unittest.TestCase):
+    """The file of last-used times is a convenience: what happens to it is nobody's fault."""
+
+    def last_used(self, c, environment):
+        return [key.last_used_ms for key in c.keys(environment, "acct") if key.kind == SECRET]
+
+    def test_cut_short_under_a_running_fobd(self):
+        fobd = daemon.Daemon().start()
+        self.addCleanup(fobd.kill)
+        with fobd.client("admin") as c:
+            secrets = {e: c.create(e, "acct").secret_key.secret for e in (LIVE, TEST)}
+            for e in (LIVE, TEST):
+                self.assertEqual(c.verdict(secrets[e]), "VALID")
+                self.assertGreater(self.last_used(c, e)[0], 0)
+            os.truncate(os.path.join(fobd.database("live"), "lastused"), 0)
+            for _ in range(3):
+                self.assertEqual([c.verdict(secrets[e]) for e in (LIVE, TEST)], ["VALID", "VALID"])
+            self.assertGreater(min(self.last_used(c, LIVE) + self.last_used(c, TEST)), 0)
+            c.roll(LIVE, "acct")
+            self.assertEqual(c.verdict(c.create(LIVE, "more").secret_key.secret), "VALID")
+        self.assertEqual(fobd.log().count("a file cannot be read, or was cut short"), 1)
+        self.assertIn("file=" + os.path.join(fobd.database("live"), "lastused"), fobd.log())
+        fobd.restart()
+        with fobd.client("admin") as c:
+            self.assertEqual([c.verdict(secrets[e]) for e in (LIVE, TEST)], ["VALID", "VALID"])
+        fobd.stop()
 
 
 tap.main()

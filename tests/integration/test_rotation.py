@@ -201,7 +201,6 @@ class Rotation(unittest.TestCase):
             self.fobd.start(init=False)
             self.up.set()
             for _ in range(KILLS):
-                self.check_imported(known, chance.sample(list(known), 200))
                 if len(self.rotations()) == rotation:
                     break
                 self.up.clear()
@@ -212,6 +211,7 @@ class Rotation(unittest.TestCase):
                 self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
                 self.fobd.start(init=False)
                 self.up.set()
+                self.check_imported(known, chance.sample(list(known), 200))
             while len(self.rotations()) < rotation:
                 self.check_imported(known, chance.sample(list(known), 200))
                 self.assertEqual([w.failure for w in workers if w.failure], [])

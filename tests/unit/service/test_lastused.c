@@ -9,6 +9,7 @@
 
 #include <cmocka.h>
 
+#include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
 #include <sys/mman.h>
@@ -18,10 +19,12 @@
 #include "tests/unit/service/fixture.h"
 
 #include "service/lastused.h"
+#include "service/trap.h"
 
 #define MINUTE_MS INT64_C(60000)
 #define MINUTE (FIXTURE_NOW_MS / MINUTE_MS * MINUTE_MS) /* the start of one */
 #define CELL 8
+#define PAGE_CELLS (4096 / CELL)
 
 static const uint8_t ours[RECORD_DIGEST_LEN] = { 1, 2, 3 }, theirs[RECORD_DIGEST_LEN] = { 1, 2, 4 };
 
@@ -291,6 +294,42 @@ a_short_file_is_mended(void **state)
 	assert_int_equal(lastused_get(p->lastused, p->pepper, 999, ours), MINUTE);
 }
 
+/*
+ * Under us, or its disk fails: no times of it, and nobody is harmed. All of its pages, which are more than are replaced one
+ * by one.
+ */
+static void
+what_is_missing_is_never(void **state)
+{
+	struct place *p = *state;
+	uint32_t cells = 2000 * PAGE_CELLS;
+
+	trap_install(); /* cmocka has taken the signals since the file was opened */
+	assert_int_equal(lastused_grow(p->lastused, cells), 0);
+	lastused_touch(p->lastused, p->pepper, 1, ours, MINUTE);
+	lastused_touch(p->lastused, p->pepper, 3 * PAGE_CELLS, ours, MINUTE);
+	errno = 4711;
+	assert_int_equal(truncate(p->file, 4096), 0);
+	for (uint32_t serial = 3 * PAGE_CELLS; serial < cells; serial += PAGE_CELLS) {
+		assert_int_equal(lastused_get(p->lastused, p->pepper, serial, ours), 0);
+		lastused_move(p->lastused, p->pepper, serial, ours, theirs);
+		lastused_touch(p->lastused, p->pepper, serial, ours, MINUTE);
+		assert_int_equal(lastused_get(p->lastused, p->pepper, serial, ours), MINUTE);
+		/* The file, as long as it is not all replaced. */
+		if (serial == 9 * PAGE_CELLS)
+			assert_int_equal(lastused_get(p->lastused, p->pepper, 1, ours), MINUTE);
+	}
+	assert_int_equal(errno, 4711);
+	/* And it may grow. */
+	assert_int_equal(lastused_grow(p->lastused, cells + 1), 0);
+	lastused_touch(p->lastused, p->pepper, cells, ours, MINUTE);
+	assert_int_equal(lastused_get(p->lastused, p->pepper, cells, ours), MINUTE);
+	/* The next start finds what was never missing. */
+	reopen(p, 100);
+	assert_int_equal(lastused_get(p->lastused, p->pepper, 1, ours), MINUTE);
+	assert_int_equal(lastused_get(p->lastused, p->pepper, 3 * PAGE_CELLS, ours), 0);
+}
+
 /* ---- threads ---- */
 
 #define THREADS 3
@@ -364,6 +403,7 @@ main(void)
 		TEST(a_full_disk_is_told),
 		TEST(cannot_be_opened),
 		TEST(a_short_file_is_mended),
+		TEST(what_is_missing_is_never),
 		TEST(threads),
 	};
 

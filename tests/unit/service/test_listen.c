@@ -15,6 +15,7 @@
 #include <fcntl.h>
 #include <nng/nng.h>
 #include <poll.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -947,6 +948,65 @@ a_listener_that_is_stuck(void **state)
 	assert_true(served(f->verify));
 }
 
+enum { LEFT = 2100, LOOKS = 4, ROUNDS_A_LOOK = 10 };
+
+/* ${LEFT} connections whose peers have left. */
+static void
+leave(int fds[LEFT])
+{
+	int pair[2];
+
+	for (int i = 0; i < LEFT; i++) {
+		assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
+		close(pair[1]);
+		fds[i] = pair[0];
+	}
+}
+
+/* The rounds up to the guard's next look at the descriptors. */
+static int
+until_it_looks(struct fixture *f)
+{
+	for (int i = 1; i < ROUNDS_A_LOOK; i++)
+		assert_int_equal(listen_guard(f->t, never), 0);
+	return listen_guard(f->t, never);
+}
+
+/*
+ * Crowds that leave together, of which some are always on their way out when the guard looks, must not have us
+ * restarted; connections that stay must.
+ */
+static void
+crowds_that_leave_and_a_leak(void **state)
+{
+	struct fixture *f = *state;
+	struct rlimit limit, before;
+	int quiet = dup(STDERR_FILENO), null = open("/dev/null", O_WRONLY), fds[LEFT];
+
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+	limit = (struct rlimit){ .rlim_cur = before.rlim_max, .rlim_max = before.rlim_max };
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
+	dup2(null, STDERR_FILENO);
+	for (int look = 0; look < LOOKS; look++) {
+		leave(fds);
+		assert_int_equal(until_it_looks(f), 0);
+		for (int i = 0; i < LEFT; i++)
+			close(fds[i]);
+	}
+	leave(fds);
+	assert_int_equal(until_it_looks(f), 0);
+	assert_int_equal(until_it_looks(f), 0);
+	assert_int_equal(until_it_looks(f), -1);
+	for (int i = 0; i < LEFT; i++)
+		close(fds[i]);
+	assert_int_equal(until_it_looks(f), 0);
+	dup2(quiet, STDERR_FILENO);
+	close(quiet);
+	close(null);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+	assert_int_equal(counted(f).listener_restarts, 0);
+}
+
 /* ---- the way down ---- */
 
 static void *
@@ -1104,6 +1164,7 @@ main(void)
 		TEST(a_listener_that_is_gone),
 		TEST(a_listener_that_is_replaced),
 		TEST(a_listener_that_is_stuck),
+		TEST(crowds_that_leave_and_a_leak),
 		TEST(draining),
 		TEST(a_drain_that_takes_too_long),
 		TEST(the_end_under_load),
