@@ -997,8 +997,10 @@ static int
 event_from(const Fob__V1__Event *m, struct fob_event *e)
 {
 	e->type = (enum fob_event_type)known(m->type, FOB_RESTORED);
-	/* Only events about a key have a last4. One of the whole database has no account; and so may one of a type that is
-	 * not known here, for which all others of its page must not be refused. */
+	/*
+	 * Only events about a key have a last4. One of the whole database has no account; and so may one of a type that
+	 * is not known here, for which all others of its page must not be refused.
+	 */
 	if (m->account.len == 0 && (e->type == FOB_RESTORED || e->type == FOB_EVENT_UNKNOWN))
 		e->account[0] = '\0';
 	else if (account_copy(e->account, &m->account) != 0)

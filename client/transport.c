@@ -1,20 +1,22 @@
 /*
  * transport.c - bytes to a server and bytes back, over nng REQ sockets.
  *
- * Called by client.c and coalesce.c. Calls nng, and codec.c for the envelope. Knows nothing of keys; never resends what it
- * was not given, never looks into a body, and calls back with no lock held, and never from within transport_submit().
+ * Called by client.c and coalesce.c. Calls nng, and codec.c for the envelope. Knows nothing of keys; never resends what
+ * it was not given, never looks into a body, and calls back with no lock held, and never from within
+ * transport_submit().
  *
  * A lane is one REQ socket with its connection and its aio: one call on the wire. A call on a lane is moved on by the
  * lane's own callback alone: send, receive, and again when the connection was lost. Operations are started under the
- * lock, so that transport_free() finds each of them either not started, which its flag prevents, or ready to be aborted.
+ * lock, so that transport_free() finds each of them either not started, which its flag prevents, or ready to be
+ * aborted.
  *
  * Why not one socket with a context per call: nng 1.5 closes a connection at once when a send fails on it, and when the
- * header of a reply has been read from it just then, the body's read is dropped without a word. nng's reaper, one thread
- * for the whole process, then waits for it for ever: nothing reconnects any more and nng_close() does not return. With
- * many calls on one connection, killing a busy server did that to its clients in one or two rounds
- * (test_server_dies_under_load). With one call on each, nothing is to be read when something is sent. Lanes connect when
- * they are first needed, and the one that was used last is used next, so a client has as many connections as it ever
- * had calls at once.
+ * header of a reply has been read from it just then, the body's read is dropped without a word. nng's reaper, one
+ * thread for the whole process, then waits for it for ever: nothing reconnects any more and nng_close() does not
+ * return. With many calls on one connection, killing a busy server did that to its clients in one or two rounds
+ * (test_server_dies_under_load). With one call on each, nothing is to be read when something is sent. Lanes connect
+ * when they are first needed, and the one that was used last is used next, so a client has as many connections as it
+ * ever had calls at once.
  */
 #include <assert.h>
 #include <errno.h>
@@ -214,8 +216,8 @@ is_connected(struct transport *t)
 }
 
 /*
- * The deadline has passed. Only of a call that never left this process can we say that it has not been applied, and only
- * without a connection is that the server's unavailability rather than too little time.
+ * The deadline has passed. Only of a call that never left this process can we say that it has not been applied, and
+ * only without a connection is that the server's unavailability rather than too little time.
  */
 int
 transport_too_late(struct transport *t, bool sent, struct fob_error *error)
@@ -338,8 +340,8 @@ pipe_cb(nng_pipe pipe, nng_pipe_ev event, void *arg)
 	int id = nng_pipe_id(pipe);
 
 	/*
-	 * The end of an old connection may be told after the beginning of a new one, and, by another thread, before its own
-	 * beginning. Each side writes first and then looks at what the other wrote: one of them sees both.
+	 * The end of an old connection may be told after the beginning of a new one, and, by another thread, before its
+	 * own beginning. Each side writes first and then looks at what the other wrote: one of them sees both.
 	 */
 	if (event == NNG_PIPE_EV_ADD_POST) {
 		atomic_store(&lane->pipe, id);
@@ -486,11 +488,11 @@ lane_open(struct lane *lane, struct fob_error *error)
 }
 
 /*
- * nng 1.5 takes a server that hangs up during the handshake for a socket of ours that was closed, and never dials again;
- * so a dialer that gets nowhere is replaced, at first soon, then ever later, to let a slow handshake come to its end.
- * Closing a dialer waits for nng's callbacks, so it must not be done in one: that is what the keeper is for. And it closes
- * a connection that may just have been made, so it must not be done while a reply could arrive: the keeper is given the
- * lane with its call, unsent.
+ * nng 1.5 takes a server that hangs up during the handshake for a socket of ours that was closed, and never dials
+ * again; so a dialer that gets nowhere is replaced, at first soon, then ever later, to let a slow handshake come to its
+ * end. Closing a dialer waits for nng's callbacks, so it must not be done in one: that is what the keeper is for. And
+ * it closes a connection that may just have been made, so it must not be done while a reply could arrive: the keeper is
+ * given the lane with its call, unsent.
  */
 static bool
 lane_needs_redial(struct lane *lane)
@@ -574,7 +576,9 @@ message_make(struct call *c, uint32_t timeout_ms, nng_msg **msg)
 	return 0;
 }
 
-/* Starts sending the lane's call, or has the keeper do so. On a fault nothing was started, and the lane is as it was. */
+/*
+ * Starts sending the lane's call, or has the keeper do so. On a fault nothing was started, and the lane is as it was.
+ */
 static int
 lane_send(struct lane *lane)
 {
@@ -825,9 +829,9 @@ lane_cb(void *arg)
 		nng_aio_set_msg(lane->aio, NULL);
 	}
 	/*
-	 * A send that was given only PATIENCE_MS is made again, with the time that is left by then. (nng 1.5 may also let
-	 * an expired timer of the operation before this one hit it.) A lost connection, noticed while waiting for the
-	 * reply or just before, is ECONNRESET.
+	 * A send that was given only PATIENCE_MS is made again, with the time that is left by then. (nng 1.5 may also
+	 * let an expired timer of the operation before this one hit it.) A lost connection, noticed while waiting for
+	 * the reply or just before, is ECONNRESET.
 	 */
 	if (lane->receiving)
 		c->unanswered = true;

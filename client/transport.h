@@ -62,8 +62,8 @@ int transport_new(const struct fob_options *options, struct transport **transpor
 
 /*
  * transport_check_size(call):
- * Whether the message with ${call}'s method and body is small enough to be sent with any timeout; transport_submit() asks
- * this, too.
+ * Whether the message with ${call}'s method and body is small enough to be sent with any timeout; transport_submit()
+ * asks this, too.
  * Returns: 0, or FOB_EINVALID_ARGUMENT, and ${call}'s error is filled.
  */
 int transport_check_size(struct call *call);

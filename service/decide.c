@@ -201,8 +201,8 @@ decide_nothing(const struct view *view, struct change *change)
 }
 
 /*
- * What an import's key is to an account whose generation of that kind is ${generation}. Returns: IMPORT_DONE: it is to be
- * added; IMPORT_UNCHANGED: it is there, or there is none to import; a conflict; or a negative fault.
+ * What an import's key is to an account whose generation of that kind is ${generation}. Returns: IMPORT_DONE: it is to
+ * be added; IMPORT_UNCHANGED: it is there, or there is none to import; a conflict; or a negative fault.
  */
 static int
 judge_import(

@@ -47,8 +47,9 @@ pipes_free(struct pipes *p)
 }
 
 /*
- * nng numbers pipes in sequence, so a fleet that connects at one go is a run of neighbours; when the numbers come round to
- * it again, the run must not keep the newcomers out. So numbers are spread first: MurmurHash3's finalizer, a bijection.
+ * nng numbers pipes in sequence, so a fleet that connects at one go is a run of neighbours; when the numbers come round
+ * to it again, the run must not keep the newcomers out. So numbers are spread first: MurmurHash3's finalizer, a
+ * bijection.
  */
 static uint32_t
 spread(uint32_t id)

@@ -287,7 +287,10 @@ record_put_key(
 	end(pepper, TABLE_KEYS, key, key_len, out);
 }
 
-/* What version 2 has shorter: three bytes for what are now bits, integers of their full length, a length of the account. */
+/*
+ * What version 2 has shorter: three bytes for what are now bits, integers of their full length, a length of the
+ * account.
+ */
 static void
 get_key_1(struct reader *r, uint8_t *bits, struct record_key *x)
 {

@@ -1,7 +1,7 @@
 /*
  * offline.c - fob check, backup, restore and pepper rotate: what is done to a database itself, not asked of a fobd that
- * serves it. Called by fob.c; becomes the fobd that was installed with this fob, which knows databases: nothing here opens
- * one.
+ * serves it. Called by fob.c; becomes the fobd that was installed with this fob, which knows databases: nothing here
+ * opens one.
  */
 #include "client/cli/cli.h"
 

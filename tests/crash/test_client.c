@@ -1,6 +1,6 @@
 /*
- * test_client.c - libfob without memory: the nth allocation of fob_client_new() fails, for every n until it succeeds. Each
- * time it says so, hands out no client and (under AddressSanitizer) keeps no memory. Calls client.c through fob.h.
+ * test_client.c - libfob without memory: the nth allocation of fob_client_new() fails, for every n until it succeeds.
+ * Each time it says so, hands out no client and (under AddressSanitizer) keeps no memory. Calls client.c through fob.h.
  */
 #include <setjmp.h>
 #include <stdarg.h>

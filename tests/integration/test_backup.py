@@ -1,5 +1,6 @@
 #!/usr/bin/python3
-"""fob backup and restore: a copy made under writes is whole, marked, and served only after what has ended since ends in it, too."""
+"""fob backup and restore: a copy made under writes is whole, marked, and served only after what has ended since ends in
+it, too."""
 
 import os
 import sys

@@ -1,6 +1,6 @@
 #!/usr/bin/python3
-"""A new pepper while fobd serves: verifies, rolls, revocations, suspensions and resent tokens beside the move, kill -9 in
-the middle of it, and a second rotation after the first; never a wrong verdict, and no error. Then who is refused."""
+"""A new pepper while fobd serves: verifies, rolls, revocations, suspensions and resent tokens beside the move, kill -9
+in the middle of it, and a second rotation after the first; never a wrong verdict, and no error. Then who is refused."""
 
 import os
 import sys

@@ -501,7 +501,9 @@ test_unavailable_does_not_hold_up_others(void **state)
 		one_reply += down[i].replies == 1;
 		probe_fini(&down[i]);
 	}
-	/* With one place on the wire, at most one rests at a time; and nobody keeps on asking for its whole deadline. */
+	/*
+	 * With one place on the wire, at most one rests at a time; and nobody keeps on asking for its whole deadline.
+	 */
 	assert_true(one_reply >= 1);
 	assert_true(transport_now_ms() - start < LONG_MS / 2);
 	transport_free(t);
@@ -833,8 +835,9 @@ end_counted(struct call *call, int fault)
 }
 
 /*
- * The only lane's call cannot be sent, nor can one that was queued meanwhile: the first is refused, and the other's end is
- * told by another thread, as its sender may hold a lock that the callback takes. Then, with memory, it is simply sent.
+ * The only lane's call cannot be sent, nor can one that was queued meanwhile: the first is refused, and the other's end
+ * is told by another thread, as its sender may hold a lock that the callback takes. Then, with memory, it is simply
+ * sent.
  */
 static void
 test_ends_are_never_in_a_submit(void **state)
