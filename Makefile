@@ -145,6 +145,10 @@ $(B)/tests/crash/shim.o: override SAN :=
 $(B)/tests/crash/test_%: $(B)/tests/crash/test_%.o $(B)/tests/crash/shim.o $(MADE_OBJ) $(B)/libservice.a
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $(filter-out $(MADE_OBJ),$^) $(MADE) -lcmocka $(LIBS_DAEMON)
 
+# With libfob inside in place of the service.
+$(B)/tests/crash/test_client: $(B)/tests/crash/test_client.o $(B)/tests/crash/shim.o $(CLIENT_OBJ) $(PROTO_OBJ)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ -lcmocka -llmdb $(LIBS_CLIENT) -ldl
+
 $(B)/tests/crash/shim.so: $(B)/tests/crash/shim.o
 	$(Q)$(CC) -shared -pthread $(LDFLAGS) -o $@ $< -ldl
 
@@ -210,8 +214,10 @@ $(B)/tests/load/grpc-baseline: tests/load/grpc_baseline.cc $(B)/tests/load/grpc/
 	    -pthread -o $@ $^ $(B)/tests/load/grpc/grpc_baseline.pb.cc \
 	    $$($(PKG_CONFIG) --libs grpc++ protobuf) $(LOAD_LIBS)
 
+fob-load: $(B)/fob-load ## build the program that measures a fobd of yours: see tests/load/README.md
+
 BENCH_ARGS ?=
-.PHONY: bench
+.PHONY: bench fob-load
 bench: all $(LOAD_BIN) ## measure Fob against its targets; report in build/bench (BENCH_ARGS=--quick: one minute)
 	$(Q)tests/load/bench $(B) $(BENCH_ARGS)
 

@@ -5,8 +5,8 @@
  * server and back, coalesce.c for single verifies. Never touches a socket, and hands out nothing that the codec has not
  * checked.
  *
- * Every other call is a struct request: made, encoded, submitted, answered by request_reply(), ended by request_end(). A
- * synchronous call is an asynchronous one whose caller waits.
+ * Every other call is a struct request: made, encoded, submitted, answered by request_reply(), ended by request_end().
+ * A synchronous call is an asynchronous one whose caller waits.
  */
 #include <assert.h>
 #include <pthread.h>
@@ -174,9 +174,9 @@ is_mutation(enum method method)
 }
 
 /*
- * A refusal to even look at a change says nothing of an earlier attempt, whose reply was lost with its connection: that one
- * may have been applied. So it is told as a deadline is, which leaves it open. A refusal that comes from the rules was made
- * with the token at hand, and stands.
+ * A refusal to even look at a change says nothing of an earlier attempt, whose reply was lost with its connection: that
+ * one may have been applied. So it is told as a deadline is, which leaves it open. A refusal that comes from the rules
+ * was made with the token at hand, and stands.
  */
 static void
 leave_open(struct request *r)

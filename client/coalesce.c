@@ -1,16 +1,18 @@
 /*
  * coalesce.c - verifies that wait travel together (see coalesce.h).
  *
- * Called by client.c; calls transport.c to send, codec.c for bytes. Never delays a call while a lane is free, never calls
- * back with its lock held or from within coalescer_submit(), never sends more than what one request may hold.
+ * Called by client.c; calls transport.c to send, codec.c for bytes. Never delays a call while a lane is free, never
+ * calls back with its lock held or from within coalescer_submit(), never sends more than what one request may hold.
  *
- * Who ends a verify: its own message's reply (verify_end), its batch's (batch_end), or the alarm, a thread that ends those
- * whose deadline passes while they wait or are in a batch, and those that could not be sent. A verify is at one place at a
- * time, in the queue, in a batch, with the transport or with the thread that ends it, and is moved under the lock.
+ * Who ends a verify: its own message's reply (verify_end), its batch's (batch_end), or the alarm, a thread that ends
+ * those whose deadline passes while they wait or are in a batch, and those that could not be sent. A verify is at one
+ * place at a time, in the queue, in a batch, with the transport or with the thread that ends it, and is moved under the
+ * lock.
  *
- * Batches are kept alike: one takes its share of all that is under way, waiting or not. Without that, calls that came first
- * and alone would go on travelling alone, beside one batch with all the others, and all lanes but one would be wasted.
- * And a call that is made in the callback of a batch waits for the batch's other callbacks, which usually make one too.
+ * Batches are kept alike: one takes its share of all that is under way, waiting or not. Without that, calls that came
+ * first and alone would go on travelling alone, beside one batch with all the others, and all lanes but one would be
+ * wasted. And a call that is made in the callback of a batch waits for the batch's other callbacks, which usually make
+ * one too.
  */
 #include <assert.h>
 #include <errno.h>
@@ -68,8 +70,8 @@ struct coalescer {
 };
 
 /*
- * Of a thread that is in a batch's callbacks: what it submits waits here for the end of them, without a lock. There are at
- * most as many as have just ended, so they are not counted against the queue.
+ * Of a thread that is in a batch's callbacks: what it submits waits here for the end of them, without a lock. There are
+ * at most as many as have just ended, so they are not counted against the queue.
  */
 static _Thread_local struct {
 	struct coalescer *coalescer; /* NULL: not corked */
@@ -349,8 +351,8 @@ batch_end(struct call *call, int fault)
 	few = c->waiting.n < b->n / 2;
 	pthread_mutex_unlock(&c->mutex);
 	/*
-	 * Those that wait go on before the callbacks, which may take their time. But a few go with what the callbacks submit:
-	 * alone they would occupy the lane, and all the others would wait for them.
+	 * Those that wait go on before the callbacks, which may take their time. But a few go with what the callbacks
+	 * submit: alone they would occupy the lane, and all the others would wait for them.
 	 */
 	if (!few)
 		dispatch(c);
@@ -631,11 +633,7 @@ alarm_start(struct coalescer *c, struct fob_error *error)
 static int
 size_check(struct verify *v)
 {
-	if (v->len > BATCH_BYTES &&
-	    codec_envelope_size(v->call.method, &v->call.body, FOB_TIMEOUT_MAX_MS) > CODEC_REQUEST_MAX)
-		return error_set(
-		    &v->call.error, FOB_EINVALID_ARGUMENT, "the request is larger than %d bytes", CODEC_REQUEST_MAX);
-	return 0;
+	return v->len > BATCH_BYTES ? transport_check_size(&v->call) : 0;
 }
 
 /* Called with the lock held. */
@@ -654,7 +652,10 @@ wait_for_lane(struct coalescer *c, struct verify *v)
 	return 0;
 }
 
-/* In the callbacks of a batch. False: not there, or too many, or refused: what would end here might be made again for ever. */
+/*
+ * In the callbacks of a batch. False: not there, or too many, or refused: what would end here might be made again for
+ * ever.
+ */
 static bool
 wait_for_callbacks(struct coalescer *c, struct verify *v)
 {

@@ -1,10 +1,10 @@
 /*
- * coalesce.h - single verifies on their way to the transport: alone when nothing is under way, together in one VerifyKeys
- * when they had to wait.
+ * coalesce.h - single verifies on their way to the transport: alone when nothing is under way, together in one
+ * VerifyKeys when they had to wait.
  *
- * A lane here is a message with verifies that has been sent and not been answered. While one is free a call goes at once,
- * alone. Otherwise it waits, and the next message that is answered takes those that wait along, the oldest first, at
- * most FOB_BATCH_MAX and what fits one request. Nothing waits for company: only for a lane.
+ * A lane here is a message with verifies that has been sent and not been answered. While one is free a call goes at
+ * once, alone. Otherwise it waits, and the next message that is answered takes those that wait along, the oldest first,
+ * at most FOB_BATCH_MAX and what fits one request. Nothing waits for company: only for a lane.
  *
  * What a caller sees is what it would see alone. It has its own deadline, on the wire too. A reply that refuses a batch
  * as a whole says nothing about its items: they are sent again in quarters, down to single ones, so that one that the

@@ -1,8 +1,9 @@
 /*
  * codec.c - libfob's requests as bytes, and bytes as its results.
  *
- * Called by client.c with whole requests and replies, and by transport.c for the envelope. Calls protobuf-c. The only
- * client file that knows the generated messages. Never trusts a length, a number or a character of a reply.
+ * Called by client.c with whole requests and replies, by coalesce.c for single verifies and their batches, and by
+ * transport.c for the envelope. Calls protobuf-c. The only client file that knows the generated messages. Never trusts
+ * a length, a number or a character of a reply.
  */
 #include <assert.h>
 #include <stdlib.h>
@@ -996,8 +997,10 @@ static int
 event_from(const Fob__V1__Event *m, struct fob_event *e)
 {
 	e->type = (enum fob_event_type)known(m->type, FOB_RESTORED);
-	/* Only events about a key have a last4. One of the whole database has no account; and so may one of a type that is
-	 * not known here, for which all others of its page must not be refused. */
+	/*
+	 * Only events about a key have a last4. One of the whole database has no account; and so may one of a type that
+	 * is not known here, for which all others of its page must not be refused.
+	 */
 	if (m->account.len == 0 && (e->type == FOB_RESTORED || e->type == FOB_EVENT_UNKNOWN))
 		e->account[0] = '\0';
 	else if (account_copy(e->account, &m->account) != 0)

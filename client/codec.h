@@ -42,17 +42,18 @@ void codec_body_free(struct codec_body *body);
 
 /*
  * codec_encode_...(..., body, error):
- * Check the arguments and write the request's inner message to ${body}, which the caller frees. ${token} is FOB_TOKEN_LEN
- * bytes. Whether an account or an operation is well formed, and whether a grace is too long, is left to the server.
+ * Check the arguments and write the request's inner message to ${body}, which the caller frees. ${token} is
+ * FOB_TOKEN_LEN bytes. Whether an account or an operation is well formed, and whether a grace is too long, is left to
+ * the server.
  * Returns: 0; FOB_EINVALID_ARGUMENT for what cannot be put into a message; FOB_EINTERNAL out of memory.
  */
 int codec_encode_verify(const struct fob_verify_request *request, struct codec_body *body, struct fob_error *error);
 int codec_encode_verify_batch(
     const struct fob_verify_request *requests, size_t n, struct codec_body *body, struct fob_error *error);
 /*
- * The same for one verify into memory of the caller: check it and say how many bytes it takes, then write them. As an item
- * of a VerifyKeys it takes codec_item_size(), and codec_item_write() returns where the next one goes: items one after the
- * other are the body of a VerifyKeys.
+ * The same for one verify into memory of the caller: check it and say how many bytes it takes, then write them. As an
+ * item of a VerifyKeys it takes codec_item_size(), and codec_item_write() returns where the next one goes: items one
+ * after the other are the body of a VerifyKeys.
  */
 int codec_verify_size(const struct fob_verify_request *request, size_t *len, struct fob_error *error);
 void codec_verify_write(const struct fob_verify_request *request, uint8_t *to);
@@ -79,11 +80,11 @@ void codec_envelope_write(const char *method, const struct codec_body *body, uin
 
 /*
  * codec_decode_...(reply, len, ..., out, error):
- * Read a whole reply, envelope and inner message. Nothing in it is trusted: text that does not fit its array, an id that
- * is none, a missing sub-message, a VALID verdict that contradicts itself or the request, all are FOB_EINTERNAL; a number
- * of an enum that is not known becomes its zero, which denies. Text for people is cut and made printable.
- * Returns: 0; the negated code of the reply; FOB_EUNKNOWN; FOB_EINTERNAL. On a fault ${out} is zeroed, and ${error} says
- *          what the server said.
+ * Read a whole reply, envelope and inner message. Nothing in it is trusted: text that does not fit its array, an id
+ * that is none, a missing sub-message, a VALID verdict that contradicts itself or the request, all are FOB_EINTERNAL; a
+ * number of an enum that is not known becomes its zero, which denies. Text for people is cut and made printable.
+ * Returns: 0; the negated code of the reply; FOB_EUNKNOWN; FOB_EINTERNAL. On a fault ${out} is zeroed, and ${error}
+ *          says what the server said.
  */
 int codec_decode_verify(const uint8_t *reply, size_t len, enum fob_environment required, struct fob_verification *out,
     struct fob_error *error);
@@ -91,8 +92,8 @@ int codec_decode_verify(const uint8_t *reply, size_t len, enum fob_environment r
 int codec_decode_verify_batch(const uint8_t *reply, size_t len, const enum fob_environment *required, size_t n,
     struct fob_verification *out, int *faults, struct fob_error *error);
 /*
- * Each item to a place of its own, with the reason of its own fault; one whose ${fault} is NULL is passed over. When all of
- * the reply is a fault, the items are left as they are.
+ * Each item to a place of its own, with the reason of its own fault; one whose ${fault} is NULL is passed over. When
+ * all of the reply is a fault, the items are left as they are.
  */
 struct codec_item {
 	enum fob_environment required;

@@ -20,7 +20,8 @@
  * Strings:   given and returned strings are NUL-terminated; secrets and headers carry a length and need no NUL.
  * Ownership: arguments are borrowed until the call returns (asynchronous calls copy what they need); results are the
  *            caller's. Plain structs own nothing; what ends in _free does, and takes NULL.
- * Threads:   a client may be used by any number of threads at once. No global state, nothing printed, no signal touched.
+ * Threads:   a client may be used by any number of threads at once. No global state, nothing printed, no signal
+ *            touched.
  * fork:      a client does not survive fork(); make it afterwards.
  * Returns:   0, or a negative FOB_E... fault. On a fault every output is zeroed: a zeroed verification denies.
  * Errors:    the last argument, if not NULL, is filled on a fault and emptied otherwise. Its text never holds a secret.
@@ -142,27 +143,28 @@ int fob_options_set_address(struct fob_options *, const char *address);
 /* The deadline of calls that name none, 1 to FOB_TIMEOUT_MAX_MS. Default 5,000. */
 int fob_options_set_timeout_ms(struct fob_options *, uint32_t timeout_ms);
 /*
- * Calls on the wire at once, 1 to 64; the next ones wait their turn. Default 64. Each is on a connection of its own, made
- * when it is first needed and then kept.
+ * Calls on the wire at once, 1 to 64; the next ones wait their turn. Default 64. Each is on a connection of its own,
+ * made when it is first needed and then kept.
  */
 int fob_options_set_in_flight(struct fob_options *, unsigned calls);
 /* Calls waiting for their turn, beyond which a call is refused with FOB_ERESOURCE_EXHAUSTED. Default 4,096. */
 int fob_options_set_queue(struct fob_options *, unsigned calls);
 /*
  * Coalescing, on by default, and the reason to use libfob rather than a client of your own: fob_verify() and
- * fob_verify_async() calls that have to wait travel together, up to FOB_BATCH_MAX in one message, which costs both sides
- * little more than a message with one. Nothing is held back for company: a call goes at once, alone, while fewer than
- * verify_lanes messages with verifies are on the wire; what is then answered takes along those that wait, first come,
- * first served. Each call keeps its own verdict, deadline and fault: a deadline that passes on the wire ends that call
- * only, and when a server refuses a batch as a whole, its calls are sent again apart, so that a bad one fails alone.
+ * fob_verify_async() calls that have to wait travel together, up to FOB_BATCH_MAX in one message, which costs both
+ * sides little more than a message with one. Nothing is held back for company: a call goes at once, alone, while fewer
+ * than verify_lanes messages with verifies are on the wire; what is then answered takes along those that wait, first
+ * come, first served. Each call keeps its own verdict, deadline and fault: a deadline that passes on the wire ends that
+ * call only, and when a server refuses a batch as a whole, its calls are sent again apart, so that a bad one fails
+ * alone.
  *
  * Verifies and other calls then wait in a queue each, and the queue's bound is for each of them. Calls that are made in
  * a batch's callbacks travel when the last of these has returned, or after 2 ms.
  */
 int fob_options_set_coalesce(struct fob_options *, bool coalesce);
 /*
- * Messages with verifies on the wire at once when coalescing, 1 to 64, and no more than in_flight. Default 3. Fewer make
- * larger batches; more let a call that finds others under way go sooner.
+ * Messages with verifies on the wire at once when coalescing, 1 to 64, and no more than in_flight. Default 3. Fewer
+ * make larger batches; more let a call that finds others under way go sooner.
  */
 int fob_options_set_verify_lanes(struct fob_options *, unsigned messages);
 /* For tls+tcp: PEM files. The CA that the server's certificate is checked against (required), and our own pair. */
@@ -192,7 +194,8 @@ void fob_client_free(struct fob_client *);
 struct fob_verify_request {
 	/*
 	 * Exactly one of the two, the other NULL: a key, or the raw value of an Authorization header ("Basic ..."). For
-	 * a request without the header give "" and length 0: that is judged (MALFORMED, so 401); NULL for both is a fault.
+	 * a request without the header give "" and length 0: that is judged (MALFORMED, so 401); NULL for both is a
+	 * fault.
 	 */
 	const void *secret;
 	size_t secret_len;
@@ -221,7 +224,8 @@ struct fob_verification {
 int fob_verify(struct fob_client *, const struct fob_verify_request *, struct fob_verification *, struct fob_error *);
 
 /*
- * Called exactly once per accepted call, on a thread of the library: return soon, and call only asynchronous functions.
+ * Called exactly once per accepted call, on a thread of the library, or on the one that is in fob_client_free(), and
+ * never from within the call that was accepted: return soon, and call only asynchronous functions.
  * ${fault} is 0 or a negative FOB_E...; ${v} is never NULL (zeroed on a fault), ${error} is never NULL; both are
  * borrowed until the callback returns.
  */
@@ -338,9 +342,9 @@ struct fob_revoke {
 };
 
 /*
- * An account of another system. Of its keys only the SHA-256 of the whole secret is given, prefix included, never the secret;
- * they verify as any key from then on, and the secret key's first roll makes it one of Fob's own. An account without a
- * secret key gets one by its first roll, without a publishable one by a later import.
+ * An account of another system. Of its keys only the SHA-256 of the whole secret is given, prefix included, never the
+ * secret; they verify as any key from then on, and the secret key's first roll makes it one of Fob's own. An account
+ * without a secret key gets one by its first roll, without a publishable one by a later import.
  */
 struct fob_import_account {
 	const char *account;
@@ -478,14 +482,18 @@ int fob_stats(struct fob_client *, uint32_t timeout_ms, struct fob_stats *, stru
 
 /*
  * fob_basic_parse(header, len, secret, secret_len, why):
- * Take the user name out of the value of an Authorization header, as RFC 7617 has it: "Basic" in any case, spaces, base64
- * of user ":" password; the password must be empty. On success *${secret_len} bytes (at most FOB_BASIC_MAX) are at
+ * Take the user name out of the value of an Authorization header, as RFC 7617 has it: "Basic" in any case, spaces,
+ * base64 of user ":" password; the password must be empty. On success *${secret_len} bytes (at most FOB_BASIC_MAX) are
+ * at
  * ${secret}. Otherwise -1, ${secret} wiped and *${why}, if not NULL, a static sentence that says what is wrong.
  */
 #define FOB_BASIC_MAX 128
 int fob_basic_parse(const char *header, size_t len, char secret[FOB_BASIC_MAX], size_t *secret_len, const char **why);
 
-/* Stable names, never NULL: "VALID", "live", "secret", "grace", "key_rolled", "UNAVAILABLE". Unknown numbers are "UNKNOWN". */
+/*
+ * Stable names, never NULL: "VALID", "live", "secret", "grace", "key_rolled", "UNAVAILABLE". Unknown numbers are
+ * "UNKNOWN".
+ */
 const char *fob_verdict_name(enum fob_verdict);
 const char *fob_environment_name(enum fob_environment);
 const char *fob_kind_name(enum fob_kind);

@@ -1,9 +1,9 @@
 /*
  * names.c - the stable names of libfob's numbers, what a verdict means to HTTP, and which one lets a request through.
  *
- * Called by libfob's users and by the command line, and by the daemon, which is linked with this file, to read events that
- * the command line printed. Calls libsodium to wipe. Never returns NULL for a name, and takes every number that it does
- * not know for a denial.
+ * Called by libfob's users and by the command line, by codec.c, and by the daemon, which is linked with this file, to
+ * read events that the command line printed. Calls libsodium to wipe. Never returns NULL for a name, and takes every
+ * number that it does not know for a denial.
  */
 #include <sodium.h>
 

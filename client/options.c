@@ -1,8 +1,9 @@
 /*
  * options.c - what a client is made from.
  *
- * Called by libfob's users before fob_client_new(), and by client.c and transport.c, which read the result. Calls the C
- * library only. Never opens a file or a socket: whether the address answers and the certificates fit is found out later.
+ * Called by libfob's users before fob_client_new(), and by client.c, which checks the result; transport.c and
+ * coalesce.c read it. Calls the C library only. Never opens a file or a socket: whether the address answers and the
+ * certificates fit is found out later.
  */
 #include <ctype.h>
 #include <errno.h>

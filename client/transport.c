@@ -1,20 +1,22 @@
 /*
  * transport.c - bytes to a server and bytes back, over nng REQ sockets.
  *
- * Called by client.c. Calls nng, and codec.c for the envelope. Knows nothing of keys; never resends what it was not given,
- * never looks into a body, and calls back with no lock held.
+ * Called by client.c and coalesce.c. Calls nng, and codec.c for the envelope. Knows nothing of keys; never resends what
+ * it was not given, never looks into a body, and calls back with no lock held, and never from within
+ * transport_submit().
  *
  * A lane is one REQ socket with its connection and its aio: one call on the wire. A call on a lane is moved on by the
  * lane's own callback alone: send, receive, and again when the connection was lost. Operations are started under the
- * lock, so that transport_free() finds each of them either not started, which its flag prevents, or ready to be aborted.
+ * lock, so that transport_free() finds each of them either not started, which its flag prevents, or ready to be
+ * aborted.
  *
  * Why not one socket with a context per call: nng 1.5 closes a connection at once when a send fails on it, and when the
- * header of a reply has been read from it just then, the body's read is dropped without a word. nng's reaper, one thread
- * for the whole process, then waits for it for ever: nothing reconnects any more and nng_close() does not return. With
- * many calls on one connection, killing a busy server did that to its clients in one or two rounds
- * (test_server_dies_under_load). With one call on each, nothing is to be read when something is sent. Lanes connect when
- * they are first needed, and the one that was used last is used next, so a client has as many connections as it ever
- * had calls at once.
+ * header of a reply has been read from it just then, the body's read is dropped without a word. nng's reaper, one
+ * thread for the whole process, then waits for it for ever: nothing reconnects any more and nng_close() does not
+ * return. With many calls on one connection, killing a busy server did that to its clients in one or two rounds
+ * (test_server_dies_under_load). With one call on each, nothing is to be read when something is sent. Lanes connect
+ * when they are first needed, and the one that was used last is used next, so a client has as many connections as it
+ * ever had calls at once.
  */
 #include <assert.h>
 #include <errno.h>
@@ -73,7 +75,7 @@ struct call_list {
 
 struct transport {
 	char *address;
-	unsigned n_lanes;
+	unsigned n_lanes; /* 0: they are not there, as there was no memory */
 	unsigned queue_max;
 	nng_tls_config *tls; /* NULL: not tls+tcp */
 	nng_aio *timer;
@@ -214,8 +216,8 @@ is_connected(struct transport *t)
 }
 
 /*
- * The deadline has passed. Only of a call that never left this process can we say that it has not been applied, and only
- * without a connection is that the server's unavailability rather than too little time.
+ * The deadline has passed. Only of a call that never left this process can we say that it has not been applied, and
+ * only without a connection is that the server's unavailability rather than too little time.
  */
 int
 transport_too_late(struct transport *t, bool sent, struct fob_error *error)
@@ -338,8 +340,8 @@ pipe_cb(nng_pipe pipe, nng_pipe_ev event, void *arg)
 	int id = nng_pipe_id(pipe);
 
 	/*
-	 * The end of an old connection may be told after the beginning of a new one, and, by another thread, before its own
-	 * beginning. Each side writes first and then looks at what the other wrote: one of them sees both.
+	 * The end of an old connection may be told after the beginning of a new one, and, by another thread, before its
+	 * own beginning. Each side writes first and then looks at what the other wrote: one of them sees both.
 	 */
 	if (event == NNG_PIPE_EV_ADD_POST) {
 		atomic_store(&lane->pipe, id);
@@ -486,11 +488,11 @@ lane_open(struct lane *lane, struct fob_error *error)
 }
 
 /*
- * nng 1.5 takes a server that hangs up during the handshake for a socket of ours that was closed, and never dials again;
- * so a dialer that gets nowhere is replaced, at first soon, then ever later, to let a slow handshake come to its end.
- * Closing a dialer waits for nng's callbacks, so it must not be done in one: that is what the keeper is for. And it closes
- * a connection that may just have been made, so it must not be done while a reply could arrive: the keeper is given the
- * lane with its call, unsent.
+ * nng 1.5 takes a server that hangs up during the handshake for a socket of ours that was closed, and never dials
+ * again; so a dialer that gets nowhere is replaced, at first soon, then ever later, to let a slow handshake come to its
+ * end. Closing a dialer waits for nng's callbacks, so it must not be done in one: that is what the keeper is for. And
+ * it closes a connection that may just have been made, so it must not be done while a reply could arrive: the keeper is
+ * given the lane with its call, unsent.
  */
 static bool
 lane_needs_redial(struct lane *lane)
@@ -529,19 +531,26 @@ lane_redial(struct lane *lane)
 /* ---- lanes ---- */
 
 /* Called with the lock held. */
-static struct call *
-lane_take_next(struct lane *lane)
+static void
+lane_put_back(struct lane *lane)
 {
 	struct transport *t = lane->t;
 
+	lane->call = NULL;
+	lane->next_idle = t->idle;
+	t->idle = lane;
+	t->busy--;
+	if (t->closing)
+		pthread_cond_broadcast(&t->changed);
+}
+
+/* Called with the lock held. */
+static struct call *
+lane_take_next(struct lane *lane)
+{
 	lane->receiving = false;
-	if ((lane->call = list_pop(&t->queue)) == NULL) {
-		lane->next_idle = t->idle;
-		t->idle = lane;
-		t->busy--;
-		if (t->closing)
-			pthread_cond_broadcast(&t->changed);
-	}
+	if ((lane->call = list_pop(&lane->t->queue)) == NULL)
+		lane_put_back(lane);
 	return lane->call;
 }
 
@@ -560,16 +569,16 @@ message_make(struct call *c, uint32_t timeout_ms, nng_msg **msg)
 {
 	size_t len = codec_envelope_size(c->method, &c->body, timeout_ms);
 
-	if (len > CODEC_REQUEST_MAX)
-		return error_set(
-		    &c->error, FOB_EINVALID_ARGUMENT, "the request is larger than %d bytes", CODEC_REQUEST_MAX);
+	assert(len <= CODEC_REQUEST_MAX); /* by transport_check_size() */
 	if (nng_msg_alloc(msg, len) != 0)
 		return error_set(&c->error, FOB_EINTERNAL, "out of memory");
 	codec_envelope_write(c->method, &c->body, timeout_ms, nng_msg_body(*msg));
 	return 0;
 }
 
-/* Starts sending the lane's call, or has the keeper do so. On a fault nothing was started, and the lane is as it was. */
+/*
+ * Starts sending the lane's call, or has the keeper do so. On a fault nothing was started, and the lane is as it was.
+ */
 static int
 lane_send(struct lane *lane)
 {
@@ -718,7 +727,7 @@ keeper_end(struct transport *t)
 
 /* ---- replies ---- */
 
-/* Gives the lane to calls that have rested: there may be idle lanes and a queue only just after a rest. */
+/* Idle lanes and a queue there may be only when calls have rested, and behind a call that could not be sent. */
 static void
 lanes_feed(struct transport *t)
 {
@@ -820,9 +829,9 @@ lane_cb(void *arg)
 		nng_aio_set_msg(lane->aio, NULL);
 	}
 	/*
-	 * A send that was given only PATIENCE_MS is made again, with the time that is left by then. (nng 1.5 may also let
-	 * an expired timer of the operation before this one hit it.) A lost connection, noticed while waiting for the
-	 * reply or just before, is ECONNRESET.
+	 * A send that was given only PATIENCE_MS is made again, with the time that is left by then. (nng 1.5 may also
+	 * let an expired timer of the operation before this one hit it.) A lost connection, noticed while waiting for
+	 * the reply or just before, is ECONNRESET.
 	 */
 	if (lane->receiving)
 		c->unanswered = true;
@@ -836,16 +845,44 @@ lane_cb(void *arg)
 		lane_finish(lane, rc);
 }
 
-/* ---- what client.c calls ---- */
+/* ---- what client.c and coalesce.c call ---- */
+
+int
+transport_check_size(struct call *c)
+{
+	if (codec_envelope_size(c->method, &c->body, FOB_TIMEOUT_MAX_MS) > CODEC_REQUEST_MAX)
+		return error_set(
+		    &c->error, FOB_EINVALID_ARGUMENT, "the request is larger than %d bytes", CODEC_REQUEST_MAX);
+	return 0;
+}
+
+/*
+ * The lane's call could not be sent and is handed back to its sender. What was queued meanwhile is sent by the timer's
+ * thread: if that fails, too, a callback is called, and this thread may hold locks that it needs.
+ */
+static void
+lane_refuse(struct lane *lane)
+{
+	struct transport *t = lane->t;
+
+	pthread_mutex_lock(&t->mutex);
+	t->calls--;
+	lane_put_back(lane);
+	if (t->queue.first != NULL)
+		timer_arm(t, transport_now_ms());
+	pthread_mutex_unlock(&t->mutex);
+}
 
 int
 transport_submit(struct transport *t, struct call *c)
 {
 	struct lane *lane = NULL;
-	int rc = 0;
+	int rc;
 
 	assert(c->method != NULL && c->reply != NULL && c->end != NULL);
 	error_clear(&c->error);
+	if ((rc = transport_check_size(c)) != 0)
+		return rc;
 	c->next = NULL;
 	c->resume_at_ms = c->retry_until_ms = 0;
 	c->rest_ms = 0;
@@ -869,22 +906,21 @@ transport_submit(struct transport *t, struct call *c)
 	}
 	pthread_mutex_unlock(&t->mutex);
 
-	if (lane != NULL && (rc = lane_send(lane)) != 0) {
-		pthread_mutex_lock(&t->mutex);
-		t->calls--;
-		pthread_mutex_unlock(&t->mutex);
-		lane_go_on(lane);
-	}
+	if (lane != NULL && (rc = lane_send(lane)) != 0)
+		lane_refuse(lane);
 	return rc;
 }
 
 static int
-lanes_setup(struct transport *t, struct fob_error *error)
+lanes_setup(struct transport *t, unsigned n, struct fob_error *error)
 {
 	struct lane *lane;
 	unsigned i;
 	int rv;
 
+	if ((t->lanes = calloc(n, sizeof(t->lanes[0]))) == NULL)
+		return error_set(error, FOB_EINTERNAL, "out of memory");
+	t->n_lanes = n;
 	if ((rv = nng_aio_alloc(&t->timer, timer_cb, t)) != 0)
 		return nng_failed(error, "nng", rv);
 	/* The first lane is at the head of the idle ones, and already connects. */
@@ -909,7 +945,6 @@ transport_new(const struct fob_options *o, struct transport **transport, struct 
 	*transport = NULL;
 	if ((t = calloc(1, sizeof(*t))) == NULL)
 		return error_set(error, FOB_EINTERNAL, "out of memory");
-	t->n_lanes = o->in_flight;
 	t->queue_max = o->queue;
 	list_init(&t->queue);
 	list_init(&t->resting);
@@ -919,9 +954,9 @@ transport_new(const struct fob_options *o, struct transport **transport, struct 
 	pthread_cond_init(&t->changed, &attr);
 	pthread_cond_init(&t->keep, NULL);
 	pthread_condattr_destroy(&attr);
-	if ((t->address = strdup(o->address)) == NULL || (t->lanes = calloc(t->n_lanes, sizeof(t->lanes[0]))) == NULL)
+	if ((t->address = strdup(o->address)) == NULL)
 		rc = error_set(error, FOB_EINTERNAL, "out of memory");
-	else if ((rc = tls_setup(t, o, error)) == 0 && (rc = lanes_setup(t, error)) == 0)
+	else if ((rc = tls_setup(t, o, error)) == 0 && (rc = lanes_setup(t, o->in_flight, error)) == 0)
 		rc = keeper_start(t, error);
 	if (rc != 0) {
 		transport_free(t);
@@ -994,10 +1029,10 @@ transport_free(struct transport *t)
 	keeper_end(t);
 	/* Waits for callbacks that are about to return, too. */
 	nng_aio_free(t->timer);
-	for (i = 0; t->lanes != NULL && i < t->n_lanes; i++)
+	for (i = 0; i < t->n_lanes; i++)
 		nng_aio_free(t->lanes[i].aio);
 	/* pipe_cb() is not called any more once it has returned. */
-	for (i = 0; t->lanes != NULL && i < t->n_lanes; i++) {
+	for (i = 0; i < t->n_lanes; i++) {
 		if (t->lanes[i].opened)
 			nng_close(t->lanes[i].socket);
 	}

@@ -61,8 +61,17 @@ int64_t transport_now_ms(void);
 int transport_new(const struct fob_options *options, struct transport **transport, struct fob_error *error);
 
 /*
+ * transport_check_size(call):
+ * Whether the message with ${call}'s method and body is small enough to be sent with any timeout; transport_submit()
+ * asks this, too.
+ * Returns: 0, or FOB_EINVALID_ARGUMENT, and ${call}'s error is filled.
+ */
+int transport_check_size(struct call *call);
+
+/*
  * transport_submit(transport, call):
- * Take ${call}. ${call}->end is then called exactly once, on a thread of nng, and never from within this function.
+ * Take ${call}. ${call}->end is then called exactly once, on a thread of nng or of the transport, or from within
+ * transport_free(), and never from within this function.
  * Threads:   any, ${reply} and ${end} included.
  * Returns:   0; otherwise ${call} was not taken and its error is filled: FOB_ERESOURCE_EXHAUSTED, the queue is full;
  *            FOB_EINVALID_ARGUMENT, the message is too large; FOB_EINTERNAL, out of memory; FOB_ECANCELLED; or the

@@ -1,6 +1,6 @@
 /*
- * utf8.c - one character of UTF-8 (see utf8.h). Called by codec.c, and by the daemon's log.c, which is linked with this file.
- * Calls nothing. Never looks behind the bytes that it was given.
+ * utf8.c - one character of UTF-8 (see utf8.h). Called by codec.c, and by the daemon's log.c, which is linked with this
+ * file. Calls nothing. Never looks behind the bytes that it was given.
  */
 #include "client/utf8.h"
 

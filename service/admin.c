@@ -342,8 +342,8 @@ admin_import_accounts(struct call *call, const ProtobufCMessage *request, Protob
 /* ---- RollKey ---- */
 
 /*
- * The digest of the secret that asks for a roll, as it would be stored: an imported one is looked for where there may be
- * one, as a verify does.
+ * The digest of the secret that asks for a roll, as it would be stored: an imported one is looked for where there may
+ * be one, as a verify does.
  */
 static int
 digest_authorizing(

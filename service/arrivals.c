@@ -181,8 +181,8 @@ int interposed_accept4(int fd, struct sockaddr *addr, socklen_t *len, int flags)
 #endif
 
 /*
- * A system call of our own, for the reason that nng_quirks.c gives. But a ThreadSanitizer that does not see a descriptor
- * begin takes it for the last one of that number.
+ * A system call of our own, for the reason that nng_quirks.c gives. But a ThreadSanitizer that does not see a
+ * descriptor begin takes it for the last one of that number.
  */
 #ifdef SEEN_BY_SANITIZER
 int __interceptor_accept4(int fd, struct sockaddr *addr, socklen_t *len, int flags);
@@ -270,7 +270,9 @@ void
 arrivals_greeted(const struct arrival_ends *ends)
 {
 	pthread_mutex_lock(&arrivals.lock);
-	/* From the newest on: if the port was used before, by a connection that is being closed, this is the later one. */
+	/*
+	 * From the newest on: if the port was used before, by a connection that is being closed, this is the later one.
+	 */
 	for (unsigned i = arrivals.n; i > 0; i--) {
 		const struct arrival_ends *a = &arrivals.all[i - 1].ends;
 

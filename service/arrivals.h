@@ -1,6 +1,6 @@
 /*
- * arrivals.h - TCP connections that have been accepted and have not greeted yet: how many there may be, and for how long.
- * nng counts a connection only when it has greeted, and never times out the send that waits for a TLS handshake.
+ * arrivals.h - TCP connections that have been accepted and have not greeted yet: how many there may be, and for how
+ * long. nng counts a connection only when it has greeted, and never times out the send that waits for a TLS handshake.
  */
 #ifndef ARRIVALS_H
 #define ARRIVALS_H
@@ -32,8 +32,9 @@ arrivals_most(unsigned connections)
 
 /*
  * arrivals_start(most), arrivals_stop():
- * From here on every TCP connection that this process accepts, by whatever library, is watched, ${most} of them at once:
- * one more, and the one that has waited the longest is closed. Each start takes a stop; all but the first change nothing.
+ * From here on every TCP connection that this process accepts, by whatever library, is watched, ${most} of them at
+ * once: one more, and the one that has waited the longest is closed. Each start takes a stop; all but the first change
+ * nothing.
  * Returns: 0; -1 with errno: there are no descriptors for it, or (ENOSYS) libraries would not call the accept of this
  * executable, which does not export it.
  */

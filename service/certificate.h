@@ -7,8 +7,9 @@
 
 /*
  * certificate_check(cert, key, warning):
- * Parse ${cert}, whose first certificate is the server's, and ${key}, both PEM and NUL-terminated, and have the key sign
- * what the certificate then verifies. *${warning} is NULL, or what clients will not like about the certificate's dates.
+ * Parse ${cert}, whose first certificate is the server's, and ${key}, both PEM and NUL-terminated, and have the key
+ * sign what the certificate then verifies. *${warning} is NULL, or what clients will not like about the certificate's
+ * dates.
  * Ownership: all borrowed, or static. What was parsed of the key is wiped.
  * Threads:   any.
  * Returns:   NULL; or what is wrong, for people, beginning with the setting's name.

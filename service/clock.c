@@ -1,6 +1,7 @@
 /*
  * clock.c - effective time as an offset to CLOCK_BOOTTIME that only ever grows (see clock.h).
- * Called by verify.c on every request and by writer.c for every change. Takes no lock, never blocks.
+ * Called by verify.c on every request, by writer.c for every change, and by all others who need the time. Takes no
+ * lock, never blocks.
  */
 #include "service/clock.h"
 

@@ -1,7 +1,8 @@
 /*
  * config.c - reads the settings file with libconfuse, the only file that knows it, and checks every value.
- * Called by main.c at start and on SIGHUP, and by nothing else; calls libconfuse and the system. First a scan of the text, then the
- * parse, which only notes the line of each setting, then the checks, in the order of struct config.
+ * Called by main.c at start and on SIGHUP, and by reload.c, which frees what no request reads any more; calls
+ * libconfuse and the system. First a scan of the text, then the parse, which only notes the line of each setting, then
+ * the checks, in the order of struct config.
  *
  * The scan is there because of what libconfuse 3.3 does alone: it counts a comment as two lines, takes an unclosed
  * section or comment for a whole one, ends the process on a folder, and keeps the state of a string that it gave up on.

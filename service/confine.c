@@ -1,10 +1,11 @@
 /*
- * confine.c - Landlock and a seccomp filter around the serving daemon (see confine.h). Called by main.c, after root was given
- * up and before the first thread, pepper or peer; calls libseccomp, the system, and log.c, also from its SIGSYS handler.
- * Never opens a file to read it; never gives back what it took.
+ * confine.c - Landlock and a seccomp filter around the serving daemon (see confine.h). Called by main.c, after root was
+ * given up and before the first thread, pepper or peer; calls libseccomp, the system, probe.c for the path in an
+ * address, and log.c, also from its SIGSYS handler. Never opens a file to read it; never gives back what it took.
  *
  * The list of calls is what strace saw of the whole integration suite on Debian 12, what glibc 2.41 and nng 1.10 of
- * Debian 13 do in their place, and the near relatives of both (pread for preadv): a library's next version may prefer one.
+ * Debian 13 do in their place, and the near relatives of both (pread for preadv): a library's next version may prefer
+ * one.
  */
 #include "service/confine.h"
 
@@ -192,7 +193,9 @@ allow_system(struct rules *r)
 
 	for (size_t i = 0; i < sizeof(readable) / sizeof(readable[0]); i++)
 		allow_path(r, readable[i], FS_READ);
-	/* descriptors.c counts the entries of /proc/self/fd. The root: procfs may forget and remake what is below it. */
+	/*
+	 * descriptors.c counts the entries of /proc/self/fd. The root: procfs may forget and remake what is below it.
+	 */
 	allow_path(r, "/proc", LANDLOCK_ACCESS_FS_READ_DIR);
 }
 
@@ -381,8 +384,8 @@ set_result(void *context, long result)
 }
 
 /*
- * On the thread that asked, in the place of the call. log_line() allocates nothing, makes listed calls only, and its lock is
- * never held over another.
+ * On the thread that asked, in the place of the call. log_line() allocates nothing, makes listed calls only, and its
+ * lock is never held over another.
  */
 static void
 on_refused(int signal_number, siginfo_t *info, void *context)
@@ -396,7 +399,9 @@ on_refused(int signal_number, siginfo_t *info, void *context)
 	if (is_deadly(call) || !set_result(context, call == SCMP_SYS(socket) ? -EAFNOSUPPORT : -ENOSYS)) {
 		LOG(LOG_ERROR, "a system call that fobd never makes; ending by SIGSYS", LOG_S("call", name),
 		    LOG_I("number", call));
-		/* SIGSYS is blocked in its own handler, and a second one ends the process, whoever may handle signals. */
+		/*
+		 * SIGSYS is blocked in its own handler, and a second one ends the process, whoever may handle signals.
+		 */
 		syscall(SYS_ptrace, -1, 0, 0, 0);
 		_exit(1);
 	}
@@ -421,7 +426,10 @@ install_handler(void)
 static int
 build_filter(struct filter *f)
 {
-	/* An old kernel may lack these: then a foreign call ends its thread only, and threads that are there are not bound. */
+	/*
+	 * An old kernel may lack these: then a foreign call ends its thread only, and threads that are there are not
+	 * bound.
+	 */
 	(void)seccomp_attr_set(f->ctx, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_KILL_PROCESS);
 	(void)seccomp_attr_set(f->ctx, SCMP_FLTATR_CTL_TSYNC, 1);
 	if ((f->rc = seccomp_attr_set(f->ctx, SCMP_FLTATR_API_SYSRAWRC, 1)) == 0)

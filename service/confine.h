@@ -38,14 +38,15 @@
  * What an older kernel cannot hold is left out. A folder that is not there gives no right.
  * Needs no_new_privs or root, as confine_calls() does.
  * Threads:   call it before the first one is made: it is no restriction for those that are there.
- * Returns:   Landlock's ABI version, from 1; 0 when the kernel has no Landlock, with the reason at ${why}; -1 when it has
- *            and failed, with the reason.
+ * Returns:   Landlock's ABI version, from 1; 0 when the kernel has no Landlock, with the reason at ${why}; -1 when it
+ *            has and failed, with the reason.
  *
  * confine_calls(why, why_len):
- * From now on a system call that is not on the list (confine.c) is not made. What only an attacker would ask for in this
- * process (a program, a process, tracing, another user, memory that is written and run) is logged, and ends the process by
- * SIGSYS. Anything else is logged once and fails with ENOSYS, as on a kernel that lacks it: libraries have a way out for
- * that, and nobody who finds a rare path can end us by it. Needs no_new_privs or root. All threads are bound.
+ * From now on a system call that is not on the list (confine.c) is not made. What only an attacker would ask for in
+ * this process (a program, a process, tracing, another user, memory that is written and run) is logged, and ends the
+ * process by SIGSYS. Anything else is logged once and fails with ENOSYS, as on a kernel that lacks it: libraries have a
+ * way out for that, and nobody who finds a rare path can end us by it. Needs no_new_privs or root. All threads are
+ * bound.
  * Returns:   1; 0 when the kernel takes no filter, with the reason at ${why}; -1 when it does and failed.
  */
 int

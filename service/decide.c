@@ -1,6 +1,7 @@
 /*
  * decide.c - turn a wish into a change, or refuse it with a reason (see decide.h). Called by admin.c and writer.c, in
- * the writer's transaction; reads through store.c. Writes nothing, asks no clock, makes no secret.
+ * the writer's transaction, and by restore.c in its own; reads through store.c, and asks store_apply.c whether there is
+ * room. Writes nothing, asks no clock, makes no secret.
  */
 #include "service/decide.h"
 
@@ -200,8 +201,8 @@ decide_nothing(const struct view *view, struct change *change)
 }
 
 /*
- * What an import's key is to an account whose generation of that kind is ${generation}. Returns: IMPORT_DONE: it is to be
- * added; IMPORT_UNCHANGED: it is there, or there is none to import; a conflict; or a negative fault.
+ * What an import's key is to an account whose generation of that kind is ${generation}. Returns: IMPORT_DONE: it is to
+ * be added; IMPORT_UNCHANGED: it is there, or there is none to import; a conflict; or a negative fault.
  */
 static int
 judge_import(

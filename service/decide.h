@@ -4,7 +4,8 @@
  *
  * Threads: the writer's, within its transaction.
  * Returns: 0 with *${change} complete but for its token; or a negative fault with a sentence for people at ${why}.
- *          A change that alters nothing (a key that had already ended, say) is still a change: it keeps its token's reply.
+ *          A change that alters nothing (a key that had already ended, say) is still a change: it keeps its token's
+ *          reply.
  */
 #ifndef DECIDE_H
 #define DECIDE_H
@@ -62,16 +63,16 @@ int decide_create(const struct view *view, const char *account, const struct new
 /* Is there room for ${n} more accounts with two keys each? To be asked once, before an import's first account. */
 int decide_import_room(const struct view *view, unsigned n, why_text why);
 /*
- * An account that is there takes what it never had a key of; what is there already stays as it is. Unless *${outcome} is
- * IMPORT_DONE, ${change} is not one.
+ * An account that is there takes what it never had a key of; what is there already stays as it is. Unless *${outcome}
+ * is IMPORT_DONE, ${change} is not one.
  */
 int decide_import(const struct view *view, const struct import *import, enum import_outcome *outcome,
     struct change *change, why_text why);
 /* Alters nothing. */
 void decide_nothing(const struct view *view, struct change *change);
 /*
- * change->keys[0] is the new key, [1] the old one, also when it had ended before; an account that was imported without a
- * secret key has no old one.
+ * change->keys[0] is the new key, [1] the old one, also when it had ended before; an account that was imported without
+ * a secret key has no old one.
  */
 int decide_roll(const struct view *view, const struct roll *roll, struct change *change, why_text why);
 /* change->keys[0] is the key. */

@@ -1,7 +1,7 @@
 /*
- * descent.c - LMDB's pages, read and proved by ourselves (see descent.h). Called by lmdb.c alone, for what LMDB did not find
- * and for what it is about to write to; calls nothing. Knows the form of LMDB's pages and not its header. Never writes,
- * and never follows a number that it has not compared with its bounds.
+ * descent.c - LMDB's pages, read and proved by ourselves (see descent.h). Called by lmdb.c alone, for what LMDB did not
+ * find and for what it is about to write to; calls nothing. Knows the form of LMDB's pages and not its header. Never
+ * writes, and never follows a number that it has not compared with its bounds.
  */
 #include "service/descent.h"
 
@@ -168,9 +168,9 @@ toggle(struct edges *edges, size_t at)
 }
 
 /*
- * Do the ${n} entries fill the page from ${upper} to its end, each with one pointer, and are their keys in order? They do
- * when each entry begins where one ends, but for the two ends of all. In no order of their places, so that nothing has to
- * wait for memory. A branch's first key says nothing.
+ * Do the ${n} entries fill the page from ${upper} to its end, each with one pointer, and are their keys in order? They
+ * do when each entry begins where one ends, but for the two ends of all. In no order of their places, so that nothing
+ * has to wait for memory. A branch's first key says nothing.
  */
 static bool
 fills_in_order(const struct way *w, const uint8_t *page, bool leaf, unsigned n, size_t upper)
@@ -241,7 +241,9 @@ enter(const struct way *w, struct step *s, uint64_t number, bool leaf)
 
 /* ---- a way ---- */
 
-/* The first entry from ${i} on whose key is not below ${key}; for a branch that is the one behind the child to go to. */
+/*
+ * The first entry from ${i} on whose key is not below ${key}; for a branch that is the one behind the child to go to.
+ */
 static unsigned
 search(const struct way *w, const struct step *s, unsigned i, struct key key, bool *equal)
 {
@@ -422,7 +424,9 @@ descent_page_bytes(const uint8_t *head, uint32_t *page_bytes)
 	return n >= PAGE_BYTES_MIN && n <= PAGE_BYTES_MAX && (n & (n - 1)) == 0 ? 0 : -FAULT_CORRUPT;
 }
 
-/* Commits take turns with the two meta pages: the one of ${txnid} is of that, or of one that is an even number later. */
+/*
+ * Commits take turns with the two meta pages: the one of ${txnid} is of that, or of one that is an even number later.
+ */
 static bool
 read_meta(const struct descent_map *map, uint64_t txnid, struct meta *meta)
 {

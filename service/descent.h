@@ -1,21 +1,22 @@
 /*
- * descent.h - LMDB's pages, read by ourselves. LMDB believes a page's header: one flipped bit in its count of entries, and an
- * entry that is there is not found; and a write into such a page may harm memory. Here each page on the way to a key is
- * proved before anything that it says is believed:
+ * descent.h - LMDB's pages, read by ourselves. LMDB believes a page's header: one flipped bit in its count of entries,
+ * and an entry that is there is not found; and a write into such a page may harm memory. Here each page on the way to a
+ * key is proved before anything that it says is believed:
  *
  *	its number is that of its place, and its kind is right for its depth;
- *	its entries fill it without a gap, from where they are said to begin to its end, and add up to its count; so none can
- *	be hidden, as its bytes would be left over;
+ *	its entries fill it without a gap, from where they are said to begin to its end, and add up to its count; so
+ *	none can be hidden, as its bytes would be left over;
  *	its pointers name each of them once;
  *	its keys are in order, and within what its parent says of it.
  *
- * The form is that of LMDB 0.9 (mdb.c, MDB_DATA_VERSION 1), in the machine's own byte order, without MDB_DUPSORT and its
- * kinds of pages. A page of a snapshot does not change while a transaction has that snapshot.
+ * The form is that of LMDB 0.9 (mdb.c, MDB_DATA_VERSION 1), in the machine's own byte order, without MDB_DUPSORT and
+ * its kinds of pages. A page of a snapshot does not change while a transaction has that snapshot.
  *
- * What this cannot tell is a former page of the same table from the present one: a flipped bit in a page *number* that leads
- * to just that.
+ * What this cannot tell is a former page of the same table from the present one: a flipped bit in a page *number* that
+ * leads to just that.
  *
- * Threads: any. Everything is to be called with a trap set (trap.h): what is within the map may be behind the file's end.
+ * Threads: any. Everything is to be called with a trap set (trap.h): what is within the map may be behind the file's
+ * end.
  */
 #ifndef DESCENT_H
 #define DESCENT_H
@@ -74,16 +75,16 @@ int descent_page_bytes(const uint8_t *head, uint32_t *page_bytes);
 
 /*
  * descent_table(map, txnid, name, tree):
- * The record of the table ${name} as of the commit ${txnid}, by way of the meta page and the table of all tables, which is
- * proved. Returns: 0; -FAULT_NOT_FOUND: there have been two more commits since, and the meta page is of another one;
+ * The record of the table ${name} as of the commit ${txnid}, by way of the meta page and the table of all tables, which
+ * is proved. Returns: 0; -FAULT_NOT_FOUND: there have been two more commits since, and the meta page is of another one;
  * -FAULT_CORRUPT: also when there is no such table.
  */
 int descent_table(const struct descent_map *map, uint64_t txnid, const char *name, struct descent_tree *tree);
 
 /*
  * descent_find(map, tree, key, len, gap):
- * Go down to ${key} in ${tree}. When it is not there *${gap} gets its neighbours, which may be in pages beside; those are
- * proved, too.
+ * Go down to ${key} in ${tree}. When it is not there *${gap} gets its neighbours, which may be in pages beside; those
+ * are proved, too.
  * Returns: 0: it is there; -FAULT_NOT_FOUND: it is not; -FAULT_CORRUPT.
  */
 int descent_find(const struct descent_map *map, const struct descent_tree *tree, const void *key, size_t len,
@@ -98,9 +99,9 @@ int descent_beside(const struct descent_map *map, const struct descent_tree *tre
 
 /*
  * descent_writable(map, txnid):
- * Prove what LMDB believes when it writes on top of the commit ${txnid}, beside the way to each key: the meta page, all of the
- * table of all tables, and all of the list of free pages, which are in the file, in order, and together with those in use
- * as many as the file has. Not to be called while anybody else may commit.
+ * Prove what LMDB believes when it writes on top of the commit ${txnid}, beside the way to each key: the meta page, all
+ * of the table of all tables, and all of the list of free pages, which are in the file, in order, and together with
+ * those in use as many as the file has. Not to be called while anybody else may commit.
  * Returns: 0; -FAULT_CORRUPT.
  */
 int descent_writable(const struct descent_map *map, uint64_t txnid);

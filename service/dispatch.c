@@ -1,7 +1,8 @@
 /*
  * dispatch.c - decode the envelope, find the method by its descriptor, check role and deadline, decode the body, call
- * the handler, encode (see dispatch.h). Called by listen_context.c and, for mutations, from the writer's thread; calls
- * the handlers. The generated `invoke` is not used: its closure has no status, and an unset handler would crash.
+ * the handler, encode (see dispatch.h). Called by listen_context.c and, for mutations, from the writer's thread; by
+ * listen.c, which has it check itself; and by the handlers, which it calls. The generated `invoke` is not used: its
+ * closure has no status, and an unset handler would crash.
  */
 #include "service/dispatch.h"
 

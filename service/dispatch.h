@@ -1,13 +1,16 @@
 /*
- * dispatch.h - bytes to bytes: the envelope, the method, the deadline. Knows no socket, and no clock but the time that it
- * is given, so that the whole way of a request can be tested, fuzzed and measured by itself.
+ * dispatch.h - bytes to bytes: the envelope, the method, the deadline. Knows no socket, and no clock but the time that
+ * it is given, so that the whole way of a request can be tested, fuzzed and measured by itself.
  */
 #ifndef DISPATCH_H
 #define DISPATCH_H
 
 #include "service/call.h"
 
-/* What a handler returns beside 0 and negated faults: the writer has the mutation, whose end goes to dispatch_mutated(). */
+/*
+ * What a handler returns beside 0 and negated faults: the writer has the mutation, whose end goes to
+ * dispatch_mutated().
+ */
 #define CALL_PENDING 1
 
 /*

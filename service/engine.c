@@ -1,6 +1,6 @@
 /*
- * engine.c - put one environment together and take it apart (see service.h). Called by main.c and tests; the pieces know
- * nothing of one another but what they are given here.
+ * engine.c - put one environment together and take it apart (see service.h). Called by main.c and tests; the pieces
+ * know nothing of one another but what they are given here.
  */
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,6 +1,6 @@
 /*
- * folder.c - sync a folder (see folder.h). Called by those who give a file its name: pepper.c, lmdb.c and backup.c. Never makes or changes
- * one.
+ * folder.c - sync a folder (see folder.h). Called by those who give a file its name: pepper.c, lmdb.c and backup.c.
+ * Never makes or changes one.
  */
 #include "service/folder.h"
 

@@ -1,6 +1,6 @@
 /*
- * folder.h - the disk's record of a folder: a file that was made, linked or renamed is there after a power cut only when
- * the folder that has its name was synced, too.
+ * folder.h - the disk's record of a folder: a file that was made, linked or renamed is there after a power cut only
+ * when the folder that has its name was synced, too.
  */
 #ifndef FOLDER_H
 #define FOLDER_H

@@ -1,6 +1,6 @@
 /*
- * handlers.h - the methods of the services; contracts in proto/fob/v1/, form in dispatch.h. verify.c has Keys, admin.c the
- * mutations, list.c the lists, health.c Health.
+ * handlers.h - the methods of the services; contracts in proto/fob/v1/, form in dispatch.h. verify.c has Keys, admin.c
+ * the mutations, list.c the lists, health.c Health.
  */
 #ifndef HANDLERS_H
 #define HANDLERS_H

@@ -146,7 +146,9 @@ fill_database(struct call *call, struct engine *engine, Fob__V1__EnvironmentStat
 	struct store_txn *txn;
 	struct store_size size;
 
-	/* An environment that cannot be read is shown as not serving; the rest of the numbers are still worth having. */
+	/*
+	 * An environment that cannot be read is shown as not serving; the rest of the numbers are still worth having.
+	 */
 	if ((txn = call_reader(call, engine)) == NULL || store_read(txn) != 0)
 		return;
 	store_size(txn, &size);

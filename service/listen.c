@@ -1,7 +1,8 @@
 /*
  * listen.c - the sockets, opened and closed (see listen.h): a transport has listeners, and a listener has contexts,
- * each of which goes round in listen_context.c. Called by main.c and reload.c; calls its parts, the listen_*.c. These
- * are the only files of the daemon, beside nng_quirks.c, that know nng; they know nothing of keys.
+ * each of which goes round in listen_context.c. Called by main.c and reload.c, and by listen_guard.c to open a listener
+ * anew; calls its parts, the listen_*.c. These are the only files of the daemon, beside nng_quirks.c, that know nng;
+ * they know nothing of keys.
  *
  * service/DESIGN.md has the reasons for the options that are set here.
  */

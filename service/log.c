@@ -1,8 +1,9 @@
 /*
  * log.c - formats one event into one buffer on the stack and hands it to stderr with one write(2).
- * Called by every file of the daemon, on any thread; calls the C library and utf8.c. The two formats differ in their
- * punctuation alone, so one writer serves both: JSON by hand, because a line must not allocate and must end at 4 KiB.
- * Never waits for whoever reads stderr: a line that does not fit at once is dropped, and the next one counts them.
+ * Called by every file of the daemon that has something to tell, on any thread; calls the C library and utf8.c. The two
+ * formats differ in their punctuation alone, so one writer serves both: JSON by hand, because a line must not allocate
+ * and must end at 4 KiB. Never waits for whoever reads stderr: a line that does not fit at once is dropped, and the
+ * next one counts them.
  */
 #include <assert.h>
 #include <errno.h>

@@ -331,8 +331,8 @@ block_signals(sigset_t *set)
 }
 
 /*
- * glibc gives each thread a heap of its own, up to eight for each core, and what lasts (a context's reader, made at its first
- * request) holds pages of all of them. One for each core is as fast, as small pieces are cached by thread.
+ * glibc gives each thread a heap of its own, up to eight for each core, and what lasts (a context's reader, made at its
+ * first request) holds pages of all of them. One for each core is as fast, as small pieces are cached by thread.
  */
 static void
 limit_heaps(void)
@@ -447,7 +447,9 @@ static void
 shut_down(struct service *service, struct transport *transport, uint32_t drain_ms)
 {
 	if (listen_drain(transport, drain_ms) != 0) {
-		/* A request still holds its database: closing under it would be worse than leaving. LMDB survives that. */
+		/*
+		 * A request still holds its database: closing under it would be worse than leaving. LMDB survives that.
+		 */
 		LOG_TEXT(LOG_ERROR, "requests did not end within the drain time; leaving");
 		_exit(1);
 	}

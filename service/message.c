@@ -1,6 +1,6 @@
 /*
  * message.c - fill and read the messages that several handlers share (see message.h). Called by verify.c, admin.c,
- * list.c. Decides nothing.
+ * list.c and health.c. Decides nothing.
  */
 #include "service/message.h"
 

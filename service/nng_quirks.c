@@ -1,9 +1,8 @@
 /*
- * Corrects two faults of libnng 1, one before 1.6 and one in all, by replacing three
- * functions that libnng calls: sendmsg, nng_stream_send, nng_stream_recv.
- * main.c calls nng_quirks_check() at start and the metrics read the counters;
- * nothing else knows that this file exists.  It never blocks, locks or
- * allocates on a message's path, and it is never part of libfob.
+ * nng_quirks.c - corrects two faults of libnng 1, one before 1.6 and one in all, by replacing three functions that
+ * libnng calls: sendmsg, nng_stream_send, nng_stream_recv. main.c calls nng_quirks_check() at start, and listen.c reads
+ * the counters for Stats; nothing else knows that this file exists. It never blocks, locks or allocates on a message's
+ * path, and it is never part of libfob.
  */
 #include <dlfcn.h>
 #include <errno.h>

@@ -1,7 +1,7 @@
 /*
  * notify.c - sd_notify(3) by hand: the protocol is a datagram of NAME=VALUE lines, and libsystemd is a large guest in a
- * process that holds keys. Called by main.c at start, reload, drain and stop, and by whoever keeps the watchdog quiet.
- * Calls only the system. Never waits, never ends the daemon: a manager that does not listen is no reason to stop.
+ * process that holds keys. Called by main.c at start, reload, drain and stop, and once a second for the watchdog. Calls
+ * only the system. Never waits, never ends the daemon: a manager that does not listen is no reason to stop.
  */
 #include <errno.h>
 #include <stdarg.h>

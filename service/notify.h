@@ -35,7 +35,10 @@ int notify_reloading(const struct notify *n);
 int notify_stopping(const struct notify *n);
 int notify_watchdog(const struct notify *n);
 
-/* What `systemctl status` shows, "" for nothing: printf's arguments, one line, cut at 200 bytes; control characters become spaces. */
+/*
+ * What `systemctl status` shows, "" for nothing: printf's arguments, one line, cut at 200 bytes; control characters
+ * become spaces.
+ */
 int notify_status(const struct notify *n, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 #endif

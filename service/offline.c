@@ -1,6 +1,6 @@
 /*
- * offline.c - the commands on a database that end when they are done (see offline.h). Called by main.c; calls check.c, backup.c and
- * restore.c.
+ * offline.c - the commands on a database that end when they are done (see offline.h). Called by main.c; calls check.c,
+ * backup.c and restore.c.
  * Opens no socket. Says on standard output what it found or did, on standard error why it did not.
  */
 #include "service/offline.h"

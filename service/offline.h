@@ -24,7 +24,8 @@ int offline_backup(const struct config *config, char *const *args, int n_args);
 /*
  * offline_restore(config, args, n_args, events, accept_revived):
  * Make the copy that is at the path of the environment ${args}[0] one that is served again. ${events}: a file, "-" for
- * standard input, or NULL, which takes ${accept_revived}. Returns: an exit status: 0 done; 1 not, and nothing has changed.
+ * standard input, or NULL, which takes ${accept_revived}. Returns: an exit status: 0 done; 1 not, and nothing has
+ * changed.
  */
 int
 offline_restore(const struct config *config, char *const *args, int n_args, const char *events, bool accept_revived);

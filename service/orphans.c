@@ -7,7 +7,7 @@
 #include <poll.h>
 #include <stdbool.h>
 #include <stdlib.h>
-#include <sys/stat.h>
+#include <sys/socket.h>
 
 #include "service/descriptors.h"
 
@@ -20,19 +20,19 @@ struct look {
 };
 
 static int
-by_inode(const void *a, const void *b)
+by_cookie(const void *a, const void *b)
 {
 	const struct orphan *x = a, *y = b;
 
-	return (x->inode > y->inode) - (x->inode < y->inode);
+	return (x->cookie > y->cookie) - (x->cookie < y->cookie);
 }
 
 static unsigned
-former_looks(const struct orphans *former, uint64_t inode)
+former_looks(const struct orphans *former, uint64_t cookie)
 {
-	const struct orphan wanted = { .inode = inode }, *found;
+	const struct orphan wanted = { .cookie = cookie }, *found;
 
-	found = former->n > 0 ? bsearch(&wanted, former->seen, former->n, sizeof(wanted), by_inode) : NULL;
+	found = former->n > 0 ? bsearch(&wanted, former->seen, former->n, sizeof(wanted), by_cookie) : NULL;
 	return found != NULL ? found->looks : 0;
 }
 
@@ -55,12 +55,13 @@ visit(void *arg, int fd)
 {
 	struct pollfd pfd = { .fd = fd, .events = POLLRDHUP };
 	struct look *look = arg;
-	struct stat st;
+	uint64_t cookie;
+	socklen_t len = sizeof(cookie);
 
-	if (fstat(fd, &st) == 0 && S_ISSOCK(st.st_mode) && poll(&pfd, 1, 0) == 1 &&
+	if (getsockopt(fd, SOL_SOCKET, SO_COOKIE, &cookie, &len) == 0 && poll(&pfd, 1, 0) == 1 &&
 	    (pfd.revents & (POLLRDHUP | POLLHUP)) != 0 && make_room(look))
 		look->seen[look->n++] =
-		    (struct orphan){ .inode = st.st_ino, .looks = former_looks(look->former, st.st_ino) + 1 };
+		    (struct orphan){ .cookie = cookie, .looks = former_looks(look->former, cookie) + 1 };
 }
 
 void
@@ -73,7 +74,7 @@ orphans_look(struct orphans *orphans, unsigned *open)
 	orphans->seen = look.seen;
 	orphans->n = look.n;
 	if (look.n > 0)
-		qsort(look.seen, look.n, sizeof(look.seen[0]), by_inode);
+		qsort(look.seen, look.n, sizeof(look.seen[0]), by_cookie);
 }
 
 unsigned

@@ -1,6 +1,6 @@
 /*
  * pipes.c - a hash table of connections with linear probing (see pipes.h). Called by listen_context.c and
- * listen_connection.c. Knows nothing of nng.
+ * listen_connection.c, by listen.c, which makes the table, and by listen_guard.c, which counts. Knows nothing of nng.
  *
  * A place is given away only under the lock, and only when its connection has gone and no request of it is under way. A
  * request that finds its place and loses it before it could count itself notices, and goes uncounted.
@@ -47,8 +47,9 @@ pipes_free(struct pipes *p)
 }
 
 /*
- * nng numbers pipes in sequence, so a fleet that connects at one go is a run of neighbours; when the numbers come round to
- * it again, the run must not keep the newcomers out. So numbers are spread first: MurmurHash3's finalizer, a bijection.
+ * nng numbers pipes in sequence, so a fleet that connects at one go is a run of neighbours; when the numbers come round
+ * to it again, the run must not keep the newcomers out. So numbers are spread first: MurmurHash3's finalizer, a
+ * bijection.
  */
 static uint32_t
 spread(uint32_t id)

@@ -27,8 +27,8 @@ struct pipes *pipes_new(unsigned most);
 void pipes_free(struct pipes *pipes);
 
 /*
- * Count a connection, before its first request; ${peer}, if not NULL, is who made it. Returns false when there are ${most}
- * already: the connection is to be refused. Threads: any.
+ * Count a connection, before its first request; ${peer}, if not NULL, is who made it. Returns false when there are
+ * ${most} already: the connection is to be refused. Threads: any.
  */
 bool pipes_add(struct pipes *pipes, uint32_t id, const struct peer *peer);
 /* A connection has closed. One that was refused is no news. */

@@ -1,7 +1,7 @@
 /*
- * probe.c - an SP client in a hundred lines, for the guard (see probe.h). Called by listen_guard.c, and by
- * listen_tls.c and socket_file.c; uses sockets, not nng, so that what it tests is not what it is made of. The bytes
- * are those of proto/PROTOCOL.md.
+ * probe.c - an SP client in a hundred lines, for the guard (see probe.h). Called by listen_guard.c, listen_tls.c and
+ * socket_file.c, and by listen.c and confine.c for the path in an address; uses sockets, not nng, so that what it tests
+ * is not what it is made of. The bytes are those of proto/PROTOCOL.md.
  */
 #include "service/probe.h"
 

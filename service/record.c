@@ -1,6 +1,7 @@
 /*
- * record.c - the bytes of every record (see record.h). Called by store.c and its parts, and by check.c; calls pepper.c
- * for the tags. Knows nothing of LMDB; never trusts a length that it reads.
+ * record.c - the bytes of every record (see record.h). Called by store.c and its parts, by check.c, and by all who take
+ * an account's id from outside; calls pepper.c for the tags. Knows nothing of LMDB; never trusts a length that it
+ * reads.
  */
 #include "service/record.h"
 
@@ -286,7 +287,10 @@ record_put_key(
 	end(pepper, TABLE_KEYS, key, key_len, out);
 }
 
-/* What version 2 has shorter: three bytes for what are now bits, integers of their full length, a length of the account. */
+/*
+ * What version 2 has shorter: three bytes for what are now bits, integers of their full length, a length of the
+ * account.
+ */
 static void
 get_key_1(struct reader *r, uint8_t *bits, struct record_key *x)
 {

@@ -1,8 +1,8 @@
 /*
- * record.h - what is stored, byte by byte. Every value starts with its form's version and ends in a 16-byte tag over (table,
- * key, value): LMDB 0.9 has no page checksums, and a flipped bit must never turn into VALID. Integers are big-endian; in
- * what there are millions of, times and generations are varints: seven bits a byte, the lowest first, a set eighth bit: more
- * follow.
+ * record.h - what is stored, byte by byte. Every value starts with its form's version and ends in a 16-byte tag over
+ * (table, key, value): LMDB 0.9 has no page checksums, and a flipped bit must never turn into VALID. Integers are
+ * big-endian; in what there are millions of, times and generations are varints: seven bits a byte, the lowest first, a
+ * set eighth bit: more follow.
  *
  *	table    key                                   value (between version and tag)
  *	meta     "identity"                            schema 4, environment 1, id 16, pepper's fingerprint 32
@@ -21,10 +21,10 @@
  * An account id holds no NUL, so slots sort by account, then kind, then generation.
  *
  * An account's record names its current keys itself, and only a superseded key has a slot: most accounts have none. The
- * beginning of a digest names a key as well as all of it does: who follows it asks the record that is found there for its
- * account, kind and generation. Records of keys, accounts and slots are of version 2; all others, and those that schema 1
- * wrote, of version 1, in which every key has a slot, with its whole digest. They are read, and are written anew when
- * something changes in them.
+ * beginning of a digest names a key as well as all of it does: who follows it asks the record that is found there for
+ * its account, kind and generation. Records of keys, accounts and slots are of version 2; all others, and those that
+ * schema 1 wrote, of version 1, in which every key has a slot, with its whole digest. They are read, and are written
+ * anew when something changes in them.
  */
 #ifndef RECORD_H
 #define RECORD_H
@@ -187,7 +187,9 @@ void record_put_copy(
     const struct pepper *, const void *key, size_t key_len, const struct record_copy *, struct record_bytes *);
 int record_get_copy(
     const struct pepper *, const void *key, size_t key_len, const void *value, size_t len, struct record_copy *);
-/* The identity is read before the pepper is known to be the right one: its tag is checked when ${pepper} is not NULL. */
+/*
+ * The identity is read before the pepper is known to be the right one: its tag is checked when ${pepper} is not NULL.
+ */
 int record_get_identity(
     const struct pepper *, const void *key, size_t key_len, const void *value, size_t len, struct record_identity *);
 /* A slot's value: the beginning of its key's digest. */

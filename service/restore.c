@@ -24,6 +24,7 @@ struct restore {
 	struct record_state state;
 	struct record_copy copy;
 	uint64_t line;
+	uint64_t newest; /* the highest sequence number in the lines so far */
 	uint64_t applied, made, unapplied;
 	char *why;
 	size_t why_len;
@@ -149,7 +150,57 @@ take_event(void *arg, const struct record_event *event)
 	return false;
 }
 
-/* One that the copy has too must be the same: else these are another database's. */
+/* The file goes on past a restore, after which numbers were given again: ${e} is the first of those. */
+static int
+refuse_restored(struct restore *r, const struct record_event *e)
+{
+	const char *name = environment_name(r->options->environment);
+
+	if (e->sequence > r->copy.event_sequence)
+		return refuse(r,
+		    "event %" PRIu64 " is a restore, after which numbers were given again, and another event %" PRIu64
+		    " stands before it. If there is a backup that was made after that restore, take that one, with the "
+		    "lines from here on. If not, leave out the events of %s before this line that have number %" PRIu64
+		    " or a higher one: that restore gave them up, and what they ended is to be ended again",
+		    e->sequence, e->sequence, name, e->sequence);
+	return refuse(r,
+	    "event %" PRIu64 " is a restore, after which numbers were given again, and the copy may be from before it. "
+	    "If the copy was made after that restore, give the lines from here on; if not, take a backup that was, or "
+	    "one from before event %" PRIu64,
+	    e->sequence, e->sequence);
+}
+
+static int
+refuse_other(struct restore *r, const struct record_event *e, const struct record_event *had)
+{
+	bool of_copy = e->sequence <= r->copy.event_sequence;
+
+	if (of_copy && had->type == EVENT_RESTORED && e->time_ms <= had->time_ms)
+		return refuse(r,
+		    "event %" PRIu64
+		    " is from before a restore that the copy has: give the lines from that event %" PRIu64
+		    ", restored, on",
+		    e->sequence, e->sequence);
+	if (e->type == EVENT_RESTORED)
+		return refuse_restored(r, e);
+	if (of_copy)
+		return refuse(r,
+		    "event %" PRIu64
+		    " is not the one that the copy has: these are events of another database, or of this one from "
+		    "before or after a restore",
+		    e->sequence);
+	return refuse(r,
+	    "event %" PRIu64
+	    " is not the one that a line before has under this number: the lines are of two databases, or of one from "
+	    "before and after a restore that is not among them",
+	    e->sequence);
+}
+
+/*
+ * One that was replayed, or that the copy has too, must be the same: else the lines are another database's, or of this one
+ * before and after a restore, and to pass one of the two over would be to let live what it has ended. One that is
+ * forgotten cannot be compared. The copy forgot only what it was made with, but for a restore that the lines go back to.
+ */
 static int
 compare(struct restore *r, const struct record_event *e)
 {
@@ -157,12 +208,19 @@ compare(struct restore *r, const struct record_event *e)
 
 	if (store_each_event(r->txn, e->sequence - 1, take_event, &wanted) != 0)
 		return refuse(r, "the copy's events cannot be read");
-	if (wanted.found.sequence != e->sequence ||
-	    (wanted.found.type == e->type && wanted.found.time_ms == e->time_ms &&
-		strcmp(wanted.found.account, e->account) == 0))
+	if (wanted.found.sequence == e->sequence) {
+		if (wanted.found.type == e->type && wanted.found.time_ms == e->time_ms &&
+		    strcmp(wanted.found.account, e->account) == 0)
+			return 0;
+		return refuse_other(r, e, &wanted.found);
+	}
+	if (e->type == EVENT_RESTORED && e->sequence <= r->newest)
+		return refuse_restored(r, e);
+	if (e->sequence <= r->copy.event_sequence)
 		return 0;
-	return refuse(
-	    r, "event %" PRIu64 " is not the one that the copy has: these are events of another database", e->sequence);
+	return refuse(r,
+	    "event %" PRIu64 " stands here again, and is too far back to be compared: leave out one of the two",
+	    e->sequence);
 }
 
 static int
@@ -177,11 +235,15 @@ take_line(struct restore *r, const char *text)
 	if ((rc = event_line_read(text, r->options->environment, &e, &why)) != 0)
 		return rc < 0 ? refuse(r, "%s", why) : 0;
 	if (e.sequence <= r->state.event_sequence)
-		return e.sequence <= r->copy.event_sequence ? compare(r, &e) : 0;
-	if (e.sequence != r->state.event_sequence + 1)
-		return refuse(r, "event %" PRIu64 " where %" PRIu64 " was expected: the ones between are missing",
+		rc = compare(r, &e);
+	else if (e.sequence != r->state.event_sequence + 1)
+		rc = refuse(r, "event %" PRIu64 " where %" PRIu64 " was expected: the ones between are missing",
 		    e.sequence, r->state.event_sequence + 1);
-	return replay(r, &e);
+	else
+		rc = replay(r, &e);
+	if (e.sequence > r->newest)
+		r->newest = e.sequence;
+	return rc;
 }
 
 static int

@@ -1,6 +1,6 @@
 /*
- * scratch.c - a bump allocator over one mapping (see scratch.h). Called by dispatch.c and the handlers, and by protobuf-c
- * through its allocator interface. Frees nothing piecemeal.
+ * scratch.c - a bump allocator over one mapping (see scratch.h). Called by dispatch.c and the handlers, and by
+ * protobuf-c through its allocator interface. Frees nothing piecemeal.
  */
 #include "service/scratch.h"
 

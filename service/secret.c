@@ -1,6 +1,6 @@
 /*
- * secret.c - parse, check and make the secrets that secret.h describes. Called by verify.c, admin.c and message.c; uses zlib's
- * CRC-32 and libsodium's CSPRNG. Knows no pepper, no database, and keeps nothing.
+ * secret.c - parse, check and make the secrets that secret.h describes. Called by verify.c, admin.c and message.c; uses
+ * zlib's CRC-32 and libsodium's CSPRNG. Knows no pepper, no database, and keeps nothing.
  */
 #include "service/secret.h"
 
@@ -81,8 +81,9 @@ secret_is_in(const void *text, size_t len)
 }
 
 /*
- * Random base62 characters, from one system call where randombytes_uniform() makes one for each character. A byte of 248
- * or more is passed over, so that all 62 are equally likely. Of the 64 bytes that are asked for at a time, 62 serve on average.
+ * Random base62 characters, from one system call where randombytes_uniform() makes one for each character. A byte of
+ * 248 or more is passed over, so that all 62 are equally likely. Of the 64 bytes that are asked for at a time, 62 serve
+ * on average.
  */
 static void
 fill_random(char *out, size_t len)

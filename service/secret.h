@@ -36,8 +36,8 @@ struct secret_form {
 int secret_parse(const void *secret, size_t len, struct secret_form *form, const char **why);
 
 /*
- * Does ${text} hold the prefix of a key? Then it may hold a key: what is stored and logged in the clear, an account's id
- * say, must not be one.
+ * Does ${text} hold the prefix of a key? Then it may hold a key: what is stored and logged in the clear, an account's
+ * id say, must not be one.
  */
 bool secret_is_in(const void *text, size_t len);
 

@@ -3,8 +3,8 @@
  *
  * Threads: a store may be shared; a transaction belongs to one thread at a time. Reads take a `struct store_txn` from
  *          store_txn_new(), one per context; only the writer thread begins write transactions.
- * Returns: 0, -FAULT_NOT_FOUND, -FAULT_CORRUPT, -FAULT_FULL, -FAULT_IO, -FAULT_INTERNAL. A record whose tag does not fit
- *          is -FAULT_CORRUPT, counted, and never an answer.
+ * Returns: 0, -FAULT_NOT_FOUND, -FAULT_CORRUPT, -FAULT_FULL, -FAULT_IO, -FAULT_INTERNAL. A record whose tag does not
+ *          fit is -FAULT_CORRUPT, counted, and never an answer.
  */
 #ifndef STORE_H
 #define STORE_H
@@ -36,8 +36,8 @@ struct store_options {
 
 /*
  * store_init(options, why, why_len):
- * Make what is missing of the pepper file, the folder and the database. An existing database or pepper is left as it is;
- * a database without its pepper is refused, because a new pepper would not fit it.
+ * Make what is missing of the pepper file, the folder and the database. An existing database or pepper is left as it
+ * is; a database without its pepper is refused, because a new pepper would not fit it.
  * Returns: 0, or -1 with one line at ${why}.
  */
 int store_init(const struct store_options *options, char *why, size_t why_len);
@@ -46,9 +46,9 @@ int store_init(const struct store_options *options, char *why, size_t why_len);
  * store_open(options, store, why, why_len):
  * Open an existing database and check that it is whole, of this environment, of no newer schema, and belongs to this
  * pepper. One of an older schema is raised to this one, in a commit of its identity alone, which is logged.
- * Returns: 0, *${store} to be closed with store_close(); -FAULT_CORRUPT for damage; -FAULT_FULL; -FAULT_DISK for a disk
- *          that fails; another negative fault for what an operator has set wrongly (no database, another's pepper, ...). One
- *          line at ${why}.
+ * Returns: 0, *${store} to be closed with store_close(); -FAULT_CORRUPT for damage; -FAULT_FULL; -FAULT_DISK for
+ *          a disk that fails; another negative fault for what an operator has set wrongly (no database, another's
+ *          pepper, ...). One line at ${why}.
  */
 int store_open(const struct store_options *options, struct store **store, char *why, size_t why_len);
 void store_close(struct store *store);
@@ -61,8 +61,8 @@ void store_on_move(struct store *store, store_moved_cb moved, void *arg);
 bool store_is_moving(const struct store *store);
 
 /*
- * The pepper that is in use now: for the writer, and for what is the same under all of its lines. With what a transaction reads,
- * only that transaction's will do. Either stays what it is until the store is closed.
+ * The pepper that is in use now: for the writer, and for what is the same under all of its lines. With what a
+ * transaction reads, only that transaction's will do. Either stays what it is until the store is closed.
  */
 const struct pepper *store_pepper(const struct store *store);
 const struct pepper *store_txn_pepper(const struct store_txn *txn);
@@ -103,14 +103,15 @@ int store_each_account(struct store_txn *txn, const char *after, store_account_c
 int store_each_event(struct store_txn *txn, uint64_t after, store_event_cb visit, void *arg);
 
 /*
- * The first entry of the expiry table: the next deadline. -FAULT_NOT_FOUND: no key is in grace. A damaged entry is counted
- * and passed over; its key still ends in time, by comparison.
+ * The first entry of the expiry table: the next deadline. -FAULT_NOT_FOUND: no key is in grace. A damaged entry is
+ * counted and passed over; its key still ends in time, by comparison.
  */
 int store_next_expiry(struct store_txn *txn, int64_t *expires_ms, uint8_t digest[RECORD_DIGEST_LEN]);
 
 /*
  * store_due(txn, now_ms, most, digests):
- * Copy the digests of up to ${most} keys whose grace has ended by ${now_ms}, the earliest first. Damaged entries as above.
+ * Copy the digests of up to ${most} keys whose grace has ended by ${now_ms}, the earliest first. Damaged entries as
+ * above.
  * Returns: how many, or a negative fault.
  */
 int store_due(struct store_txn *txn, int64_t now_ms, unsigned most, uint8_t (*digests)[RECORD_DIGEST_LEN]);
@@ -166,15 +167,16 @@ int store_put_state(struct store_txn *txn, const struct record_state *state);
 
 /*
  * store_offer(store, file): the pepper's file as it was read anew. Threads: the writer's, as the next two.
- * Ownership: taken. Returns: how many lines it has more than when it was read last, for the next rotation; -1: it does not have
- *            all of those as they were, and is not used.
+ * Ownership: taken. Returns: how many lines it has more than when it was read last, for the next rotation; -1: it does
+ *            not have all of those as they were, and is not used.
  */
 int store_offer(struct store *store, struct pepper *file);
 /* Has the file lines that are not in use yet, and is no move under way? */
 bool store_may_begin(const struct store *store);
 /*
  * store_begin(txn):
- * Begin to move all records to a pepper that has the new lines, too: a commit of its own. store_is_moving() from then on.
+ * Begin to move all records to a pepper that has the new lines, too: a commit of its own. store_is_moving() from then
+ * on.
  * Returns: 0, or a negative fault: nothing has changed, and it may be tried again unless store_failed().
  */
 int store_begin(struct store_txn *txn);
@@ -193,8 +195,8 @@ bool store_progress(struct store_txn *txn, struct store_progress *progress);
  * keys go to their new digests, together with what names them. What is changed for other reasons meanwhile is moved by
  * store_apply(). After the commit store_moved() is due, which takes note of how far it came; it returns true when that
  * was the end: from then on what is under the old pepper is not believed any more.
- * Returns: 0, or a negative fault, after which the transaction can only be aborted; -FAULT_FULL: the disk has nothing but
- *          its reserve left; -FAULT_CORRUPT: a key or what names it is damaged, and the rotation can go no further.
+ * Returns: 0, or a negative fault, after which the transaction can only be aborted; -FAULT_FULL: the disk has nothing
+ *          but its reserve left; -FAULT_CORRUPT: a key or what names it is damaged, and the rotation can go no further.
  */
 int store_move(struct store_txn *txn);
 bool store_moved(struct store *store);

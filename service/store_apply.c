@@ -1,7 +1,7 @@
 /*
  * store_apply.c - a change is written: keys, their account, the event, the token (see store.h). Called by writer.c and
- * restore.c; calls lmdb.c, record.c, and store_move.c while a pepper is rotated. Decides nothing: rules live in
- * decide.c, times come with the change.
+ * restore.c, and by decide.c, which asks whether there is room; calls lmdb.c, record.c, store_time.c, and store_move.c
+ * while a pepper is rotated. Decides nothing: rules live in decide.c, times come with the change.
  */
 #include "service/store_internal.h"
 

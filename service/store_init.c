@@ -1,6 +1,7 @@
 /*
  * store_init.c - make a database, its folder and its pepper (see store.h). Called by main.c for --init; calls lmdb.c,
- * pepper.c, and record.c for the first two records. Never changes a database that has records.
+ * pepper.c, store_open.c for how LMDB is to open it, and record.c for the first two records. Never changes a database
+ * that has records.
  */
 #include "service/store_internal.h"
 

@@ -1,8 +1,8 @@
 /*
  * store_move.c - a pepper's rotation: all records are moved to the newest line of the pepper, some in each commit (see
- * store.h, store_internal.h). Called by writer.c, and by store_apply.c for what a change is about to touch; calls
- * lmdb.c, pepper.c and record.c. Never believes a record more than it was believed before: one that is damaged stays
- * so.
+ * store.h, store_internal.h). Called by writer.c, by store_apply.c for what a change is about to touch, and by main.c
+ * and health.c, which tell how far it is; calls lmdb.c, pepper.c and record.c. Never believes a record more than it was
+ * believed before: one that is damaged stays so.
  */
 #include "service/store_internal.h"
 

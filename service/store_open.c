@@ -198,20 +198,28 @@ check_use(struct store *store, struct lmdb_txn *lmdb_txn, enum store_use use, ch
 /* Go on with a move that is under way. Returns: 0: there is none; 1: there is; a negative fault. */
 static int
 resume_move(
-    struct store *store, struct lmdb_txn *txn, const struct record_identity *identity, char *why, size_t why_len)
+    struct store *store, struct lmdb_txn *lmdb_txn, const struct record_identity *identity, char *why, size_t why_len)
 {
+	struct store_txn txn = { .store = store, .txn = lmdb_txn, .pepper = store->pepper };
 	struct record_rotation *rotation = &store->rotation;
 	struct lmdb_value value;
 	unsigned old, newest;
 	int fault;
 
-	if ((fault = lmdb_get(txn, TABLE_META, ROTATION, strlen(ROTATION), &value)) == -FAULT_NOT_FOUND)
+	/* To miss one that is there would be to take every key that has not been moved for one that never was. */
+	if ((fault = store_look_up(&txn, TABLE_META, ROTATION, strlen(ROTATION), &value)) == -FAULT_NOT_FOUND)
 		return 0;
 	if (fault == -FAULT_IO || fault == -FAULT_INTERNAL)
 		return cannot_read(store, fault, why, why_len);
+	if (fault != 0) {
+		snprintf(why, why_len,
+		    "%s: the database is damaged where it would say that its pepper is being rotated: restore it from "
+		    "a backup",
+		    store->path);
+		return fault;
+	}
 	newest = fit_pepper(store->pepper, identity, identity->fingerprint);
-	if (fault == 0)
-		fault = record_get_rotation(store->pepper, ROTATION, strlen(ROTATION), value.data, value.len, rotation);
+	fault = record_get_rotation(store->pepper, ROTATION, strlen(ROTATION), value.data, value.len, rotation);
 	if (fault == 0 && (old = fit_pepper(store->pepper, identity, rotation->old_fingerprint)) != 0 && old < newest) {
 		pepper_use(store->pepper, old, newest);
 		return 1;

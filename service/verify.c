@@ -99,9 +99,9 @@ may_be_imported(const struct call *call, const struct credential *credential, co
 }
 
 /*
- * Returns true when the key is of a form that can be here and of an environment that is wanted and served: *${engine} is
- * its own, or NULL when its database could not be opened, which is no verdict. *${why} is then NULL, or why it is no key
- * unless it was imported.
+ * Returns true when the key is of a form that can be here and of an environment that is wanted and served: *${engine}
+ * is its own, or NULL when its database could not be opened, which is no verdict. *${why} is then NULL, or why it is no
+ * key unless it was imported.
  */
 static bool
 choose_engine(struct call *call, const Fob__V1__VerifyKeyRequest *in, const struct credential *credential,
@@ -223,9 +223,9 @@ try_old(const struct store_txn *txn, int fault)
 }
 
 /*
- * Find the key's record by the digest under which it is stored, or will be: *${digest} is that of the newest pepper. One of
- * Fob's own form may still be an imported one (one in 2^32 of those that look like it), and is looked for among them when
- * it is none of ours.
+ * Find the key's record by the digest under which it is stored, or will be: *${digest} is that of the newest pepper.
+ * One of Fob's own form may still be an imported one (one in 2^32 of those that look like it), and is looked for among
+ * them when it is none of ours.
  */
 static int
 find_record(struct store_txn *txn, const struct engine *engine, const struct credential *credential,
@@ -255,9 +255,9 @@ find_record(struct store_txn *txn, const struct engine *engine, const struct cre
 }
 
 /*
- * A rotation may begin while a verify is under way, and the key be moved before its use is noted: then it is noted once more, for
- * the pepper that is in use now. The writer publishes that one first and moves the cell later; here the cell is stored first
- * and the pepper looked at later; so one of the two sees the other.
+ * A rotation may begin while a verify is under way, and the key be moved before its use is noted: then it is noted once
+ * more, for the pepper that is in use now. The writer publishes that one first and moves the cell later; here the cell
+ * is stored first and the pepper looked at later; so one of the two sees the other.
  */
 static void
 note_use(struct engine *engine, const struct pepper *pepper, uint32_t serial, uint8_t digest[RECORD_DIGEST_LEN],

@@ -1,8 +1,8 @@
 /*
  * wipe.c - free() that wipes. The reply to a CreateAccount or RollKey holds a new secret in a message of nng's, which
  * nng frees itself, after it was sent and out of our sight; a key that somebody verifies may lie in a buffer of a
- * library likewise. All of them call this, as the dynamic linker asks the executable first. main.c asks whether it works.
- * Never allocates or locks, but once, when it looks for the free behind it.
+ * library likewise. All of them call this, as the dynamic linker asks the executable first. main.c asks whether it
+ * works. Never allocates or locks, but once, when it looks for the free behind it.
  */
 #include "service/wipe.h"
 

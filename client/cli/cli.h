@@ -1,6 +1,7 @@
 /*
  * cli.h - what the files of the `fob` command share: the options as given, the connection, and how a fault is told.
- * fob.c fills it in; one file per noun (account.c, import.c, key.c, verify.c, events.c, health.c, offline.c) holds the commands.
+ * fob.c fills it in; one file per noun (account.c, import.c, key.c, verify.c, events.c, health.c, offline.c) holds the
+ * commands.
  */
 #ifndef CLI_H
 #define CLI_H

@@ -3,7 +3,8 @@
  * Called by fob.c; calls import_line.c for what a line says, and libfob's asynchronous import for many batches at once.
  * Lines are read one at a time, and a batch's memory is used again: a file of any length needs the same little.
  *
- * There is no state file. What was imported is "unchanged" the next time, so a run that was cut off is simply run again.
+ * There is no state file. What was imported is "unchanged" the next time, so a run that was cut off is simply run
+ * again.
  */
 #include "client/cli/cli.h"
 

@@ -1,6 +1,7 @@
 /*
- * import_line.c - read a file for `fob account import`, line by line (see import_line.h). Called by import.c; uses jansson
- * for an object. Both formats become the same named fields, which are checked in one place. Sends nothing, says nothing.
+ * import_line.c - read a file for `fob account import`, line by line (see import_line.h). Called by import.c; uses
+ * jansson for an object. Both formats become the same named fields, which are checked in one place. Sends nothing, says
+ * nothing.
  */
 #include "client/cli/import_line.h"
 

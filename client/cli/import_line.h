@@ -1,6 +1,6 @@
 /*
- * import_line.h - the lines of a file that `fob account import` reads: NDJSON or CSV, and what is wrong with one that is
- * refused. Nothing of a line is ever repeated, as it may hold what it should not.
+ * import_line.h - the lines of a file that `fob account import` reads: NDJSON or CSV, and what is wrong with one that
+ * is refused. Nothing of a line is ever repeated, as it may hold what it should not.
  * Threads: none.
  */
 #ifndef CLI_IMPORT_LINE_H
@@ -49,8 +49,8 @@ void import_reader_fini(struct import_reader *reader);
 /*
  * import_reader_next(reader, line, why):
  * Read the next line, whose number is then reader->line.
- * Returns: IMPORT_LINE: ${line} is filled; IMPORT_NOTHING: an empty line, or CSV's names; IMPORT_REFUSED, and IMPORT_FAILED
- *          after which nothing can be read: *${why} is a static sentence; IMPORT_END.
+ * Returns: IMPORT_LINE: ${line} is filled; IMPORT_NOTHING: an empty line, or CSV's names; IMPORT_REFUSED, and
+ *          IMPORT_FAILED after which nothing can be read: *${why} is a static sentence; IMPORT_END.
  */
 enum import_result import_reader_next(struct import_reader *reader, struct import_line *line, const char **why);
 

@@ -1,7 +1,7 @@
 /*
  * offline.c - fob check, backup, restore and pepper rotate: what is done to a database itself, not asked of a fobd that
- * serves it. Called by fob.c; becomes the fobd that was installed with this fob, which knows databases: nothing here opens
- * one.
+ * serves it. Called by fob.c; becomes the fobd that was installed with this fob, which knows databases: nothing here
+ * opens one.
  */
 #include "client/cli/cli.h"
 
@@ -61,6 +61,8 @@ const char restore_help[] = "Usage: fob restore [--config FILE] live|test --even
 			    "  --config FILE     fobd's settings (default: /etc/fob/fobd.conf)\n"
 			    "\n"
 			    "It says which accounts lost their newest secret key, and are to be rolled.\n"
+			    "Afterwards make a new backup, and begin a new file of events: their numbers\n"
+			    "may be given again, and a file that has two of one number is refused.\n"
 			    "\n"
 			    "Examples:\n"
 			    "  fob restore live --events /elsewhere/events.json\n";

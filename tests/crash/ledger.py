@@ -1,4 +1,5 @@
-"""What a client knows of the accounts that it made, written down as it goes; and the judgement of a daemon that was killed.
+"""What a client knows of the accounts that it made, written down as it goes; and the judgement of a daemon that was
+killed.
 
 Each account belongs to one worker, which has at most one change under way: so after a kill all is known but the fate of
 that one, and asking again with its token settles it. judge() then compares everything that fobd tells with the record.

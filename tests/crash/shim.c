@@ -1,6 +1,7 @@
 /*
  * shim.c - calls to the system, the heap and LMDB, counted and made to fail (see shim.h). Linked into the programs of
- * tests/crash and preloaded into fobd by its scripts. Never fails what is asked for by libc, nng or the tests themselves.
+ * tests/crash and preloaded into fobd by its scripts. Never fails what is asked for by libc, nng or the tests
+ * themselves.
  */
 /* The checked forms of read and pread are inline functions, which could not be defined here. */
 #undef _FORTIFY_SOURCE
@@ -387,7 +388,9 @@ mmap(void *at, size_t len, int protection, int flags, int fd, off_t offset)
 
 /* ---- the heap ---- */
 
-/* Until our constructor has run, dlsym() and the sanitizers may not be ready: a little memory of our own, and for good. */
+/*
+ * Until our constructor has run, dlsym() and the sanitizers may not be ready: a little memory of our own, and for good.
+ */
 static _Alignas(16) char early[1 << 20];
 static size_t early_used;
 

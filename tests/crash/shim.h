@@ -1,12 +1,13 @@
 /*
- * shim.h - a failing system on demand: what fobd, LMDB and protobuf-c ask of the system and of the heap, and what fobd asks
- * of LMDB, goes through here, is counted, and the nth of it fails, is cut short or is the end of the process.
+ * shim.h - a failing system on demand: what fobd, LMDB and protobuf-c ask of the system and of the heap, and what fobd
+ * asks of LMDB, goes through here, is counted, and the nth of it fails, is cut short or is the end of the process.
  *
  * Linked into a test program it is steered by `shim`. Preloaded into fobd (FOB_SHIM names a file of 64 bytes) the same
  * struct is that file, mapped, so that a test may steer a running daemon and read how far it is.
  *
- * What is failed: of files, those of a database's folder and peppers; of allocations, those whose caller is fobd, liblmdb,
- * libprotobuf-c or libsodium. libc's own, and those of nng's threads, are left alone: what becomes of them is not ours to say.
+ * What is failed: of files, those of a database's folder and peppers; of allocations, those whose caller is fobd or the
+ * test program, liblmdb, libprotobuf-c or libsodium. libc's own, and those of nng's threads, are left alone: what
+ * becomes of them is not ours to say.
  */
 #ifndef SHIM_H
 #define SHIM_H

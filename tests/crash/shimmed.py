@@ -46,8 +46,8 @@ class Handle:
 
 
 def at_each(attempt, step):
-    """Call ${attempt}(n) for n from 1 on, ${step}(n) apart, until it says that there was no nth any more; return that n.
-    The first failure is the end, and says n. (Not a subtest for each: a failure that lasts would have no end.)"""
+    """Call ${attempt}(n) for n from 1 on, ${step}(n) apart, until it says that there was no nth any more; return that
+    n. The first failure is the end, and says n. (Not a subtest for each: a failure that lasts would have no end.)"""
     n = 1
     while True:
         try:

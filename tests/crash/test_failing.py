@@ -1,6 +1,7 @@
 #!/usr/bin/python3
-"""A fobd whose disk or memory fails under it, from outside: what is told over the wire, that the other environment goes on,
-and that a restart puts all right. (Every n, inside one program: test_faults.c.) TORTURE=1: each allocation of a start."""
+"""A fobd whose disk or memory fails under it, from outside: what is told over the wire, that the other environment goes
+on, and that a restart puts all right. (Every n, inside one program: test_faults.c.) TORTURE=1: each allocation of a
+start."""
 
 import os
 import sys
@@ -123,8 +124,8 @@ class Failing(unittest.TestCase):
         self.fobd.stop()
 
     def test_a_database_that_cannot_be_read_at_the_start(self):
-        """Each read of a start fails: its environment is not served, and the other is. What is no database's is a pepper's, and
-        then it does not start."""
+        """Each read of a start fails: its environment is not served, and the other is. What is no database's is a
+        pepper's, and then it does not start."""
         self.fobd.stop()
         outcomes = {"live": 0, "test": 0, "refused": 0}
 

@@ -1,8 +1,8 @@
 /*
- * test_faults.c - a failing system: the nth allocation, call to LMDB or call to the system fails, for every n until a run
- * passes. Each run is a process of its own that opens both environments of a prepared service, makes changes and asks
- * questions; its replies are judged here against what may be: never a wrong verdict, no acknowledgement of what a restart
- * does not find, a stop for good of the environment whose disk failed and of no other, no descriptor and (under
+ * test_faults.c - a failing system: the nth allocation, call to LMDB or call to the system fails, for every n until a
+ * run passes. Each run is a process of its own that opens both environments of a prepared service, makes changes and
+ * asks questions; its replies are judged here against what may be: never a wrong verdict, no acknowledgement of what a
+ * restart does not find, a stop for good of the environment whose disk failed and of no other, no descriptor and (under
  * AddressSanitizer) no memory lost. TORTURE=1: every n; otherwise a sample. Calls the service through harness.h.
  */
 #include <setjmp.h>

@@ -1,7 +1,7 @@
 #!/usr/bin/python3
-"""fobd killed: at random moments under concurrent changes and verifies, and at each write, sync, truncation and allocation of
-some 20 commits, before and in the middle of it. After each restart everything is compared with what a client wrote down.
-TORTURE=1: 500 random rounds, and every one of those calls."""
+"""fobd killed: at random moments under concurrent changes and verifies, and at each write, sync, truncation and
+allocation of some 20 commits, before and in the middle of it. After each restart everything is compared with what a
+client wrote down. TORTURE=1: 500 random rounds, and every one of those calls."""
 
 import os
 import sys
@@ -29,7 +29,8 @@ WORKERS = 6
 
 
 def check(test, fobd):
-    """What `fob check` says of the files as they were left. A file that lacks its last free pages is made whole at the start."""
+    """What `fob check` says of the files as they were left. A file that lacks its last free pages is made whole at the
+    start."""
     done = fobd.run("--check", timeout_s=60)
     test.assertEqual(done.returncode, 0, done.stdout + done.stderr)
 
@@ -77,7 +78,8 @@ class KillAtTheNth(unittest.TestCase):
             shutil.copytree(self.fobd.database(name), os.path.join(self.fresh, name))
 
     def attempt(self, n, action, pick):
-        """COMMITS changes on a new database, of whose calls to the system the ${n}th is the end. Returns whether it was."""
+        """COMMITS changes on a new database, of whose calls to the system the ${n}th is the end. Returns whether it
+        was."""
         for name in ("live", "test"):
             shutil.rmtree(self.fobd.database(name))
             shutil.copytree(os.path.join(self.fresh, name), self.fobd.database(name))

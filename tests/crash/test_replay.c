@@ -2,8 +2,9 @@
  * test_replay.c - what a power cut may leave of a database, in the manner of ALICE (Pillai et al., OSDI 2014): all that
  * a service writes to its data.mdb in some 20 commits is recorded, and from the record every state is made that a disk
  * may be left in: each prefix, any subset of what no sync has covered, the last write torn between its sectors. Each is
- * opened as fobd opens it, and must be, record by record, what it was after the last acknowledged commit or the one after.
- * TORTURE=1: some thousands of states. Calls the service through harness.h; knows of LMDB what it writes, and nothing else.
+ * opened as fobd opens it, and must be, record by record, what it was after the last acknowledged commit or the one
+ * after. TORTURE=1: some thousands of states. Calls the service through harness.h; knows of LMDB what it writes, and
+ * nothing else.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -533,7 +534,10 @@ subsets(struct harness *h, unsigned cut, unsigned most)
 	}
 }
 
-/* The last write, cut off in the middle: some of its sectors are there, in any order, with a subset of what else is pending. */
+/*
+ * The last write, cut off in the middle: some of its sectors are there, in any order, with a subset of what else is
+ * pending.
+ */
 static void
 torn(struct harness *h, unsigned cut, unsigned most)
 {
@@ -666,8 +670,8 @@ seed(void **state)
 }
 
 /*
- * The same on a disk that loses what it has synced: that is seen, or this test would see nothing at all. In a process of
- * its own, as what LMDB had in hand in a damaged database is left alone.
+ * The same on a disk that loses what it has synced: that is seen, or this test would see nothing at all. In a process
+ * of its own, as what LMDB had in hand in a damaged database is left alone.
  */
 static bool
 is_found_out(struct harness *h)

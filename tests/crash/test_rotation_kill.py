@@ -1,7 +1,7 @@
 #!/usr/bin/python3
-"""A pepper's rotation, begun by SIGHUP, that is killed at each write, sync, truncation and allocation of its way, alone and
-under changes; and a full disk. After each: the files are whole, every key is what it was, what was acknowledged meanwhile is
-there, a token has its reply, and the rotation comes to its end by itself.
+"""A pepper's rotation, begun by SIGHUP, that is killed at each write, sync, truncation and allocation of its way, alone
+and under changes; and a full disk. After each: the files are whole, every key is what it was, what was acknowledged
+meanwhile is there, a token has its reply, and the rotation comes to its end by itself.
 TORTURE=1: every one of those calls; otherwise those of its beginning, and a few of the rest."""
 
 import os
@@ -46,7 +46,8 @@ class Base(unittest.TestCase):
         self.moved = 0
 
     def begin(self, n, action, kinds=shimmed.CHANGING, beside=(), **kw):
-        """On the database as it was, with the threads ${beside}: SIGHUP with a new line, and at the ${n}th call it happens."""
+        """On the database as it was, with the threads ${beside}: SIGHUP with a new line, and at the ${n}th call it
+        happens."""
         self.fobd.kill()
         self.fobd.handle.disarm()
         shutil.rmtree(self.fobd.database("live"))
@@ -154,8 +155,8 @@ class RotationCut(Base):
 
 
 class RotationCutUnderChanges(Base):
-    """Creates, rolls, revocations and verifies go on from before SIGHUP until the kill, so the commits that are cut are the
-    rotation's and theirs. What a client was told, or was told before, is then asked for: see ledger.py."""
+    """Creates, rolls, revocations and verifies go on from before SIGHUP until the kill, so the commits that are cut are
+    the rotation's and theirs. What a client was told, or was told before, is then asked for: see ledger.py."""
 
     WORKERS = 3
     BEFORE = 90  # changes

@@ -1,7 +1,7 @@
 /*
  * fault.c - allocations that fail when a target says so, and memory whose ends are watched (see fuzz.h).
- * Called in place of malloc, scratch_alloc and the like by way of the linker's --wrap, which the Makefile gives; calls the
- * real ones. Never fails an allocation unless it is armed: libFuzzer's own go through here as well.
+ * Called in place of malloc, scratch_alloc and the like by way of the linker's --wrap, which the Makefile gives; calls
+ * the real ones. Never fails an allocation unless it is armed: libFuzzer's own go through here as well.
  */
 #include <stdarg.h>
 #include <stdatomic.h>

@@ -1,6 +1,6 @@
 /*
- * fuzz.h - what the fuzz targets share: checks that stop the process, allocations that fail on demand, memory whose ends
- * a sanitizer watches, and mutations that keep a protobuf message well formed.
+ * fuzz.h - what the fuzz targets share: checks that stop the process, allocations that fail on demand, memory whose
+ * ends a sanitizer watches, and mutations that keep a protobuf message well formed.
  */
 #ifndef FUZZ_H
 #define FUZZ_H
@@ -27,8 +27,8 @@ uint8_t *fuzz_copy(const void *bytes, size_t len);
 
 /*
  * fault_arm(nth):
- * The ${nth} allocation of our own objects from here on fails, on whichever thread: malloc and its kin, scratch_alloc(),
- * and what protobuf-c asks for in scratch memory or in libfob's arena. 0: none fails.
+ * The ${nth} allocation of our own objects from here on fails, on whichever thread: malloc and its kin,
+ * scratch_alloc(), and what protobuf-c asks for in scratch memory or in libfob's arena. 0: none fails.
  */
 void fault_arm(unsigned nth);
 /* No more. Returns true when one has failed. */
@@ -46,7 +46,9 @@ struct fuzz_random {
 };
 uint32_t fuzz_below(struct fuzz_random *r, uint32_t n);
 
-/* Change a message as its wire format has it, at any depth, lengths included. Returns the new length, at most ${max}. */
+/*
+ * Change a message as its wire format has it, at any depth, lengths included. Returns the new length, at most ${max}.
+ */
 size_t wire_mutate(uint8_t *message, size_t len, size_t max, struct fuzz_random *r);
 
 #endif

@@ -1,8 +1,8 @@
 /*
- * fuzz_dispatch.c - dispatch(): request bytes to reply bytes on real storage, as the verify and as the admin listener, with
- * allocations that fail. Checks that every request has one reply that decodes, that VALID is only said of a secret that may
- * be valid, that no text and no line of the log holds a secret, and that nothing harms the stores (see world.h).
- * Fed by libFuzzer or replay.c; calls service/dispatch.c by way of world.c. Opens no socket.
+ * fuzz_dispatch.c - dispatch(): request bytes to reply bytes on real storage, as the verify and as the admin listener,
+ * with allocations that fail. Checks that every request has one reply that decodes, that VALID is only said of a secret
+ * that may be valid, that no text and no line of the log holds a secret, and that nothing harms the stores (see
+ * world.h). Fed by libFuzzer or replay.c; calls service/dispatch.c by way of world.c. Opens no socket.
  *
  *	input: requests, each: 1 byte: how (below); 1 byte: which allocation fails, 0 none; 2 bytes: length; the bytes
  */

@@ -1,6 +1,6 @@
 /*
- * fuzz_event.c - a line of events, as fob restore reads it: what is taken for an event can be a record, and is read again
- * when it is printed anew; what is none has a reason and leaves nothing.
+ * fuzz_event.c - a line of events, as fob restore reads it: what is taken for an event can be a record, and is read
+ * again when it is printed anew; what is none has a reason and leaves nothing.
  * Fed by libFuzzer or replay.c; calls service/event_line.c. Touches nothing outside of memory.
  *
  *	input: the line

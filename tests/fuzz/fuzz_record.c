@@ -1,10 +1,11 @@
 /*
  * fuzz_record.c - every record's decoder, with a right tag, so that the decoder itself is reached: what it accepts must
- * say the same when it is written anew, as fobd does with records of an older form, and of a form that has one way to be
- * written it is the very same bytes. Then one flipped bit, which the tag must see.
+ * say the same when it is written anew, as fobd does with records of an older form, and of a form that has one way to
+ * be written it is the very same bytes. Then one flipped bit, which the tag must see.
  * Fed by libFuzzer or replay.c; calls service/record.c. Touches nothing outside of memory.
  *
- *	input: 1 byte: which record; 1 byte: bit to flip; 1 byte: length of the table's key; the key; the value without tag
+ *	input: 1 byte: which record; 1 byte: bit to flip; 1 byte: length of the table's key; the key; the value without
+ *	tag
  */
 #include <sodium.h>
 #include <stdlib.h>

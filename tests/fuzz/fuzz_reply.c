@@ -1,6 +1,6 @@
 /*
- * fuzz_reply.c - libfob's decoders, every method's, on any reply: a fault leaves nothing behind, what is accepted is whole,
- * and VALID is never believed of a reply that contradicts itself or the request.
+ * fuzz_reply.c - libfob's decoders, every method's, on any reply: a fault leaves nothing behind, what is accepted is
+ * whole, and VALID is never believed of a reply that contradicts itself or the request.
  * Fed by libFuzzer or replay.c; calls client/codec.c. Touches nothing outside of memory.
  *
  *	input: 1 byte: which decoder; 1 byte: which allocation fails, 0 none; 1 byte: what was asked for; the reply

@@ -1,6 +1,6 @@
 /*
- * replay.c - a fuzz target without a fuzzer: feeds it the files of the folders that are named, once each, for compilers that
- * have no libFuzzer. Run by tests/fuzz/run, which reads the last line; calls the target. Changes no input.
+ * replay.c - a fuzz target without a fuzzer: feeds it the files of the folders that are named, once each, for compilers
+ * that have no libFuzzer. Run by tests/fuzz/run, which reads the last line; calls the target. Changes no input.
  */
 #include <dirent.h>
 #include <errno.h>

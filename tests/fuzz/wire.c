@@ -1,7 +1,8 @@
 /*
  * wire.c - mutations of a protobuf message that keep it one (see fuzz.h): a field is changed, removed, repeated or
  * renumbered, and the lengths around it are set right. Called by the targets' custom mutators; calls libFuzzer for the
- * bytes themselves. Knows no .proto: what parses as a message may be one. https://protobuf.dev/programming-guides/encoding/
+ * bytes themselves. Knows no .proto: what parses as a message may be one.
+ * https://protobuf.dev/programming-guides/encoding/
  */
 #include <string.h>
 

@@ -486,8 +486,8 @@ world_insert_secrets(uint8_t *bytes, size_t len)
 }
 
 /*
- * libFuzzer must not see how secrets are compared, in code or by memcmp: it would learn them, and an input that holds a part
- * of one for its own has not been told anything.
+ * libFuzzer must not see how secrets are compared, in code or by memcmp: it would learn them, and an input that holds a
+ * part of one for its own has not been told anything.
  */
 #ifdef __clang__
 #define UNSEEN __attribute__((noinline, no_sanitize("coverage")))

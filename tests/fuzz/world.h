@@ -21,8 +21,8 @@ struct world {
 
 /*
  * world_get():
- * The world, founded at the first call below $TMPDIR and founded anew after a number of inputs, so that it stays small and
- * an input's finds do not hang on all that came before. Removed when the process ends.
+ * The world, founded at the first call below $TMPDIR and founded anew after a number of inputs, so that it stays small
+ * and an input's finds do not hang on all that came before. Removed when the process ends.
  */
 struct world *world_get(void);
 

@@ -1,5 +1,6 @@
 #!/usr/bin/python3
-"""fob backup and restore: a copy made under writes is whole, marked, and served only after what has ended since ends in it, too."""
+"""fob backup and restore: a copy made under writes is whole, marked, and served only after what has ended since ends in
+it, too."""
 
 import os
 import sys
@@ -287,6 +288,115 @@ class Backup(unittest.TestCase):
             f.write("\n".join([other] + lines + [other] + lines))
         self.restore("--events", path)
         self.assertIn("live: whole: ", self.check("live").stdout)
+
+    def append_events(self, path):
+        """As who keeps them in one file, and asks for all of them again after a restart."""
+        done = self.fob("events", "--address", self.fobd.urls["admin"], "--output", "json")
+        with open(path, "a") as f:
+            f.write(done.stdout)
+
+    def past_a_restore(self):
+        """
+        A copy at event 2; four events; the copy is served again, and those are given up; then a key is revoked, whose event has
+        the number of one of the four. Returns the file, and the revoked key.
+        """
+        path = os.path.join(self.fobd.place, "events")
+        with self.fobd.client() as c:
+            secret = c.create(LIVE, "a").secret_key.secret
+            c.create(LIVE, "b")
+            self.backup()
+            for _ in range(2):
+                c.suspend(LIVE, "b")
+                c.resume(LIVE, "b")
+        self.append_events(path)
+        self.backup(self.dest + ".between")
+        self.fobd.stop()
+        self.put_in_place()
+        self.restore("--accept-revived")
+        self.fobd.start(init=False)
+        with self.fobd.client() as c:
+            c.revoke(LIVE, "a", SECRET, 1)
+        self.backup(self.dest + ".since")
+        with self.fobd.client() as c:
+            c.suspend(LIVE, "b")
+        self.append_events(path)
+        self.fobd.stop()
+        return path, secret
+
+    def served_from(self, dest, path, secret):
+        self.dest = dest
+        self.put_in_place()
+        self.restore("--events", path)
+        self.assertIn("live: whole: ", self.check("live").stdout)
+        self.fobd.start(init=False)
+        with self.fobd.client("verify") as c:
+            self.assertEqual(c.verdict(secret), "REVOKED")
+
+    def refused_events(self, path, says):
+        done = self.restore("--events", path, code=1)
+        self.assertIn(says, done.stderr)
+        self.refused_to_serve()
+
+    def test_one_file_of_events_past_a_restore(self):
+        """Of two events of one number neither is passed over: the one might be what has ended a key."""
+        path, secret = self.past_a_restore()
+        with open(path) as f:
+            lines = f.readlines()
+        numbers = [json.loads(line)["sequence"] for line in lines]
+        self.assertEqual(numbers, [1, 2, 3, 4, 5, 6, 1, 2, 3, 4, 5])
+        self.put_in_place()
+        self.refused_events(path, "events, line 9: event 3 is a restore, after which numbers were given again, and another event 3 "
+                            "stands before it. If there is a backup that was made after that restore, take that one, with the "
+                            "lines from here on. If not, leave out the events of live before this line that have number 3 or a "
+                            "higher one: that restore gave them up, and what they ended is to be ended again")
+        # Without the restore's own event nobody can say where the one ends and the other begins.
+        with open(path + ".without", "w") as f:
+            f.writelines(lines[:8] + lines[9:])
+        self.refused_events(path + ".without", "line 9: event 4 is not the one that a line before has under this number")
+
+        # A copy of what the restore gave up: no part of the lines brings that to where the database was.
+        whole, self.dest = self.dest, self.dest + ".between"
+        self.put_in_place()
+        self.refused_events(path, "line 9: event 3 is a restore, after which numbers were given again, and the copy may be from "
+                            "before it")
+        self.dest = whole + ".since"
+        self.put_in_place()
+        self.refused_events(path, "line 3: event 3 is from before a restore that the copy has: give the lines from that event 3, "
+                            "restored, on")
+
+        # What is said to be done.
+        with open(path + ".left", "w") as f:
+            f.writelines([line for line in lines[:8] if json.loads(line)["sequence"] < 3] + lines[8:])
+        with open(path + ".on", "w") as f:
+            f.writelines(lines[8:])
+        self.served_from(whole, path + ".left", secret)
+        self.fobd.stop()
+        self.served_from(whole + ".since", path + ".on", secret)
+
+    def test_events_too_old_to_be_compared(self):
+        self.fobd.stop()
+        self.fobd = daemon.Daemon(events_kept=1000).start()
+        self.addCleanup(self.fobd.kill)
+        self.dest = os.path.join(self.fobd.place, "copy")
+        with self.fobd.client() as c:
+            c.create(LIVE, "a")
+            self.backup()
+            c.suspend(LIVE, "a")
+        path, events = self.events()
+        self.fobd.stop()
+        event = dict(events[1], environment="live")
+        lines = [json.dumps(dict(event, sequence=i, event=("account_resumed", "account_suspended")[i % 2]))
+                 for i in range(2, 2002)]
+        again = json.dumps(dict(event, sequence=2, event="restored", account=None))
+        for more, says in ((lines[0], "line 2001: event 2 stands here again, and is too far back to be compared"),
+                           (again, "line 2001: event 2 is a restore, after which numbers were given again")):
+            self.put_in_place()
+            with open(path, "w") as f:
+                f.write("\n".join(lines + [more]))
+            self.refused_events(path, says)
+        with open(path, "w") as f:
+            f.write("\n".join(lines + lines[1500:]))
+        self.restore("--events", path)
 
 
 tap.main()

@@ -1,5 +1,6 @@
 #!/usr/bin/python3
-"""At the ceiling of a database: new keys are refused, all else goes on. TORTURE=1: 20 times over, and the end of the map too."""
+"""At the ceiling of a database: new keys are refused, all else goes on. TORTURE=1: 20 times over, and the end of the
+map too."""
 
 import os
 import sys

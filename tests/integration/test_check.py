@@ -60,7 +60,8 @@ class Check(unittest.TestCase):
         done = self.check("live")
         self.assertEqual((done.returncode, done.stdout), (1, ""))
         self.assertIn("a fobd serves this folder; stop it first", done.stderr)
-        copy = os.path.join(self.fobd.place, "copy")  # a stopped fobd's files, elsewhere, without lock files and read-only
+        # A stopped fobd's files, elsewhere, without lock files and read-only.
+        copy = os.path.join(self.fobd.place, "copy")
         self.fobd.stop()
         os.mkdir(copy)
         shutil.copy(os.path.join(self.fobd.database("live"), "data.mdb"), copy)

@@ -84,9 +84,11 @@ class Clocked(unittest.TestCase):
 
     def swept(self, account, generation):
         """The end of a key is committed. A change has the sweeper look at the clock now, instead of after its nap."""
-        self.create()
-        self.assertEqual([e.generation for e in self.admin.events(LIVE, account)
-                          if e.type == pb.admin.KEY_EXPIRED and e.generation == generation], [generation])
+        def is_swept():
+            self.create()  # again, as libfaketime may still tell the old time at the first
+            return [e.generation for e in self.admin.events(LIVE, account)
+                    if e.type == pb.admin.KEY_EXPIRED and e.generation == generation] == [generation]
+        daemon.wait_until("the end of key %d of %s" % (generation, account), is_swept, 10)
 
     def assertVerdict(self, secret, verdict):
         self.assertEqual(self.admin.verdict(secret), verdict)

@@ -1,6 +1,6 @@
 #!/usr/bin/python3
-"""More connections than there may be, or than anybody needs: idle ones, too many that have not greeted, no descriptor left. A polite
-client must not notice, and nothing stays.
+"""More connections than there may be, or than anybody needs: idle ones, too many that have not greeted, no descriptor
+left. A polite client must not notice, and nothing stays.
 
 TORTURE=1: 4,000 idle ones.
 """

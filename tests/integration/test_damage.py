@@ -1,7 +1,8 @@
 #!/usr/bin/python3
-"""A database with a flipped bit anywhere, page headers included, or with forty, and one that is cut short anywhere, at rest or
-under a running fobd: never a wrong VALID, no key and no account that is said not to be there, never the end of the process,
-also when it is written to, and nothing of it in the other environment; and a file of last-used times that is cut short. TORTURE=1: 1,500 flips and 200 cuts."""
+"""A database with a flipped bit anywhere, page headers included, or with forty, and one that is cut short anywhere, at
+rest or under a running fobd: never a wrong VALID, no key and no account that is said not to be there, never the end of
+the process, also when it is written to, and nothing of it in the other environment; and a file of last-used times that
+is cut short. TORTURE=1: 1,500 flips and 200 cuts."""
 
 import os
 import sys
@@ -120,7 +121,8 @@ class Damage(unittest.TestCase):
         self.assertGreater(self.seen["UNAVAILABLE"], 0, "no flip hit anything")
 
     def test_cuts(self):
-        """At any length, a page's or not; what has not been cut off may still be answered from, and nothing is made up."""
+        """At any length, a page's or not; what has not been cut off may still be answered from, and nothing is made
+        up."""
         pick = random.Random(tap.seed())
         pages = len(self.whole) // PAGE
         # The first two pages say where all others are.

@@ -1,6 +1,6 @@
 #!/usr/bin/python3
-"""Connections that do everything wrong, while a polite client makes one call after another: it must not notice, and nothing
-stays. (Those that do nothing: test_crowds.py, test_silent.py.)
+"""Connections that do everything wrong, while a polite client makes one call after another: it must not notice, and
+nothing stays. (Those that do nothing: test_crowds.py, test_silent.py.)
 
 TORTURE=1: 20,000 over each of ipc, tcp and tls; TEST_SEED chooses them.
 """
@@ -24,9 +24,9 @@ import tap
 CONNECTIONS = 20_000 if hostile.LONG else 300
 # What attacks may leave behind: pages of fobd's heaps that are in part used, as glibc gives back whole ones; what nng
 # keeps, blocks of 16 KiB for TLS and tables of 66; and now and then a reply that it loses with its connection (see
-# lsan.supp), some 150 KiB after 20,000 connections. They are on one fobd, so it adds up. The long form had come to 1.1 to 1.3
-# MiB; on a busy machine, where more sends time out, it was 1.3 after ipc and 2.1 after tcp as well, and after 12,000 over
-# tls alone 1.4. So the long form allows 2 MiB, and one more for each attack that follows.
+# lsan.supp), some 150 KiB after 20,000 connections. They are on one fobd, so it adds up. The long form had come to 1.1
+# to 1.3 MiB; on a busy machine, where more sends time out, it was 1.3 after ipc and 2.1 after tcp as well, and after
+# 12,000 over tls alone 1.4. So the long form allows 2 MiB, and one more for each attack that follows.
 MEMORY_KIB = 1024 if hostile.LONG else 1536
 MEMORY_EACH_KIB = 1024 if hostile.LONG else 0
 
@@ -46,8 +46,8 @@ class Hostile(hostile.Case):
 
     @classmethod
     def warm_up(cls):
-        """What is made once and kept is no leak: pages of the table of connections, which take places anywhere in it; each
-        context's memory and reader of the database; heaps; mbedTLS's tables."""
+        """What is made once and kept is no leak: pages of the table of connections, which take places anywhere in it;
+        each context's memory and reader of the database; heaps; mbedTLS's tables."""
         request = fobwire.request(hostile.VERIFY, fobwire.verify_request(cls.secret))
         for listener, count in (("verify", 900), ("tcp", 300), ("tls", 120)):
             for _ in range(count):  # one by one: no crowd, whose memory would have to be given back
@@ -91,8 +91,8 @@ class Hostile(hostile.Case):
             s.close()
 
     def one_more_crowd(self):
-        """Where an attack comes slowly, memory was given back in its midst, and what its last connections left, too few for
-        a crowd, waits for the next."""
+        """Where an attack comes slowly, memory was given back in its midst, and what its last connections left, too few
+        for a crowd, waits for the next."""
         for _ in range(300):
             with self.fobd.connection("tcp"):
                 pass

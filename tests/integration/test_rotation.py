@@ -1,6 +1,6 @@
 #!/usr/bin/python3
-"""A new pepper while fobd serves: verifies, rolls, revocations, suspensions and resent tokens beside the move, kill -9 in
-the middle of it, and a second rotation after the first; never a wrong verdict, and no error. Then who is refused."""
+"""A new pepper while fobd serves: verifies, rolls, revocations, suspensions and resent tokens beside the move, kill -9
+in the middle of it, and a second rotation after the first; never a wrong verdict, and no error. Then who is refused."""
 
 import os
 import sys
@@ -201,7 +201,6 @@ class Rotation(unittest.TestCase):
             self.fobd.start(init=False)
             self.up.set()
             for _ in range(KILLS):
-                self.check_imported(known, chance.sample(list(known), 200))
                 if len(self.rotations()) == rotation:
                     break
                 self.up.clear()
@@ -212,6 +211,7 @@ class Rotation(unittest.TestCase):
                 self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
                 self.fobd.start(init=False)
                 self.up.set()
+                self.check_imported(known, chance.sample(list(known), 200))
             while len(self.rotations()) < rotation:
                 self.check_imported(known, chance.sample(list(known), 200))
                 self.assertEqual([w.failure for w in workers if w.failure], [])

@@ -1,6 +1,7 @@
 #!/usr/bin/python3
-"""A new pepper by SIGHUP: begun, carried through and followed by the next one under verifies, batches, rolls, revocations and
-resent tokens, without a restart, an error or a wait; kill -9 around its beginning; files that are refused; another user."""
+"""A new pepper by SIGHUP: begun, carried through and followed by the next one under verifies, batches, rolls,
+revocations and resent tokens, without a restart, an error or a wait; kill -9 around its beginning; files that are
+refused; another user."""
 
 import os
 import sys

@@ -17,7 +17,7 @@ import load
 import tap
 from pb import LIVE, TEST
 
-ROUNDS = 50 if os.environ.get("TORTURE") or not daemon.SANITIZED else 15
+ROUNDS = 50 if os.environ.get("TORTURE") else 15
 
 
 class Stop(unittest.TestCase):

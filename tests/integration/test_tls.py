@@ -1,5 +1,6 @@
 #!/usr/bin/python3
-"""Administration over TLS: who has a certificate of the clients' CA gets in, nobody else; and hostile TLS peers stop nothing."""
+"""Administration over TLS: who has a certificate of the clients' CA gets in, nobody else; and hostile TLS peers stop
+nothing."""
 
 import os
 import sys

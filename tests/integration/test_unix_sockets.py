@@ -1,5 +1,6 @@
 #!/usr/bin/python3
-"""Who may reach a unix socket: its folder, owner and mode, the users that a listener allows, and the audit log's lines."""
+"""Who may reach a unix socket: its folder, owner and mode, the users that a listener allows, and the audit log's
+lines."""
 
 import os
 import sys

@@ -1,7 +1,7 @@
 """The ways to connect to fobd and leave, or to stay and be a burden; and the client that must not notice.
 
-An attack is a function of a connected socket, plain or TLS. It returns nothing when the socket is closed, or for how many
-seconds the socket is to be left open before it is.
+An attack is a function of a connected socket, plain or TLS. It returns nothing when the socket is closed, or for how
+many seconds the socket is to be left open before it is.
 """
 
 import random

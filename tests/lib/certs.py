@@ -1,4 +1,5 @@
-"""Certificates for tests of TLS, made with the openssl command: CAs, and pairs that are good, expired or not valid yet."""
+"""Certificates for tests of TLS, made with the openssl command: CAs, and pairs that are good, expired or not valid
+yet."""
 
 import os
 import ssl

@@ -23,10 +23,10 @@ fob() {
 # where none may be, to be searched. So what it says is passed on when it has ended: first its standard error. Not for a
 # COMMAND that is to meet a closed, full or abandoned output itself, or goes on: that calls "$FOB_BUILD/fob".
 #
-# What a test has of that may be shown when it fails, as bats prints what the test said. Nothing is taken out of it here:
-# a test must get what fob says. But tests/run redacts what it shows, and what bats prints of a failed test does not
-# count as a leak: there a secret is where fob was asked to put it. A secret on fob's standard error does, in a test that
-# passes or fails, and so does one in a line that a test writes for people (descriptor 3).
+# What a test has of that may be shown when it fails, as bats prints what the test said. Nothing is taken out of it
+# here: a test must get what fob says. But tests/run redacts what it shows, and what bats prints of a failed test does
+# not count as a leak: there a secret is where fob was asked to put it. A secret on fob's standard error does, in a test
+# that passes or fails, and so does one in a line that a test writes for people (descriptor 3).
 remembered() {
 	local place=$BATS_RUN_TMPDIR/said.$BASHPID out= err= rc=0
 	if [[ ! -d ${FOB_TEST_LEAKS:-}/logs ]]; then
@@ -88,9 +88,9 @@ write_fobd_config() {
 	} > "$dir/fobd.conf"
 }
 
-# start_fobd DIR [ENVIRONMENT...]: fobd with its data, configuration and log in DIR, made if absent; both environments by
-# default. Called again with the same DIR, it starts on the same data and addresses. Returns when fobd is serving, with
-# FOB_ADDR (admin), FOBD_VERIFY, FOBD_TCP, FOBD_DIR and FOBD_PID exported. DIR is to be short: it holds sockets.
+# start_fobd DIR [ENVIRONMENT...]: fobd with its data, configuration and log in DIR, made if absent; both environments
+# by default. Called again with the same DIR, it starts on the same data and addresses. Returns when fobd is serving,
+# with FOB_ADDR (admin), FOBD_VERIFY, FOBD_TCP, FOBD_DIR and FOBD_PID exported. DIR is to be short: it holds sockets.
 start_fobd() {
 	FOBD_DIR=$1
 	shift
@@ -162,8 +162,8 @@ wait_until() {
 	done
 }
 
-# lose_replies SOCKET: a socket that passes on to fobd's admin socket all that it is sent, and gives back fobd's greeting but
-# no reply. Sets LOSER_PID, to be killed; returns when it listens.
+# lose_replies SOCKET: a socket that passes on to fobd's admin socket all that it is sent, and gives back fobd's
+# greeting but no reply. Sets LOSER_PID, to be killed; returns when it listens.
 lose_replies() {
 	"$PYTHON" -c '
 import socket, sys, threading
@@ -190,9 +190,9 @@ json() {
 	"$PYTHON" -c 'import json, sys; d = json.load(sys.stdin); print(eval("(" + sys.argv[1] + ")"))' "$1"
 }
 
-# on_terminal INPUT COMMAND...: run COMMAND on a terminal of its own, type INPUT when it asks, and print what the terminal
-# shows. Returns COMMAND's exit code, or 128 and its signal. WHEN_ASKED is a command of bash, to be run between question
-# and answer.
+# on_terminal INPUT COMMAND...: run COMMAND on a terminal of its own, type INPUT when it asks, and print what the
+# terminal shows. Returns COMMAND's exit code, or 128 and its signal. WHEN_ASKED is a command of bash, to be run between
+# question and answer.
 on_terminal() {
 	remembered "$PYTHON" -c '
 import os, pty, subprocess, sys

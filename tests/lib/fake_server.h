@@ -1,7 +1,7 @@
 /*
  * fake_server.h - a server that does what a test wants, over a unix socket: it answers, keeps silent, hangs up in the
- * middle of a reply, comes back. Plain sockets and the SP framing by hand, so that it shares nothing with libfob but the
- * protocol, and so that no quirk of nng's servers gets into a test of the client.
+ * middle of a reply, comes back. Plain sockets and the SP framing by hand, so that it shares nothing with libfob but
+ * the protocol, and so that no quirk of nng's servers gets into a test of the client.
  *
  * One thread per connection reads requests and calls the handler of the test.
  */

@@ -82,7 +82,8 @@ class Case(unittest.TestCase):
 
     @classmethod
     def begin(cls, settings="", **kw):
-        """A fobd with a tls listener, cls.fobd, and what it shows while it has nothing to do: cls.seen descriptors, cls.base KiB."""
+        """A fobd with a tls listener, cls.fobd, and what it shows while it has nothing to do: cls.seen descriptors,
+        cls.base KiB."""
         address = daemon.own_address()
         cls.fobd = daemon.Daemon(settings=settings + cls.certs.listener(address, "verify"), **kw)
         cls.fobd.urls["tls"] = "tls+tcp://" + address

@@ -3,8 +3,8 @@ tests/run searches all that was said for them when the last one has ended, and d
 
 FOB_TEST_LEAKS names a folder with `made`, a 0600 file of lines ("s" and a secret, or "t" and a token in hex), and
 `logs`. Without it nothing is recorded. For bats files tests/lib/daemon.bash does it, and logs has also what their `fob`
-commands said on standard error; for programs in C tests/lib/made.c, secrets only. (Not for fuzz targets, which look at what
-they said themselves.)
+commands said on standard error; for programs in C tests/lib/made.c, secrets only. (Not for fuzz targets, which look at
+what they said themselves.)
 """
 
 import array
@@ -145,7 +145,8 @@ def _touched(pages, start, end):
 
 
 def memory_of(pid):
-    """Each part of the memory of ${pid} that it can write, but for what it shares with files, which are searched as such."""
+    """Each part of the memory of ${pid} that it can write, but for what it shares with files, which are searched as
+    such."""
     with open("/proc/%d/maps" % pid) as maps, open("/proc/%d/mem" % pid, "rb", 0) as memory, \
             open("/proc/%d/pagemap" % pid, "rb", 0) as pages:
         for line in maps:

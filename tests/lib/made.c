@@ -1,6 +1,6 @@
 /*
- * made.c - a line in the file of what was made (see made.h). By system calls of its own: not those that a test counts, or
- * has fail.
+ * made.c - a line in the file of what was made (see made.h). By system calls of its own: not those that a test counts,
+ * or has fail.
  */
 #include "tests/lib/made.h"
 

@@ -1,6 +1,6 @@
 /*
- * sp.h - SP over a stream socket by hand: greetings and frames of REQ and REP as proto/PROTOCOL.md has them. For servers
- * and peers of tests that share nothing with nng but the protocol, and may do what it would not.
+ * sp.h - SP over a stream socket by hand: greetings and frames of REQ and REP as proto/PROTOCOL.md has them. For
+ * servers and peers of tests that share nothing with nng but the protocol, and may do what it would not.
  */
 #ifndef SP_H
 #define SP_H

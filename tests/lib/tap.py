@@ -12,7 +12,8 @@ import time
 import traceback
 import unittest
 
-_LIMIT_S = 3600 if os.environ.get("TORTURE") else 900  # for a whole file: a test that hangs says where, instead of holding up the run
+# For a whole file: a test that hangs says where, instead of holding up the run.
+_LIMIT_S = 3600 if os.environ.get("TORTURE") else 900
 
 
 class _Result(unittest.TestResult):

@@ -1,6 +1,6 @@
 /*
- * fob_load.c - the program fob-load: flags, keys, one run, its report. Calls setup.c, load.c, report.c. No secret is ever
- * an argument or printed.
+ * fob_load.c - the program fob-load: flags, keys, one run, its report. Calls setup.c, load.c, report.c. No secret is
+ * ever an argument or printed.
  */
 #include <errno.h>
 #include <getopt.h>

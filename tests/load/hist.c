@@ -1,6 +1,6 @@
 /*
- * hist.c - the histogram of hist.h. Called by everything that measures; calls nothing. Never allocates, locks or reads a
- * clock: recording a value is a handful of instructions.
+ * hist.c - the histogram of hist.h. Called by everything that measures; calls nothing. Never allocates, locks or reads
+ * a clock: recording a value is a handful of instructions.
  */
 #include "tests/load/hist.h"
 

@@ -27,7 +27,9 @@ int keys_load(const char *path, struct keys *keys, char *why, size_t why_len);
 /* Write ${keys} to a new file of mode 0600 and put it in the place of ${path}. Returns as keys_load(). */
 int keys_save(const char *path, const struct keys *keys, char *why, size_t why_len);
 
-/* Add the ${len} bytes at ${secret}, at least KEYS_SECRET_MIN and less than FOB_SECRET_SIZE. 0; -1 when out of memory. */
+/*
+ * Add the ${len} bytes at ${secret}, at least KEYS_SECRET_MIN and less than FOB_SECRET_SIZE. 0; -1 when out of memory.
+ */
 int keys_add(struct keys *keys, const char *secret, size_t len);
 
 /* Add ${n} keys that no server knows: by turns one with a typo and one that is well-formed. Returns as keys_add(). */

@@ -1,10 +1,10 @@
 /*
  * limits.c - the program limits: what this machine can do without any service around it.
  *
- * `lookup`: the work that no verify can avoid, in a loop on one core: a keyed BLAKE2b-256 of a secret, and one LMDB read
- * in a renewed transaction that copies out a value of a record's size. `commits`: durable LMDB commits of one small put,
- * one at a time, which is what mutations would get without group commit. Called by bench; uses LMDB and libsodium as
- * Fob's service does, and none of its code.
+ * `lookup`: the work that no verify can avoid, in a loop on one core: a keyed BLAKE2b-256 of a secret, and one LMDB
+ * read in a renewed transaction that copies out a value of a record's size. `commits`: durable LMDB commits of one
+ * small put, one at a time, which is what mutations would get without group commit. Called by bench; uses LMDB and
+ * libsodium as Fob's service does, and none of its code.
  */
 #include <errno.h>
 #include <getopt.h>

@@ -78,8 +78,8 @@ choose_secret(struct slot *s)
 }
 
 /*
- * A service that verifies a key has just read it from its customer: it is in the processor's cache. One of a million in a
- * file is not, and waiting for it would be counted as Fob's. So each slot chooses one ahead.
+ * A service that verifies a key has just read it from its customer: it is in the processor's cache. One of a million in
+ * a file is not, and waiting for it would be counted as Fob's. So each slot chooses one ahead.
  */
 static const char *
 pick_secret(struct slot *s)
@@ -276,8 +276,8 @@ slot_submit(struct slot *s)
 }
 
 /*
- * A call that libfob does not take is a fault. In a closed loop its slot then rests for ever: what is refused on the spot
- * would be refused again at once, and never end.
+ * A call that libfob does not take is a fault. In a closed loop its slot then rests for ever: what is refused on the
+ * spot would be refused again at once, and never end.
  */
 static void
 slot_begin(struct slot *s)

@@ -64,8 +64,8 @@ int load_client(const struct load_config *config, const char *address, unsigned 
 
 /*
  * setup_accounts(config, environment, n, keys, why, why_len):
- * Make ${n} accounts of fresh names and add their secrets, two each, to ${keys}. Returns 0; -1 with a line at ${why} and
- * the secrets of those that were made in ${keys}.
+ * Make ${n} accounts of fresh names and add their secrets, two each, to ${keys}. Returns 0; -1 with a line at ${why}
+ * and the secrets of those that were made in ${keys}.
  */
 int setup_accounts(const struct load_config *config, enum fob_environment environment, size_t n, struct keys *keys,
     char *why, size_t why_len);

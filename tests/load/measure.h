@@ -1,8 +1,8 @@
 /*
  * measure.h - the time of a run: warm-up, then the measured time, with a line of progress on stderr each second.
  *
- * A call is measured when it began in the measured time, or, in an open loop, should have begun in it; it counts for the
- * throughput when it ended in it.
+ * A call is measured when it began in the measured time, or, in an open loop, should have begun in it; it counts for
+ * the throughput when it ended in it.
  */
 #ifndef LOAD_MEASURE_H
 #define LOAD_MEASURE_H
@@ -34,8 +34,8 @@ void measure_start(struct measure *m, double warmup_s, double duration_s, bool q
 
 /*
  * measure_watch(m, stopped):
- * Wait for the end, show progress; SIGINT or SIGTERM makes the end now. Also returns, at the next tenth of a second, when
- * *${stopped} has become true: the load has ended by itself.
+ * Wait for the end, show progress; SIGINT or SIGTERM makes the end now. Also returns, at the next tenth of a second,
+ * when *${stopped} has become true: the load has ended by itself.
  */
 void measure_watch(struct measure *m, const _Atomic bool *stopped);
 

@@ -1,10 +1,10 @@
 /*
  * nng_echo.c - the program nng-echo: the transport's own speed, which no verify can pass that has a message to itself.
  *
- * A bare nng REP server, in a child process, answers requests of a verify's size with replies of a verify's size; a bare
- * REQ client keeps calls in flight and measures as fob-load does. With --verify the same client asks a running fobd
- * instead: what the daemon costs, without libfob. Knows the wire as proto/PROTOCOL.md has it; uses libfob only for names
- * and wiping.
+ * A bare nng REP server, in a child process, answers requests of a verify's size with replies of a verify's size; a
+ * bare REQ client keeps calls in flight and measures as fob-load does. With --verify the same client asks a running
+ * fobd instead: what the daemon costs, without libfob. Knows the wire as proto/PROTOCOL.md has it; uses libfob only for
+ * names and wiping.
  */
 #include <assert.h>
 #include <errno.h>
@@ -198,8 +198,8 @@ encode_verify(const char *secret, uint8_t *to)
 }
 
 /*
- * Response { code absent: OK, body: VerifyKeyResponse { verdict first } }, or { code first }. Returns the code, 0 with the
- * verdict in *${verdict}.
+ * Response { code absent: OK, body: VerifyKeyResponse { verdict first } }, or { code first }. Returns the code, 0 with
+ * the verdict in *${verdict}.
  */
 static unsigned
 decode_verify(nng_msg *msg, unsigned *verdict)

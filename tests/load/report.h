@@ -34,8 +34,8 @@ double report_throughput(const struct report *r, unsigned op);
 
 /*
  * report_write(r, json, csv):
- * Write the table to standard output, JSON to the file ${json}, and append a line of CSV to the file ${csv}, with a header
- * when it is new. Each may be NULL, or "-": it then has standard output, and the table goes to standard error.
+ * Write the table to standard output, JSON to the file ${json}, and append a line of CSV to the file ${csv}, with a
+ * header when it is new. Each may be NULL, or "-": it then has standard output, and the table goes to standard error.
  * Returns: 0; -1 having said which file could not be written.
  */
 int report_write(const struct report *r, const char *json, const char *csv);

@@ -1,6 +1,6 @@
 /*
- * setup.c - makes accounts for a load. Called by fob_load.c; calls libfob's asynchronous CreateAccount, many at a time so
- * that they share commits. Never prints a secret.
+ * setup.c - makes accounts for a load. Called by fob_load.c; calls libfob's asynchronous CreateAccount, many at a time
+ * so that they share commits. Never prints a secret.
  */
 #include <inttypes.h>
 #include <pthread.h>

@@ -361,8 +361,9 @@ test_lost_connection_keeps_the_token(void **state)
 }
 
 /*
- * The reply to the first attempt was lost, and the second is refused unseen: whether the first was applied is not known, and
- * must not be told as "not applied". A refusal by the rules, under the same token, is final; so is one of a first attempt.
+ * The reply to the first attempt was lost, and the second is refused unseen: whether the first was applied is not
+ * known, and must not be told as "not applied". A refusal by the rules, under the same token, is final; so is one of a
+ * first attempt.
  */
 static void
 test_refused_after_a_lost_reply(void **state)

@@ -1,6 +1,6 @@
 /*
- * Verifies that travel together: what goes on the wire, and that each caller gets what is its own. Most clients here have
- * one lane, and a server that holds the first message back, so that it is known who waits.
+ * Verifies that travel together: what goes on the wire, and that each caller gets what is its own. Most clients here
+ * have one lane, and a server that holds the first message back, so that it is known who waits.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -518,8 +518,8 @@ test_own_fault(void **state)
 }
 
 /*
- * One key makes the server refuse whoever travels with it, with the code at ${state}: only that one fails, and with what it
- * is told alone.
+ * One key makes the server refuse whoever travels with it, with the code at ${state}: only that one fails, and with
+ * what it is told alone.
  */
 static void
 test_bad_company(void **state)

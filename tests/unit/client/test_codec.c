@@ -244,7 +244,9 @@ test_fault_codes(void **state)
 	free(reply);
 }
 
-/* Cut anywhere, and with any one byte changed: an error or a denial or a result in its bounds, and no sanitizer's word. */
+/*
+ * Cut anywhere, and with any one byte changed: an error or a denial or a result in its bounds, and no sanitizer's word.
+ */
 static void
 test_cut_and_changed(void **state)
 {

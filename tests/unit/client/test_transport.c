@@ -11,6 +11,9 @@
 
 #include <cmocka.h>
 
+#include <dlfcn.h>
+#include <nng/nng.h>
+
 #include "client/error.h"
 #include "client/options.h"
 #include "client/transport.h"
@@ -498,7 +501,9 @@ test_unavailable_does_not_hold_up_others(void **state)
 		one_reply += down[i].replies == 1;
 		probe_fini(&down[i]);
 	}
-	/* With one place on the wire, at most one rests at a time; and nobody keeps on asking for its whole deadline. */
+	/*
+	 * With one place on the wire, at most one rests at a time; and nobody keeps on asking for its whole deadline.
+	 */
 	assert_true(one_reply >= 1);
 	assert_true(transport_now_ms() - start < LONG_MS / 2);
 	transport_free(t);
@@ -760,6 +765,117 @@ test_request_too_large(void **state)
 	fake_fini(&f);
 }
 
+/* A queued call's callback would be the first that its sender hears of it: too late, and with a lane lost to it. */
+static void
+test_request_too_large_for_the_queue(void **state)
+{
+	struct holder h = { .mutex = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER };
+	struct transport *t;
+	struct probe first, large;
+	struct fake f;
+
+	(void)state;
+	fake_init(&f, hold, &h);
+	fake_start(&f);
+	t = transport_to(f.address, 1, 1);
+	probe_init(&first, "", LONG_MS);
+	assert_int_equal(transport_submit(t, &first.call), 0);
+	probe_init(&large, "", LONG_MS);
+	free(large.call.body.p);
+	large.call.body.len = CODEC_REQUEST_MAX;
+	assert_non_null(large.call.body.p = calloc(1, large.call.body.len));
+	assert_int_equal(transport_submit(t, &large.call), FOB_EINVALID_ARGUMENT);
+	assert_int_equal(large.call.error.fault, FOB_EINVALID_ARGUMENT);
+	release(&h, 0);
+	assert_int_equal(probe_wait(&first), 0);
+	transport_free(t);
+	assert_int_equal(large.ends, 0);
+	probe_fini(&first);
+	probe_fini(&large);
+	fake_stop(&f);
+	fake_fini(&f);
+}
+
+/* ---- no memory for a message ---- */
+
+/* What is called in place of nng's, by transport.c alone: while ${left} lasts, there is no memory. */
+static struct {
+	unsigned left;
+	struct transport *t;
+	struct probe *queued; /* submitted while the first call is about to fail */
+} no_memory;
+
+int
+nng_msg_alloc(nng_msg **msg, size_t size)
+{
+	static int (*next)(nng_msg **, size_t);
+	struct probe *p = no_memory.queued;
+
+	if (no_memory.left == 0) {
+		if (next == NULL)
+			*(void **)&next = dlsym(RTLD_NEXT, "nng_msg_alloc");
+		return next(msg, size);
+	}
+	no_memory.left--;
+	no_memory.queued = NULL;
+	if (p != NULL)
+		assert_int_equal(transport_submit(no_memory.t, &p->call), 0);
+	return NNG_ENOMEM;
+}
+
+static _Thread_local bool in_submit;
+static _Atomic unsigned ends_in_submit;
+
+static void
+end_counted(struct call *call, int fault)
+{
+	if (in_submit)
+		ends_in_submit++;
+	probe_end(call, fault);
+}
+
+/*
+ * The only lane's call cannot be sent, nor can one that was queued meanwhile: the first is refused, and the other's end
+ * is told by another thread, as its sender may hold a lock that the callback takes. Then, with memory, it is simply
+ * sent.
+ */
+static void
+test_ends_are_never_in_a_submit(void **state)
+{
+	struct probe first, queued;
+	struct transport *t;
+	struct fake f;
+	unsigned failing;
+
+	(void)state;
+	fake_init(&f, answer, NULL);
+	fake_start(&f);
+	t = transport_to(f.address, 1, 1);
+	for (failing = 1; failing <= 2; failing++) {
+		probe_init(&first, "first", LONG_MS);
+		probe_init(&queued, "queued", LONG_MS);
+		first.call.end = queued.call.end = end_counted;
+		no_memory.t = t;
+		no_memory.queued = &queued;
+		no_memory.left = failing;
+		in_submit = true;
+		assert_int_equal(transport_submit(t, &first.call), FOB_EINTERNAL);
+		in_submit = false;
+		assert_int_equal(probe_wait(&queued), failing == 1 ? 0 : FOB_EINTERNAL);
+		assert_int_equal(ends_in_submit, 0);
+		assert_int_equal(first.ends, 0);
+		assert_int_equal(no_memory.left, 0);
+		probe_fini(&first);
+		probe_fini(&queued);
+	}
+	/* And the lane is free again. */
+	assert_int_equal(probe_run(t, &first, "", LONG_MS), 0);
+	probe_fini(&first);
+	transport_free(t);
+	fake_stop(&f);
+	fake_fini(&f);
+}
+
 int
 main(void)
 {
@@ -773,7 +889,9 @@ main(void)
 		cmocka_unit_test(test_unavailable_does_not_hold_up_others), cmocka_unit_test(test_free_ends_every_call),
 		cmocka_unit_test(test_free_under_load), cmocka_unit_test(test_server_dies_under_load),
 		cmocka_unit_test(test_hang_up_in_the_handshake), cmocka_unit_test(test_many_threads),
-		cmocka_unit_test(test_length_that_lies), cmocka_unit_test(test_request_too_large) };
+		cmocka_unit_test(test_length_that_lies), cmocka_unit_test(test_request_too_large),
+		cmocka_unit_test(test_request_too_large_for_the_queue),
+		cmocka_unit_test(test_ends_are_never_in_a_submit) };
 
 	alarm(whole_s);
 	return cmocka_run_group_tests_name("client/transport", tests, NULL, NULL);

@@ -1,6 +1,6 @@
 /*
- * test_keys.c - keys.c: what goes to a file comes back, with mode 0600; what is no key is refused without being shown; bad
- * keys are bad in the two ways that they should be.
+ * test_keys.c - keys.c: what goes to a file comes back, with mode 0600; what is no key is refused without being shown;
+ * bad keys are bad in the two ways that they should be.
  */
 #include <setjmp.h>
 #include <stdarg.h>

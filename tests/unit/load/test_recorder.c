@@ -1,6 +1,6 @@
 /*
- * test_recorder.c - recorder.c and measure.c: threads record without a lock, and the sum has all of it, each call in the
- * time that it belongs to.
+ * test_recorder.c - recorder.c and measure.c: threads record without a lock, and the sum has all of it, each call in
+ * the time that it belongs to.
  */
 #include <setjmp.h>
 #include <stdarg.h>

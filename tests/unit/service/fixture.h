@@ -226,7 +226,9 @@ fixture_raw_put(
 	lmdb_close(db);
 }
 
-/* Flip one bit of an entry's value, counted from its first byte's lowest; a negative one from the end: -1 is the last. */
+/*
+ * Flip one bit of an entry's value, counted from its first byte's lowest; a negative one from the end: -1 is the last.
+ */
 static inline void
 fixture_flip(const struct fixture_store *f, enum table table, const void *key, size_t key_len, long bit)
 {

@@ -1,7 +1,7 @@
 /*
  * harness.h - a whole service in one test program, without sockets: both environments with real storage in a fresh
- * folder, under clocks that stand still until they are moved; calls whose reply lands in a buffer and can be waited for;
- * and short ways to say the usual requests. Include after cmocka.h. A check that fails ends the test.
+ * folder, under clocks that stand still until they are moved; calls whose reply lands in a buffer and can be waited
+ * for; and short ways to say the usual requests. Include after cmocka.h. A check that fails ends the test.
  */
 #ifndef HARNESS_H
 #define HARNESS_H
@@ -181,8 +181,8 @@ harness_now(struct harness *h, enum environment environment)
 }
 
 /*
- * Flip one bit in every copy of the record of ${digest} that the database in ${folder} has, ${at} bytes into its value: the
- * file is mapped, so a store that has it open sees it at once. Returns how many copies there are.
+ * Flip one bit in every copy of the record of ${digest} that the database in ${folder} has, ${at} bytes into its value:
+ * the file is mapped, so a store that has it open sees it at once. Returns how many copies there are.
  */
 static inline unsigned
 harness_flip(const char *folder, const uint8_t digest[RECORD_DIGEST_LEN], size_t at, unsigned bit)

@@ -217,7 +217,9 @@ it_takes_no_descriptor(void **state)
 	none = (struct rlimit){ 0, old.rlim_max };
 	assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
 	assert_int_equal(dup(a.client), -1);
-	/* dup3(2) asks whether the number that it is to make is below the limit: ours is, as it was when it was made. */
+	/*
+	 * dup3(2) asks whether the number that it is to make is below the limit: ours is, as it was when it was made.
+	 */
 	none.rlim_cur = (rlim_t)a.server + 1;
 	assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
 	arrivals_sweep(clock_boot_ms() + LATE_MS);

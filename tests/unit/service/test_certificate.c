@@ -1,6 +1,6 @@
 /*
- * test_certificate.c - certificate.c: which key belongs to which certificate, and what is said of those that do not. The
- * keys are of P-256 and were made for this file; the certificates are valid to 2120, to 2020, and from 2120 on.
+ * test_certificate.c - certificate.c: which key belongs to which certificate, and what is said of those that do not.
+ * The keys are of P-256 and were made for this file; the certificates are valid to 2120, to 2020, and from 2120 on.
  */
 #include <setjmp.h>
 #include <stdarg.h>

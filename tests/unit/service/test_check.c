@@ -1,6 +1,6 @@
 /*
- * test_check.c - check.c over a database that a real writer made: whole as it is, and with one thing wrong in each table,
- * each of them with a right tag, so that nothing but the invariant tells; and with tags that are wrong.
+ * test_check.c - check.c over a database that a real writer made: whole as it is, and with one thing wrong in each
+ * table, each of them with a right tag, so that nothing but the invariant tells; and with tags that are wrong.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -34,7 +34,9 @@ file_name(char name[700])
 	snprintf(name, 700, "%s/data.mdb", options.path);
 }
 
-/* acme: secret 1 in grace, 2 revoked at once, 3 current, publishable 1; beta: suspended; gone: publishable 1 revoked. */
+/*
+ * acme: secret 1 in grace, 2 revoked at once, 3 current, publishable 1; beta: suspended; gone: publishable 1 revoked.
+ */
 static int
 begin(void **state)
 {

@@ -1,6 +1,6 @@
 /*
- * test_confine.c - confine.c, each restriction in a child process of its own that tries what it may no longer do, and what
- * it still must be able to. Where the kernel has no Landlock or takes no filter those tests are skipped, by name.
+ * test_confine.c - confine.c, each restriction in a child process of its own that tries what it may no longer do, and
+ * what it still must be able to. Where the kernel has no Landlock or takes no filter those tests are skipped, by name.
  */
 #include <setjmp.h>
 #include <stdarg.h>

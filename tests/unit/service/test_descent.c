@@ -1,7 +1,7 @@
 /*
- * test_descent.c - what lmdb.c says of a database with flipped bits: the right value, or that it is not there, or a fault; never
- * that something is not there which is. And that nothing is ever wrong with an undamaged one. Bits are flipped in the file
- * under an open database, as a bad disk or bad memory would. TORTURE=1: every bit of every page.
+ * test_descent.c - what lmdb.c says of a database with flipped bits: the right value, or that it is not there, or a
+ * fault; never that something is not there which is. And that nothing is ever wrong with an undamaged one. Bits are
+ * flipped in the file under an open database, as a bad disk or bad memory would. TORTURE=1: every bit of every page.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -20,7 +20,10 @@
 #define FILE_MAX (4U << 20)
 #define KEY_MAX LMDB_KEY_MAX
 
-/* A database that LMDB was lost in is left as it is, for the rest of the process (trap.h): here that is a thousand of them. */
+/*
+ * A database that LMDB was lost in is left as it is, for the rest of the process (trap.h): here that is a thousand of
+ * them.
+ */
 #if defined(__SANITIZE_ADDRESS__)
 int __lsan_is_turned_off(void);
 
@@ -113,7 +116,10 @@ key_of(unsigned table, unsigned i, uint8_t key[KEY_MAX])
 	return len;
 }
 
-/* A value that belongs to its table and key, as a record with a tag does. Its first byte is its version, from which its length follows. */
+/*
+ * A value that belongs to its table and key, as a record with a tag does. Its first byte is its version, from which its
+ * length follows.
+ */
 static size_t
 value_of(unsigned table, const uint8_t *key, size_t key_len, uint8_t version, uint8_t value[LMDB_VALUE_MAX])
 {
@@ -404,7 +410,9 @@ short_at(size_t at)
 	return number;
 }
 
-/* Is this bit of a page's number, in a branch or in a table's record? That may lead to what the same page was before. */
+/*
+ * Is this bit of a page's number, in a branch or in a table's record? That may lead to what the same page was before.
+ */
 static bool
 in_a_page_number(size_t bit)
 {
@@ -438,7 +446,10 @@ nothing_is_wrong_with_an_empty_one(void **state)
 	expect_all();
 }
 
-/* Trees that grow, shrink to nothing and grow again, with entries of all sizes: each write and each miss is a proof that held. */
+/*
+ * Trees that grow, shrink to nothing and grow again, with entries of all sizes: each write and each miss is a proof
+ * that held.
+ */
 static void
 nothing_is_wrong_while_it_changes(void **state)
 {
@@ -598,7 +609,10 @@ forty_at_once(void **state)
 
 /* ---- writes into a damaged one ---- */
 
-/* Some changes, as far as they are taken; of keys that are led through ${page}, if there are any. Returns: it was committed. */
+/*
+ * Some changes, as far as they are taken; of keys that are led through ${page}, if there are any. Returns: it was
+ * committed.
+ */
 static bool
 write_damaged(size_t page)
 {
@@ -631,10 +645,10 @@ write_damaged(size_t page)
 }
 
 /*
- * Nothing is written on top of a page whose header or pointers have a wrong bit, but for two bytes that LMDB does not use; and
- * LMDB, which would make a mess of it, is not even asked. What is not on the way to it can be written, and is there. How many
- * pages a long value says that it has is left alone here: no table of Fob's has one, but for the list of free pages, of
- * which all are counted.
+ * Nothing is written on top of a page whose header or pointers have a wrong bit, but for two bytes that LMDB does not
+ * use; and LMDB, which would make a mess of it, is not even asked. What is not on the way to it can be written, and is
+ * there. How many pages a long value says that it has is left alone here: no table of Fob's has one, but for the list
+ * of free pages, of which all are counted.
  */
 static void
 a_write_is_refused_or_right(void **state)
@@ -743,8 +757,9 @@ free_list_page(void)
 }
 
 /*
- * With a wrong bit in the list of free pages LMDB may write over a page that is in use: what it had is lost, which nobody can
- * mend: a fault then, or, where the page is now another sound one of the same table, not there. Most such bits are noticed before.
+ * With a wrong bit in the list of free pages LMDB may write over a page that is in use: what it had is lost, which
+ * nobody can mend: a fault then, or, where the page is now another sound one of the same table, not there. Most such
+ * bits are noticed before.
  */
 static void
 a_wrong_free_page(void **state)

@@ -1,6 +1,6 @@
 /*
- * test_list.c - list.c: every page size gives each entry exactly once and in order; tokens, filters and their limits; and
- * a grace that has ended is shown as ended before anybody has swept.
+ * test_list.c - list.c: every page size gives each entry exactly once and in order; tokens, filters and their limits;
+ * and a grace that has ended is shown as ended before anybody has swept.
  */
 #include <setjmp.h>
 #include <stdarg.h>

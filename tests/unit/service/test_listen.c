@@ -1110,8 +1110,8 @@ verify_until_closed(void *arg)
 }
 
 /*
- * Under load: every request is answered, rightly or with UNAVAILABLE, until the connection closes; none hangs. And no context
- * is in use when its socket is closed, which libnng does not survive.
+ * Under load: every request is answered, rightly or with UNAVAILABLE, until the connection closes; none hangs. And no
+ * context is in use when its socket is closed, which libnng does not survive.
  */
 static void
 the_end_under_load(void **state)

@@ -1,6 +1,6 @@
 /*
- * test_names.c - names.c: every number has its name, and one that nobody knows still has one; and what an operation can be
- * called.
+ * test_names.c - names.c: every number has its name, and one that nobody knows still has one; and what an operation can
+ * be called.
  */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -173,8 +173,8 @@ places_are_used_again(void **state)
 }
 
 /*
- * A fleet that connected at one go, and stays, has numbers in sequence. Short-lived connections count on until they come
- * round to where the fleet is: they must find places there too, up to the limit.
+ * A fleet that connected at one go, and stays, has numbers in sequence. Short-lived connections count on until they
+ * come round to where the fleet is: they must find places there too, up to the limit.
  */
 static void
 a_fleet_that_stays_keeps_nobody_out(void **state)

@@ -14,6 +14,8 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
 
 #include "service/decide.h"
 #include "tests/unit/service/fixture.h"
@@ -691,6 +693,61 @@ test_damage_on_the_way_is_still_noticed(void **state)
 	unpopulate(t);
 }
 
+/*
+ * A bit in the key under which the database says how far the move has come, or in what LMDB has before that key, must not have
+ * it opened as if there were no move: keys that are still under the old line would be said not to be there.
+ */
+static void
+test_a_move_is_not_missed(void **state)
+{
+	struct test *t = populate();
+	unsigned opened = 0, refused = 0;
+	char name[4096], why[512];
+	struct store *store;
+	uint8_t *file, *end;
+	struct stat st;
+	int fd;
+
+	(void)state;
+	fixture_store_close(&t->f);
+	add_line(t);
+	open_and_begin(t);
+	assert_false(step(t));
+	fixture_store_close(&t->f);
+	snprintf(name, sizeof(name), "%s/data.mdb", t->f.options.path);
+	assert_true((fd = open(name, O_RDWR | O_CLOEXEC)) >= 0);
+	assert_int_equal(fstat(fd, &st), 0);
+	file = mmap(NULL, (size_t)st.st_size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	assert_true(file != MAP_FAILED);
+	end = file + st.st_size;
+	/* On pages that are free by now, too, where it changes nothing. */
+	for (uint8_t *at = file; (at = memmem(at, (size_t)(end - at), "rotation", 8)) != NULL; at++) {
+		for (unsigned bit = 0; bit < 128; bit++) {
+			uint8_t *byte = at - 8 + bit / 8, mask = (uint8_t)(1U << bit % 8);
+
+			*byte ^= mask;
+			if (store_open(&t->f.options, &store, why, sizeof(why)) == 0) {
+				assert_true(store_is_moving(store));
+				store_close(store);
+				opened++;
+			} else {
+				refused++;
+			}
+			*byte ^= mask;
+		}
+	}
+	print_message("# %u opened, and moving; %u refused\n", opened, refused);
+	assert_true(refused >= 64);
+	munmap(file, (size_t)st.st_size);
+	close(fd);
+	fixture_store_open(&t->f);
+	assert_true(store_is_moving(t->f.store));
+	while (!step(t))
+		;
+	check_all(t);
+	unpopulate(t);
+}
+
 /* A record from before the rotation, put back after its end, is not believed any more: its pepper may be known. */
 static void
 test_the_old_pepper_counts_for_nothing_afterwards(void **state)
@@ -791,6 +848,7 @@ main(void)
 		cmocka_unit_test(test_changes_on_the_way),
 		cmocka_unit_test(test_a_full_disk_keeps_its_reserve),
 		cmocka_unit_test(test_damage_on_the_way_is_still_noticed),
+		cmocka_unit_test(test_a_move_is_not_missed),
 		cmocka_unit_test(test_the_old_pepper_counts_for_nothing_afterwards),
 		cmocka_unit_test(test_other_lines_are_refused),
 	};

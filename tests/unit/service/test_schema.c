@@ -1,7 +1,7 @@
 /*
  * test_schema.c - a database that schema 1 wrote, under this fobd: it opens, and is raised; it verifies, lists, rolls,
- * revokes, suspends and ends keys as if it had always been its own; and what nobody changes in it stays as it was written.
- * After each of them the offline check finds it whole, in whatever mixture of both schemas it is by then.
+ * revokes, suspends and ends keys as if it had always been its own; and what nobody changes in it stays as it was
+ * written. After each of them the offline check finds it whole, in whatever mixture of both schemas it is by then.
  */
 #include <setjmp.h>
 #include <stdarg.h>

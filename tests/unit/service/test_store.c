@@ -886,14 +886,20 @@ damaged_records(void **state)
 	expect_damage(6);
 	fixture_store_close(&f);
 
-	/* Where there is a record that nobody wrote, nobody can say that there is no mark of a copy: a bit in its name is wrong. */
+	/*
+	 * Where there is a record that nobody wrote, nobody can say that there is no mark of a copy: a bit in its name
+	 * is wrong.
+	 */
 	fixture_raw_put(&f, TABLE_META, "aopy", 4, "marked", 6);
 	refused_open(&f.options, "the database is damaged where it would say that it is a copy");
 	fixture_raw_put(&f, TABLE_META, "aopy", 4, NULL, 0);
 	fixture_store_open(&f);
 }
 
-/* Where the table of all tables says that "meta" begins, a bit is wrong: behind the end of the file. That is damage, too. */
+/*
+ * Where the table of all tables says that "meta" begins, a bit is wrong: behind the end of the file. That is damage,
+ * too.
+ */
 static void
 a_table_that_begins_nowhere(void **state)
 {

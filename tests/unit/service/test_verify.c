@@ -403,7 +403,8 @@ last_used(void **state)
 	assert_int_equal(lastused_get(engine->lastused, store_pepper(engine->store), 1, digest), 0);
 	harness_advance(f->h, 61234);
 	assert_non_null(harness_verify(f->verify, s.publishable, "tokenize", 0));
-	assert_int_equal(lastused_get(engine->lastused, store_pepper(engine->store), 1, digest), HARNESS_START_MS + 60000);
+	assert_int_equal(
+	    lastused_get(engine->lastused, store_pepper(engine->store), 1, digest), HARNESS_START_MS + 60000);
 }
 
 /* ---- what is asked ---- */
