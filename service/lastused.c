@@ -1,7 +1,7 @@
 /*
- * lastused.c - the mapped file of last-used times (see lastused.h). Called by verify.c for each valid key, by admin.c for
- * lists and by writer.c before a commit that adds keys; calls trap.c, so that a file that is cut short or cannot be read
- * is never more than a missing time. Never touches LMDB.
+ * lastused.c - the mapped file of last-used times (see lastused.h). Opened by engine.c; called by verify.c for each valid
+ * key, by message.c for lists and by writer.c before a commit that adds keys; calls trap.c, so that a file that is cut
+ * short or cannot be read is never more than a missing time. Never touches LMDB.
  */
 #include "service/lastused.h"
 

@@ -1,7 +1,7 @@
 /*
- * pepper.c - the pepper's file and everything that is computed with it (see pepper.h). Called by store_init.c and
- * store_open.c at start, by store_move.c, reload.c, verify.c, record.c and writer.c; uses libsodium. The only file
- * that holds key material; it hands none out.
+ * pepper.c - the pepper's file and everything that is computed with it (see pepper.h). Called by main.c, which adds a
+ * line; by the store's parts and reload.c, which read it; and by all that need a digest, an index or a tag. Uses
+ * libsodium. The only file that holds key material; it hands none out.
  */
 #include "service/pepper.h"
 

@@ -1,7 +1,8 @@
 /*
  * store_open.c - open a database, and refuse one that is not what it should be: of this environment, schema and
- * pepper, and no copy where none is meant (see store.h). Called by engine.c and by the commands that serve nothing;
- * calls lmdb.c, pepper.c and record.c. Writes nothing but the identity of a database that it raises to a newer schema.
+ * pepper, and no copy where none is meant (see store.h). Called by engine.c, by the commands that serve nothing, and by
+ * store_init.c and store_move.c; calls lmdb.c, pepper.c and record.c. Writes nothing but the identity of a database
+ * that it raises to a newer schema.
  */
 #include "service/store_internal.h"
 
