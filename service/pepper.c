@@ -213,8 +213,8 @@ pepper_free(struct pepper *pepper)
 }
 
 /*
- * The name of ${uid}, or its number. From the file, and from no service behind it: a confined fobd asks here, too, and may
- * not ask those.
+ * The name of ${uid}, or its number. From the file, and from no service behind it: a confined fobd asks here, too, and
+ * may not ask those.
  */
 static void
 name_user(uid_t uid, char *name, size_t len)
