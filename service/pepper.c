@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <pwd.h>
 #include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -211,10 +212,34 @@ pepper_free(struct pepper *pepper)
 	free(pepper);
 }
 
-/* Returns NULL, or what is wrong with the file behind ${fd} as a file. */
-static const char *
-file_fault(int fd)
+/*
+ * The name of ${uid}, or its number. From the file, and from no service behind it: a confined fobd asks here, too, and
+ * may not ask those.
+ */
+static void
+name_user(uid_t uid, char *name, size_t len)
 {
+	struct passwd entry, *found;
+	char text[1024];
+	FILE *users;
+
+	snprintf(name, len, "%u", (unsigned)uid);
+	if ((users = fopen("/etc/passwd", "re")) == NULL)
+		return;
+	while (fgetpwent_r(users, &entry, text, sizeof(text), &found) == 0) {
+		if (entry.pw_uid == uid) {
+			snprintf(name, len, "%s", entry.pw_name);
+			break;
+		}
+	}
+	fclose(users);
+}
+
+/* Returns NULL, or what is wrong with the file behind ${fd} as a file, perhaps at ${text}. */
+static const char *
+file_fault(int fd, char *text, size_t len)
+{
+	char owner[64], us[64];
 	struct stat st;
 
 	if (fstat(fd, &st) != 0)
@@ -223,9 +248,12 @@ file_fault(int fd)
 		return "not a regular file";
 	if ((st.st_mode & 077) != 0)
 		return "others may read it: chmod 0600";
-	if (st.st_uid != geteuid() && st.st_uid != 0)
-		return "it belongs to another user";
-	return NULL;
+	if (st.st_uid == geteuid() || st.st_uid == 0)
+		return NULL;
+	name_user(st.st_uid, owner, sizeof(owner));
+	name_user(geteuid(), us, sizeof(us));
+	snprintf(text, len, "it belongs to another user, %s, and this runs as %s: run it as %s", owner, us, owner);
+	return text;
 }
 
 static bool
@@ -258,6 +286,7 @@ read_lines(const char *text, size_t len, uint8_t (*masters)[32])
 static unsigned
 read_file(const char *path, char text[FILE_MAX + 1], uint8_t (*masters)[32], char *why, size_t why_len)
 {
+	char owner[256];
 	const char *fault;
 	unsigned lines = 0;
 	ssize_t len;
@@ -270,7 +299,7 @@ read_file(const char *path, char text[FILE_MAX + 1], uint8_t (*masters)[32], cha
 				      "");
 		return 0;
 	}
-	if ((fault = file_fault(fd)) != NULL)
+	if ((fault = file_fault(fd, owner, sizeof(owner))) != NULL)
 		snprintf(why, why_len, "%s: the pepper is refused: %s", path, fault);
 	else if ((len = read(fd, text, FILE_MAX + 1)) <= 0 || (lines = read_lines(text, (size_t)len, masters)) == 0)
 		snprintf(why, why_len,

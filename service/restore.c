@@ -223,6 +223,27 @@ compare(struct restore *r, const struct record_event *e)
 	    e->sequence);
 }
 
+/* The last line, when who wrote it was ended on the way; or one that was left so, and went on with. */
+static int
+refuse_line(struct restore *r, const char *text, const char *why)
+{
+	size_t len = strlen(text);
+	const char *second;
+
+	if (text[0] != '{')
+		return refuse(r, "%s", why);
+	if (text[len - 1] != '\n' && text[len - 1] != '}')
+		return refuse(r,
+		    "the last line is cut off, as the end of who wrote it leaves it. It may be removed; what it said is "
+		    "then not known here");
+	if ((second = strstr(text + 1, "{\"environment\"")) != NULL)
+		return refuse(r,
+		    "cut off, and the next event begins on the same line. What is before its brace, the first %zu bytes, "
+		    "may be removed, if that event is in a line behind",
+		    (size_t)(second - text));
+	return refuse(r, "%s", why);
+}
+
 static int
 take_line(struct restore *r, const char *text)
 {
@@ -233,7 +254,7 @@ take_line(struct restore *r, const char *text)
 	if (text[strspn(text, " \t\r\n")] == '\0')
 		return 0;
 	if ((rc = event_line_read(text, r->options->environment, &e, &why)) != 0)
-		return rc < 0 ? refuse(r, "%s", why) : 0;
+		return rc < 0 ? refuse_line(r, text, why) : 0;
 	if (e.sequence <= r->state.event_sequence)
 		rc = compare(r, &e);
 	else if (e.sequence != r->state.event_sequence + 1)

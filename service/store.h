@@ -109,12 +109,17 @@ int store_each_event(struct store_txn *txn, uint64_t after, store_event_cb visit
 int store_next_expiry(struct store_txn *txn, int64_t *expires_ms, uint8_t digest[RECORD_DIGEST_LEN]);
 
 /*
- * store_due(txn, now_ms, most, digests):
- * Copy the digests of up to ${most} keys whose grace has ended by ${now_ms}, the earliest first. Damaged entries as
- * above.
+ * store_due(txn, now_ms, after, most, due):
+ * Copy up to ${most} entries of keys whose grace has ended by ${now_ms}, the earliest first, from behind ${after} on;
+ * one of zeros is the beginning. Damaged entries as above.
  * Returns: how many, or a negative fault.
  */
-int store_due(struct store_txn *txn, int64_t now_ms, unsigned most, uint8_t (*digests)[RECORD_DIGEST_LEN]);
+struct store_due {
+	int64_t expires_ms;
+	uint8_t digest[RECORD_DIGEST_LEN];
+};
+int
+store_due(struct store_txn *txn, int64_t now_ms, const struct store_due *after, unsigned most, struct store_due *due);
 
 struct store_size {
 	uint64_t accounts;
@@ -160,7 +165,7 @@ int store_room(struct store_txn *txn);
  * store_apply(txn, change, next):
  * Write all of ${change}. ${next} is the state record before, as the transaction has it, and is brought up to date; it
  * is written by store_put_state(), once for all changes of a commit.
- * Returns: 0, or a negative fault, after which the transaction can only be aborted.
+ * Returns: 0, or a negative fault, after which the transaction can only be aborted. A damaged page in its way is counted.
  */
 int store_apply(struct store_txn *txn, const struct change *change, struct record_state *next);
 int store_put_state(struct store_txn *txn, const struct record_state *state);

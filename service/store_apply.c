@@ -131,7 +131,7 @@ store_apply(struct store_txn *txn, const struct change *change, struct record_st
 	next->revision++;
 	if (change->time_ms > next->newest_ms)
 		next->newest_ms = change->time_ms;
-	return lmdb_fault(txn->txn);
+	return store_judged(txn->store, lmdb_fault(txn->txn));
 }
 
 int

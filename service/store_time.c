@@ -44,17 +44,21 @@ first_by_time(struct store_txn *txn, enum table table, int64_t *time_ms, uint8_t
 }
 
 int
-store_due(struct store_txn *txn, int64_t now_ms, unsigned most, uint8_t (*digests)[RECORD_DIGEST_LEN])
+store_due(struct store_txn *txn, int64_t now_ms, const struct store_due *after, unsigned most, struct store_due *due)
 {
 	struct lmdb_cursor cursor;
-	int64_t expires_ms;
+	struct record_bytes from;
 	unsigned n = 0;
 	int fault;
 
-	fault = lmdb_seek(txn->txn, TABLE_EXPIRY, NULL, 0, &cursor);
+	record_time_key(after->expires_ms, after->digest, &from);
+	fault = lmdb_seek(txn->txn, TABLE_EXPIRY, from.bytes, from.len, &cursor);
+	if (fault == 0 && cursor.key.len == from.len && memcmp(cursor.key.data, from.bytes, from.len) == 0)
+		fault = lmdb_next(&cursor);
 	while (n < most) {
-		if ((fault = sound_by_time(txn, TABLE_EXPIRY, &cursor, fault, &expires_ms, digests[n])) != 0 ||
-		    expires_ms > now_ms)
+		if ((fault = sound_by_time(txn, TABLE_EXPIRY, &cursor, fault, &due[n].expires_ms, due[n].digest)) !=
+			0 ||
+		    due[n].expires_ms > now_ms)
 			break;
 		n++;
 		fault = lmdb_next(&cursor);

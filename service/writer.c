@@ -1,8 +1,8 @@
 /*
  * writer.c - the writer thread of one environment (see writer.h): queue, group commit, request tokens, sweeper. Called
- * by admin.c (submit) and main.c (start, stop); calls decide.c, store.c, and of its parts store_apply.c, store_move.c
- * and store_time.c. Nothing is answered before the commit that holds it has returned; nothing that the commit did not
- * hold is answered with success.
+ * by admin.c (submit) and engine.c (start, stop), and asked by health.c, reload.c and verify.c; calls decide.c, store.c,
+ * and of its parts store_apply.c, store_move.c and store_time.c. Nothing is answered before the commit that holds it has
+ * returned; nothing that the commit did not hold is answered with success.
  */
 #include "service/writer.h"
 
@@ -21,6 +21,7 @@
 #define NAP_MS 1000
 #define SWEEP_MS 60000  /* between looks at old tokens and dead readers, and between commits of the time */
 #define SWEEP_COMMITS 4 /* in a row, before waiting mutations have their turn */
+#define SWEEP_APART 32  /* of one key each, in place of one of these */
 
 struct writer {
 	struct store *store;
@@ -36,8 +37,9 @@ struct writer {
 	int64_t next_move_ms;   /* after a step of a pepper's rotation that could not be made */
 	int64_t next_report_ms; /* of how far it has come */
 	struct pepper *read;    /* the pepper's file, which is to be looked at; NULL: none */
-	uint8_t due[LIMIT_COMMIT][RECORD_DIGEST_LEN];
-	struct change change; /* of the mutation at hand: too large for the stack, and it holds a sealed secret */
+	struct store_due due[LIMIT_COMMIT];
+	struct store_due swept; /* up to here; what is still due there is tried again once a minute */
+	struct change change;   /* of the mutation at hand: too large for the stack, and it holds a sealed secret */
 
 	pthread_t thread;
 	pthread_mutex_t lock;
@@ -313,25 +315,21 @@ work(struct writer *w, struct mutation *batch, int64_t now_ms)
 
 /*
  * Apply the expiry of every key due by ${now_ms}, up to a commit's worth. A damaged record is passed over: its key verifies
- * as nothing, and must not keep the others from ending. Returns how many, or a negative fault.
+ * as nothing, and must not keep the others from ending. A damaged page is met when it is written to, and then the
+ * transaction can only be aborted: sweep_apart(). Returns how many, or a negative fault; *${due}: of how many.
  */
 static int
-apply_expiries(struct writer *w, int64_t now_ms, struct record_state *next)
+apply_expiries(struct writer *w, int64_t now_ms, struct record_state *next, int *due)
 {
 	struct view view = { .txn = w->txn, .state = next, .now_ms = now_ms };
-	int fault, due, n = 0;
+	int fault, n = 0;
 
-	if ((due = store_due(w->txn, now_ms, LIMIT_COMMIT, w->due)) < 0)
-		return due;
-	for (int i = 0; i < due; i++) {
-		if ((fault = decide_expire(&view, w->due[i], &w->change)) == -FAULT_CORRUPT)
+	if ((*due = store_due(w->txn, now_ms, &w->swept, LIMIT_COMMIT, w->due)) < 0)
+		return *due;
+	for (int i = 0; i < *due; i++) {
+		if ((fault = decide_expire(&view, w->due[i].digest, &w->change)) == -FAULT_CORRUPT)
 			continue;
-		if (fault != 0)
-			return fault;
-		/* The same for one that cannot be moved to a new pepper: that is found before anything is written. */
-		if ((fault = store_apply(w->txn, &w->change, next)) == -FAULT_CORRUPT)
-			continue;
-		if (fault != 0)
+		if (fault != 0 || (fault = store_apply(w->txn, &w->change, next)) != 0)
 			return fault;
 		n++;
 	}
@@ -371,6 +369,22 @@ mark(struct writer *w, int64_t now_ms, struct record_state *next)
 	return (fault = store_apply(w->txn, &w->change, next)) == 0 ? 1 : fault;
 }
 
+static int
+forget_tokens(struct writer *w, int64_t now_ms)
+{
+	int64_t oldest_ms;
+
+	return store_forget_tokens(w->txn, now_ms - LIMIT_TOKEN_KEPT_MS, LIMIT_COMMIT, &oldest_ms);
+}
+
+static void
+count_expired(struct writer *w, int n)
+{
+	count(&w->keys_expired, (uint64_t)n);
+	if (n > 0)
+		LOG(LOG_INFO, "keys expired", LOG_S("environment", environment_of(w)), LOG_I("keys", n));
+}
+
 /*
  * One commit of expiries and forgotten tokens, or of the time.
  * Returns: 1: there may be more; 0: there is none; a negative fault.
@@ -379,26 +393,97 @@ static int
 sweep_once(struct writer *w, int64_t now_ms, bool tokens)
 {
 	struct record_state next = w->state;
-	int64_t oldest_ms;
-	int expired, forgotten = 0, marked = 0, fault;
+	int expired, forgotten = 0, marked = 0, due, fault;
 
 	if ((fault = store_write(w->txn)) != 0)
 		return fault;
-	expired = apply_expiries(w, now_ms, &next);
+	expired = apply_expiries(w, now_ms, &next, &due);
 	if (expired >= 0 && tokens)
-		forgotten = store_forget_tokens(w->txn, now_ms - LIMIT_TOKEN_KEPT_MS, LIMIT_COMMIT, &oldest_ms);
+		forgotten = forget_tokens(w, now_ms);
 	if (expired == 0 && forgotten >= 0 && should_mark(w, now_ms))
 		marked = mark(w, now_ms, &next);
-	if (expired < 0 || forgotten < 0 || marked < 0 || expired + forgotten + marked == 0) {
+	if (expired < 0 || forgotten < 0 || marked < 0) {
 		store_abort(w->txn);
 		return expired < 0 ? expired : forgotten < 0 ? forgotten : marked;
 	}
-	if ((fault = commit(w, &next)) != 0)
+	if (expired + forgotten + marked == 0)
+		store_abort(w->txn);
+	else if ((fault = commit(w, &next)) != 0)
 		return fault;
-	count(&w->keys_expired, (uint64_t)expired);
-	if (expired > 0)
-		LOG(LOG_INFO, "keys expired", LOG_S("environment", environment_of(w)), LOG_I("keys", expired));
-	return expired == LIMIT_COMMIT || forgotten == LIMIT_COMMIT;
+	if (due > 0)
+		w->swept = w->due[due - 1];
+	count_expired(w, expired);
+	return due == LIMIT_COMMIT || forgotten == LIMIT_COMMIT;
+}
+
+/* ---- the sweeper, on damaged pages ---- */
+
+enum part { EXPIRE, FORGET, MARK };
+
+/* A commit of one part of a sweep; EXPIRE: of one key, ${digest}. Returns how much was done, or a negative fault. */
+static int
+sweep_part(struct writer *w, int64_t now_ms, enum part part, const uint8_t *digest)
+{
+	struct record_state next = w->state;
+	struct view view = { .txn = w->txn, .state = &next, .now_ms = now_ms };
+	int fault, done;
+
+	if ((fault = store_write(w->txn)) != 0)
+		return fault;
+	if (part == EXPIRE)
+		done = decide_expire(&view, digest, &w->change);
+	else
+		done = part == FORGET ? forget_tokens(w, now_ms) : mark(w, now_ms, &next);
+	if (part == EXPIRE && done == 0)
+		done = (fault = store_apply(w->txn, &w->change, &next)) == 0 ? 1 : fault;
+	if (done <= 0) {
+		store_abort(w->txn);
+		return done;
+	}
+	return (fault = commit(w, &next)) == 0 ? done : fault;
+}
+
+static int
+read_due(struct writer *w, int64_t now_ms)
+{
+	int due;
+
+	if ((due = store_read(w->reader)) != 0)
+		return due;
+	due = store_due(w->reader, now_ms, &w->swept, SWEEP_APART, w->due);
+	store_read_end(w->reader);
+	return due;
+}
+
+/*
+ * When a sweep has met a damaged page: a commit for each key that is due, so that those end which can. One that cannot
+ * is passed over until the next minute. What stands for its end is the time, which is committed in its place, so that
+ * a clock that is set back over a restart does not bring it to life. Returns as sweep_once().
+ */
+static int
+sweep_apart(struct writer *w, int64_t now_ms, bool tokens)
+{
+	int due, fault = 0, expired = 0, forgotten = 0;
+	int64_t left_ms = 0;
+
+	due = read_due(w, now_ms);
+	for (int i = 0; i < due; i++) {
+		if ((fault = sweep_part(w, now_ms, EXPIRE, w->due[i].digest)) > 0)
+			expired++;
+		else if (fault == -FAULT_CORRUPT && !store_failed(w->store))
+			left_ms = w->due[i].expires_ms;
+		else
+			break;
+		w->swept = w->due[i];
+	}
+	count_expired(w, expired);
+	if (fault < 0 && fault != -FAULT_CORRUPT)
+		return fault;
+	if (tokens && (forgotten = sweep_part(w, now_ms, FORGET, NULL)) < 0 && forgotten != -FAULT_CORRUPT)
+		return forgotten;
+	if ((left_ms > w->state.newest_ms || should_mark(w, now_ms)) && (fault = sweep_part(w, now_ms, MARK, NULL)) < 0)
+		return fault;
+	return due < 0 ? due : due == SWEEP_APART || forgotten == LIMIT_COMMIT ? 1 : forgotten < 0 ? forgotten : 0;
 }
 
 static void
@@ -410,8 +495,11 @@ sweep(struct writer *w, int64_t now_ms)
 	if (store_failed(w->store) || clock_boot_ms() < w->rest_until_ms ||
 	    (now_ms < w->next_expiry_ms && !upkeep && !should_mark(w, now_ms)))
 		return;
-	for (int i = 0; i < SWEEP_COMMITS && more > 0; i++)
+	for (int i = 0; i < SWEEP_COMMITS && more > 0; i++) {
 		more = sweep_once(w, now_ms, upkeep);
+		if (more == -FAULT_CORRUPT && !store_failed(w->store))
+			more = sweep_apart(w, now_ms, upkeep);
+	}
 	w->next_expiry_ms = read_next_expiry(w);
 	if (more < 0)
 		rest(w, more);
@@ -420,6 +508,7 @@ sweep(struct writer *w, int64_t now_ms)
 	if (upkeep && more <= 0) {
 		store_upkeep(w->store);
 		w->next_upkeep_ms = clock_boot_ms() + SWEEP_MS;
+		w->swept = (struct store_due){ 0 };
 	}
 }
 

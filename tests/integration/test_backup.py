@@ -272,7 +272,11 @@ class Backup(unittest.TestCase):
                            (changed(3, account="other"), "these are events of another database"),
                            (changed(12, event="key_eaten"), "does not know"), (changed(12, generation=-1), "does not know"),
                            (changed(12, time_ms=None), "without its"), (changed(12, account="a b"), "does not know"),
-                           ("\n".join(lines[:-1] + [lines[-1][:-5]]), "events, line 22: "),
+                           ("\n".join(lines[:-1] + [lines[-1][:-5]]),
+                            "events, line 22: the last line is cut off, as the end of who wrote it leaves it. It may be removed"),
+                           ("\n".join(lines[:-1] + [lines[-1][:40] + lines[-1]]),
+                            "events, line 22: cut off, and the next event begins on the same line. What is before its brace, the "
+                            "first 40 bytes, may be removed"),
                            ("\n".join(lines) + "\n[]", "line 23: not an object")):
             with open(path, "w") as f:
                 f.write(text)

@@ -208,8 +208,11 @@ another_owner(void **state)
 	fixture_folder(folder);
 	fixture_path(folder, "pepper", path);
 	fixture_write_file(path, LINE, strlen(LINE), 0600);
+	/* Who is to run it is said: by name, where there is one. */
 	assert_int_equal(chown(path, 65534, 65534), 0);
-	refused(path, "belongs to another user");
+	refused(path, "belongs to another user, nobody, and this runs as root: run it as nobody");
+	assert_int_equal(chown(path, 4000000000U, 65534), 0);
+	refused(path, "belongs to another user, 4000000000, and this runs as root: run it as 4000000000");
 	fixture_remove(folder);
 }
 

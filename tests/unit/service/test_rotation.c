@@ -327,18 +327,18 @@ static int
 sweep(struct test *t)
 {
 	static struct change change;
-	uint8_t due[64][RECORD_DIGEST_LEN];
+	struct store_due due[64];
 	struct record_state state;
 	struct view view;
 	int n;
 
 	assert_int_equal(store_read(t->f.reader), 0);
-	n = store_due(t->f.reader, t->now_ms, 64, due);
+	n = store_due(t->f.reader, t->now_ms, &(struct store_due){ 0 }, 64, due);
 	store_read_end(t->f.reader);
 	assert_true(n >= 0);
 	for (int i = 0; i < n; i++) {
 		view = begin(t, &state);
-		assert_int_equal(decide_expire(&view, due[i], &change), 0);
+		assert_int_equal(decide_expire(&view, due[i].digest, &change), 0);
 		finish(t, &change, &state, NULL);
 	}
 	return n;
@@ -436,7 +436,7 @@ check_all(struct test *t)
 	struct store_size size;
 	uint64_t sequence = 0;
 	unsigned grace = 0;
-	uint8_t due[KEYS_MAX][RECORD_DIGEST_LEN];
+	struct store_due due[KEYS_MAX];
 
 	assert_int_equal(store_read(txn), 0);
 	for (unsigned i = 0; i < t->n; i++) {
@@ -457,9 +457,9 @@ check_all(struct test *t)
 	/* One that was never there is not there, and that is proved. */
 	t->known[KEYS_MAX - 1].imported = false;
 	assert_int_equal(find(t, txn, KEYS_MAX - 1, digest, &key), -FAULT_NOT_FOUND);
-	assert_int_equal(store_due(txn, INT64_MAX, KEYS_MAX, due), grace);
+	assert_int_equal(store_due(txn, INT64_MAX, &(struct store_due){ 0 }, KEYS_MAX, due), grace);
 	for (unsigned i = 0; i < grace; i++)
-		assert_int_equal(store_key(txn, due[i], &key), 0);
+		assert_int_equal(store_key(txn, due[i].digest, &key), 0);
 	assert_int_equal(store_each_event(txn, 0, count_event, &sequence), 0);
 	assert_int_equal(store_state(txn, &state), 0);
 	assert_int_equal(state.event_sequence, sequence);

@@ -1205,6 +1205,112 @@ a_damaged_key_holds_nobody_up(void **state)
 	assert_false(store_failed(store_of(h)));
 }
 
+/*
+ * One bit in the header of each page of keys that has ${digest}, those that are free by now too: where its entries
+ * begin. Nobody looks at that to read one, and nobody may write to such a page. Returns how many pages.
+ */
+static unsigned
+damage_page(const char *folder, const uint8_t digest[RECORD_DIGEST_LEN])
+{
+	enum { PAGE = 4096, FLAGS = 10, LEAF = 0x02, UPPER = 14 };
+	char path[700];
+	struct stat st;
+	unsigned n = 0;
+	uint8_t *map, *at, *page;
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/data.mdb", folder);
+	fd = open(path, O_RDWR | O_CLOEXEC);
+	assert_true(fd >= 0 && fstat(fd, &st) == 0);
+	map = mmap(NULL, (size_t)st.st_size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	close(fd);
+	assert_ptr_not_equal(map, MAP_FAILED);
+	for (at = map; (at = memmem(at, (size_t)(map + st.st_size - at), digest, RECORD_DIGEST_LEN)) != NULL; at++) {
+		page = map + (at - map) / PAGE * PAGE;
+		/* The length of a key stands before it. */
+		if (at[-2] == RECORD_DIGEST_LEN && at[-1] == 0 && (page[FLAGS] & LEAF) != 0) {
+			page[UPPER] |= 1; /* it is even, and remains of the same entry may be on the page */
+			n++;
+		}
+	}
+	munmap(map, (size_t)st.st_size);
+	return n;
+}
+
+/* Each of the first ${n} has ended, or is on the damaged page. Returns how many are. */
+static unsigned
+count_left(struct harness *h, const struct job *rolled, unsigned n)
+{
+	unsigned left = 0;
+
+	for (unsigned i = 0; i < n; i++) {
+		enum key_state is = state_of(h, rolled[i].account, 1);
+
+		assert_true(is == KEY_EXPIRED || is == KEY_GRACE);
+		left += is == KEY_GRACE;
+	}
+	return left;
+}
+
+/* A page that cannot be written keeps the keys on it from their end, and no other; and time goes on: none lives again. */
+static void
+a_damaged_page_holds_nobody_else_up(void **state)
+{
+	enum { N = 300 };
+	struct job *create = jobs_new(N, CREATES, "a"), *roll = jobs_new(N, ROLLS, "a");
+	int64_t expires_ms = HARNESS_START_MS + 5000;
+	struct harness *h = *state;
+	uint8_t digest[RECORD_DIGEST_LEN];
+	struct store_txn *txn;
+	uint64_t told, commits;
+	unsigned left;
+	int quiet;
+
+	submit(h, create, N);
+	wait_for(create, N);
+	for (int i = 0; i < N; i++)
+		roll[i].grace_ms = 5000;
+	submit(h, roll, N);
+	wait_for(roll, N);
+	/* The one that comes first, so that all others come behind it. */
+	txn = store_txn_new(store_of(h));
+	assert_int_equal(store_read(txn), 0);
+	assert_int_equal(store_next_expiry(txn, &(int64_t){ 0 }, digest), 0);
+	store_txn_free(txn);
+	assert_int_not_equal(damage_page(h->paths[0][0], digest), 0);
+
+	quiet = stderr_quiet();
+	harness_advance(h, 6000);
+	for (int i = 0; i < 1000 && counted(h).keys_expired == 0; i++)
+		nap(10);
+	/* Until it rests: nothing tells when, but that there is no commit for longer than its nap. */
+	commits = 0;
+	for (int i = 0, same = 0; i < 6000 && same < 150; i++, nap(10)) {
+		same = counted(h).commits == commits ? same + 1 : 0;
+		commits = counted(h).commits;
+	}
+	left = count_left(h, roll, N);
+	assert_in_range(left, 1, N / 4);
+	assert_int_equal(counted(h).keys_expired, N - left);
+	assert_true(look_state(h).newest_ms >= expires_ms);
+	told = store_corrupt_records(store_of(h));
+	assert_true(told >= left);
+	/* What is left is not tried again at once. */
+	commits = counted(h).commits;
+	nap(2500);
+	assert_in_range(store_corrupt_records(store_of(h)) - told, 0, left);
+	assert_int_equal(counted(h).commits, commits);
+	assert_false(store_failed(store_of(h)));
+
+	harness_close(h);
+	h->clock.wall_ns = (HARNESS_START_MS - HARNESS_DAY_MS) * 1000000;
+	harness_open(h);
+	assert_true(harness_now(h, ENVIRONMENT_LIVE) >= expires_ms);
+	stderr_loud(quiet);
+	free(create);
+	free(roll);
+}
+
 /* ---- the end ---- */
 
 static void *
@@ -1402,6 +1508,7 @@ main(void)
 		TEST(sweeps_at_start),
 		TEST(a_full_disk_does_not_make_the_sweeper_spin),
 		TEST(a_damaged_key_holds_nobody_up),
+		TEST(a_damaged_page_holds_nobody_else_up),
 		TEST(stop_finishes_what_is_queued),
 		TEST(from_many_threads),
 		TEST(several_changes_are_one_mutation),
