@@ -21,7 +21,8 @@ const char events_help[] = "Usage: fob events [--account ACCOUNT] [--environment
 			   "  --account ACCOUNT       only of that account\n"
 			   "  --environment live|test only there; otherwise both, by time\n"
 			   "  --follow                then go on: show each event as it happens, through\n"
-			   "                          restarts of fobd, until Ctrl-C\n"
+			   "                          restarts of fobd, until Ctrl-C, or until a database\n"
+			   "                          was restored to what it was before (exit status 4)\n"
 			   "\n"
 			   "Each environment numbers its events from 1 without gaps (SEQUENCE). For\n"
 			   "key_rolled, GENERATION is the new key's and EXPIRES is when the old one ends.\n"
@@ -36,6 +37,8 @@ struct stream {
 	struct fob_cursor cursor;
 	struct fob_event_page *page; /* NULL: to be fetched */
 	size_t next;
+	struct fob_cursor anchor; /* to follow: from here the next event is ${last} */
+	struct fob_event last;    /* sequence 0: there was none yet */
 };
 
 static void
@@ -78,10 +81,65 @@ event_show(enum fob_environment env, const struct fob_event *e)
 	out_cell_time(e->expires_ms);
 }
 
+/* Note the last event of the page that was fetched from ${from}, and a cursor that leads to it. */
+static int
+anchor_set(struct cli *cli, struct stream *s, struct fob_cursor from, struct fob_error *error)
+{
+	struct fob_event_page *before = NULL;
+	size_t n = s->page->n, behind = 0;
+	int rc;
+
+	if (n == 0)
+		return 0;
+	if (n > 1) {
+		rc = fob_list_events(
+		    cli->client, s->env, cli->options[OPT_ACCOUNT], (uint32_t)n - 1, &from, &before, error);
+		if (rc != 0)
+			return rc;
+		behind = before->n;
+		fob_event_page_free(before);
+	}
+	s->anchor = from;
+	s->last = behind == n - 1 ? s->page->events[n - 1] : (struct fob_event){ 0 };
+	return 0;
+}
+
+/*
+ * Is the last event of ${s} still what it was? After a restore the server may have fewer events, or others of the same
+ * numbers, and to go on behind the last number would pass them over in silence. One that the server has forgotten since
+ * cannot be compared. Returns 0 with *${same}, or a fault.
+ */
+static int
+anchor_check(struct cli *cli, const struct stream *s, bool *same, struct fob_error *error)
+{
+	struct fob_cursor at = s->anchor;
+	struct fob_event_page *page = NULL;
+	const struct fob_event *e;
+	int rc;
+
+	*same = true;
+	if (s->last.sequence == 0)
+		return 0;
+	do {
+		fob_event_page_free(page);
+		page = NULL;
+		rc = fob_list_events(cli->client, s->env, cli->options[OPT_ACCOUNT], 1, &at, &page, error);
+		if (rc != 0)
+			return rc;
+	} while (page->n == 0 && !at.done);
+	e = page->n > 0 ? &page->events[0] : NULL;
+	*same = e != NULL &&
+	    (e->sequence > s->last.sequence ||
+		(e->sequence == s->last.sequence && e->time_ms == s->last.time_ms && e->type == s->last.type));
+	fob_event_page_free(page);
+	return 0;
+}
+
 /* Let ${s} stand on an event, unless there is none right now. A page of a filtered list may be empty: go on. */
 static int
 stream_fill(struct cli *cli, struct stream *s, struct fob_error *error)
 {
+	struct fob_cursor from;
 	int rc;
 
 	while (s->page == NULL || s->next == s->page->n) {
@@ -90,8 +148,13 @@ stream_fill(struct cli *cli, struct stream *s, struct fob_error *error)
 		fob_event_page_free(s->page);
 		s->page = NULL;
 		s->next = 0;
+		from = s->cursor;
 		rc = fob_list_events(
 		    cli->client, s->env, cli->options[OPT_ACCOUNT], FOB_PAGE_MAX, &s->cursor, &s->page, error);
+		if (rc == 0 && cli->options[OPT_FOLLOW] != NULL && (rc = anchor_set(cli, s, from, error)) != 0) {
+			fob_event_page_free(s->page);
+			s->cursor = from;
+		}
 		if (rc != 0) {
 			s->page = NULL;
 			return rc;
@@ -154,16 +217,46 @@ wait_a_round(void)
 	return poll(&out, 1, FOLLOW_MS) <= 0 || (out.revents & (POLLERR | POLLNVAL)) == 0;
 }
 
+/* All anchors. Returns 0 with *${restored}: one whose event is not what it was, or NULL; or the fault of *${failed}. */
+static int
+anchors_check(struct cli *cli, struct stream *streams, size_t n, struct stream **restored, struct stream **failed,
+    struct fob_error *error)
+{
+	bool same;
+	int rc;
+
+	*restored = NULL;
+	for (size_t i = 0; i < n && *restored == NULL; i++) {
+		if ((rc = anchor_check(cli, &streams[i], &same, error)) != 0) {
+			*failed = &streams[i];
+			return rc;
+		}
+		if (!same)
+			*restored = &streams[i];
+	}
+	return 0;
+}
+
 static int
 show_all(struct cli *cli, struct stream *streams, size_t n)
 {
 	bool follow = cli->options[OPT_FOLLOW] != NULL, troubled = false;
 
 	for (;;) {
-		struct stream *failed;
+		struct stream *failed, *restored;
 		struct fob_error error;
-		int rc = round_show(cli, streams, n, &failed, &error);
+		int rc = anchors_check(cli, streams, n, &restored, &failed, &error);
 
+		if (rc == 0 && restored != NULL) {
+			out_say(
+			    "%s: %s: event %llu is not there any more, or is another one: the database was restored. "
+			    "Keep what was shown so far as it is, and begin anew, in a new file",
+			    cli->name, fob_environment_name(restored->env),
+			    (unsigned long long)restored->last.sequence);
+			return CLI_CONFLICT;
+		}
+		if (rc == 0)
+			rc = round_show(cli, streams, n, &failed, &error);
 		if (!out_is_json())
 			out_rows();
 		if (out_flush() != 0)

@@ -377,6 +377,46 @@ class Backup(unittest.TestCase):
         self.fobd.stop()
         self.served_from(whole + ".since", path + ".on", secret)
 
+    def test_who_follows_events_sees_a_restore(self):
+        """Whether the restored database has fewer events, or by now others of the same numbers: a fork is not passed over."""
+        with self.fobd.client() as c:
+            c.create(LIVE, "a")
+            self.backup()
+            c.suspend(LIVE, "a")
+        path = os.path.join(self.fobd.place, "followed")
+        for others in (0, 4):
+            with open(path, "w") as out, open(path + ".err", "w") as err:
+                follower = subprocess.Popen([FOB, "events", "--follow", "--address", self.fobd.urls["admin"], "--environment", "live",
+                                             "--output", "json"], stdin=subprocess.DEVNULL, stdout=out, stderr=err)
+            self.addCleanup(follower.wait)
+            self.addCleanup(follower.kill)
+            self.fobd.restart()  # which is no restore
+            with self.fobd.client() as c:
+                c.resume(LIVE, "a")
+                newest = len(list(c.events(LIVE, "a"))) + (1 if others else 0)  # and the first restore
+            daemon.wait_until("the follower", lambda: self.numbers(path)[-1:] == [newest], 30)
+            follower.send_signal(signal.SIGSTOP)
+            self.fobd.stop()
+            self.put_in_place()
+            self.restore("--accept-revived")
+            self.fobd.start(init=False)
+            with self.fobd.client() as c:
+                for _ in range(others):
+                    c.suspend(LIVE, "a")
+                    c.resume(LIVE, "a")
+                c.suspend(LIVE, "a")
+            follower.send_signal(signal.SIGCONT)
+            self.assertEqual(follower.wait(30 * daemon.SLOWER), 4)
+            self.assertEqual(self.numbers(path), list(range(1, newest + 1)))
+            with open(path + ".err") as f:
+                self.assertIn("live: event %d is not there any more, or is another one: the database was restored. Keep what "
+                              "was shown so far as it is, and begin anew, in a new file" % newest, f.read())
+
+    @staticmethod
+    def numbers(path):
+        with open(path) as f:
+            return [json.loads(line)["sequence"] for line in f if line.endswith("\n")]
+
     def test_events_too_old_to_be_compared(self):
         self.fobd.stop()
         self.fobd = daemon.Daemon(events_kept=1000).start()
