@@ -296,6 +296,9 @@ class Clock:
         with open(self.path + ".new", "w") as f:
             f.write(time.strftime("%Y-%m-%d %H:%M:%S\n", time.localtime(seconds)))
         os.rename(self.path + ".new", self.path)
+        # libfaketime parses the file into one static for all threads, with no lock: one that has read the old time just
+        # now may put it over the new one, which another is about to use. Nothing tells when that is over.
+        time.sleep(0.05)
 
 
 if not os.access(FOBD, os.X_OK):

@@ -1120,6 +1120,7 @@ the_end_under_load(void **state)
 	struct fixture *f = *state;
 	struct client clients[CLIENTS];
 	pthread_t threads[CLIENTS];
+	unsigned ok = 0, unavailable = 0; /* of all: on a busy machine one of them may not have had its turn */
 
 	for (int i = 0; i < CLIENTS; i++) {
 		clients[i] = (struct client){ .f = f };
@@ -1133,10 +1134,12 @@ the_end_under_load(void **state)
 	f->t = NULL;
 	for (int i = 0; i < CLIENTS; i++) {
 		pthread_join(threads[i], NULL);
-		assert_int_not_equal(clients[i].ok, 0);
-		assert_int_not_equal(clients[i].unavailable, 0);
+		ok += clients[i].ok;
+		unavailable += clients[i].unavailable;
 		assert_int_equal(clients[i].other, 0);
 	}
+	assert_int_not_equal(ok, 0);
+	assert_int_not_equal(unavailable, 0);
 	assert_int_equal(too_late, 0);
 }
 
