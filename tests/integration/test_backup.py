@@ -390,6 +390,7 @@ class Backup(unittest.TestCase):
                                              "--output", "json"], stdin=subprocess.DEVNULL, stdout=out, stderr=err)
             self.addCleanup(follower.wait)
             self.addCleanup(follower.kill)
+            daemon.wait_until("the follower", lambda: self.numbers(path), 30)  # it is there
             self.fobd.restart()  # which is no restore
             with self.fobd.client() as c:
                 c.resume(LIVE, "a")
