@@ -1,7 +1,7 @@
 /*
  * arrivals.c - knows every TCP connection between accept(2) and its greeting (see arrivals.h). Called by libnng, whose
  * accept and accept4 resolve to those of this executable (as in nng_quirks.c), and by listen.c with its parts; calls
- * the system only. It never closes a descriptor that it does not own, and never reads or writes a connection.
+ * the system and descriptors.c only. It never closes a descriptor that it does not own, and never reads or writes a connection.
  *
  * A descriptor's number may be another connection's at any moment. What tells them apart is the number that the kernel
  * gives each socket and never again (SO_COOKIE). It is compared on a copy of the descriptor, which nobody else can
@@ -25,6 +25,7 @@
 #include <unistd.h>
 
 #include "service/clock.h"
+#include "service/descriptors.h"
 
 struct arrival {
 	int fd;
@@ -45,19 +46,11 @@ static struct {
 /* ---- one connection ---- */
 
 static bool
-cookie_of(int fd, uint64_t *cookie)
-{
-	socklen_t len = sizeof(*cookie);
-
-	return getsockopt(fd, SOL_SOCKET, SO_COOKIE, cookie, &len) == 0;
-}
-
-static bool
 is_socket(int fd, uint64_t cookie)
 {
 	uint64_t now;
 
-	return cookie_of(fd, &now) && now == cookie;
+	return descriptors_cookie(fd, &now) && now == cookie;
 }
 
 /* A system call of our own, as a race detector takes dup3(2) of what another thread may close for a mistake. */
@@ -110,7 +103,7 @@ look(int fd, struct arrival *a)
 
 	if (getsockname(fd, (struct sockaddr *)&own, &own_len) != 0 || !end_of(&own, a->ends.own, &a->ends.own_port) ||
 	    getpeername(fd, (struct sockaddr *)&peer, &peer_len) != 0 ||
-	    !end_of(&peer, a->ends.peer, &a->ends.peer_port) || !cookie_of(fd, &a->cookie))
+	    !end_of(&peer, a->ends.peer, &a->ends.peer_port) || !descriptors_cookie(fd, &a->cookie))
 		return false;
 	a->fd = fd;
 	a->since_ms = clock_boot_ms();

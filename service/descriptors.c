@@ -1,6 +1,6 @@
 /*
  * descriptors.c - the descriptors that this process has open (see descriptors.h). Called by listen.c for Stats, by
- * listen_guard.c and by orphans.c; reads /proc/self/fd. Never opens another one that stays, nor closes one of others.
+ * listen_guard.c, orphans.c and arrivals.c; reads /proc/self/fd. Never opens another one that stays, nor closes one of others.
  */
 #include "service/descriptors.h"
 
@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 
 /* As many as there may be: none is left to look with. */
 static unsigned
@@ -46,4 +47,12 @@ unsigned
 descriptors_count(void)
 {
 	return descriptors_each(NULL, NULL);
+}
+
+bool
+descriptors_cookie(int fd, uint64_t *cookie)
+{
+	socklen_t len = sizeof(*cookie);
+
+	return getsockopt(fd, SOL_SOCKET, SO_COOKIE, cookie, &len) == 0;
 }

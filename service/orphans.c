@@ -7,7 +7,6 @@
 #include <poll.h>
 #include <stdbool.h>
 #include <stdlib.h>
-#include <sys/socket.h>
 
 #include "service/descriptors.h"
 
@@ -56,10 +55,9 @@ visit(void *arg, int fd)
 	struct pollfd pfd = { .fd = fd, .events = POLLRDHUP };
 	struct look *look = arg;
 	uint64_t cookie;
-	socklen_t len = sizeof(cookie);
 
-	if (getsockopt(fd, SOL_SOCKET, SO_COOKIE, &cookie, &len) == 0 && poll(&pfd, 1, 0) == 1 &&
-	    (pfd.revents & (POLLRDHUP | POLLHUP)) != 0 && make_room(look))
+	if (descriptors_cookie(fd, &cookie) && poll(&pfd, 1, 0) == 1 && (pfd.revents & (POLLRDHUP | POLLHUP)) != 0 &&
+	    make_room(look))
 		look->seen[look->n++] =
 		    (struct orphan){ .cookie = cookie, .looks = former_looks(look->former, cookie) + 1 };
 }
