@@ -1,7 +1,8 @@
 /*
  * arrivals.c - knows every TCP connection between accept(2) and its greeting (see arrivals.h). Called by libnng, whose
  * accept and accept4 resolve to those of this executable (as in nng_quirks.c), and by listen.c with its parts; calls
- * the system and descriptors.c only. It never closes a descriptor that it does not own, and never reads or writes a connection.
+ * the system and descriptors.c only. It never closes a descriptor that it does not own, and never reads or writes a
+ * connection.
  *
  * A descriptor's number may be another connection's at any moment. What tells them apart is the number that the kernel
  * gives each socket and never again (SO_COOKIE). It is compared on a copy of the descriptor, which nobody else can
