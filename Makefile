@@ -27,7 +27,7 @@ PKGS := lmdb libprotobuf-c libsodium libconfuse jansson zlib
 WARN := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wsign-conversion -Wstrict-prototypes -Wmissing-prototypes \
 	-Wwrite-strings -Wcast-align -Wvla -Wformat=2 -Wundef
 HARDEN := $(if $(SAN),-fno-omit-frame-pointer,-U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2 -fstack-protector-strong)
-ALL_CFLAGS = -std=c17 -D_GNU_SOURCE -I. -isystem $(B)/proto $(WARN) $(HARDEN) -fPIC -fvisibility=hidden -pthread \
+ALL_CFLAGS = -std=c17 -D_GNU_SOURCE -DFOBD_VERSION='"$(VERSION)"' -I. -isystem $(B)/proto $(WARN) $(HARDEN) -fPIC -fvisibility=hidden -pthread \
 	$(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=all) $(CFLAGS)
 ALL_LDFLAGS = -pie -pthread -Wl,-z,relro,-z,now -Wl,--as-needed $(if $(SAN),-fsanitize=$(SAN)) $(LDFLAGS)
 
@@ -41,15 +41,16 @@ PROTOS := fob/rpc/v1/rpc fob/v1/types fob/v1/keys fob/v1/admin fob/v1/health
 PROTO_OBJ := $(PROTOS:%=$(B)/proto/%.pb-c.o)
 PROTO_H := $(PROTOS:%=$(B)/proto/%.pb-c.h)
 
-SERVICE_OBJ := $(patsubst %.c,$(B)/%.o,$(filter-out service/main.c,$(wildcard service/*.c)))
+SERVICE_OBJ := $(patsubst %.c,$(B)/%.o,$(filter-out service/main.c,$(wildcard service/*.c service/*/*.c)))
+SHARED_OBJ := $(patsubst %.c,$(B)/%.o,$(wildcard proto/c/*.c))
 CLIENT_OBJ := $(patsubst %.c,$(B)/%.o,$(wildcard client/*.c))
 CLI_OBJ := $(patsubst %.c,$(B)/%.o,$(wildcard client/cli/*.c))
-UNIT_BIN := $(patsubst %.c,$(B)/%,$(wildcard tests/unit/*/test_*.c))
+UNIT_BIN := $(patsubst %.c,$(B)/%,$(shell find tests/unit -name 'test_*.c'))
 TOOL_BIN := $(patsubst %.c,$(B)/%,$(wildcard tests/tools/*.c tests/history/*.c))
 FUZZ_BIN := $(patsubst %.c,$(B)/%,$(wildcard tests/fuzz/fuzz_*.c))
 FUZZ_OBJ := $(patsubst %.c,$(B)/%.o,$(wildcard tests/fuzz/*.c))
 CRASH_BIN := $(patsubst %.c,$(B)/%,$(wildcard tests/crash/test_*.c))
-OBJ := $(SERVICE_OBJ) $(CLIENT_OBJ) $(CLI_OBJ) $(B)/service/main.o $(UNIT_BIN:=.o) $(TOOL_BIN:=.o) $(CRASH_BIN:=.o) $(B)/tests/crash/shim.o \
+OBJ := $(SERVICE_OBJ) $(SHARED_OBJ) $(CLIENT_OBJ) $(CLI_OBJ) $(B)/service/main.o $(UNIT_BIN:=.o) $(TOOL_BIN:=.o) $(CRASH_BIN:=.o) $(B)/tests/crash/shim.o \
 	$(patsubst %.c,$(B)/%.o,$(wildcard tests/lib/*.c)) $(FUZZ_OBJ)
 
 .DELETE_ON_ERROR:
@@ -95,25 +96,24 @@ $(B)/%.o: %.c | $(PROTO_H)
 	@$(if $(V),,echo '  CC      $@')
 	$(Q)$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
 
-# With the files of libfob that the daemon shares.
-$(B)/libservice.a: $(SERVICE_OBJ) $(patsubst %,$(B)/client/%.o,basic names utf8) $(PROTO_OBJ)
-	$(Q)rm -f $@ && $(AR) rcs $@ $^
+$(B)/libservice.a: $(SERVICE_OBJ) $(SHARED_OBJ) $(PROTO_OBJ)
+	$(Q)rm -f $@ && $(AR) qcs $@ $^
 
 # One object whose hidden symbols are local, so that a static libfob adds only fob_* names to its user's program.
-$(B)/libfob.o: $(CLIENT_OBJ) $(PROTO_OBJ)
+$(B)/libfob.o: $(CLIENT_OBJ) $(SHARED_OBJ) $(PROTO_OBJ)
 	$(Q)$(LD) -r -o $@ $^ && objcopy --localize-hidden $@
 
 $(B)/libfob.a: $(B)/libfob.o
 	$(Q)rm -f $@ && $(AR) rcs $@ $^
 
-$(B)/libfob.so.0: $(CLIENT_OBJ) $(PROTO_OBJ) client/libfob.map
+$(B)/libfob.so.0: $(CLIENT_OBJ) $(SHARED_OBJ) $(PROTO_OBJ) client/libfob.map
 	$(Q)$(CC) -shared -pthread -Wl,-soname,libfob.so.0 -Wl,--version-script=client/libfob.map -Wl,-z,relro,-z,now \
-	    -Wl,--as-needed $(if $(SAN),-fsanitize=$(SAN)) $(LDFLAGS) -o $@ $(CLIENT_OBJ) $(PROTO_OBJ) $(LIBS_CLIENT)
+	    -Wl,--as-needed $(if $(SAN),-fsanitize=$(SAN)) $(LDFLAGS) -o $@ $(filter %.o,$^) $(LIBS_CLIENT)
 
 $(B)/libfob.so: $(B)/libfob.so.0
 	$(Q)ln -sf libfob.so.0 $@
 
-# Functions of the executable that libraries are to call in place of their own: see service/arrivals.c, nng_quirks.c and wipe.c.
+# Functions of the executable that libraries are to call in place of their own: see service/net/arrivals.c, nng_quirks.c and wipe.c.
 INTERPOSED := $(foreach f,accept accept4 sendmsg nng_stream_send nng_stream_recv $(if $(SAN),,free),-Wl$(comma)--export-dynamic-symbol=$f)
 
 $(B)/fobd: $(B)/service/main.o $(B)/libservice.a
@@ -130,7 +130,7 @@ MADE_OBJ := $(B)/tests/lib/made.o $(B)/tests/lib/made_generate.o
 MADE := $(MADE_OBJ) -Wl,--wrap=secret_generate
 
 $(B)/tests/unit/%: $(B)/tests/unit/%.o $(MADE_OBJ) $(B)/libservice.a $(CLIENT_OBJ)
-	$(Q)$(CC) $(ALL_LDFLAGS) $(INTERPOSED) -o $@ $< $(MADE) $(filter-out $(B)/client/basic.o,$(CLIENT_OBJ)) $(B)/libservice.a -lcmocka $(LIBS_DAEMON) -ljansson
+	$(Q)$(CC) $(ALL_LDFLAGS) $(INTERPOSED) -o $@ $< $(MADE) $(CLIENT_OBJ) $(B)/libservice.a -lcmocka $(LIBS_DAEMON) -ljansson
 
 $(B)/tests/tools/%: $(B)/tests/tools/%.o $(B)/libfob.a
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS_CLIENT)
@@ -146,7 +146,7 @@ $(B)/tests/crash/test_%: $(B)/tests/crash/test_%.o $(B)/tests/crash/shim.o $(MAD
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $(filter-out $(MADE_OBJ),$^) $(MADE) -lcmocka $(LIBS_DAEMON)
 
 # With libfob inside in place of the service.
-$(B)/tests/crash/test_client: $(B)/tests/crash/test_client.o $(B)/tests/crash/shim.o $(CLIENT_OBJ) $(PROTO_OBJ)
+$(B)/tests/crash/test_client: $(B)/tests/crash/test_client.o $(B)/tests/crash/shim.o $(CLIENT_OBJ) $(SHARED_OBJ) $(PROTO_OBJ)
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ -lcmocka -llmdb $(LIBS_CLIENT) -ldl
 
 $(B)/tests/crash/shim.so: $(B)/tests/crash/shim.o
@@ -161,7 +161,7 @@ FUZZ_SHARED := $(patsubst %,$(B)/tests/fuzz/%.o,fault wire world) $(FUZZ_MAIN)
 
 $(B)/tests/fuzz/fuzz_%: $(B)/tests/fuzz/fuzz_%.o $(FUZZ_SHARED) $(B)/libservice.a $(CLIENT_OBJ)
 	$(Q)$(CC) $(ALL_LDFLAGS) $(if $(FUZZ_MAIN),,-fsanitize=fuzzer) $(FUZZ_WRAP) -o $@ $< $(FUZZ_SHARED) \
-	    $(filter-out $(B)/client/basic.o,$(CLIENT_OBJ)) $(B)/libservice.a $(LIBS_DAEMON)
+	    $(CLIENT_OBJ) $(B)/libservice.a $(LIBS_DAEMON)
 
 install: all ## install below $(DESTDIR)$(PREFIX)
 	install -D -m 755 $(B)/fobd $(DESTDIR)$(PREFIX)/sbin/fobd

@@ -14,7 +14,7 @@
 #include "client/arena.h"
 #include "client/codec.h"
 #include "client/error.h"
-#include "client/utf8.h"
+#include "proto/c/utf8.h"
 #include "fob/rpc/v1/rpc.pb-c.h"
 #include "fob/v1/admin.pb-c.h"
 #include "fob/v1/health.pb-c.h"

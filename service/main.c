@@ -12,18 +12,17 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "client/fob.h"
-#include "service/config.h"
-#include "service/confine.h"
-#include "service/harden.h"
-#include "service/listen.h"
-#include "service/log.h"
-#include "service/nng_quirks.h"
-#include "service/notify.h"
-#include "service/offline.h"
+#include "service/base/config.h"
+#include "service/process/confine.h"
+#include "service/process/harden.h"
+#include "service/net/listen.h"
+#include "service/base/log.h"
+#include "service/net/nng_quirks.h"
+#include "service/process/notify.h"
+#include "service/offline/offline.h"
 #include "service/reload.h"
-#include "service/trap.h"
-#include "service/wipe.h"
+#include "service/lmdb/trap.h"
+#include "service/net/wipe.h"
 
 #define WHY_LEN 1024
 #define DEFAULT_CONFIG "/etc/fob/fobd.conf"
@@ -167,7 +166,7 @@ parse_flags(int argc, char *argv[], struct flags *flags)
 			flags->log_format = optarg;
 			break;
 		case FLAG_VERSION:
-			printf("fobd %s\n", FOB_VERSION);
+			printf("fobd %s\n", FOBD_VERSION);
 			exit(0);
 		case 'h':
 			fputs(usage, stdout);
@@ -489,7 +488,7 @@ serve(const struct config *config, const struct flags *flags, const struct notif
 		close_engines(&service);
 		return fail(why);
 	}
-	LOG(LOG_INFO, "ready", LOG_S("version", FOB_VERSION), LOG_T("live", service.engines[ENVIRONMENT_LIVE] != NULL),
+	LOG(LOG_INFO, "ready", LOG_S("version", FOBD_VERSION), LOG_T("live", service.engines[ENVIRONMENT_LIVE] != NULL),
 	    LOG_T("test", service.engines[ENVIRONMENT_TEST] != NULL), LOG_S("nng_quirks", reason),
 	    LOG_T("freed_memory_wiped", wipe_in_effect()));
 	notify_ready(notify);

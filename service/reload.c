@@ -16,7 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "service/log.h"
+#include "service/base/log.h"
 
 struct retired {
 	struct config config;

@@ -5,7 +5,7 @@
 #ifndef RELOAD_H
 #define RELOAD_H
 
-#include "service/listen.h"
+#include "service/net/listen.h"
 
 struct retired;
 

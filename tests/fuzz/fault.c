@@ -10,7 +10,7 @@
 #include <string.h>
 
 #include "client/arena.h"
-#include "service/scratch.h"
+#include "service/rpc/scratch.h"
 #include "tests/fuzz/fuzz.h"
 
 #if defined(__SANITIZE_ADDRESS__)

@@ -1,6 +1,6 @@
 /*
- * fuzz_basic.c - fob_basic_parse() on any bytes, and on headers that are made from them by the rule of RFC 7617.
- * Fed by libFuzzer or replay.c; calls client/basic.c. Touches nothing outside of memory.
+ * fuzz_basic.c - basic_parse() on any bytes, and on headers that are made from them by the rule of RFC 7617.
+ * Fed by libFuzzer or replay.c; calls proto/c/basic.c. Touches nothing outside of memory.
  */
 #include <sodium.h>
 #include <stdio.h>
@@ -8,18 +8,18 @@
 #include <string.h>
 #include <strings.h>
 
-#include "client/fob.h"
+#include "proto/c/basic.h"
 #include "tests/fuzz/fuzz.h"
 
 /* What was accepted must be what the header says: encoded again, it is the header's end. */
 static void
 check_accepted(const uint8_t *header, size_t len, const char *secret, size_t secret_len)
 {
-	unsigned char plain[FOB_BASIC_MAX + 1];
-	char encoded[sodium_base64_ENCODED_LEN(FOB_BASIC_MAX + 1, sodium_base64_VARIANT_ORIGINAL)];
+	unsigned char plain[BASIC_MAX + 1];
+	char encoded[sodium_base64_ENCODED_LEN(BASIC_MAX + 1, sodium_base64_VARIANT_ORIGINAL)];
 	size_t n, spaces = 5;
 
-	FUZZ_CHECK(secret_len >= 1 && secret_len <= FOB_BASIC_MAX, "a key of %zu bytes", secret_len);
+	FUZZ_CHECK(secret_len >= 1 && secret_len <= BASIC_MAX, "a key of %zu bytes", secret_len);
 	for (size_t i = 0; i < secret_len; i++)
 		FUZZ_CHECK((unsigned char)secret[i] >= 0x20 && secret[i] != 0x7f && secret[i] != ':',
 		    "the key holds a character that it cannot");
@@ -35,22 +35,22 @@ check_accepted(const uint8_t *header, size_t len, const char *secret, size_t sec
 	FUZZ_CHECK(spaces == len - n, "accepted with something before the credentials");
 }
 
-/* Returns what fob_basic_parse() did. */
+/* Returns what basic_parse() did. */
 static int
-parse(const uint8_t *header, size_t len, char secret[FOB_BASIC_MAX], size_t *secret_len)
+parse(const uint8_t *header, size_t len, char secret[BASIC_MAX], size_t *secret_len)
 {
 	uint8_t *copy = fuzz_copy(header, len);
 	const char *why = "";
 	int rc;
 
-	memset(secret, 'x', FOB_BASIC_MAX);
-	rc = fob_basic_parse((const char *)copy, len, secret, secret_len, &why);
+	memset(secret, 'x', BASIC_MAX);
+	rc = basic_parse((const char *)copy, len, secret, secret_len, &why);
 	if (rc == 0) {
 		FUZZ_CHECK(why == NULL, "accepted with a reason: %s", why);
 		check_accepted(header, len, secret, *secret_len);
 	} else {
 		FUZZ_CHECK(rc == -1 && why != NULL && why[0] != '\0', "no reason");
-		FUZZ_CHECK(*secret_len == 0 && sodium_is_zero((const unsigned char *)secret, FOB_BASIC_MAX),
+		FUZZ_CHECK(*secret_len == 0 && sodium_is_zero((const unsigned char *)secret, BASIC_MAX),
 		    "refused, but bytes are left");
 	}
 	free(copy);
@@ -63,7 +63,7 @@ fits(const uint8_t *user, size_t len)
 	for (size_t i = 0; i < len; i++)
 		if (user[i] < 0x20 || user[i] == 0x7f || user[i] == ':')
 			return false;
-	return len >= 1 && len <= FOB_BASIC_MAX;
+	return len >= 1 && len <= BASIC_MAX;
 }
 
 /* The header that is made of ${user} must be taken exactly when the name may be one. */
@@ -71,7 +71,7 @@ static void
 parse_made(const uint8_t *user, size_t len)
 {
 	unsigned char plain[256];
-	char header[512], secret[FOB_BASIC_MAX];
+	char header[512], secret[BASIC_MAX];
 	size_t n, secret_len;
 	int rc;
 
@@ -89,7 +89,7 @@ parse_made(const uint8_t *user, size_t len)
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	char secret[FOB_BASIC_MAX];
+	char secret[BASIC_MAX];
 	size_t secret_len;
 
 	parse(data, size, secret, &secret_len);

@@ -1,6 +1,6 @@
 /*
  * fuzz_config.c - config_load() on any text: a fault is one line that names the file and leaves nothing behind, what is
- * accepted keeps every limit. Fed by libFuzzer or replay.c; calls service/config.c. The file is one in memory.
+ * accepted keeps every limit. Fed by libFuzzer or replay.c; calls service/base/config.c. The file is one in memory.
  *
  *	input: 1 byte: which allocation fails, 0 none; the text
  */
@@ -10,7 +10,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "service/config.h"
+#include "service/base/config.h"
 #include "tests/fuzz/fuzz.h"
 
 static char path[64];

@@ -2,7 +2,7 @@
  * fuzz_dispatch.c - dispatch(): request bytes to reply bytes on real storage, as the verify and as the admin listener,
  * with allocations that fail. Checks that every request has one reply that decodes, that VALID is only said of a secret
  * that may be valid, that no text and no line of the log holds a secret, and that nothing harms the stores (see
- * world.h). Fed by libFuzzer or replay.c; calls service/dispatch.c by way of world.c. Opens no socket.
+ * world.h). Fed by libFuzzer or replay.c; calls service/rpc/dispatch.c by way of world.c. Opens no socket.
  *
  *	input: requests, each: 1 byte: how (below); 1 byte: which allocation fails, 0 none; 2 bytes: length; the bytes
  */
@@ -15,6 +15,7 @@
 #include "fob/v1/health.pb-c.h"
 #include "fob/v1/keys.pb-c.h"
 #include "client/fob.h"
+#include "proto/c/basic.h"
 #include "tests/fuzz/fuzz.h"
 #include "tests/fuzz/world.h"
 
@@ -103,7 +104,7 @@ is(const ProtobufCBinaryData *field, const char *s)
 static void
 check_verdict(const Fob__V1__VerifyKeyRequest *in, const Fob__V1__VerifyKeyResponse *out)
 {
-	char basic[FOB_BASIC_MAX];
+	char basic[BASIC_MAX];
 	const void *secret = in->secret.data;
 	size_t len = in->secret.len;
 
@@ -114,7 +115,7 @@ check_verdict(const Fob__V1__VerifyKeyRequest *in, const Fob__V1__VerifyKeyRespo
 		return;
 	if (in->credential_case == FOB__V1__VERIFY_KEY_REQUEST__CREDENTIAL_AUTHORIZATION) {
 		secret = basic;
-		FUZZ_CHECK(fob_basic_parse(
+		FUZZ_CHECK(basic_parse(
 			       (const char *)in->authorization.data, in->authorization.len, basic, &len, NULL) == 0,
 		    "VALID for a header that is none");
 	}

@@ -1,7 +1,7 @@
 /*
  * fuzz_event.c - a line of events, as fob restore reads it: what is taken for an event can be a record, and is read
  * again when it is printed anew; what is none has a reason and leaves nothing.
- * Fed by libFuzzer or replay.c; calls service/event_line.c. Touches nothing outside of memory.
+ * Fed by libFuzzer or replay.c; calls service/offline/event_line.c. Touches nothing outside of memory.
  *
  *	input: the line
  */
@@ -11,7 +11,7 @@
 #include <string.h>
 
 #include "client/fob.h"
-#include "service/event_line.h"
+#include "service/offline/event_line.h"
 #include "tests/fuzz/fuzz.h"
 
 static bool

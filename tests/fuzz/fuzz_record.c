@@ -2,7 +2,7 @@
  * fuzz_record.c - every record's decoder, with a right tag, so that the decoder itself is reached: what it accepts must
  * say the same when it is written anew, as fobd does with records of an older form, and of a form that has one way to
  * be written it is the very same bytes. Then one flipped bit, which the tag must see.
- * Fed by libFuzzer or replay.c; calls service/record.c. Touches nothing outside of memory.
+ * Fed by libFuzzer or replay.c; calls service/store/record.c. Touches nothing outside of memory.
  *
  *	input: 1 byte: which record; 1 byte: bit to flip; 1 byte: length of the table's key; the key; the value without
  *	tag
@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "service/record.h"
+#include "service/store/record.h"
 #include "tests/fuzz/fuzz.h"
 
 enum { A_KEY, AN_ACCOUNT, A_TOKEN, AN_EVENT, A_STATE, AN_IDENTITY, A_SLOT, AN_EXPIRY, A_TOKEN_AGE, RECORDS };

@@ -1,11 +1,11 @@
 /*
  * fuzz_secret.c - secret_parse() on any bytes, and on keys that are made from them by a checksum of our own.
- * Fed by libFuzzer or replay.c; calls service/secret.c. Touches nothing outside of memory.
+ * Fed by libFuzzer or replay.c; calls service/keys/secret.c. Touches nothing outside of memory.
  */
 #include <stdlib.h>
 #include <string.h>
 
-#include "service/secret.h"
+#include "service/keys/secret.h"
 #include "tests/fuzz/fuzz.h"
 
 static const char digits[] = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";

@@ -7,8 +7,8 @@
 
 #include <protobuf-c/protobuf-c.h>
 
-#include "service/dispatch.h"
-#include "service/secret.h"
+#include "service/rpc/dispatch.h"
+#include "service/keys/secret.h"
 
 /* What a request may say in place of a secret, byte for byte as long: 42 bytes, then two digits that number it. */
 #define WORLD_MARK "-the-secret-of-this-world-with-the-number-"

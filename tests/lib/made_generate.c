@@ -2,7 +2,7 @@
  * made_generate.c - notes each secret that a test program with the service inside makes. Linked with
  * --wrap=secret_generate, so that its tests need not know.
  */
-#include "service/secret.h"
+#include "service/keys/secret.h"
 #include "tests/lib/made.h"
 
 _Static_assert(MADE_SECRET_LEN == SECRET_LEN, "one length of a secret");

@@ -15,7 +15,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
-#include "service/bytes.h"
+#include "service/base/bytes.h"
 
 #define SP_ID 4         /* bytes of a request's id */
 #define SP_REST_MS 5000 /* within a message: who has begun one has sent all of it */

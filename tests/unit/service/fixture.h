@@ -15,10 +15,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "service/clock.h"
-#include "service/lmdb.h"
-#include "service/record.h"
-#include "service/store.h"
+#include "service/base/clock.h"
+#include "service/lmdb/lmdb.h"
+#include "service/store/record.h"
+#include "service/store/store.h"
 
 #define FIXTURE_PATH 512
 

@@ -15,10 +15,10 @@
 #include "fob/v1/admin.pb-c.h"
 #include "fob/v1/health.pb-c.h"
 #include "fob/v1/keys.pb-c.h"
-#include "service/dispatch.h"
-#include "service/log.h"
-#include "service/secret.h"
-#include "service/service.h"
+#include "service/rpc/dispatch.h"
+#include "service/base/log.h"
+#include "service/keys/secret.h"
+#include "service/rpc/service.h"
 #include "tests/unit/service/fixture.h"
 
 #define HARNESS_START_MS INT64_C(1800000000000)

@@ -16,8 +16,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "harness.h"
-#include "service/nng_quirks.h"
+#include "tests/unit/service/harness.h"
+#include "service/net/nng_quirks.h"
 #include "service/reload.h"
 
 #include <nng/nng.h>

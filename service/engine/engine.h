@@ -1,0 +1,33 @@
+/*
+ * engine.h - one environment, running: its database, clock, last-used times and writer.
+ */
+#ifndef ENGINE_H
+#define ENGINE_H
+
+#include "service/base/clock.h"
+#include "service/base/config.h"
+#include "service/engine/lastused.h"
+#include "service/engine/writer.h"
+#include "service/store/store.h"
+
+/* One environment: nothing in here is reachable from the other one. */
+struct engine {
+	enum environment environment;
+	struct store *store;
+	struct clock clock;
+	struct lastused *lastused;
+	struct writer *writer;
+};
+
+/*
+ * engine_open(config, environment, readers, engine, why, why_len):
+ * Open store, last-used times and writer of one environment. ${readers}: contexts that may read it at once.
+ * Returns: 0; with one line at ${why}: -FAULT_CORRUPT for a damaged database, -FAULT_FULL for a full disk,
+ *          -FAULT_DISK for one that fails, another negative fault for what an operator has set wrongly.
+ */
+int engine_open(const struct config *config, enum environment environment, unsigned readers, struct engine **engine,
+    char *why, size_t why_len);
+/* Ends the writer and closes the files. No request may be under way, and every reader's transaction is freed. */
+void engine_close(struct engine *engine);
+
+#endif

@@ -1,0 +1,85 @@
+/*
+ * decide.h - the rules for what may become of keys and accounts, and the changes that follow. Every rule of the API's
+ * key documentation that is about time, generations and states is in decide.c, and nowhere else.
+ *
+ * Threads: the writer's, within its transaction.
+ * Returns: 0 with *${change} complete but for its token; or a negative fault with a sentence for people at ${why}.
+ *          A change that alters nothing (a key that had already ended, say) is still a change: it keeps its token's
+ *          reply.
+ */
+#ifndef DECIDE_H
+#define DECIDE_H
+
+#include "service/store/change.h"
+#include "service/store/store.h"
+
+/* What a decision may look at. */
+struct view {
+	struct store_txn *txn;
+	const struct record_state *state;
+	int64_t now_ms;
+};
+
+/* A secret that admin.c has just made, as it will be stored. */
+struct new_secret {
+	uint8_t digest[RECORD_DIGEST_LEN];
+	bool has_old; /* an imported one may be there already under the old pepper, with this digest */
+	uint8_t old[RECORD_DIGEST_LEN];
+	char last4[4];
+};
+
+struct roll {
+	const char *account;
+	int64_t grace_ms;             /* 0: the old key ends now */
+	uint32_t expected_generation; /* 0: any */
+	const uint8_t *authorizing;   /* digest of the secret that asks, or NULL: the listener's role authorises */
+	struct new_secret secret;
+};
+
+/* One account from another system, and what is there of its keys. */
+struct import {
+	const char *account;
+	int64_t created_ms;                   /* 0: now */
+	const struct new_secret *secret;      /* NULL: none */
+	const struct new_secret *publishable; /* NULL: none */
+};
+
+/* As on the wire (fob.v1.ImportOutcome): what decide_import() finds; what is wrong with an item alone, admin.c does. */
+enum import_outcome {
+	IMPORT_DONE = 1,
+	IMPORT_UNCHANGED = 2,
+	IMPORT_ACCOUNT_CONFLICT = 3,
+	IMPORT_KEY_CONFLICT = 4,
+	IMPORT_BAD_ACCOUNT = 5,
+	IMPORT_BAD_KEY = 6,
+	IMPORT_BAD_TIME = 7
+};
+
+typedef char why_text[LIMIT_MESSAGE];
+
+/* change->keys[0] is the secret key, [1] the publishable one. */
+int decide_create(const struct view *view, const char *account, const struct new_secret *secret,
+    const struct new_secret *publishable, struct change *change, why_text why);
+/* Is there room for ${n} more accounts with two keys each? To be asked once, before an import's first account. */
+int decide_import_room(const struct view *view, unsigned n, why_text why);
+/*
+ * An account that is there takes what it never had a key of; what is there already stays as it is. Unless *${outcome}
+ * is IMPORT_DONE, ${change} is not one.
+ */
+int decide_import(const struct view *view, const struct import *import, enum import_outcome *outcome,
+    struct change *change, why_text why);
+/* Alters nothing. */
+void decide_nothing(const struct view *view, struct change *change);
+/*
+ * change->keys[0] is the new key, [1] the old one, also when it had ended before; an account that was imported without
+ * a secret key has no old one.
+ */
+int decide_roll(const struct view *view, const struct roll *roll, struct change *change, why_text why);
+/* change->keys[0] is the key. */
+int decide_revoke(const struct view *view, const char *account, enum kind kind, uint32_t generation,
+    struct change *change, why_text why);
+int decide_suspend(const struct view *view, const char *account, bool suspend, struct change *change, why_text why);
+/* The sweeper's: the grace of the key with this digest has ended. */
+int decide_expire(const struct view *view, const uint8_t digest[RECORD_DIGEST_LEN], struct change *change);
+
+#endif

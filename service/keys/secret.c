@@ -1,0 +1,119 @@
+/*
+ * secret.c - parse, check and make the secrets that secret.h describes. Called by verify.c, admin.c and message.c; uses
+ * zlib's CRC-32 and libsodium's CSPRNG. Knows no pepper, no database, and keeps nothing.
+ */
+#include "service/keys/secret.h"
+
+#include <assert.h>
+#include <sodium.h>
+#include <string.h>
+#include <zlib.h>
+
+static const char base62[] = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+
+static const struct {
+	char prefix[SECRET_PREFIX_LEN + 1];
+	struct secret_form form;
+} prefixes[] = {
+	{ "sk_live_", { ENVIRONMENT_LIVE, KIND_SECRET } },
+	{ "pk_live_", { ENVIRONMENT_LIVE, KIND_PUBLISHABLE } },
+	{ "sk_test_", { ENVIRONMENT_TEST, KIND_SECRET } },
+	{ "pk_test_", { ENVIRONMENT_TEST, KIND_PUBLISHABLE } },
+};
+#define N_PREFIXES (sizeof(prefixes) / sizeof(prefixes[0]))
+
+static int
+is_base62(char c)
+{
+	return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z');
+}
+
+static void
+checksum(const char *secret, char out[SECRET_CHECK_LEN])
+{
+	unsigned long crc = crc32(0, (const unsigned char *)secret, SECRET_PREFIX_LEN + SECRET_RANDOM_LEN);
+
+	for (int i = SECRET_CHECK_LEN - 1; i >= 0; i--, crc /= 62)
+		out[i] = base62[crc % 62];
+}
+
+int
+secret_parse(const void *data, size_t len, struct secret_form *form, const char **why)
+{
+	const char *secret = data;
+	char check[SECRET_CHECK_LEN];
+	size_t i;
+
+	for (i = 0; i < N_PREFIXES; i++)
+		if (len >= SECRET_PREFIX_LEN && memcmp(secret, prefixes[i].prefix, SECRET_PREFIX_LEN) == 0)
+			break;
+	if (i == N_PREFIXES) {
+		*why = len == 0 ? "the key is empty" : "a key starts with sk_live_, pk_live_, sk_test_ or pk_test_";
+		return -1;
+	}
+	*form = prefixes[i].form;
+
+	if (len != SECRET_LEN) {
+		*why = len < SECRET_LEN ? "the key is too short: was it cut off?" : "the key is too long";
+		return 1;
+	}
+	for (i = SECRET_PREFIX_LEN; i < SECRET_LEN; i++) {
+		if (!is_base62(secret[i])) {
+			*why = "behind its prefix a key has letters and digits only";
+			return 1;
+		}
+	}
+	checksum(secret, check);
+	if (sodium_memcmp(check, secret + SECRET_LEN - SECRET_CHECK_LEN, SECRET_CHECK_LEN) != 0) {
+		*why = "the key's checksum does not fit: is there a typo in it?";
+		return 1;
+	}
+	return 0;
+}
+
+bool
+secret_is_in(const void *text, size_t len)
+{
+	for (size_t i = 0; i < N_PREFIXES; i++)
+		if (len > 0 && memmem(text, len, prefixes[i].prefix, SECRET_PREFIX_LEN) != NULL)
+			return true;
+	return false;
+}
+
+/*
+ * Random base62 characters, from one system call where randombytes_uniform() makes one for each character. A byte of
+ * 248 or more is passed over, so that all 62 are equally likely. Of the 64 bytes that are asked for at a time, 62 serve
+ * on average.
+ */
+static void
+fill_random(char *out, size_t len)
+{
+	uint8_t bytes[64];
+	size_t used = sizeof(bytes);
+
+	for (size_t i = 0; i < len;) {
+		if (used == sizeof(bytes)) {
+			randombytes_buf(bytes, sizeof(bytes));
+			used = 0;
+		}
+		if (bytes[used] < 4 * 62)
+			out[i++] = base62[bytes[used] % 62];
+		used++;
+	}
+	sodium_memzero(bytes, sizeof(bytes));
+}
+
+void
+secret_generate(enum environment environment, enum kind kind, char out[SECRET_LEN])
+{
+	size_t i;
+
+	for (i = 0; i < N_PREFIXES; i++)
+		if (prefixes[i].form.environment == environment && prefixes[i].form.kind == kind)
+			break;
+	assert(i < N_PREFIXES);
+
+	memcpy(out, prefixes[i].prefix, SECRET_PREFIX_LEN);
+	fill_random(out + SECRET_PREFIX_LEN, SECRET_RANDOM_LEN);
+	checksum(out, out + SECRET_LEN - SECRET_CHECK_LEN);
+}

@@ -1,0 +1,599 @@
+/*
+ * descent.c - LMDB's pages, read and proved by ourselves (see descent.h). Called by lmdb.c alone, for what LMDB did not
+ * find and for what it is about to write to; calls nothing. Knows the form of LMDB's pages and not its header. Never
+ * writes, and never follows a number that it has not compared with its bounds.
+ */
+#include "service/lmdb/descent.h"
+
+#include <endian.h>
+#include <string.h>
+
+_Static_assert(sizeof(size_t) == 8, "LMDB's page numbers are as long as a size_t; only 8 bytes were ever tried here");
+_Static_assert(sizeof(struct descent_tree) == 48, "MDB_db");
+
+#define DEPTH_MAX 32 /* LMDB's cursors have room for no more (CURSOR_STACK) */
+#define PAGE_BYTES_MIN 512
+#define PAGE_BYTES_MAX 32768 /* LMDB makes no larger ones, on machines that have them */
+#define NO_PAGE UINT64_MAX   /* the root of an empty table */
+#define FIRST_PAGE 2         /* behind the two meta pages */
+#define PAGE_HEADER 16
+#define NODE_HEADER 8
+#define PAGE_NUMBER_LEN 8
+
+/* Of pages. */
+enum { P_BRANCH = 0x01, P_LEAF = 0x02, P_OVERFLOW = 0x04, P_META = 0x08 };
+/* Of entries in leaves: the value is on pages of its own; the value is a table's record. */
+enum { F_BIGDATA = 0x01, F_SUBDATA = 0x02 };
+
+#define META_MAGIC 0xBEEFC0DEU
+#define META_VERSION 1
+
+struct header {
+	uint64_t number;
+	uint16_t pad;
+	uint16_t flags;
+	uint16_t lower; /* the end of the pointers */
+	uint16_t upper; /* the beginning of the entries */
+};
+
+struct node {
+	uint16_t lo, hi; /* of the value's length; in a branch the child's number, together with flags */
+	uint16_t flags;
+	uint16_t key_len;
+};
+
+struct meta {
+	uint32_t magic;
+	uint32_t version;
+	uint64_t address;
+	uint64_t map_bytes;
+	struct descent_tree free_pages; /* its pad is the size of a page */
+	struct descent_tree tables;
+	uint64_t last_page;
+	uint64_t txnid;
+};
+
+_Static_assert(sizeof(struct header) == PAGE_HEADER && sizeof(struct node) == NODE_HEADER, "MDB_page, MDB_node");
+
+/* bytes NULL: no bound */
+struct key {
+	const uint8_t *bytes;
+	size_t len;
+};
+
+/* A page that was proved, and where the way goes on from it. */
+struct step {
+	const uint8_t *page;
+	unsigned n;
+	unsigned i;
+	struct key from, to; /* its keys are not below ${from}, and below ${to} */
+};
+
+struct way {
+	const struct descent_map *map;
+	unsigned depth;
+	bool integers; /* keys are numbers of 8 bytes, as in the list of free pages */
+	uint16_t leaf_flags;
+	uint64_t value_pages; /* of the values that have pages of their own, as they say themselves */
+	struct step steps[DEPTH_MAX];
+};
+
+/* ---- one page ---- */
+
+static struct node
+node_at(const uint8_t *page, size_t at)
+{
+	struct node node;
+
+	memcpy(&node, page + at, sizeof(node));
+	return node;
+}
+
+static size_t
+pointer(const uint8_t *page, unsigned i)
+{
+	uint16_t at;
+
+	memcpy(&at, page + PAGE_HEADER + 2 * (size_t)i, sizeof(at));
+	return at;
+}
+
+static struct key
+key_at(const uint8_t *page, unsigned i)
+{
+	size_t at = pointer(page, i);
+
+	return (struct key){ page + at + NODE_HEADER, node_at(page, at).key_len };
+}
+
+static uint64_t
+child_at(const uint8_t *page, unsigned i)
+{
+	struct node node = node_at(page, pointer(page, i));
+
+	return node.lo | (uint64_t)node.hi << 16 | (uint64_t)node.flags << 32;
+}
+
+static size_t
+value_len(const struct node *node)
+{
+	return node->lo | (size_t)node->hi << 16;
+}
+
+static int
+compare(const struct way *w, struct key a, struct key b)
+{
+	uint64_t x, y;
+	int order;
+
+	if (a.len >= 8 && b.len >= 8) {
+		memcpy(&x, a.bytes, sizeof(x));
+		memcpy(&y, b.bytes, sizeof(y));
+		if (!w->integers) {
+			x = be64toh(x);
+			y = be64toh(y);
+		}
+		if (x != y)
+			return x < y ? -1 : 1;
+	}
+	order = memcmp(a.bytes, b.bytes, a.len < b.len ? a.len : b.len);
+	return order != 0 ? order : (a.len > b.len) - (a.len < b.len);
+}
+
+/* What an entry takes in its page; 0: no such entry can be. */
+static size_t
+node_bytes(const struct way *w, const struct node *node, bool leaf)
+{
+	size_t len = NODE_HEADER + (size_t)node->key_len;
+
+	if (node->key_len > DESCENT_KEY_MAX || (w->integers && node->key_len != 8 && (leaf || node->key_len != 0)))
+		return 0;
+	if (leaf) {
+		if (node->key_len == 0 || (node->flags & ~w->leaf_flags) != 0)
+			return 0;
+		len += (node->flags & F_BIGDATA) != 0 ? PAGE_NUMBER_LEN : value_len(node);
+	}
+	return (len + 1) & ~(size_t)1;
+}
+
+/* A bit for each place where an entry may begin or end, odd or even. */
+struct edges {
+	uint64_t odd[PAGE_BYTES_MAX / 128 + 1];
+};
+
+static void
+toggle(struct edges *edges, size_t at)
+{
+	edges->odd[at / 128] ^= UINT64_C(1) << at / 2 % 64;
+}
+
+/*
+ * Do the ${n} entries fill the page from ${upper} to its end, each with one pointer, and are their keys in order? They
+ * do when each entry begins where one ends, but for the two ends of all. In no order of their places, so that nothing
+ * has to wait for memory. A branch's first key says nothing.
+ */
+static bool
+fills_in_order(const struct way *w, const uint8_t *page, bool leaf, unsigned n, size_t upper)
+{
+	size_t end = w->map->page_bytes, at, bytes;
+	struct key last = { 0 }, key;
+	struct edges edges;
+	struct node node;
+	uint64_t odd = 0;
+
+	memset(edges.odd, 0, (end / 128 + 1) * sizeof(edges.odd[0]));
+	for (unsigned i = 0; i < n; i++, last = key) {
+		at = pointer(page, i);
+		if (at % 2 != 0 || at < upper || at > end - NODE_HEADER)
+			return false;
+		node = node_at(page, at);
+		if ((bytes = node_bytes(w, &node, leaf)) == 0 || bytes > end - at)
+			return false;
+		toggle(&edges, at);
+		toggle(&edges, at + bytes);
+		key = (struct key){ page + at + NODE_HEADER, node.key_len };
+		if ((i > 0 && key.len == 0) || (i > (leaf ? 0U : 1U) && compare(w, last, key) >= 0))
+			return false;
+	}
+	toggle(&edges, upper);
+	toggle(&edges, end);
+	for (size_t i = 0; i <= end / 128; i++)
+		odd |= edges.odd[i];
+	return odd == 0;
+}
+
+static bool
+in_bounds(const struct way *w, const struct step *s, bool leaf)
+{
+	unsigned first = leaf ? 0 : 1;
+
+	if (s->n <= first)
+		return true;
+	return (s->from.bytes == NULL || compare(w, key_at(s->page, first), s->from) >= 0) &&
+	    (s->to.bytes == NULL || compare(w, key_at(s->page, s->n - 1), s->to) < 0);
+}
+
+static const uint8_t *
+page_at(const struct descent_map *map, uint64_t number, uint16_t flags, struct header *header)
+{
+	const uint8_t *page;
+
+	if (number >= map->n_pages)
+		return NULL;
+	page = map->bytes + number * map->page_bytes;
+	memcpy(header, page, sizeof(*header));
+	return header->number == number && header->flags == flags ? page : NULL;
+}
+
+/* Prove page ${number}, of which ${s} has the bounds. */
+static bool
+enter(const struct way *w, struct step *s, uint64_t number, bool leaf)
+{
+	struct header h;
+
+	if (number < FIRST_PAGE || (s->page = page_at(w->map, number, leaf ? P_LEAF : P_BRANCH, &h)) == NULL)
+		return false;
+	if (h.lower <= PAGE_HEADER || h.lower % 2 != 0 || h.upper % 2 != 0 || h.lower > h.upper)
+		return false;
+	s->n = (h.lower - PAGE_HEADER) / 2U;
+	return fills_in_order(w, s->page, leaf, s->n, h.upper) && in_bounds(w, s, leaf);
+}
+
+/* ---- a way ---- */
+
+/*
+ * The first entry from ${i} on whose key is not below ${key}; for a branch that is the one behind the child to go to.
+ */
+static unsigned
+search(const struct way *w, const struct step *s, unsigned i, struct key key, bool *equal)
+{
+	unsigned end = s->n, middle;
+	int order;
+
+	for (*equal = false; i < end && !*equal;) {
+		middle = i + (end - i) / 2;
+		order = compare(w, key_at(s->page, middle), key);
+		*equal = order == 0;
+		if (order < 0)
+			i = middle + 1;
+		else
+			end = middle;
+	}
+	return end;
+}
+
+/* The bounds of child ${i}. */
+static void
+narrow(const struct step *s, unsigned i, struct step *child)
+{
+	child->from = i > 0 ? key_at(s->page, i) : s->from;
+	child->to = i + 1 < s->n ? key_at(s->page, i + 1) : s->to;
+}
+
+enum toward { TO_KEY, TO_FIRST, TO_LAST };
+
+/* From page ${number} on ${level}, whose bounds are known, to a leaf. *${equal}: with TO_KEY, it is there. */
+static bool
+go_down(struct way *w, unsigned level, uint64_t number, enum toward toward, struct key key, bool *equal)
+{
+	struct step *s;
+	bool leaf;
+
+	for (;; level++) {
+		s = &w->steps[level];
+		leaf = level + 1 == w->depth;
+		if (!enter(w, s, number, leaf))
+			return false;
+		if (toward == TO_KEY) {
+			s->i = search(w, s, leaf ? 0 : 1, key, equal);
+			if (!leaf && !*equal)
+				s->i--;
+		} else {
+			s->i = toward == TO_FIRST ? 0 : s->n - 1;
+		}
+		if (leaf)
+			return true;
+		narrow(s, s->i, s + 1);
+		number = child_at(s->page, s->i);
+	}
+}
+
+/* To the next leaf, at the end that is near. *${any}: there is one. */
+static bool
+go_aside(struct way *w, int side, bool *any)
+{
+	struct step *s;
+	bool equal;
+
+	*any = false;
+	for (unsigned level = w->depth - 1; level-- > 0;) {
+		s = &w->steps[level];
+		if (side > 0 ? s->i + 1 >= s->n : s->i == 0)
+			continue;
+		*any = true;
+		s->i += (unsigned)side;
+		narrow(s, s->i, s + 1);
+		return go_down(
+		    w, level + 1, child_at(s->page, s->i), side > 0 ? TO_FIRST : TO_LAST, (struct key){ 0 }, &equal);
+	}
+	return true;
+}
+
+/* Returns: 1; 0: the tree is empty; -1: its record is damaged. */
+static int
+begin(struct way *w, const struct descent_map *map, const struct descent_tree *tree, uint16_t leaf_flags)
+{
+	w->map = map;
+	w->integers = false;
+	w->leaf_flags = leaf_flags;
+	w->depth = tree->depth;
+	w->value_pages = 0;
+	w->steps[0].from = w->steps[0].to = (struct key){ 0 };
+	if (tree->root == NO_PAGE)
+		return tree->depth == 0 && tree->entries == 0 && tree->leaf_pages == 0 && tree->branch_pages == 0 ? 0 :
+														    -1;
+	return tree->depth > 0 && tree->depth <= DEPTH_MAX ? 1 : -1;
+}
+
+/* What else the record says of a small tree. */
+static bool
+counted(const struct way *w, const struct descent_tree *tree)
+{
+	if (w->depth == 1)
+		return tree->entries == w->steps[0].n;
+	return w->depth != 2 || tree->leaf_pages == w->steps[0].n;
+}
+
+/* ---- entries ---- */
+
+/* A value on pages of its own, of which only the first has a header. */
+static const uint8_t *
+big_value(struct way *w, const uint8_t *at, size_t len)
+{
+	const uint8_t *page;
+	struct header h;
+	uint64_t number, pages;
+
+	memcpy(&number, at, sizeof(number));
+	if (number < FIRST_PAGE || (page = page_at(w->map, number, P_OVERFLOW, &h)) == NULL)
+		return NULL;
+	/* Where other pages have lower and upper. More than are needed is allowed: the value was longer. */
+	pages = h.lower | (uint64_t)h.upper << 16;
+	if (pages > w->map->n_pages - number || pages < (PAGE_HEADER - 1 + len) / w->map->page_bytes + 1)
+		return NULL;
+	w->value_pages += pages;
+	return page + PAGE_HEADER;
+}
+
+static bool
+entry_at(struct way *w, const struct step *s, unsigned i, struct descent_entry *entry)
+{
+	size_t at = pointer(s->page, i);
+	struct node node = node_at(s->page, at);
+
+	entry->key = s->page + at + NODE_HEADER;
+	entry->key_len = node.key_len;
+	entry->value = entry->key + node.key_len;
+	entry->len = value_len(&node);
+	if ((node.flags & F_BIGDATA) != 0)
+		entry->value = big_value(w, entry->value, entry->len);
+	return entry->value != NULL;
+}
+
+/* Of the entry that was found: LMDB frees its pages when it writes another. */
+static bool
+own_value(struct way *w)
+{
+	const struct step *leaf = &w->steps[w->depth - 1];
+	struct descent_entry entry;
+
+	return entry_at(w, leaf, leaf->i, &entry);
+}
+
+/* The last step is at the first entry behind the gap. At an end of its page one of the two is in a page beside. */
+static bool
+look_around(struct way *w, struct descent_gap *gap)
+{
+	struct step *leaf = &w->steps[w->depth - 1];
+	bool any;
+
+	if (leaf->i > 0 && !entry_at(w, leaf, leaf->i - 1, &gap->before))
+		return false;
+	if (leaf->i < leaf->n && !entry_at(w, leaf, leaf->i, &gap->behind))
+		return false;
+	if (leaf->i == 0)
+		return go_aside(w, -1, &any) && (!any || entry_at(w, leaf, leaf->i, &gap->before));
+	if (leaf->i == leaf->n)
+		return go_aside(w, 1, &any) && (!any || entry_at(w, leaf, leaf->i, &gap->behind));
+	return true;
+}
+
+int
+descent_page_bytes(const uint8_t *head, uint32_t *page_bytes)
+{
+	struct header h;
+	uint32_t magic, n;
+
+	_Static_assert(PAGE_HEADER + offsetof(struct meta, free_pages) + sizeof(n) <= DESCENT_HEAD, "DESCENT_HEAD");
+	memcpy(&h, head, sizeof(h));
+	memcpy(&magic, head + PAGE_HEADER, sizeof(magic));
+	memcpy(&n, head + PAGE_HEADER + offsetof(struct meta, free_pages), sizeof(n));
+	if ((h.flags & P_META) == 0 || magic != META_MAGIC)
+		return -FAULT_NOT_FOUND;
+	*page_bytes = n;
+	return n >= PAGE_BYTES_MIN && n <= PAGE_BYTES_MAX && (n & (n - 1)) == 0 ? 0 : -FAULT_CORRUPT;
+}
+
+/*
+ * Commits take turns with the two meta pages: the one of ${txnid} is of that, or of one that is an even number later.
+ */
+static bool
+read_meta(const struct descent_map *map, uint64_t txnid, struct meta *meta)
+{
+	const uint8_t *page;
+	struct header h;
+
+	if ((page = page_at(map, txnid % 2, P_META, &h)) == NULL)
+		return false;
+	memcpy(meta, page + PAGE_HEADER, sizeof(*meta));
+	return meta->magic == META_MAGIC && meta->version == META_VERSION && meta->txnid >= txnid &&
+	    meta->free_pages.pad == map->page_bytes;
+}
+
+int
+descent_table(const struct descent_map *map, uint64_t txnid, const char *name, struct descent_tree *tree)
+{
+	const struct key key = { (const uint8_t *)name, strlen(name) };
+	struct descent_entry entry;
+	const struct step *leaf;
+	struct meta meta;
+	struct way w;
+	bool equal;
+
+	if (!read_meta(map, txnid, &meta))
+		return -FAULT_CORRUPT;
+	if (meta.txnid != txnid)
+		return -FAULT_NOT_FOUND;
+	if (begin(&w, map, &meta.tables, F_SUBDATA) <= 0 || !go_down(&w, 0, meta.tables.root, TO_KEY, key, &equal) ||
+	    !counted(&w, &meta.tables) || !equal)
+		return -FAULT_CORRUPT;
+	leaf = &w.steps[w.depth - 1];
+	if (!entry_at(&w, leaf, leaf->i, &entry) || entry.len != sizeof(*tree))
+		return -FAULT_CORRUPT;
+	memcpy(tree, entry.value, sizeof(*tree));
+	return 0;
+}
+
+int
+descent_find(const struct descent_map *map, const struct descent_tree *tree, const void *key, size_t len,
+    struct descent_gap *gap)
+{
+	struct way w;
+	bool equal;
+	int any;
+
+	memset(gap, 0, sizeof(*gap));
+	if ((any = begin(&w, map, tree, F_BIGDATA)) <= 0)
+		return any == 0 ? -FAULT_NOT_FOUND : -FAULT_CORRUPT;
+	if (!go_down(&w, 0, tree->root, TO_KEY, (struct key){ key, len }, &equal) || !counted(&w, tree))
+		return -FAULT_CORRUPT;
+	if (equal)
+		return own_value(&w) ? 0 : -FAULT_CORRUPT;
+	return look_around(&w, gap) ? -FAULT_NOT_FOUND : -FAULT_CORRUPT;
+}
+
+int
+descent_beside(const struct descent_map *map, const struct descent_tree *tree, const void *key, size_t len)
+{
+	struct step beside, *s;
+	struct way w;
+	bool equal;
+	int any;
+
+	if ((any = begin(&w, map, tree, F_BIGDATA)) <= 0)
+		return any == 0 ? 0 : -FAULT_CORRUPT;
+	if (!go_down(&w, 0, tree->root, TO_KEY, (struct key){ key, len }, &equal) || !counted(&w, tree) ||
+	    (equal && !own_value(&w)))
+		return -FAULT_CORRUPT;
+	for (unsigned level = 0; level + 1 < w.depth; level++) {
+		s = &w.steps[level];
+		for (unsigned i = s->i > 0 ? s->i - 1 : 0; i <= s->i + 1 && i < s->n; i++) {
+			narrow(s, i, &beside);
+			if (!enter(&w, &beside, child_at(s->page, i), level + 2 == w.depth))
+				return -FAULT_CORRUPT;
+		}
+	}
+	return 0;
+}
+
+/* ---- before a write ---- */
+
+/* Pages that are in use by a tree, and free ones. */
+struct sum {
+	uint64_t pages;
+	uint64_t end; /* no page number is as high */
+};
+
+typedef bool (*visit_cb)(struct sum *sum, const struct descent_entry *entry);
+
+static void
+add_tree(struct sum *sum, const struct descent_tree *tree)
+{
+	sum->pages += tree->branch_pages + tree->leaf_pages + tree->overflow_pages;
+}
+
+/* All of a tree, which ${w} was begun with. */
+static bool
+visit_all(struct way *w, const struct descent_tree *tree, visit_cb visit, struct sum *sum)
+{
+	struct step *leaf = &w->steps[w->depth - 1];
+	struct descent_entry entry;
+	uint64_t n = 0, leaves = 0;
+	bool any = true, equal;
+
+	if (!go_down(w, 0, tree->root, TO_FIRST, (struct key){ 0 }, &equal))
+		return false;
+	for (; any; leaves++) {
+		for (unsigned i = 0; i < leaf->n; i++, n++)
+			if (!entry_at(w, leaf, i, &entry) || !visit(sum, &entry))
+				return false;
+		if (!go_aside(w, 1, &any))
+			return false;
+	}
+	add_tree(sum, tree);
+	return n == tree->entries && leaves == tree->leaf_pages && w->value_pages == tree->overflow_pages;
+}
+
+static bool
+visit_table(struct sum *sum, const struct descent_entry *entry)
+{
+	struct descent_tree tree;
+
+	if (entry->len != sizeof(tree))
+		return false;
+	memcpy(&tree, entry->value, sizeof(tree));
+	add_tree(sum, &tree);
+	return tree.root == NO_PAGE || (tree.root >= FIRST_PAGE && tree.root < sum->end);
+}
+
+/* What one commit has set free: how many, and as many page numbers, the highest first. There may be room for more. */
+static bool
+visit_free(struct sum *sum, const struct descent_entry *entry)
+{
+	uint64_t n, number, last = sum->end;
+
+	if (entry->len < sizeof(n) || entry->len % sizeof(n) != 0)
+		return false;
+	memcpy(&n, entry->value, sizeof(n));
+	if (n > entry->len / sizeof(n) - 1)
+		return false;
+	for (uint64_t i = 1; i <= n; i++, last = number) {
+		memcpy(&number, entry->value + i * sizeof(number), sizeof(number));
+		if (number >= last || number < FIRST_PAGE)
+			return false;
+	}
+	sum->pages += n;
+	return true;
+}
+
+int
+descent_writable(const struct descent_map *map, uint64_t txnid)
+{
+	struct sum sum = { .pages = FIRST_PAGE };
+	struct meta meta;
+	struct way w;
+	int any;
+
+	if (!read_meta(map, txnid, &meta) || meta.txnid != txnid || meta.last_page >= map->n_pages)
+		return -FAULT_CORRUPT;
+	sum.end = meta.last_page + 1;
+	if ((any = begin(&w, map, &meta.tables, F_SUBDATA)) < 0 ||
+	    (any > 0 && !visit_all(&w, &meta.tables, visit_table, &sum)))
+		return -FAULT_CORRUPT;
+	if ((any = begin(&w, map, &meta.free_pages, F_BIGDATA)) < 0)
+		return -FAULT_CORRUPT;
+	w.integers = true;
+	if (any > 0 && !visit_all(&w, &meta.free_pages, visit_free, &sum))
+		return -FAULT_CORRUPT;
+	return sum.pages == sum.end ? 0 : -FAULT_CORRUPT;
+}

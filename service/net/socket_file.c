@@ -1,0 +1,83 @@
+/*
+ * socket_file.c - what is at a unix socket's path, before nng makes one there and after (see socket_file.h). Called by
+ * listen.c; calls probe.c to learn whether somebody listens. Never removes anything: nng does that.
+ */
+#include "service/net/socket_file.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "service/base/log.h"
+#include "service/net/probe.h"
+
+/* Who may rename in the socket's folder may put another in its place, and be told keys. */
+static int
+check_ipc_folder(const char *path, char *why, size_t why_len)
+{
+	char folder[sizeof(((struct sockaddr_un *)0)->sun_path)];
+	const char *slash = strrchr(path, '/');
+	struct stat st;
+
+	snprintf(folder, sizeof(folder), "%.*s", slash == NULL ? 1 : (int)(slash - path) + (slash == path),
+	    slash == NULL ? "." : path);
+	if (stat(folder, &st) != 0) {
+		snprintf(why, why_len, "ipc://%s: the socket's folder: %s", path, strerror(errno));
+		return -1;
+	}
+	if ((st.st_mode & S_IWOTH) != 0 && (st.st_mode & S_ISVTX) == 0) {
+		snprintf(why, why_len,
+		    "ipc://%s: every user may write in its folder, and put another socket in its place: chmod o-w %s",
+		    path, folder);
+		return -1;
+	}
+	if (st.st_uid != 0 && st.st_uid != geteuid())
+		LOG(LOG_WARN, "a socket's folder belongs to another user, who may put another socket in its place",
+		    LOG_S("folder", folder), LOG_I("uid", st.st_uid));
+	return 0;
+}
+
+int
+socket_file_check(const char *path, char *why, size_t why_len)
+{
+	struct stat st;
+	int fd;
+
+	if (strlen(path) >= sizeof(((struct sockaddr_un *)0)->sun_path)) {
+		snprintf(why, why_len, "ipc://%s: the path is too long for a unix socket (107 bytes)", path);
+		return -1;
+	}
+	if (check_ipc_folder(path, why, why_len) != 0)
+		return -1;
+	if (lstat(path, &st) != 0)
+		return 0;
+	if (!S_ISSOCK(st.st_mode)) {
+		snprintf(why, why_len, "ipc://%s: there is a file that is not a socket; it is left alone", path);
+		return -1;
+	}
+	/* EAGAIN: its queue is full, so there is somebody. */
+	if ((fd = probe_connect_ipc(path)) >= 0 || errno == EAGAIN) {
+		if (fd >= 0)
+			close(fd);
+		snprintf(why, why_len, "ipc://%s: the address is in use by another program", path);
+		return -1;
+	}
+	return 0;
+}
+
+int
+socket_file_made(const struct config_listener *config, const char *path, char *why, size_t why_len)
+{
+	struct stat st;
+
+	if (lstat(path, &st) == 0 && S_ISSOCK(st.st_mode) && st.st_uid == geteuid() &&
+	    (st.st_mode & 0777) == config->mode)
+		return 0;
+	snprintf(why, why_len,
+	    "ipc://%s: is not a socket of ours with mode %04o: somebody else changes it, or its folder has a default ACL",
+	    path, (unsigned)config->mode);
+	return -1;
+}

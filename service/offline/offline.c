@@ -1,0 +1,147 @@
+/*
+ * offline.c - the commands on a database that end when they are done (see offline.h). Called by main.c; calls check.c,
+ * backup.c and restore.c.
+ * Opens no socket. Says on standard output what it found or did, on standard error why it did not.
+ */
+#include "service/offline/offline.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "service/offline/backup.h"
+#include "service/offline/check.h"
+
+#define WHY_LEN 1024
+#define READERS 16
+
+static int
+refuse(const char *why)
+{
+	fprintf(stderr, "fobd: %s\n", why);
+	return 1;
+}
+
+/* Returns -1 for what is no environment that is configured, having said so. */
+static int
+find_environment(const struct config *config, const char *name)
+{
+	for (int e = 0; e < ENVIRONMENTS; e++) {
+		if (strcmp(name, environment_name((enum environment)e)) != 0)
+			continue;
+		if (config->environments[e].configured)
+			return e;
+		fprintf(stderr, "fobd: the settings have no environment \"%s\"\n", name);
+		return -1;
+	}
+	fprintf(stderr, "fobd: \"%s\" is no environment: give live or test\n", name);
+	return -1;
+}
+
+static struct store_options
+options_of(const struct config *config, int environment, enum store_use use)
+{
+	const struct config_environment *c = &config->environments[environment];
+
+	return (struct store_options){
+		.environment = (enum environment)environment,
+		.use = use,
+		.path = c->path,
+		.pepper = c->pepper,
+		.ceiling_bytes = c->ceiling_bytes,
+		.events_kept = c->events_kept,
+		.readers = READERS,
+	};
+}
+
+/* ---- check ---- */
+
+/* Damage is worse news than not to know. */
+static int
+worse(int a, int b)
+{
+	return a > b ? a : b;
+}
+
+static int
+check_one(const struct config *config, int environment, const char *folder)
+{
+	struct store_options options = options_of(config, environment, STORE_CHECK);
+	char why[WHY_LEN] = "";
+	int rc;
+
+	if (folder != NULL)
+		options.path = folder;
+	if ((rc = check_database(&options, stdout, why, sizeof(why))) < 0)
+		return refuse(why);
+	return rc == 0 ? 0 : 2;
+}
+
+int
+offline_check(const struct config *config, char *const *args, int n_args)
+{
+	int status = 0, environment;
+
+	if (n_args > 2)
+		return refuse("--check takes at most an environment and a folder");
+	if (n_args > 0) {
+		if ((environment = find_environment(config, args[0])) < 0)
+			return 1;
+		status = check_one(config, environment, n_args > 1 ? args[1] : NULL);
+	}
+	for (int e = 0; n_args == 0 && e < ENVIRONMENTS; e++)
+		if (config->environments[e].configured)
+			status = worse(status, check_one(config, e, NULL));
+	if (fflush(stdout) != 0)
+		return refuse("cannot write to standard output");
+	return status;
+}
+
+/* ---- backup and restore ---- */
+
+int
+offline_backup(const struct config *config, char *const *args, int n_args)
+{
+	struct store_options options;
+	char why[WHY_LEN] = "";
+	int environment;
+
+	if (n_args != 2)
+		return refuse("--backup takes an environment and a folder that is not there yet");
+	if ((environment = find_environment(config, args[0])) < 0)
+		return 1;
+	options = options_of(config, environment, STORE_COPY);
+	if (backup_make(&options, args[1], stdout, why, sizeof(why)) != 0)
+		return refuse(why);
+	return fflush(stdout) == 0 ? 0 : refuse("the copy is made, but standard output cannot be written");
+}
+
+int
+offline_restore(const struct config *config, char *const *args, int n_args, const char *events, bool accept_revived)
+{
+	struct store_options options;
+	char why[WHY_LEN] = "";
+	FILE *file = NULL;
+	int environment, rc;
+
+	if (n_args != 1)
+		return refuse("--restore takes an environment, whose path holds the copy");
+	if ((events != NULL) == accept_revived)
+		return refuse(
+		    "--restore needs to know what has ended since the copy was taken: --events FILE, with what "
+		    "fob events --output json printed; or, if keys that have ended since may be valid again, "
+		    "--accept-revived");
+	if ((environment = find_environment(config, args[0])) < 0)
+		return 1;
+	if (events != NULL && (file = strcmp(events, "-") == 0 ? stdin : fopen(events, "re")) == NULL) {
+		snprintf(why, sizeof(why), "%s: %s", events, strerror(errno));
+		return refuse(why);
+	}
+	options = options_of(config, environment, STORE_RESTORE);
+	rc = backup_restore(&options, file, stdout, why, sizeof(why));
+	if (file != NULL)
+		fclose(file);
+	if (rc != 0)
+		return refuse(why);
+	return fflush(stdout) == 0 ? 0 : refuse("it is restored, but standard output cannot be written");
+}

@@ -1,0 +1,27 @@
+/*
+ * handlers.h - the methods of the services; contracts in proto/fob/v1/, form in dispatch.h. verify.c has Keys, admin.c
+ * the mutations, list.c the lists, health.c Health.
+ */
+#ifndef HANDLERS_H
+#define HANDLERS_H
+
+#include "service/rpc/dispatch.h"
+
+int verify_key(struct call *call, const ProtobufCMessage *request, ProtobufCMessage *response);
+int verify_keys(struct call *call, const ProtobufCMessage *request, ProtobufCMessage *response);
+
+int admin_create_account(struct call *call, const ProtobufCMessage *request, ProtobufCMessage *response);
+int admin_roll_key(struct call *call, const ProtobufCMessage *request, ProtobufCMessage *response);
+int admin_revoke_key(struct call *call, const ProtobufCMessage *request, ProtobufCMessage *response);
+int admin_suspend_account(struct call *call, const ProtobufCMessage *request, ProtobufCMessage *response);
+int admin_resume_account(struct call *call, const ProtobufCMessage *request, ProtobufCMessage *response);
+int admin_import_accounts(struct call *call, const ProtobufCMessage *request, ProtobufCMessage *response);
+
+int list_keys(struct call *call, const ProtobufCMessage *request, ProtobufCMessage *response);
+int list_accounts(struct call *call, const ProtobufCMessage *request, ProtobufCMessage *response);
+int list_events(struct call *call, const ProtobufCMessage *request, ProtobufCMessage *response);
+
+int health_check(struct call *call, const ProtobufCMessage *request, ProtobufCMessage *response);
+int health_stats(struct call *call, const ProtobufCMessage *request, ProtobufCMessage *response);
+
+#endif

@@ -1,0 +1,242 @@
+/*
+ * health.c - Check and Stats. Called by dispatch.c; adds up what the contexts, the writers and the transport have
+ * counted. Changes nothing.
+ */
+#include <string.h>
+
+#include "fob/v1/health.pb-c.h"
+#include "service/rpc/handlers.h"
+#include "service/rpc/message.h"
+
+/* ---- Check ---- */
+
+static bool
+serving(const struct engine *engine)
+{
+	return engine != NULL && !store_failed(engine->store);
+}
+
+/* All that is configured serves. */
+static bool
+all_serving(const struct service *service)
+{
+	for (int i = 0; i < ENVIRONMENTS; i++)
+		if (service->broken[i] || (service->engines[i] != NULL && !serving(service->engines[i])))
+			return false;
+	return true;
+}
+
+int
+health_check(struct call *call, const ProtobufCMessage *request, ProtobufCMessage *response)
+{
+	const Fob__V1__CheckRequest *in = (const Fob__V1__CheckRequest *)request;
+	Fob__V1__CheckResponse *out = (Fob__V1__CheckResponse *)response;
+	static const struct {
+		const char *name;
+		int environment; /* -1: all */
+	} names[] = { { "", -1 }, { "fob.v1.Keys", -1 }, { "fob.v1.Admin", -1 }, { "live", ENVIRONMENT_LIVE },
+		{ "test", ENVIRONMENT_TEST } };
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		bool ok;
+
+		if (strlen(names[i].name) != in->service.len ||
+		    (in->service.len > 0 && memcmp(names[i].name, in->service.data, in->service.len) != 0))
+			continue;
+		ok = names[i].environment < 0 ? all_serving(call->service) :
+						serving(call->service->engines[names[i].environment]);
+		out->status = ok ? FOB__V1__CHECK_RESPONSE__SERVING_STATUS__SERVING :
+				   FOB__V1__CHECK_RESPONSE__SERVING_STATUS__NOT_SERVING;
+		return 0;
+	}
+	return call_fault(
+	    call, FAULT_NOT_FOUND, "service: \"\", \"fob.v1.Keys\", \"fob.v1.Admin\", \"live\" or \"test\"");
+}
+
+/* ---- Stats ---- */
+
+static uint64_t
+load(const _Atomic uint64_t *counter)
+{
+	return atomic_load_explicit(counter, memory_order_relaxed);
+}
+
+struct sums {
+	uint64_t codes[CODES];
+	uint64_t verdicts[ENVIRONMENTS][VERDICTS];
+	uint64_t unrecognised;
+};
+
+static void
+add_up(const struct service *service, struct sums *sums)
+{
+	memset(sums, 0, sizeof(*sums));
+	for (size_t t = 0; t < service->n_tallies; t++) {
+		const struct tally *tally = service->tallies[t];
+
+		for (int i = 0; i < CODES; i++)
+			sums->codes[i] += load(&tally->codes[i]);
+		for (int e = 0; e < ENVIRONMENTS; e++)
+			for (int i = 0; i < VERDICTS; i++)
+				sums->verdicts[e][i] += load(&tally->verdicts[e][i]);
+		sums->unrecognised += load(&tally->unrecognised);
+	}
+}
+
+/* An array of ${n} messages of ${size} bytes and of pointers to them, in scratch memory; NULL when that is used up. */
+static void *
+new_messages(struct call *call, size_t n, size_t size, void ***pointers)
+{
+	uint8_t *items = scratch_alloc(&call->scratch, n * size);
+	void **p = scratch_alloc(&call->scratch, n * sizeof(*p));
+
+	if (items == NULL || p == NULL)
+		return NULL;
+	for (size_t i = 0; i < n; i++)
+		p[i] = items + i * size;
+	*pointers = p;
+	return items;
+}
+
+static bool
+fill_codes(struct call *call, const struct sums *sums, Fob__V1__StatsResponse *out)
+{
+	Fob__V1__CodeCount *counts;
+	void **pointers;
+
+	if ((counts = new_messages(call, CODES, sizeof(*counts), &pointers)) == NULL)
+		return false;
+	out->codes = (Fob__V1__CodeCount **)pointers;
+	for (int i = 0; i < CODES; i++) {
+		out->requests += sums->codes[i];
+		if (sums->codes[i] == 0)
+			continue;
+		fob__v1__code_count__init(&counts[out->n_codes]);
+		counts[out->n_codes].code = (Fob__Rpc__V1__Code)i;
+		counts[out->n_codes++].count = sums->codes[i];
+	}
+	return true;
+}
+
+static bool
+fill_verdicts(struct call *call, const uint64_t sums[VERDICTS], Fob__V1__EnvironmentStats *out)
+{
+	Fob__V1__VerdictCount *counts;
+	void **pointers;
+
+	if ((counts = new_messages(call, VERDICTS, sizeof(*counts), &pointers)) == NULL)
+		return false;
+	out->verdicts = (Fob__V1__VerdictCount **)pointers;
+	for (int i = 0; i < VERDICTS; i++) {
+		if (sums[i] == 0)
+			continue;
+		fob__v1__verdict_count__init(&counts[out->n_verdicts]);
+		counts[out->n_verdicts].verdict = (Fob__V1__Verdict)i;
+		counts[out->n_verdicts++].count = sums[i];
+	}
+	return true;
+}
+
+static void
+fill_database(struct call *call, struct engine *engine, Fob__V1__EnvironmentStats *out)
+{
+	struct store_progress progress;
+	struct record_state state;
+	struct store_txn *txn;
+	struct store_size size;
+
+	/*
+	 * An environment that cannot be read is shown as not serving; the rest of the numbers are still worth having.
+	 */
+	if ((txn = call_reader(call, engine)) == NULL || store_read(txn) != 0)
+		return;
+	store_size(txn, &size);
+	out->pepper_lines = pepper_newest(store_txn_pepper(txn));
+	out->rotating = store_progress(txn, &progress);
+	out->rotation_keys = progress.keys;
+	out->rotation_records = progress.records;
+	out->rotation_of_records = progress.of_records;
+	out->accounts = size.accounts;
+	out->keys = size.keys;
+	out->used_bytes = size.used_bytes;
+	out->ceiling_bytes = size.ceiling_bytes;
+	if (store_state(txn, &state) == 0) {
+		out->revision = state.revision;
+		out->event_sequence = state.event_sequence;
+	}
+	store_read_end(txn);
+}
+
+static bool
+fill_environment(
+    struct call *call, struct engine *engine, const uint64_t verdicts[VERDICTS], Fob__V1__EnvironmentStats *out)
+{
+	struct writer_counters w;
+
+	writer_count(engine->writer, &w);
+	out->serving = serving(engine);
+	out->mutations = w.mutations;
+	out->replays = w.replays;
+	out->refused = w.refused;
+	out->commits = w.commits;
+	out->queue_depth = w.queue_depth;
+	out->keys_expired = w.keys_expired;
+	out->corrupt_records = store_corrupt_records(engine->store);
+	fill_database(call, engine, out);
+	return fill_verdicts(call, verdicts, out);
+}
+
+static void
+fill_transport(const struct service *service, Fob__V1__StatsResponse *out)
+{
+	struct transport_counters t;
+
+	if (service->count_transport == NULL)
+		return;
+	service->count_transport(service->count_arg, &t);
+	out->connections = t.connections;
+	out->connections_refused = t.connections_refused;
+	out->connections_dropped = t.connections_dropped;
+	out->open_descriptors = t.open_descriptors;
+	out->listener_restarts = t.listener_restarts;
+	out->in_flight = t.in_flight;
+	out->nng_corrections = t.nng_corrections;
+}
+
+int
+health_stats(struct call *call, const ProtobufCMessage *request, ProtobufCMessage *response)
+{
+	Fob__V1__StatsResponse *out = (Fob__V1__StatsResponse *)response;
+	const struct service *service = call->service;
+	Fob__V1__EnvironmentStats *environments;
+	struct sums sums;
+	void **pointers;
+	bool fits = true;
+
+	(void)request;
+	add_up(service, &sums);
+	message_text(&out->version, FOBD_VERSION);
+	out->start_ms = service->start_ms;
+	out->unrecognised = sums.unrecognised;
+	fill_transport(service, out);
+	if (!fill_codes(call, &sums, out) ||
+	    (environments = new_messages(call, ENVIRONMENTS, sizeof(*environments), &pointers)) == NULL)
+		return call_fault(
+		    call, FAULT_RESOURCE_EXHAUSTED, "the reply needs more memory than a request may have");
+	out->environments = (Fob__V1__EnvironmentStats **)pointers;
+	for (int i = 0; i < ENVIRONMENTS && fits; i++) {
+		Fob__V1__EnvironmentStats *e = &environments[out->n_environments];
+
+		if (service->engines[i] == NULL && !service->broken[i])
+			continue;
+		out->n_environments++;
+		fob__v1__environment_stats__init(e);
+		e->environment = (Fob__V1__Environment)(i + 1);
+		if (service->engines[i] != NULL)
+			fits = fill_environment(call, service->engines[i], sums.verdicts[i], e);
+	}
+	if (!fits)
+		return call_fault(
+		    call, FAULT_RESOURCE_EXHAUSTED, "the reply needs more memory than a request may have");
+	return 0;
+}

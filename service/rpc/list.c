@@ -1,0 +1,279 @@
+/*
+ * list.c - ListKeys, ListAccounts, ListEvents: a page at a time, each page from one snapshot, which is let go of
+ * before the reply is encoded. Called by dispatch.c; calls store_walk.c. A page token is the last position that was
+ * given out.
+ */
+#include <string.h>
+
+#include "fob/v1/admin.pb-c.h"
+#include "service/base/bytes.h"
+#include "service/rpc/handlers.h"
+#include "service/rpc/message.h"
+
+/* A page under construction. */
+struct page {
+	struct call *call;
+	struct engine *engine;
+	int64_t now_ms;
+	size_t size;  /* wanted */
+	size_t n;     /* there */
+	bool more;    /* one more would have followed */
+	bool full;    /* the scratch memory is used up */
+	void **items; /* messages */
+	uint8_t last[LIMIT_ACCOUNT];
+	size_t last_len;
+	/* events only */
+	const char *account; /* NULL: all */
+	unsigned scanned;
+};
+
+/* Returns 0, or a negated fault. */
+static int
+page_begin(struct page *page, struct call *call, int environment, uint32_t page_size)
+{
+	int fault;
+
+	*page = (struct page){ .call = call, .size = page_size != 0 ? page_size : LIMIT_PAGE_DEFAULT };
+	if (page_size > LIMIT_PAGE)
+		return call_fault(call, FAULT_INVALID_ARGUMENT, "page_size: at most %d", LIMIT_PAGE);
+	if ((page->engine = call_engine(call, environment, &fault)) == NULL)
+		return fault;
+	page->now_ms = clock_now_ms(&page->engine->clock);
+	if ((page->items = scratch_alloc(&call->scratch, page->size * sizeof(*page->items))) == NULL)
+		return call_fault(call, FAULT_RESOURCE_EXHAUSTED, "the page needs more memory than a request may have");
+	return 0;
+}
+
+static int
+page_read(struct page *page, struct store_txn **txn)
+{
+	if ((*txn = call_reader(page->call, page->engine)) == NULL)
+		return call_fault(page->call, FAULT_INTERNAL, "out of memory");
+	return store_read(*txn);
+}
+
+static int
+page_end(struct page *page, struct store_txn *txn, int fault)
+{
+	store_read_end(txn);
+	if (fault == 0 && page->full)
+		return call_fault(
+		    page->call, FAULT_RESOURCE_EXHAUSTED, "the page needs more memory than a request may have");
+	return fault;
+}
+
+/* Room for one more message, or NULL, when the walk is to end. */
+static void *
+page_add(struct page *page, size_t size)
+{
+	void *item;
+
+	if (page->n == page->size) {
+		page->more = true;
+		return NULL;
+	}
+	if ((item = scratch_alloc(&page->call->scratch, size)) == NULL) {
+		page->full = true;
+		return NULL;
+	}
+	page->items[page->n++] = item;
+	return item;
+}
+
+static bool
+page_copy(struct page *page, ProtobufCBinaryData *field)
+{
+	if (message_copy(page->call, field, field->data, field->len))
+		return true;
+	page->full = true;
+	return false;
+}
+
+static bool
+page_token(struct page *page, ProtobufCBinaryData *token)
+{
+	return message_copy(page->call, token, page->last, page->last_len);
+}
+
+static int
+bad_token(struct call *call)
+{
+	return call_fault(call, FAULT_INVALID_ARGUMENT, "page_token: not one that this list gave out");
+}
+
+/* ---- keys ---- */
+
+#define KEY_TOKEN_LEN 5 /* kind, generation */
+
+static bool
+visit_key(void *arg, const uint8_t digest[RECORD_DIGEST_LEN], const struct record_key *key)
+{
+	struct page *page = arg;
+	Fob__V1__Key *out;
+
+	if ((out = page_add(page, sizeof(*out))) == NULL)
+		return false;
+	message_key(page->engine, digest, key, page->now_ms, out);
+	page->last[0] = (uint8_t)key->kind;
+	bytes_put32(page->last + 1, key->generation);
+	page->last_len = KEY_TOKEN_LEN;
+	return page_copy(page, &out->account) && page_copy(page, &out->last4);
+}
+
+int
+list_keys(struct call *call, const ProtobufCMessage *request, ProtobufCMessage *response)
+{
+	const Fob__V1__ListKeysRequest *in = (const Fob__V1__ListKeysRequest *)request;
+	Fob__V1__ListKeysResponse *out = (Fob__V1__ListKeysResponse *)response;
+	char account[LIMIT_ACCOUNT + 1];
+	struct record_account record;
+	struct store_txn *txn;
+	struct page page;
+	enum kind kind = 0;
+	uint32_t generation = 0;
+	int fault;
+
+	if ((fault = message_take_account(call, &in->account, account)) != 0 ||
+	    (fault = page_begin(&page, call, (int)in->environment, in->page_size)) != 0)
+		return fault;
+	if (in->page_token.len > 0) {
+		if (in->page_token.len != KEY_TOKEN_LEN || in->page_token.data[0] > KIND_PUBLISHABLE ||
+		    (generation = bytes_get32(in->page_token.data + 1)) == UINT32_MAX)
+			return bad_token(call);
+		kind = in->page_token.data[0];
+	}
+	if ((fault = page_read(&page, &txn)) != 0)
+		return fault;
+	if ((fault = store_account(txn, account, &record)) == -FAULT_NOT_FOUND)
+		call_fault(call, FAULT_NOT_FOUND, "no account %s in this environment", account);
+	if (fault == 0)
+		fault = store_each_key(txn, account, kind, generation, visit_key, &page);
+	if ((fault = page_end(&page, txn, fault)) != 0)
+		return fault;
+	out->keys = (Fob__V1__Key **)page.items;
+	out->n_keys = page.n;
+	if (page.more && !page_token(&page, &out->next_page_token))
+		return call_fault(call, FAULT_RESOURCE_EXHAUSTED, "the page needs more memory than a request may have");
+	return 0;
+}
+
+/* ---- accounts ---- */
+
+static bool
+visit_account(void *arg, const struct record_account *account)
+{
+	struct page *page = arg;
+	Fob__V1__Account *out;
+
+	if ((out = page_add(page, sizeof(*out))) == NULL)
+		return false;
+	message_account(page->engine, account, out);
+	/* A grace that has ended by now is none, whether or not the sweeper has got to it: as ListKeys shows it. */
+	out->keys_in_grace = 0;
+	for (unsigned i = 0; i < account->n_grace; i++)
+		out->keys_in_grace += page->now_ms < account->grace[i].expires_ms;
+	page->last_len = out->account.len;
+	memcpy(page->last, out->account.data, page->last_len);
+	return page_copy(page, &out->account);
+}
+
+int
+list_accounts(struct call *call, const ProtobufCMessage *request, ProtobufCMessage *response)
+{
+	const Fob__V1__ListAccountsRequest *in = (const Fob__V1__ListAccountsRequest *)request;
+	Fob__V1__ListAccountsResponse *out = (Fob__V1__ListAccountsResponse *)response;
+	char after[LIMIT_ACCOUNT + 1] = "";
+	struct store_txn *txn;
+	struct page page;
+	int fault;
+
+	if ((fault = page_begin(&page, call, (int)in->environment, in->page_size)) != 0)
+		return fault;
+	if (in->page_token.len > 0) {
+		if (!record_account_ok(in->page_token.data, in->page_token.len))
+			return bad_token(call);
+		memcpy(after, in->page_token.data, in->page_token.len);
+	}
+	if ((fault = page_read(&page, &txn)) != 0)
+		return fault;
+	fault = store_each_account(txn, after, visit_account, &page);
+	if ((fault = page_end(&page, txn, fault)) != 0)
+		return fault;
+	out->accounts = (Fob__V1__Account **)page.items;
+	out->n_accounts = page.n;
+	if (page.more && !page_token(&page, &out->next_page_token))
+		return call_fault(call, FAULT_RESOURCE_EXHAUSTED, "the page needs more memory than a request may have");
+	return 0;
+}
+
+/* ---- events ---- */
+
+static bool
+visit_event(void *arg, const struct record_event *event)
+{
+	struct page *page = arg;
+	Fob__V1__Event *out;
+
+	/* Events that the filter leaves out count too: a page is a bounded piece of work. */
+	if (page->scanned == LIMIT_SCAN) {
+		page->more = true;
+		return false;
+	}
+	if (page->account == NULL || strcmp(page->account, event->account) == 0) {
+		if ((out = page_add(page, sizeof(*out))) == NULL)
+			return false;
+		fob__v1__event__init(out);
+		out->sequence = event->sequence;
+		out->time_ms = event->time_ms;
+		out->type = (Fob__V1__EventType)event->type;
+		out->kind = (Fob__V1__KeyKind)event->kind;
+		out->generation = event->generation;
+		out->expires_ms = event->expires_ms;
+		message_text(&out->account, event->account);
+		if (event->kind != 0)
+			message_bytes(&out->last4, event->last4, sizeof(event->last4));
+		if (!page_copy(page, &out->account) || !page_copy(page, &out->last4))
+			return false;
+	}
+	page->scanned++;
+	bytes_put64(page->last, event->sequence);
+	return true;
+}
+
+int
+list_events(struct call *call, const ProtobufCMessage *request, ProtobufCMessage *response)
+{
+	const Fob__V1__ListEventsRequest *in = (const Fob__V1__ListEventsRequest *)request;
+	Fob__V1__ListEventsResponse *out = (Fob__V1__ListEventsResponse *)response;
+	char account[LIMIT_ACCOUNT + 1];
+	struct store_txn *txn;
+	struct page page;
+	uint64_t after = 0;
+	int fault;
+
+	if ((fault = page_begin(&page, call, (int)in->environment, in->page_size)) != 0)
+		return fault;
+	if (in->account.len > 0) {
+		if ((fault = message_take_account(call, &in->account, account)) != 0)
+			return fault;
+		page.account = account;
+	}
+	if (in->page_token.len > 0) {
+		if (in->page_token.len != 8)
+			return bad_token(call);
+		after = bytes_get64(in->page_token.data);
+	}
+	bytes_put64(page.last, after);
+	page.last_len = 8;
+	if ((fault = page_read(&page, &txn)) != 0)
+		return fault;
+	fault = store_each_event(txn, after, visit_event, &page);
+	if ((fault = page_end(&page, txn, fault)) != 0)
+		return fault;
+	out->events = (Fob__V1__Event **)page.items;
+	out->n_events = page.n;
+	out->more = page.more;
+	if (!page_token(&page, &out->next_page_token))
+		return call_fault(call, FAULT_RESOURCE_EXHAUSTED, "the page needs more memory than a request may have");
+	return 0;
+}

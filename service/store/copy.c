@@ -1,0 +1,40 @@
+/*
+ * store_copy.c - a copy of a database, and the mark in it that says that it is one (see store.h). Called by backup.c
+ * and restore.c, and by store_open.c, which refuses to serve what is marked; calls lmdb.c and record.c. Never makes a
+ * file.
+ */
+#include "service/store/internal.h"
+
+#include <string.h>
+
+int
+store_copy(struct store *store, int fd)
+{
+	return lmdb_copy(store->lmdb, fd);
+}
+
+int
+store_copy_mark(struct store_txn *txn, struct record_copy *copy)
+{
+	struct lmdb_value value;
+	int fault;
+
+	if ((fault = store_look_up(txn, TABLE_META, COPY, strlen(COPY), &value)) != 0)
+		return store_judged(txn->store, fault);
+	return store_judged(txn->store, record_get_copy(txn->pepper, COPY, strlen(COPY), value.data, value.len, copy));
+}
+
+void
+store_mark(struct store_txn *txn, const struct record_copy *copy)
+{
+	struct record_bytes value;
+
+	record_put_copy(txn->pepper, COPY, strlen(COPY), copy, &value);
+	lmdb_put(txn->txn, TABLE_META, COPY, strlen(COPY), value.bytes, value.len);
+}
+
+void
+store_unmark(struct store_txn *txn)
+{
+	lmdb_del(txn->txn, TABLE_META, COPY, strlen(COPY));
+}

@@ -1,0 +1,157 @@
+/*
+ * store_init.c - make a database, its folder and its pepper (see store.h). Called by main.c for --init; calls lmdb.c,
+ * pepper.c, store_open.c for how LMDB is to open it, and record.c for the first two records. Never changes a database
+ * that has records.
+ */
+#include "service/store/internal.h"
+
+#include <errno.h>
+#include <sodium.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+static int
+make_folder(const char *path, char *why, size_t why_len)
+{
+	struct stat st;
+
+	if (mkdir(path, 0700) == 0)
+		return 0;
+	if (errno == EEXIST && stat(path, &st) == 0 && S_ISDIR(st.st_mode))
+		return 0;
+	snprintf(why, why_len, "%s: cannot make the data folder: %s", path, strerror(errno));
+	return -1;
+}
+
+static bool
+database_exists(const char *path)
+{
+	char name[4096];
+	struct stat st;
+
+	snprintf(name, sizeof(name), "%s/data.mdb", path);
+	return stat(name, &st) == 0 && st.st_size > 0;
+}
+
+/* Write the two meta records of a new database. */
+static int
+found(struct store *store)
+{
+	struct record_identity identity = { .schema = RECORD_SCHEMA, .environment = store->environment };
+	struct record_state state = { 0 };
+	struct record_bytes value;
+	struct lmdb_txn *txn;
+	int fault;
+
+	randombytes_buf(identity.id, sizeof(identity.id));
+	pepper_fingerprint(store->pepper, identity.id, identity.environment, identity.fingerprint);
+	if ((txn = lmdb_txn_new(store->lmdb)) == NULL)
+		return -FAULT_INTERNAL;
+	if ((fault = lmdb_write(txn)) == 0) {
+		record_put_identity(store->pepper, IDENTITY, strlen(IDENTITY), &identity, &value);
+		lmdb_put(txn, TABLE_META, IDENTITY, strlen(IDENTITY), value.bytes, value.len);
+		record_put_state(store->pepper, STATE, strlen(STATE), &state, &value);
+		lmdb_put(txn, TABLE_META, STATE, strlen(STATE), value.bytes, value.len);
+		fault = lmdb_commit(txn);
+	}
+	lmdb_txn_free(txn);
+	return fault;
+}
+
+/*
+ * Has the database its identity? Returns: 1; 0 when all that it has is empty tables; a negative fault. One that has
+ * records and no identity is damaged: founding it anew would hand every serial out again.
+ */
+static int
+is_founded(struct store *store)
+{
+	struct lmdb_txn *txn;
+	struct lmdb_value value;
+	uint64_t records = 0;
+	int fault;
+
+	if ((txn = lmdb_txn_new(store->lmdb)) == NULL)
+		return -FAULT_INTERNAL;
+	if ((fault = lmdb_read(txn)) == 0) {
+		fault = lmdb_get(txn, TABLE_META, IDENTITY, strlen(IDENTITY), &value);
+		for (unsigned i = 0; i < TABLES; i++)
+			records += lmdb_entries(txn, i);
+		lmdb_read_end(txn);
+	}
+	lmdb_txn_free(txn);
+	if (fault == -FAULT_NOT_FOUND)
+		return records == 0 ? 0 : -FAULT_CORRUPT;
+	return fault == 0 ? 1 : fault;
+}
+
+/*
+ * A new database is made in a folder of its own and moved when it is whole: what a power cut leaves of LMDB's first
+ * pages would otherwise be refused as damaged by every later start, --init included.
+ */
+static int
+make_new(struct store *store, const struct store_options *options, char *why, size_t why_len)
+{
+	struct store_options aside = *options;
+	struct lmdb_options lmdb_options;
+	char folder[4096];
+	int rc = -1;
+
+	snprintf(folder, sizeof(folder), "%s/new", options->path);
+	aside.path = folder;
+	lmdb_options = store_lmdb_options(&aside, true);
+	lmdb_clear(folder);
+	if (make_folder(folder, why, why_len) != 0)
+		return -1;
+	if (lmdb_open(&lmdb_options, &store->lmdb, why, why_len) != 0)
+		goto out;
+	if (found(store) != 0)
+		snprintf(why, why_len, "%s: cannot write the new database", options->path);
+	else
+		rc = 0;
+	lmdb_close(store->lmdb);
+	store->lmdb = NULL;
+	if (rc == 0)
+		rc = lmdb_adopt(folder, options->path, why, why_len) == 0 ? 0 : -1;
+out:
+	lmdb_clear(folder);
+	return rc;
+}
+
+int
+store_init(const struct store_options *options, char *why, size_t why_len)
+{
+	struct store store = { .environment = options->environment };
+	struct lmdb_options lmdb_options = store_lmdb_options(options, true);
+	struct pepper *pepper;
+	bool is_new;
+	int founded, rc = -1;
+
+	if (make_folder(options->path, why, why_len) != 0)
+		return -1;
+	is_new = !database_exists(options->path);
+	if (is_new && pepper_create(options->pepper, why, why_len) < 0)
+		return -1;
+	if (pepper_load(options->pepper, &pepper, why, why_len) != 0)
+		return -1;
+	store.pepper = pepper;
+	if (is_new && make_new(&store, options, why, why_len) != 0)
+		goto err0;
+	/*
+	 * A first start of an older fobd, cut off, left a database without an identity: it holds nothing, and is
+	 * finished here.
+	 */
+	if (lmdb_open(&lmdb_options, &store.lmdb, why, why_len) != 0)
+		goto err0;
+	if ((founded = is_founded(&store)) < 0)
+		snprintf(why, why_len, "%s: a database without its identity: not one of Fob's, or a damaged one",
+		    options->path);
+	else if (founded == 0 && found(&store) != 0)
+		snprintf(why, why_len, "%s: cannot write the new database", options->path);
+	else
+		rc = 0;
+	lmdb_close(store.lmdb);
+err0:
+	pepper_free(pepper);
+	return rc;
+}

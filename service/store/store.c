@@ -1,0 +1,347 @@
+/*
+ * store.c - a transaction on one environment's database, and the record that is asked for in it (see store.h). Called
+ * by verify.c, admin.c, decide.c, writer.c and all who read; calls lmdb.c for pages and record.c for bytes. Its parts
+ * make and open a database (store_init.c, store_open.c), walk over it (store_walk.c, store_time.c), change it
+ * (store_apply.c), move it to a new pepper (store_move.c) and copy it (store_copy.c). Decides nothing, and never takes
+ * a miss on trust.
+ */
+#include "service/store/internal.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "service/base/bytes.h"
+
+/* ---- transactions ---- */
+
+struct store_txn *
+store_txn_new(struct store *store)
+{
+	struct store_txn *txn;
+
+	if ((txn = malloc(sizeof(*txn))) == NULL)
+		return NULL;
+	txn->store = store;
+	if ((txn->txn = lmdb_txn_new(store->lmdb)) == NULL) {
+		free(txn);
+		return NULL;
+	}
+	return txn;
+}
+
+void
+store_txn_free(struct store_txn *txn)
+{
+	if (txn == NULL)
+		return;
+	lmdb_txn_free(txn->txn);
+	free(txn);
+}
+
+/*
+ * At each moment the pepper that store->pepper points at covers what is committed: a rotation's new one is published
+ * before the first commit of records that need it, and the old lines leave it after the last commit of those that
+ * needed them. So the snapshot is covered by the one that is there before *and* after it is taken. It changes a few
+ * times in the life of a process.
+ */
+int
+store_read(struct store_txn *txn)
+{
+	int fault;
+
+	for (;;) {
+		txn->pepper = txn->store->pepper;
+		if ((fault = lmdb_read(txn->txn)) != 0)
+			return fault;
+/* GCC's thread sanitizer knows no fences, and warns; LMDB, which this one is for, it does not look into. */
+#ifndef __SANITIZE_THREAD__
+		atomic_thread_fence(memory_order_acquire);
+#endif
+		if (txn->store->pepper == txn->pepper)
+			return 0;
+		lmdb_read_end(txn->txn);
+	}
+}
+
+void
+store_read_end(struct store_txn *txn)
+{
+	lmdb_read_end(txn->txn);
+}
+
+const struct pepper *
+store_txn_pepper(const struct store_txn *txn)
+{
+	return txn->pepper;
+}
+
+bool
+store_moving(const struct store_txn *txn)
+{
+	return pepper_has_old(txn->pepper);
+}
+
+int
+store_write(struct store_txn *txn)
+{
+	txn->pepper = txn->store->pepper;
+	txn->store->next_rotation = txn->store->rotation;
+	txn->store->last_move = false;
+	return store_judged(txn->store, lmdb_write(txn->txn));
+}
+
+int
+store_commit(struct store_txn *txn)
+{
+	return lmdb_commit(txn->txn);
+}
+
+void
+store_abort(struct store_txn *txn)
+{
+	lmdb_abort(txn->txn);
+}
+
+/* ---- an entry, or the certainty that there is none ---- */
+
+/* One that is not there is fine. */
+static int
+check_neighbour(struct store_txn *txn, enum table table, const struct lmdb_entry *entry)
+{
+	if (entry->key_len == 0)
+		return 0;
+	return record_sound(txn->pepper, table, entry->key, entry->key_len, entry->value, entry->len);
+}
+
+/*
+ * "Not there" is an answer, and a damaged page must not give it: a flipped bit in a key, or in what leads to it, makes
+ * LMDB miss. So it is proved: the pages on the way to its place hide nothing, and the entries before and behind that
+ * place are what was written, or the table is empty. Returns: -FAULT_NOT_FOUND when that is so; another fault.
+ */
+static int
+prove_absent(struct store_txn *txn, enum table table, const void *key, size_t len)
+{
+	struct lmdb_gap gap;
+	int fault, damage;
+
+	if ((fault = lmdb_prove_absent(txn->txn, table, key, len, &gap)) != -FAULT_NOT_FOUND)
+		return fault;
+	if ((damage = check_neighbour(txn, table, &gap.before)) != 0 ||
+	    (damage = check_neighbour(txn, table, &gap.behind)) != 0)
+		return damage;
+	return -FAULT_NOT_FOUND;
+}
+
+int
+store_look_up(struct store_txn *txn, enum table table, const void *key, size_t len, struct lmdb_value *value)
+{
+	int fault;
+
+	if ((fault = lmdb_get(txn->txn, table, key, len, value)) == -FAULT_NOT_FOUND)
+		return prove_absent(txn, table, key, len);
+	return fault;
+}
+
+/* ---- the record that is asked for ---- */
+
+static int
+get_key(struct store_txn *txn, const uint8_t digest[RECORD_DIGEST_LEN], struct record_key *key)
+{
+	struct lmdb_value value;
+	int fault;
+
+	if ((fault = store_look_up(txn, TABLE_KEYS, digest, RECORD_DIGEST_LEN, &value)) != 0)
+		return fault;
+	return record_get_key(txn->pepper, digest, RECORD_DIGEST_LEN, value.data, value.len, key);
+}
+
+int
+store_key(struct store_txn *txn, const uint8_t digest[RECORD_DIGEST_LEN], struct record_key *key)
+{
+	return store_judged(txn->store, get_key(txn, digest, key));
+}
+
+int
+store_get_account(struct store_txn *txn, const char *account, struct record_account *out)
+{
+	size_t len = strlen(account);
+	struct lmdb_value value;
+	int fault;
+
+	if ((fault = store_look_up(txn, TABLE_ACCOUNTS, account, len, &value)) != 0)
+		return fault;
+	return record_get_account(txn->pepper, account, len, value.data, value.len, out);
+}
+
+int
+store_account(struct store_txn *txn, const char *account, struct record_account *out)
+{
+	return store_judged(txn->store, store_get_account(txn, account, out));
+}
+
+int
+store_state(struct store_txn *txn, struct record_state *state)
+{
+	struct lmdb_value value;
+	int fault;
+
+	/* A database without its state record is not one that we made. */
+	if ((fault = lmdb_get(txn->txn, TABLE_META, STATE, strlen(STATE), &value)) != 0)
+		return store_judged(txn->store, fault == -FAULT_NOT_FOUND ? -FAULT_CORRUPT : fault);
+	return store_judged(
+	    txn->store, record_get_state(txn->pepper, STATE, strlen(STATE), value.data, value.len, state));
+}
+
+int
+store_token(struct store_txn *txn, const uint8_t index[PEPPER_DIGEST_LEN], struct record_token *token)
+{
+	struct lmdb_value value;
+	int fault;
+
+	if ((fault = store_look_up(txn, TABLE_TOKENS, index, PEPPER_DIGEST_LEN, &value)) != 0)
+		return store_judged(txn->store, fault);
+	return store_judged(
+	    txn->store, record_get_token(txn->pepper, index, PEPPER_DIGEST_LEN, value.data, value.len, token));
+}
+
+int
+store_has(struct store_txn *txn, enum table table, const void *key, size_t len)
+{
+	struct lmdb_value value;
+	int fault;
+
+	if ((fault = store_look_up(txn, table, key, len, &value)) == 0)
+		fault = record_sound(txn->pepper, table, key, len, value.data, value.len);
+	return store_judged(txn->store, fault);
+}
+
+/* ---- a key, by its place among those of its account ---- */
+
+int
+store_key_of_ref(struct store_txn *txn, const struct place *place, const uint8_t ref[RECORD_REF_LEN],
+    uint8_t digest[RECORD_DIGEST_LEN], struct record_key *key)
+{
+	struct lmdb_cursor c;
+	int fault;
+
+	for (fault = lmdb_seek(txn->txn, TABLE_KEYS, ref, RECORD_REF_LEN, &c); fault == 0; fault = lmdb_next(&c)) {
+		if (c.key.len != RECORD_DIGEST_LEN || memcmp(c.key.data, ref, RECORD_REF_LEN) != 0)
+			fault = -FAULT_CORRUPT;
+		else
+			fault = record_get_key(txn->pepper, c.key.data, c.key.len, c.value.data, c.value.len, key);
+		if (fault != 0)
+			break;
+		if (key->kind == place->kind && key->generation == place->generation &&
+		    strcmp(key->account, place->account) == 0) {
+			memcpy(digest, c.key.data, RECORD_DIGEST_LEN);
+			break;
+		}
+	}
+	lmdb_cursor_end(&c);
+	return fault == -FAULT_NOT_FOUND ? -FAULT_CORRUPT : fault;
+}
+
+bool
+store_in_account(const struct record_account *account, const struct place *place)
+{
+	return account->has_ref[place->kind - 1] && record_generation(account, place->kind) == place->generation;
+}
+
+bool
+store_slot_of(const struct lmdb_value *key, struct place *place)
+{
+	size_t len = strlen(place->account);
+	const uint8_t *bytes = key->data;
+
+	if (key->len != len + 6 || memcmp(bytes, place->account, len) != 0 || bytes[len] != 0)
+		return false;
+	place->kind = bytes[len + 1];
+	place->generation = bytes_get32(bytes + len + 2);
+	return true;
+}
+
+static int
+key_of_place(
+    struct store_txn *txn, const struct place *place, uint8_t digest[RECORD_DIGEST_LEN], struct record_key *key)
+{
+	uint8_t ref[RECORD_REF_LEN];
+	struct record_account account;
+	struct record_bytes slot;
+	struct lmdb_value value;
+	int fault;
+
+	if ((fault = store_get_account(txn, place->account, &account)) != 0)
+		return fault;
+	if (store_in_account(&account, place))
+		return store_key_of_ref(txn, place, account.ref[place->kind - 1], digest, key);
+	record_slot_key(place->account, place->kind, place->generation, &slot);
+	if ((fault = store_look_up(txn, TABLE_SLOTS, slot.bytes, slot.len, &value)) != 0 ||
+	    (fault = record_get_slot(txn->pepper, slot.bytes, slot.len, value.data, value.len, ref)) != 0)
+		return fault;
+	return store_key_of_ref(txn, place, ref, digest, key);
+}
+
+int
+store_slot(
+    struct store_txn *txn, const char *account, enum kind kind, uint32_t generation, uint8_t digest[RECORD_DIGEST_LEN])
+{
+	const struct place place = { account, kind, generation };
+	struct record_key key;
+
+	return store_judged(txn->store, key_of_place(txn, &place, digest, &key));
+}
+
+/* ---- the store as a whole ---- */
+
+const struct pepper *
+store_pepper(const struct store *store)
+{
+	return store->pepper;
+}
+
+enum environment
+store_environment(const struct store *store)
+{
+	return store->environment;
+}
+
+const char *
+store_path(const struct store *store)
+{
+	return store->path;
+}
+
+bool
+store_failed(const struct store *store)
+{
+	return lmdb_failed(store->lmdb);
+}
+
+uint64_t
+store_corrupt_records(const struct store *store)
+{
+	return atomic_load_explicit(&store->corrupt_records, memory_order_relaxed);
+}
+
+uint64_t
+store_entries(struct store_txn *txn, enum table table)
+{
+	return lmdb_entries(txn->txn, table);
+}
+
+void
+store_size(struct store_txn *txn, struct store_size *size)
+{
+	*size = (struct store_size){
+		.accounts = lmdb_entries(txn->txn, TABLE_ACCOUNTS),
+		.keys = lmdb_entries(txn->txn, TABLE_KEYS),
+		.used_bytes = lmdb_used_bytes(txn->txn),
+		.ceiling_bytes = txn->store->ceiling_bytes,
+	};
+}
+
+void
+store_upkeep(struct store *store)
+{
+	lmdb_reader_check(store->lmdb);
+}
