@@ -645,9 +645,25 @@ connection_new(struct listener *l, nng_stream *stream)
 	return c;
 }
 
+/* Under the server's mutex. Of all listeners'; NULL when there is none. */
+static struct connection *
+oldest_ungreeted(const struct server *server)
+{
+	struct connection *oldest = NULL;
+
+	for (size_t i = 0; i < server->n_listeners; i++) {
+		struct connection *c = server->listeners[i].ungreeted.first;
+
+		if (c != NULL && (oldest == NULL || c->arrived_ms < oldest->arrived_ms))
+			oldest = c;
+	}
+	return oldest;
+}
+
 /*
- * Returns false when there is no room for it. At the limit of those that have not greeted, the one that has waited the
- * longest goes, so that silent peers cannot keep others out: it is *${oldest}, with a reference.
+ * Returns false when there is no room for it. At the limit of those that have not greeted, and at the limit of all, the
+ * one that has waited the longest without greeting goes, so that silent peers cannot keep others out: it is *${oldest},
+ * with a reference.
  */
 static bool
 enter(struct connection *c, struct connection **oldest)
@@ -659,17 +675,22 @@ enter(struct connection *c, struct connection **oldest)
 	*oldest = NULL;
 	pthread_mutex_lock(&server->mutex);
 	server->accepted++;
-	room = !server->closing && server->live < server->config->connections;
+	if (l->ungreeted.n >= LIMIT_UNGREETED)
+		*oldest = l->ungreeted.first;
+	else if (server->live >= server->config->connections)
+		*oldest = oldest_ungreeted(server);
+	room = !server->closing && (server->live < server->config->connections || *oldest != NULL);
 	if (room && l->tls != NULL)
 		room = (c->tls = tls_new(l->tls)) != NULL;
-	if (room) {
+	if (!room) {
+		*oldest = NULL;
+	} else {
 		server->live++;
 		server->exist++;
 		list_add(&server->all, c, PLACE_ALL);
-		if (l->ungreeted.n >= LIMIT_UNGREETED) {
-			*oldest = l->ungreeted.first;
+		if (*oldest != NULL) {
 			connection_ref(*oldest);
-			list_remove(&l->ungreeted, *oldest, PLACE_UNGREETED);
+			list_remove(&(*oldest)->listener->ungreeted, *oldest, PLACE_UNGREETED);
 			server->crowded++;
 		}
 		list_add(&l->ungreeted, c, PLACE_UNGREETED);
