@@ -187,7 +187,7 @@ class LastUsed(unittest.TestCase):
             self.assertGreater(min(self.last_used(c, LIVE) + self.last_used(c, TEST)), 0)
             c.roll(LIVE, "acct")
             self.assertEqual(c.verdict(c.create(LIVE, "more").secret_key.secret), "VALID")
-        told = "a file cannot be read, or was cut short"
+        told = "a file cannot be read or was cut short"
         daemon.wait_until(told, lambda: told in fobd.log())
         self.assertIn("file=" + os.path.join(fobd.database("live"), "lastused"), fobd.log())
         fobd.restart()

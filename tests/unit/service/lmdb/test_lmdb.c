@@ -607,7 +607,7 @@ no_database(void **state)
 
 	close_it(p);
 	assert_int_equal(unlink(p->file), 0);
-	refused(p, -FAULT_NOT_FOUND, "no database here. If it is to be a new one: fobd --init");
+	refused(p, -FAULT_NOT_FOUND, "there is no database here; fobd --init makes a new one");
 	assert_int_equal(access(p->file, F_OK), -1);
 	fixture_write_file(p->file, "", 0, 0600);
 	refused(p, -FAULT_NOT_FOUND, "no database here");
@@ -803,7 +803,7 @@ pages_of_a_wrong_size(void **state)
 			refused(p, -FAULT_CORRUPT, "data");
 		}
 		if (sizes[i] < 512 || sizes[i] > 32768)
-			refused(p, -FAULT_CORRUPT, "/data.mdb: the file is damaged: it says that its pages have ");
+			refused(p, -FAULT_CORRUPT, "/data.mdb: the file is damaged: it claims a page size of ");
 	}
 	assert_int_equal(pwrite(fd, whole, sizeof(whole), 0), sizeof(whole));
 	close(fd);
