@@ -239,7 +239,7 @@ class Daemon:
 
     def stop(self):
         """End it in order, and check what every test of a daemon owes: a clean exit, no secret in its log, and no
-        system call that confine.c does not list."""
+        system call that confine_calls.c does not list."""
         if self.process is None:
             return
         running = self.process.poll() is None

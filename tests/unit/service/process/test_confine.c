@@ -35,6 +35,8 @@
 #include <unistd.h>
 
 #include "service/process/confine.h"
+#include "service/process/confine_calls.h"
+#include "service/process/confine_files.h"
 
 static char folder[256];
 static char said[16384]; /* what the last child wrote to stderr */
@@ -586,7 +588,7 @@ with_landlock_switched_off(void)
 	HOLDS(confine_files(&config, path_config, false, why, sizeof(why)) == 0);
 	HOLDS(strcmp(why, "it is switched off in this kernel") == 0);
 	HOLDS(confine_calls(why, sizeof(why)) == 0);
-	HOLDS(strstr(why, "this kernel or container takes none") != NULL);
+	HOLDS(strstr(why, "this kernel or container takes no filter") != NULL);
 	return 0;
 }
 
@@ -598,7 +600,7 @@ test_less_is_a_warning(void **state)
 		skip();
 	passes(without_either);
 	assert_non_null(strstr(said, "level=warn msg=\"not confined by Landlock"));
-	assert_non_null(strstr(said, "this kernel has none, or a container's filter hides it"));
+	assert_non_null(strstr(said, "this kernel has no Landlock, or a container's filter hides it"));
 	assert_non_null(strstr(said, "level=warn msg=\"not confined by seccomp"));
 	assert_non_null(strstr(said, "msg=confined seccomp=off landlock=off no_new_privs="));
 	passes(with_landlock_switched_off);

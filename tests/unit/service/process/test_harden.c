@@ -133,7 +133,7 @@ drop_to_root(void)
 	char why[256] = "";
 
 	HOLDS(harden_drop("root", why, sizeof(why)) == -1);
-	HOLDS(strcmp(why, "user = \"root\" is root: name another, or leave the setting out") == 0);
+	HOLDS(strcmp(why, "user = \"root\" is root: name another user, or leave the setting out") == 0);
 	return 0;
 }
 
