@@ -1,21 +1,21 @@
 /*
- * limits.h - every limit of the service that is not a setting, in one place. README.md shows this table to users.
- * Sizes are bytes, without a terminating NUL; times carry their unit.
+ * limits.h - every limit of the service, and the defaults of those that are settings. README.md shows them
+ * to users. Sizes are bytes, without a terminating NUL; the names of times end in their unit.
  */
 #ifndef LIMITS_H
 #define LIMITS_H
 
 #define LIMIT_REQUEST 65536       /* one message on the wire, envelope included */
-#define LIMIT_ARENA (2U << 20)    /* memory for decoding and answering one request */
+#define LIMIT_ARENA (2U << 20)    /* memory to decode and answer one request */
 #define LIMIT_BATCH 256           /* items of a VerifyKeys */
 #define LIMIT_IMPORT 256          /* items of an ImportAccounts */
-#define LIMIT_IMPORTED_SECRET 128 /* an imported key's whole secret, when it is verified */
+#define LIMIT_IMPORTED_SECRET 128 /* the whole secret of an imported key, at VerifyKey */
 #define LIMIT_ACCOUNT 64
 #define LIMIT_OPERATION 64
 #define LIMIT_OPERATIONS 256 /* names in publishable_operations */
 #define LIMIT_PAGE 1000
 #define LIMIT_PAGE_DEFAULT 100
-#define LIMIT_SCAN 10000     /* events looked at for one page of a filtered list */
+#define LIMIT_SCAN 10000     /* events read for one page of a filtered list */
 #define LIMIT_TOKEN 32       /* exactly */
 #define LIMIT_MESSAGE 240    /* a Response's message */
 #define LIMIT_TRACEPARENT 55 /* exactly, W3C version 00 */
