@@ -76,7 +76,7 @@ class Check(unittest.TestCase):
 
     def test_what_it_cannot_do(self):
         self.fobd.stop()
-        for args, says in ((("lve",), "no environment"), (("live", "/nowhere"), "no database here"),
+        for args, says in ((("lve",), "is not an environment"), (("live", "/nowhere"), "no database here"),
                            (("test", self.fobd.database("live")), "this is a live database"),
                            (("live", "a", "b"), "too many arguments")):
             done = self.check(*args)
