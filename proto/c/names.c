@@ -1,5 +1,5 @@
 /*
- * names.c - names by number, as in the .proto files (see names.h).
+ * names.c - the names of the numbers in the .proto files (see names.h).
  */
 #include "proto/c/names.h"
 
