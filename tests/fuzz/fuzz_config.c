@@ -1,6 +1,6 @@
 /*
- * fuzz_config.c - config_load() on any text: a fault is one line that names the file and leaves nothing behind, what is
- * accepted keeps every limit. Fed by libFuzzer or replay.c; calls service/base/config.c. The file is one in memory.
+ * fuzz_config.c - config_load() on any text: an error is one line that names the file, and leaves nothing behind;
+ * accepted settings keep every limit. The file is in memory.
  *
  *	input: 1 byte: which allocation fails, 0 none; the text
  */
@@ -22,7 +22,7 @@ put_text(const uint8_t *text, size_t len)
 	if (fd < 0) {
 		FUZZ_CHECK((fd = memfd_create("fobd.conf", MFD_CLOEXEC)) >= 0, "no file in memory");
 		snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-		/* What a file may pull in from the environment is the same everywhere. */
+		/* A fixed environment, as a settings file may name environment variables. */
 		clearenv();
 		setenv("HOME", "/root", 1);
 	}
@@ -115,7 +115,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	return 0;
 }
 
-/* ---- mutations: of words, or "name = value", as a settings file is made of them ---- */
+/* ---- mutations: of words, and of "name = value" ---- */
 
 #define WORDS_MAX 512
 

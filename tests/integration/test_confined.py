@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""What a serving fobd may still do: which confinements are in effect, and that its log tells the truth about them."""
+"""The restrictions of a serving fobd: which are in effect, and that its log says so correctly."""
 
 import os
 import sys
@@ -22,7 +22,7 @@ EXPOSURE_MOST = 1.5
 
 
 def landlock_abi():
-    """Of this kernel; 0 where it has none."""
+    """The kernel's Landlock ABI version; 0 without Landlock."""
     return max(0, ctypes.CDLL(None).syscall(444, 0, 0, 1))  # landlock_create_ruleset, VERSION
 
 
