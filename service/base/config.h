@@ -26,7 +26,6 @@ struct config_listener {
 	char *tls_cert; /* PEM files; tls+tcp:// needs all three, and requires client certificates */
 	char *tls_key;
 	char *tls_ca;
-	unsigned contexts; /* requests that are worked on at once */
 };
 
 struct config_environment {
@@ -50,7 +49,7 @@ struct config {
 	bool log_json;
 	uint32_t timeout_ms;  /* of a request that names none */
 	unsigned connections; /* at once, over all listeners */
-	unsigned in_flight;   /* requests of one connection */
+	unsigned in_flight;   /* changes of one connection */
 	uint32_t drain_ms;    /* how long shutdown waits for requests under way */
 };
 

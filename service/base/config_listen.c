@@ -10,8 +10,9 @@
 #include <string.h>
 #include <sys/un.h>
 
+#include "service/base/log.h"
+
 #define UNIX_PATH_MAX_LEN (sizeof(((struct sockaddr_un *)NULL)->sun_path) - 1)
-#define CONTEXTS_MAX 4096
 
 static int
 check_port(struct config_loader *l, int line, const char *url)
@@ -202,12 +203,9 @@ load_listener(struct config_loader *l, cfg_t *section, struct config_listener *o
 	    load_allow_users(l, section, out) != 0 || load_tls(l, section, out) != 0 ||
 	    load_insecure(l, section, out) != 0)
 		return -1;
-	out->contexts = out->role == ROLE_ADMIN ? 512 : 256;
-	if (config_line(l, section, "contexts") == 0)
-		return 0;
-	if (config_check_number(l, section, "contexts", 1, CONTEXTS_MAX) != 0)
-		return -1;
-	out->contexts = (unsigned)cfg_getint(section, "contexts");
+	if (config_line(l, section, "contexts") != 0)
+		LOG(LOG_WARN, "the setting contexts has no effect any more: remove it", LOG_S("file", l->path),
+		    LOG_I("line", config_line(l, section, "contexts")));
 	return 0;
 }
 

@@ -34,10 +34,6 @@ void fault_arm(unsigned nth);
 /* From now on no allocation fails. Returns whether one has failed. */
 bool fault_disarm(void);
 
-struct scratch;
-/* Include protobuf-c's allocations in ${scratch}, and watch their ends. Call it once, after call_init(). */
-void fault_watch_scratch(struct scratch *scratch);
-
 /* ---- protobuf ---- */
 
 /* Random choices from one seed. */
