@@ -179,7 +179,7 @@ lists_are_swapped_under_requests(void **state)
 		assert_int_equal(reload_apply(&f->reload, &config, why, sizeof(why)), 0);
 		assert_int_equal(config.n_listeners, 0);
 		reload_tidy(&f->reload);
-		/* At least one answer between two swaps, or there would be no contest. */
+		/* At least one answer between two swaps, or the test would show nothing. */
 		for (before = f->asked; f->asked == before && f->wrong == 0;)
 			sched_yield();
 	}

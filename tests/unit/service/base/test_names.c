@@ -37,7 +37,7 @@ every_verdict(void **state)
 static void
 unknown_numbers(void **state)
 {
-	volatile unsigned beyond = 15; /* within what an enum's bits can hold, but no name's number */
+	volatile unsigned beyond = 15; /* fits into the enum, but has no name */
 
 	(void)state;
 	assert_string_equal(verdict_name((enum verdict)beyond), "UNKNOWN");

@@ -1,6 +1,6 @@
 /*
- * test_check.c - check.c over a database that a real writer made: whole as it is, and with one thing wrong in each
- * table, each of them with a right tag, so that nothing but the invariant tells; and with tags that are wrong.
+ * test_check.c - the check of a database that a real writer made: whole; with one thing wrong in each table, under a
+ * correct tag, so that only the invariant can show it; and with wrong tags.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -128,7 +128,7 @@ tamper_end(void)
 	lmdb_close(db);
 }
 
-/* The first entry of ${table}, or the one behind it, ... */
+/* The entry ${n} of ${table}, from 0 on. */
 static void
 nth(enum table table, unsigned n, struct record_bytes *key, struct record_bytes *value)
 {
@@ -143,7 +143,7 @@ nth(enum table table, unsigned n, struct record_bytes *key, struct record_bytes 
 	lmdb_cursor_end(&c);
 }
 
-/* The key of a place, by looking at all. */
+/* Find the key of a slot among all keys. */
 static void
 find(const char *account, enum kind kind, uint32_t generation, uint8_t digest[RECORD_DIGEST_LEN], struct record_key *x)
 {
@@ -475,7 +475,7 @@ each_wrong_tag_is_said(void **state)
 	}
 }
 
-/* The thousand and first is counted, and left out. */
+/* Violation 1,001 is counted but not printed. */
 static void
 there_is_an_end_of_lines(void **state)
 {

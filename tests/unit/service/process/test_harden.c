@@ -1,6 +1,6 @@
 /*
- * test_harden.c - harden.c, each step in a child process of its own: what it gave up is asked of the kernel, and
- * getting it back is tried. Becoming another user needs root; those tests are skipped for others.
+ * test_harden.c - each step of harden.c in its own child process. The kernel is asked what was given up, and the child
+ * tries to get it back. Tests that become another user need root, and are skipped otherwise.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -21,7 +21,7 @@
 
 #include "service/process/harden.h"
 
-/* The line of what did not hold, 0 when all did. */
+/* The line of the check that failed; 0 when none did. */
 static int
 in_child(int (*body)(void))
 {
@@ -120,7 +120,7 @@ drop_for_good(void)
 	HOLDS(setuid(0) == -1 && setgid(0) == -1 && seteuid(0) == -1);
 	HOLDS(open("/etc/shadow", O_RDONLY) == -1);
 	HOLDS(prctl(PR_GET_DUMPABLE, 0, 0, 0, 0) == 0);
-	/* Once more is nothing more to do; another is refused now. */
+	/* The same user again: nothing to do. Another user: refused. */
 	HOLDS(harden_drop("nobody", why, sizeof(why)) == 0);
 	HOLDS(harden_drop("daemon", why, sizeof(why)) == -1);
 	HOLDS(strstr(why, "only root can become another user") != NULL);

@@ -268,7 +268,7 @@ random_bytes(void **state)
 	works_on(f, f->admin);
 }
 
-/* Decoded by protobuf-c itself: is this still a request for the verdict on our key? */
+/* Decode with protobuf-c: is this still a VerifyKey request for the test's key? */
 static bool
 asks_for_our_key(struct fixture *f, const uint8_t *bytes, size_t len)
 {
