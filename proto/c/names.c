@@ -12,8 +12,8 @@
 const char *
 name_verdict(unsigned verdict)
 {
-	static const char *const names[] = { "DENIED", "VALID", "MALFORMED", "NOT_FOUND", "EXPIRED", "REVOKED", "SUSPENDED",
-		"WRONG_ENVIRONMENT", "FORBIDDEN" };
+	static const char *const names[] = { "DENIED", "VALID", "MALFORMED", "NOT_FOUND", "EXPIRED", "REVOKED",
+		"SUSPENDED", "WRONG_ENVIRONMENT", "FORBIDDEN" };
 
 	return NAME_AT(names, verdict);
 }
