@@ -315,7 +315,7 @@ serve(const struct fault_plan *p, struct harness_call *hc)
 		h->service.engines[e] = NULL;
 		h->service.broken[e] = true;
 		if (why[0] == '\0')
-			problem("refused at the start without a word");
+			problem("refused at the start without a reason");
 		/* The reason must be the true one; above all, it must not be a damaged database. */
 		if (p->error == ENOMEM && strstr(why, "memory") == NULL)
 			problem(why);
@@ -538,7 +538,7 @@ try_all(const struct fault_plan *p, unsigned sample)
 {
 	uint64_t n = 1, step, problems = 0, total;
 
-	/* One that reaches none: all must be well then, and it says how many there are. */
+	/* First a run in which no call fails: all must be well, and it counts the calls. */
 	n_runs = n_acked = n_unknown = n_refused = n_closed = 0;
 	assert_false(try_one(p, FOREVER));
 	assert_int_equal(outcome->problem[0], '\0');

@@ -254,7 +254,7 @@ decode_verify_batch(const struct reply *r)
 	}
 }
 
-/* Into places of their own, some of which nobody waits at any more. */
+/* Items go to separate results; some are missing, as for a caller that no longer waits. */
 static void
 decode_verify_items(const struct reply *r)
 {

@@ -684,7 +684,7 @@ world_check_valid(const void *secret, size_t len, const ProtobufCMessage *respon
 	FUZZ_CHECK(out->livemode == (out->environment == FOB__V1__ENVIRONMENT__LIVE), "livemode is wrong");
 	if (k == NULL) {
 		FUZZ_CHECK(was_imported(secret, len, (enum environment)(out->environment - 1), (enum kind)out->kind),
-		    "VALID for a secret that nobody was given");
+		    "VALID for a secret that was never given out");
 		return;
 	}
 	FUZZ_CHECK(!k->ended, "VALID for a key that has ended");
@@ -707,7 +707,7 @@ static void
 check_part(const uint8_t *p, const struct known *k)
 {
 	for (size_t i = SECRET_PREFIX_LEN; i + PART <= SECRET_LEN; i++)
-		FUZZ_CHECK(!same(p, k->secret + i, PART), "a secret is told");
+		FUZZ_CHECK(!same(p, k->secret + i, PART), "the text holds a secret");
 }
 
 void

@@ -181,7 +181,7 @@ class ByHand(unittest.TestCase):
         self.wrong(c.roll(0, 1, 2), c.roll(2, 3, 4))
         self.wrong(c.roll(0, 1, 3, old=1))
         self.wrong(c.roll(0, 1, 2), c.list(2, 3, ("revoked", 0), ("revoked", 0), ("current", 0)))
-        # One that was asked for twice under one token, and then done twice.
+        # A mutation that was sent twice with one token, and applied twice.
         lost = c.roll(0, 5, 0, fault=LOST, token=7)
         self.wrong(lost, c.roll(6, 7, 3, token=7))
         self.wrong(lost, c.roll(6, 7, 2, token=7), c.list(8, 9, ("revoked", 0), ("revoked", 0), ("current", 0)))

@@ -153,7 +153,7 @@ class Start(unittest.TestCase):
     def test_a_data_folder_that_is_not_writable(self):
         self.fobd.init()
         user = None
-        if os.geteuid() == 0:  # root writes everywhere: let somebody else try
+        if os.geteuid() == 0:  # root may write everywhere: try as another user
             user = 65534
             for base, folders, files in os.walk(self.fobd.place):
                 for name in [base] + [os.path.join(base, n) for n in folders + files]:

@@ -1,6 +1,5 @@
 /*
- * test_names.c - names.c: every number has its name, and one that nobody knows still has one; and what an operation can
- * be called.
+ * test_names.c - every number has its name, unknown numbers are "UNKNOWN", and the valid names of operations.
  */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -213,7 +213,7 @@ grows(void **state)
 	lastused_touch(p->lastused, p->pepper, cells, ours, MINUTE);
 	assert_int_equal(lastused_get(p->lastused, p->pepper, cells, ours), MINUTE);
 	assert_int_equal(lastused_get(p->lastused, p->pepper, 7, ours), MINUTE);
-	/* With its disk space: a full disk is told when it grows, not as SIGBUS later. */
+	/* Disk space is allocated when the file grows: a full disk is an error then, and no SIGBUS later. */
 	assert_int_equal(stat(p->file, &st), 0);
 	assert_true(st.st_blocks * 512 >= st.st_size);
 

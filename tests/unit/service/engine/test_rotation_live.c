@@ -334,7 +334,7 @@ test_a_use_in_the_middle_of_which_it_happens(void **state)
 	}
 }
 
-/* ---- what is told ---- */
+/* ---- Stats ---- */
 
 static Fob__V1__EnvironmentStats *
 stats(struct fixture *f)
@@ -533,7 +533,7 @@ test_files_that_are_refused(void **state)
 		let_it_look(f);
 		assert_true(is_at(f, 2, false));
 	}
-	/* Put back, it is as good as ever. */
+	/* When the old file is put back, it is accepted. */
 	assert_non_null(file = fopen(path, "w"));
 	assert_int_equal(fwrite(good, 1, len, file), len);
 	fclose(file);

@@ -93,7 +93,7 @@ root_raises_the_hard_limit(void)
 	char why[256] = "";
 
 	HOLDS(setrlimit(RLIMIT_NOFILE, &limit) == 0);
-	/* A container's root often lacks CAP_SYS_RESOURCE: then it is told so, and nothing has changed. */
+	/* A container's root often lacks CAP_SYS_RESOURCE: then there is an error, and nothing has changed. */
 	if (harden_descriptors(1000, why, sizeof(why)) == 0)
 		HOLDS(getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur > 1000);
 	else

@@ -465,7 +465,7 @@ malformed_secrets(void **state)
 	assert_int_equal(ask(f->verify, SECRET_FIELD, text, SECRET_LEN + 1, &v), 0);
 	assert_int_equal(v->verdict, FOB__V1__VERDICT__MALFORMED);
 
-	/* Right in form, and nobody's. */
+	/* The form is right, but there is no such key. */
 	secret_generate(ENVIRONMENT_TEST, KIND_SECRET, text);
 	assert_int_equal(ask(f->verify, SECRET_FIELD, text, SECRET_LEN, &v), 0);
 	assert_int_equal(v->verdict, FOB__V1__VERDICT__NOT_FOUND);

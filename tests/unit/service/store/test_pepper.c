@@ -84,7 +84,7 @@ nothing_is_replaced_by_it(void **state)
 	assert_int_equal(stat(path, &st), 0);
 	assert_int_equal(st.st_size, 0);
 
-	/* A link is not followed to where somebody would like a file. */
+	/* A link is not followed: it may lead to where an attacker wants a file. */
 	fixture_path(folder, "target", target);
 	fixture_path(folder, "link", path);
 	assert_int_equal(symlink(target, path), 0);
@@ -98,7 +98,7 @@ nothing_is_replaced_by_it(void **state)
 	fixture_remove(folder);
 }
 
-/* In a folder that we may not write to, one that is there is found nevertheless. In a child: not as root. */
+/* A pepper in a folder that cannot be written to is found. In a child process, which is not root. */
 static void
 one_that_is_there_needs_no_writing(void **state)
 {
@@ -208,7 +208,7 @@ another_owner(void **state)
 	fixture_folder(folder);
 	fixture_path(folder, "pepper", path);
 	fixture_write_file(path, LINE, strlen(LINE), 0600);
-	/* Who is to run it is said: by name, where there is one. */
+	/* The error names the file's owner, as the user to run fobd as. */
 	assert_int_equal(chown(path, 65534, 65534), 0);
 	refused(path, "belongs to another user, nobody, and this runs as root: run it as nobody");
 	assert_int_equal(chown(path, 4000000000U, 65534), 0);
@@ -227,7 +227,7 @@ no_file(void **state)
 	fixture_path(folder, "folder", path);
 	assert_int_equal(mkdir(path, 0700), 0);
 	refused(path, "not a regular file");
-	/* A FIFO that nobody writes to must not be waited for. */
+	/* Opening a FIFO without a writer must not block. */
 	fixture_path(folder, "fifo", path);
 	assert_int_equal(mkfifo(path, 0600), 0);
 	alarm(10);

@@ -787,7 +787,7 @@ test_the_old_pepper_counts_for_nothing_afterwards(void **state)
 	unpopulate(t);
 }
 
-/* ---- who is refused ---- */
+/* ---- peppers and databases that are refused ---- */
 
 static void
 refused(struct test *t, const char *text)
