@@ -254,7 +254,7 @@ decode_verify_batch(const struct reply *r)
 	}
 }
 
-/* Items go to separate results; some are missing, as for a caller that no longer waits. */
+/* Each item has its own result. Those without a fault pointer are of callers that no longer wait. */
 static void
 decode_verify_items(const struct reply *r)
 {

@@ -131,7 +131,7 @@ nap(long ms)
 	nanosleep(&ts, NULL);
 }
 
-/* Logging is off: the many expected lines would hide others. */
+/* Silence stderr: the many expected log lines would hide others. */
 static int
 stderr_quiet(void)
 {

@@ -451,7 +451,7 @@ it_revokes(void **state)
 	expect(f, "sk", MIXED_3, VERDICT_REVOKED, 3, 4);
 	expect(f, "sk", MIXED_4, VERDICT_REVOKED, 4, 4);
 	down(f);
-	/* The account also lists the key in grace, which was written again. */
+	/* To revoke a key in grace changes its account's list, so the account has the new version, too. */
 	account_is(f, "mixed", 2, false, false);
 	account_is(f, "fresh", 1, false, false);
 	up(f);
