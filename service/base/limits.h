@@ -28,7 +28,9 @@
 
 #define LIMIT_IN_FLIGHT 64 /* unanswered changes of one connection */
 #define LIMIT_CONNECTIONS 8192
-#define LIMIT_DESCRIPTORS 1024    /* beyond the connections: nng closes descriptors of closed ones late */
+/* Descriptors of closed connections that nng has not closed yet. With fobd's own they are fewer than 1,024. */
+#define LIMIT_LEFT(connections) ((connections) < 768 ? (connections) : 768)
+#define LIMIT_DESCRIPTORS_OWN 256 /* listeners, databases and their locks, nng's eventfds, libraries */
 #define LIMIT_BACKLOG 4096        /* connections of one listener that wait to be accepted */
 #define LIMIT_UNGREETED 1024      /* connections of one listener before their greeting; at it the oldest is closed */
 #define LIMIT_GREETING_MS 10000   /* from accept to the greeting, TLS handshake included */
