@@ -33,10 +33,11 @@ enum shim_kind {
 #define SHIM_SYSTEM (SHIM_WRITE | SHIM_SYNC | SHIM_TRUNCATE | SHIM_ALLOCATE | SHIM_OPEN | SHIM_MAP | SHIM_READ)
 
 enum shim_action {
-	SHIM_FAIL = 1, /* the call does nothing and fails with shim->error */
-	SHIM_SHORT,    /* a write or read does half of its bytes; any other call fails as above */
-	SHIM_KILL,     /* SIGKILL before the call */
-	SHIM_KILL_TORN /* SIGKILL in the middle of a write, or after any other call */
+	SHIM_FAIL = 1,  /* the call does nothing and fails with shim->error */
+	SHIM_SHORT,     /* a write or read does half of its bytes; any other call fails as above */
+	SHIM_KILL,      /* SIGKILL before the call */
+	SHIM_KILL_TORN, /* SIGKILL in the middle of a write, or after any other call */
+	SHIM_HANG       /* wait until the shim is disarmed, then make the call */
 };
 
 /* All of 64 bits, in this order: tests/crash/shimmed.py packs them. */
