@@ -182,22 +182,32 @@ install: all ## install below $(DESTDIR)$(PREFIX)
 
 # ---- load ----
 
-LOAD_COMMON := $(patsubst %,$(B)/tests/load/%.o,hist recorder measure mix keys report flags)
+LOAD_COMMON := $(patsubst %,$(B)/tests/load/%.o,hist recorder switches measure mix keys report flags server verify_bytes)
 LOAD_OBJ := $(patsubst %.c,$(B)/%.o,$(wildcard tests/load/*.c))
-LOAD_BIN := $(B)/fob-load $(patsubst %,$(B)/tests/load/%,nng-echo limits)
+LOAD_BIN := $(B)/fob-load $(patsubst %,$(B)/tests/load/%,nng-echo sp-echo limits stall.so)
 LOAD_LIBS := $(LIBS_CLIENT) -ljansson -llmdb -lz -lm
 
-$(B)/fob-load: $(patsubst %,$(B)/tests/load/%.o,fob_load load setup) $(LOAD_COMMON) $(B)/libfob.a
+$(B)/fob-load: $(patsubst %,$(B)/tests/load/%.o,fob_load load load_call load_client load_pace load_targets setup) \
+    $(LOAD_COMMON) $(B)/libfob.a
 	@$(if $(V),,echo '  LD      $@')
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LOAD_LIBS)
 
 $(B)/tests/load/nng-echo: $(B)/tests/load/nng_echo.o $(LOAD_COMMON) $(B)/libfob.a
-	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LOAD_LIBS)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LOAD_LIBS) -lnng
+
+$(B)/tests/load/sp-echo: $(B)/tests/load/sp_echo.o $(LOAD_COMMON) $(B)/proto/c/sp.o $(B)/libfob.a
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LOAD_LIBS) -lnng
 
 $(B)/tests/load/limits: $(B)/tests/load/limits.o $(LOAD_COMMON) $(B)/libfob.a
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LOAD_LIBS)
 
-# Only where the packages are: libgrpc++-dev protobuf-compiler-grpc protobuf-compiler. A folder of its own, as beside it
+# Preloaded into a fobd, so not instrumented.
+$(B)/tests/load/stall.o: override SAN :=
+
+$(B)/tests/load/stall.so: $(B)/tests/load/stall.o
+	$(Q)$(CC) -shared -pthread $(LDFLAGS) -o $@ $< -ldl
+
+# Only where the packages are: libgrpc++-dev libprotobuf-dev protobuf-compiler-grpc protobuf-compiler. A folder of its own, as beside it
 # there is a program that is called like a header of C++.
 GRPC_PLUGIN := $(shell command -v grpc_cpp_plugin)
 GRPC_OK := $(and $(GRPC_PLUGIN),$(shell command -v protoc),$(shell $(PKG_CONFIG) --exists grpc++ protobuf && echo yes))
@@ -210,7 +220,7 @@ $(B)/tests/load/grpc/grpc_baseline.grpc.pb.cc: tests/load/grpc_baseline.proto
 $(B)/tests/load/grpc-baseline: tests/load/grpc_baseline.cc $(B)/tests/load/grpc/grpc_baseline.grpc.pb.cc \
     $(B)/tests/load/grpc_bridge.o $(LOAD_COMMON) $(B)/libfob.a
 	@$(if $(V),,echo '  CXX     $@')
-	$(Q)$(CXX) -std=c++17 $(CFLAGS) -Wall -Wextra -I$(B)/tests/load/grpc $$($(PKG_CONFIG) --cflags grpc++ protobuf) \
+	$(Q)$(CXX) -std=c++17 $(CFLAGS) -Wall -Wextra -I. -I$(B)/tests/load/grpc $$($(PKG_CONFIG) --cflags grpc++ protobuf) \
 	    -pthread -o $@ $^ $(B)/tests/load/grpc/grpc_baseline.pb.cc \
 	    $$($(PKG_CONFIG) --libs grpc++ protobuf) $(LOAD_LIBS)
 
@@ -218,7 +228,7 @@ fob-load: $(B)/fob-load ## build the program that measures a fobd of yours: see 
 
 BENCH_ARGS ?=
 .PHONY: bench fob-load
-bench: all $(LOAD_BIN) ## measure Fob against its targets; report in build/bench (BENCH_ARGS=--quick: one minute)
+bench: all $(LOAD_BIN) ## measure Fob against its targets; report in build/bench (BENCH_ARGS=--quick: two minutes)
 	$(Q)tests/load/bench $(B) $(BENCH_ARGS)
 
 -include $(LOAD_OBJ:.o=.d)

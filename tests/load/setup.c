@@ -1,6 +1,5 @@
 /*
- * setup.c - makes accounts for a load. Called by fob_load.c; calls libfob's asynchronous CreateAccount, many at a time
- * so that they share commits. Never prints a secret.
+ * setup.c - makes accounts for a load, many at a time so that they share commits (see load.h). Never prints a secret.
  */
 #include <inttypes.h>
 #include <pthread.h>
@@ -125,7 +124,7 @@ setup_accounts(const struct load_config *config, enum fob_environment environmen
 {
 	struct setup s = { .environment = environment,
 		.n = n,
-		.quiet = config->quiet,
+		.quiet = config->run.quiet,
 		.keys = keys,
 		.mutex = PTHREAD_MUTEX_INITIALIZER,
 		.changed = PTHREAD_COND_INITIALIZER };
