@@ -344,8 +344,7 @@ class Bench:
 
     def wait_for_pending(self):
         for _ in range(200):
-            # The request for the statistics is one of those in flight.
-            pending = self.idle.stats()["in_flight"] - 1
+            pending = self.idle.stats()["in_flight"]
             if pending >= PENDING_CHANGES:
                 return
             time.sleep(0.02)
