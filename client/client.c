@@ -52,7 +52,7 @@ union result {
 	struct fob_key key;
 	struct fob_account account;
 	struct fob_stats stats;
-	enum fob_serving serving;
+	enum fob_health_status serving;
 	struct imported imported;
 	struct batch batch; /* its arrays are the request's */
 	struct fob_key_page *keys;
@@ -788,13 +788,13 @@ fob_event_page_free(struct fob_event_page *page)
 /* ---- health ---- */
 
 int
-fob_check(
-    struct fob_client *c, const char *service, uint32_t timeout_ms, enum fob_serving *serving, struct fob_error *error)
+fob_check(struct fob_client *c, const char *service, uint32_t timeout_ms, enum fob_health_status *serving,
+    struct fob_error *error)
 {
 	struct request *r;
 	int rc;
 
-	*serving = FOB_SERVING_UNKNOWN;
+	*serving = FOB_HEALTH_STATUS_UNKNOWN;
 	if ((r = request_new(METHOD_CHECK, error)) == NULL)
 		return FOB_EINTERNAL;
 	if ((rc = codec_encode_check(service, &r->call.body, error)) == 0 &&

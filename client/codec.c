@@ -94,7 +94,7 @@ verify_request_fill(const struct fob_verify_request *r, Fob__V1__VerifyKeyReques
 	fob__v1__verify_key_request__init(m);
 	if ((r->secret == NULL) == (r->authorization == NULL))
 		return error_set(error, FOB_EINVALID_ARGUMENT, "give a secret or an authorization: one of them");
-	if ((unsigned)r->require_environment > FOB_TEST)
+	if ((unsigned)r->require_environment > FOB_ENVIRONMENT_TEST)
 		return error_set(error, FOB_EINVALID_ARGUMENT, "require_environment is none of ANY, LIVE, TEST");
 	if (r->secret != NULL) {
 		m->credential_case = FOB__V1__VERIFY_KEY_REQUEST__CREDENTIAL_SECRET;
@@ -190,7 +190,7 @@ codec_encode_verify_batch(
 static int
 environment_check(enum fob_environment environment, struct fob_error *error)
 {
-	if (environment != FOB_LIVE && environment != FOB_TEST)
+	if (environment != FOB_ENVIRONMENT_LIVE && environment != FOB_ENVIRONMENT_TEST)
 		return error_set(error, FOB_EINVALID_ARGUMENT, "the environment is neither LIVE nor TEST");
 	return 0;
 }
@@ -239,7 +239,7 @@ codec_encode_roll(const struct fob_roll *roll, const uint8_t *token, struct code
 	*body = (struct codec_body){ 0 };
 	if ((rc = mutation_check(&roll->mutation, error)) != 0)
 		return rc;
-	if ((unsigned)roll->kind > FOB_PUBLISHABLE)
+	if ((unsigned)roll->kind > FOB_KIND_PUBLISHABLE)
 		return error_set(error, FOB_EINVALID_ARGUMENT, "the kind is none of ANY, SECRET, PUBLISHABLE");
 	/* On the wire, no authorising secret is an empty one: an empty one given must not turn into none. */
 	if (roll->authorizing_secret != NULL && roll->authorizing_secret_len == 0)
@@ -268,7 +268,7 @@ codec_encode_revoke(
 	*body = (struct codec_body){ 0 };
 	if ((rc = mutation_check(&revoke->mutation, error)) != 0)
 		return rc;
-	if (revoke->kind != FOB_SECRET && revoke->kind != FOB_PUBLISHABLE)
+	if (revoke->kind != FOB_KIND_SECRET && revoke->kind != FOB_KIND_PUBLISHABLE)
 		return error_set(error, FOB_EINVALID_ARGUMENT, "the kind is neither SECRET nor PUBLISHABLE");
 	m.request_token = borrow(token, FOB_TOKEN_LEN);
 	m.environment = (Fob__V1__Environment)revoke->mutation.environment;
@@ -473,13 +473,13 @@ known(int64_t number, int64_t max)
 static enum fob_environment
 environment_from(Fob__V1__Environment e)
 {
-	return (enum fob_environment)known(e, FOB_TEST);
+	return (enum fob_environment)known(e, FOB_ENVIRONMENT_TEST);
 }
 
 static enum fob_kind
 kind_from(Fob__V1__KeyKind k)
 {
-	return (enum fob_kind)known(k, FOB_PUBLISHABLE);
+	return (enum fob_kind)known(k, FOB_KIND_PUBLISHABLE);
 }
 
 static int
@@ -543,11 +543,11 @@ reply_close(struct reply *r)
 static int
 verification_check(const struct fob_verification *v, enum fob_environment required, struct fob_error *error)
 {
-	if (v->verdict != FOB_VALID)
+	if (v->verdict != FOB_VERDICT_VALID)
 		return 0;
 	if (v->account[0] == '\0')
 		return undecodable(error, "it says VALID without an account");
-	if (v->environment == FOB_ENVIRONMENT_ANY || v->livemode != (v->environment == FOB_LIVE))
+	if (v->environment == FOB_ENVIRONMENT_ANY || v->livemode != (v->environment == FOB_ENVIRONMENT_LIVE))
 		return undecodable(error, "it says VALID with an environment that contradicts its livemode");
 	if (required != FOB_ENVIRONMENT_ANY && v->environment != required)
 		return undecodable(error, "it says VALID for another environment than the required one");
@@ -564,7 +564,7 @@ verification_from(const Fob__V1__VerifyKeyResponse *m, enum fob_environment requ
 	if (m->last4.len > 0 && last4_copy(v->last4, &m->last4) != 0)
 		return undecodable(error, "its last4 is none");
 	text_copy(v->detail, sizeof(v->detail), &m->detail);
-	v->verdict = (enum fob_verdict)known(m->verdict, FOB_FORBIDDEN);
+	v->verdict = (enum fob_verdict)known(m->verdict, FOB_VERDICT_FORBIDDEN);
 	v->environment = environment_from(m->environment);
 	v->kind = kind_from(m->kind);
 	v->livemode = m->livemode != 0;
@@ -661,7 +661,7 @@ key_from(const Fob__V1__Key *m, struct fob_key *k)
 		return -1;
 	k->environment = environment_from(m->environment);
 	k->kind = kind_from(m->kind);
-	k->state = (enum fob_key_state)known(m->state, FOB_KEY_REVOKED);
+	k->state = (enum fob_key_state)known(m->state, FOB_KEY_STATE_REVOKED);
 	k->generation = m->generation;
 	k->created_ms = m->created_ms;
 	k->expires_ms = m->expires_ms;
@@ -794,21 +794,22 @@ codec_decode_import(const uint8_t *reply, size_t len, size_t n, enum fob_import_
 		if (m->n_outcomes != n)
 			rc = undecodable(error, "it has not one outcome per account");
 		for (size_t i = 0; rc == 0 && i < n; i++)
-			out[i] = (enum fob_import_outcome)known(m->outcomes[i], FOB_IMPORT_BAD_TIME);
+			out[i] = (enum fob_import_outcome)known(m->outcomes[i], FOB_IMPORT_OUTCOME_BAD_TIME);
 	}
 	reply_close(&r);
 	return rc;
 }
 
 int
-codec_decode_check(const uint8_t *reply, size_t len, enum fob_serving *out, struct fob_error *error)
+codec_decode_check(const uint8_t *reply, size_t len, enum fob_health_status *out, struct fob_error *error)
 {
 	struct reply r;
 	int rc;
 
-	*out = FOB_SERVING_UNKNOWN;
+	*out = FOB_HEALTH_STATUS_UNKNOWN;
 	if ((rc = reply_open(&r, reply, len, &fob__v1__check_response__descriptor, error)) == 0)
-		*out = (enum fob_serving)known(((const Fob__V1__CheckResponse *)r.inner)->status, FOB_NOT_SERVING);
+		*out = (enum fob_health_status)known(
+		    ((const Fob__V1__CheckResponse *)r.inner)->status, FOB_HEALTH_STATUS_NOT_SERVING);
 	reply_close(&r);
 	return rc;
 }
@@ -823,7 +824,7 @@ environment_stats_from(const Fob__V1__EnvironmentStats *m, struct fob_environmen
 	s->environment = environment_from(m->environment);
 	s->serving = m->serving != 0;
 	for (i = 0; i < m->n_verdicts; i++)
-		s->verdicts[known(m->verdicts[i]->verdict, FOB_FORBIDDEN)] += m->verdicts[i]->count;
+		s->verdicts[known(m->verdicts[i]->verdict, FOB_VERDICT_FORBIDDEN)] += m->verdicts[i]->count;
 	s->mutations = m->mutations;
 	s->replays = m->replays;
 	s->refused = m->refused;
@@ -996,12 +997,12 @@ out:
 static int
 event_from(const Fob__V1__Event *m, struct fob_event *e)
 {
-	e->type = (enum fob_event_type)known(m->type, FOB_RESTORED);
+	e->type = (enum fob_event_type)known(m->type, FOB_EVENT_TYPE_RESTORED);
 	/*
 	 * Only events about a key have a last4. One of the whole database has no account; and so may one of a type that
 	 * is not known here, for which all others of its page must not be refused.
 	 */
-	if (m->account.len == 0 && (e->type == FOB_RESTORED || e->type == FOB_EVENT_UNKNOWN))
+	if (m->account.len == 0 && (e->type == FOB_EVENT_TYPE_RESTORED || e->type == FOB_EVENT_TYPE_UNKNOWN))
 		e->account[0] = '\0';
 	else if (account_copy(e->account, &m->account) != 0)
 		return -1;

@@ -111,7 +111,7 @@ int codec_decode_account(
 /* ${out} has ${n} items. */
 int
 codec_decode_import(const uint8_t *reply, size_t len, size_t n, enum fob_import_outcome *out, struct fob_error *error);
-int codec_decode_check(const uint8_t *reply, size_t len, enum fob_serving *out, struct fob_error *error);
+int codec_decode_check(const uint8_t *reply, size_t len, enum fob_health_status *out, struct fob_error *error);
 int codec_decode_stats(const uint8_t *reply, size_t len, struct fob_stats *out, struct fob_error *error);
 
 /*

@@ -53,7 +53,7 @@ fob_fault_name(int fault)
 bool
 fob_allows(const struct fob_verification *v)
 {
-	return v != NULL && v->verdict == FOB_VALID;
+	return v != NULL && v->verdict == FOB_VERDICT_VALID;
 }
 
 static int
@@ -80,10 +80,10 @@ fob_http_status(int fault, enum fob_verdict verdict)
 	if (fault != 0)
 		return http_status_of_fault(fault);
 	switch (verdict) {
-	case FOB_VALID:
+	case FOB_VERDICT_VALID:
 		return 200;
-	case FOB_SUSPENDED:
-	case FOB_FORBIDDEN:
+	case FOB_VERDICT_SUSPENDED:
+	case FOB_VERDICT_FORBIDDEN:
 		return 403;
 	default:
 		return 401;

@@ -610,9 +610,9 @@ cli_environment(const struct cli *cli, enum cli_option option, enum fob_environm
 	const char *s = cli->options[option];
 
 	if (s != NULL && strcmp(s, "live") == 0) {
-		*env = FOB_LIVE;
+		*env = FOB_ENVIRONMENT_LIVE;
 	} else if (s != NULL && strcmp(s, "test") == 0) {
-		*env = FOB_TEST;
+		*env = FOB_ENVIRONMENT_TEST;
 	} else {
 		out_say("%s%s --%s live or --%s test; see fob %s --help", cli->name, s == NULL ? " needs" : " takes",
 		    options[option].name, options[option].name, cli->name);
@@ -625,8 +625,8 @@ int
 cli_environments(const struct cli *cli, enum fob_environment envs[2], size_t *n)
 {
 	*n = 2;
-	envs[0] = FOB_LIVE;
-	envs[1] = FOB_TEST;
+	envs[0] = FOB_ENVIRONMENT_LIVE;
+	envs[1] = FOB_ENVIRONMENT_TEST;
 	if (cli->options[OPT_ENVIRONMENT] == NULL)
 		return CLI_OK;
 	*n = 1;

@@ -32,15 +32,17 @@ const char stats_help[] = "Usage: fob stats\n"
 			  "  fob stats --output json | jq '.environments[] | {environment, verdicts, commits}'\n";
 
 static const char *
-serving_name(enum fob_serving serving)
+serving_name(enum fob_health_status serving)
 {
-	return serving == FOB_SERVING ? "SERVING" : serving == FOB_NOT_SERVING ? "NOT_SERVING" : "UNKNOWN";
+	return serving == FOB_HEALTH_STATUS_SERVING  ? "SERVING" :
+	    serving == FOB_HEALTH_STATUS_NOT_SERVING ? "NOT_SERVING" :
+						       "UNKNOWN";
 }
 
 int
 health_check(struct cli *cli)
 {
-	enum fob_serving serving;
+	enum fob_health_status serving;
 	struct fob_error error;
 	int rc;
 
@@ -52,9 +54,9 @@ health_check(struct cli *cli)
 		out_json(json_pack("{s:s, s:s}", "service", cli->args[0] != NULL ? cli->args[0] : "", "status",
 		    serving_name(serving)));
 	else
-		out_pair(serving == FOB_SERVING ? OUT_GOOD : OUT_BAD, cli->args[0] != NULL ? cli->args[0] : "all", "%s",
-		    serving_name(serving));
-	return serving == FOB_SERVING ? CLI_OK : CLI_FAULT;
+		out_pair(serving == FOB_HEALTH_STATUS_SERVING ? OUT_GOOD : OUT_BAD,
+		    cli->args[0] != NULL ? cli->args[0] : "all", "%s", serving_name(serving));
+	return serving == FOB_HEALTH_STATUS_SERVING ? CLI_OK : CLI_FAULT;
 }
 
 /* ---- stats ---- */
@@ -135,7 +137,7 @@ verdict_figures(const struct fob_environment_stats *e, struct figure f[16])
 {
 	size_t n = 0;
 
-	for (int v = FOB_DENIED; v <= FOB_FORBIDDEN; v++)
+	for (int v = FOB_VERDICT_DENIED; v <= FOB_VERDICT_FORBIDDEN; v++)
 		f[n++] = (struct figure){ fob_verdict_name((enum fob_verdict)v), e->verdicts[v] };
 	return n;
 }

@@ -154,19 +154,19 @@ static void
 line_judged(struct import *im, uint64_t line, enum fob_import_outcome outcome)
 {
 	switch (outcome) {
-	case FOB_IMPORTED:
+	case FOB_IMPORT_OUTCOME_IMPORTED:
 		im->imported++;
 		break;
-	case FOB_IMPORT_UNCHANGED:
+	case FOB_IMPORT_OUTCOME_UNCHANGED:
 		im->unchanged++;
 		break;
-	case FOB_IMPORT_ACCOUNT_CONFLICT:
+	case FOB_IMPORT_OUTCOME_ACCOUNT_CONFLICT:
 		line_refused(im, line, CLI_CONFLICT, "the account is there already, with another key of that kind");
 		break;
-	case FOB_IMPORT_KEY_CONFLICT:
+	case FOB_IMPORT_OUTCOME_KEY_CONFLICT:
 		line_refused(im, line, CLI_CONFLICT, "the key is there already, as another account's");
 		break;
-	case FOB_IMPORT_BAD_TIME:
+	case FOB_IMPORT_OUTCOME_BAD_TIME:
 		line_refused(im, line, CLI_LOCAL, "created_ms is in the future");
 		break;
 	default:

@@ -101,8 +101,8 @@ key_table(void)
 static void
 key_row(const struct fob_key *k)
 {
-	bool in_grace = k->state == FOB_KEY_GRACE;
-	enum out_colour colour = k->state == FOB_KEY_CURRENT ? OUT_GOOD : in_grace ? OUT_WARN : OUT_DIM;
+	bool in_grace = k->state == FOB_KEY_STATE_GRACE;
+	enum out_colour colour = k->state == FOB_KEY_STATE_CURRENT ? OUT_GOOD : in_grace ? OUT_WARN : OUT_DIM;
 
 	out_cell(OUT_PLAIN, "%s", fob_environment_name(k->environment));
 	out_cell(OUT_PLAIN, "%s", fob_kind_name(k->kind));
@@ -200,7 +200,7 @@ find(struct cli *cli, enum fob_environment env, enum fob_kind kind, uint32_t gen
 		for (size_t i = 0; i < page->n; i++) {
 			*key = page->keys[i];
 			if (key->kind == kind &&
-			    (generation == 0 ? key->state == FOB_KEY_CURRENT : key->generation == generation)) {
+			    (generation == 0 ? key->state == FOB_KEY_STATE_CURRENT : key->generation == generation)) {
 				fob_key_page_free(page);
 				return CLI_OK;
 			}
@@ -218,7 +218,7 @@ roll_options(const struct cli *cli, struct fob_roll *roll)
 {
 	int64_t ms;
 
-	*roll = (struct fob_roll){ .kind = FOB_SECRET, .grace_s = FOB_GRACE_DEFAULT_S };
+	*roll = (struct fob_roll){ .kind = FOB_KIND_SECRET, .grace_s = FOB_GRACE_DEFAULT_S };
 	roll->mutation.account = cli->args[0];
 	if (cli_account(cli, cli->args[0]) != CLI_OK ||
 	    cli_environment(cli, OPT_ENVIRONMENT, &roll->mutation.environment) != CLI_OK)
@@ -253,7 +253,7 @@ roll_confirm(struct cli *cli, struct fob_roll *roll)
 
 	if (roll->grace_s != 0 || cli->options[OPT_YES] != NULL)
 		return CLI_OK;
-	if ((rc = find(cli, env, FOB_SECRET, roll->expected_generation, cli->args[0], &key)) != CLI_OK)
+	if ((rc = find(cli, env, FOB_KIND_SECRET, roll->expected_generation, cli->args[0], &key)) != CLI_OK)
 		return rc;
 	if (key.generation == 0)
 		return cli_confirm(
@@ -270,7 +270,7 @@ static void
 roll_show(const struct fob_rolled_key *rolled)
 {
 	const struct fob_key *new_key = &rolled->new_key.key, *old = &rolled->old_key;
-	bool ended = old->state == FOB_KEY_EXPIRED || old->state == FOB_KEY_REVOKED;
+	bool ended = old->state == FOB_KEY_STATE_EXPIRED || old->state == FOB_KEY_STATE_REVOKED;
 
 	if (out_is_json()) {
 		json_t *o = json_object();
@@ -353,9 +353,9 @@ revoke_options(const struct cli *cli, struct fob_key *key)
 	    cli_environment(cli, OPT_ENVIRONMENT, &key->environment) != CLI_OK)
 		return CLI_LOCAL;
 	if (kind != NULL && strcmp(kind, "secret") == 0) {
-		key->kind = FOB_SECRET;
+		key->kind = FOB_KIND_SECRET;
 	} else if (kind != NULL && strcmp(kind, "publishable") == 0) {
-		key->kind = FOB_PUBLISHABLE;
+		key->kind = FOB_KIND_PUBLISHABLE;
 	} else {
 		out_say("%s %s --kind secret or --kind publishable", cli->name, kind == NULL ? "needs" : "takes");
 		return CLI_LOCAL;

@@ -1,7 +1,7 @@
 /*
  * verify.c - fob verify: whose key is this, and may it do that?
  * Called by fob.c; calls libfob. The key comes from a file, from stdin or from a hidden prompt, and is wiped.
- * Only FOB_VALID is exit code 0; everything else that was answered is 3.
+ * Only FOB_VERDICT_VALID is exit code 0; everything else that was answered is 3.
  */
 #include "client/cli/cli.h"
 

@@ -31,8 +31,8 @@ is_environment(enum fob_environment environment)
 {
 	switch (environment) {
 	case FOB_ENVIRONMENT_ANY:
-	case FOB_LIVE:
-	case FOB_TEST:
+	case FOB_ENVIRONMENT_LIVE:
+	case FOB_ENVIRONMENT_TEST:
 		return true;
 	}
 	return false;
@@ -43,8 +43,8 @@ is_kind(enum fob_kind kind)
 {
 	switch (kind) {
 	case FOB_KIND_ANY:
-	case FOB_SECRET:
-	case FOB_PUBLISHABLE:
+	case FOB_KIND_SECRET:
+	case FOB_KIND_PUBLISHABLE:
 		return true;
 	}
 	return false;
@@ -54,15 +54,15 @@ static bool
 is_verdict(enum fob_verdict verdict)
 {
 	switch (verdict) {
-	case FOB_DENIED:
-	case FOB_VALID:
-	case FOB_MALFORMED:
-	case FOB_NOT_FOUND:
-	case FOB_EXPIRED:
-	case FOB_REVOKED:
-	case FOB_SUSPENDED:
-	case FOB_WRONG_ENVIRONMENT:
-	case FOB_FORBIDDEN:
+	case FOB_VERDICT_DENIED:
+	case FOB_VERDICT_VALID:
+	case FOB_VERDICT_MALFORMED:
+	case FOB_VERDICT_NOT_FOUND:
+	case FOB_VERDICT_EXPIRED:
+	case FOB_VERDICT_REVOKED:
+	case FOB_VERDICT_SUSPENDED:
+	case FOB_VERDICT_WRONG_ENVIRONMENT:
+	case FOB_VERDICT_FORBIDDEN:
 		return true;
 	}
 	return false;
@@ -72,11 +72,11 @@ static bool
 is_state(enum fob_key_state state)
 {
 	switch (state) {
-	case FOB_KEY_UNKNOWN:
-	case FOB_KEY_CURRENT:
-	case FOB_KEY_GRACE:
-	case FOB_KEY_EXPIRED:
-	case FOB_KEY_REVOKED:
+	case FOB_KEY_STATE_UNKNOWN:
+	case FOB_KEY_STATE_CURRENT:
+	case FOB_KEY_STATE_GRACE:
+	case FOB_KEY_STATE_EXPIRED:
+	case FOB_KEY_STATE_REVOKED:
 		return true;
 	}
 	return false;
@@ -86,15 +86,15 @@ static bool
 is_event_type(enum fob_event_type type)
 {
 	switch (type) {
-	case FOB_EVENT_UNKNOWN:
-	case FOB_ACCOUNT_CREATED:
-	case FOB_KEY_ROLLED:
-	case FOB_EVENT_KEY_EXPIRED:
-	case FOB_EVENT_KEY_REVOKED:
-	case FOB_ACCOUNT_SUSPENDED:
-	case FOB_ACCOUNT_RESUMED:
-	case FOB_ACCOUNT_IMPORTED:
-	case FOB_RESTORED:
+	case FOB_EVENT_TYPE_UNKNOWN:
+	case FOB_EVENT_TYPE_ACCOUNT_CREATED:
+	case FOB_EVENT_TYPE_KEY_ROLLED:
+	case FOB_EVENT_TYPE_KEY_EXPIRED:
+	case FOB_EVENT_TYPE_KEY_REVOKED:
+	case FOB_EVENT_TYPE_ACCOUNT_SUSPENDED:
+	case FOB_EVENT_TYPE_ACCOUNT_RESUMED:
+	case FOB_EVENT_TYPE_ACCOUNT_IMPORTED:
+	case FOB_EVENT_TYPE_RESTORED:
 		return true;
 	}
 	return false;
@@ -104,26 +104,26 @@ static bool
 is_outcome(enum fob_import_outcome outcome)
 {
 	switch (outcome) {
-	case FOB_IMPORT_UNKNOWN:
-	case FOB_IMPORTED:
-	case FOB_IMPORT_UNCHANGED:
-	case FOB_IMPORT_ACCOUNT_CONFLICT:
-	case FOB_IMPORT_KEY_CONFLICT:
-	case FOB_IMPORT_BAD_ACCOUNT:
-	case FOB_IMPORT_BAD_KEY:
-	case FOB_IMPORT_BAD_TIME:
+	case FOB_IMPORT_OUTCOME_UNKNOWN:
+	case FOB_IMPORT_OUTCOME_IMPORTED:
+	case FOB_IMPORT_OUTCOME_UNCHANGED:
+	case FOB_IMPORT_OUTCOME_ACCOUNT_CONFLICT:
+	case FOB_IMPORT_OUTCOME_KEY_CONFLICT:
+	case FOB_IMPORT_OUTCOME_BAD_ACCOUNT:
+	case FOB_IMPORT_OUTCOME_BAD_KEY:
+	case FOB_IMPORT_OUTCOME_BAD_TIME:
 		return true;
 	}
 	return false;
 }
 
 static bool
-is_serving(enum fob_serving serving)
+is_serving(enum fob_health_status serving)
 {
 	switch (serving) {
-	case FOB_SERVING_UNKNOWN:
-	case FOB_SERVING:
-	case FOB_NOT_SERVING:
+	case FOB_HEALTH_STATUS_UNKNOWN:
+	case FOB_HEALTH_STATUS_SERVING:
+	case FOB_HEALTH_STATUS_NOT_SERVING:
 		return true;
 	}
 	return false;
@@ -208,10 +208,10 @@ check_verification(const struct fob_verification *v, enum fob_environment requir
 	check_word(v->last4, sizeof(v->last4), "");
 	check_text(v->detail, sizeof(v->detail));
 	FUZZ_CHECK(is_verdict(v->verdict) && is_environment(v->environment) && is_kind(v->kind), "a number");
-	FUZZ_CHECK(fob_allows(v) == (v->verdict == FOB_VALID), "fob_allows is of another mind");
-	if (v->verdict == FOB_VALID)
+	FUZZ_CHECK(fob_allows(v) == (v->verdict == FOB_VERDICT_VALID), "fob_allows is of another mind");
+	if (v->verdict == FOB_VERDICT_VALID)
 		FUZZ_CHECK(v->account[0] != '\0' && v->environment != 0 &&
-			v->livemode == (v->environment == FOB_LIVE) &&
+			v->livemode == (v->environment == FOB_ENVIRONMENT_LIVE) &&
 			(required == FOB_ENVIRONMENT_ANY || required == v->environment),
 		    "VALID is believed of a reply that contradicts itself");
 }
@@ -366,7 +366,7 @@ static void
 decode_check(const struct reply *r)
 {
 	struct fob_error error;
-	enum fob_serving out;
+	enum fob_health_status out;
 	int rc = codec_decode_check(r->p, r->len, &out, &error);
 
 	check_error(rc, &error);
@@ -462,7 +462,8 @@ decode_events(const struct reply *r)
 
 		FUZZ_CHECK(is_event_type(e->type) && is_kind(e->kind), "an event of no type");
 		check_word(e->account, sizeof(e->account), "._-");
-		FUZZ_CHECK(e->account[0] != '\0' || e->type == FOB_RESTORED || e->type == FOB_EVENT_UNKNOWN,
+		FUZZ_CHECK(
+		    e->account[0] != '\0' || e->type == FOB_EVENT_TYPE_RESTORED || e->type == FOB_EVENT_TYPE_UNKNOWN,
 		    "an event of no account");
 		check_word(e->last4, sizeof(e->last4), "");
 	}

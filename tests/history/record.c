@@ -206,7 +206,7 @@ list_keys(struct account *a)
 	for (size_t i = 0; fault == 0 && i < page->n; i++) {
 		const struct fob_key *k = &page->keys[i];
 
-		if (k->kind != FOB_SECRET)
+		if (k->kind != FOB_KIND_SECRET)
 			continue;
 		at += (size_t)snprintf(keys + at, sizeof(keys) - at, "%s[%" PRIu32 ",\"%s\",%" PRId64 "]",
 		    at == 0 ? "" : ",", k->generation, fob_key_state_name(k->state), k->expires_ms);
@@ -248,7 +248,7 @@ roll(struct wish *w, const struct fob_mutation *mutation)
 	sodium_bin2hex(hex, sizeof(hex), mark, sizeof(mark));
 	if (fault == 0)
 		learn(w->call.account, &out.new_key);
-	if (fault == 0 && w->call.arg == SHORT_GRACE_S && out.old_key.state == FOB_KEY_GRACE)
+	if (fault == 0 && w->call.arg == SHORT_GRACE_S && out.old_key.state == FOB_KEY_STATE_GRACE)
 		learn_end(w->call.account, &out.old_key);
 	write_call(&w->call, fault,
 	    ",\"generation\":%" PRIu32 ",\"old\":%" PRIu32 ",\"state\":\"%s\",\"expires\":%" PRId64 ",\"mark\":\"%s\"",
@@ -261,7 +261,7 @@ roll(struct wish *w, const struct fob_mutation *mutation)
 static int
 revoke(struct wish *w, const struct fob_mutation *mutation)
 {
-	struct fob_revoke request = { .mutation = *mutation, .kind = FOB_SECRET, .generation = w->call.arg };
+	struct fob_revoke request = { .mutation = *mutation, .kind = FOB_KIND_SECRET, .generation = w->call.arg };
 	struct fob_key out;
 	int fault;
 
@@ -468,7 +468,7 @@ create_account(struct account *a, const char *prefix, unsigned number)
 
 	pthread_mutex_init(&a->lock, NULL);
 	snprintf(a->name, sizeof(a->name), "%s.%u", prefix, number);
-	a->environment = number % 2 == 0 ? FOB_LIVE : FOB_TEST;
+	a->environment = number % 2 == 0 ? FOB_ENVIRONMENT_LIVE : FOB_ENVIRONMENT_TEST;
 	if (fob_create_account(admin_client,
 		&(struct fob_mutation){ .environment = a->environment, .account = a->name }, &out, &error) != 0)
 		die(a->name, error.message);

@@ -116,7 +116,7 @@ slot_roll(const struct slot *s)
 	const struct target *target = &s->load->targets[s->target];
 
 	return (struct fob_roll){ .mutation = { .environment = target->environment, .account = target->account },
-		.kind = FOB_SECRET,
+		.kind = FOB_KIND_SECRET,
 		.grace_s = s->load->config->roll_grace_s };
 }
 
@@ -126,9 +126,9 @@ static bool
 is_expected(const struct slot *s, const struct fob_verify_request *request, enum fob_verdict verdict)
 {
 	if (s->op == OP_BAD)
-		return verdict == FOB_MALFORMED || verdict == FOB_NOT_FOUND;
-	return verdict == FOB_VALID ||
-	    (verdict == FOB_FORBIDDEN && request->operation != NULL && *(const char *)request->secret == 'p');
+		return verdict == FOB_VERDICT_MALFORMED || verdict == FOB_VERDICT_NOT_FOUND;
+	return verdict == FOB_VERDICT_VALID ||
+	    (verdict == FOB_VERDICT_FORBIDDEN && request->operation != NULL && *(const char *)request->secret == 'p');
 }
 
 static void
@@ -629,7 +629,7 @@ find_targets_in(struct load *l, size_t from, size_t n, size_t wanted, char *why,
 		return -1;
 	}
 	for (i = 0; i < n && l->n_targets < wanted; i++) {
-		if (faults[i] != 0 || !fob_allows(&found[i]) || found[i].kind != FOB_SECRET || found[i].superseded)
+		if (faults[i] != 0 || !fob_allows(&found[i]) || found[i].kind != FOB_KIND_SECRET || found[i].superseded)
 			continue;
 		l->targets[l->n_targets].environment = found[i].environment;
 		l->targets[l->n_targets].generation = found[i].generation;

@@ -267,7 +267,7 @@ caller_ended(struct caller *c, int rv)
 		else if (client->keys.n > 0)
 			recorder_count(&r->verdicts[verdict < RECORDER_VERDICTS ? verdict : 0], 1);
 	}
-	if (code == 0 && client->keys.n > 0 && verdict != FOB_VALID)
+	if (code == 0 && client->keys.n > 0 && verdict != FOB_VERDICT_VALID)
 		recorder_count(&r->unexpected, 1);
 	if (rv != 0 || measure_is_over(&client->measure, now_ns))
 		caller_retire(client);

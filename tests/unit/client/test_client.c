@@ -224,7 +224,7 @@ static void
 test_verify(void **state)
 {
 	struct fob_verify_request r = {
-		.secret = SECRET, .secret_len = sizeof(SECRET) - 1, .require_environment = FOB_LIVE
+		.secret = SECRET, .secret_len = sizeof(SECRET) - 1, .require_environment = FOB_ENVIRONMENT_LIVE
 	};
 	static const struct fob_verification zero;
 	struct fob_verification v;
@@ -242,7 +242,7 @@ test_verify(void **state)
 		script.verdict = i;
 		assert_int_equal(fob_verify(*state, &r, &v, &e), 0);
 		assert_false(fob_allows(&v));
-		assert_int_equal(v.verdict, i <= 8 ? i : FOB_DENIED);
+		assert_int_equal(v.verdict, i <= 8 ? i : FOB_VERDICT_DENIED);
 	}
 	script.verdict = 1;
 	for (i = 1; i < 19; i++) {
@@ -271,7 +271,7 @@ test_bad_arguments(void **state)
 
 	memset(&v, 0xaa, sizeof(v));
 	assert_int_equal(fob_verify(*state, &r, &v, &e), FOB_EINVALID_ARGUMENT);
-	assert_int_equal(v.verdict, FOB_DENIED);
+	assert_int_equal(v.verdict, FOB_VERDICT_DENIED);
 	r.secret = "x";
 	r.timeout_ms = FOB_TIMEOUT_MAX_MS + 1;
 	assert_int_equal(fob_verify(*state, &r, &v, &e), FOB_EINVALID_ARGUMENT);
@@ -296,7 +296,7 @@ test_batch(void **state)
 	assert_int_equal(fob_verify_batch(*state, r, FOB_BATCH_MAX, 0, v, faults, &e), 0);
 	for (i = 0; i < FOB_BATCH_MAX; i++) {
 		assert_int_equal(faults[i], i % 2 == 0 ? 0 : FOB_EUNAVAILABLE);
-		assert_int_equal(v[i].verdict, i % 2 == 0 ? FOB_REVOKED : FOB_DENIED);
+		assert_int_equal(v[i].verdict, i % 2 == 0 ? FOB_VERDICT_REVOKED : FOB_VERDICT_DENIED);
 	}
 	script.code = 8;
 	assert_int_equal(fob_verify_batch(*state, r, 3, 0, v, faults, &e), FOB_ERESOURCE_EXHAUSTED);
@@ -307,9 +307,9 @@ test_batch(void **state)
 static void
 test_mutations(void **state)
 {
-	struct fob_mutation m = { .environment = FOB_LIVE, .account = "acct_1" };
+	struct fob_mutation m = { .environment = FOB_ENVIRONMENT_LIVE, .account = "acct_1" };
 	struct fob_roll roll = { .mutation = m, .grace_s = FOB_GRACE_DEFAULT_S };
-	struct fob_revoke revoke = { .mutation = m, .kind = FOB_SECRET, .generation = 2 };
+	struct fob_revoke revoke = { .mutation = m, .kind = FOB_KIND_SECRET, .generation = 2 };
 	static const struct fob_rolled_key zero;
 	static const char token[] = "an own token of thirty-two bytes";
 	struct fob_created_account created;
@@ -326,7 +326,7 @@ test_mutations(void **state)
 	assert_string_equal(rolled.new_key.secret, SECRET);
 	assert_int_equal(rolled.old_key.generation, 2);
 	assert_int_equal(fob_revoke_key(*state, &revoke, &k, &e), 0);
-	assert_int_equal(k.state, FOB_KEY_REVOKED);
+	assert_int_equal(k.state, FOB_KEY_STATE_REVOKED);
 	assert_int_equal(fob_suspend_account(*state, &m, &account, &e), 0);
 	assert_true(account.suspended);
 	assert_string_equal(script.method, "fob.v1.Admin/SuspendAccount");
@@ -348,7 +348,7 @@ test_mutations(void **state)
 static void
 test_lost_connection_keeps_the_token(void **state)
 {
-	struct fob_roll roll = { .mutation = { .environment = FOB_LIVE, .account = "acct_1" } };
+	struct fob_roll roll = { .mutation = { .environment = FOB_ENVIRONMENT_LIVE, .account = "acct_1" } };
 	struct fob_rolled_key rolled;
 	struct fob_error e;
 
@@ -368,10 +368,10 @@ test_lost_connection_keeps_the_token(void **state)
 static void
 test_refused_after_a_lost_reply(void **state)
 {
-	struct fob_roll roll = { .mutation = { .environment = FOB_LIVE, .account = "acct_1" } };
-	struct fob_import import = {
-		.environment = FOB_LIVE, .accounts = &(struct fob_import_account){ .account = "acct_1" }, .n = 1
-	};
+	struct fob_roll roll = { .mutation = { .environment = FOB_ENVIRONMENT_LIVE, .account = "acct_1" } };
+	struct fob_import import = { .environment = FOB_ENVIRONMENT_LIVE,
+		.accounts = &(struct fob_import_account){ .account = "acct_1" },
+		.n = 1 };
 	enum fob_import_outcome outcome;
 	struct fob_rolled_key rolled;
 	struct fob_error e;
@@ -400,7 +400,7 @@ test_lists(void **state)
 	unsigned pages = 0;
 
 	do {
-		assert_int_equal(fob_list_accounts(*state, FOB_LIVE, 2, &cur, &page, &e), 0);
+		assert_int_equal(fob_list_accounts(*state, FOB_ENVIRONMENT_LIVE, 2, &cur, &page, &e), 0);
 		assert_int_equal(page->n, 2);
 		assert_string_equal(page->accounts[1].account, "acct_1");
 		fob_account_page_free(page);
@@ -411,10 +411,11 @@ test_lists(void **state)
 	cur = (struct fob_cursor){ .len = 1, .bytes = "a" };
 	before = cur;
 	script.code = 3;
-	assert_int_equal(fob_list_accounts(*state, FOB_LIVE, 2, &cur, &page, &e), FOB_EINVALID_ARGUMENT);
+	assert_int_equal(fob_list_accounts(*state, FOB_ENVIRONMENT_LIVE, 2, &cur, &page, &e), FOB_EINVALID_ARGUMENT);
 	assert_null(page);
 	assert_memory_equal(&cur, &before, sizeof(cur));
-	assert_int_equal(fob_list_keys(*state, FOB_LIVE, NULL, 2, &cur, &(struct fob_key_page *){ NULL }, &e),
+	assert_int_equal(
+	    fob_list_keys(*state, FOB_ENVIRONMENT_LIVE, NULL, 2, &cur, &(struct fob_key_page *){ NULL }, &e),
 	    FOB_EINVALID_ARGUMENT);
 	fob_key_page_free(NULL);
 	fob_account_page_free(NULL);
@@ -424,17 +425,17 @@ test_lists(void **state)
 static void
 test_health(void **state)
 {
-	enum fob_serving serving;
+	enum fob_health_status serving;
 	struct fob_stats stats;
 	struct fob_error e;
 
 	assert_int_equal(fob_check(*state, NULL, 0, &serving, &e), 0);
-	assert_int_equal(serving, FOB_NOT_SERVING);
+	assert_int_equal(serving, FOB_HEALTH_STATUS_NOT_SERVING);
 	assert_int_equal(fob_stats(*state, 0, &stats, &e), 0);
 	assert_int_equal(stats.requests, 42);
 	script.code = 5;
 	assert_int_equal(fob_check(*state, "x", 0, &serving, &e), FOB_ENOT_FOUND);
-	assert_int_equal(serving, FOB_SERVING_UNKNOWN);
+	assert_int_equal(serving, FOB_HEALTH_STATUS_UNKNOWN);
 }
 
 /* ---- asynchronous ---- */
@@ -537,9 +538,9 @@ test_async(void **state)
 	struct fob_verify_request r[2] = { { .secret = secret, .secret_len = 1 },
 		{ .secret = secret, .secret_len = 1 } },
 				  none = { 0 };
-	struct fob_mutation m = { .environment = FOB_LIVE, .account = "acct_1" };
+	struct fob_mutation m = { .environment = FOB_ENVIRONMENT_LIVE, .account = "acct_1" };
 	struct fob_roll roll = { .mutation = m };
-	struct fob_revoke revoke = { .mutation = m, .kind = FOB_SECRET };
+	struct fob_revoke revoke = { .mutation = m, .kind = FOB_KIND_SECRET };
 	struct seen s;
 
 	seen_init(&s);
@@ -570,7 +571,7 @@ static void
 test_free_with_calls_under_way(void **state)
 {
 	struct fob_verify_request r = { .secret = "x", .secret_len = 1 };
-	struct fob_roll roll = { .mutation = { .environment = FOB_LIVE, .account = "a" } };
+	struct fob_roll roll = { .mutation = { .environment = FOB_ENVIRONMENT_LIVE, .account = "a" } };
 	struct seen s;
 	int i;
 
@@ -598,7 +599,7 @@ test_deadline(void **state)
 	script.silent = true;
 	memset(&v, 0xaa, sizeof(v));
 	assert_int_equal(fob_verify(*state, &r, &v, &e), FOB_EDEADLINE_EXCEEDED);
-	assert_int_equal(v.verdict, FOB_DENIED);
+	assert_int_equal(v.verdict, FOB_VERDICT_DENIED);
 	assert_int_equal(fob_http_status(FOB_EDEADLINE_EXCEEDED, v.verdict), 503);
 }
 

@@ -85,12 +85,12 @@ test_verify_reply(void **state)
 	struct fob_error e;
 
 	(void)state;
-	assert_int_equal(verify(&m, FOB_LIVE, &v, &e), 0);
+	assert_int_equal(verify(&m, FOB_ENVIRONMENT_LIVE, &v, &e), 0);
 	assert_true(fob_allows(&v));
 	assert_string_equal(v.account, "acct_1");
 	assert_string_equal(v.last4, "aB3z");
-	assert_int_equal(v.environment, FOB_LIVE);
-	assert_int_equal(v.kind, FOB_SECRET);
+	assert_int_equal(v.environment, FOB_ENVIRONMENT_LIVE);
+	assert_int_equal(v.kind, FOB_KIND_SECRET);
 	assert_true(v.livemode && v.superseded);
 	assert_int_equal(v.generation, 3);
 	assert_int_equal(v.current_generation, 4);
@@ -100,8 +100,8 @@ test_verify_reply(void **state)
 
 	/* An empty message is a verdict that denies. */
 	fob__v1__verify_key_response__init(&m);
-	assert_int_equal(verify(&m, FOB_LIVE, &v, &e), 0);
-	assert_int_equal(v.verdict, FOB_DENIED);
+	assert_int_equal(verify(&m, FOB_ENVIRONMENT_LIVE, &v, &e), 0);
+	assert_int_equal(v.verdict, FOB_VERDICT_DENIED);
 	assert_false(fob_allows(&v));
 }
 
@@ -117,13 +117,13 @@ test_unknown_numbers_deny(void **state)
 	for (i = 0; i < sizeof(strange) / sizeof(strange[0]); i++) {
 		m = valid();
 		m.verdict = (Fob__V1__Verdict)strange[i];
-		assert_int_equal(verify(&m, FOB_LIVE, &v, NULL), 0);
-		assert_int_equal(v.verdict, FOB_DENIED);
+		assert_int_equal(verify(&m, FOB_ENVIRONMENT_LIVE, &v, NULL), 0);
+		assert_int_equal(v.verdict, FOB_VERDICT_DENIED);
 		assert_false(fob_allows(&v));
 
 		m = valid();
 		m.kind = (Fob__V1__KeyKind)strange[i];
-		assert_int_equal(verify(&m, FOB_LIVE, &v, NULL), 0);
+		assert_int_equal(verify(&m, FOB_ENVIRONMENT_LIVE, &v, NULL), 0);
 		assert_int_equal(v.kind, FOB_KIND_ANY);
 
 		m = valid();
@@ -153,12 +153,12 @@ test_contradictions(void **state)
 	m[4].livemode = 0;
 	m[5].last4 = TEXT("abc");
 	for (i = 0; i < 6; i++) {
-		assert_int_equal(verify(&m[i], FOB_LIVE, &v, &e), FOB_EINTERNAL);
+		assert_int_equal(verify(&m[i], FOB_ENVIRONMENT_LIVE, &v, &e), FOB_EINTERNAL);
 		assert_memory_equal(&v, &zero, sizeof(v));
 		assert_int_equal(e.fault, FOB_EINTERNAL);
 		assert_true(e.message[0] != '\0');
 	}
-	assert_int_equal(verify(&m[4], FOB_TEST, &v, &e), 0);
+	assert_int_equal(verify(&m[4], FOB_ENVIRONMENT_TEST, &v, &e), 0);
 }
 
 static void
@@ -185,32 +185,32 @@ test_text(void **state)
 	(void)state;
 	for (i = 0; i < sizeof(details) / sizeof(details[0]); i++) {
 		m.detail = details[i].given;
-		assert_int_equal(verify(&m, FOB_LIVE, &v, NULL), 0);
+		assert_int_equal(verify(&m, FOB_ENVIRONMENT_LIVE, &v, NULL), 0);
 		assert_string_equal(v.detail, details[i].shown);
 	}
 	/* Cut between characters: 127 bytes of room, 63 characters of two. */
 	for (i = 0; i < sizeof(longest); i++)
 		longest[i] = i % 2 == 0 ? 0xc3 : 0xa9;
 	m.detail = (ProtobufCBinaryData){ .len = sizeof(longest), .data = longest };
-	assert_int_equal(verify(&m, FOB_LIVE, &v, NULL), 0);
+	assert_int_equal(verify(&m, FOB_ENVIRONMENT_LIVE, &v, NULL), 0);
 	assert_int_equal(strlen(v.detail), 126);
 
 	m = valid();
 	memset(longest, 'a', sizeof(longest));
 	m.account = (ProtobufCBinaryData){ .len = FOB_ACCOUNT_SIZE - 1, .data = longest };
-	assert_int_equal(verify(&m, FOB_LIVE, &v, NULL), 0);
+	assert_int_equal(verify(&m, FOB_ENVIRONMENT_LIVE, &v, NULL), 0);
 	assert_int_equal(strlen(v.account), FOB_ACCOUNT_SIZE - 1);
 	m.account.len++;
-	assert_int_equal(verify(&m, FOB_LIVE, &v, NULL), FOB_EINTERNAL);
+	assert_int_equal(verify(&m, FOB_ENVIRONMENT_LIVE, &v, NULL), FOB_EINTERNAL);
 	m.account = TEXT("acct\0_1");
-	assert_int_equal(verify(&m, FOB_LIVE, &v, NULL), FOB_EINTERNAL);
+	assert_int_equal(verify(&m, FOB_ENVIRONMENT_LIVE, &v, NULL), FOB_EINTERNAL);
 	for (i = 0; i < sizeof(ids) / sizeof(ids[0]); i++) {
 		m.account = (ProtobufCBinaryData){ .len = strlen(ids[i]), .data = (uint8_t *)(uintptr_t)ids[i] };
-		assert_int_equal(verify(&m, FOB_LIVE, &v, NULL), FOB_EINTERNAL);
+		assert_int_equal(verify(&m, FOB_ENVIRONMENT_LIVE, &v, NULL), FOB_EINTERNAL);
 	}
 	m = valid();
 	m.last4 = TEXT("abcde");
-	assert_int_equal(verify(&m, FOB_LIVE, &v, NULL), FOB_EINTERNAL);
+	assert_int_equal(verify(&m, FOB_ENVIRONMENT_LIVE, &v, NULL), FOB_EINTERNAL);
 }
 
 static void
@@ -229,17 +229,18 @@ test_fault_codes(void **state)
 		/* With a body that says VALID, which must not count. */
 		reply = reply_make(code, TEXT("why\n"), &m.base, &len);
 		memset(&v, 0xaa, sizeof(v));
-		assert_int_equal(codec_decode_verify(reply, len, FOB_LIVE, &v, &e), code < 17 ? -code : FOB_EUNKNOWN);
+		assert_int_equal(
+		    codec_decode_verify(reply, len, FOB_ENVIRONMENT_LIVE, &v, &e), code < 17 ? -code : FOB_EUNKNOWN);
 		assert_memory_equal(&v, &zero, sizeof(v));
 		assert_int_equal(e.fault, code < 17 ? -code : FOB_EUNKNOWN);
 		assert_non_null(strstr(e.message, "why?"));
 		free(reply);
 	}
 	reply = reply_make(-5, TEXT(""), &m.base, &len);
-	assert_int_equal(codec_decode_verify(reply, len, FOB_LIVE, &v, &e), FOB_EUNKNOWN);
+	assert_int_equal(codec_decode_verify(reply, len, FOB_ENVIRONMENT_LIVE, &v, &e), FOB_EUNKNOWN);
 	free(reply);
 	reply = reply_make(14, TEXT(""), NULL, &len);
-	assert_int_equal(codec_decode_verify(reply, len, FOB_LIVE, &v, &e), FOB_EUNAVAILABLE);
+	assert_int_equal(codec_decode_verify(reply, len, FOB_ENVIRONMENT_LIVE, &v, &e), FOB_EUNAVAILABLE);
 	assert_string_equal(e.message, "UNAVAILABLE");
 	free(reply);
 }
@@ -262,14 +263,14 @@ test_cut_and_changed(void **state)
 	for (i = 0; i < len; i++) {
 		assert_non_null(part = malloc(i + 1));
 		memcpy(part, reply, i);
-		rc = codec_decode_verify(part, i, FOB_LIVE, &v, &e);
+		rc = codec_decode_verify(part, i, FOB_ENVIRONMENT_LIVE, &v, &e);
 		assert_true(rc == FOB_EINTERNAL || (rc == 0 && !fob_allows(&v)));
 		free(part);
 	}
 	for (i = 0; i < len; i++) {
 		for (bit = 0; bit < 8; bit++) {
 			reply[i] ^= (uint8_t)(1 << bit);
-			rc = codec_decode_verify(reply, len, FOB_LIVE, &v, &e);
+			rc = codec_decode_verify(reply, len, FOB_ENVIRONMENT_LIVE, &v, &e);
 			assert_true(rc <= 0 && memchr(v.account, '\0', sizeof(v.account)) != NULL);
 			assert_true(rc == 0 || !fob_allows(&v));
 			reply[i] ^= (uint8_t)(1 << bit);
@@ -334,7 +335,8 @@ test_arena(void **state)
 static void
 test_batch(void **state)
 {
-	static const enum fob_environment required[3] = { FOB_LIVE, FOB_LIVE, FOB_TEST };
+	static const enum fob_environment required[3] = { FOB_ENVIRONMENT_LIVE, FOB_ENVIRONMENT_LIVE,
+		FOB_ENVIRONMENT_TEST };
 	Fob__V1__VerifyKeysItem items[3], *pointers[3] = { &items[0], &items[1], &items[2] };
 	Fob__V1__VerifyKeysResponse m = FOB__V1__VERIFY_KEYS_RESPONSE__INIT;
 	Fob__V1__VerifyKeyResponse result = valid();
@@ -412,7 +414,7 @@ test_new_keys(void **state)
 		assert_int_equal(codec_decode_rolled(reply, len, &out, &e), secrets[i].rc);
 		if (secrets[i].rc == 0) {
 			assert_int_equal(strlen(out.new_key.secret), secrets[i].secret.len);
-			assert_int_equal(out.old_key.state, FOB_KEY_UNKNOWN);
+			assert_int_equal(out.old_key.state, FOB_KEY_STATE_UNKNOWN);
 			assert_int_equal(out.old_key.last_used_ms, 60000);
 		} else {
 			assert_memory_equal(&out, &zero, sizeof(out));
@@ -465,7 +467,7 @@ test_import(void **state)
 	const struct fob_import_account accounts[2] = {
 		{ .account = "a", .created_ms = 5, .secret_sha256 = sha256, .secret_last4 = "abcd" }, { .account = "b" }
 	};
-	struct fob_import import = { .environment = FOB_TEST, .accounts = accounts, .n = 2 };
+	struct fob_import import = { .environment = FOB_ENVIRONMENT_TEST, .accounts = accounts, .n = 2 };
 	Fob__V1__ImportOutcome outcomes[3] = { FOB__V1__IMPORT_OUTCOME__IMPORTED, (Fob__V1__ImportOutcome)99,
 		FOB__V1__IMPORT_OUTCOME__KEY_CONFLICT };
 	Fob__V1__ImportAccountsResponse m = FOB__V1__IMPORT_ACCOUNTS_RESPONSE__INIT;
@@ -498,16 +500,16 @@ test_import(void **state)
 	m.n_outcomes = 3;
 	reply = reply_make(0, TEXT(""), &m.base, &len);
 	assert_int_equal(codec_decode_import(reply, len, 3, out, &e), 0);
-	assert_int_equal(out[0], FOB_IMPORTED);
+	assert_int_equal(out[0], FOB_IMPORT_OUTCOME_IMPORTED);
 	/* One that is not known is no success. */
-	assert_int_equal(out[1], FOB_IMPORT_UNKNOWN);
-	assert_int_equal(out[2], FOB_IMPORT_KEY_CONFLICT);
+	assert_int_equal(out[1], FOB_IMPORT_OUTCOME_UNKNOWN);
+	assert_int_equal(out[2], FOB_IMPORT_OUTCOME_KEY_CONFLICT);
 	assert_int_equal(codec_decode_import(reply, len, 2, out, &e), FOB_EINTERNAL);
-	assert_int_equal(out[0], FOB_IMPORT_UNKNOWN);
+	assert_int_equal(out[0], FOB_IMPORT_OUTCOME_UNKNOWN);
 	free(reply);
 	reply = reply_make(8, TEXT("no room"), NULL, &len);
 	assert_int_equal(codec_decode_import(reply, len, 3, out, &e), FOB_ERESOURCE_EXHAUSTED);
-	assert_int_equal(out[2], FOB_IMPORT_UNKNOWN);
+	assert_int_equal(out[2], FOB_IMPORT_OUTCOME_UNKNOWN);
 	free(reply);
 }
 
@@ -626,10 +628,10 @@ test_event_types(void **state)
 
 		assert_int_equal(decode_event(type, TEXT("acct_1"), &event), 0);
 		assert_int_equal(event.type, type);
-		if (type != FOB_EVENT_UNKNOWN)
+		if (type != FOB_EVENT_TYPE_UNKNOWN)
 			assert_string_not_equal(fob_event_type_name(event.type), "UNKNOWN");
 		assert_int_equal(decode_event(type, TEXT(""), &event),
-		    type == FOB_RESTORED || type == FOB_EVENT_UNKNOWN ? 0 : FOB_EINTERNAL);
+		    type == FOB_EVENT_TYPE_RESTORED || type == FOB_EVENT_TYPE_UNKNOWN ? 0 : FOB_EINTERNAL);
 	}
 }
 
@@ -637,16 +639,16 @@ test_event_types(void **state)
 static void
 test_event_types_of_a_newer_server(void **state)
 {
-	const int types[] = { FOB_RESTORED + 1, 4711, INT32_MAX, -1, INT32_MIN };
+	const int types[] = { FOB_EVENT_TYPE_RESTORED + 1, 4711, INT32_MAX, -1, INT32_MIN };
 	struct fob_event event;
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++) {
 		assert_int_equal(decode_event(types[i], TEXT("acct_1"), &event), 0);
-		assert_int_equal(event.type, FOB_EVENT_UNKNOWN);
+		assert_int_equal(event.type, FOB_EVENT_TYPE_UNKNOWN);
 		assert_string_equal(event.account, "acct_1");
 		assert_int_equal(decode_event(types[i], TEXT(""), &event), 0);
-		assert_int_equal(event.type, FOB_EVENT_UNKNOWN);
+		assert_int_equal(event.type, FOB_EVENT_TYPE_UNKNOWN);
 		assert_string_equal(event.account, "");
 		assert_int_equal(decode_event(types[i], TEXT("acct 1"), &event), FOB_EINTERNAL);
 	}
@@ -699,8 +701,8 @@ test_stats(void **state)
 	assert_int_equal(s.codes[16], 2);
 	assert_int_equal(s.codes[2], 3);
 	assert_int_equal(s.n_environments, 2);
-	assert_int_equal(s.environments[1].verdicts[FOB_VALID], 10);
-	assert_int_equal(s.environments[1].verdicts[FOB_DENIED], 11);
+	assert_int_equal(s.environments[1].verdicts[FOB_VERDICT_VALID], 10);
+	assert_int_equal(s.environments[1].verdicts[FOB_VERDICT_DENIED], 11);
 	assert_int_equal(s.environments[0].commits, 5);
 	assert_int_equal(s.environments[0].pepper_lines, 2);
 	assert_true(s.environments[0].rotating);
@@ -717,10 +719,11 @@ test_stats(void **state)
 static void
 test_requests(void **state)
 {
-	struct fob_verify_request r = {
-		.secret = "s\0x", .secret_len = 3, .operation = "charges.create", .require_environment = FOB_TEST
-	};
-	struct fob_roll roll = { .mutation = { .environment = FOB_LIVE, .account = "a" },
+	struct fob_verify_request r = { .secret = "s\0x",
+		.secret_len = 3,
+		.operation = "charges.create",
+		.require_environment = FOB_ENVIRONMENT_TEST };
+	struct fob_roll roll = { .mutation = { .environment = FOB_ENVIRONMENT_LIVE, .account = "a" },
 		.grace_s = FOB_GRACE_DEFAULT_S };
 	Fob__V1__VerifyKeyRequest *v;
 	Fob__V1__RollKeyRequest *m;
@@ -771,8 +774,9 @@ test_requests_that_cannot_be(void **state)
 				  nowhere = { .secret = "x", .require_environment = (enum fob_environment)3 },
 				  large = { .secret = big, .secret_len = sizeof(big) };
 	struct fob_mutation m = { .environment = FOB_ENVIRONMENT_ANY, .account = "a" };
-	struct fob_roll roll = { .mutation = { .environment = FOB_LIVE, .account = "a" }, .authorizing_secret = "" };
-	struct fob_revoke revoke = { .mutation = { .environment = FOB_LIVE, .account = "a" } };
+	struct fob_roll roll = { .mutation = { .environment = FOB_ENVIRONMENT_LIVE, .account = "a" },
+		.authorizing_secret = "" };
+	struct fob_revoke revoke = { .mutation = { .environment = FOB_ENVIRONMENT_LIVE, .account = "a" } };
 	struct fob_cursor cur = { .len = 127 };
 	struct codec_body b;
 	struct fob_error e;
@@ -787,14 +791,17 @@ test_requests_that_cannot_be(void **state)
 	assert_int_equal(codec_encode_verify_batch(&both, FOB_BATCH_MAX + 1, &b, &e), FOB_EINVALID_ARGUMENT);
 	assert_int_equal(codec_encode_verify_batch(&both, 1, &b, NULL), FOB_EINVALID_ARGUMENT);
 	assert_int_equal(codec_encode_mutation(METHOD_CREATE_ACCOUNT, &m, token, &b, &e), FOB_EINVALID_ARGUMENT);
-	m = (struct fob_mutation){ .environment = FOB_LIVE };
+	m = (struct fob_mutation){ .environment = FOB_ENVIRONMENT_LIVE };
 	assert_int_equal(codec_encode_mutation(METHOD_CREATE_ACCOUNT, &m, token, &b, &e), FOB_EINVALID_ARGUMENT);
 	assert_int_equal(codec_encode_roll(&roll, token, &b, &e), FOB_EINVALID_ARGUMENT);
 	assert_int_equal(codec_encode_revoke(&revoke, token, &b, &e), FOB_EINVALID_ARGUMENT);
-	assert_int_equal(codec_encode_list(METHOD_LIST_KEYS, FOB_LIVE, "a", 0, &cur, &b, &e), FOB_EINVALID_ARGUMENT);
+	assert_int_equal(
+	    codec_encode_list(METHOD_LIST_KEYS, FOB_ENVIRONMENT_LIVE, "a", 0, &cur, &b, &e), FOB_EINVALID_ARGUMENT);
 	cur.len = 0;
-	assert_int_equal(codec_encode_list(METHOD_LIST_KEYS, FOB_LIVE, "a", 1001, &cur, &b, &e), FOB_EINVALID_ARGUMENT);
-	assert_int_equal(codec_encode_list(METHOD_LIST_KEYS, FOB_LIVE, NULL, 0, &cur, &b, &e), FOB_EINVALID_ARGUMENT);
+	assert_int_equal(
+	    codec_encode_list(METHOD_LIST_KEYS, FOB_ENVIRONMENT_LIVE, "a", 1001, &cur, &b, &e), FOB_EINVALID_ARGUMENT);
+	assert_int_equal(
+	    codec_encode_list(METHOD_LIST_KEYS, FOB_ENVIRONMENT_LIVE, NULL, 0, &cur, &b, &e), FOB_EINVALID_ARGUMENT);
 	assert_int_equal(
 	    codec_encode_list(METHOD_LIST_EVENTS, FOB_ENVIRONMENT_ANY, "a", 0, &cur, &b, &e), FOB_EINVALID_ARGUMENT);
 }

@@ -17,24 +17,24 @@ test_names(void **state)
 	size_t i;
 
 	(void)state;
-	assert_string_equal(fob_verdict_name(FOB_DENIED), "DENIED");
-	assert_string_equal(fob_verdict_name(FOB_VALID), "VALID");
-	assert_string_equal(fob_verdict_name(FOB_WRONG_ENVIRONMENT), "WRONG_ENVIRONMENT");
-	assert_string_equal(fob_verdict_name(FOB_FORBIDDEN), "FORBIDDEN");
-	assert_string_equal(fob_environment_name(FOB_LIVE), "live");
-	assert_string_equal(fob_environment_name(FOB_TEST), "test");
-	assert_string_equal(fob_kind_name(FOB_SECRET), "secret");
-	assert_string_equal(fob_kind_name(FOB_PUBLISHABLE), "publishable");
-	assert_string_equal(fob_key_state_name(FOB_KEY_UNKNOWN), "UNKNOWN");
-	assert_string_equal(fob_key_state_name(FOB_KEY_GRACE), "grace");
-	assert_string_equal(fob_key_state_name(FOB_KEY_REVOKED), "revoked");
-	assert_string_equal(fob_event_type_name(FOB_KEY_ROLLED), "key_rolled");
-	assert_string_equal(fob_event_type_name(FOB_ACCOUNT_RESUMED), "account_resumed");
-	assert_string_equal(fob_event_type_name(FOB_ACCOUNT_IMPORTED), "account_imported");
-	assert_string_equal(fob_event_type_name(FOB_RESTORED), "restored");
-	assert_string_equal(fob_import_outcome_name(FOB_IMPORTED), "imported");
-	assert_string_equal(fob_import_outcome_name(FOB_IMPORT_BAD_TIME), "bad_time");
-	assert_string_equal(fob_import_outcome_name(FOB_IMPORT_UNKNOWN), "UNKNOWN");
+	assert_string_equal(fob_verdict_name(FOB_VERDICT_DENIED), "DENIED");
+	assert_string_equal(fob_verdict_name(FOB_VERDICT_VALID), "VALID");
+	assert_string_equal(fob_verdict_name(FOB_VERDICT_WRONG_ENVIRONMENT), "WRONG_ENVIRONMENT");
+	assert_string_equal(fob_verdict_name(FOB_VERDICT_FORBIDDEN), "FORBIDDEN");
+	assert_string_equal(fob_environment_name(FOB_ENVIRONMENT_LIVE), "live");
+	assert_string_equal(fob_environment_name(FOB_ENVIRONMENT_TEST), "test");
+	assert_string_equal(fob_kind_name(FOB_KIND_SECRET), "secret");
+	assert_string_equal(fob_kind_name(FOB_KIND_PUBLISHABLE), "publishable");
+	assert_string_equal(fob_key_state_name(FOB_KEY_STATE_UNKNOWN), "UNKNOWN");
+	assert_string_equal(fob_key_state_name(FOB_KEY_STATE_GRACE), "grace");
+	assert_string_equal(fob_key_state_name(FOB_KEY_STATE_REVOKED), "revoked");
+	assert_string_equal(fob_event_type_name(FOB_EVENT_TYPE_KEY_ROLLED), "key_rolled");
+	assert_string_equal(fob_event_type_name(FOB_EVENT_TYPE_ACCOUNT_RESUMED), "account_resumed");
+	assert_string_equal(fob_event_type_name(FOB_EVENT_TYPE_ACCOUNT_IMPORTED), "account_imported");
+	assert_string_equal(fob_event_type_name(FOB_EVENT_TYPE_RESTORED), "restored");
+	assert_string_equal(fob_import_outcome_name(FOB_IMPORT_OUTCOME_IMPORTED), "imported");
+	assert_string_equal(fob_import_outcome_name(FOB_IMPORT_OUTCOME_BAD_TIME), "bad_time");
+	assert_string_equal(fob_import_outcome_name(FOB_IMPORT_OUTCOME_UNKNOWN), "UNKNOWN");
 	assert_string_equal(fob_import_outcome_name((enum fob_import_outcome)8), "UNKNOWN");
 	assert_string_equal(fob_fault_name(0), "OK");
 	assert_string_equal(fob_fault_name(FOB_EUNAVAILABLE), "UNAVAILABLE");
@@ -80,8 +80,8 @@ test_http_status(void **state)
 	assert_int_equal(fob_http_status(0, (enum fob_verdict) - 1), 401);
 	/* A fault says nothing about the key, whatever stands beside it. */
 	for (i = 1; i < 18; i++)
-		assert_int_equal(fob_http_status(-i, FOB_VALID), by_fault[i]);
-	assert_int_equal(fob_http_status(7, FOB_VALID), 503);
+		assert_int_equal(fob_http_status(-i, FOB_VERDICT_VALID), by_fault[i]);
+	assert_int_equal(fob_http_status(7, FOB_VERDICT_VALID), 503);
 }
 
 static void
