@@ -281,7 +281,7 @@ void fob_client_free(struct fob_client *);
  * is needed. fob_client_dispatch() does all that can be done without waiting and calls the callbacks of what has ended.
  * A dispatch that comes late makes deadlines late; it never makes a verdict wrong.
  * Threads:  one at a time, and not from within a callback.
- * Returns:  fob_client_fd(): the descriptor. fob_client_dispatch(): how many callbacks it has called, 0 or more.
+ * Returns:  fob_client_fd(): the descriptor. fob_client_dispatch(): 0.
  *           Both: FOB_EFAILED_PRECONDITION when the client is not in loop mode; fob_client_dispatch() also from within
  *           a callback.
  */
@@ -305,8 +305,8 @@ int fob_client_dispatch(struct fob_client *);
  *
  * Each request has these two members:
  * timeout_ms:  the deadline, from now; 0 is the client's. At most FOB_TIMEOUT_MAX_MS.
- * traceparent: NULL, or a W3C traceparent of FOB_TRACEPARENT_LEN characters, which fobd logs with what it does. Verifies
- *              that travel together share one message, which carries that of the first that has one.
+ * traceparent: NULL, or a W3C traceparent of FOB_TRACEPARENT_LEN characters, which fobd logs with what it does. One that
+ *              is not of that form is left out. A verify with a traceparent travels in a message of its own.
  */
 
 /*
@@ -366,7 +366,7 @@ int fob_verify_async(struct fob_client *, const struct fob_verify_request *, fob
  * own. ${results}[i] and ${faults}[i] answer requests[i], whose own timeout_ms and traceparent are not looked at.
  * ${results} need no _INIT: result_size says what they are.
  * Returns: 0 when any of the batch was answered; then each item has its own fault, or 0. Otherwise every item has a
- *          fault, and the first one's is returned.
+ *          fault, and one of them is returned.
  */
 struct fob_verify_batch_request {
 	size_t size;

@@ -45,6 +45,12 @@ fob_import_outcome_name(enum fob_import_outcome outcome)
 }
 
 const char *
+fob_health_status_name(enum fob_health_status status)
+{
+	return name_health((unsigned)status);
+}
+
+const char *
 fob_fault_name(int fault)
 {
 	return name_code(0U - (unsigned)fault);
@@ -103,10 +109,16 @@ fob_version(void)
 	return FOB_VERSION;
 }
 
+int
+fob_version_number(void)
+{
+	return FOB_VERSION_NUMBER;
+}
+
 _Static_assert(FOB_BASIC_MAX == BASIC_MAX, "the public header has the size of the parser");
 
 int
 fob_basic_parse(const char *header, size_t len, char secret[FOB_BASIC_MAX], size_t *secret_len, const char **why)
 {
-	return basic_parse(header, len, secret, secret_len, why);
+	return basic_parse(header, len, secret, secret_len, why) == 0 ? 0 : FOB_EINVALID_ARGUMENT;
 }

@@ -14,16 +14,15 @@
 #define OPTIONS_QUEUE_DEFAULT 4096
 #define OPTIONS_QUEUE_MAX 1048576
 #define OPTIONS_ADDRESS_MAX 300 /* a host name of 253 characters, its scheme and port */
-#define OPTIONS_ADDRESSES_MAX 8 /* for one server */
 
 /* Addresses of servers that serve the same databases, in the order in which they are tried. */
 struct options_addresses {
 	unsigned n; /* 0: not set */
-	char *list[OPTIONS_ADDRESSES_MAX];
+	char *list[FOB_ADDRESSES_MAX];
 };
 
 struct fob_options {
-	/* By enum fob_environment. FOB_ENVIRONMENT_ANY's are those of all that has none of its own. */
+	/* By enum fob_environment. FOB_ENVIRONMENT_ANY's are for what has none of its own. */
 	struct options_addresses addresses[3];
 	uint32_t timeout_ms;
 	uint32_t connect_wait_ms; /* 0: until the call's deadline */

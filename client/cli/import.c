@@ -1,7 +1,6 @@
 /*
  * import.c - fob account import: accounts, and digests of their keys, from another system's export into fobd.
- * Called by fob.c; calls import_line.c for what a line says, and libfob's asynchronous import for many batches at once.
- * Lines are read one at a time, and a batch's memory is used again: a file of any length needs the same little.
+ * Lines are read one at a time, and the memory of a batch is reused: memory does not grow with the file.
  *
  * There is no state file. What was imported is "unchanged" the next time, so a run that was cut off is simply run
  * again.
@@ -262,7 +261,9 @@ static void
 batch_send(struct import *im, struct batch *b)
 {
 	struct fob_import_account accounts[FOB_IMPORT_MAX];
-	struct fob_import import = { .environment = im->env, .accounts = accounts, .n = b->n };
+	struct fob_error error;
+	const struct fob_import_request request = { FOB_IMPORT_REQUEST_INIT, .environment = im->env,
+		.accounts = accounts, .n = b->n };
 	int rc;
 
 	if (b->n == 0)
@@ -271,10 +272,11 @@ batch_send(struct import *im, struct batch *b)
 		import_line_account(&b->lines[i], &accounts[i]);
 	b->busy = true;
 	/* Once it is taken, it may have been answered: the batch is the callback's. */
-	if ((rc = fob_import_accounts_async(im->cli->client, &import, batch_answered, b)) != 0) {
+	rc = fob_import_accounts_async(im->cli->client, &request, batch_answered, b, NULL, &error);
+	if (rc != 0) {
 		b->busy = false;
 		b->fault = rc;
-		snprintf(b->error.message, sizeof(b->error.message), "the batch could not be sent");
+		b->error = error;
 		batch_finish(im, b);
 	}
 }
@@ -397,7 +399,7 @@ begin(struct import *im)
 }
 
 int
-account_import(struct cli *cli)
+cli_account_import(struct cli *cli)
 {
 	struct import im = { .cli = cli };
 	int rc;

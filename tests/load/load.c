@@ -110,14 +110,14 @@ slot_pick(struct slot *s)
 		s->requests[i].secret_len = strlen(s->requests[i].secret);
 }
 
-static struct fob_roll
+static struct fob_roll_request
 slot_roll(const struct slot *s)
 {
 	const struct target *target = &s->load->targets[s->target];
 
-	return (struct fob_roll){ .mutation = { .environment = target->environment, .account = target->account },
-		.kind = FOB_KIND_SECRET,
-		.grace_s = s->load->config->roll_grace_s };
+	return (struct fob_roll_request){ FOB_ROLL_REQUEST_INIT, .environment = target->environment,
+		.account = target->account, .kind = FOB_KIND_SECRET,
+		.grace_s = s->load->config->roll_grace_s == 0 ? FOB_GRACE_NONE_S : s->load->config->roll_grace_s };
 }
 
 /* ---- what became of it ---- */
@@ -181,9 +181,9 @@ record_rolled(const struct slot *s, const struct fob_rolled_key *key)
 	struct target *target = &l->targets[s->target];
 
 	pthread_mutex_lock(&l->mutex);
-	if (key->new_key.key.generation > target->generation) {
-		target->generation = key->new_key.key.generation;
-		memcpy(l->keys->secrets[s->target], key->new_key.secret, sizeof(l->keys->secrets[0]));
+	if (key->new_key->key->generation > target->generation) {
+		target->generation = key->new_key->key->generation;
+		memcpy(l->keys->secrets[s->target], key->new_key->secret, sizeof(l->keys->secrets[0]));
 		l->rolled = true;
 	}
 	pthread_mutex_unlock(&l->mutex);
@@ -264,15 +264,17 @@ rolled(void *arg, int fault, const struct fob_rolled_key *key, const struct fob_
 static int
 slot_submit(struct slot *s)
 {
-	struct fob_roll roll;
+	const struct fob_verify_batch_request batch = { FOB_VERIFY_BATCH_REQUEST_INIT, .requests = s->requests,
+		.n = s->load->config->batch };
+	struct fob_roll_request roll;
 
 	if (s->op == OP_ROLL) {
 		roll = slot_roll(s);
-		return fob_roll_key_async(s->admin, &roll, rolled, s);
+		return fob_roll_key_async(s->admin, &roll, rolled, s, NULL, NULL);
 	}
 	if (s->load->config->batch > 1)
-		return fob_verify_batch_async(s->client, s->requests, s->load->config->batch, 0, verified_batch, s);
-	return fob_verify_async(s->client, s->requests, verified, s);
+		return fob_verify_batch_async(s->client, &batch, verified_batch, s, NULL, NULL);
+	return fob_verify_async(s->client, s->requests, verified, s, NULL, NULL);
 }
 
 /*
@@ -302,8 +304,10 @@ slot_begin(struct slot *s)
 static void
 slot_call(struct slot *s)
 {
-	struct fob_rolled_key key;
-	struct fob_roll roll;
+	const struct fob_verify_batch_request batch = { FOB_VERIFY_BATCH_REQUEST_INIT, .requests = s->requests,
+		.n = s->load->config->batch };
+	struct fob_rolled_key *key;
+	struct fob_roll_request roll;
 	int64_t now_ns;
 	int rc;
 
@@ -313,12 +317,12 @@ slot_call(struct slot *s)
 		rc = fob_roll_key(s->admin, &roll, &key, NULL);
 		record_end(s, rc, measure_now_ns());
 		if (rc == 0)
-			record_rolled(s, &key);
-		fob_wipe(&key, sizeof(key));
+			record_rolled(s, key);
+		fob_rolled_key_free(key);
 		return;
 	}
 	if (s->load->config->batch > 1)
-		rc = fob_verify_batch(s->client, s->requests, s->load->config->batch, 0, s->results, s->faults, NULL);
+		rc = fob_verify_batch(s->client, &batch, s->results, s->faults, NULL);
 	else
 		s->faults[0] = rc = fob_verify(s->client, s->requests, s->results, NULL);
 	now_ns = measure_now_ns();
@@ -564,8 +568,6 @@ load_client(const struct load_config *config, const char *address, unsigned in_f
 	else if ((rc = fob_options_set_timeout_ms(o, config->timeout_ms)) != 0 ||
 	    (rc = fob_options_set_in_flight(o, in_flight)) != 0 ||
 	    (rc = fob_options_set_queue(o, LOAD_CALLERS_MAX)) != 0 ||
-	    (rc = fob_options_set_coalesce(o, !config->no_coalesce)) != 0 ||
-	    (config->lanes > 0 && (rc = fob_options_set_verify_lanes(o, config->lanes)) != 0) ||
 	    (config->tls_ca != NULL && (rc = fob_options_set_tls_ca(o, config->tls_ca)) != 0) ||
 	    (config->tls_cert != NULL &&
 		(rc = fob_options_set_tls_certificate(o, config->tls_cert, config->tls_key)) != 0))
@@ -614,17 +616,18 @@ swap_keys(struct keys *keys, size_t a, size_t b)
 static int
 find_targets_in(struct load *l, size_t from, size_t n, size_t wanted, char *why, size_t why_len)
 {
-	struct fob_verify_request requests[FOB_BATCH_MAX] = { 0 };
+	struct fob_verify_request requests[FOB_BATCH_MAX];
+	const struct fob_verify_batch_request batch = { FOB_VERIFY_BATCH_REQUEST_INIT, .requests = requests, .n = n };
 	struct fob_verification found[FOB_BATCH_MAX];
 	int faults[FOB_BATCH_MAX], rc;
 	struct fob_error error;
 	size_t i;
 
 	for (i = 0; i < n; i++) {
-		requests[i].secret = l->keys->secrets[from + i];
-		requests[i].secret_len = strlen(l->keys->secrets[from + i]);
+		requests[i] = (struct fob_verify_request){ FOB_VERIFY_REQUEST_INIT,
+			.secret = l->keys->secrets[from + i], .secret_len = strlen(l->keys->secrets[from + i]) };
 	}
-	if ((rc = fob_verify_batch(l->admins[0], requests, n, 0, found, faults, &error)) != 0) {
+	if ((rc = fob_verify_batch(l->admins[0], &batch, found, faults, &error)) != 0) {
 		snprintf(why, why_len, "%s: %s (%s)", l->config->admin_address, error.message, fob_fault_name(rc));
 		return -1;
 	}
@@ -683,7 +686,10 @@ make_slots(struct load *l)
 		if (s->requests == NULL || s->results == NULL || s->faults == NULL)
 			return -1;
 		for (j = 0; j < config->batch; j++)
-			s->requests[j].operation = config->operation;
+			s->requests[j] =
+			    (struct fob_verify_request){ FOB_VERIFY_REQUEST_INIT, .operation = config->operation };
+		for (j = 0; j < config->batch; j++)
+			s->results[j].size = sizeof(s->results[j]);
 	}
 	return 0;
 }
