@@ -60,9 +60,9 @@ address_fini(struct address *a)
 static int
 lookup(const struct address *a, int flags, struct addrinfo **list)
 {
-	const struct addrinfo hints = { .ai_family = AF_UNSPEC,
-		.ai_socktype = SOCK_STREAM,
-		.ai_flags = AI_NUMERICSERV | flags };
+	const struct addrinfo hints = {
+		.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV | flags
+	};
 
 	return getaddrinfo(a->host, a->port, &hints, list);
 }
@@ -107,9 +107,9 @@ address_resolve(const struct address *a, struct endpoints *e)
 	if (a->scheme == ADDRESS_IPC)
 		return resolve_path(a->host, e);
 	if ((rv = lookup(a, 0, &list)) != 0)
-		return rv == EAI_MEMORY ? "out of memory"
-		    : rv == EAI_AGAIN   ? "the name server does not answer"
-					: "the host is unknown";
+		return rv == EAI_MEMORY ? "out of memory" :
+		    rv == EAI_AGAIN     ? "the name server does not answer" :
+					  "the host is unknown";
 	for (i = list; i != NULL && e->n < ADDRESS_ENDPOINTS_MAX; i = i->ai_next) {
 		memcpy(&e->list[e->n].storage, i->ai_addr, i->ai_addrlen);
 		e->len[e->n++] = i->ai_addrlen;

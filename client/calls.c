@@ -105,8 +105,8 @@ calls_add(struct calls *cs, struct call *c)
 	enum calls_kind kind = kind_of(c);
 
 	if (cs->n_waiting[kind] + cs->on_wire[kind] >= cs->queue_max + cs->in_flight)
-		return error_set(&c->error, FOB_ERESOURCE_EXHAUSTED, "%u calls wait for their turn already",
-		    cs->n_waiting[kind]);
+		return error_set(
+		    &c->error, FOB_ERESOURCE_EXHAUSTED, "%u calls wait for their turn already", cs->n_waiting[kind]);
 	c->company = FOB_BATCH_MAX;
 	wait_behind(cs, c);
 	expire_by(cs, c);
@@ -233,8 +233,7 @@ frame_end(struct buffer *out, uint8_t *to, uint32_t timeout_ms, const char *trac
 }
 
 static int
-frame_alone(
-    struct calls *cs, enum calls_kind kind, enum sp_framing framing, int64_t now_ms, struct buffer *out)
+frame_alone(struct calls *cs, enum calls_kind kind, enum sp_framing framing, int64_t now_ms, struct buffer *out)
 {
 	struct call *c = TAILQ_FIRST(&cs->waiting[kind]);
 	uint32_t timeout_ms = timeout_of(c->deadline_ms, now_ms);
@@ -320,7 +319,8 @@ verifies_to_send(const struct calls *cs, size_t *len)
 		return 0;
 	if (max > FOB_BATCH_MAX)
 		max = FOB_BATCH_MAX;
-	TAILQ_FOREACH(c, &cs->waiting[CALLS_VERIFY], in_queue) {
+	TAILQ_FOREACH(c, &cs->waiting[CALLS_VERIFY], in_queue)
+	{
 		if (c->company < max)
 			max = c->company;
 		if (n >= max || *len + codec_item_size(c->body.len) > BATCH_BYTES)
@@ -525,7 +525,7 @@ calls_lost(struct calls *cs, int64_t connect_by_ms)
 	}
 	for (i = 0; i < CALLS_KINDS; i++) {
 		TAILQ_FOREACH(c, &cs->waiting[i], in_queue)
-			c->connect_by_ms = connect_by_ms;
+		c->connect_by_ms = connect_by_ms;
 	}
 	if (connect_by_ms < cs->expire_at_ms)
 		cs->expire_at_ms = connect_by_ms;

@@ -32,8 +32,8 @@ struct calls {
 	struct message *slots[CALLS_SLOTS];
 	uint8_t free_slots[CALLS_SLOTS];
 	unsigned n_free_slots;
-	uint32_t turn;                         /* makes an id differ from the slot's last one */
-	struct call_list live;                 /* asynchronous calls that have not ended */
+	uint32_t turn;         /* makes an id differ from the slot's last one */
+	struct call_list live; /* asynchronous calls that have not ended */
 	unsigned n_live;
 	int64_t expire_at_ms; /* not later than what calls_expire() will find next */
 	int64_t resume_at_ms; /* not later than the end of the next rest */

@@ -136,8 +136,11 @@ connection_watch(struct connection *c, short events)
 	if (c->epoll_fd < 0 || c->fd < 0 || e.events == c->watched)
 		return;
 	/* Before a close, too: the descriptor may live on in a forked child, and would then be reported for ever. */
-	epoll_ctl(c->epoll_fd, c->watched == 0 ? EPOLL_CTL_ADD : e.events == 0 ? EPOLL_CTL_DEL : EPOLL_CTL_MOD, c->fd,
-	    &e);
+	epoll_ctl(c->epoll_fd,
+	    c->watched == 0   ? EPOLL_CTL_ADD :
+		e.events == 0 ? EPOLL_CTL_DEL :
+				EPOLL_CTL_MOD,
+	    c->fd, &e);
 	c->watched = e.events;
 }
 

@@ -168,8 +168,7 @@ fill(struct link *l)
 	if (l->sending.len > 0)
 		return true;
 	now_ms = transport_now_ms();
-	if ((verifies = calls_take(&l->calls, connection_framing(&l->connection), now_ms, out)) < 0 &&
-	    out->len == 0) {
+	if ((verifies = calls_take(&l->calls, connection_framing(&l->connection), now_ms, out)) < 0 && out->len == 0) {
 		calls_take_waiting(&l->calls, &failed);
 		while ((c = TAILQ_FIRST(&failed)) != NULL) {
 			TAILQ_REMOVE(&failed, c, in_queue);
@@ -415,7 +414,8 @@ frames_read(struct link *l, struct buffer *in)
 			if (result != SP_MESSAGE && result != SP_NO_ID)
 				break;
 			at += frame.size;
-			if (result == SP_MESSAGE && (replies[n].message = calls_answered(&l->calls, frame.id)) != NULL) {
+			if (result == SP_MESSAGE &&
+			    (replies[n].message = calls_answered(&l->calls, frame.id)) != NULL) {
 				replies[n].body = frame.body;
 				replies[n++].len = frame.body_len;
 			}

@@ -39,11 +39,11 @@ struct link {
 	bool corked;  /* in callbacks: what they submit is written when they are done */
 	pthread_t corker;
 	int64_t asleep_until_ms;
-	int broken;   /* errno of a send that failed */
-	int orphan;   /* -1; or the descriptor of a lost connection, to be closed by the writer */
+	int broken; /* errno of a send that failed */
+	int orphan; /* -1; or the descriptor of a lost connection, to be closed by the writer */
 	unsigned generation;
-	struct buffer sending; /* the writer's, while there is one */
-	struct buffer plain;   /* the same before it is encrypted */
+	struct buffer sending;   /* the writer's, while there is one */
+	struct buffer plain;     /* the same before it is encrypted */
 	int64_t silent_since_ms; /* when the first verify was written since the last byte came */
 	unsigned silent_verifies;
 	int64_t heard_ms;

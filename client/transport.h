@@ -77,7 +77,7 @@ struct call {
 	bool unanswered; /* an attempt was sent, and lost before its reply: what became of it is not known */
 
 	/* The transport's. */
-	bool sent;        /* at least once */
+	bool sent; /* at least once */
 	bool ended, waits;
 	unsigned company; /* the most calls of a message that it may travel in */
 	unsigned index;   /* in its message */
@@ -91,7 +91,7 @@ struct call {
 	TAILQ_ENTRY(call) in_queue; /* or among those that have ended */
 	TAILQ_ENTRY(call) in_live;
 	TAILQ_ENTRY(call) in_waiters; /* or among those to be woken */
-	uint32_t promised; /* bits of ${wake} that somebody is about to set */
+	uint32_t promised;            /* bits of ${wake} that somebody is about to set */
 	_Atomic uint32_t wake;
 	struct message own; /* when it travels alone */
 	struct call *self;
