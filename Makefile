@@ -32,7 +32,7 @@ ALL_CFLAGS = -std=c17 -D_GNU_SOURCE -DFOBD_VERSION='"$(VERSION)"' -I. -isystem $
 ALL_LDFLAGS = -pie -pthread -Wl,-z,relro,-z,now -Wl,--as-needed $(if $(SAN),-fsanitize=$(SAN)) $(LDFLAGS)
 
 LIBS_DAEMON := -lnng -lmbedx509 -lmbedcrypto -llmdb -lprotobuf-c -lsodium -lconfuse -lseccomp -lz -ldl
-LIBS_CLIENT := -lnng -lprotobuf-c -lsodium
+LIBS_CLIENT := -lprotobuf-c -lsodium -lssl -lcrypto
 LIBS_CLI := $(LIBS_CLIENT) -ljansson
 
 # ---- what there is ----
@@ -130,7 +130,7 @@ MADE_OBJ := $(B)/tests/lib/made.o $(B)/tests/lib/made_generate.o
 MADE := $(MADE_OBJ) -Wl,--wrap=secret_generate
 
 $(B)/tests/unit/%: $(B)/tests/unit/%.o $(MADE_OBJ) $(B)/libservice.a $(CLIENT_OBJ)
-	$(Q)$(CC) $(ALL_LDFLAGS) $(INTERPOSED) -o $@ $< $(MADE) $(CLIENT_OBJ) $(B)/libservice.a -lcmocka $(LIBS_DAEMON) -ljansson
+	$(Q)$(CC) $(ALL_LDFLAGS) $(INTERPOSED) -o $@ $< $(MADE) $(CLIENT_OBJ) $(B)/libservice.a -lcmocka $(LIBS_DAEMON) $(LIBS_CLI)
 
 $(B)/tests/tools/%: $(B)/tests/tools/%.o $(B)/libfob.a
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS_CLIENT)
@@ -161,7 +161,7 @@ FUZZ_SHARED := $(patsubst %,$(B)/tests/fuzz/%.o,fault wire world) $(FUZZ_MAIN)
 
 $(B)/tests/fuzz/fuzz_%: $(B)/tests/fuzz/fuzz_%.o $(FUZZ_SHARED) $(B)/libservice.a $(CLIENT_OBJ)
 	$(Q)$(CC) $(ALL_LDFLAGS) $(if $(FUZZ_MAIN),,-fsanitize=fuzzer) $(FUZZ_WRAP) -o $@ $< $(FUZZ_SHARED) \
-	    $(CLIENT_OBJ) $(B)/libservice.a $(LIBS_DAEMON)
+	    $(CLIENT_OBJ) $(B)/libservice.a $(LIBS_DAEMON) $(LIBS_CLIENT)
 
 install: all ## install below $(DESTDIR)$(PREFIX)
 	install -D -m 755 $(B)/fobd $(DESTDIR)$(PREFIX)/sbin/fobd
@@ -185,7 +185,7 @@ install: all ## install below $(DESTDIR)$(PREFIX)
 LOAD_COMMON := $(patsubst %,$(B)/tests/load/%.o,hist recorder measure mix keys report flags)
 LOAD_OBJ := $(patsubst %.c,$(B)/%.o,$(wildcard tests/load/*.c))
 LOAD_BIN := $(B)/fob-load $(patsubst %,$(B)/tests/load/%,nng-echo limits)
-LOAD_LIBS := $(LIBS_CLIENT) -ljansson -llmdb -lz -lm
+LOAD_LIBS := $(LIBS_CLIENT) -lnng -ljansson -llmdb -lz -lm
 
 $(B)/fob-load: $(patsubst %,$(B)/tests/load/%.o,fob_load load setup) $(LOAD_COMMON) $(B)/libfob.a
 	@$(if $(V),,echo '  LD      $@')

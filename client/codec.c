@@ -364,35 +364,6 @@ codec_encode_stats(struct codec_body *body, struct fob_error *error)
 	return pack(&m.base, body, error);
 }
 
-static Fob__Rpc__V1__Request
-envelope(const char *method, const char *traceparent, const struct codec_body *body, uint32_t timeout_ms)
-{
-	Fob__Rpc__V1__Request m = FOB__RPC__V1__REQUEST__INIT;
-
-	m.method = borrow_string(method);
-	m.body = borrow(body->p, body->len);
-	m.timeout_ms = timeout_ms;
-	m.traceparent = borrow_string(traceparent);
-	return m;
-}
-
-size_t
-codec_envelope_size(const char *method, const char *traceparent, const struct codec_body *body, uint32_t timeout_ms)
-{
-	Fob__Rpc__V1__Request m = envelope(method, traceparent, body, timeout_ms);
-
-	return fob__rpc__v1__request__get_packed_size(&m);
-}
-
-void
-codec_envelope_write(
-    const char *method, const char *traceparent, const struct codec_body *body, uint32_t timeout_ms, uint8_t *to)
-{
-	Fob__Rpc__V1__Request m = envelope(method, traceparent, body, timeout_ms);
-
-	fob__rpc__v1__request__pack(&m, to);
-}
-
 /* ---- text in replies ---- */
 
 static bool

@@ -75,15 +75,6 @@ int codec_encode_health(const char *service, struct codec_body *body, struct fob
 int codec_encode_stats(struct codec_body *body, struct fob_error *error);
 
 /*
- * The envelope: how long it is, at most CODEC_REQUEST_MAX or it must not be sent, and its bytes at ${to}. ${traceparent}
- * NULL: none.
- */
-size_t
-codec_envelope_size(const char *method, const char *traceparent, const struct codec_body *body, uint32_t timeout_ms);
-void codec_envelope_write(
-    const char *method, const char *traceparent, const struct codec_body *body, uint32_t timeout_ms, uint8_t *to);
-
-/*
  * codec_decode_...(reply, len, ..., out, error):
  * Read a whole reply, envelope and inner message. Nothing in it is trusted: text that does not fit its array, an id
  * that is none, a missing sub-message, a VALID verdict that contradicts itself or the request, all are FOB_EINTERNAL; a

@@ -24,6 +24,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/queue.h>
 
 #include "client/codec.h"
 #include "client/fob.h"
@@ -32,15 +33,18 @@
 
 struct transport;
 struct link;
-struct message;
 
-/* What a call is on the wire: one message, alone or with others. The transport's. */
+TAILQ_HEAD(call_list, call);
+
+/* What goes over the wire: a call, or several verifies. The transport's. */
 struct message {
-	struct message *next, **before;
-	struct call **calls; /* ${n} of them; NULL: ended before the answer */
+	TAILQ_ENTRY(message) in_list; /* on the wire, or resting */
+	struct call **calls;          /* ${n} of them; NULL: ended before the answer */
 	unsigned n;
 	uint32_t id; /* 0: not on the wire */
-	bool change, verify, answered;
+	uint8_t kind;
+	int fault; /* of a reply to several */
+	bool answered, again;
 	int64_t resume_at_ms; /* while it rests */
 };
 
@@ -53,8 +57,8 @@ struct call {
 	int64_t deadline_ms;              /* by transport_now_ms() */
 	bool change;                      /* a mutation, of which a server takes a limited number at once */
 	/*
-	 * Not NULL: this is a VerifyKey whose answer goes where ${item} says. It may travel with others, unless it has
-	 * a traceparent. ${item} is borrowed until the end.
+	 * Not NULL: this is a VerifyKey whose answer goes where ${item} says. It may travel with others. ${item} is
+	 * borrowed until the end.
 	 */
 	const struct codec_item *item;
 	/*
@@ -70,24 +74,27 @@ struct call {
 	void (*end)(struct call *call, int fault);
 	struct fob_error error; /* ${reply} may use it too */
 
-	/* The transport's, but for ${unanswered}, which ${end} may read. */
 	bool unanswered; /* an attempt was sent, and lost before its reply: what became of it is not known */
-	bool sent;       /* wholly handed to a connection, at least once */
-	bool answered;   /* its reply is being read: it can only end with that */
-	uint8_t place;
+
+	/* The transport's. */
+	bool sent; /* at least once */
+	bool ended, waits;
 	unsigned company; /* the most calls of a message that it may travel in */
-	unsigned index;   /* among the calls of its message */
+	unsigned index;   /* in its message */
 	uint32_t rest_ms;
 	int64_t retry_until_ms; /* 0: the server has not said UNAVAILABLE yet */
+	int64_t connect_by_ms;
 	uint64_t number;
 	int fault;
-	struct call *next, **before; /* in the queue, or among those that have ended */
-	struct call *next_live, **before_live;
-	struct message *message; /* NULL: waits in the queue */
-	struct message own;
-	struct call *self; /* what own.calls points to */
+	struct link *link;
+	struct message *message;    /* NULL: it waits in the queue */
+	TAILQ_ENTRY(call) in_queue; /* or among those that have ended */
+	TAILQ_ENTRY(call) in_live;
+	TAILQ_ENTRY(call) in_waiters; /* or among those to be woken */
+	uint32_t promised;            /* bits of ${wake} that somebody is about to set */
 	_Atomic uint32_t wake;
-	struct call *next_waiter, **before_waiter;
+	struct message own; /* when it travels alone */
+	struct call *self;
 };
 
 /* The monotonic clock that deadlines are on. */
@@ -140,7 +147,7 @@ bool transport_cancel(struct transport *transport, uint64_t number);
  * without loop mode. transport_dispatch() does what can be done without waiting, and calls ${end}s and the state
  * callback from within.
  * Threads: one at a time in transport_dispatch(); not from within a callback.
- * Returns: 0; FOB_EFAILED_PRECONDITION without loop mode or within a callback.
+ * Returns: how many callbacks were called; FOB_EFAILED_PRECONDITION without loop mode or within a callback.
  */
 int transport_fd(const struct transport *transport);
 int transport_dispatch(struct transport *transport);
