@@ -32,7 +32,7 @@ ALL_CFLAGS = -std=c17 -D_GNU_SOURCE -DFOBD_VERSION='"$(VERSION)"' -I. -isystem $
 ALL_LDFLAGS = -pie -pthread -Wl,-z,relro,-z,now -Wl,--as-needed $(if $(SAN),-fsanitize=$(SAN)) $(LDFLAGS)
 
 LIBS_DAEMON := -lnng -lssl -lcrypto -llmdb -lprotobuf-c -lsodium -lconfuse -lseccomp -lz
-LIBS_CLIENT := -lnng -lprotobuf-c -lsodium
+LIBS_CLIENT := -lprotobuf-c -lsodium -lssl -lcrypto
 LIBS_CLI := $(LIBS_CLIENT) -ljansson
 
 # ---- what there is ----
@@ -127,7 +127,7 @@ MADE_OBJ := $(B)/tests/lib/made.o $(B)/tests/lib/made_generate.o
 MADE := $(MADE_OBJ) -Wl,--wrap=secret_generate
 
 $(B)/tests/unit/%: $(B)/tests/unit/%.o $(MADE_OBJ) $(B)/libservice.a $(CLIENT_OBJ)
-	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $< $(MADE) $(CLIENT_OBJ) $(B)/libservice.a -lcmocka $(LIBS_DAEMON) -ljansson
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $< $(MADE) $(CLIENT_OBJ) $(B)/libservice.a -lcmocka $(LIBS_DAEMON) $(LIBS_CLI)
 
 $(B)/tests/tools/%: $(B)/tests/tools/%.o $(B)/libfob.a
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS_CLIENT)
@@ -158,7 +158,7 @@ FUZZ_SHARED := $(patsubst %,$(B)/tests/fuzz/%.o,fault wire world) $(FUZZ_MAIN)
 
 $(B)/tests/fuzz/fuzz_%: $(B)/tests/fuzz/fuzz_%.o $(FUZZ_SHARED) $(B)/libservice.a $(CLIENT_OBJ)
 	$(Q)$(CC) $(ALL_LDFLAGS) $(if $(FUZZ_MAIN),,-fsanitize=fuzzer) $(FUZZ_WRAP) -o $@ $< $(FUZZ_SHARED) \
-	    $(CLIENT_OBJ) $(B)/libservice.a $(LIBS_DAEMON)
+	    $(CLIENT_OBJ) $(B)/libservice.a $(LIBS_DAEMON) $(LIBS_CLIENT)
 
 install: all ## install below $(DESTDIR)$(PREFIX)
 	install -D -m 755 $(B)/fobd $(DESTDIR)$(PREFIX)/sbin/fobd

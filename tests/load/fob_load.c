@@ -95,9 +95,9 @@ static enum fob_environment
 environment(const char *text)
 {
 	if (strcmp(text, "live") == 0)
-		return FOB_LIVE;
+		return FOB_ENVIRONMENT_LIVE;
 	if (strcmp(text, "test") == 0)
-		return FOB_TEST;
+		return FOB_ENVIRONMENT_TEST;
 	flags_fail("--environment %s: live or test", text);
 }
 
@@ -244,7 +244,7 @@ flags_parse(int argc, char *argv[], struct flags *f)
 				 .roll_keys = 1024,
 				 .run = { .warmup_s = 1, .duration_s = 10 },
 				 .mix = { .weights = { [OP_VERIFY] = 1 }, .sum = 1 } },
-		.environment = FOB_LIVE };
+		.environment = FOB_ENVIRONMENT_LIVE };
 	while ((c = getopt_long(argc, argv, "a:k:c:t:r:m:o:b:s:" FLAGS_RUN_SHORT, options, NULL)) != -1)
 		flag(c, f);
 	/* Not repeated in the message: somebody may have given a secret. */

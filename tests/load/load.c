@@ -224,7 +224,10 @@ make_slots(struct load *l)
 		if (s->requests == NULL || s->results == NULL || s->faults == NULL)
 			return -1;
 		for (j = 0; j < config->batch; j++)
-			s->requests[j].operation = config->operation;
+			s->requests[j] =
+			    (struct fob_verify_request){ FOB_VERIFY_REQUEST_INIT, .operation = config->operation };
+		for (j = 0; j < config->batch; j++)
+			s->results[j].size = sizeof(s->results[j]);
 	}
 	return 0;
 }

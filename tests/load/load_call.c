@@ -4,6 +4,7 @@
  */
 #include "tests/load/load_internal.h"
 
+#include <stdio.h>
 #include <string.h>
 
 /* ---- what a call is ---- */
@@ -33,14 +34,23 @@ slot_pick(struct slot *s)
 		s->requests[i].secret_len = strlen(s->requests[i].secret);
 }
 
-static struct fob_roll
+static struct fob_roll_request
 slot_roll(const struct slot *s)
 {
 	const struct target *target = &s->load->targets[s->target];
+	uint32_t grace_s = s->load->config->roll_grace_s;
 
-	return (struct fob_roll){ .mutation = { .environment = target->environment, .account = target->account },
-		.kind = FOB_SECRET,
-		.grace_s = s->load->config->roll_grace_s };
+	return (struct fob_roll_request){ FOB_ROLL_REQUEST_INIT, .environment = target->environment,
+		.account = target->account, .kind = FOB_KIND_SECRET,
+		.grace_s = grace_s == 0 ? FOB_GRACE_NONE_S : grace_s };
+}
+
+/* The keys of a slot that verifies several at once. */
+static struct fob_verify_batch_request
+slot_batch(const struct slot *s)
+{
+	return (struct fob_verify_batch_request){ FOB_VERIFY_BATCH_REQUEST_INIT, .requests = s->requests,
+		.n = s->load->config->batch };
 }
 
 /* ---- what became of it ---- */
@@ -50,9 +60,10 @@ is_expected(const struct slot *s, const struct fob_verify_request *request, enum
 {
 	/* WRONG_ENVIRONMENT: half of the bad keys are of an environment that this fobd may not serve. */
 	if (s->op == OP_BAD)
-		return verdict == FOB_MALFORMED || verdict == FOB_NOT_FOUND || verdict == FOB_WRONG_ENVIRONMENT;
-	return verdict == FOB_VALID ||
-	    (verdict == FOB_FORBIDDEN && request->operation != NULL && *(const char *)request->secret == 'p');
+		return verdict == FOB_VERDICT_MALFORMED || verdict == FOB_VERDICT_NOT_FOUND ||
+		    verdict == FOB_VERDICT_WRONG_ENVIRONMENT;
+	return verdict == FOB_VERDICT_VALID ||
+	    (verdict == FOB_VERDICT_FORBIDDEN && request->operation != NULL && *(const char *)request->secret == 'p');
 }
 
 static void
@@ -87,9 +98,9 @@ record_rolled(const struct slot *s, const struct fob_rolled_key *key)
 	struct target *target = &l->targets[s->target];
 
 	pthread_mutex_lock(&l->mutex);
-	if (key->new_key.key.generation > target->generation) {
-		target->generation = key->new_key.key.generation;
-		memcpy(l->keys->secrets[s->target], key->new_key.secret, sizeof(l->keys->secrets[0]));
+	if (key->new_key->key->generation > target->generation) {
+		target->generation = key->new_key->key->generation;
+		snprintf(l->keys->secrets[s->target], sizeof(l->keys->secrets[0]), "%s", key->new_key->secret);
 		l->rolled = true;
 	}
 	pthread_mutex_unlock(&l->mutex);
@@ -139,15 +150,18 @@ rolled(void *arg, int fault, const struct fob_rolled_key *key, const struct fob_
 static int
 slot_submit(struct slot *s)
 {
-	struct fob_roll roll;
+	struct fob_verify_batch_request batch;
+	struct fob_roll_request roll;
 
 	if (s->op == OP_ROLL) {
 		roll = slot_roll(s);
-		return fob_roll_key_async(s->admin, &roll, rolled, s);
+		return fob_roll_key_async(s->admin, &roll, rolled, s, NULL, NULL);
 	}
-	if (s->load->config->batch > 1)
-		return fob_verify_batch_async(s->client, s->requests, s->load->config->batch, 0, verified_batch, s);
-	return fob_verify_async(s->client, s->requests, verified, s);
+	if (s->load->config->batch > 1) {
+		batch = slot_batch(s);
+		return fob_verify_batch_async(s->client, &batch, verified_batch, s, NULL, NULL);
+	}
+	return fob_verify_async(s->client, s->requests, verified, s, NULL, NULL);
 }
 
 /*
@@ -177,8 +191,9 @@ slot_begin(struct slot *s)
 void
 slot_call(struct slot *s)
 {
-	struct fob_rolled_key key;
-	struct fob_roll roll;
+	struct fob_verify_batch_request batch;
+	struct fob_roll_request roll;
+	struct fob_rolled_key *key;
 	int64_t now_ns;
 	int rc;
 
@@ -188,14 +203,16 @@ slot_call(struct slot *s)
 		rc = fob_roll_key(s->admin, &roll, &key, NULL);
 		record_end(s, rc, measure_now_ns());
 		if (rc == 0)
-			record_rolled(s, &key);
-		fob_wipe(&key, sizeof(key));
+			record_rolled(s, key);
+		fob_rolled_key_free(key);
 		return;
 	}
-	if (s->load->config->batch > 1)
-		rc = fob_verify_batch(s->client, s->requests, s->load->config->batch, 0, s->results, s->faults, NULL);
-	else
+	if (s->load->config->batch > 1) {
+		batch = slot_batch(s);
+		rc = fob_verify_batch(s->client, &batch, s->results, s->faults, NULL);
+	} else {
 		s->faults[0] = rc = fob_verify(s->client, s->requests, s->results, NULL);
+	}
 	now_ns = measure_now_ns();
 	if (rc != 0)
 		record_end(s, rc, now_ns);

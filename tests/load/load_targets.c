@@ -22,22 +22,23 @@ swap_keys(struct keys *keys, size_t a, size_t b)
 static int
 find_targets_in(struct load *l, size_t from, size_t n, size_t wanted, char *why, size_t why_len)
 {
-	struct fob_verify_request requests[FOB_BATCH_MAX] = { 0 };
+	struct fob_verify_request requests[FOB_BATCH_MAX];
+	const struct fob_verify_batch_request batch = { FOB_VERIFY_BATCH_REQUEST_INIT, .requests = requests, .n = n };
 	struct fob_verification found[FOB_BATCH_MAX];
 	int faults[FOB_BATCH_MAX], rc;
 	struct fob_error error;
 	size_t i;
 
 	for (i = 0; i < n; i++) {
-		requests[i].secret = l->keys->secrets[from + i];
-		requests[i].secret_len = strlen(l->keys->secrets[from + i]);
+		requests[i] = (struct fob_verify_request){ FOB_VERIFY_REQUEST_INIT,
+			.secret = l->keys->secrets[from + i], .secret_len = strlen(l->keys->secrets[from + i]) };
 	}
-	if ((rc = fob_verify_batch(l->admins[0], requests, n, 0, found, faults, &error)) != 0) {
+	if ((rc = fob_verify_batch(l->admins[0], &batch, found, faults, &error)) != 0) {
 		snprintf(why, why_len, "%s: %s (%s)", l->config->admin_address, error.message, fob_fault_name(rc));
 		return -1;
 	}
 	for (i = 0; i < n && l->n_targets < wanted; i++) {
-		if (faults[i] != 0 || !fob_allows(&found[i]) || found[i].kind != FOB_SECRET || found[i].superseded)
+		if (faults[i] != 0 || !fob_allows(&found[i]) || found[i].kind != FOB_KIND_SECRET || found[i].superseded)
 			continue;
 		l->targets[l->n_targets].environment = found[i].environment;
 		l->targets[l->n_targets].generation = found[i].generation;

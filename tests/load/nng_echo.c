@@ -180,7 +180,7 @@ caller_record(const struct caller *c, int rv, int64_t now_ns)
 {
 	const struct client *client = c->client;
 	struct recorder *r = recorder_mine();
-	unsigned verdict = FOB_DENIED;
+	unsigned verdict = FOB_VERDICT_DENIED;
 	int fault = FOB_EUNAVAILABLE;
 
 	if (rv == 0 && is_verifying(client))
@@ -190,7 +190,8 @@ caller_record(const struct caller *c, int rv, int64_t now_ns)
 	if (fault != 0 || !is_verifying(client))
 		measure_fault(&client->measure, r, OP_VERIFY, c->from_ns, now_ns, fault, 1);
 	else
-		measure_verdict(&client->measure, r, OP_VERIFY, c->from_ns, now_ns, verdict, verdict == FOB_VALID);
+		measure_verdict(
+		    &client->measure, r, OP_VERIFY, c->from_ns, now_ns, verdict, verdict == FOB_VERDICT_VALID);
 }
 
 static void

@@ -356,7 +356,7 @@ static void
 call_record(struct connection *c, const struct call *call, const struct sp_frame *frame, int64_t now_ns)
 {
 	const struct client *client = c->client;
-	unsigned verdict = FOB_DENIED;
+	unsigned verdict = FOB_VERDICT_DENIED;
 	int fault;
 
 	if (client->keys.n > 0)
@@ -366,8 +366,8 @@ call_record(struct connection *c, const struct call *call, const struct sp_frame
 	if (fault != 0 || client->keys.n == 0)
 		measure_fault(&client->measure, recorder_mine(), OP_VERIFY, call->from_ns, now_ns, fault, 1);
 	else
-		measure_verdict(
-		    &client->measure, recorder_mine(), OP_VERIFY, call->from_ns, now_ns, verdict, verdict == FOB_VALID);
+		measure_verdict(&client->measure, recorder_mine(), OP_VERIFY, call->from_ns, now_ns, verdict,
+		    verdict == FOB_VERDICT_VALID);
 }
 
 /* Read the replies that have come; each call that was answered begins anew until the end. -1: an answer to no call. */

@@ -37,7 +37,7 @@ verify_encode(const char *secret, uint8_t out[VERIFY_BYTES_MAX])
 int
 verify_decode(const uint8_t *reply, size_t len, unsigned *verdict)
 {
-	*verdict = FOB_DENIED;
+	*verdict = FOB_VERDICT_DENIED;
 	if (len >= 2 && reply[0] == 0x08)
 		return -(int)reply[1];
 	if (len >= 4 && reply[0] == 0x1a && reply[2] == 0x08)

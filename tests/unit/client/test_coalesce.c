@@ -284,7 +284,7 @@ check_valid(unsigned from, unsigned to)
 		assert_int_equal(callers.list[i].ends, 1);
 		assert_int_equal(callers.list[i].fault, 0);
 		assert_int_equal(callers.list[i].error.fault, 0);
-		assert_int_equal(callers.list[i].v.verdict, FOB_VALID);
+		assert_int_equal(callers.list[i].v.verdict, FOB_VERDICT_VALID);
 		assert_string_equal(callers.list[i].v.account, callers.list[i].secret);
 	}
 }
@@ -442,7 +442,7 @@ check_late(unsigned i, int64_t from_ms, unsigned after_ms, const char *why)
 {
 	assert_int_equal(callers.list[i].ends, 1);
 	assert_int_equal(callers.list[i].fault, FOB_EDEADLINE_EXCEEDED);
-	assert_int_equal(callers.list[i].v.verdict, FOB_DENIED);
+	assert_int_equal(callers.list[i].v.verdict, FOB_VERDICT_DENIED);
 	assert_non_null(strstr(callers.list[i].error.message, why));
 	assert_in_range(callers.list[i].ended_ms - from_ms, after_ms, after_ms + 5000);
 }
@@ -512,7 +512,7 @@ test_own_fault(void **state)
 	check_valid(0, 3);
 	check_valid(4, 6);
 	assert_int_equal(callers.list[3].fault, FOB_EUNAVAILABLE);
-	assert_int_equal(callers.list[3].v.verdict, FOB_DENIED);
+	assert_int_equal(callers.list[3].v.verdict, FOB_VERDICT_DENIED);
 	assert_string_equal(callers.list[3].error.message, "its own reason");
 	fob_client_free(c);
 }
@@ -704,7 +704,7 @@ static void
 test_with_mutations(void **state)
 {
 	struct fob_client *c = client_with(1, 1, CALLS, true);
-	struct fob_roll roll = { .mutation = { .environment = FOB_LIVE, .account = "acct_1" } };
+	struct fob_roll roll = { .mutation = { .environment = FOB_ENVIRONMENT_LIVE, .account = "acct_1" } };
 	unsigned i;
 
 	(void)state;

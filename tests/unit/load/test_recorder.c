@@ -115,14 +115,14 @@ counts_faults_and_verdicts(void **state)
 	assert_int_equal(r->faults[-FOB_EUNKNOWN], 1);
 	assert_int_equal(r->faults[0], 0);
 	assert_int_equal(r->done_within[OP_VERIFY], 2);
-	measure_verdict(&m, r, OP_VERIFY, 100, 150, FOB_VALID, true);
-	measure_verdict(&m, r, OP_VERIFY, 100, 150, FOB_NOT_FOUND, false);
-	measure_verdict(&m, r, OP_VERIFY, 50, 60, FOB_NOT_FOUND, false); /* unexpected in the warm-up as well */
+	measure_verdict(&m, r, OP_VERIFY, 100, 150, FOB_VERDICT_VALID, true);
+	measure_verdict(&m, r, OP_VERIFY, 100, 150, FOB_VERDICT_NOT_FOUND, false);
+	measure_verdict(&m, r, OP_VERIFY, 50, 60, FOB_VERDICT_NOT_FOUND, false); /* unexpected in the warm-up as well */
 	measure_verdict(&m, r, OP_VERIFY, 100, 150, 99, false);
 	assert_int_equal(r->failed, 5);
-	assert_int_equal(r->verdicts[FOB_VALID], 1);
-	assert_int_equal(r->verdicts[FOB_NOT_FOUND], 1);
-	assert_int_equal(r->verdicts[FOB_DENIED], 1);
+	assert_int_equal(r->verdicts[FOB_VERDICT_VALID], 1);
+	assert_int_equal(r->verdicts[FOB_VERDICT_NOT_FOUND], 1);
+	assert_int_equal(r->verdicts[FOB_VERDICT_DENIED], 1);
 	assert_int_equal(r->unexpected, 3);
 	free(r);
 }

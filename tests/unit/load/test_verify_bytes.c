@@ -53,11 +53,11 @@ reads_a_reply(void **state)
 		int fault;
 		unsigned expected;
 	} cases[] = {
-		{ 0, FOB__V1__VERDICT__VALID, 0, FOB_VALID },
-		{ 0, FOB__V1__VERDICT__NOT_FOUND, 0, FOB_NOT_FOUND },
-		{ 0, FOB__V1__VERDICT__VERDICT_UNSPECIFIED, 0, FOB_DENIED },
-		{ 14, FOB__V1__VERDICT__VALID, FOB_EUNAVAILABLE, FOB_DENIED },
-		{ 8, FOB__V1__VERDICT__VERDICT_UNSPECIFIED, FOB_ERESOURCE_EXHAUSTED, FOB_DENIED },
+		{ 0, FOB__V1__VERDICT__VALID, 0, FOB_VERDICT_VALID },
+		{ 0, FOB__V1__VERDICT__NOT_FOUND, 0, FOB_VERDICT_NOT_FOUND },
+		{ 0, FOB__V1__VERDICT__VERDICT_UNSPECIFIED, 0, FOB_VERDICT_DENIED },
+		{ 14, FOB__V1__VERDICT__VALID, FOB_EUNAVAILABLE, FOB_VERDICT_DENIED },
+		{ 8, FOB__V1__VERDICT__VERDICT_UNSPECIFIED, FOB_ERESOURCE_EXHAUSTED, FOB_VERDICT_DENIED },
 	};
 	char account[] = "acct_42", message[] = "not now";
 	uint8_t body[256], reply[512];
@@ -82,7 +82,7 @@ reads_a_reply(void **state)
 	}
 	/* An empty reply is OK without a verdict, which denies. */
 	assert_int_equal(verify_decode(reply, 0, &verdict), 0);
-	assert_int_equal(verdict, FOB_DENIED);
+	assert_int_equal(verdict, FOB_VERDICT_DENIED);
 }
 
 int
