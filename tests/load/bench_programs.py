@@ -143,6 +143,8 @@ class Daemon:
         The memory that is fobd's alone, without the map of the database. fobd lets only root read the first file; the
         second differs from it by some pages.
         """
+        if self.process.poll() is not None:
+            raise Failed("fobd has ended: %s" % self.last_words())
         for name, field in (("smaps_rollup", "Private_Dirty"), ("status", "RssAnon")):
             try:
                 with open("/proc/%d/%s" % (self.process.pid, name), encoding="ascii") as f:

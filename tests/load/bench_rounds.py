@@ -304,14 +304,12 @@ class Bench:
         argv = [self.tool("fob-load"), "--admin-address", self.main.admin, "--keys", "roll-keys", *ROLLS, "--warmup",
                 "0", "--duration", "60", "--quiet"]
         roller = spawn(argv, self.place, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        time.sleep(0.2)
+        self.load("paced rolls", self.main, "keys", *paced, expect=(0, 4))
+        self.load("closed rolls", self.main, "keys", "--callers", "16")
+        self.echo("echo rolls", "ipc://e", "--callers", "16", "--sockets", "16")
         try:
-            time.sleep(0.2)
-            self.load("paced rolls", self.main, "keys", *paced, expect=(0, 4))
-            self.load("closed rolls", self.main, "keys", "--callers", "16")
-            self.echo("echo rolls", "ipc://e", "--callers", "16", "--sockets", "16")
-        finally:
             status, _out, err = finish(roller, 30, signal.SIGINT)
-        try:
             check_status(argv, status, err)
         except Failed as e:
             for series in ("paced rolls", "closed rolls", "echo rolls"):
