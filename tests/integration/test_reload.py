@@ -229,7 +229,6 @@ class Tls(unittest.TestCase):
             self.assertTrue(self.refused("ca2", "operator"))
         self.check(first)
         first.close()
-        with self.fobd.client() as c:
         self.fobd.stop()
 
     def test_other_paths(self):
