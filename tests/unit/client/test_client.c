@@ -1019,7 +1019,7 @@ loop(struct fob_client *c, const struct seen *s, unsigned calls)
 	assert_true(fd.fd >= 0);
 	while (s->calls < calls) {
 		assert_int_equal(poll(&fd, 1, -1), 1);
-		assert_int_equal(fob_client_dispatch(c), 0);
+		assert_true(fob_client_dispatch(c) >= 0);
 	}
 }
 
