@@ -7,7 +7,7 @@
 #ifndef CLIENT_CALLS_H
 #define CLIENT_CALLS_H
 
-#include "client/buffer.h"
+#include "proto/c/buffer.h"
 #include "client/transport.h"
 #include "proto/c/sp.h"
 

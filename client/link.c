@@ -697,7 +697,7 @@ link_wait(struct link *l, struct call *c)
 /* ---- what the transport calls ---- */
 
 int
-link_init(struct link *l, const struct fob_options *o, const struct options_addresses *addresses, struct tls *tls,
+link_init(struct link *l, const struct fob_options *o, const struct options_addresses *addresses, SSL_CTX *tls,
     struct fob_error *error)
 {
 	*l = (struct link){ .options = o, .wake_fd = -1, .orphan = -1 };

@@ -61,7 +61,7 @@ struct link {
 
 /* Returns: 0; FOB_EINTERNAL. link_fini() is needed in any case. */
 int link_init(struct link *link, const struct fob_options *options, const struct options_addresses *addresses,
-    struct tls *tls, struct fob_error *error);
+    SSL_CTX *tls, struct fob_error *error);
 /* Nobody uses it any more, and all calls have ended. */
 void link_fini(struct link *link);
 
