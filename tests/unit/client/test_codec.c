@@ -795,32 +795,6 @@ test_grace(void **state)
 }
 
 static void
-test_envelope(void **state)
-{
-	static const char traceparent[] = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
-	struct codec_body b = { .p = (uint8_t *)(uintptr_t) "body", .len = 4 };
-	Fob__Rpc__V1__Request *m;
-	uint8_t bytes[256];
-	size_t len;
-
-	(void)state;
-	len = codec_envelope_size("fob.v1.Keys/VerifyKey", traceparent, &b, 17);
-	assert_in_range(len, 1, sizeof(bytes));
-	codec_envelope_write("fob.v1.Keys/VerifyKey", traceparent, &b, 17, bytes);
-	assert_non_null(m = fob__rpc__v1__request__unpack(NULL, len, bytes));
-	assert_int_equal(m->timeout_ms, 17);
-	assert_int_equal(m->traceparent.len, FOB_TRACEPARENT_LEN);
-	assert_memory_equal(m->traceparent.data, traceparent, FOB_TRACEPARENT_LEN);
-	assert_memory_equal(m->body.data, "body", 4);
-	fob__rpc__v1__request__free_unpacked(m, NULL);
-	len = codec_envelope_size("fob.v1.Keys/VerifyKey", NULL, &b, 17);
-	codec_envelope_write("fob.v1.Keys/VerifyKey", NULL, &b, 17, bytes);
-	assert_non_null(m = fob__rpc__v1__request__unpack(NULL, len, bytes));
-	assert_int_equal(m->traceparent.len, 0);
-	fob__rpc__v1__request__free_unpacked(m, NULL);
-}
-
-static void
 test_verify_requests_that_cannot_be(void **state)
 {
 	static const uint8_t big[CODEC_REQUEST_MAX];
@@ -888,7 +862,7 @@ main(void)
 		cmocka_unit_test(test_new_keys), cmocka_unit_test(test_first_keys), cmocka_unit_test(test_import),
 		cmocka_unit_test(test_pages), cmocka_unit_test(test_event_types),
 		cmocka_unit_test(test_event_types_of_a_newer_server), cmocka_unit_test(test_stats),
-		cmocka_unit_test(test_verify_requests), cmocka_unit_test(test_grace), cmocka_unit_test(test_envelope),
+		cmocka_unit_test(test_verify_requests), cmocka_unit_test(test_grace),
 		cmocka_unit_test(test_verify_requests_that_cannot_be), cmocka_unit_test(test_requests_that_cannot_be) };
 
 	return cmocka_run_group_tests_name("client/codec", tests, NULL, NULL);
