@@ -1058,6 +1058,7 @@ test_loop(void **state)
 	assert_int_equal(fob_verify(c, &x, &v, &e), FOB_EFAILED_PRECONDITION);
 	assert_int_not_equal(e.message[0], '\0');
 	s.more = 10;
+	script.valid = true;
 	for (i = 0; i < 20; i++)
 		assert_int_equal(fob_verify_async(c, &x, verified, &s, NULL, NULL), 0);
 	assert_int_equal(s.calls, 0);
