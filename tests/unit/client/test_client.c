@@ -24,7 +24,7 @@ struct script {
 	int verdict;
 	unsigned hang_ups; /* first, before any answer */
 	bool valid;        /* every item of a batch; otherwise every second one is a fault */
-	bool silent;
+	_Atomic bool silent;
 	unsigned n;
 	uint8_t tokens[8][FOB_TOKEN_LEN];
 	char account[8][FOB_ACCOUNT_SIZE];
