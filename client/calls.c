@@ -308,8 +308,8 @@ static unsigned
 verifies_to_send(const struct calls *cs, size_t *len)
 {
 	unsigned all = cs->n_waiting[CALLS_VERIFY] + cs->verifies;
-	unsigned n = 0, max = (all + VERIFY_MESSAGES - 1) / VERIFY_MESSAGES;
 	unsigned messages = cs->in_flight < VERIFY_MESSAGES ? cs->in_flight : VERIFY_MESSAGES;
+	unsigned n = 0, max = (all + messages - 1) / messages;
 	const struct call *c;
 
 	*len = 0;

@@ -361,7 +361,7 @@ links_begin(struct transport *t)
 		return;
 	}
 	for (i = 0; i < t->n_links; i++)
-		connection_step(&t->links[i].connection, transport_now_ms());
+		link_turn(&t->links[i], 0, true);
 }
 
 int

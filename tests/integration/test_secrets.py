@@ -130,7 +130,7 @@ class Memory(unittest.TestCase):
     """What a running fobd holds when nobody asks it anything, and what it leaves when it crashes."""
 
     def start(self, settings="", **kw):
-        fobd = daemon.Daemon(in_verify="\tcontexts = 8\n", in_admin="\tcontexts = 8\n", settings=settings, **kw)
+        fobd = daemon.Daemon(settings=settings, **kw)
         self.addCleanup(fobd.kill)
         return fobd.start()
 
