@@ -610,6 +610,8 @@ hand_over(struct link *l)
 	/* The latest: its reply is likely to come last, so that it can do the others' work longest. */
 	if ((c = TAILQ_FIRST(&l->waiters)) == NULL) {
 		l->driven = false;
+		if (l->blind)
+			wake_thread(l);
 		return;
 	}
 	TAILQ_REMOVE(&l->waiters, c, in_waiters);
@@ -819,6 +821,7 @@ link_prepare(struct link *l, short *events, int64_t *at_ms)
 	*at_ms = l->ours ? next_ms(l, transport_now_ms()) : l->calls.expire_at_ms;
 	if (!TAILQ_EMPTY(&l->ended) || l->made || l->lost)
 		*at_ms = 0;
+	l->blind = l->driven && !l->ours;
 	if (l->ours)
 		*events = events_of(l);
 	else
