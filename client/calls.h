@@ -54,6 +54,9 @@ int calls_add(struct calls *calls, struct call *call);
  */
 int calls_take(struct calls *calls, enum sp_framing framing, int64_t now_ms, struct buffer *out);
 
+/* What was appended has been handed to the connection, at least in part. */
+void calls_sent(struct calls *calls);
+
 /*
  * calls_answered(calls, id):
  * Take the message with that id off the wire. Its calls can end by calls_settle() only.
