@@ -162,7 +162,7 @@ wire_enter(struct calls *cs, struct message *m)
 static void
 wire_leave(struct calls *cs, struct message *m)
 {
-	uint8_t slot = m->id % CALLS_SLOTS;
+	uint8_t slot = (uint8_t)(m->id % CALLS_SLOTS);
 
 	TAILQ_REMOVE(&cs->wire, m, in_list);
 	cs->slots[slot] = NULL;

@@ -1052,6 +1052,7 @@ test_loop(void **state)
 	assert_int_equal(fob_client_fd(*state), FOB_EFAILED_PRECONDITION);
 	assert_int_equal(fob_client_dispatch(*state), FOB_EFAILED_PRECONDITION);
 	assert_int_equal(fob_options_set_loop(o, true), 0);
+	script.valid = true;
 	c = client_new(o);
 	seen_init(&s);
 	s.client = c;
