@@ -5,8 +5,8 @@
  * The rules are those of nng and nanomsg: sp-tcp-mapping-01, sp-ipc-mapping (nanomsg's rfc/ folder) and
  * sp-request-reply-01. proto/PROTOCOL.md, sections 1 and 2, has them for Fob, with the bytes of an exchange.
  */
-#ifndef SP_H
-#define SP_H
+#ifndef PROTO_SP_H
+#define PROTO_SP_H
 
 #include <stdbool.h>
 #include <stddef.h>
