@@ -332,8 +332,9 @@ connection_reply(const struct origin *origin, const uint8_t *bytes, size_t len, 
 			connection_close(c);
 		return;
 	}
-	reply_later(c, origin->id, bytes, len);
+	/* First: who has the reply may send the next change, which must not find this one under way. */
 	atomic_fetch_sub(&c->changes, 1);
+	reply_later(c, origin->id, bytes, len);
 	connection_unref(c);
 }
 
