@@ -52,6 +52,7 @@ connection_free(struct connection *c)
 	buffer_clear(&c->in, &c->budget);
 	buffer_clear(&c->out, &c->budget);
 	buffer_clear(&c->sent, &c->budget);
+	atomic_fetch_sub(&c->listener->server->leaving, c->leaving);
 	pthread_mutex_destroy(&c->mutex);
 	free(c);
 }
@@ -69,6 +70,8 @@ close_locked(struct connection *c)
 	list_remove(&server->all, c, PLACE_ALL);
 	list_remove(&server->stalled, c, PLACE_STALLED);
 	list_remove(&c->listener->ungreeted, c, PLACE_UNGREETED);
+	c->leaving = c->budget.held;
+	atomic_fetch_add(&server->leaving, c->leaving);
 	pthread_mutex_unlock(&server->mutex);
 	atomic_fetch_sub(&server->live, 1);
 	nng_stream_close(c->stream);
@@ -593,7 +596,7 @@ take_turn(struct connection *c, struct workspace *ws, size_t n)
 	sodium_memzero(c->first, n);
 	if (bytes == ws->in)
 		sodium_memzero(ws->in, len);
-	if (atomic_load_explicit(&server->budget.held, memory_order_relaxed) > LIMIT_BUFFERS)
+	if (server_holds_too_much(server))
 		server_relieve(server);
 }
 

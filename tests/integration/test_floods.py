@@ -154,6 +154,7 @@ class Floods(hostile.Case):
                 most = max(most, self.memory_kib())
         self.served("verify"), self.served("tcp")
         gone = len(self.out_of_time(held))
+        self.assertGreater(count - gone, 180, "more were closed than the budget of some 256 demands")
         for s in held:
             s.close()
         tap.comment("%d that send nearly 256 KiB: %d KiB, then up to %d; %d were closed" % (count, self.base, most, gone))
