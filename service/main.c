@@ -17,6 +17,7 @@
 #include "service/process/harden.h"
 #include "service/net/listen.h"
 #include "service/base/log.h"
+#include "service/base/names.h"
 #include "service/net/nng_quirks.h"
 #include "service/process/notify.h"
 #include "service/offline/offline.h"

@@ -17,6 +17,7 @@
 #include <string.h>
 
 #include "service/base/log.h"
+#include "service/base/names.h"
 
 struct retired {
 	struct config config;

@@ -3,12 +3,12 @@
  *
  * libsodium's base64 is constant-time. Never keeps a byte of what it decoded on its stack.
  */
+#include "proto/c/basic.h"
+
 #include <string.h>
 #include <strings.h>
 
 #include <sodium.h>
-
-#include "proto/c/basic.h"
 
 static const char scheme[] = "Basic";
 #define SCHEME_LEN (sizeof(scheme) - 1)

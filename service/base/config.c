@@ -7,6 +7,8 @@
  * The scan is there because of what libconfuse 3.3 does alone: it counts a comment as two lines, takes an unclosed
  * section or comment for a whole one, ends the process on a folder, and keeps the state of a string that it gave up on.
  */
+#include "service/base/config.h"
+
 #include <assert.h>
 #include <confuse.h>
 #include <errno.h>
@@ -20,8 +22,8 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include "service/base/config.h"
 #include "service/base/log.h"
+#include "service/base/names.h"
 
 #define FILE_MAX (256U << 10)
 #define PLACES_MAX 1024

@@ -5,6 +5,8 @@
  * and must end at 4 KiB. Never waits for whoever reads stderr: a line that does not fit at once is dropped, and the
  * next one counts them.
  */
+#include "service/base/log.h"
+
 #include <assert.h>
 #include <errno.h>
 #include <poll.h>
@@ -16,7 +18,6 @@
 #include <unistd.h>
 
 #include "proto/c/utf8.h"
-#include "service/base/log.h"
 
 #define LINE_SIZE 4096 /* PIPE_BUF: up to here a write to a pipe is not torn apart by another process's */
 #define TAIL_SIZE 24   /* kept free for the closing quote, "truncated" and the end */

@@ -2,10 +2,10 @@
  * engine.c - put one environment together and take it apart (see engine.h). The pieces
  * know nothing of one another but what they are given here.
  */
+#include "service/engine/engine.h"
+
 #include <stdio.h>
 #include <stdlib.h>
-
-#include "service/engine/engine.h"
 
 /* Readers beside the contexts: the writer's own, and room for an offline look. */
 #define READERS_MORE 16

@@ -16,6 +16,7 @@
 #include <time.h>
 
 #include "service/base/log.h"
+#include "service/base/names.h"
 
 /* The longest nap: after it the clock is looked at again, which may have been set in the meantime. */
 #define NAP_MS 1000

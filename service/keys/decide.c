@@ -12,6 +12,8 @@
 #include <string.h>
 #include <time.h>
 
+#include "service/base/names.h"
+
 /* Generations stop here, so that "the one after" always exists. */
 #define GENERATION_MAX (UINT32_MAX - 1)
 

@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "service/base/folder.h"
+#include "service/base/names.h"
 
 #define PATH_LEN 4096
 

@@ -16,6 +16,7 @@
 #include <string.h>
 
 #include "service/base/bytes.h"
+#include "service/base/names.h"
 
 #define LINES_MAX 1000
 #define LABEL_LEN (LIMIT_ACCOUNT + 32)

@@ -1,5 +1,5 @@
 /*
- * restore.c - make a copy one that is served again (see backup.h). Called by offline.c; decides with decide.c and
+ * restore.c - make a copy one that is served again (see restore.h). Called by offline.c; decides with decide.c and
  * writes with store_apply.c, as the writer of a running fobd does, but from the events that say what happened after the
  * copy was taken, which event_line.c reads.
  *
@@ -7,6 +7,8 @@
  * what was given out is not known, and no longer matters; what matters is when the old key ends. Accounts that were made
  * or imported since are not made again, as their keys could not be: there, nothing can come back to life.
  */
+#include "service/offline/restore.h"
+
 #include <inttypes.h>
 #include <sodium.h>
 #include <stdarg.h>
@@ -14,7 +16,7 @@
 #include <string.h>
 #include <time.h>
 
-#include "service/offline/backup.h"
+#include "service/base/names.h"
 #include "service/keys/decide.h"
 #include "service/offline/event_line.h"
 
@@ -372,7 +374,7 @@ tell(struct restore *r, bool replayed, FILE *out)
 }
 
 int
-backup_restore(const struct store_options *options, FILE *events, FILE *out, char *why, size_t why_len)
+restore_backup(const struct store_options *options, FILE *events, FILE *out, char *why, size_t why_len)
 {
 	struct restore r = { .options = options, .why = why, .why_len = why_len };
 	struct store *store;

@@ -3,6 +3,8 @@
  * Called by main.c only, at start, in the order that harden.h gives; calls only the system.
  * Never goes on after half a step: what could not be given up is an error, and the caller does not start.
  */
+#include "service/process/harden.h"
+
 #include <errno.h>
 #include <grp.h>
 #include <pwd.h>
@@ -14,7 +16,6 @@
 #include <unistd.h>
 
 #include "service/base/limits.h"
-#include "service/process/harden.h"
 
 /* Beside the connections: listeners and a probe of each, databases and their locks, nng's eventfds, libraries. */
 #define DESCRIPTORS_OWN 256

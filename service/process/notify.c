@@ -3,6 +3,8 @@
  * process that holds keys. Called by main.c at start, reload, drain and stop, and once a second for the watchdog. Calls
  * only the system. Never waits, never ends the daemon: a manager that does not listen is no reason to stop.
  */
+#include "service/process/notify.h"
+
 #include <errno.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -11,8 +13,6 @@
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
-
-#include "service/process/notify.h"
 
 /* The whole of ${text} as a decimal number; 0 when it is not one. */
 static uint64_t

@@ -3,14 +3,16 @@
  * make the secret, have decide.c decide, and write the reply. Called by dispatch.c and by writer.c; calls decide.c.
  * The rules are not here; the secrets are in nobody's hands but the reply's.
  */
+#include "service/rpc/handlers.h"
+
 #include <assert.h>
 #include <sodium.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "fob/v1/admin.pb-c.h"
-#include "service/rpc/handlers.h"
 #include "service/base/log.h"
+#include "service/base/names.h"
 #include "service/rpc/message.h"
 #include "service/keys/secret.h"
 

@@ -18,6 +18,7 @@
 #include "fob/v1/keys.pb-c.h"
 #include "service/rpc/handlers.h"
 #include "service/base/log.h"
+#include "service/base/names.h"
 
 #define METHODS_MAX 16
 

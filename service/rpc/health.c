@@ -2,10 +2,11 @@
  * health.c - Check and Stats. Called by dispatch.c; adds up what the contexts, the writers and the transport have
  * counted. Changes nothing.
  */
+#include "service/rpc/handlers.h"
+
 #include <string.h>
 
 #include "fob/v1/health.pb-c.h"
-#include "service/rpc/handlers.h"
 #include "service/rpc/message.h"
 
 /* ---- Check ---- */

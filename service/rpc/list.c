@@ -3,11 +3,12 @@
  * before the reply is encoded. Called by dispatch.c; calls store_walk.c. A page token is the last position that was
  * given out.
  */
+#include "service/rpc/handlers.h"
+
 #include <string.h>
 
 #include "fob/v1/admin.pb-c.h"
 #include "service/base/bytes.h"
-#include "service/rpc/handlers.h"
 #include "service/rpc/message.h"
 
 /* A page under construction. */

@@ -5,13 +5,15 @@
  *
  * A verdict is an answer; a fault (a database that fails, a damaged record) is none, and never becomes one.
  */
+#include "service/rpc/handlers.h"
+
 #include <sodium.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "fob/v1/keys.pb-c.h"
 #include "proto/c/basic.h"
-#include "service/rpc/handlers.h"
+#include "service/base/names.h"
 #include "service/rpc/message.h"
 #include "service/keys/secret.h"
 

@@ -14,6 +14,7 @@
 #include <time.h>
 
 #include "service/base/log.h"
+#include "service/base/names.h"
 
 static const char *const table_names[TABLES] = {
 	[TABLE_META] = "meta",

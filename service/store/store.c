@@ -5,12 +5,14 @@
  * (store_apply.c), move it to a new pepper (store_move.c) and copy it (store_copy.c). Decides nothing, and never takes
  * a miss on trust.
  */
-#include "service/store/internal.h"
+#include "service/store/store.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 #include "service/base/bytes.h"
+#include "service/store/internal.h"
+#include "service/store/internal.h"
 
 /* ---- transactions ---- */
 

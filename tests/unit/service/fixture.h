@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "service/base/clock.h"
+#include "service/base/names.h"
 #include "service/lmdb/lmdb.h"
 #include "service/store/record.h"
 #include "service/store/store.h"

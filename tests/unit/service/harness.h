@@ -17,6 +17,7 @@
 #include "fob/v1/keys.pb-c.h"
 #include "service/rpc/dispatch.h"
 #include "service/base/log.h"
+#include "service/base/names.h"
 #include "service/keys/secret.h"
 #include "service/rpc/service.h"
 #include "tests/unit/service/fixture.h"

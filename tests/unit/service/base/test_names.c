@@ -11,7 +11,7 @@
 
 #include <string.h>
 
-#include "service/base/types.h"
+#include "service/base/names.h"
 
 static void
 every_environment_and_kind(void **state)
@@ -26,8 +26,8 @@ every_environment_and_kind(void **state)
 static void
 every_verdict(void **state)
 {
-	static const char *const names[VERDICTS] = { "DENIED", "VALID", "MALFORMED", "NOT_FOUND", "EXPIRED",
-		"REVOKED", "SUSPENDED", "WRONG_ENVIRONMENT", "FORBIDDEN" };
+	static const char *const names[VERDICTS] = { "DENIED", "VALID", "MALFORMED", "NOT_FOUND", "EXPIRED", "REVOKED",
+		"SUSPENDED", "WRONG_ENVIRONMENT", "FORBIDDEN" };
 
 	(void)state;
 	for (unsigned i = 0; i < VERDICTS; i++)

@@ -12,6 +12,7 @@
 
 #include "service/offline/backup.h"
 #include "service/offline/check.h"
+#include "service/offline/restore.h"
 #include "tests/unit/service/fixture.h"
 #include "tests/unit/service/harness.h"
 #include "tests/unit/service/store/schema1.h"
@@ -581,7 +582,7 @@ a_copy_of_it_is_restored(void **state)
 	fixture_remove(f->h->paths[E][0]);
 	assert_int_equal(rename(copy, f->h->paths[E][0]), 0);
 	options = options_of(f, STORE_RESTORE);
-	if (backup_restore(&options, NULL, out, why, sizeof(why)) != 0)
+	if (restore_backup(&options, NULL, out, why, sizeof(why)) != 0)
 		fail_msg("%s", why);
 	fclose(out);
 	up(f);
