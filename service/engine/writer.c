@@ -53,7 +53,6 @@ struct writer {
 
 	_Atomic uint64_t mutations, replays, refused, commits, keys_expired;
 	_Atomic uint32_t queue_depth;
-	_Atomic bool imported; /* state.imported, for verifies */
 };
 
 static void
@@ -192,8 +191,6 @@ committed(struct writer *w, const struct record_state *next)
 	clock_not_before(w->clock, next->newest_ms);
 	if (store_is_moving(w->store) && store_moved(w->store))
 		report_move(w, LOG_INFO, "pepper rotated", NULL);
-	if (next->imported)
-		atomic_store_explicit(&w->imported, true, memory_order_release);
 	count(&w->commits, 1);
 }
 
@@ -717,7 +714,6 @@ writer_start(
 	if (lastused_grow(lastused, w->state.next_serial) != 0)
 		LOG(LOG_WARN, "no disk space for last-used times", LOG_S("environment", environment_of(w)));
 	clock_not_before(clock, w->state.newest_ms);
-	w->imported = w->state.imported;
 	w->next_expiry_ms = read_next_expiry(w);
 	store_on_move(store, key_moved, lastused);
 
@@ -797,12 +793,6 @@ writer_offer_pepper(struct writer *w, struct pepper *file)
 	pthread_cond_signal(&w->wake);
 	pthread_mutex_unlock(&w->lock);
 	pepper_free(before);
-}
-
-bool
-writer_imported(const struct writer *w)
-{
-	return atomic_load_explicit(&w->imported, memory_order_acquire);
 }
 
 void

@@ -81,9 +81,6 @@ int writer_submit(struct writer *writer, struct mutation *mutation);
  */
 void writer_offer_pepper(struct writer *writer, struct pepper *file);
 
-/* Has this environment taken an import, so that keys may be stored by their SHA-256? Threads: any, without a lock. */
-bool writer_imported(const struct writer *writer);
-
 void writer_count(struct writer *writer, struct writer_counters *counters);
 
 #endif

@@ -13,6 +13,7 @@
 #include <time.h>
 
 #include "service/base/names.h"
+#include "service/store/size.h"
 
 /* Generations stop here, so that "the one after" always exists. */
 #define GENERATION_MAX (UINT32_MAX - 1)

@@ -14,6 +14,7 @@
 #include "service/base/log.h"
 #include "service/base/names.h"
 #include "service/rpc/message.h"
+#include "service/keys/lookup.h"
 #include "service/keys/secret.h"
 
 /* ---- the way in ---- */
@@ -343,48 +344,13 @@ admin_import_accounts(struct call *call, const ProtobufCMessage *request, Protob
 
 /* ---- RollKey ---- */
 
-/*
- * The digest of the secret that asks for a roll, as it would be stored: an imported one is looked for where there may
- * be one, as a verify does.
- */
-static int
-digest_authorizing(
-    const struct engine *engine, const struct view *view, const ProtobufCBinaryData *secret, uint8_t digest[32])
-{
-	const struct pepper *pepper = store_pepper(engine->store);
-	const bool moving = store_moving(view->txn);
-	uint8_t sha256[crypto_hash_sha256_BYTES];
-	struct record_key key;
-	int fault;
-
-	pepper_digest(pepper, secret->data, secret->len, digest);
-	if ((!view->state->imported && !moving) || (fault = store_key(view->txn, digest, &key)) == 0)
-		return 0;
-	if (fault == -FAULT_NOT_FOUND && moving) {
-		pepper_digest_old(pepper, secret->data, secret->len, digest);
-		fault = store_key(view->txn, digest, &key);
-	}
-	if (fault != -FAULT_NOT_FOUND || !view->state->imported)
-		return fault == -FAULT_NOT_FOUND ? 0 : fault;
-	crypto_hash_sha256(sha256, secret->data, secret->len);
-	pepper_imported(pepper, KIND_SECRET, sha256, digest);
-	if (moving && (fault = store_key(view->txn, digest, &key)) == -FAULT_NOT_FOUND) {
-		pepper_imported_old(pepper, KIND_SECRET, sha256, digest);
-		fault = 0;
-	} else if (!moving) {
-		fault = 0;
-	}
-	sodium_memzero(sha256, sizeof(sha256));
-	return fault;
-}
-
 static int
 decide_roll_key(struct mutation *m, const struct view *view, struct change *change)
 {
 	struct call *call = m->arg;
 	const Fob__V1__RollKeyRequest *in = (const Fob__V1__RollKeyRequest *)call->request;
 	Fob__V1__RollKeyResponse out = FOB__V1__ROLL_KEY_RESPONSE__INIT;
-	uint8_t authorizing[RECORD_DIGEST_LEN];
+	struct lookup authorizing;
 	char secret[SECRET_LEN], account[LIMIT_ACCOUNT + 1];
 	struct roll roll = {
 		.account = account,
@@ -398,11 +364,13 @@ decide_roll_key(struct mutation *m, const struct view *view, struct change *chan
 	if ((fault = message_take_account(call, &in->account, account)) != 0)
 		return fault;
 	if (in->authorizing_secret.len > 0) {
-		if ((fault = digest_authorizing(call->engine, view, &in->authorizing_secret, authorizing)) != 0) {
+		fault = lookup_key(view->txn, in->authorizing_secret.data, in->authorizing_secret.len, KIND_SECRET,
+		    true, &authorizing);
+		if (fault != 0 && fault != -FAULT_NOT_FOUND) {
 			snprintf(m->why, sizeof(m->why), "the database could not be read");
 			return fault;
 		}
-		roll.authorizing = authorizing;
+		roll.authorizing = authorizing.stored;
 	}
 	make_secret(call->engine, KIND_SECRET, secret, &roll.secret);
 	if ((fault = decide_roll(view, &roll, change, m->why)) == 0) {

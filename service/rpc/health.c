@@ -8,6 +8,7 @@
 
 #include "fob/v1/health.pb-c.h"
 #include "service/rpc/message.h"
+#include "service/store/size.h"
 
 /* ---- Check ---- */
 

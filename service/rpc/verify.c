@@ -15,7 +15,9 @@
 #include "proto/c/basic.h"
 #include "service/base/names.h"
 #include "service/rpc/message.h"
+#include "service/keys/lookup.h"
 #include "service/keys/secret.h"
+#include "service/keys/verdict.h"
 
 /* What a batch holds on to: one read transaction per environment, however many items it has. */
 struct verification {
@@ -97,7 +99,7 @@ may_be_imported(const struct call *call, const struct credential *credential, co
 {
 	const struct engine *engine = call->service->engines[form->environment];
 
-	return engine != NULL && credential->len <= LIMIT_IMPORTED_SECRET && writer_imported(engine->writer);
+	return engine != NULL && credential->len <= LIMIT_IMPORTED_SECRET && store_has_imported(engine->store);
 }
 
 /*
@@ -163,50 +165,6 @@ end_reads(struct verification *v)
 /* ---- 5. the verdict ---- */
 
 static bool
-listed(char *const *names, size_t n, const ProtobufCBinaryData *operation)
-{
-	for (size_t i = 0; i < n; i++)
-		if (strlen(names[i]) == operation->len && memcmp(names[i], operation->data, operation->len) == 0)
-			return true;
-	return false;
-}
-
-/*
- * A secret key may do anything, but a superseded one can no longer authorise a roll. A publishable key may do what is
- * listed, and nothing else: an unknown operation is a forbidden one.
- */
-static bool
-allowed(const struct config *config, const struct record_key *key, const ProtobufCBinaryData *operation)
-{
-	if (operation->len == 0)
-		return true;
-	if (key->kind == KIND_PUBLISHABLE)
-		return listed(config->publishable_operations, config->n_publishable_operations, operation);
-	return key->state != KEY_GRACE || !listed(config->roll_operations, config->n_roll_operations, operation);
-}
-
-/* Valid strictly before its deadline: by this comparison, whatever the sweeper has got to. */
-static enum verdict
-judge(const struct config *config, const struct record_key *key, const ProtobufCBinaryData *operation, int64_t now_ms)
-{
-	switch (key->state) {
-	case KEY_CURRENT:
-		break;
-	case KEY_GRACE:
-		if (now_ms >= key->expires_ms)
-			return VERDICT_EXPIRED;
-		break;
-	case KEY_EXPIRED:
-		return VERDICT_EXPIRED;
-	default:
-		return VERDICT_REVOKED;
-	}
-	if (key->suspended)
-		return VERDICT_SUSPENDED;
-	return allowed(config, key, operation) ? VERDICT_VALID : VERDICT_FORBIDDEN;
-}
-
-static bool
 tell_key(struct call *call, const struct record_key *key, Fob__V1__VerifyKeyResponse *out)
 {
 	out->generation = key->generation;
@@ -215,45 +173,6 @@ tell_key(struct call *call, const struct record_key *key, Fob__V1__VerifyKeyResp
 	out->expires_ms = key->expires_ms;
 	return message_copy(call, &out->account, key->account, strlen(key->account)) &&
 	    message_copy(call, &out->last4, key->last4, sizeof(key->last4));
-}
-
-/* While records are moved to a new pepper a key may still be under its old digest. */
-static bool
-try_old(const struct store_txn *txn, int fault)
-{
-	return fault == -FAULT_NOT_FOUND && store_moving(txn);
-}
-
-/*
- * Find the key's record by the digest under which it is stored, or will be: *${digest} is that of the newest pepper.
- * One of Fob's own form may still be an imported one (one in 2^32 of those that look like it), and is looked for among
- * them when it is none of ours.
- */
-static int
-find_record(struct store_txn *txn, const struct engine *engine, const struct credential *credential,
-    const struct secret_form *form, bool ours, uint8_t digest[RECORD_DIGEST_LEN], struct record_key *key)
-{
-	const struct pepper *pepper = store_txn_pepper(txn);
-	uint8_t sha256[crypto_hash_sha256_BYTES], old[RECORD_DIGEST_LEN];
-	int fault;
-
-	if (ours) {
-		pepper_digest(pepper, credential->secret, credential->len, digest);
-		if (try_old(txn, fault = store_key(txn, digest, key))) {
-			pepper_digest_old(pepper, credential->secret, credential->len, old);
-			fault = store_key(txn, old, key);
-		}
-		if (fault != -FAULT_NOT_FOUND || !writer_imported(engine->writer))
-			return fault;
-	}
-	crypto_hash_sha256(sha256, credential->secret, credential->len);
-	pepper_imported(pepper, form->kind, sha256, digest);
-	if (try_old(txn, fault = store_key(txn, digest, key))) {
-		pepper_imported_old(pepper, form->kind, sha256, old);
-		fault = store_key(txn, old, key);
-	}
-	sodium_memzero(sha256, sizeof(sha256));
-	return fault;
 }
 
 /*
@@ -281,17 +200,18 @@ look_up(struct verification *v, struct engine *engine, const struct credential *
     const struct secret_form *form, const char *why, const ProtobufCBinaryData *operation,
     Fob__V1__VerifyKeyResponse *out)
 {
-	uint8_t digest[RECORD_DIGEST_LEN];
+	const struct record_key *key;
 	struct record_account account;
-	struct record_key key;
 	struct store_txn *txn;
+	struct lookup found;
 	enum verdict verdict;
 	int64_t now_ms;
 	int fault;
 
 	if ((fault = begin_read(v, engine, &txn)) != 0)
 		return fault;
-	if ((fault = find_record(txn, engine, credential, form, why == NULL, digest, &key)) == -FAULT_NOT_FOUND) {
+	fault = lookup_key(txn, credential->secret, credential->len, form->kind, why == NULL, &found);
+	if (fault == -FAULT_NOT_FOUND) {
 		/* An import changes the answer for the imported keys, and for no other. */
 		if (why != NULL)
 			deny(out, VERDICT_MALFORMED, why);
@@ -301,26 +221,27 @@ look_up(struct verification *v, struct engine *engine, const struct credential *
 	}
 	if (fault != 0)
 		return fault;
-	lastused_prefetch(engine->lastused, key.serial);
-	if (key.kind != form->kind)
+	key = &found.key;
+	lastused_prefetch(engine->lastused, key->serial);
+	if (key->kind != form->kind)
 		return -FAULT_CORRUPT;
-	if (!tell_key(v->call, &key, out))
+	if (!tell_key(v->call, key, out))
 		return call_fault(
 		    v->call, FAULT_RESOURCE_EXHAUSTED, "the batch needs more memory than a request may have");
-	if (key.state != KEY_CURRENT) {
-		if ((fault = store_account(txn, key.account, &account)) != 0)
+	if (key->state != KEY_CURRENT) {
+		if ((fault = store_account(txn, key->account, &account)) != 0)
 			return fault == -FAULT_NOT_FOUND ? -FAULT_CORRUPT : fault;
 		out->current_generation =
-		    key.kind == KIND_SECRET ? account.secret_generation : account.publishable_generation;
+		    key->kind == KIND_SECRET ? account.secret_generation : account.publishable_generation;
 	}
 
 	now_ms = clock_now_ms(&engine->clock);
-	verdict = judge(atomic_load(&v->call->service->config), &key, operation, now_ms);
+	verdict = verdict_of(atomic_load(&v->call->service->config), key, operation->data, operation->len, now_ms);
 	/* A grace that has ended is no grace, whether or not the sweeper has got to it. */
-	out->superseded = key.state == KEY_GRACE && verdict != VERDICT_EXPIRED;
+	out->superseded = key->state == KEY_GRACE && verdict != VERDICT_EXPIRED;
 	if (verdict == VERDICT_VALID) {
 		out->verdict = FOB__V1__VERDICT__VALID;
-		note_use(engine, store_txn_pepper(txn), key.serial, digest, now_ms);
+		note_use(engine, store_txn_pepper(txn), key->serial, found.digest, now_ms);
 	} else {
 		deny(out, verdict, verdict_details[verdict]);
 	}

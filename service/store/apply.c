@@ -10,14 +10,6 @@
 
 #include "service/base/bytes.h"
 
-int
-store_room(struct store_txn *txn)
-{
-	if (lmdb_used_bytes(txn->txn) >= txn->store->ceiling_bytes / 10 * 9)
-		return -FAULT_FULL;
-	return lmdb_reserve(txn->store->lmdb, RESERVE_BYTES);
-}
-
 static void
 apply_key(struct store_txn *txn, const struct change_key *c)
 {
@@ -127,7 +119,10 @@ store_apply(struct store_txn *txn, const struct change *change, struct record_st
 		apply_event(txn, &change->event, ++next->event_sequence);
 	if (change->has_token)
 		apply_token(txn, change);
-	next->imported = next->imported || change->imports;
+	if (change->imports) {
+		next->imported = true;
+		atomic_store_explicit(&txn->store->has_imported, true, memory_order_release);
+	}
 	next->revision++;
 	if (change->time_ms > next->newest_ms)
 		next->newest_ms = change->time_ms;

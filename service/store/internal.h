@@ -47,6 +47,7 @@ struct store {
 	uint64_t ceiling_bytes;
 	uint64_t events_kept;
 	_Atomic uint64_t corrupt_records;
+	_Atomic bool has_imported;
 };
 
 struct store_txn {

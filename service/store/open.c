@@ -259,6 +259,18 @@ start_pepper(struct store *store, struct lmdb_txn *txn, bool serves, char *why, 
 	return 0;
 }
 
+/* A state that cannot be read is a fault for the writer, which starts from it; to others it does not matter. */
+static void
+look_for_imports(struct store *store, struct lmdb_txn *txn)
+{
+	struct record_state state;
+	struct lmdb_value value;
+
+	if (lmdb_get(txn, TABLE_META, STATE, strlen(STATE), &value) == 0 &&
+	    record_get_state(store->pepper, STATE, strlen(STATE), value.data, value.len, &state) == 0)
+		store->has_imported = state.imported;
+}
+
 static int
 load_pepper(struct store *store, const char *path, char *why, size_t why_len)
 {
@@ -305,7 +317,8 @@ store_open(const struct store_options *options, struct store **out, char *why, s
 			goto out;
 		}
 	}
-	fault = start_pepper(store, txn, options->use == STORE_SERVE, why, why_len);
+	if ((fault = start_pepper(store, txn, options->use == STORE_SERVE, why, why_len)) == 0)
+		look_for_imports(store, txn);
 out:
 	lmdb_txn_free(txn);
 	if (fault == 0)

@@ -325,21 +325,22 @@ store_corrupt_records(const struct store *store)
 	return atomic_load_explicit(&store->corrupt_records, memory_order_relaxed);
 }
 
+bool
+store_has_imported(const struct store *store)
+{
+	return atomic_load_explicit(&store->has_imported, memory_order_acquire);
+}
+
+bool
+store_txn_has_imported(const struct store_txn *txn)
+{
+	return store_has_imported(txn->store);
+}
+
 uint64_t
 store_entries(struct store_txn *txn, enum table table)
 {
 	return lmdb_entries(txn->txn, table);
-}
-
-void
-store_size(struct store_txn *txn, struct store_size *size)
-{
-	*size = (struct store_size){
-		.accounts = lmdb_entries(txn->txn, TABLE_ACCOUNTS),
-		.keys = lmdb_entries(txn->txn, TABLE_KEYS),
-		.used_bytes = lmdb_used_bytes(txn->txn),
-		.ceiling_bytes = txn->store->ceiling_bytes,
-	};
 }
 
 void

@@ -69,6 +69,12 @@ const struct pepper *store_txn_pepper(const struct store_txn *txn);
 enum environment store_environment(const struct store *store);
 bool store_failed(const struct store *store);
 uint64_t store_corrupt_records(const struct store *store);
+/*
+ * May there be imported keys? True from the moment when the first import is applied, whether it is then committed or not.
+ * Threads: any, without a lock.
+ */
+bool store_has_imported(const struct store *store);
+bool store_txn_has_imported(const struct store_txn *txn);
 /* The folder, for files that live beside the database. Borrowed. */
 const char *store_path(const struct store *store);
 
@@ -121,14 +127,6 @@ struct store_due {
 int
 store_due(struct store_txn *txn, int64_t now_ms, const struct store_due *after, unsigned most, struct store_due *due);
 
-struct store_size {
-	uint64_t accounts;
-	uint64_t keys;
-	uint64_t used_bytes;
-	uint64_t ceiling_bytes;
-};
-void store_size(struct store_txn *txn, struct store_size *size);
-
 /* ---- copies ---- */
 
 /* A consistent copy of the file to ${fd}, while others write: lmdb_copy(). */
@@ -153,13 +151,6 @@ int store_has(struct store_txn *txn, enum table table, const void *key, size_t l
 int store_write(struct store_txn *txn);
 int store_commit(struct store_txn *txn);
 void store_abort(struct store_txn *txn);
-
-/*
- * store_room(txn): may the database take another key? Checked before changes that add records; not before those that
- * end keys, for which room is kept.
- * Returns: 0; -FAULT_FULL at 90 % of the ceiling, or when the disk has no reserve left.
- */
-int store_room(struct store_txn *txn);
 
 /*
  * store_apply(txn, change, next):

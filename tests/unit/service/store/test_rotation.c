@@ -18,6 +18,8 @@
 #include <sys/stat.h>
 
 #include "service/keys/decide.h"
+#include "service/keys/lookup.h"
+#include "service/store/size.h"
 #include "tests/unit/service/fixture.h"
 
 #define LINE1 "fob-pepper-v1 0708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f20212223242526\n"
@@ -183,17 +185,18 @@ digests_of(struct test *t, unsigned n, bool old, uint8_t digest[32])
 		pepper_digest(pepper, secret, (size_t)len, digest);
 }
 
-/* As verify.c does it. */
+/* *${digest}: where it is stored. */
 static int
 find(struct test *t, struct store_txn *txn, unsigned n, uint8_t digest[32], struct record_key *key)
 {
-	int fault;
+	struct lookup found;
+	char secret[16];
+	int fault, len = snprintf(secret, sizeof(secret), "s%u", n);
 
-	digests_of(t, n, false, digest);
-	if ((fault = store_key(txn, digest, key)) != -FAULT_NOT_FOUND || !store_moving(txn))
-		return fault;
-	digests_of(t, n, true, digest);
-	return store_key(txn, digest, key);
+	fault = lookup_key(txn, secret, (size_t)len, t->known[n].key.kind, !t->known[n].imported, &found);
+	memcpy(digest, found.stored, RECORD_DIGEST_LEN);
+	*key = found.key;
+	return fault;
 }
 
 static struct new_secret

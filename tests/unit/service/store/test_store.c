@@ -11,6 +11,7 @@
 
 #include <fcntl.h>
 
+#include "service/store/size.h"
 #include "tests/unit/service/fixture.h"
 
 #define NOW FIXTURE_NOW_MS
