@@ -20,7 +20,7 @@ ANY_ROOM = {"service/main.c", "service/reload.c", "service/reload.h"}
 # The rooms that a library is known to.
 LIBRARIES = {"nng/": ("service/net", "client"), "lmdb.h": ("service/lmdb",)}
 # Headers without a .c of their name: types alone, functions that are all inline, or the interface of several files.
-SHARED = {"service/net/listen_internal.h", "service/rpc/call.h", "service/rpc/handlers.h", "service/rpc/service.h",
+SHARED = {"service/net/internal.h", "service/rpc/call.h", "service/rpc/handlers.h", "service/rpc/service.h",
           "service/store/change.h", "service/store/internal.h", "service/base/bytes.h", "service/base/limits.h",
           "service/base/types.h", "client/fob.h", "client/cli/cli.h"}
 
