@@ -7,6 +7,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "service/store/open.h"
+
 /* Readers beside the contexts: the writer's own, and room for an offline look. */
 #define READERS_MORE 16
 

@@ -168,7 +168,7 @@ is_old_cell(const struct pepper *pepper, uint64_t cell, const uint8_t digest[REC
 }
 
 void
-lastused_move(struct lastused *l, const struct pepper *pepper, uint32_t serial, const uint8_t old[RECORD_DIGEST_LEN],
+lastused_rotate(struct lastused *l, const struct pepper *pepper, uint32_t serial, const uint8_t old[RECORD_DIGEST_LEN],
     const uint8_t digest[RECORD_DIGEST_LEN])
 {
 	uint64_t cell;
@@ -184,13 +184,13 @@ lastused_move(struct lastused *l, const struct pepper *pepper, uint32_t serial, 
 
 /* A key that is yet to be moved has a cell of either kind: as it was, or of a use since. */
 static bool
-fits_moving(const struct pepper *pepper, uint64_t cell, const uint8_t digest[RECORD_DIGEST_LEN])
+fits_rotating(const struct pepper *pepper, uint64_t cell, const uint8_t digest[RECORD_DIGEST_LEN])
 {
 	uint8_t next[RECORD_DIGEST_LEN];
 
 	if (!pepper_has_old(pepper))
 		return false;
-	pepper_move(pepper, digest, next);
+	pepper_rotate(pepper, digest, next);
 	return is_old_cell(pepper, cell, digest) || cell == make_cell(pepper, next, (uint32_t)(cell >> 32));
 }
 
@@ -205,7 +205,7 @@ lastused_get(
 		return 0;
 	cell = atomic_load_explicit(&l->cells[serial], memory_order_relaxed);
 	minute = (uint32_t)(cell >> 32);
-	if (cell == 0 || (cell != make_cell(pepper, digest, minute) && !fits_moving(pepper, cell, digest)))
+	if (cell == 0 || (cell != make_cell(pepper, digest, minute) && !fits_rotating(pepper, cell, digest)))
 		return 0;
 	return (int64_t)minute * MINUTE_MS;
 }

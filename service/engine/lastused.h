@@ -43,7 +43,7 @@ void lastused_prefetch(const struct lastused *lastused, uint32_t serial);
  * While records are moved to a new pepper: a cell that fits the key's old digest is made to fit its new one.
  * Threads: the writer's.
  */
-void lastused_move(struct lastused *lastused, const struct pepper *pepper, uint32_t serial,
+void lastused_rotate(struct lastused *lastused, const struct pepper *pepper, uint32_t serial,
     const uint8_t old[RECORD_DIGEST_LEN], const uint8_t digest[RECORD_DIGEST_LEN]);
 
 /*

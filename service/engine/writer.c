@@ -1,7 +1,7 @@
 /*
  * writer.c - the writer thread of one environment (see writer.h): queue, group commit, request tokens, sweeper. Called
  * by admin.c (submit) and engine.c (start, stop), and asked by health.c, reload.c and verify.c; calls decide.c, store.c,
- * and of its parts store_apply.c, store_move.c and store_time.c. Nothing is answered before the commit that holds it has
+ * and of its parts store_apply.c, store_rotate.c and store_time.c. Nothing is answered before the commit that holds it has
  * returned; nothing that the commit did not hold is answered with success.
  */
 #include "service/engine/writer.h"
@@ -17,6 +17,9 @@
 
 #include "service/base/log.h"
 #include "service/base/names.h"
+#include "service/store/apply.h"
+#include "service/store/rotate.h"
+#include "service/store/time.h"
 
 /* The longest nap: after it the clock is looked at again, which may have been set in the meantime. */
 #define NAP_MS 1000
@@ -35,9 +38,9 @@ struct writer {
 	int64_t next_upkeep_ms;    /* this and the next two by clock_boot_ms() */
 	int64_t rest_until_ms;     /* after a sweep that left something undone */
 	int64_t next_complaint_ms;
-	int64_t next_move_ms;   /* after a step of a pepper's rotation that could not be made */
-	int64_t next_report_ms; /* of how far it has come */
-	struct pepper *read;    /* the pepper's file, which is to be looked at; NULL: none */
+	int64_t next_rotation_ms; /* after a step of a pepper's rotation that could not be made */
+	int64_t next_report_ms;   /* of how far it has come */
+	struct pepper *read;      /* the pepper's file, which is to be looked at; NULL: none */
 	struct store_due due[LIMIT_COMMIT];
 	struct store_due swept; /* up to here; what is still due there is tried again once a minute */
 	struct change change;   /* of the mutation at hand: too large for the stack, and it holds a sealed secret */
@@ -175,12 +178,12 @@ attempt(struct writer *w, struct mutation *m, int64_t now_ms, struct record_stat
 /* ---- one commit ---- */
 
 static void
-report_move(const struct writer *w, enum log_level level, const char *what, const char *reason)
+report_rotation(const struct writer *w, enum log_level level, const char *what, const char *reason)
 {
 	const struct record_rotation *r = store_rotation(w->store);
 
-	LOG(level, what, LOG_S("environment", environment_of(w)), LOG_I("keys_moved", r->keys),
-	    LOG_I("records_moved", r->records), LOG_S("reason", reason));
+	LOG(level, what, LOG_S("environment", environment_of(w)), LOG_I("keys_rotated", r->keys),
+	    LOG_I("records_rotated", r->records), LOG_S("reason", reason));
 }
 
 /* Take ${next} for the truth, now that it is on disk. */
@@ -189,8 +192,8 @@ committed(struct writer *w, const struct record_state *next)
 {
 	w->state = *next;
 	clock_not_before(w->clock, next->newest_ms);
-	if (store_is_moving(w->store) && store_moved(w->store))
-		report_move(w, LOG_INFO, "pepper rotated", NULL);
+	if (store_is_rotating(w->store) && store_rotated(w->store))
+		report_rotation(w, LOG_INFO, "pepper rotated", NULL);
 	count(&w->commits, 1);
 }
 
@@ -514,13 +517,13 @@ sweep(struct writer *w, int64_t now_ms)
 
 /* Some records in a commit of their own. Returns 0, or a negative fault. */
 static int
-move_once(struct writer *w)
+rotate_once(struct writer *w)
 {
 	int fault;
 
 	if ((fault = store_write(w->txn)) != 0)
 		return fault;
-	if ((fault = store_move(w->txn)) != 0) {
+	if ((fault = store_rotate(w->txn)) != 0) {
 		store_abort(w->txn);
 		return fault;
 	}
@@ -528,11 +531,11 @@ move_once(struct writer *w)
 }
 
 static int
-begin_move(struct writer *w)
+begin_rotation(struct writer *w)
 {
 	int fault;
 
-	if ((fault = store_begin(w->txn)) != 0)
+	if ((fault = store_begin_rotation(w->txn)) != 0)
 		return fault;
 	LOG(LOG_INFO, "pepper rotation begins", LOG_S("environment", environment_of(w)),
 	    LOG_I("lines", pepper_newest(store_pepper(w->store))));
@@ -540,10 +543,10 @@ begin_move(struct writer *w)
 }
 
 static bool
-should_move(const struct writer *w)
+should_rotate(const struct writer *w)
 {
-	return (store_is_moving(w->store) || store_may_begin(w->store)) && !store_failed(w->store) &&
-	    clock_boot_ms() >= w->next_move_ms;
+	return (store_is_rotating(w->store) || store_may_rotate(w->store)) && !store_failed(w->store) &&
+	    clock_boot_ms() >= w->next_rotation_ms;
 }
 
 /*
@@ -553,21 +556,21 @@ should_move(const struct writer *w)
 static void
 move(struct writer *w)
 {
-	bool report = clock_boot_ms() >= w->next_report_ms, begins = store_may_begin(w->store);
+	bool report = clock_boot_ms() >= w->next_report_ms, begins = store_may_rotate(w->store);
 	int fault;
 
-	if (!should_move(w))
+	if (!should_rotate(w))
 		return;
-	if ((fault = begins ? begin_move(w) : move_once(w)) != 0)
-		w->next_move_ms = clock_boot_ms() + NAP_MS;
-	if (!report || (fault == 0 && !store_is_moving(w->store)))
+	if ((fault = begins ? begin_rotation(w) : rotate_once(w)) != 0)
+		w->next_rotation_ms = clock_boot_ms() + NAP_MS;
+	if (!report || (fault == 0 && !store_is_rotating(w->store)))
 		return;
 	w->next_report_ms = clock_boot_ms() + SWEEP_MS;
 	if (fault != 0)
-		report_move(w, LOG_ERROR, begins ? "pepper rotation cannot begin" : "pepper rotation cannot go on",
+		report_rotation(w, LOG_ERROR, begins ? "pepper rotation cannot begin" : "pepper rotation cannot go on",
 		    fault_text(fault));
 	else if (!begins)
-		report_move(w, LOG_INFO, "pepper rotation", NULL);
+		report_rotation(w, LOG_INFO, "pepper rotation", NULL);
 }
 
 /*
@@ -581,7 +584,7 @@ look_at_pepper(struct writer *w)
 	int added;
 
 	w->read = NULL;
-	if (read == NULL || (added = store_offer(w->store, read)) == 0)
+	if (read == NULL || (added = store_offer_pepper(w->store, read)) == 0)
 		return;
 	if (added < 0) {
 		LOG(LOG_ERROR, "the pepper's file is refused; fobd goes on with the pepper that it has",
@@ -590,7 +593,7 @@ look_at_pepper(struct writer *w)
 			"a line that it had is not there as it was: put the file back; a new line goes behind the others"));
 		return;
 	}
-	if (store_is_moving(w->store))
+	if (store_is_rotating(w->store))
 		LOG(LOG_INFO, "the next pepper rotation begins at the end of this one",
 		    LOG_S("environment", environment_of(w)));
 	w->next_report_ms = 0;
@@ -626,7 +629,7 @@ take(struct writer *w, bool *more)
 	unsigned n, weight = 0;
 
 	pthread_mutex_lock(&w->lock);
-	if (w->head == NULL && !w->stopping && w->offered == NULL && !should_move(w))
+	if (w->head == NULL && !w->stopping && w->offered == NULL && !should_rotate(w))
 		nap_until(w);
 	w->read = w->offered;
 	w->offered = NULL;
@@ -667,10 +670,10 @@ run(void *arg)
 }
 
 static void
-key_moved(void *arg, const struct pepper *pepper, uint32_t serial, const uint8_t old[RECORD_DIGEST_LEN],
+rotated_key(void *arg, const struct pepper *pepper, uint32_t serial, const uint8_t old[RECORD_DIGEST_LEN],
     const uint8_t digest[RECORD_DIGEST_LEN])
 {
-	lastused_move(arg, pepper, serial, old, digest);
+	lastused_rotate(arg, pepper, serial, old, digest);
 }
 
 static int
@@ -715,7 +718,7 @@ writer_start(
 		LOG(LOG_WARN, "no disk space for last-used times", LOG_S("environment", environment_of(w)));
 	clock_not_before(clock, w->state.newest_ms);
 	w->next_expiry_ms = read_next_expiry(w);
-	store_on_move(store, key_moved, lastused);
+	store_on_rotated_key(store, rotated_key, lastused);
 
 	pthread_mutex_init(&w->lock, NULL);
 	pthread_condattr_init(&attr);

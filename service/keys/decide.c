@@ -208,7 +208,7 @@ decide_nothing(const struct view *view, struct change *change)
  * be added; IMPORT_UNCHANGED: it is there, or there is none to import; a conflict; or a negative fault.
  */
 static int
-judge_import(
+compare_import(
     const struct view *view, const char *account, enum kind kind, uint32_t generation, const struct new_secret *secret)
 {
 	struct record_key key;
@@ -217,7 +217,7 @@ judge_import(
 	if (secret == NULL)
 		return IMPORT_UNCHANGED;
 	if ((fault = store_key(view->txn, secret->digest, &key)) == -FAULT_NOT_FOUND && secret->has_old &&
-	    store_moving(view->txn))
+	    store_txn_is_rotating(view->txn))
 		fault = store_key(view->txn, secret->old, &key);
 	if (fault == -FAULT_NOT_FOUND)
 		return generation == 0 ? IMPORT_DONE : IMPORT_ACCOUNT_CONFLICT;
@@ -259,8 +259,9 @@ decide_import(const struct view *view, const struct import *import, enum import_
 						  import->created_ms != 0 ? import->created_ms : view->now_ms };
 		snprintf(a->account, sizeof(a->account), "%s", import->account);
 	}
-	secret = judge_import(view, a->account, KIND_SECRET, a->secret_generation, import->secret);
-	publishable = judge_import(view, a->account, KIND_PUBLISHABLE, a->publishable_generation, import->publishable);
+	secret = compare_import(view, a->account, KIND_SECRET, a->secret_generation, import->secret);
+	publishable =
+	    compare_import(view, a->account, KIND_PUBLISHABLE, a->publishable_generation, import->publishable);
 	if (secret < 0 || publishable < 0)
 		return failed(why, secret < 0 ? secret : publishable);
 	/* An account is taken as a whole or not at all: the conflict of either key is the item's. */

@@ -13,7 +13,7 @@ look_up(struct store_txn *txn, struct lookup *found, bool *try_old)
 
 	found->stored = found->digest;
 	fault = store_key(txn, found->digest, &found->key);
-	*try_old = fault == -FAULT_NOT_FOUND && store_moving(txn);
+	*try_old = fault == -FAULT_NOT_FOUND && store_txn_is_rotating(txn);
 	return fault;
 }
 

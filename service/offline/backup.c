@@ -17,6 +17,7 @@
 
 #include "service/base/folder.h"
 #include "service/base/names.h"
+#include "service/store/copy.h"
 
 #define PATH_LEN 4096
 

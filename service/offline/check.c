@@ -17,6 +17,7 @@
 
 #include "service/base/bytes.h"
 #include "service/base/names.h"
+#include "service/store/walk.h"
 
 #define LINES_MAX 1000
 #define LABEL_LEN (LIMIT_ACCOUNT + 32)

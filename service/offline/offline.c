@@ -13,6 +13,7 @@
 #include "service/offline/backup.h"
 #include "service/offline/check.h"
 #include "service/offline/restore.h"
+#include "service/store/open.h"
 
 #define WHY_LEN 1024
 #define READERS 16

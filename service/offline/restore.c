@@ -19,6 +19,9 @@
 #include "service/base/names.h"
 #include "service/keys/decide.h"
 #include "service/offline/event_line.h"
+#include "service/store/apply.h"
+#include "service/store/copy.h"
+#include "service/store/walk.h"
 
 struct restore {
 	const struct store_options *options;

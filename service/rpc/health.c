@@ -7,6 +7,7 @@
 
 #include "fob/v1/health.pb-c.h"
 #include "service/rpc/message.h"
+#include "service/store/rotate.h"
 #include "service/store/size.h"
 #include "service/rpc/worker.h"
 
@@ -148,7 +149,7 @@ fill_verdicts(struct call *call, const uint64_t sums[VERDICTS], Fob__V1__Environ
 static void
 fill_database(struct call *call, struct engine *engine, Fob__V1__EnvironmentStats *out)
 {
-	struct store_progress progress;
+	struct store_rotation_progress progress;
 	struct record_state state;
 	struct store_txn *txn;
 	struct store_size size;
@@ -160,7 +161,7 @@ fill_database(struct call *call, struct engine *engine, Fob__V1__EnvironmentStat
 		return;
 	store_size(txn, &size);
 	out->pepper_lines = pepper_newest(store_txn_pepper(txn));
-	out->rotating = store_progress(txn, &progress);
+	out->rotating = store_rotation_progress(txn, &progress);
 	out->rotation_keys = progress.keys;
 	out->rotation_records = progress.records;
 	out->rotation_of_records = progress.of_records;

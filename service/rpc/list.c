@@ -11,6 +11,7 @@
 #include "service/base/bytes.h"
 #include "service/rpc/message.h"
 #include "service/rpc/worker.h"
+#include "service/store/walk.h"
 
 /* A page under construction. */
 struct page {

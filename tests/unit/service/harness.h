@@ -20,6 +20,8 @@
 #include "service/base/names.h"
 #include "service/keys/secret.h"
 #include "service/rpc/service.h"
+#include "service/store/init.h"
+#include "service/store/open.h"
 #include "tests/unit/service/fixture.h"
 
 #define HARNESS_START_MS INT64_C(1800000000000)

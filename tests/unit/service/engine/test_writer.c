@@ -17,6 +17,8 @@
 #include <sys/uio.h>
 #include <time.h>
 
+#include "service/store/open.h"
+#include "service/store/time.h"
 #include "tests/unit/service/harness.h"
 
 /* ---- between LMDB and the disk ---- */

@@ -9,6 +9,9 @@
 
 #include <cmocka.h>
 
+#include "service/store/apply.h"
+#include "service/store/time.h"
+#include "service/store/walk.h"
 #include "tests/unit/service/fixture.h"
 
 #include "service/keys/decide.h"

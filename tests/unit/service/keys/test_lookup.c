@@ -10,6 +10,8 @@
 #include <cmocka.h>
 
 #include "service/keys/lookup.h"
+#include "service/store/apply.h"
+#include "service/store/rotate.h"
 #include "tests/unit/service/fixture.h"
 
 #define LINE2 "fob-pepper-v1 1718191a1b1c1d1e1f202122232425262728292a2b2c2d2e2f30313233343536\n"
@@ -166,8 +168,8 @@ begin_rotation(struct fixture_store *f)
 	assert_true(fputs(LINE2, file) >= 0);
 	assert_int_equal(fclose(file), 0);
 	assert_int_equal(pepper_load(f->pepper, &pepper, why, sizeof(why)), 0);
-	assert_int_equal(store_offer(f->store, pepper), 1);
-	assert_int_equal(store_begin(f->writer), 0);
+	assert_int_equal(store_offer_pepper(f->store, pepper), 1);
+	assert_int_equal(store_begin_rotation(f->writer), 0);
 }
 
 /* Returns whether that was the end. */
@@ -178,10 +180,10 @@ move(struct fixture_store *f)
 
 	assert_int_equal(store_write(f->writer), 0);
 	assert_int_equal(store_state(f->writer, &next), 0);
-	assert_int_equal(store_move(f->writer), 0);
+	assert_int_equal(store_rotate(f->writer), 0);
 	assert_int_equal(store_put_state(f->writer, &next), 0);
 	assert_int_equal(store_commit(f->writer), 0);
-	return store_moved(f->store);
+	return store_rotated(f->store);
 }
 
 static void
@@ -190,14 +192,14 @@ in_a_rotation(void **state)
 	struct fixture_store *f = *state;
 
 	begin_rotation(f);
-	assert_true(store_is_moving(f->store));
+	assert_true(store_is_rotating(f->store));
 	expect_all(f, true);
 	assert_false(move(f)); /* all accounts, with their keys */
-	assert_true(store_is_moving(f->store));
+	assert_true(store_is_rotating(f->store));
 	expect_all(f, false);
 	while (!move(f))
 		;
-	assert_false(store_is_moving(f->store));
+	assert_false(store_is_rotating(f->store));
 	expect_all(f, false);
 }
 

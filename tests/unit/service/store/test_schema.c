@@ -15,6 +15,7 @@
 #include "service/offline/restore.h"
 #include "tests/unit/service/fixture.h"
 #include "tests/unit/service/harness.h"
+#include "service/store/open.h"
 #include "tests/unit/service/store/schema1.h"
 
 #define E ENVIRONMENT_TEST

@@ -11,7 +11,12 @@
 
 #include <fcntl.h>
 
+#include "service/store/apply.h"
+#include "service/store/init.h"
+#include "service/store/open.h"
 #include "service/store/size.h"
+#include "service/store/time.h"
+#include "service/store/walk.h"
 #include "tests/unit/service/fixture.h"
 
 #define NOW FIXTURE_NOW_MS
@@ -216,7 +221,7 @@ an_interrupted_init_is_finished(void **state)
 	/* A database of empty tables. */
 	fixture_raw_put(&f, TABLE_META, "identity", 8, NULL, 0);
 	fixture_raw_put(&f, TABLE_META, "state", 5, NULL, 0);
-	refused_open(&f.options, "not a database of Fob's, or a damaged one");
+	refused_open(&f.options, "the database was not made by fobd, or it is damaged");
 	init();
 	fixture_store_open(&f);
 	assert_int_equal(read_state().revision, 0);
@@ -232,10 +237,10 @@ a_lost_identity_is_not_a_new_database(void **state)
 	apply(&c);
 	fixture_store_close(&f);
 	fixture_raw_put(&f, TABLE_META, "identity", 8, NULL, 0);
-	refused_open(&f.options, "not a database of Fob's, or a damaged one");
+	refused_open(&f.options, "the database was not made by fobd, or it is damaged");
 	refused_init(&f.options, "a database without its identity");
 	/* Nothing was made of it. */
-	refused_open(&f.options, "not a database of Fob's, or a damaged one");
+	refused_open(&f.options, "the database was not made by fobd, or it is damaged");
 }
 
 static void
@@ -892,7 +897,7 @@ damaged_records(void **state)
 	 * is wrong.
 	 */
 	fixture_raw_put(&f, TABLE_META, "aopy", 4, "marked", 6);
-	refused_open(&f.options, "the database is damaged where it would say that it is a copy");
+	refused_open(&f.options, "the record that says whether this is a backup is damaged");
 	fixture_raw_put(&f, TABLE_META, "aopy", 4, NULL, 0);
 	fixture_store_open(&f);
 }
