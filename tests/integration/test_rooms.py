@@ -20,7 +20,7 @@ ANY_ROOM = {"service/main.c", "service/reload.c", "service/reload.h"}
 # The rooms that a library is known to.
 LIBRARIES = {"nng/": ("service/net", "client"), "lmdb.h": ("service/lmdb",)}
 # Headers without a .c of their name: types alone, functions that are all inline, or the interface of several files.
-SHARED = {"service/net/internal.h", "service/rpc/call.h", "service/rpc/handlers.h", "service/rpc/service.h",
+SHARED = {"service/net/internal.h", "service/rpc/handlers.h", "service/rpc/service.h", "service/engine/internal.h",
           "service/store/change.h", "service/store/internal.h", "service/base/bytes.h", "service/base/limits.h",
           "service/base/types.h", "client/fob.h", "client/cli/cli.h"}
 
@@ -73,6 +73,13 @@ class Rooms(unittest.TestCase):
             if path.endswith(".c") and path != "service/main.c" and not path.startswith(("service/net/", "client/")):
                 own = {path[:-1] + "h"} & headers or SHARED
                 self.assertIn(all_of[0][1], own, path + " includes another header before its own")
+
+    def test_unit_tests_mirror_the_tree(self):
+        for folder, _folders, names in os.walk(os.path.join(ROOT, "tests/unit")):
+            for name in (n for n in names if n.startswith("test_")):
+                source = os.path.relpath(folder, os.path.join(ROOT, "tests/unit")) + "/" + name[len("test_"):]
+                source = "tests/" + source if source.startswith("load/") else source
+                self.assertTrue(os.path.exists(os.path.join(ROOT, source)), "%s tests no %s" % (name, source))
 
 
 tap.main()

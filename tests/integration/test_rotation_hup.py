@@ -184,7 +184,7 @@ class Calls(Base):
 
 
 class Files(Base):
-    REFUSED = "the pepper's file is refused; fobd goes on with the pepper that it has"
+    REFUSED = "the pepper's new file is refused, and the pepper in use stays in use"
 
     def reread(self, reason):
         """SIGHUP, until the log says why not."""

@@ -238,7 +238,7 @@ a_lost_identity_is_not_a_new_database(void **state)
 	fixture_store_close(&f);
 	fixture_raw_put(&f, TABLE_META, "identity", 8, NULL, 0);
 	refused_open(&f.options, "the database was not made by fobd, or it is damaged");
-	refused_init(&f.options, "a database without its identity");
+	refused_init(&f.options, "the database has no identity");
 	/* Nothing was made of it. */
 	refused_open(&f.options, "the database was not made by fobd, or it is damaged");
 }
@@ -925,7 +925,7 @@ a_table_that_begins_nowhere(void **state)
 	rewind(file);
 	assert_int_equal(fwrite(bytes, 1, len, file), len);
 	assert_int_equal(fclose(file), 0);
-	refused_open(&f.options, "a damaged one");
+	refused_open(&f.options, "or it is damaged");
 }
 
 /* One damaged entry of the expiry table must not keep other keys from ending, nor its own key from being revoked. */

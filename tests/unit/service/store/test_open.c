@@ -1,5 +1,5 @@
 /*
- * test_schema.c - a database that schema 1 wrote, under this fobd: it opens, and is raised; it verifies, lists, rolls,
+ * test_open.c - a database that schema 1 wrote, under this fobd: it opens, and is raised; it verifies, lists, rolls,
  * revokes, suspends and ends keys as if it had always been its own; and what nobody changes in it stays as it was
  * written. After each of them the offline check finds it whole, in whatever mixture of both schemas it is by then.
  */
@@ -607,5 +607,5 @@ main(void)
 		TEST(a_copy_of_it_is_restored),
 	};
 
-	return cmocka_run_group_tests_name("schema", tests, fixture_begin, NULL);
+	return cmocka_run_group_tests_name("open", tests, fixture_begin, NULL);
 }

@@ -1,5 +1,5 @@
 /*
- * test_rotation.c - a database on its way from one pepper to the next (pepper.c, store_rotate.c): digests that go
+ * test_rotate.c - a database on its way from one pepper to the next (pepper.c, rotate.c): digests that go
  * through all lines; every key, token, event and deadline found at each commit of the way, after a restart there, and
  * while keys are rolled, revoked, suspended and ended between; damage that stays damage; and who is refused. The
  * golden values are from an implementation in Python (hashlib's BLAKE2b).
@@ -158,7 +158,7 @@ test_append(void **state)
 		pepper_free(p);
 	}
 	assert_int_equal(pepper_append(path, why, sizeof(why)), -1);
-	assert_non_null(strstr(why, "which is the most"));
+	assert_non_null(strstr(why, "which is the limit"));
 	/* What was there is there, and no two lines are alike. */
 	assert_non_null(file = fopen(path, "r"));
 	assert_int_equal(fread(text, 1, sizeof(text), file), PEPPER_LINES_MAX * LINE_LEN);
@@ -862,5 +862,5 @@ main(void)
 		cmocka_unit_test(test_other_lines_are_refused),
 	};
 
-	return cmocka_run_group_tests_name("rotation", tests, fixture_begin, NULL);
+	return cmocka_run_group_tests_name("rotate", tests, fixture_begin, NULL);
 }

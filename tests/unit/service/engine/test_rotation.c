@@ -1,5 +1,5 @@
 /*
- * test_rotation_live.c - a new pepper under requests (reload.c to store_rotate.c): a rotation that begins, and one that
+ * test_rotation.c - a new pepper under requests (reload.c to store/rotate.c): a rotation that begins, and one that
  * ends, in the middle of a read, of a batch, of a commit and of what is queued behind it; the use of a key that is
  * moved meanwhile; files that are refused; threads. The program puts itself between LMDB and its callers, so that each
  * moment can be had at will.
@@ -630,5 +630,5 @@ main(void)
 		TEST(test_threads),
 	};
 
-	return cmocka_run_group_tests_name("rotation_live", tests, NULL, NULL);
+	return cmocka_run_group_tests_name("rotation", tests, NULL, NULL);
 }
