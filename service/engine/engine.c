@@ -1,6 +1,5 @@
 /*
- * engine.c - put one environment together and take it apart (see engine.h). The pieces
- * know nothing of one another but what they are given here.
+ * engine.c - put one environment together and take it apart (see engine.h).
  */
 #include "service/engine/engine.h"
 
@@ -9,7 +8,7 @@
 
 #include "service/store/open.h"
 
-/* Readers beside the contexts: the writer's own, and room for an offline look. */
+/* Readers beside those that the caller asks for: the writer's own, and room for fobd --backup and --check. */
 #define READERS_MORE 16
 
 static uint32_t

@@ -19,7 +19,7 @@ serving(const struct engine *engine)
 	return engine != NULL && !store_failed(engine->store);
 }
 
-/* All that is configured serves. */
+/* Does every configured environment serve? */
 static bool
 all_serving(const struct service *service)
 {
@@ -154,9 +154,7 @@ fill_database(struct call *call, struct engine *engine, Fob__V1__EnvironmentStat
 	struct store_txn *txn;
 	struct store_size size;
 
-	/*
-	 * An environment that cannot be read is shown as not serving; the rest of the numbers are still worth having.
-	 */
+	/* An environment that cannot be read has zeros here, and is shown as not serving by its caller. */
 	if ((txn = worker_reader(call->worker, engine)) == NULL || store_read(txn) != 0)
 		return;
 	store_size(txn, &size);

@@ -1,9 +1,8 @@
 /*
- * verify.c - VerifyKey and VerifyKeys, from the request to the verdict, top to bottom. Called by dispatch.c; calls
- * secret.c (form), pepper.c (digest), store.c (one record, in a read transaction that is renewed and let go), clock.c.
- * Takes no lock, allocates nothing but scratch, writes nothing to the database.
+ * verify.c - VerifyKey and VerifyKeys, from the request to the verdict, top to bottom. Takes no lock, allocates nothing
+ * but scratch memory, and writes nothing to the database.
  *
- * A verdict is an answer; a fault (a database that fails, a damaged record) is none, and never becomes one.
+ * A verdict is an answer. A fault (a database that fails, a damaged record) is not an answer, and never becomes one.
  */
 #include "service/rpc/handlers.h"
 
@@ -20,7 +19,7 @@
 #include "service/keys/secret.h"
 #include "service/keys/verdict.h"
 
-/* What a batch holds on to: one read transaction per environment, however many items it has. */
+/* A batch of any size uses one read transaction per environment. */
 struct verification {
 	struct call *call;
 	bool reading[ENVIRONMENTS];
@@ -41,7 +40,7 @@ deny(Fob__V1__VerifyKeyResponse *out, enum verdict verdict, const char *detail)
 	message_text(&out->detail, detail);
 }
 
-/* ---- 1. the request: a fault here is the caller's mistake, not the key's ---- */
+/* ---- 1. the request: here a fault is the caller's mistake and says nothing of the key ---- */
 
 static int
 check_request(struct call *call, const Fob__V1__VerifyKeyRequest *in)
@@ -81,7 +80,7 @@ read_credential(const Fob__V1__VerifyKeyRequest *in, struct credential *credenti
 	    (const char *)in->authorization.data, in->authorization.len, credential->basic, &credential->len, why);
 }
 
-/* ---- 3. the form: a typo or a probe goes no further ---- */
+/* ---- 3. the form: a typo or a random probe is refused before the database is read ---- */
 
 static void
 tell_prefix(const struct secret_form *form, Fob__V1__VerifyKeyResponse *out)
@@ -92,8 +91,8 @@ tell_prefix(const struct secret_form *form, Fob__V1__VerifyKeyResponse *out)
 }
 
 /*
- * A key of another system's form can only be an imported one. Where nothing was imported it goes no further, and nobody
- * pays for those who did; the prefix has told the environment, and no other's import matters.
+ * A key of another system's form can only be an imported one. Where nothing was imported, it is refused without a read.
+ * The prefix decides the environment, so the other environment's imports do not matter.
  */
 static bool
 may_be_imported(const struct call *call, const struct credential *credential, const struct secret_form *form)
@@ -104,9 +103,9 @@ may_be_imported(const struct call *call, const struct credential *credential, co
 }
 
 /*
- * Returns true when the key is of a form that can be here and of an environment that is wanted and served: *${engine}
- * is its own, or NULL when its database could not be opened, which is no verdict. *${why} is then NULL, or why it is no
- * key unless it was imported.
+ * Returns false when the form or the environment decides the verdict, which is then in ${out}. Else *${engine} is the
+ * environment's, or NULL when its database could not be opened; and *${why} is NULL, or a sentence on the form of a key
+ * that is valid only if it was imported.
  */
 static bool
 choose_engine(struct call *call, const Fob__V1__VerifyKeyRequest *in, const struct credential *credential,
@@ -177,9 +176,9 @@ tell_key(struct call *call, const struct record_key *key, Fob__V1__VerifyKeyResp
 }
 
 /*
- * A rotation may begin while a verify is under way, and the key be moved before its use is noted: then it is noted once
- * more, for the pepper that is in use now. The writer publishes that one first and moves the cell later; here the cell
- * is stored first and the pepper looked at later; so one of the two sees the other.
+ * A rotation may begin during a verify, and rotate the key's cell before the use is noted under the old pepper. The use
+ * would be lost, so it is then noted once more under the pepper that is in use now. The writer publishes the pepper and
+ * then rotates the cell; here the cell is stored and then the pepper is read; so at least one side sees the other.
  */
 static void
 note_use(struct engine *engine, const struct pepper *pepper, uint32_t serial, uint8_t digest[RECORD_DIGEST_LEN],
@@ -197,7 +196,7 @@ note_use(struct engine *engine, const struct pepper *pepper, uint32_t serial, ui
 
 /* ${why}: as choose_engine() left it. */
 static int
-look_up(struct verification *v, struct engine *engine, const struct credential *credential,
+tell_verdict(struct verification *v, struct engine *engine, const struct credential *credential,
     const struct secret_form *form, const char *why, const ProtobufCBinaryData *operation,
     Fob__V1__VerifyKeyResponse *out)
 {
@@ -213,7 +212,7 @@ look_up(struct verification *v, struct engine *engine, const struct credential *
 		return fault;
 	fault = lookup_key(txn, credential->secret, credential->len, form->kind, why == NULL, &found);
 	if (fault == -FAULT_NOT_FOUND) {
-		/* An import changes the answer for the imported keys, and for no other. */
+		/* A key of another form stays MALFORMED, whether the database has imported keys or not. */
 		if (why != NULL)
 			deny(out, VERDICT_MALFORMED, why);
 		else
@@ -238,7 +237,7 @@ look_up(struct verification *v, struct engine *engine, const struct credential *
 
 	now_ms = clock_now_ms(&engine->clock);
 	verdict = verdict_of(atomic_load(&v->call->service->config), key, operation->data, operation->len, now_ms);
-	/* A grace that has ended is no grace, whether or not the sweeper has got to it. */
+	/* A key whose grace has ended is not superseded any more, even if the sweeper has not ended it yet. */
 	out->superseded = key->state == KEY_GRACE && verdict != VERDICT_EXPIRED;
 	if (verdict == VERDICT_VALID) {
 		out->verdict = FOB__V1__VERDICT__VALID;
@@ -267,7 +266,7 @@ verify(struct verification *v, const Fob__V1__VerifyKeyRequest *in, Fob__V1__Ver
 		deny(out, VERDICT_MALFORMED, why);
 	else if (choose_engine(v->call, in, &credential, &form, &engine, &why, out))
 		fault = engine != NULL ?
-		    look_up(v, engine, &credential, &form, why, &in->operation, out) :
+		    tell_verdict(v, engine, &credential, &form, why, &in->operation, out) :
 		    call_fault(v->call, FAULT_UNAVAILABLE, "the database of this environment could not be opened");
 	if (credential.secret == credential.basic)
 		sodium_memzero(credential.basic, sizeof(credential.basic));
@@ -289,7 +288,7 @@ verify_key(struct call *call, const ProtobufCMessage *request, ProtobufCMessage 
 	return fault;
 }
 
-/* One item's answer; its fault is its own. */
+/* One item. Its fault is its own, and does not end the batch. Returns false when the scratch memory is used up. */
 static bool
 verify_item(struct verification *v, const Fob__V1__VerifyKeyRequest *in, Fob__V1__VerifyKeysItem *out)
 {
@@ -305,8 +304,7 @@ verify_item(struct verification *v, const Fob__V1__VerifyKeyRequest *in, Fob__V1
 		return false;
 	out->result = NULL;
 	out->code = (Fob__Rpc__V1__Code)call_code(fault);
-	return message_copy(
-	    v->call, &out->message, call_message(v->call, fault), strlen(call_message(v->call, fault)));
+	return message_copy(v->call, &out->message, call_message(v->call, fault), strlen(call_message(v->call, fault)));
 }
 
 int
@@ -319,7 +317,7 @@ verify_keys(struct call *call, const ProtobufCMessage *request, ProtobufCMessage
 	bool fits = true;
 
 	if (in->n_items > LIMIT_BATCH)
-		return call_fault(call, FAULT_INVALID_ARGUMENT, "items: at most %d in one batch, here are %zu",
+		return call_fault(call, FAULT_INVALID_ARGUMENT, "items: at most %d in one batch, but there are %zu",
 		    LIMIT_BATCH, in->n_items);
 	if ((items = scratch_alloc(&call->scratch, in->n_items * sizeof(*items))) == NULL ||
 	    (out->items = scratch_alloc(&call->scratch, in->n_items * sizeof(*out->items))) == NULL)
