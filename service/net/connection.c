@@ -5,13 +5,14 @@
  * An operation on a stream that has been closed may end without a callback (nng 1.5.2), so none is begun once ${closed}
  * is set, under the mutex.
  */
+#include "service/net/internal.h"
+
 #include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "service/base/log.h"
-#include "service/net/internal.h"
 #include "service/net/peer.h"
 #include "service/net/stream.h"
 #include "service/rpc/dispatch.h"
@@ -332,8 +333,9 @@ connection_reply(const struct origin *origin, const uint8_t *bytes, size_t len, 
 			connection_close(c);
 		return;
 	}
-	reply_later(c, origin->id, bytes, len);
+	/* First: who has the reply may send the next change, which must not find this one under way. */
 	atomic_fetch_sub(&c->changes, 1);
+	reply_later(c, origin->id, bytes, len);
 	connection_unref(c);
 }
 

@@ -2,6 +2,8 @@
  * tls_context.c - a listener's TLS files: read, checked, and made an SSL_CTX (see tls.h). Keeps no private key but
  * OpenSSL's: what was read is wiped.
  */
+#include "service/net/tls.h"
+
 #include <errno.h>
 #include <openssl/err.h>
 #include <openssl/pem.h>
@@ -12,7 +14,6 @@
 #include <sys/stat.h>
 
 #include "service/base/log.h"
-#include "service/net/tls.h"
 
 #define PEM_MAX (256 << 10)
 #define PEM_ROOM (PEM_MAX + 2) /* a byte too many, and the string's end */

@@ -11,10 +11,10 @@
 
 /*
  * restore_backup(options, events, out, why, why_len):
- * Make the marked copy at ${options}, opened with STORE_RESTORE, one that is served again. ${events} are those of the
- * database since then, as `fob events --output json` prints them, the other environment's among them: what they ended
- * ends here, too. NULL: nothing is applied, and what has ended since is valid again. All of it in one commit, with an
- * event of its own. What was done, and what is left to do, is written to ${out}.
+ * Make the marked copy at ${options}, opened with STORE_RESTORE, a database that is served again. ${events} are the events
+ * of the original since the copy, as `fob events --output json` prints them; those of the other environment are ignored.
+ * Keys that they ended are ended here. Without ${events} (NULL) those keys are valid again. Everything is one commit, with
+ * an event of its own. What was done, and what is left to do, is written to ${out}.
  * Returns: 0; -1 with one line at ${why}, and nothing has changed.
  */
 int restore_backup(const struct store_options *options, FILE *events, FILE *out, char *why, size_t why_len);

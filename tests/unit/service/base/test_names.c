@@ -1,6 +1,5 @@
 /*
- * test_names.c - names.c: every number has its name, and one that nobody knows still has one; and what an operation can
- * be called.
+ * test_names.c - every number has its name, unknown numbers are "UNKNOWN", and the valid names of operations.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -37,7 +36,7 @@ every_verdict(void **state)
 static void
 unknown_numbers(void **state)
 {
-	volatile unsigned beyond = 15; /* within what an enum's bits can hold, but no name's number */
+	volatile unsigned beyond = 15; /* fits into the enum, but has no name */
 
 	(void)state;
 	assert_string_equal(verdict_name((enum verdict)beyond), "UNKNOWN");

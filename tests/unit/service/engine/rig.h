@@ -1,7 +1,7 @@
 /*
- * rig.h - for the tests of the writer's files: a service whose commits can be held up, counted and made to fail, as the
- * program stands between LMDB and the system (pwrite, fdatasync, posix_fallocate); and short ways to submit mutations
- * and to look at what became of them. Include it behind <cmocka.h>.
+ * rig.h - for the tests of the writer's files: a service whose commits can be delayed, counted and made to fail, because
+ * pwrite, fdatasync and posix_fallocate are replaced; and short ways to submit mutations and to read what they changed.
+ * Include it after <cmocka.h>.
  */
 #ifndef RIG_H
 #define RIG_H
@@ -130,7 +130,7 @@ nap(long ms)
 	nanosleep(&ts, NULL);
 }
 
-/* What is logged on purpose would drown what is not. */
+/* Silence stderr: the many expected log lines would hide others. */
 static inline int
 stderr_quiet(void)
 {
@@ -336,7 +336,7 @@ counted(struct harness *h)
 	return c;
 }
 
-/* Hold a commit of one mutation up, so that what is submitted next waits together. */
+/* Delay the commit of one mutation, so that the following ones share the next commit. */
 static inline void
 hold_up(struct harness *h, struct job *first)
 {
@@ -401,7 +401,7 @@ look_state(struct harness *h)
 	return state;
 }
 
-/* Have the sweeper look, and wait until it has: it goes before the work. */
+/* Wake the sweeper and wait until it has run: it runs before queued mutations. */
 static inline void
 wake(struct harness *h)
 {

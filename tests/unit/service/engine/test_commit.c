@@ -110,7 +110,7 @@ a_token_replays(void **state)
 	assert_int_equal(look_state(h).revision, revision);
 }
 
-/* A refused mutation leaves its token free: the caller may mend the request and use it. */
+/* A refused mutation does not use up its token: the caller may correct the request and use it again. */
 static void
 a_refusal_keeps_no_token(void **state)
 {
@@ -285,7 +285,7 @@ a_refused_change_leaves_nothing(void **state)
 
 /* ---- no room ---- */
 
-/* Many that do not fit and one that does share a commit: each has its own outcome. */
+/* Many mutations that do not fit share a commit with one that does: each has its own outcome. */
 static void
 what_fits_is_done(void **state)
 {
@@ -388,7 +388,7 @@ the_ceiling(void **state)
 	free(j);
 }
 
-/* A reader that stays pins every page: the file grows into the end of its map. Then, again, each has its own outcome. */
+/* A reader that keeps its snapshot lets the file grow until the map is full. Then, too, each has its own outcome. */
 static void
 the_end_of_the_map(void **state)
 {
@@ -432,7 +432,7 @@ a_failed_sync_ends_it(void **state)
 	fail_sync = EIO;
 	gate_open();
 	wait_for(&other_request, 1);
-	/* Of the commit that failed nobody knows whether the disk has it; of what came after it, everybody does. */
+	/* Whether the failed commit is on the disk is not known. The mutations after it are certainly not. */
 	assert_int_equal(first.fault, -FAULT_INTERNAL);
 	assert_int_equal(a.fault, -FAULT_IO);
 	assert_true(store_failed(store_of(h)));
@@ -449,7 +449,7 @@ a_failed_sync_ends_it(void **state)
 	assert_int_equal(run_new(h, &later, CREATES, "later"), 0);
 }
 
-/* A page that cannot be written, for any reason but space: nobody may go on from here. */
+/* A page cannot be written, for another reason than space: the environment stops. */
 static void
 a_failed_write_ends_it(void **state)
 {
@@ -498,7 +498,7 @@ refusals_of_a_lost_commit(void **state)
 	wait_for(&nobody, 1);
 	assert_int_equal(first.fault, 0);
 	assert_int_equal(beta.fault, -FAULT_INTERNAL);
-	/* "beta exists already" would be no answer: who knows whether it does? */
+	/* The reply must not be "beta exists already", as that is not known. */
 	assert_int_equal(twice.fault, -FAULT_INTERNAL);
 	assert_int_equal(nobody.fault, -FAULT_INTERNAL);
 }
@@ -566,7 +566,7 @@ several_changes_are_all_or_none(void **state)
 	assert_false(js[0].replayed);
 }
 
-/* A heavy mutation takes the room of many, but at least one is always taken. */
+/* A heavy mutation counts as several towards a commit's limit, but a commit always takes at least one. */
 static void
 a_commit_is_bounded_by_weight(void **state)
 {

@@ -142,7 +142,7 @@ wake_in_vain(struct harness *h)
 	assert_int_equal(run_new(h, &j, ROLLS, "nobody"), -FAULT_NOT_FOUND);
 }
 
-/* So that a clock that is set back over a restart takes a minute from a grace's count, and not all since the last change. */
+/* A clock that is set back over a restart then loses at most a minute of a grace, not all time since the last change. */
 static void
 commits_the_time_while_a_key_is_in_grace(void **state)
 {
@@ -179,7 +179,7 @@ commits_no_time_without_a_grace(void **state)
 	assert_int_equal(look_state(h).newest_ms, HARNESS_START_MS);
 }
 
-/* Ended by comparison, the sweeper held up, then the end: the next start sweeps first of all. */
+/* A key ends by comparison while the sweeper is delayed, then fobd stops: the next start sweeps first. */
 static void
 sweeps_at_start(void **state)
 {
@@ -193,7 +193,7 @@ sweeps_at_start(void **state)
 	assert_int_equal(state_of(h, "acme", 1), KEY_EXPIRED);
 }
 
-/* A sweep that cannot be written is tried again in its time, not a thousand times a second. */
+/* A sweep that cannot be written is tried again after a pause, not at once. */
 static void
 a_full_disk_does_not_make_the_sweeper_spin(void **state)
 {
@@ -216,7 +216,7 @@ a_full_disk_does_not_make_the_sweeper_spin(void **state)
 	assert_int_equal(counted(h).keys_expired, 1);
 }
 
-/* One damaged key keeps its own end from being written, and nobody else's. */
+/* With a damaged key only that key's end is not written. */
 static void
 a_damaged_key_holds_nobody_up(void **state)
 {
@@ -246,8 +246,8 @@ a_damaged_key_holds_nobody_up(void **state)
 }
 
 /*
- * One bit in the header of each page of keys that has ${digest}, those that are free by now too: where its entries
- * begin. Nobody looks at that to read one, and nobody may write to such a page. Returns how many pages.
+ * Flip one bit in the header of each page of keys that has ${digest}, free pages included: in the offset where entries
+ * begin. Reads do not use it, and writes to such a page must be refused. Returns how many pages there are.
  */
 static unsigned
 damage_page(const char *folder, const uint8_t digest[RECORD_DIGEST_LEN])
@@ -292,7 +292,7 @@ count_left(struct harness *h, const struct job *rolled, unsigned n)
 	return left;
 }
 
-/* A page that cannot be written keeps the keys on it from their end, and no other; and time goes on: none lives again. */
+/* Only keys on a damaged page do not get their end written. Time still goes on, so none of them is valid again. */
 static void
 a_damaged_page_holds_nobody_else_up(void **state)
 {
