@@ -2,8 +2,6 @@
  * listener.c - listens, and accepts one connection after the other, no faster than descriptors come back (see
  * internal.h). An accept that fails is tried again by the sweep: nothing that a peer does ends a listener.
  */
-#include "service/net/internal.h"
-
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <dirent.h>
@@ -15,7 +13,9 @@
 #include <sys/un.h>
 
 #include "service/base/log.h"
+#include "service/net/internal.h"
 #include "service/net/socket_file.h"
+#include "service/net/tls_context.h"
 
 #define RETRY_MS 10 /* after an accept that failed */
 #define WAIT_MS 2   /* for descriptors that are being closed */
@@ -206,8 +206,7 @@ listener_open(struct listener *l, char *why, size_t why_len)
 		return -1;
 	if ((rc = nng_aio_alloc(&l->accept_aio, accepted, l)) != 0 ||
 	    (rc = nng_stream_listener_alloc(&l->stream_listener, stream_url(l->config))) != 0 ||
-	    (path == NULL &&
-		(rc = nng_stream_listener_set_bool(l->stream_listener, NNG_OPT_TCP_NODELAY, true)) != 0) ||
+	    (path == NULL && (rc = nng_stream_listener_set_bool(l->stream_listener, NNG_OPT_TCP_NODELAY, true)) != 0) ||
 	    (rc = listen_with_mode(l, path != NULL)) != 0) {
 		snprintf(why, why_len, "%s: cannot listen: %s", l->config->url,
 		    rc == NNG_EADDRINUSE ? "the address is in use by another program" : nng_strerror(rc));

@@ -2,13 +2,12 @@
  * sweep.c - the one thread that looks after time and memory: it closes connections that do not greet or do not take
  * their replies, sends what changes have answered, begins accepts anew, frees connections, and gives memory back.
  */
-#include "service/net/internal.h"
-
 #include <malloc.h>
 #include <stdlib.h>
 #include <time.h>
 
 #include "service/base/log.h"
+#include "service/net/internal.h"
 
 #define STALLED_EVERY_MS 20
 #define COUNT_EVERY_MS 5
@@ -171,7 +170,7 @@ flush(struct server *server)
 	while ((c = server->flush.first) != NULL) {
 		list_remove(&server->flush, c, PLACE_FLUSH);
 		pthread_mutex_unlock(&server->mutex);
-		connection_flush(c, server->sweep_workspace);
+		send_flush(c, server->sweep_workspace);
 		connection_unref(c);
 		pthread_mutex_lock(&server->mutex);
 	}
