@@ -286,7 +286,7 @@ class Document(unittest.TestCase):
                     self.has(r"`[^`\n]*\b%s\b[^`\n]*`" % field.name, "%s.%s" % (message.name, field.name))
 
     def test_its_limits_are_the_sources(self):
-        with open(os.path.join(pb.ROOT, "service", "limits.h")) as f:
+        with open(os.path.join(pb.ROOT, "service", "base", "limits.h")) as f:
             limits = {n: int(v) for n, v in re.findall(r"#define LIMIT_(\w+) (\d+)\b", f.read())}
         for name in ("REQUEST", "BATCH", "ACCOUNT", "OPERATION", "PAGE", "PAGE_DEFAULT", "TOKEN", "TIMEOUT_MS",
                      "TIMEOUT_DEFAULT_MS", "GRACE_S", "IN_GRACE", "IN_FLIGHT", "CONNECTIONS", "QUEUE", "SEND_MS",
