@@ -31,7 +31,7 @@ ALL_CFLAGS = -std=c17 -D_GNU_SOURCE -DFOBD_VERSION='"$(VERSION)"' -I. -isystem $
 	$(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=all) $(CFLAGS)
 ALL_LDFLAGS = -pie -pthread -Wl,-z,relro,-z,now -Wl,--as-needed $(if $(SAN),-fsanitize=$(SAN)) $(LDFLAGS)
 
-LIBS_DAEMON := -lnng -lmbedx509 -lmbedcrypto -llmdb -lprotobuf-c -lsodium -lconfuse -lseccomp -lz -ldl
+LIBS_DAEMON := -lnng -lssl -lcrypto -llmdb -lprotobuf-c -lsodium -lconfuse -lseccomp -lz
 LIBS_CLIENT := -lnng -lprotobuf-c -lsodium
 LIBS_CLI := $(LIBS_CLIENT) -ljansson
 
@@ -113,12 +113,9 @@ $(B)/libfob.so.0: $(CLIENT_OBJ) $(SHARED_OBJ) $(PROTO_OBJ) client/libfob.map
 $(B)/libfob.so: $(B)/libfob.so.0
 	$(Q)ln -sf libfob.so.0 $@
 
-# Functions of the executable that libraries are to call in place of their own: see service/net/arrivals.c, nng_quirks.c and wipe.c.
-INTERPOSED := $(foreach f,accept accept4 sendmsg nng_stream_send nng_stream_recv $(if $(SAN),,free),-Wl$(comma)--export-dynamic-symbol=$f)
-
 $(B)/fobd: $(B)/service/main.o $(B)/libservice.a
 	@$(if $(V),,echo '  LD      $@')
-	$(Q)$(CC) $(ALL_LDFLAGS) $(INTERPOSED) -o $@ $^ $(LIBS_DAEMON)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS_DAEMON)
 
 $(B)/fob: $(CLI_OBJ) $(B)/libfob.a
 	@$(if $(V),,echo '  LD      $@')
@@ -130,7 +127,7 @@ MADE_OBJ := $(B)/tests/lib/made.o $(B)/tests/lib/made_generate.o
 MADE := $(MADE_OBJ) -Wl,--wrap=secret_generate
 
 $(B)/tests/unit/%: $(B)/tests/unit/%.o $(MADE_OBJ) $(B)/libservice.a $(CLIENT_OBJ)
-	$(Q)$(CC) $(ALL_LDFLAGS) $(INTERPOSED) -o $@ $< $(MADE) $(CLIENT_OBJ) $(B)/libservice.a -lcmocka $(LIBS_DAEMON) -ljansson
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $< $(MADE) $(CLIENT_OBJ) $(B)/libservice.a -lcmocka $(LIBS_DAEMON) -ljansson
 
 $(B)/tests/tools/%: $(B)/tests/tools/%.o $(B)/libfob.a
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS_CLIENT)

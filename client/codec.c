@@ -859,8 +859,6 @@ stats_from(const Fob__V1__StatsResponse *m, struct fob_stats *s, struct fob_erro
 	s->connections_refused = m->connections_refused;
 	s->connections_dropped = m->connections_dropped;
 	s->open_descriptors = m->open_descriptors;
-	s->listener_restarts = m->listener_restarts;
-	s->nng_corrections = m->nng_corrections;
 	s->unrecognised = m->unrecognised;
 	s->in_flight = m->in_flight;
 	if (m->n_environments > environments_max)

@@ -469,8 +469,7 @@ struct fob_stats {
 	uint64_t requests;
 	uint64_t codes[17]; /* replies by gRPC code */
 	uint32_t connections, open_descriptors, in_flight;
-	uint64_t connections_refused, connections_dropped, listener_restarts;
-	uint64_t nng_corrections; /* faults of the transport library that the daemon has mended on the way */
+	uint64_t connections_refused, connections_dropped;
 	uint64_t unrecognised;    /* FOB_MALFORMED without a prefix that would tell the environment */
 	size_t n_environments;
 	struct fob_environment_stats environments[2];

@@ -15,14 +15,12 @@
 #include "service/base/config.h"
 #include "service/process/confine.h"
 #include "service/process/harden.h"
-#include "service/net/listen.h"
+#include "service/net/server.h"
 #include "service/base/log.h"
-#include "service/net/nng_quirks.h"
 #include "service/process/notify.h"
 #include "service/offline/offline.h"
 #include "service/reload.h"
 #include "service/lmdb/trap.h"
-#include "service/net/wipe.h"
 
 #define WHY_LEN 1024
 #define DEFAULT_CONFIG "/etc/fob/fobd.conf"
@@ -262,16 +260,6 @@ rotate_pepper(const struct config *config, const struct flags *flags, char *why,
 
 /* ---- serving ---- */
 
-static unsigned
-count_contexts(const struct config *config)
-{
-	unsigned n = 0;
-
-	for (size_t i = 0; i < config->n_listeners; i++)
-		n += config->listeners[i].contexts;
-	return n;
-}
-
 static void
 close_engines(struct service *service)
 {
@@ -301,7 +289,7 @@ open_engines(struct service *service, const struct config *config, char *why, si
 		if (!config->environments[e].configured)
 			continue;
 		fault = engine_open(
-		    config, (enum environment)e, count_contexts(config), &service->engines[e], why, why_len);
+		    config, (enum environment)e, SERVER_WORKERS, &service->engines[e], why, why_len);
 		if (fault == 0) {
 			opened++;
 			continue;
@@ -339,16 +327,6 @@ limit_heaps(void)
 	long cores = sysconf(_SC_NPROCESSORS_ONLN);
 
 	mallopt(M_ARENA_MAX, cores > 0 && cores < 1024 ? (int)cores : 1);
-}
-
-static bool
-signal_waits(void)
-{
-	sigset_t pending;
-
-	return sigpending(&pending) == 0 &&
-	    (sigismember(&pending, SIGTERM) == 1 || sigismember(&pending, SIGINT) == 1 ||
-		sigismember(&pending, SIGHUP) == 1);
 }
 
 /* What is wrong with the new settings is said, and nothing changes. */
@@ -404,10 +382,9 @@ tell_rotations(const struct service *service, const struct notify *notify, bool 
 	*told = text[0] != '\0';
 }
 
-/* Until a signal to end comes. Returns 0, or 1 when only a restart helps. */
-static int
-guard(struct transport *transport, struct reload *reload, const struct flags *flags, const struct notify *notify,
-    const sigset_t *signals)
+/* Until a signal to end comes. */
+static void
+look_after(struct reload *reload, const struct flags *flags, const struct notify *notify, const sigset_t *signals)
 {
 	struct timespec second = { .tv_sec = 1 };
 	bool told = false;
@@ -419,33 +396,27 @@ guard(struct transport *transport, struct reload *reload, const struct flags *fl
 			reload_settings(reload, flags, notify);
 		} else if (signal_number > 0) {
 			LOG(LOG_INFO, "ending", LOG_S("signal", strsignal(signal_number)));
-			return 0;
+			return;
 		}
 		reload_tidy(reload);
 		trap_tell();
 		tell_rotations(reload->service, notify, &told);
-		if (listen_guard(transport, signal_waits) != 0) {
-			LOG_TEXT(LOG_ERROR, "descriptors leak; ending, to be started anew");
-			return 1;
-		}
 		notify_watchdog(notify);
 	}
 }
-
-static volatile sig_atomic_t exit_status;
 
 static void
 leave_now(int signal_number)
 {
 	(void)signal_number;
-	_exit(exit_status);
+	_exit(0);
 }
 
 /* Databases first: what was acknowledged is safe then, whatever becomes of the sockets. */
 static void
-shut_down(struct service *service, struct transport *transport, uint32_t drain_ms)
+shut_down(struct service *service, struct server *server, uint32_t drain_ms)
 {
-	if (listen_drain(transport, drain_ms) != 0) {
+	if (server_drain(server, drain_ms) != 0) {
 		/*
 		 * A request still holds its database: closing under it would be worse than leaving. LMDB survives that.
 		 */
@@ -456,20 +427,18 @@ shut_down(struct service *service, struct transport *transport, uint32_t drain_m
 	LOG_TEXT(LOG_INFO, "databases closed");
 	signal(SIGALRM, leave_now);
 	alarm(CLOSE_S);
-	listen_close(transport);
+	server_close(server);
 	alarm(0);
 }
 
 static int
 serve(const struct config *config, const struct flags *flags, const struct notify *notify, char *why, size_t why_len)
 {
-	struct service service = { .config = config };
-	struct transport *transport;
+	struct service service = { .config = config, .mutex = PTHREAD_MUTEX_INITIALIZER };
+	struct server *server;
 	struct reload reload;
-	const char *reason;
 	struct clock clock;
 	sigset_t signals;
-	int rc;
 
 	block_signals(&signals);
 	limit_heaps();
@@ -479,28 +448,22 @@ serve(const struct config *config, const struct flags *flags, const struct notif
 	service.start_ms = clock_now_ms(&clock);
 	if (open_engines(&service, config, why, why_len) != 0)
 		return fail(why);
-	if (nng_quirks_check(&reason) != 0) {
-		snprintf(why, why_len, "libnng: %s", reason);
-		close_engines(&service);
-		return fail(why);
-	}
-	if (listen_open(&service, config, &transport, why, why_len) != 0) {
+	if (server_open(&service, config, &server, why, why_len) != 0) {
 		close_engines(&service);
 		return fail(why);
 	}
 	LOG(LOG_INFO, "ready", LOG_S("version", FOBD_VERSION), LOG_T("live", service.engines[ENVIRONMENT_LIVE] != NULL),
-	    LOG_T("test", service.engines[ENVIRONMENT_TEST] != NULL), LOG_S("nng_quirks", reason),
-	    LOG_T("freed_memory_wiped", wipe_in_effect()));
+	    LOG_T("test", service.engines[ENVIRONMENT_TEST] != NULL));
 	notify_ready(notify);
 
-	reload_init(&reload, &service, transport, config);
-	rc = exit_status = guard(transport, &reload, flags, notify, &signals);
+	reload_init(&reload, &service, server, config);
+	look_after(&reload, flags, notify, &signals);
 
 	notify_stopping(notify);
-	shut_down(&service, transport, atomic_load(&service.config)->drain_ms);
+	shut_down(&service, server, atomic_load(&service.config)->drain_ms);
 	reload_fini(&reload);
 	LOG_TEXT(LOG_INFO, "ended");
-	return rc;
+	return 0;
 }
 
 int

@@ -1,14 +1,12 @@
 /*
- * reload.c - swap the settings under running requests (see reload.h). Called by main.c on SIGHUP and once a second;
- * calls listen_tls.c for the TLS files, pepper.c and writer.c for the peppers. Never changes settings that have been
- * published: each reload makes new ones.
+ * reload.c - swap the settings under running requests (see reload.h). Never changes settings that have been published:
+ * each reload makes new ones.
  *
- * Why no request reads settings that are freed: a request loads service->config, and its listener's part of it, only while
- * its context's state is WORKING, which it set before; all are sequentially consistent. So a context that is seen in
- * another state after the pointers were swapped has let go of the old settings, and its next request loads the new
- * ones. listen_passed() says when each context has been seen so since the last swap; then everything that was swapped
- * out before is nobody's, but for the settings that were the last to have a listener (listen_uses()). A request pays
- * nothing for it.
+ * Why no request reads settings that are freed: a request loads service->config, and its listener's part of it, only
+ * while its thread's workspace is marked busy; all of these accesses are sequentially consistent. So a workspace that is
+ * seen idle after the pointers were swapped has let go of the old settings, and its next request loads the new ones.
+ * server_passed() says when each workspace has been seen idle since the last swap. Then no request can read what was
+ * swapped out before, except settings that a listener still uses (server_uses()). A request pays nothing for it.
  */
 #include "service/reload.h"
 
@@ -62,8 +60,6 @@ warn_listeners(const struct config *start, const struct config *fresh)
 			warn("insecure", a->url);
 		if (a->mode != b->mode)
 			warn("mode", a->url);
-		if (a->contexts != b->contexts)
-			warn("contexts", a->url);
 	}
 	for (size_t i = 0; i < fresh->n_listeners; i++)
 		if (find_listener(start, fresh->listeners[i].url) == NULL)
@@ -104,9 +100,9 @@ warn_all(const struct config *start, const struct config *fresh)
 /* ---- the swap ---- */
 
 void
-reload_init(struct reload *r, struct service *service, struct transport *transport, const struct config *start)
+reload_init(struct reload *r, struct service *service, struct server *server, const struct config *start)
 {
-	*r = (struct reload){ .service = service, .transport = transport, .start = start };
+	*r = (struct reload){ .service = service, .server = server, .start = start };
 }
 
 static void
@@ -141,7 +137,7 @@ reload_apply(struct reload *r, struct config *config, char *why, size_t why_len)
 	}
 	/* Where it stays: the listeners keep what they read of it. */
 	fresh->config = *config;
-	if (listen_reload(r->transport, &fresh->config, why, why_len) != 0) {
+	if (server_reload(r->server, &fresh->config, why, why_len) != 0) {
 		free(fresh);
 		return -1;
 	}
@@ -150,7 +146,7 @@ reload_apply(struct reload *r, struct config *config, char *why, size_t why_len)
 	if (r->current != NULL) {
 		r->current->next = r->retired;
 		r->retired = r->current;
-		listen_mark(r->transport);
+		server_mark(r->server);
 	}
 	r->current = fresh;
 	/* Said at the level that was asked for before, if that says more. */
@@ -184,10 +180,10 @@ reload_tidy(struct reload *r)
 {
 	struct retired **at = &r->retired, *old;
 
-	if (r->retired == NULL || !listen_passed(r->transport))
+	if (r->retired == NULL || !server_passed(r->server))
 		return;
 	while ((old = *at) != NULL) {
-		if (listen_uses(r->transport, &old->config)) {
+		if (server_uses(r->server, &old->config)) {
 			at = &old->next;
 			continue;
 		}

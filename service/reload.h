@@ -5,14 +5,14 @@
 #ifndef RELOAD_H
 #define RELOAD_H
 
-#include "service/net/listen.h"
+#include "service/net/server.h"
 
 struct retired;
 
 /* Threads: the main thread's, all of it. */
 struct reload {
 	struct service *service;
-	struct transport *transport;
+	struct server *server;
 	const struct config *start; /* what the daemon was started with: what cannot be reloaded is as it says */
 	struct retired *current;    /* NULL: ${start} */
 	struct retired *retired;    /* replaced, and perhaps still read by a request */
@@ -20,7 +20,7 @@ struct reload {
 
 /* ${start} is borrowed until reload_fini(), and is what ${service} uses until the first reload. */
 void
-reload_init(struct reload *reload, struct service *service, struct transport *transport, const struct config *start);
+reload_init(struct reload *reload, struct service *service, struct server *server, const struct config *start);
 /* No request may be under way. */
 void reload_fini(struct reload *reload);
 

@@ -98,8 +98,6 @@ daemon_figures(const struct fob_stats *s, struct figure f[9])
 	f[n++] = (struct figure){ "connections_refused", s->connections_refused };
 	f[n++] = (struct figure){ "connections_dropped", s->connections_dropped };
 	f[n++] = (struct figure){ "open_descriptors", s->open_descriptors };
-	f[n++] = (struct figure){ "listener_restarts", s->listener_restarts };
-	f[n++] = (struct figure){ "nng_corrections", s->nng_corrections };
 	f[n++] = (struct figure){ "unrecognised", s->unrecognised };
 	return n;
 }

@@ -28,7 +28,6 @@
 #define SECTIONS_MAX 64
 #define UNIX_PATH_MAX_LEN (sizeof(((struct sockaddr_un *)NULL)->sun_path) - 1)
 
-#define CONTEXTS_MAX 4096
 #define CONNECTIONS_MAX 65536
 #define IN_FLIGHT_MAX 4096
 #define EVENTS_KEPT_MIN 1000
@@ -586,12 +585,9 @@ load_listener(struct loader *l, cfg_t *section, struct config_listener *out)
 	    load_allow_users(l, section, out) != 0 || load_tls(l, section, out) != 0 ||
 	    load_insecure(l, section, out) != 0)
 		return -1;
-	out->contexts = out->role == ROLE_ADMIN ? 512 : 256;
-	if (line_of(l, section, "contexts") == 0)
-		return 0;
-	if (check_number(l, section, "contexts", 1, CONTEXTS_MAX) != 0)
-		return -1;
-	out->contexts = (unsigned)cfg_getint(section, "contexts");
+	if (line_of(l, section, "contexts") != 0)
+		LOG(LOG_WARN, "contexts has no effect any more, as fobd needs no such limit: remove it",
+		    LOG_S("file", l->path), LOG_I("line", line_of(l, section, "contexts")));
 	return 0;
 }
 

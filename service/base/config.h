@@ -27,7 +27,6 @@ struct config_listener {
 	char *tls_cert; /* PEM files; all three for tls+tcp, where client certificates are then required */
 	char *tls_key;
 	char *tls_ca;
-	unsigned contexts; /* requests worked on at once */
 };
 
 struct config_environment {
@@ -51,7 +50,7 @@ struct config {
 	bool log_json;
 	uint32_t timeout_ms;  /* of requests that name none */
 	unsigned connections; /* at once, over all listeners */
-	unsigned in_flight;   /* requests of one connection */
+	unsigned in_flight;   /* changes of one connection */
 	uint32_t drain_ms;    /* for what is under way at shutdown */
 };
 

@@ -26,14 +26,20 @@
 #define LIMIT_IN_GRACE 8    /* keys of one slot */
 #define LIMIT_TOKEN_KEPT_MS (24 * 3600 * 1000LL)
 
-#define LIMIT_IN_FLIGHT 64 /* requests of one connection */
+#define LIMIT_IN_FLIGHT 64 /* changes of one connection that are not answered */
 #define LIMIT_CONNECTIONS 8192
+#define LIMIT_DESCRIPTORS 1024   /* open beyond the connections, while those that have left are being closed */
+#define LIMIT_BACKLOG 4096       /* connections that wait to be accepted, of one listener */
+#define LIMIT_UNGREETED 1024     /* connections of one listener that have not greeted; the oldest is closed */
+#define LIMIT_GREETING_MS 10000  /* to greet, TLS handshake included */
+#define LIMIT_FRAME (256U << 10) /* a frame's payload: a longer one closes the connection */
+#define LIMIT_READ (32U << 10)   /* read of one connection before the others have their turn */
+#define LIMIT_UNSENT (64U << 10) /* of replies, with which no further request is looked at until they have left */
+#define LIMIT_BUFFERS (64U << 20) /* of all connections' messages: the connection that holds the most is closed */
+#define LIMIT_SEND_MS 200         /* without progress of a reply, after which the connection is closed */
 #define LIMIT_QUEUE 4096 /* mutations waiting for one environment's writer */
 #define LIMIT_COMMIT 512 /* mutations in one commit */
 #define LIMIT_LISTENERS 16
-#define LIMIT_ALLOW_USERS 64    /* names in a listener's allow_users */
-#define LIMIT_SEND_MS 200       /* to take a reply, after which the connection is closed */
-#define LIMIT_ARRIVALS 1024     /* TCP connections that have not greeted yet; and no more than connections */
-#define LIMIT_GREETING_MS 10000 /* to greet, after which the connection is closed */
+#define LIMIT_ALLOW_USERS 64 /* names in a listener's allow_users */
 
 #endif

@@ -1,18 +1,18 @@
 /*
- * socket_file.c - what is at a unix socket's path, before nng makes one there and after (see socket_file.h). Called by
- * listen.c; calls probe.c to learn whether somebody listens. Never removes anything: nng does that.
+ * socket_file.c - what is at a unix socket's path, before nng makes one there and after (see socket_file.h). Never
+ * removes anything: nng does that.
  */
 #include "service/net/socket_file.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
 #include "service/base/log.h"
-#include "service/net/probe.h"
 
 /* Who may rename in the socket's folder may put another in its place, and be told keys. */
 static int
@@ -40,6 +40,30 @@ check_ipc_folder(const char *path, char *why, size_t why_len)
 	return 0;
 }
 
+/* Returns a descriptor, or -1 with errno. */
+static int
+connect_to(const char *path)
+{
+	struct sockaddr_un sa = { .sun_family = AF_UNIX };
+	int fd, saved;
+
+	if (strlen(path) >= sizeof(sa.sun_path)) {
+		errno = ENAMETOOLONG;
+		return -1;
+	}
+	memcpy(sa.sun_path, path, strlen(path) + 1);
+	/* A full backlog is told at once (EAGAIN); a blocking socket would wait for its end. */
+	if ((fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)) < 0)
+		return -1;
+	if (connect(fd, (struct sockaddr *)&sa, sizeof(sa)) != 0) {
+		saved = errno;
+		close(fd);
+		errno = saved;
+		return -1;
+	}
+	return fd;
+}
+
 int
 socket_file_check(const char *path, char *why, size_t why_len)
 {
@@ -58,8 +82,8 @@ socket_file_check(const char *path, char *why, size_t why_len)
 		snprintf(why, why_len, "ipc://%s: there is a file that is not a socket; it is left alone", path);
 		return -1;
 	}
-	/* EAGAIN: its queue is full, so there is somebody. */
-	if ((fd = probe_connect_ipc(path)) >= 0 || errno == EAGAIN) {
+	/* EAGAIN: its backlog is full, so a program listens. */
+	if ((fd = connect_to(path)) >= 0 || errno == EAGAIN) {
 		if (fd >= 0)
 			close(fd);
 		snprintf(why, why_len, "ipc://%s: the address is in use by another program", path);

@@ -193,7 +193,7 @@ allow_system(struct rules *r)
 	for (size_t i = 0; i < sizeof(readable) / sizeof(readable[0]); i++)
 		allow_path(r, readable[i], FS_READ);
 	/*
-	 * descriptors.c counts the entries of /proc/self/fd. The root: procfs may forget and remake what is below it.
+	 * fobd counts the entries of /proc/self/fd. The root: procfs may forget and remake what is below it.
 	 */
 	allow_path(r, "/proc", LANDLOCK_ACCESS_FS_READ_DIR);
 }

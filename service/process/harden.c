@@ -16,7 +16,7 @@
 #include "service/base/limits.h"
 #include "service/process/harden.h"
 
-/* Beside the connections: listeners and a probe of each, databases and their locks, nng's eventfds, libraries. */
+/* Beside the connections: listeners, databases and their locks, nng's eventfds, libraries. */
 #define DESCRIPTORS_OWN 256
 
 int
@@ -39,7 +39,7 @@ harden_process(char *why, size_t why_len)
 int
 harden_descriptors(unsigned connections, char *why, size_t why_len)
 {
-	rlim_t need = (rlim_t)connections + LIMIT_ARRIVALS + DESCRIPTORS_OWN;
+	rlim_t need = (rlim_t)connections + LIMIT_DESCRIPTORS + DESCRIPTORS_OWN;
 	struct rlimit limit;
 
 	if (getrlimit(RLIMIT_NOFILE, &limit) != 0) {

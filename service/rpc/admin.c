@@ -12,6 +12,7 @@
 #include "service/rpc/handlers.h"
 #include "service/base/log.h"
 #include "service/rpc/message.h"
+#include "service/rpc/reply.h"
 #include "service/keys/secret.h"
 
 /* ---- the way in ---- */
@@ -98,7 +99,7 @@ log_import(const struct call *call)
 	LOG(LOG_INFO, "accounts imported", LOG_S("environment", environment_name(call->engine->environment)),
 	    LOG_I("imported", work->done), LOG_I("unchanged", work->unchanged),
 	    LOG_I("refused", work->next - work->done - work->unchanged),
-	    LOG_I_IF(call->peer.known, "uid", call->peer.uid), LOG_I_IF(call->peer.known, "pid", call->peer.pid),
+	    LOG_PEER(call->origin.peer),
 	    LOG_S("traceparent", call->traceparent[0] != '\0' ? call->traceparent : NULL));
 }
 
@@ -120,13 +121,11 @@ log_event(const struct call *call)
 		return;
 	if (e->kind == 0)
 		LOG(LOG_INFO, names[e->type], LOG_S("environment", environment), LOG_S("account", e->account),
-		    LOG_I_IF(call->peer.known, "uid", call->peer.uid),
-		    LOG_I_IF(call->peer.known, "pid", call->peer.pid), LOG_S("traceparent", trace));
+		    LOG_PEER(call->origin.peer), LOG_S("traceparent", trace));
 	else
 		LOG(LOG_INFO, names[e->type], LOG_S("environment", environment), LOG_S("account", e->account),
 		    LOG_S("kind", kind_name(e->kind)), LOG_I("generation", e->generation), LOG_B("last4", e->last4, 4),
-		    LOG_I("expires_ms", e->expires_ms), LOG_I_IF(call->peer.known, "uid", call->peer.uid),
-		    LOG_I_IF(call->peer.known, "pid", call->peer.pid), LOG_S("traceparent", trace));
+		    LOG_I("expires_ms", e->expires_ms), LOG_PEER(call->origin.peer), LOG_S("traceparent", trace));
 }
 
 /* The writer's last word on a mutation. */
@@ -141,7 +140,7 @@ done(struct mutation *m, int fault)
 		log_event(call);
 	if (fault != 0)
 		snprintf(call->message, sizeof(call->message), "%s", m->why);
-	dispatch_mutated(call, fault, m->reply, m->reply_len);
+	reply_change(call, fault, m->reply, m->reply_len);
 }
 
 /* Encode the response into the mutation, where its token keeps it, and note the event for the log. */

@@ -1,6 +1,6 @@
 /*
- * call.h - one request on its way through the service, and what its context keeps between requests. A context works on
- * one request at a time; its call is used again for the next one, without a malloc.
+ * call.h - one request on its way through the service. A question's call is its worker's, and is used again for the
+ * next one. A change's call is its own until the writer has answered it.
  */
 #ifndef CALL_H
 #define CALL_H
@@ -13,74 +13,69 @@
 #include "service/rpc/scratch.h"
 #include "service/rpc/service.h"
 
-#define CODES 17
-
-/* Counted by one context, added up by Stats: no counter is shared on a request's way. */
-struct tally {
-	_Atomic uint64_t codes[CODES];
-	_Atomic uint64_t verdicts[ENVIRONMENTS][VERDICTS];
-	_Atomic uint64_t unrecognised; /* MALFORMED without a prefix that would tell an environment */
-};
-
-/* Who made the connection, as the kernel says; of a unix socket only. */
-struct peer {
-	bool known;
-	uid_t uid;
-	pid_t pid;
-};
-
-struct call;
 struct method;
-
-/*
- * Takes the reply's bytes, which are borrowed until it calls call_done(). Exactly once per dispatch(), on its thread or
- * the writer's. Once it has called call_done() the call may be dispatched again, on any thread.
- */
-typedef void (*call_reply_cb)(struct call *call, const uint8_t *bytes, size_t len);
 
 struct call {
 	struct service *service;
-	enum role role; /* of the listener */
-	call_reply_cb reply;
-	void *arg; /* the transport's */
+	struct worker *worker; /* NULL: a change's own call */
 	struct scratch scratch;
-	struct store_txn *readers[ENVIRONMENTS]; /* made at the first use */
-	struct tally tally;
 	/* of the request at hand */
-	struct peer peer; /* set by the transport, before dispatch() */
+	struct origin origin;
+	bool admitted; /* by the transport, which counts it until its reply */
 	const struct method *method;
 	int64_t deadline_ms; /* by clock_boot_ms() */
 	char traceparent[LIMIT_TRACEPARENT + 1];
 	char message[LIMIT_MESSAGE]; /* of a fault */
-	/* of a mutation, while the writer has it */
+	/* of a change, while the writer has it */
 	struct mutation mutation;
 	struct engine *engine;
 	const ProtobufCMessage *request;
 	struct record_event event;  /* what will have happened, for the log */
 	struct import_work *import; /* of an ImportAccounts: in scratch memory, admin.c's */
+	struct call *next;          /* in the service's list of spare calls */
 };
 
-/* Prepare a context's call; ${reply} and ${role} are set for good. Returns 0, or -1 when there is no memory. */
-int call_init(struct call *call, struct service *service, enum role role, call_reply_cb reply, void *arg);
-void call_fini(struct call *call);
+/* What a handler returns beside 0 and negated faults: the writer has the change, and answers it by reply_change(). */
+#define CALL_PENDING 1
 
-/* Wipe what the request at hand has left: to be called by the transport as soon as it has copied the reply. */
-void call_done(struct call *call);
+/*
+ * A handler fills ${response}, which is initialised, from ${request}, which is decoded; both live in call->scratch.
+ * Returns: 0; a negated fault with call->message set; CALL_PENDING.
+ */
+typedef int (*handler_cb)(struct call *call, const ProtobufCMessage *request, ProtobufCMessage *response);
+
+struct method {
+	const char *name;
+	handler_cb handler;
+	bool changes; /* handed to the writer */
+};
+
+/* ${worker} is NULL for a change's call. Returns: 0; -1 when there is no memory. */
+int call_init(struct call *call, struct service *service, struct worker *worker);
+void call_fini(struct call *call);
+/* Wipe what the request at hand has left. */
+void call_reset(struct call *call);
+
+/* A change's call: a spare one, or a new one. NULL when there is no memory. Given back with call_release(), wiped. */
+struct call *call_take(struct service *service);
+void call_release(struct call *call);
+/* Free the spare calls. No change may be pending. */
+void call_free_spares(struct service *service);
 
 /* Set the message of a fault and return it negated: return (call_fault(call, FAULT_X, "...")). */
 int call_fault(struct call *call, enum fault fault, const char *format, ...) __attribute__((format(printf, 3, 4)));
 
-/* This context's read transaction on an engine. NULL when there is no memory. */
-struct store_txn *call_reader(struct call *call, struct engine *engine);
+/* The code and the message by which a negated fault is told; the message is call->message, or the fault's own. */
+int call_code(int fault);
+const char *call_message(const struct call *call, int fault);
 
 /* The engine of a request's `environment` field; NULL with a fault set: unspecified, unknown, or not configured. */
 struct engine *call_engine(struct call *call, int environment, int *fault);
 
-static inline void
-tally_add(_Atomic uint64_t *counter)
-{
-	/* One writer: a plain add, without a locked instruction. */
-	atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + 1, memory_order_relaxed);
-}
+/* The pairs of a log line that say who sent a request. */
+#define LOG_PEER(p) \
+	LOG_I_IF((p)->known, "uid", (p)->uid), LOG_I_IF((p)->known, "pid", (p)->pid), \
+	    LOG_S("peer", (p)->address[0] != '\0' ? (p)->address : NULL), \
+	    LOG_S("certificate", (p)->certificate[0] != '\0' ? (p)->certificate : NULL)
 
 #endif

@@ -1,15 +1,11 @@
 /*
  * dispatch.c - decode the envelope, find the method by its descriptor, check role and deadline, decode the body, call
- * the handler, encode (see dispatch.h). Called by listen_context.c and, for mutations, from the writer's thread; by
- * listen.c, which has it check itself; and by the handlers, which it calls. The generated `invoke` is not used: its
- * closure has no status, and an unset handler would crash.
+ * the handler (see dispatch.h). The generated `invoke` is not used: its closure has no status, and an unset handler
+ * would crash.
  */
 #include "service/rpc/dispatch.h"
 
 #include <assert.h>
-#include <sodium.h>
-#include <stdarg.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "fob/rpc/v1/rpc.pb-c.h"
@@ -17,14 +13,9 @@
 #include "fob/v1/health.pb-c.h"
 #include "fob/v1/keys.pb-c.h"
 #include "service/rpc/handlers.h"
-#include "service/base/log.h"
+#include "service/rpc/reply.h"
 
 #define METHODS_MAX 16
-
-struct method {
-	const char *name;
-	handler_cb handler;
-};
 
 /* In the order of the .proto files; dispatch_check() holds them against the descriptors. */
 static const struct {
@@ -34,25 +25,25 @@ static const struct {
 } services[] = {
 	{ &fob__v1__keys__descriptor, false,
 	    {
-		{ "VerifyKey", verify_key },
-		{ "VerifyKeys", verify_keys },
+		{ "VerifyKey", verify_key, false },
+		{ "VerifyKeys", verify_keys, false },
 	    } },
 	{ &fob__v1__admin__descriptor, true,
 	    {
-		{ "CreateAccount", admin_create_account },
-		{ "RollKey", admin_roll_key },
-		{ "RevokeKey", admin_revoke_key },
-		{ "SuspendAccount", admin_suspend_account },
-		{ "ResumeAccount", admin_resume_account },
-		{ "ListKeys", list_keys },
-		{ "ListAccounts", list_accounts },
-		{ "ListEvents", list_events },
-		{ "ImportAccounts", admin_import_accounts },
+		{ "CreateAccount", admin_create_account, true },
+		{ "RollKey", admin_roll_key, true },
+		{ "RevokeKey", admin_revoke_key, true },
+		{ "SuspendAccount", admin_suspend_account, true },
+		{ "ResumeAccount", admin_resume_account, true },
+		{ "ListKeys", list_keys, false },
+		{ "ListAccounts", list_accounts, false },
+		{ "ListEvents", list_events, false },
+		{ "ImportAccounts", admin_import_accounts, true },
 	    } },
 	{ &fob__v1__health__descriptor, false,
 	    {
-		{ "Check", health_check },
-		{ "Stats", health_stats },
+		{ "Check", health_check, false },
+		{ "Stats", health_stats, false },
 	    } },
 };
 #define N_SERVICES (sizeof(services) / sizeof(services[0]))
@@ -66,167 +57,6 @@ dispatch_check(void)
 			assert(services[i].methods[j].handler != NULL &&
 			    strcmp(services[i].methods[j].name, services[i].descriptor->methods[j].name) == 0);
 	}
-}
-
-/* ---- calls ---- */
-
-int
-call_init(struct call *call, struct service *service, enum role role, call_reply_cb reply, void *arg)
-{
-	memset(call, 0, sizeof(*call));
-	call->service = service;
-	call->role = role;
-	call->reply = reply;
-	call->arg = arg;
-	return scratch_init(&call->scratch);
-}
-
-void
-call_fini(struct call *call)
-{
-	for (int i = 0; i < ENVIRONMENTS; i++)
-		store_txn_free(call->readers[i]);
-	scratch_fini(&call->scratch);
-	sodium_memzero(&call->mutation, sizeof(call->mutation));
-}
-
-void
-call_done(struct call *call)
-{
-	scratch_reset(&call->scratch);
-	if (call->mutation.decide != NULL)
-		sodium_memzero(&call->mutation, sizeof(call->mutation));
-}
-
-int
-call_fault(struct call *call, enum fault fault, const char *format, ...)
-{
-	va_list args;
-
-	va_start(args, format);
-	vsnprintf(call->message, sizeof(call->message), format, args);
-	va_end(args);
-	return -(int)fault;
-}
-
-struct store_txn *
-call_reader(struct call *call, struct engine *engine)
-{
-	struct store_txn **reader = &call->readers[engine->environment];
-
-	if (*reader == NULL)
-		*reader = store_txn_new(engine->store);
-	return *reader;
-}
-
-struct engine *
-call_engine(struct call *call, int environment, int *fault)
-{
-	struct engine *engine;
-
-	if (environment != FOB__V1__ENVIRONMENT__LIVE && environment != FOB__V1__ENVIRONMENT__TEST) {
-		*fault = call_fault(call, FAULT_INVALID_ARGUMENT, "environment: must be LIVE (1) or TEST (2)");
-		return NULL;
-	}
-	engine = call->service->engines[environment - 1];
-	if (engine == NULL && call->service->broken[environment - 1])
-		*fault = call_fault(call, FAULT_UNAVAILABLE, "the database of this environment could not be opened");
-	else if (engine == NULL)
-		*fault = call_fault(call, FAULT_FAILED_PRECONDITION, "this server does not serve the %s environment",
-		    environment_name((enum environment)(environment - 1)));
-	return engine;
-}
-
-/* ---- the reply ---- */
-
-/* Storage faults have no code of their own: the service could not answer. */
-int
-dispatch_code(int fault)
-{
-	switch (-fault) {
-	case FAULT_FULL:
-		return FOB__RPC__V1__CODE__RESOURCE_EXHAUSTED;
-	case FAULT_CORRUPT:
-	case FAULT_IO:
-	case FAULT_DISK:
-		return FOB__RPC__V1__CODE__UNAVAILABLE;
-	default:
-		return -fault;
-	}
-}
-
-const char *
-dispatch_message(const struct call *call, int fault)
-{
-	if (call->message[0] != '\0')
-		return call->message;
-	switch (-fault) {
-	case FAULT_CORRUPT:
-		return "a record of the database is damaged";
-	case FAULT_IO:
-		return "the database has failed; fobd must be restarted";
-	case FAULT_FULL:
-		return "no room";
-	default:
-		return "";
-	}
-}
-
-static void
-log_reply(const struct call *call, int code)
-{
-	LOG(LOG_DEBUG, "answered", LOG_S("method", call->method != NULL ? call->method->name : NULL),
-	    LOG_I("code", code), LOG_S("message", call->message[0] != '\0' ? call->message : NULL),
-	    LOG_S("traceparent", call->traceparent[0] != '\0' ? call->traceparent : NULL));
-}
-
-static void
-send_response(struct call *call, int code, const char *message, const uint8_t *body, size_t len)
-{
-	Fob__Rpc__V1__Response response = FOB__RPC__V1__RESPONSE__INIT;
-	uint8_t small[512], *bytes = small;
-	size_t size;
-
-	response.code = (Fob__Rpc__V1__Code)code;
-	response.message.data = (uint8_t *)(uintptr_t)message;
-	response.message.len = strlen(message);
-	response.body.data = (uint8_t *)(uintptr_t)body;
-	response.body.len = len;
-	size = fob__rpc__v1__response__get_packed_size(&response);
-	/* A fault must be told even when the request has used up its scratch memory. */
-	if (size > sizeof(small) && (bytes = scratch_alloc(&call->scratch, size)) == NULL) {
-		send_response(
-		    call, FOB__RPC__V1__CODE__RESOURCE_EXHAUSTED, "the reply is too large: ask for less", NULL, 0);
-		return;
-	}
-	fob__rpc__v1__response__pack(&response, bytes);
-	tally_add(&call->tally.codes[code]);
-	if (log_enabled(LOG_DEBUG))
-		log_reply(call, code);
-	call->reply(call, bytes, size);
-	/* The call may be another request's by now; the bytes on our stack are still ours. */
-	sodium_memzero(small, size <= sizeof(small) ? size : 0);
-}
-
-static void
-send_fault(struct call *call, int fault)
-{
-	send_response(call, dispatch_code(fault), dispatch_message(call, fault), NULL, 0);
-}
-
-static void
-send_message(struct call *call, const ProtobufCMessage *message)
-{
-	size_t len = protobuf_c_message_get_packed_size(message);
-	uint8_t *body;
-
-	if ((body = scratch_alloc(&call->scratch, len)) == NULL) {
-		call_fault(call, FAULT_RESOURCE_EXHAUSTED, "the reply is too large: ask for less");
-		send_fault(call, -FAULT_RESOURCE_EXHAUSTED);
-		return;
-	}
-	protobuf_c_message_pack(message, body);
-	send_response(call, FOB__RPC__V1__CODE__OK, "", body, len);
 }
 
 /* ---- the request ---- */
@@ -299,7 +129,7 @@ check_request(struct call *call, const Fob__Rpc__V1__Request *request, int64_t n
 	if (!find_method(&request->method, route))
 		return call_fault(
 		    call, FAULT_UNIMPLEMENTED, "no such method; methods are named like fob.v1.Keys/VerifyKey");
-	if (route->admin_only && call->role != ROLE_ADMIN)
+	if (route->admin_only && call->origin.role != ROLE_ADMIN)
 		return call_fault(call, FAULT_PERMISSION_DENIED, "this listener does not serve fob.v1.Admin");
 	if (timeout_ms > LIMIT_TIMEOUT_MS)
 		return call_fault(call, FAULT_INVALID_ARGUMENT, "timeout_ms: at most %d", LIMIT_TIMEOUT_MS);
@@ -318,61 +148,88 @@ decode_fault(struct call *call, const char *what)
 	return call_fault(call, FAULT_INVALID_ARGUMENT, "the %s is not a valid protobuf message", what);
 }
 
-static void
-answer(struct call *call, const uint8_t *bytes, size_t len, int64_t now_ms)
+/* A change is decoded into a call of its own, as the writer answers it later. */
+static struct call *
+take_change(struct call *asked)
 {
-	Fob__Rpc__V1__Request *envelope;
+	struct service *service = asked->service;
+	struct call *call;
+
+	if (!service->transport->admit(&asked->origin)) {
+		reply_fault(asked,
+		    call_fault(asked, FAULT_RESOURCE_EXHAUSTED, "too many changes of this connection are under way"));
+		return NULL;
+	}
+	asked->admitted = true;
+	if ((call = call_take(service)) == NULL) {
+		reply_fault(asked, call_fault(asked, FAULT_INTERNAL, "out of memory"));
+		return NULL;
+	}
+	atomic_fetch_add(&service->changes, 1);
+	call->origin = asked->origin;
+	call->admitted = true;
+	call->deadline_ms = asked->deadline_ms;
+	memcpy(call->traceparent, asked->traceparent, sizeof(call->traceparent));
+	return call;
+}
+
+static void
+handle(struct call *call, const struct route *route, const ProtobufCBinaryData *body)
+{
 	ProtobufCMessage *request, *response;
-	struct route route = { 0 };
 	int fault;
 
-	if ((envelope = fob__rpc__v1__request__unpack(&call->scratch.allocator, len, bytes)) == NULL) {
-		send_fault(call, decode_fault(call, "request"));
-		return;
-	}
-	if ((fault = check_request(call, envelope, now_ms, &route)) != 0) {
-		send_fault(call, fault);
-		return;
-	}
 	request = protobuf_c_message_unpack(
-	    route.descriptor->input, &call->scratch.allocator, envelope->body.len, envelope->body.data);
-	response = scratch_alloc(&call->scratch, route.descriptor->output->sizeof_message);
+	    route->descriptor->input, &call->scratch.allocator, body->len, body->data);
+	response = scratch_alloc(&call->scratch, route->descriptor->output->sizeof_message);
 	if (request == NULL || response == NULL) {
-		send_fault(call, decode_fault(call, "request's body"));
+		reply_fault(call, decode_fault(call, "request's body"));
 		return;
 	}
-	protobuf_c_message_init(route.descriptor->output, response);
-	call->method = route.method;
-	fault = route.method->handler(call, request, response);
-	/* A pending call is the writer's: it may have been answered, and used again, by now. */
+	protobuf_c_message_init(route->descriptor->output, response);
+	call->method = route->method;
+	fault = route->method->handler(call, request, response);
+	/* A pending call is the writer's, and may have been answered by now. */
 	if (fault == CALL_PENDING)
 		return;
 	if (fault != 0)
-		send_fault(call, fault);
+		reply_fault(call, fault);
 	else
-		send_message(call, response);
+		reply_message(call, response);
 }
 
 void
-dispatch(struct call *call, const uint8_t *bytes, size_t len, int64_t now_ms)
+dispatch(struct worker *worker, const struct origin *origin, const uint8_t *bytes, size_t len, int64_t now_ms)
 {
-	call->message[0] = '\0';
-	call->traceparent[0] = '\0';
-	call->method = NULL;
-	answer(call, bytes, len, now_ms);
+	struct call *call = &worker->call, *change;
+	Fob__Rpc__V1__Request *envelope;
+	struct route route = { 0 };
+	int fault;
+
+	call->origin = *origin;
+	if ((envelope = fob__rpc__v1__request__unpack(&call->scratch.allocator, len, bytes)) == NULL) {
+		reply_fault(call, decode_fault(call, "request"));
+		return;
+	}
+	if ((fault = check_request(call, envelope, now_ms, &route)) != 0) {
+		reply_fault(call, fault);
+		return;
+	}
+	if (!route.method->changes) {
+		handle(call, &route, &envelope->body);
+		return;
+	}
+	if ((change = take_change(call)) == NULL)
+		return;
+	handle(change, &route, &envelope->body);
+	call_reset(call);
 }
 
 void
-dispatch_refuse(struct call *call, enum fault fault, const char *message)
+dispatch_refuse(struct worker *worker, const struct origin *origin, enum fault fault, const char *message)
 {
-	send_response(call, dispatch_code(-(int)fault), message, NULL, 0);
-}
+	struct call *call = &worker->call;
 
-void
-dispatch_mutated(struct call *call, int fault, const uint8_t *body, size_t len)
-{
-	if (fault != 0)
-		send_fault(call, fault);
-	else
-		send_response(call, FOB__RPC__V1__CODE__OK, "", body, len);
+	call->origin = *origin;
+	reply_fault(call, call_fault(call, fault, "%s", message));
 }

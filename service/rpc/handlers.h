@@ -1,11 +1,11 @@
 /*
- * handlers.h - the methods of the services; contracts in proto/fob/v1/, form in dispatch.h. verify.c has Keys, admin.c
+ * handlers.h - the methods of the services; contracts in proto/fob/v1/, form in call.h. verify.c has Keys, admin.c
  * the mutations, list.c the lists, health.c Health.
  */
 #ifndef HANDLERS_H
 #define HANDLERS_H
 
-#include "service/rpc/dispatch.h"
+#include "service/rpc/call.h"
 
 int verify_key(struct call *call, const ProtobufCMessage *request, ProtobufCMessage *response);
 int verify_keys(struct call *call, const ProtobufCMessage *request, ProtobufCMessage *response);

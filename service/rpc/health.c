@@ -1,12 +1,12 @@
 /*
- * health.c - Check and Stats. Called by dispatch.c; adds up what the contexts, the writers and the transport have
- * counted. Changes nothing.
+ * health.c - Check and Stats: adds up what the workers, the writers and the transport have counted. Changes nothing.
  */
 #include <string.h>
 
 #include "fob/v1/health.pb-c.h"
 #include "service/rpc/handlers.h"
 #include "service/rpc/message.h"
+#include "service/rpc/worker.h"
 
 /* ---- Check ---- */
 
@@ -68,19 +68,25 @@ struct sums {
 };
 
 static void
-add_up(const struct service *service, struct sums *sums)
+add(struct sums *sums, const struct tally *tally)
+{
+	for (int i = 0; i < CODES; i++)
+		sums->codes[i] += load(&tally->codes[i]);
+	for (int e = 0; e < ENVIRONMENTS; e++)
+		for (int i = 0; i < VERDICTS; i++)
+			sums->verdicts[e][i] += load(&tally->verdicts[e][i]);
+	sums->unrecognised += load(&tally->unrecognised);
+}
+
+static void
+add_up(struct service *service, struct sums *sums)
 {
 	memset(sums, 0, sizeof(*sums));
-	for (size_t t = 0; t < service->n_tallies; t++) {
-		const struct tally *tally = service->tallies[t];
-
-		for (int i = 0; i < CODES; i++)
-			sums->codes[i] += load(&tally->codes[i]);
-		for (int e = 0; e < ENVIRONMENTS; e++)
-			for (int i = 0; i < VERDICTS; i++)
-				sums->verdicts[e][i] += load(&tally->verdicts[e][i]);
-		sums->unrecognised += load(&tally->unrecognised);
-	}
+	add(sums, &service->tally);
+	pthread_mutex_lock(&service->mutex);
+	for (const struct worker *w = service->workers; w != NULL; w = w->next)
+		add(sums, &w->tally);
+	pthread_mutex_unlock(&service->mutex);
 }
 
 /* An array of ${n} messages of ${size} bytes and of pointers to them, in scratch memory; NULL when that is used up. */
@@ -148,7 +154,7 @@ fill_database(struct call *call, struct engine *engine, Fob__V1__EnvironmentStat
 	/*
 	 * An environment that cannot be read is shown as not serving; the rest of the numbers are still worth having.
 	 */
-	if ((txn = call_reader(call, engine)) == NULL || store_read(txn) != 0)
+	if ((txn = worker_reader(call->worker, engine)) == NULL || store_read(txn) != 0)
 		return;
 	store_size(txn, &size);
 	out->pepper_lines = pepper_newest(store_txn_pepper(txn));
@@ -191,23 +197,21 @@ fill_transport(const struct service *service, Fob__V1__StatsResponse *out)
 {
 	struct transport_counters t;
 
-	if (service->count_transport == NULL)
+	if (service->transport->count == NULL)
 		return;
-	service->count_transport(service->count_arg, &t);
+	service->transport->count(service->transport->count_arg, &t);
 	out->connections = t.connections;
 	out->connections_refused = t.connections_refused;
 	out->connections_dropped = t.connections_dropped;
 	out->open_descriptors = t.open_descriptors;
-	out->listener_restarts = t.listener_restarts;
 	out->in_flight = t.in_flight;
-	out->nng_corrections = t.nng_corrections;
 }
 
 int
 health_stats(struct call *call, const ProtobufCMessage *request, ProtobufCMessage *response)
 {
 	Fob__V1__StatsResponse *out = (Fob__V1__StatsResponse *)response;
-	const struct service *service = call->service;
+	struct service *service = call->service;
 	Fob__V1__EnvironmentStats *environments;
 	struct sums sums;
 	void **pointers;

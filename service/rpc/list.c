@@ -9,6 +9,7 @@
 #include "service/base/bytes.h"
 #include "service/rpc/handlers.h"
 #include "service/rpc/message.h"
+#include "service/rpc/worker.h"
 
 /* A page under construction. */
 struct page {
@@ -47,7 +48,7 @@ page_begin(struct page *page, struct call *call, int environment, uint32_t page_
 static int
 page_read(struct page *page, struct store_txn **txn)
 {
-	if ((*txn = call_reader(page->call, page->engine)) == NULL)
+	if ((*txn = worker_reader(page->call->worker, page->engine)) == NULL)
 		return call_fault(page->call, FAULT_INTERNAL, "out of memory");
 	return store_read(*txn);
 }

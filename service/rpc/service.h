@@ -1,32 +1,76 @@
 /*
- * service.h - what answers requests: the engines of the environments, and the settings that a request looks at.
- * Made by main.c before the first request, shared by all contexts without a lock; unchanged afterwards, but for the
- * settings, which a reload replaces as a whole.
+ * service.h - what answers requests: the engines of the environments, the settings that a request looks at, and what
+ * the transport does for a request. Made by main.c before the first request; shared by all threads.
  */
 #ifndef SERVICE_H
 #define SERVICE_H
 
+#include <pthread.h>
+#include <stdatomic.h>
+
 #include "service/engine/engine.h"
 
-struct tally;
+struct call;
+struct worker;
 
-/* What listen.c knows and Stats tells. */
+/* Who made a connection. */
+struct peer {
+	bool known; /* a unix socket's, as the kernel says: ${uid} and ${pid} */
+	uid_t uid;
+	pid_t pid;
+	char address[64];     /* "192.0.2.7:50312"; empty for a unix socket */
+	char certificate[65]; /* the common name of a TLS client's certificate; empty without TLS */
+};
+
+/* Where a request came from, and where its reply goes. */
+struct origin {
+	void *connection; /* the transport's */
+	uint32_t id;      /* the transport's: of the request within its connection */
+	enum role role;   /* of the listener */
+	const struct peer *peer;
+};
+
 struct transport_counters {
 	uint32_t connections, open_descriptors, in_flight;
-	uint64_t connections_refused, connections_dropped, listener_restarts, nng_corrections;
+	uint64_t connections_refused, connections_dropped;
+};
+
+/* What the transport does for requests. Threads: any. */
+struct transport_ops {
+	/*
+	 * May another change of this connection wait for the writer? True: it counts until its reply. Called before a
+	 * change is looked at, so that the connection outlives its changes.
+	 */
+	bool (*admit)(const struct origin *origin);
+	/* Take a reply's bytes, which are borrowed. ${admitted}: of a request that admit() let pass. */
+	void (*reply)(const struct origin *origin, const uint8_t *bytes, size_t len, bool admitted);
+	void (*count)(void *arg, struct transport_counters *counters); /* NULL in tests */
+	void *count_arg;
+};
+
+#define CODES 17
+
+/* Counted by one worker, added up by Stats: no counter is shared on a verify's path. */
+struct tally {
+	_Atomic uint64_t codes[CODES];
+	_Atomic uint64_t verdicts[ENVIRONMENTS][VERDICTS];
+	_Atomic uint64_t unrecognised; /* MALFORMED without a prefix that would tell an environment */
 };
 
 struct service {
 	struct engine *engines[ENVIRONMENTS]; /* NULL: not configured, or broken */
 	bool broken[ENVIRONMENTS];            /* configured, but could not be opened: answered with UNAVAILABLE */
-	const struct config *_Atomic config;  /* to be loaded in a request, and not kept beyond it: see reload.c */
+	const struct config *_Atomic config;  /* loaded in a request, and not kept beyond it: see reload.c */
+	const struct transport_ops *transport;
 	int64_t start_ms;
 	_Atomic bool draining;
-	/* The tallies of all contexts, for Stats to add up; added to before the first request. */
-	struct tally **tallies;
-	size_t n_tallies;
-	void (*count_transport)(void *arg, struct transport_counters *counters); /* NULL in tests */
-	void *count_arg;
+	_Atomic uint32_t changes; /* taken up and not answered */
+	struct tally tally;       /* of changes: several threads count here */
+
+	pthread_mutex_t mutex; /* of the rest */
+	struct worker *workers;
+	struct call *spare_calls; /* of changes that were answered */
+	unsigned n_spare_calls;
 };
 
 #endif

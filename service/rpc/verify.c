@@ -13,6 +13,7 @@
 #include "proto/c/basic.h"
 #include "service/rpc/handlers.h"
 #include "service/rpc/message.h"
+#include "service/rpc/worker.h"
 #include "service/keys/secret.h"
 
 /* What a batch holds on to: one read transaction per environment, however many items it has. */
@@ -140,7 +141,7 @@ begin_read(struct verification *v, struct engine *engine, struct store_txn **txn
 {
 	int fault;
 
-	if ((*txn = call_reader(v->call, engine)) == NULL)
+	if ((*txn = worker_reader(v->call->worker, engine)) == NULL)
 		return call_fault(v->call, FAULT_INTERNAL, "out of memory");
 	if (v->reading[engine->environment])
 		return 0;
@@ -155,7 +156,7 @@ end_reads(struct verification *v)
 {
 	for (int i = 0; i < ENVIRONMENTS; i++)
 		if (v->reading[i])
-			store_read_end(v->call->readers[i]);
+			store_read_end(v->call->worker->readers[i]);
 }
 
 /* ---- 5. the verdict ---- */
@@ -348,9 +349,9 @@ verify(struct verification *v, const Fob__V1__VerifyKeyRequest *in, Fob__V1__Ver
 	if (credential.secret == credential.basic)
 		sodium_memzero(credential.basic, sizeof(credential.basic));
 	if (fault == 0 && out->environment == FOB__V1__ENVIRONMENT__ENVIRONMENT_UNSPECIFIED)
-		tally_add(&v->call->tally.unrecognised);
+		tally_add(&v->call->worker->tally.unrecognised);
 	else if (fault == 0)
-		tally_add(&v->call->tally.verdicts[form.environment][out->verdict]);
+		tally_add(&v->call->worker->tally.verdicts[form.environment][out->verdict]);
 	return fault;
 }
 
@@ -380,9 +381,9 @@ verify_item(struct verification *v, const Fob__V1__VerifyKeyRequest *in, Fob__V1
 	if (fault == -FAULT_RESOURCE_EXHAUSTED)
 		return false;
 	out->result = NULL;
-	out->code = (Fob__Rpc__V1__Code)dispatch_code(fault);
+	out->code = (Fob__Rpc__V1__Code)call_code(fault);
 	return message_copy(
-	    v->call, &out->message, dispatch_message(v->call, fault), strlen(dispatch_message(v->call, fault)));
+	    v->call, &out->message, call_message(v->call, fault), strlen(call_message(v->call, fault)));
 }
 
 int

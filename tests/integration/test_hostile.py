@@ -111,16 +111,15 @@ class Hostile(hostile.Case):
         polite.end(self, listener)
         self.settled(self.seen)
         stats = self.stats()
-        tap.comment("%s: %d connections in %.0f s; RssAnon %d KiB before, %d after; descriptors %d, then %d; %d dropped, %d "
-                    "corrections" % (listener, CONNECTIONS, took, self.base, after, self.seen, stats.open_descriptors,
-                                     stats.connections_dropped, stats.nng_corrections))
+        tap.comment("%s: %d connections in %.0f s; RssAnon %d KiB before, %d after; descriptors %d, then %d; %d dropped"
+                    % (listener, CONNECTIONS, took, self.base, after, self.seen, stats.open_descriptors,
+                                     stats.connections_dropped))
         Hostile.attacks += 1
         if not daemon.SANITIZED:  # which keep what was freed
             self.one_more_crowd()
             most = self.base + MEMORY_KIB + MEMORY_EACH_KIB * self.attacks
             daemon.wait_until("memory is back at %d KiB" % most, lambda: self.memory_kib() < most, 5, 0.1)
             tap.comment("%s: then %d KiB" % (listener, self.memory_kib()))
-        self.assertEqual(stats.listener_restarts, 0)
         for other in ("verify", "tcp", "tls", "admin"):
             self.served(other)
 

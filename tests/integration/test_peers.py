@@ -90,7 +90,6 @@ class Peers(unittest.TestCase):
         for other in ("verify", "tcp", "admin", "tcpadmin"):
             self.served(other)
         with self.fobd.client() as c:
-            self.assertEqual(c.stats().listener_restarts, 0)
         self.fobd.stop()
 
     def test_2000_hostile_connects_over_ipc(self):
@@ -161,7 +160,6 @@ class Peers(unittest.TestCase):
                 for s in [s for s in held if s.fileno() in gone]:
                     held.remove(s)
                     s.close()
-            self.assertEqual(c.stats().listener_restarts, 0)
         for s in held:
             s.close()
         self.fobd.stop()

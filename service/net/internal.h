@@ -1,0 +1,201 @@
+/*
+ * internal.h - what the files of this room share: the server, its listeners, their connections, and the memory in which
+ * a thread works. Everybody else sees server.h.
+ *
+ * Locks: a connection's mutex, then the server's. Neither is held while a request is answered.
+ */
+#ifndef NET_INTERNAL_H
+#define NET_INTERNAL_H
+
+#include <nng/nng.h>
+#include <pthread.h>
+
+#include "proto/c/sp.h"
+#include "service/base/clock.h"
+#include "service/net/buffer.h"
+#include "service/net/server.h"
+#include "service/net/tls.h"
+#include "service/rpc/worker.h"
+
+/* Read into the connection itself: most requests fit, and an idle connection holds no more. */
+#define FIRST_READ 1024
+/* An incomplete frame, what is read behind it, and what TLS had in store. */
+#define WORKSPACE_IN (LIMIT_FRAME + SP_HEADER_MAX + 3 * LIMIT_READ)
+
+/* What one thread works in, for one wake-up after the other. */
+struct workspace {
+	struct worker worker;
+	_Atomic bool busy;
+	bool passed;      /* server_passed()'s */
+	nng_aio *try_aio; /* without a callback: see stream.h */
+	struct buffer out; /* replies of the connection at hand */
+	struct workspace *next, *next_idle;
+	uint8_t in[WORKSPACE_IN]; /* touched only as far as it is used */
+};
+
+/* A list of connections, linked by one of their places. */
+enum place { PLACE_ALL, PLACE_UNGREETED, PLACE_STALLED, PLACE_FLUSH, PLACES };
+
+struct links {
+	struct connection *next, *prev;
+	bool listed;
+};
+
+struct list {
+	struct connection *first, *last;
+	size_t n;
+};
+
+/*
+ * A connection: greeted, then read from, its requests answered, its replies sent. At any time one thread is its reader,
+ * or a receive is under way, or it is paused until its replies have left.
+ *
+ * References: the reader's, the receive's or the pause's (one and the same); one of each change that is pending; of a send
+ * that is under way; of a place in the list of those to be flushed.
+ */
+struct connection {
+	struct listener *listener;
+	nng_stream *stream;
+	nng_aio *receive_aio;
+	nng_aio *send_aio; /* made when the socket is full for the first time */
+	struct tls *tls;   /* NULL without TLS; under the mutex */
+	struct peer peer;
+	struct budget budget;
+	_Atomic unsigned refs;
+	_Atomic unsigned changes; /* pending */
+	struct links links[PLACES];
+	int64_t arrived_ms;
+	_Atomic int64_t progress_ms; /* when the send that is under way began, or last got on */
+
+	/* the reader's */
+	struct workspace *ws; /* while it answers */
+	bool greeted;
+	bool more; /* ${in} has frames that wait until replies have left */
+	struct buffer in; /* what is left of the last turn: a part of a frame, or frames that wait for a pause to end */
+
+	pthread_mutex_t mutex; /* of all below */
+	bool closed;
+	bool sending; /* ${sent} is under way */
+	bool paused;
+	struct buffer out;  /* to be sent next */
+	struct buffer sent; /* being sent, from ${sent_at} on */
+	size_t sent_at;
+
+	uint8_t first[FIRST_READ]; /* what a receive reads into */
+};
+
+/* A log line that anybody can cause: at most one in a second, with how many were left out. */
+struct rate_limit {
+	_Atomic int64_t next_ms;
+	_Atomic uint64_t left_out;
+};
+
+struct listener {
+	struct server *server;
+	const struct config_listener *config;          /* as the daemon was started */
+	const struct config_listener *_Atomic current; /* of the last reload that had it: whose requests are answered */
+	enum sp_framing framing;
+	nng_stream_listener *stream_listener;
+	nng_aio *accept_aio;
+	SSL_CTX *tls; /* NULL without TLS. Replaced by a reload, under the server's mutex */
+	/* under the server's mutex */
+	struct list ungreeted; /* the oldest first */
+	bool waiting;          /* no accept is under way: the sweep begins one at ${retry_ms} */
+	int64_t retry_ms;
+	struct rate_limit handshakes, accepts, refusals;
+};
+
+struct server {
+	struct service *service;
+	const struct config *config;
+	struct transport_ops ops;
+	struct listener listeners[LIMIT_LISTENERS];
+	size_t n_listeners;
+
+	_Atomic uint32_t live; /* connections that are open */
+	struct budget budget;  /* of their buffers */
+	_Atomic uint64_t refused, dropped;
+	struct rate_limit relieved;
+
+	pthread_mutex_t mutex; /* of all below */
+	pthread_cond_t work;   /* for the sweep */
+	bool closing;          /* no connection is begun any more */
+	bool stop;             /* the sweep ends when no connection is left */
+	struct list all, stalled, flush;
+	struct connection *dead; /* to be freed, linked by next of PLACE_ALL */
+	unsigned exist;          /* connections that are not freed yet */
+	unsigned descriptors;    /* that were open at the last count */
+	unsigned accepted;       /* since then */
+	int64_t counted_ms;
+	uint64_t late, crowded; /* connections closed as they had not greeted; as too many had not */
+	uint64_t late_told, crowded_told;
+	int64_t tell_ms;
+	size_t most_held;     /* since memory was given back */
+	unsigned most_exist;  /* likewise */
+
+	pthread_mutex_t idle_mutex; /* of these two, and of each ${passed} */
+	struct workspace *workspaces, *idle;
+
+	pthread_t sweep;
+	bool sweep_started;
+	struct workspace *sweep_workspace;
+};
+
+/* ---- connection.c ---- */
+
+/*
+ * connection_start(listener, stream, ws): begin with a connection that was accepted. ${stream} is taken, whatever
+ * happens.
+ */
+void connection_start(struct listener *listener, nng_stream *stream, struct workspace *ws);
+/* Close, for good. Returns: whether it was open. Threads: any; the caller has a reference. */
+bool connection_close(struct connection *c);
+/* Send what has come to be sent since the last time. */
+void connection_flush(struct connection *c, struct workspace *ws);
+void connection_ref(struct connection *c);
+void connection_unref(struct connection *c);
+void connection_free(struct connection *c);
+
+/* The transport's part of a request: see service.h. */
+bool connection_admit(const struct origin *origin);
+void connection_reply(const struct origin *origin, const uint8_t *bytes, size_t len, bool admitted);
+
+/* ---- listener.c ---- */
+
+/* Returns: 0; -1 with one line at ${why}; what was begun is undone by listener_close() and _free(). */
+int listener_open(struct listener *l, char *why, size_t why_len);
+/* Accept the next connection, or have the sweep do it later. */
+void listener_accept(struct listener *l);
+/* No accept is under way, and none begins, when this returns. */
+void listener_close(struct listener *l);
+void listener_free(struct listener *l);
+
+/* ---- sweep.c ---- */
+
+int sweep_start(struct server *server);
+/* Returns when the sweep has freed every connection. */
+void sweep_stop(struct server *server);
+
+/* ---- server.c ---- */
+
+/* NULL when there is no memory for one more. */
+struct workspace *workspace_take(struct server *server);
+/* NULL is fine. */
+void workspace_give(struct server *server, struct workspace *ws);
+/* It answers no request now, though it is not given back. */
+void workspace_rest(struct workspace *ws);
+
+/* Under the server's mutex. */
+void list_add(struct list *list, struct connection *c, enum place place);
+void list_remove(struct list *list, struct connection *c, enum place place);
+
+/* Is it time for another line? *${left_out}: how many were not written since the last. */
+bool rate_limit_pass(struct rate_limit *limit, uint64_t *left_out);
+
+/* How many descriptors this process has open. */
+unsigned descriptors_count(void);
+
+/* All buffers together hold more than they may: close the connection that holds the most. */
+void server_relieve(struct server *server);
+
+#endif

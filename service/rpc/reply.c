@@ -1,0 +1,96 @@
+/*
+ * reply.c - encode the Response and hand it to the transport (see reply.h). Looks at no key and no database.
+ */
+#include "service/rpc/reply.h"
+
+#include <sodium.h>
+#include <string.h>
+
+#include "fob/rpc/v1/rpc.pb-c.h"
+#include "service/base/log.h"
+#include "service/rpc/worker.h"
+
+static void
+count_code(struct call *call, int code)
+{
+	if (call->worker != NULL)
+		tally_add(&call->worker->tally.codes[code]);
+	else
+		atomic_fetch_add_explicit(&call->service->tally.codes[code], 1, memory_order_relaxed);
+}
+
+static void
+log_reply(const struct call *call, int code)
+{
+	LOG(LOG_DEBUG, "answered", LOG_S("method", call->method != NULL ? call->method->name : NULL),
+	    LOG_I("code", code), LOG_S("message", call->message[0] != '\0' ? call->message : NULL),
+	    LOG_S("traceparent", call->traceparent[0] != '\0' ? call->traceparent : NULL));
+}
+
+static void
+end(struct call *call)
+{
+	if (call->worker != NULL) {
+		call_reset(call);
+		return;
+	}
+	atomic_fetch_sub(&call->service->changes, 1);
+	call_release(call);
+}
+
+static void
+send(struct call *call, int code, const char *message, const uint8_t *body, size_t len)
+{
+	Fob__Rpc__V1__Response response = FOB__RPC__V1__RESPONSE__INIT;
+	uint8_t small[512], *bytes = small;
+	size_t size;
+
+	response.code = (Fob__Rpc__V1__Code)code;
+	response.message.data = (uint8_t *)(uintptr_t)message;
+	response.message.len = strlen(message);
+	response.body.data = (uint8_t *)(uintptr_t)body;
+	response.body.len = len;
+	size = fob__rpc__v1__response__get_packed_size(&response);
+	/* A fault must be told even when the request has used up its scratch memory. */
+	if (size > sizeof(small) && (bytes = scratch_alloc(&call->scratch, size)) == NULL) {
+		send(call, FOB__RPC__V1__CODE__RESOURCE_EXHAUSTED, "the reply is too large: ask for less", NULL, 0);
+		return;
+	}
+	fob__rpc__v1__response__pack(&response, bytes);
+	count_code(call, code);
+	if (log_enabled(LOG_DEBUG))
+		log_reply(call, code);
+	call->service->transport->reply(&call->origin, bytes, size, call->admitted);
+	sodium_memzero(small, size <= sizeof(small) ? size : 0);
+	end(call);
+}
+
+void
+reply_fault(struct call *call, int fault)
+{
+	send(call, call_code(fault), call_message(call, fault), NULL, 0);
+}
+
+void
+reply_message(struct call *call, const ProtobufCMessage *message)
+{
+	size_t len = protobuf_c_message_get_packed_size(message);
+	uint8_t *body;
+
+	if ((body = scratch_alloc(&call->scratch, len)) == NULL) {
+		reply_fault(
+		    call, call_fault(call, FAULT_RESOURCE_EXHAUSTED, "the reply is too large: ask for less"));
+		return;
+	}
+	protobuf_c_message_pack(message, body);
+	send(call, FOB__RPC__V1__CODE__OK, "", body, len);
+}
+
+void
+reply_change(struct call *call, int fault, const uint8_t *body, size_t len)
+{
+	if (fault != 0)
+		reply_fault(call, fault);
+	else
+		send(call, FOB__RPC__V1__CODE__OK, "", body, len);
+}

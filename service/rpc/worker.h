@@ -1,0 +1,35 @@
+/*
+ * worker.h - what a thread needs to answer one request after the other: scratch memory, a read transaction on each
+ * environment, counters. One thread uses a worker at a time; the transport has one for each thread that answers.
+ */
+#ifndef WORKER_H
+#define WORKER_H
+
+#include "service/rpc/call.h"
+
+struct worker {
+	struct service *service;
+	struct call call;                        /* the request at hand */
+	struct store_txn *readers[ENVIRONMENTS]; /* made at the first use */
+	struct tally tally;
+	struct worker *next; /* in the service's list */
+};
+
+/* Returns: 0; -1 when there is no memory. From here on Stats adds up the worker's counters. */
+int worker_init(struct worker *worker, struct service *service);
+/* Threads: no other may be in Stats. */
+void worker_fini(struct worker *worker);
+
+/* This worker's read transaction on an engine. NULL when there is no memory. */
+struct store_txn *worker_reader(struct worker *worker, struct engine *engine);
+/* Let go of the databases, which may then be closed. Threads: the worker is not in use. */
+void worker_free_readers(struct worker *worker);
+
+static inline void
+tally_add(_Atomic uint64_t *counter)
+{
+	/* One writer: a plain add, without a locked instruction. */
+	atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + 1, memory_order_relaxed);
+}
+
+#endif
