@@ -62,6 +62,14 @@ class Pages(unittest.TestCase):
                 if not line.startswith(("|", "    ")):  # tables, commands
                     self.assertLessEqual(len(line), COLUMNS, "%s: %s" % (page, line))
 
+    def test_design_names_every_file(self):
+        text = read("service/DESIGN.md")
+        rooms = dict(re.findall(r"^\| `([\w/]+)/` \| (.*) \|$", text[text.index("## Structure"):], re.M))
+        for path in glob.glob(os.path.join(ROOT, "service/**/*.c"), recursive=True) + glob.glob(
+                os.path.join(ROOT, "proto/c/*.c")) + glob.glob(os.path.join(ROOT, "client/*.c")):
+            folder, name = os.path.split(os.path.relpath(path, ROOT))
+            self.assertIn("`%s`" % name[:-2], rooms.get(folder, ""), folder)
+
     def test_readme_shows_the_examples(self):
         blocks = re.findall(r"^```c\n(.*?)^```$", read("README.md"), re.M | re.S)
         self.assertEqual(len(blocks), 2)
