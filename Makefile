@@ -151,7 +151,7 @@ $(B)/tests/crash/shim.so: $(B)/tests/crash/shim.o
 
 # Fuzz targets. SAN=fuzzer-no-link,... under clang makes libFuzzer programs of them, anything else programs that replay inputs.
 # Their allocations go through tests/fuzz/fault.c, and what log.c writes through tests/fuzz/world.c.
-FUZZ_WRAP := $(foreach f,malloc calloc realloc strdup asprintf write scratch_alloc scratch_reset arena_init \
+FUZZ_WRAP := $(foreach f,malloc calloc realloc strdup asprintf write scratch_init scratch_alloc scratch_reset arena_init \
 	arena_fini,-Wl$(comma)--wrap=$f)
 FUZZ_MAIN := $(if $(findstring fuzzer,$(SAN)),,$(B)/tests/fuzz/replay.o)
 FUZZ_SHARED := $(patsubst %,$(B)/tests/fuzz/%.o,fault wire world) $(FUZZ_MAIN)

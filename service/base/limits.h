@@ -28,7 +28,9 @@
 
 #define LIMIT_IN_FLIGHT 64 /* changes of one connection that are not answered */
 #define LIMIT_CONNECTIONS 8192
-#define LIMIT_DESCRIPTORS 1024   /* open beyond the connections, while those that have left are being closed */
+/* Descriptors of connections that have left and are being closed; with fobd's own fewer than 1,024. */
+#define LIMIT_LEFT(connections) ((connections) < 768 ? (connections) : 768)
+#define LIMIT_DESCRIPTORS_OWN 256 /* listeners, databases and their locks, nng's eventfds, libraries */
 #define LIMIT_BACKLOG 4096       /* connections that wait to be accepted, of one listener */
 #define LIMIT_UNGREETED 1024     /* connections of one listener that have not greeted; the oldest is closed */
 #define LIMIT_GREETING_MS 10000  /* to greet, TLS handshake included */

@@ -646,40 +646,66 @@ connection_new(struct listener *l, nng_stream *stream)
 	return c;
 }
 
+/* Under the server's mutex. The connection of any listener that has not greeted for the longest; NULL: there is none. */
+static struct connection *
+find_oldest(const struct server *server)
+{
+	struct connection *oldest = NULL, *c;
+
+	for (size_t i = 0; i < server->n_listeners; i++) {
+		c = server->listeners[i].ungreeted.first;
+		if (c != NULL && (oldest == NULL || c->arrived_ms < oldest->arrived_ms))
+			oldest = c;
+	}
+	return oldest;
+}
+
 /*
- * Returns false when there is no room for it. At the limit of those that have not greeted, the one that has waited the
- * longest goes, so that silent peers cannot keep others out: it is *${oldest}, with a reference.
+ * Under the server's mutex. Silent peers must not keep others out: where there is no room, the connection that has not
+ * greeted for the longest makes some. It is at *${oldest}, with a reference, to be closed. Returns whether there is room.
  */
+static bool
+make_room(struct listener *l, struct connection **oldest)
+{
+	struct server *server = l->server;
+
+	*oldest = NULL;
+	if (server->closing)
+		return false;
+	if (l->ungreeted.n >= LIMIT_UNGREETED)
+		*oldest = l->ungreeted.first;
+	else if (server->live >= server->config->connections && (*oldest = find_oldest(server)) == NULL)
+		return false;
+	if (*oldest != NULL) {
+		connection_ref(*oldest);
+		list_remove(&(*oldest)->listener->ungreeted, *oldest, PLACE_UNGREETED);
+		server->crowded++;
+	}
+	return true;
+}
+
+/* Returns false when there is no room for ${c}. */
 static bool
 enter(struct connection *c, struct connection **oldest)
 {
 	struct listener *l = c->listener;
 	struct server *server = l->server;
-	bool room;
+	bool entered;
 
-	*oldest = NULL;
 	pthread_mutex_lock(&server->mutex);
 	server->accepted++;
-	room = !server->closing && server->live < server->config->connections;
-	if (room && l->tls != NULL)
-		room = (c->tls = tls_new(l->tls)) != NULL;
-	if (room) {
+	entered = make_room(l, oldest) && (l->tls == NULL || (c->tls = tls_new(l->tls)) != NULL);
+	if (entered) {
 		server->live++;
 		server->exist++;
 		list_add(&server->all, c, PLACE_ALL);
-		if (l->ungreeted.n >= LIMIT_UNGREETED) {
-			*oldest = l->ungreeted.first;
-			connection_ref(*oldest);
-			list_remove(&l->ungreeted, *oldest, PLACE_UNGREETED);
-			server->crowded++;
-		}
 		list_add(&l->ungreeted, c, PLACE_UNGREETED);
 		/* The sweep closes it when it does not greet in time. */
 		if (l->ungreeted.n == 1)
 			pthread_cond_signal(&server->work);
 	}
 	pthread_mutex_unlock(&server->mutex);
-	return room;
+	return entered;
 }
 
 void
@@ -687,19 +713,21 @@ connection_start(struct listener *l, nng_stream *stream, struct workspace *ws)
 {
 	uint8_t greeting[SP_GREETING_LEN];
 	struct connection *c, *oldest;
+	bool entered;
 
 	if ((c = connection_new(l, stream)) == NULL) {
 		nng_stream_free(stream);
 		return;
 	}
-	if (!enter(c, &oldest)) {
-		atomic_fetch_add(&l->server->refused, 1);
-		connection_free(c);
-		return;
-	}
+	entered = enter(c, &oldest);
 	if (oldest != NULL) {
 		connection_close(oldest);
 		connection_unref(oldest);
+	}
+	if (!entered) {
+		atomic_fetch_add(&l->server->refused, 1);
+		connection_free(c);
+		return;
 	}
 	if (c->tls == NULL) {
 		sp_greeting(SP_REP, greeting);

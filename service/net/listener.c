@@ -18,8 +18,8 @@
 
 #define RETRY_MS 10 /* after an accept that failed */
 #define WAIT_MS 2   /* for descriptors that are being closed */
-/* Of the descriptors beyond the connections: those that are not connections, and what is accepted while they are counted. */
-#define DESCRIPTORS_SPARE 128
+/* Some of fobd's own descriptors stay free, for files that are opened meanwhile. */
+#define DESCRIPTORS_SPARE 32
 
 /* A peer that vanished without a word is noticed after some 45 seconds, also while it owes us acknowledgements. */
 #define KEEP_IDLE_S 30
@@ -95,8 +95,10 @@ tune(struct listener *l)
 static bool
 has_descriptors(const struct server *server)
 {
+	unsigned connections = server->config->connections;
+
 	return server->descriptors + server->accepted <
-	    server->config->connections + LIMIT_DESCRIPTORS - DESCRIPTORS_SPARE;
+	    connections + LIMIT_LEFT(connections) + LIMIT_DESCRIPTORS_OWN - DESCRIPTORS_SPARE;
 }
 
 static void

@@ -16,9 +16,6 @@
 #include "service/base/limits.h"
 #include "service/process/harden.h"
 
-/* Beside the connections: listeners, databases and their locks, nng's eventfds, libraries. */
-#define DESCRIPTORS_OWN 256
-
 int
 harden_process(char *why, size_t why_len)
 {
@@ -39,7 +36,7 @@ harden_process(char *why, size_t why_len)
 int
 harden_descriptors(unsigned connections, char *why, size_t why_len)
 {
-	rlim_t need = (rlim_t)connections + LIMIT_DESCRIPTORS + DESCRIPTORS_OWN;
+	rlim_t need = (rlim_t)connections + LIMIT_LEFT(connections) + LIMIT_DESCRIPTORS_OWN;
 	struct rlimit limit;
 
 	if (getrlimit(RLIMIT_NOFILE, &limit) != 0) {

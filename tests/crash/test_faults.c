@@ -291,7 +291,7 @@ static bool
 ask(struct harness_call *hc, unsigned i)
 {
 	hc->sent++;
-	dispatch(&hc->call, requests[i].bytes, requests[i].len, clock_boot_ms());
+	dispatch(&hc->worker, &hc->origin, requests[i].bytes, requests[i].len, clock_boot_ms());
 	if (!harness_await(hc, 30) || hc->len > REPLY_MAX) {
 		problem("a request without a reply");
 		return false;
@@ -321,11 +321,12 @@ serve(const struct fault_plan *p, struct harness_call *hc)
 		if (p->error == ENOMEM && strstr(why, "memory") == NULL)
 			problem(why);
 	}
-	if (call_init(&hc->call, &h->service, ROLE_ADMIN, harness_reply, hc) == 0) {
+	hc->origin = (struct origin){ .connection = hc, .role = ROLE_ADMIN, .peer = &hc->peer };
+	if (worker_init(&hc->worker, &h->service) == 0) {
 		for (unsigned i = 0; i < n_requests; i++)
 			if (!ask(hc, i))
 				break;
-		call_fini(&hc->call);
+		worker_fini(&hc->worker);
 	}
 	harness_close(h);
 }

@@ -3,6 +3,7 @@
  * Called in place of malloc, scratch_alloc and the like by way of the linker's --wrap, which the Makefile gives; calls
  * the real ones. Never fails an allocation unless it is armed: libFuzzer's own go through here as well.
  */
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -33,6 +34,7 @@ void *__real_malloc(size_t size);
 void *__real_calloc(size_t n, size_t size);
 void *__real_realloc(void *p, size_t size);
 char *__real_strdup(const char *s);
+int __real_scratch_init(struct scratch *scratch);
 void *__real_scratch_alloc(struct scratch *scratch, size_t size);
 void __real_scratch_reset(struct scratch *scratch);
 void __real_arena_init(struct arena *arena, size_t budget);
@@ -42,6 +44,7 @@ void *__wrap_calloc(size_t n, size_t size);
 void *__wrap_realloc(void *p, size_t size);
 char *__wrap_strdup(const char *s);
 int __wrap_asprintf(char **out, const char *format, ...) __attribute__((format(printf, 2, 3)));
+int __wrap_scratch_init(struct scratch *scratch);
 void *__wrap_scratch_alloc(struct scratch *scratch, size_t size);
 void __wrap_scratch_reset(struct scratch *scratch);
 void __wrap_arena_init(struct arena *arena, size_t budget);
@@ -148,29 +151,35 @@ __wrap_asprintf(char **out, const char *format, ...)
 #define GAP 16
 #define GAPS_MAX 4096 /* beyond it they go unwatched */
 
+/* A change's memory is used by the writer's thread, a question's by the asking one. */
 static struct {
+	pthread_mutex_t mutex;
 	uint8_t *p[GAPS_MAX];
 	size_t n;
-} gaps;
+} gaps = { .mutex = PTHREAD_MUTEX_INITIALIZER };
 
 /* ${p} has room for ${size} bytes and a gap. */
 static void *
 watch(uint8_t *p, size_t size)
 {
+	pthread_mutex_lock(&gaps.mutex);
 	if (p != NULL && gaps.n < GAPS_MAX) {
 		POISON(p + size, GAP);
 		gaps.p[gaps.n++] = p + size;
 	}
+	pthread_mutex_unlock(&gaps.mutex);
 	return p;
 }
 
 static void
 unwatch(void)
 {
+	pthread_mutex_lock(&gaps.mutex);
 	while (gaps.n > 0) {
 		gaps.n--;
 		UNPOISON(gaps.p[gaps.n], GAP);
 	}
+	pthread_mutex_unlock(&gaps.mutex);
 }
 
 static void *
@@ -204,10 +213,13 @@ __wrap_scratch_reset(struct scratch *scratch)
 	__real_scratch_reset(scratch);
 }
 
-void
-fault_watch_scratch(struct scratch *scratch)
+int
+__wrap_scratch_init(struct scratch *scratch)
 {
+	int rc = __real_scratch_init(scratch);
+
 	scratch->allocator.alloc = scratch_take_for_protobuf;
+	return rc;
 }
 
 /* libfob decodes one reply at a time in these targets, so there is one arena. */

@@ -36,7 +36,6 @@ bool fault_disarm(void);
 
 struct scratch;
 /* Have protobuf-c's allocations in ${scratch} fail too, and watch their ends: once, after call_init(). */
-void fault_watch_scratch(struct scratch *scratch);
 
 /* ---- protobuf ---- */
 

@@ -47,7 +47,6 @@ check_listener(const struct config_listener *l)
 
 	FUZZ_CHECK(tls || tcp || strncmp(l->url, "ipc://", 6) == 0, "a URL of no transport: %s", l->url);
 	FUZZ_CHECK(l->role == ROLE_VERIFY || l->role == ROLE_ADMIN, "no role");
-	FUZZ_CHECK(l->contexts >= 1 && l->contexts <= 4096, "%u contexts", l->contexts);
 	FUZZ_CHECK(!(l->role == ROLE_ADMIN && tcp) || l->insecure, "admin over plain TCP, and nobody said insecure");
 	FUZZ_CHECK(!(l->role == ROLE_ADMIN && tls) || (l->tls_cert != NULL && l->tls_key != NULL && l->tls_ca != NULL),
 	    "admin over TLS without all three files");

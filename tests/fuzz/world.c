@@ -1,6 +1,6 @@
 /*
  * world.c - the service under fuzz_dispatch, and the memory of what it has said (see world.h). Called by
- * fuzz_dispatch.c; calls the service as listen_context.c and main.c do, but by way of no socket. Its randomness is the
+ * fuzz_dispatch.c; calls the service as connection.c and main.c do, but without a socket. Its randomness is the
  * same in every process, so that an input finds the same secrets again.
  */
 #include <errno.h>
@@ -144,7 +144,8 @@ __wrap_write(int fd, const void *buf, size_t len)
 /* ---- asking ---- */
 
 struct line {
-	struct call call;
+	struct worker worker;
+	struct peer peer;
 	pthread_mutex_t lock;
 	pthread_cond_t answered;
 	unsigned replies;
@@ -152,11 +153,19 @@ struct line {
 	uint8_t bytes[REPLY_MAX];
 };
 
-static void
-take_reply(struct call *call, const uint8_t *bytes, size_t len)
+static bool
+admit(const struct origin *origin)
 {
-	struct line *l = call->arg;
+	(void)origin;
+	return true;
+}
 
+static void
+take_reply(const struct origin *origin, const uint8_t *bytes, size_t len, bool admitted)
+{
+	struct line *l = origin->connection;
+
+	(void)admitted;
 	pthread_mutex_lock(&l->lock);
 	FUZZ_CHECK(len <= sizeof(l->bytes), "a reply of %zu bytes", len);
 	memcpy(l->bytes, bytes, len);
@@ -185,17 +194,21 @@ void
 world_ask(enum role role, const uint8_t *bytes, size_t len, unsigned nth, uint8_t **reply, size_t *reply_len)
 {
 	static struct line line = { .lock = PTHREAD_MUTEX_INITIALIZER, .answered = PTHREAD_COND_INITIALIZER };
+	static const struct transport_ops transport = { .admit = admit, .reply = take_reply };
+	const struct origin origin = { .connection = &line, .role = role, .peer = &line.peer };
 	uint8_t *copy = fuzz_copy(bytes, len);
 
-	FUZZ_CHECK(call_init(&line.call, &w.world.service, role, take_reply, &line) == 0, "no memory for a call");
-	fault_watch_scratch(&line.call.scratch);
+	w.world.service.transport = &transport;
+	FUZZ_CHECK(worker_init(&line.worker, &w.world.service) == 0, "no memory for a worker");
 	line.replies = 0;
 	fault_arm(nth);
-	dispatch(&line.call, copy, len, clock_boot_ms());
+	dispatch(&line.worker, &origin, copy, len, clock_boot_ms());
 	wait_for_reply(&line);
 	fault_disarm();
-	call_done(&line.call);
-	call_fini(&line.call);
+	while (atomic_load(&w.world.service.changes) > 0)
+		sched_yield();
+	worker_fini(&line.worker);
+	call_free_spares(&w.world.service);
 	free(copy);
 	*reply = fuzz_copy(line.bytes, line.len);
 	*reply_len = line.len;

@@ -103,7 +103,7 @@ class Unit(unittest.TestCase):
 
         def expand(word):
             return set().union(*map(expand, sets[word])) if word.startswith("@") else {word}
-        with open(os.path.join(daemon.pb.ROOT, "service", "confine.c")) as f:
+        with open(os.path.join(daemon.pb.ROOT, "service", "process", "confine.c")) as f:
             table = re.search(r"allowed\[\] = \{(.*?)\n\};", f.read(), re.S).group(1)
         ours = set(re.findall(r"SCMP_SYS\((\w+)\)", table)) | {"clone", "clone3", "mmap", "mprotect", "socket",
                                                                "socketpair", "tgkill", "rt_sigaction", "prctl",

@@ -89,7 +89,6 @@ class Peers(unittest.TestCase):
         self.settled(base)
         for other in ("verify", "tcp", "admin", "tcpadmin"):
             self.served(other)
-        with self.fobd.client() as c:
         self.fobd.stop()
 
     def test_2000_hostile_connects_over_ipc(self):

@@ -90,14 +90,14 @@ class Settings(unittest.TestCase):
         self.assertNotIn("needs a restart", log)
         self.fobd.write_config(self.fobd.config_text.replace(
             'listen "%s" {\n\trole = "verify"\n' % self.fobd.urls["verify"],
-            'listen "%s" {\n\trole = "verify"\n\tmode = 0600\n\tcontexts = 3\n' % self.fobd.urls["verify"])
+            'listen "%s" {\n\trole = "verify"\n\tmode = 0600\n' % self.fobd.urls["verify"])
             .replace(self.fobd.urls["tcp"], "tcp://" + daemon.own_address())
             .replace('test.pepper"\n', 'test.pepper"\n\tevents_kept = 2000\n\tceiling = "1GiB"\n')
             .replace('{"tokenize"}', '{"quote"}') + "connections = 100\n")
         log = reload(self.fobd)
         named = re.findall(r'needs a restart" setting=(\S+)(?: of=(\S+))?', log)
         self.assertEqual(sorted(set(setting for setting, _ in named)),
-                         ["ceiling", "connections", "contexts", "events_kept", "listen", "mode"])
+                         ["ceiling", "connections", "events_kept", "listen", "mode"])
         self.assertIn(("listen", self.fobd.urls["tcp"]), named)
         self.assertEqual(self.verdict("quote"), "VALID")  # the rest is done
         with self.fobd.client("tcp") as c:
@@ -229,7 +229,6 @@ class Tls(unittest.TestCase):
             self.assertTrue(self.refused("ca2", "operator"))
         self.check(first)
         first.close()
-        with self.fobd.client() as c:
         self.fobd.stop()
 
     def test_other_paths(self):

@@ -9,6 +9,7 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <sched.h>
 #include <sys/mman.h>
 
 #include "fob/rpc/v1/rpc.pb-c.h"
@@ -19,6 +20,7 @@
 #include "service/base/log.h"
 #include "service/keys/secret.h"
 #include "service/rpc/service.h"
+#include "service/rpc/worker.h"
 #include "tests/unit/service/fixture.h"
 
 #define HARNESS_START_MS INT64_C(1800000000000)
@@ -45,6 +47,7 @@ struct harness {
 	struct fixture_clock clock; /* its times, for both environments */
 	struct config config;
 	struct service service;
+	struct transport_ops transport;
 };
 
 /* How many descriptors this process has open. */
@@ -111,6 +114,9 @@ harness_close(struct harness *h)
 	}
 }
 
+static inline bool harness_admit(const struct origin *origin);
+static inline void harness_reply(const struct origin *origin, const uint8_t *bytes, size_t len, bool admitted);
+
 /* A service that is not open yet: for tests that want other settings. */
 static inline struct harness *
 harness_prepare(void)
@@ -147,6 +153,9 @@ harness_prepare(void)
 	h->config.in_flight = LIMIT_IN_FLIGHT;
 	h->config.drain_ms = 1000;
 	h->service.config = &h->config;
+	h->service.transport = &h->transport;
+	h->transport = (struct transport_ops){ .admit = harness_admit, .reply = harness_reply };
+	pthread_mutex_init(&h->service.mutex, NULL);
 	h->service.start_ms = HARNESS_START_MS;
 	return h;
 }
@@ -164,6 +173,8 @@ static inline void
 harness_free(struct harness *h)
 {
 	harness_close(h);
+	call_free_spares(&h->service);
+	pthread_mutex_destroy(&h->service.mutex);
 	fixture_remove(h->folder);
 	free(h);
 }
@@ -209,13 +220,20 @@ harness_flip(const char *folder, const uint8_t digest[RECORD_DIGEST_LEN], size_t
 
 /* ---- calls ---- */
 
+/* What a transport is for requests: it takes the replies of one worker, and admits every change. */
 struct harness_call {
-	struct call call;
+	struct worker worker;
+	struct origin origin;
+	struct peer peer;
 	pthread_mutex_t lock;
 	pthread_cond_t answered;
 	unsigned sent;
 	unsigned replies;
-	bool keep; /* do not wipe after the reply: the test looks at what is there */
+	/* of the call that was answered last */
+	int64_t deadline_ms;
+	char traceparent[LIMIT_TRACEPARENT + 1];
+	uint8_t request[PEPPER_DIGEST_LEN];
+	void (*look)(const struct call *call); /* if not NULL: called as it is answered */
 	Fob__Rpc__V1__Response *response;
 	ProtobufCMessage *body;
 	int code; /* of the last reply */
@@ -224,17 +242,29 @@ struct harness_call {
 	uint8_t bytes[HARNESS_REPLY_MAX];
 };
 
-static inline void
-harness_reply(struct call *call, const uint8_t *bytes, size_t len)
+static inline bool
+harness_admit(const struct origin *origin)
 {
-	struct harness_call *hc = call->arg;
+	(void)origin;
+	return true;
+}
 
+static inline void
+harness_reply(const struct origin *origin, const uint8_t *bytes, size_t len, bool admitted)
+{
+	struct harness_call *hc = origin->connection;
+	const struct call *call = (const struct call *)((const char *)origin - offsetof(struct call, origin));
+
+	(void)admitted;
 	pthread_mutex_lock(&hc->lock);
 	if (len <= sizeof(hc->bytes))
 		memcpy(hc->bytes, bytes, len);
 	hc->len = len;
-	if (!hc->keep)
-		call_done(call);
+	hc->deadline_ms = call->deadline_ms;
+	memcpy(hc->traceparent, call->traceparent, sizeof(hc->traceparent));
+	memcpy(hc->request, call->mutation.request, sizeof(hc->request));
+	if (hc->look != NULL)
+		hc->look(call);
 	hc->replies++;
 	pthread_cond_signal(&hc->answered);
 	pthread_mutex_unlock(&hc->lock);
@@ -248,7 +278,8 @@ harness_call_new(struct harness *h, enum role role)
 	assert_non_null(hc);
 	pthread_mutex_init(&hc->lock, NULL);
 	pthread_cond_init(&hc->answered, NULL);
-	assert_int_equal(call_init(&hc->call, &h->service, role, harness_reply, hc), 0);
+	assert_int_equal(worker_init(&hc->worker, &h->service), 0);
+	hc->origin = (struct origin){ .connection = hc, .role = role, .peer = &hc->peer };
 	return hc;
 }
 
@@ -268,7 +299,7 @@ harness_call_free(struct harness_call *hc)
 {
 	harness_call_forget(hc);
 	assert_int_equal(hc->replies, hc->sent);
-	call_fini(&hc->call);
+	worker_fini(&hc->worker);
 	pthread_cond_destroy(&hc->answered);
 	pthread_mutex_destroy(&hc->lock);
 	free(hc);
@@ -280,7 +311,7 @@ harness_send_bytes(struct harness_call *hc, const void *bytes, size_t len)
 	harness_call_forget(hc);
 	assert_int_equal(hc->replies, hc->sent);
 	hc->sent++;
-	dispatch(&hc->call, bytes, len, clock_boot_ms());
+	dispatch(&hc->worker, &hc->origin, bytes, len, clock_boot_ms());
 }
 
 /* An envelope, packed: to be freed. */
@@ -340,6 +371,14 @@ harness_await(struct harness_call *hc, unsigned s)
 		rc = pthread_cond_timedwait(&hc->answered, &hc->lock, &at);
 	pthread_mutex_unlock(&hc->lock);
 	return rc == 0 && hc->replies == hc->sent;
+}
+
+/* Wait until every change has been given back: the writer does that after the reply. */
+static inline void
+harness_settle(struct harness *h)
+{
+	while (atomic_load(&h->service.changes) > 0)
+		sched_yield();
 }
 
 /* Wait for the one reply, and decode it. Returns its code. */

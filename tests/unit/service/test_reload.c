@@ -17,17 +17,16 @@
 #include <unistd.h>
 
 #include "tests/unit/service/harness.h"
-#include "service/net/nng_quirks.h"
 #include "service/reload.h"
 
 #include <nng/nng.h>
 #include <nng/protocol/reqrep0/req.h>
 
-enum { PEERS = 4, RELOADS = 2000, CONTEXTS = 8 };
+enum { PEERS = 4, RELOADS = 2000 };
 
 struct fixture {
 	struct harness *h;
-	struct transport *t;
+	struct server *server;
 	struct reload reload;
 	char url[1024];
 	struct harness_secrets live;
@@ -65,7 +64,7 @@ make_config(struct fixture *f, unsigned n, struct config *out)
 		.drain_ms = 1000,
 		.log_level = LOG_ERROR };
 	out->listeners[0] =
-	    (struct config_listener){ .url = copy(f->url), .role = ROLE_VERIFY, .mode = 0660, .contexts = CONTEXTS };
+	    (struct config_listener){ .url = copy(f->url), .role = ROLE_VERIFY, .mode = 0660 };
 	/* Long, so that a request is often in the middle of it. */
 	for (unsigned i = 0; i < LIMIT_OPERATIONS - 1 - n % 7; i++) {
 		snprintf(name, sizeof(name), "filler.%u.%u", n, i);
@@ -80,22 +79,19 @@ setup(void **state)
 	struct fixture *f = calloc(1, sizeof(*f));
 	struct harness_call *hc;
 	char why[512] = "";
-	const char *reason;
 
 	assert_non_null(f);
 	f->h = harness_new();
-	if (nng_quirks_check(&reason) != 0)
-		fail_msg("%s", reason);
 	snprintf(f->url, sizeof(f->url), "ipc://%s/verify.sock", f->h->folder);
 	f->h->config.listeners[0] =
-	    (struct config_listener){ .url = f->url, .role = ROLE_VERIFY, .mode = 0660, .contexts = CONTEXTS };
+	    (struct config_listener){ .url = f->url, .role = ROLE_VERIFY, .mode = 0660 };
 	f->h->config.n_listeners = 1;
 	hc = harness_call_new(f->h, ROLE_ADMIN);
 	assert_non_null(harness_create(hc, ENVIRONMENT_LIVE, "acme", &f->live));
 	harness_call_free(hc);
-	if (listen_open(&f->h->service, &f->h->config, &f->t, why, sizeof(why)) != 0)
+	if (server_open(&f->h->service, &f->h->config, &f->server, why, sizeof(why)) != 0)
 		fail_msg("%s", why);
-	reload_init(&f->reload, &f->h->service, f->t, &f->h->config);
+	reload_init(&f->reload, &f->h->service, f->server, &f->h->config);
 	*state = f;
 	return 0;
 }
@@ -105,9 +101,9 @@ teardown(void **state)
 {
 	struct fixture *f = *state;
 
-	assert_int_equal(listen_drain(f->t, 10000), 0);
+	assert_int_equal(server_drain(f->server, 10000), 0);
 	harness_close(f->h);
-	listen_close(f->t);
+	server_close(f->server);
 	reload_fini(&f->reload);
 	harness_free(f->h);
 	free(f);
@@ -237,7 +233,7 @@ a_listener_that_is_left_out(void **state)
 		config.listeners[0].n_allow_uids = allowed[n];
 		config.listeners[0].allow_uids[0] = geteuid() + 1;
 		assert_int_equal(reload_apply(&f->reload, &config, why, sizeof(why)), 0);
-		for (unsigned i = 0; i < 10000 && !listen_passed(f->t); i++)
+		for (unsigned i = 0; i < 10000 && !server_passed(f->server); i++)
 			nap(1);
 		reload_tidy(&f->reload);
 		if (n == 1 || n == 2)

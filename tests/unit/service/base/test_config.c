@@ -142,10 +142,6 @@ static const struct wrong wrongs[] = {
 	{ "allow_users the number that is none", "listen \"ipc:///a\" { role = verify\n allow_users = 4294967295 }",
 	    ":2: allow_users: \"4294967295\" is no user's number; give 0 to 4294967294" },
 	{ "mode on tcp", "listen \"tcp://h:1\" { role = verify\n mode = 0600 }", ":2: mode is for ipc:// only" },
-	{ "contexts 0", "listen \"ipc:///a\" { role = verify\n contexts = 0 }",
-	    ":2: contexts = 0 is out of range; give 1" },
-	{ "contexts 4097", "listen \"ipc:///a\" { role = verify\n contexts = 4097 }",
-	    ":2: contexts = 4097 is out of range" },
 	{ "admin on tcp", LISTEN "\nlisten \"tcp://h:1\" {\n role = admin\n}", ":3: admin over tcp:// lets whoever" },
 	{ "admin on tcp, insecure = false", "listen \"tcp://h:1\" {\n role = admin\n insecure = false\n}",
 	    ":1: admin over tcp" },
@@ -260,9 +256,7 @@ defaults(void **state)
 	assert_int_equal(load(LISTEN "listen \"ipc:///a\" { role = admin }\n" TEST, &c, why), 0);
 	assert_int_equal(c.n_listeners, 2);
 	assert_int_equal(c.listeners[0].mode, 0660);
-	assert_int_equal(c.listeners[0].contexts, 256);
 	assert_int_equal(c.listeners[1].mode, 0600);
-	assert_int_equal(c.listeners[1].contexts, 512);
 	assert_false(c.listeners[1].insecure);
 	assert_null(c.listeners[1].tls_ca);
 	assert_false(c.environments[ENVIRONMENT_LIVE].configured);
@@ -305,13 +299,11 @@ every_setting(void **state)
 		fail_msg("%s", why);
 	assert_int_equal(c.n_listeners, 3);
 	assert_int_equal(c.listeners[0].mode, 0666);
-	assert_int_equal(c.listeners[0].contexts, 1);
 	assert_int_equal(c.listeners[0].n_allow_uids, 2);
 	assert_int_equal(c.listeners[0].allow_uids[0], 0);
 	assert_int_equal(c.listeners[0].allow_uids[1], 1001);
 	assert_int_equal(c.listeners[1].n_allow_uids, 0);
 	assert_true(c.listeners[1].insecure);
-	assert_int_equal(c.listeners[1].contexts, 4096);
 	assert_string_equal(c.listeners[2].url, "tls+tcp://[::1]:65535");
 	snprintf(path, sizeof(path), "%s/a", folder);
 	assert_string_equal(c.listeners[2].tls_cert, path);

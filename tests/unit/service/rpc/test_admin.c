@@ -825,7 +825,6 @@ the_digest_ignores_the_token(void **state)
 	uint8_t digest[PEPPER_DIGEST_LEN];
 
 	assert_non_null(harness_create(f->other, ENVIRONMENT_LIVE, "acme", NULL));
-	f->hc->keep = true;
 	for (size_t i = 1; i < N_MUTATIONS; i++) {
 		for (int k = 0; k < 20; k++) {
 			struct harness_token token = harness_token();
@@ -836,13 +835,11 @@ the_digest_ignores_the_token(void **state)
 				*(Fob__V1__Grace **)field_of(m, "grace") = &grace;
 			assert_int_equal(harness_ask(f->hc, mutations[i].method, m), 0);
 			if (k == 0)
-				memcpy(digest, f->hc->call.mutation.request, sizeof(digest));
-			assert_memory_equal(f->hc->call.mutation.request, digest, sizeof(digest));
-			call_done(&f->hc->call);
+				memcpy(digest, f->hc->request, sizeof(digest));
+			assert_memory_equal(f->hc->request, digest, sizeof(digest));
 			free(m);
 		}
 	}
-	f->hc->keep = false;
 }
 
 /* One token, two contexts, at once: one is applied, and both get its reply. */
@@ -881,30 +878,42 @@ is_in(const void *where, size_t len, const void *what, size_t what_len)
 	return memmem(where, len, what, what_len) != NULL;
 }
 
+static struct harness_token searched_token;
+
+/* As it is answered the call has both: the search finds what there is. */
 static void
-a_context_is_wiped(void **state)
+has_secrets(const struct call *call)
+{
+	assert_true(is_in(call->mutation.reply, sizeof(call->mutation.reply), "sk_live_", 8));
+	assert_true(is_in(call->scratch.bytes, LIMIT_ARENA, searched_token.bytes, 32));
+}
+
+static void
+a_call_is_wiped(void **state)
 {
 	struct fixture *f = *state;
-	struct harness_token token = harness_token();
-	ProtobufCMessage *m = request_new(&mutations[0], &token, "acme");
-	struct call *call = &f->hc->call;
 	Fob__V1__CreateAccountResponse *r;
 	struct harness_secrets s;
+	const struct call *call;
+	ProtobufCMessage *m;
 
-	f->hc->keep = true;
+	searched_token = harness_token();
+	m = request_new(&mutations[0], &searched_token, "acme");
+	f->hc->look = has_secrets;
 	assert_int_equal(harness_ask(f->hc, mutations[0].method, m), 0);
+	f->hc->look = NULL;
 	r = harness_body(f->hc, &fob__v1__create_account_response__descriptor);
 	harness_take_secret(r->secret_key, s.secret);
 	harness_take_secret(r->publishable_key, s.publishable);
-	/* Here we would find them. */
-	assert_true(is_in(call, sizeof(*call), s.secret + 8, 30));
-	assert_true(is_in(call->scratch.bytes, LIMIT_ARENA, token.bytes, 32));
-	call_done(call);
+	harness_settle(f->h);
+	/* It is the one spare call. */
+	assert_int_equal(f->h->service.n_spare_calls, 1);
+	call = f->h->service.spare_calls;
 	assert_false(is_in(call, sizeof(*call), s.secret + 8, 30));
 	assert_false(is_in(call, sizeof(*call), s.publishable + 8, 30));
-	assert_false(is_in(call, sizeof(*call), token.bytes, 32));
+	assert_false(is_in(call, sizeof(*call), searched_token.bytes, 32));
 	assert_false(is_in(call->scratch.bytes, LIMIT_ARENA, s.secret + 8, 30));
-	assert_false(is_in(call->scratch.bytes, LIMIT_ARENA, token.bytes, 32));
+	assert_false(is_in(call->scratch.bytes, LIMIT_ARENA, searched_token.bytes, 32));
 	free(m);
 
 	/* The secret that authorises a roll, also when it is refused. */
@@ -913,11 +922,11 @@ a_context_is_wiped(void **state)
 			memcpy(s.secret, s.publishable, sizeof(s.secret));
 		ask_roll(f->hc, "acme", 1, NULL, 0, s.secret);
 		assert_int_equal(f->hc->code, i == 0 ? 0 : FAULT_PERMISSION_DENIED);
-		call_done(call);
+		harness_settle(f->h);
+		assert_ptr_equal(call, f->h->service.spare_calls);
 		assert_false(is_in(call, sizeof(*call), s.secret + 8, 30));
 		assert_false(is_in(call->scratch.bytes, LIMIT_ARENA, s.secret + 8, 30));
 	}
-	f->hc->keep = false;
 }
 
 #if !HARNESS_SANITIZED
@@ -927,13 +936,14 @@ static uint8_t masked[2][30];
 static _Atomic unsigned n_masked;
 
 static void
-mask_reply(struct call *call, const uint8_t *bytes, size_t len)
+mask_reply(const struct origin *origin, const uint8_t *bytes, size_t len, bool admitted)
 {
 	const uint8_t *at = memmem(bytes, len, "sk_live_", 8);
 
 	for (unsigned i = 0; at != NULL && i < 30; i++)
 		masked[n_masked][i] = at[8 + i] ^ MASK;
-	call_done(call);
+	(void)origin;
+	(void)admitted;
 	n_masked++;
 }
 
@@ -993,16 +1003,19 @@ a_process_is_wiped(void **state)
 	char where[256] = "";
 	struct harness_token token = harness_token();
 	uint8_t *bytes, *copy;
-	struct call call;
+	struct peer peer = { 0 };
+	const struct origin origin = { .role = ROLE_ADMIN, .peer = &peer };
+	struct worker worker;
 	size_t len;
 
 	n_masked = 0;
-	assert_int_equal(call_init(&call, &f->h->service, ROLE_ADMIN, mask_reply, NULL), 0);
+	f->h->transport.reply = mask_reply;
+	assert_int_equal(worker_init(&worker, &f->h->service), 0);
 	for (unsigned i = 0; i < 2; i++) {
 		token = harness_token();
 		m = request_new(&mutations[i], &token, "acme");
 		bytes = harness_request(mutations[i].method, m, 0, &len);
-		dispatch(&call, bytes, len, clock_boot_ms());
+		dispatch(&worker, &origin, bytes, len, clock_boot_ms());
 		while (n_masked == i)
 			usleep(1000);
 		free(bytes);
@@ -1020,7 +1033,8 @@ a_process_is_wiped(void **state)
 	for (int i = 0; i < 2; i++)
 		if (count_in_process(masked[i], where) != 0)
 			fail_msg("a secret is left in memory: %s", where);
-	call_fini(&call);
+	worker_fini(&worker);
+	f->h->transport.reply = harness_reply;
 }
 #endif
 
@@ -1051,7 +1065,7 @@ main(void)
 		TEST(the_digest_knows_the_method),
 		TEST(the_digest_ignores_the_token),
 		TEST(one_token_at_once),
-		TEST(a_context_is_wiped),
+		TEST(a_call_is_wiped),
 #if !HARNESS_SANITIZED
 		TEST(a_process_is_wiped),
 #endif

@@ -71,13 +71,13 @@ send_raw(struct harness_call *hc, const void *bytes, size_t len)
 	return harness_wait(hc);
 }
 
-/* The context is as good as new. */
+/* The worker is as good as new. */
 static void
 works_on(struct fixture *f, struct harness_call *hc)
 {
 	assert_int_equal(harness_verdict(hc, f->live.secret), FOB__V1__VERDICT__VALID);
-	assert_false(hc->call.scratch.exhausted);
-	assert_int_equal(hc->call.scratch.used, 0);
+	assert_false(hc->worker.call.scratch.exhausted);
+	assert_int_equal(hc->worker.call.scratch.used, 0);
 }
 
 static int
@@ -459,26 +459,19 @@ timeouts(void **state)
 	struct fixture *f = *state;
 	int64_t before, after;
 
-	f->verify->keep = true;
 	assert_int_equal(send_envelope(f->verify, "fob.v1.Health/Check", 19, NULL, 0, 60000, NULL), OK);
-	call_done(&f->verify->call);
 	assert_int_equal(send_envelope(f->verify, "fob.v1.Health/Check", 19, NULL, 0, 60001, NULL), INVALID_ARGUMENT);
-	call_done(&f->verify->call);
 	assert_int_equal(
 	    send_envelope(f->verify, "fob.v1.Health/Check", 19, NULL, 0, UINT32_MAX, NULL), INVALID_ARGUMENT);
-	call_done(&f->verify->call);
 
 	before = clock_boot_ms();
 	assert_int_equal(send_envelope(f->verify, "fob.v1.Health/Check", 19, NULL, 0, 250, NULL), OK);
 	after = clock_boot_ms();
-	assert_in_range(f->verify->call.deadline_ms, before + 250, after + 250);
-	call_done(&f->verify->call);
+	assert_in_range(f->verify->deadline_ms, before + 250, after + 250);
 	f->h->config.timeout_ms = 1234;
 	before = clock_boot_ms();
 	assert_int_equal(send_envelope(f->verify, "fob.v1.Health/Check", 19, NULL, 0, 0, NULL), OK);
-	assert_in_range(f->verify->call.deadline_ms, before + 1234, clock_boot_ms() + 1234);
-	call_done(&f->verify->call);
-	f->verify->keep = false;
+	assert_in_range(f->verify->deadline_ms, before + 1234, clock_boot_ms() + 1234);
 }
 
 static void
@@ -497,11 +490,11 @@ traceparents(void **state)
 	struct fixture *f = *state;
 
 	assert_int_equal(send_envelope(f->verify, "fob.v1.Health/Check", 19, NULL, 0, 0, right), OK);
-	assert_string_equal(f->verify->call.traceparent, right);
+	assert_string_equal(f->verify->traceparent, right);
 	for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
 		assert_int_equal(send_envelope(f->verify, "fob.v1.Health/Check", 19, NULL, 0, 0, right), OK);
 		assert_int_equal(send_envelope(f->verify, "fob.v1.Health/Check", 19, NULL, 0, 0, wrong[i]), OK);
-		assert_string_equal(f->verify->call.traceparent, "");
+		assert_string_equal(f->verify->traceparent, "");
 	}
 }
 
@@ -528,7 +521,7 @@ refusing(void **state)
 	struct fixture *f = *state;
 
 	f->verify->sent++;
-	dispatch_refuse(&f->verify->call, FAULT_RESOURCE_EXHAUSTED, "too many");
+	dispatch_refuse(&f->verify->worker, &f->verify->origin, FAULT_RESOURCE_EXHAUSTED, "too many");
 	assert_int_equal(harness_wait(f->verify), RESOURCE_EXHAUSTED);
 	assert_string_equal(f->verify->message, "too many");
 	works_on(f, f->verify);
@@ -549,17 +542,17 @@ codes(void **state)
 	struct fixture *f = *state;
 
 	for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
-		assert_int_equal(dispatch_code(-table[i].fault), table[i].code);
-		f->verify->call.message[0] = '\0';
+		assert_int_equal(call_code(-table[i].fault), table[i].code);
+		f->verify->worker.call.message[0] = '\0';
 		if (table[i].fault >= FAULT_CORRUPT)
-			assert_int_not_equal(dispatch_message(&f->verify->call, -table[i].fault)[0], '\0');
+			assert_int_not_equal(call_message(&f->verify->worker.call, -table[i].fault)[0], '\0');
 		assert_int_equal(
-		    call_fault(&f->verify->call, (enum fault)table[i].fault, "%s %d", "why", 7), -table[i].fault);
-		assert_string_equal(dispatch_message(&f->verify->call, -table[i].fault), "why 7");
+		    call_fault(&f->verify->worker.call, (enum fault)table[i].fault, "%s %d", "why", 7), -table[i].fault);
+		assert_string_equal(call_message(&f->verify->worker.call, -table[i].fault), "why 7");
 	}
 	/* A message that is too long is cut, not written past its end. */
-	call_fault(&f->verify->call, FAULT_INTERNAL, "%0500d", 1);
-	assert_int_equal(strlen(f->verify->call.message), LIMIT_MESSAGE - 1);
+	call_fault(&f->verify->worker.call, FAULT_INTERNAL, "%0500d", 1);
+	assert_int_equal(strlen(f->verify->worker.call.message), LIMIT_MESSAGE - 1);
 }
 
 /* A message never outlives its request. */
@@ -578,7 +571,7 @@ static void
 environments(void **state)
 {
 	struct fixture *f = *state;
-	struct call *call = &f->admin->call;
+	struct call *call = &f->admin->worker.call;
 	struct engine *test;
 	int fault;
 
@@ -606,19 +599,19 @@ every_reply_is_counted(void **state)
 	uint64_t before[CODES], sum = 0;
 
 	for (int i = 0; i < CODES; i++)
-		before[i] = f->verify->call.tally.codes[i];
+		before[i] = f->verify->worker.tally.codes[i];
 	works_on(f, f->verify);
 	works_on(f, f->verify);
 	send_method(f->verify, "x/y");
 	send_method(f->verify, "fob.v1.Admin/RollKey");
 	send_raw(f->verify, "\xff", 1);
 	for (int i = 0; i < CODES; i++)
-		sum += f->verify->call.tally.codes[i] - before[i];
+		sum += f->verify->worker.tally.codes[i] - before[i];
 	assert_int_equal(sum, 5);
-	assert_int_equal(f->verify->call.tally.codes[OK] - before[OK], 2);
-	assert_int_equal(f->verify->call.tally.codes[UNIMPLEMENTED] - before[UNIMPLEMENTED], 1);
-	assert_int_equal(f->verify->call.tally.codes[PERMISSION_DENIED] - before[PERMISSION_DENIED], 1);
-	assert_int_equal(f->verify->call.tally.codes[INVALID_ARGUMENT] - before[INVALID_ARGUMENT], 1);
+	assert_int_equal(f->verify->worker.tally.codes[OK] - before[OK], 2);
+	assert_int_equal(f->verify->worker.tally.codes[UNIMPLEMENTED] - before[UNIMPLEMENTED], 1);
+	assert_int_equal(f->verify->worker.tally.codes[PERMISSION_DENIED] - before[PERMISSION_DENIED], 1);
+	assert_int_equal(f->verify->worker.tally.codes[INVALID_ARGUMENT] - before[INVALID_ARGUMENT], 1);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)

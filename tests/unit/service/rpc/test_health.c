@@ -40,7 +40,6 @@ enum {
 struct fixture {
 	struct harness *h;
 	struct harness_call *calls[3];
-	struct tally *tallies[3];
 };
 
 static int
@@ -49,12 +48,8 @@ setup(void **state)
 	struct fixture *f = calloc(1, sizeof(*f));
 
 	f->h = harness_new();
-	for (int i = 0; i < 3; i++) {
+	for (int i = 0; i < 3; i++)
 		f->calls[i] = harness_call_new(f->h, i == 0 ? ROLE_ADMIN : ROLE_VERIFY);
-		f->tallies[i] = &f->calls[i]->call.tally;
-	}
-	f->h->service.tallies = f->tallies;
-	f->h->service.n_tallies = 3;
 	*state = f;
 	return 0;
 }
@@ -187,7 +182,7 @@ count_of_verdict(const Fob__V1__EnvironmentStats *e, int verdict)
 }
 
 static void
-sums_over_all_contexts(void **state)
+sums_over_all_workers(void **state)
 {
 	struct fixture *f = *state;
 	const Fob__V1__EnvironmentStats *live, *test;
@@ -196,7 +191,7 @@ sums_over_all_contexts(void **state)
 	char nobody[SECRET_LEN + 1] = "";
 	uint64_t requests = 0;
 
-	/* 2 creations, 1 refused; 3 contexts verify. */
+	/* 2 creations, 1 refused; 3 workers verify. */
 	assert_non_null(harness_create(f->calls[0], ENVIRONMENT_LIVE, "acme", &s));
 	assert_non_null(harness_create(f->calls[0], ENVIRONMENT_TEST, "acme", &t));
 	assert_null(harness_create(f->calls[0], ENVIRONMENT_TEST, "acme", NULL));
@@ -276,21 +271,19 @@ what_the_transport_tells(void **state)
 		.open_descriptors = 2,
 		.in_flight = 3,
 		.connections_refused = 4,
-		.connections_dropped = 5,
-		.listener_restarts = 6 };
+		.connections_dropped = 5 };
 	struct fixture *f = *state;
 	Fob__V1__StatsResponse *out = stats(f);
 
 	assert_int_equal(out->connections + out->open_descriptors + out->in_flight, 0);
-	f->h->service.count_transport = count;
-	f->h->service.count_arg = &t;
+	f->h->transport.count = count;
+	f->h->transport.count_arg = &t;
 	out = stats(f);
 	assert_int_equal(out->connections, 1);
 	assert_int_equal(out->open_descriptors, 2);
 	assert_int_equal(out->in_flight, 3);
 	assert_int_equal(out->connections_refused, 4);
 	assert_int_equal(out->connections_dropped, 5);
-	assert_int_equal(out->listener_restarts, 6);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -302,7 +295,7 @@ main(void)
 		TEST(names),
 		TEST(one_environment_only),
 		TEST(a_store_that_has_failed),
-		TEST(sums_over_all_contexts),
+		TEST(sums_over_all_workers),
 		TEST(what_the_transport_tells),
 	};
 

@@ -37,18 +37,18 @@ fields(void **state)
 	assert_int_equal(field.len, 4);
 	message_bytes(&field, text, 2);
 	assert_int_equal(field.len, 2);
-	assert_true(message_copy(&hc->call, &field, text, 4));
+	assert_true(message_copy(&hc->worker.call, &field, text, 4));
 	assert_ptr_not_equal(field.data, text);
 	text[0] = 'x';
 	assert_memory_equal(field.data, "acme", 4);
-	assert_true(message_copy(&hc->call, &field, NULL, 0));
+	assert_true(message_copy(&hc->worker.call, &field, NULL, 0));
 	assert_int_equal(field.len, 0);
 	/* Used up: no copy, and it is noted. */
-	assert_non_null(scratch_alloc(&hc->call.scratch, LIMIT_ARENA - hc->call.scratch.used - 16));
-	assert_true(message_copy(&hc->call, &field, text, 4));
-	assert_false(message_copy(&hc->call, &field, text, 4));
-	assert_true(hc->call.scratch.exhausted);
-	call_done(&hc->call);
+	assert_non_null(scratch_alloc(&hc->worker.call.scratch, LIMIT_ARENA - hc->worker.call.scratch.used - 16));
+	assert_true(message_copy(&hc->worker.call, &field, text, 4));
+	assert_false(message_copy(&hc->worker.call, &field, text, 4));
+	assert_true(hc->worker.call.scratch.exhausted);
+	call_reset(&hc->worker.call);
 	harness_call_free(hc);
 }
 
@@ -71,7 +71,7 @@ accounts(void **state)
 			text[at] = (char)c;
 			field = harness_bytes(text, 3);
 			assert_int_equal(
-			    message_take_account(&hc->call, &field, account), ok ? 0 : -FAULT_INVALID_ARGUMENT);
+			    message_take_account(&hc->worker.call, &field, account), ok ? 0 : -FAULT_INVALID_ARGUMENT);
 			if (ok)
 				assert_true(strlen(account) == 3 && memcmp(account, text, 3) == 0);
 		}
@@ -80,21 +80,21 @@ accounts(void **state)
 	for (size_t len = 0; len <= LIMIT_ACCOUNT + 1; len++) {
 		field = harness_bytes(len > 0 ? text : NULL, len);
 		assert_int_equal(
-		    message_take_account(&hc->call, &field, account) == 0, len >= 1 && len <= LIMIT_ACCOUNT);
+		    message_take_account(&hc->worker.call, &field, account) == 0, len >= 1 && len <= LIMIT_ACCOUNT);
 		if (len >= 1 && len <= LIMIT_ACCOUNT)
 			assert_int_equal(strlen(account), len);
 		else
-			assert_non_null(strstr(hc->call.message, "account"));
+			assert_non_null(strstr(hc->worker.call.message, "account"));
 	}
 	/* A key in its place is not told, so that it is not logged. */
 	for (size_t i = 0; i < sizeof(keys_for_it) / sizeof(keys_for_it[0]); i++) {
 		field = harness_text(keys_for_it[i]);
-		assert_int_equal(message_take_account(&hc->call, &field, account), -FAULT_INVALID_ARGUMENT);
-		assert_non_null(strstr(hc->call.message, "account"));
-		assert_null(strstr(hc->call.message, "4eC39H"));
+		assert_int_equal(message_take_account(&hc->worker.call, &field, account), -FAULT_INVALID_ARGUMENT);
+		assert_non_null(strstr(hc->worker.call.message, "account"));
+		assert_null(strstr(hc->worker.call.message, "4eC39H"));
 	}
 	field = harness_text("sk_live");
-	assert_int_equal(message_take_account(&hc->call, &field, account), 0);
+	assert_int_equal(message_take_account(&hc->worker.call, &field, account), 0);
 	harness_call_free(hc);
 }
 

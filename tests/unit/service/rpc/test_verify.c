@@ -313,7 +313,7 @@ the_matrix(void **state)
 	    seen[FOB__V1__VERDICT__SUSPENDED] > 100 && seen[FOB__V1__VERDICT__EXPIRED] > 50 &&
 	    seen[FOB__V1__VERDICT__REVOKED] > 50);
 	for (int v = 0; v < VERDICTS; v++)
-		assert_int_equal(f->verify->call.tally.verdicts[0][v] + f->verify->call.tally.verdicts[1][v], seen[v]);
+		assert_int_equal(f->verify->worker.tally.verdicts[0][v] + f->verify->worker.tally.verdicts[1][v], seen[v]);
 }
 
 /* ---- time ---- */
@@ -441,7 +441,7 @@ malformed_secrets(void **state)
 	memset(text, 'a', 10240);
 	assert_int_equal(ask(f->verify, SECRET_FIELD, text, 10240, &v), 0);
 	assert_int_equal(v->verdict, FOB__V1__VERDICT__MALFORMED);
-	assert_int_equal(f->verify->call.tally.unrecognised, 2);
+	assert_int_equal(f->verify->worker.tally.unrecognised, 2);
 
 	/* Each byte wrong, one missing, one too many: no database is asked. */
 	for (size_t i = 0; i <= SECRET_LEN; i++) {
@@ -598,7 +598,7 @@ every_bit_of_a_record(void **state)
 	}
 	assert_int_equal(store_corrupt_records(engine->store) - corrupt, n);
 	assert_int_equal(harness_verdict(f->verify, s.secret), FOB__V1__VERDICT__VALID);
-	assert_int_equal(f->verify->call.tally.codes[FAULT_UNAVAILABLE], n);
+	assert_int_equal(f->verify->worker.tally.codes[FAULT_UNAVAILABLE], n);
 }
 
 /* ---- batches ---- */
@@ -763,13 +763,13 @@ read_file(const char *folder, size_t *len)
 
 /* The reply that is measured takes no lock of ours. */
 static void
-bare_reply(struct call *call, const uint8_t *bytes, size_t len)
+bare_reply(const struct origin *origin, const uint8_t *bytes, size_t len, bool admitted)
 {
-	unsigned *n = call->arg;
+	unsigned *n = origin->connection;
 
 	(void)bytes;
+	(void)admitted;
 	assert_int_not_equal(len, 0);
-	call_done(call);
 	++*n;
 }
 
@@ -781,7 +781,9 @@ one_read_and_nothing_else(void **state)
 	uint8_t *before, *after, *request[3];
 	struct harness_secrets s;
 	unsigned replies = 0;
-	struct call call;
+	struct peer peer = { 0 };
+	const struct origin origin = { .connection = &replies, .role = ROLE_VERIFY, .peer = &peer };
+	struct worker worker;
 
 	assert_non_null(harness_create(f->admin, ENVIRONMENT_LIVE, "acme", &s));
 	assert_non_null(harness_roll(f->admin, ENVIRONMENT_LIVE, "acme", 100, NULL));
@@ -795,14 +797,15 @@ one_read_and_nothing_else(void **state)
 		in.secret = harness_text(i == 0 ? s.secret : i == 1 ? s.publishable : nobody);
 		request[i] = harness_request("fob.v1.Keys/VerifyKey", &in.base, 0, &len[i]);
 	}
-	assert_int_equal(call_init(&call, &f->h->service, ROLE_VERIFY, bare_reply, &replies), 0);
+	f->h->transport.reply = bare_reply;
+	assert_int_equal(worker_init(&worker, &f->h->service), 0);
 	for (int i = 0; i < 3; i++)
-		dispatch(&call, request[i], len[i], clock_boot_ms());
+		dispatch(&worker, &origin, request[i], len[i], clock_boot_ms());
 
 	before = read_file(f->h->paths[0][0], &before_len);
 	n_reads = n_mallocs = n_locks = n_gets = 0;
 	for (unsigned i = 0; i < 3000; i++)
-		dispatch(&call, request[i % 3], len[i % 3], clock_boot_ms());
+		dispatch(&worker, &origin, request[i % 3], len[i % 3], clock_boot_ms());
 	assert_int_equal(n_mallocs, 0);
 	assert_int_equal(n_locks, 0);
 	assert_int_equal(n_reads, 3000);
@@ -812,14 +815,14 @@ one_read_and_nothing_else(void **state)
 	after = read_file(f->h->paths[0][0], &after_len);
 	assert_int_equal(after_len, before_len);
 	assert_memory_equal(before, after, after_len);
-	call_fini(&call);
+	worker_fini(&worker);
 	free(before);
 	free(after);
 	for (int i = 0; i < 3; i++)
 		free(request[i]);
 }
 
-/* Nothing of the secret is left behind in the context's memory. */
+/* Nothing of the secret is left behind in the worker's memory. */
 static void
 secrets_are_wiped(void **state)
 {
@@ -830,12 +833,12 @@ secrets_are_wiped(void **state)
 
 	assert_non_null(harness_create(f->admin, ENVIRONMENT_LIVE, "acme", &s));
 	assert_int_equal(harness_verdict(f->verify, s.secret), FOB__V1__VERDICT__VALID);
-	assert_null(memmem(f->verify->call.scratch.bytes, LIMIT_ARENA, s.secret + 8, 30));
+	assert_null(memmem(f->verify->worker.call.scratch.bytes, LIMIT_ARENA, s.secret + 8, 30));
 	snprintf(plain, sizeof(plain), "%s:", s.secret);
 	basic(plain, header);
 	assert_int_equal(ask(f->verify, HEADER_FIELD, header, strlen(header), &v), 0);
-	assert_null(memmem(f->verify->call.scratch.bytes, LIMIT_ARENA, header + 20, 30));
-	assert_null(memmem(&f->verify->call, sizeof(f->verify->call), s.secret + 8, 30));
+	assert_null(memmem(f->verify->worker.call.scratch.bytes, LIMIT_ARENA, header + 20, 30));
+	assert_null(memmem(&f->verify->worker, sizeof(f->verify->worker), s.secret + 8, 30));
 }
 
 /* ---- many at once, while keys change ---- */
