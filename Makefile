@@ -46,7 +46,7 @@ SHARED_OBJ := $(patsubst %.c,$(B)/%.o,$(wildcard proto/c/*.c))
 CLIENT_OBJ := $(patsubst %.c,$(B)/%.o,$(wildcard client/*.c))
 CLI_OBJ := $(patsubst %.c,$(B)/%.o,$(wildcard client/cli/*.c))
 UNIT_BIN := $(patsubst %.c,$(B)/%,$(shell find tests/unit -name 'test_*.c'))
-TOOL_BIN := $(patsubst %.c,$(B)/%,$(wildcard tests/tools/*.c tests/history/*.c))
+TOOL_BIN := $(patsubst %.c,$(B)/%,$(wildcard tests/tools/*.c tests/interop/*.c tests/history/*.c))
 FUZZ_BIN := $(patsubst %.c,$(B)/%,$(wildcard tests/fuzz/fuzz_*.c))
 FUZZ_OBJ := $(patsubst %.c,$(B)/%.o,$(wildcard tests/fuzz/*.c))
 CRASH_BIN := $(patsubst %.c,$(B)/%,$(wildcard tests/crash/test_*.c))
@@ -129,8 +129,12 @@ MADE := $(MADE_OBJ) -Wl,--wrap=secret_generate
 $(B)/tests/unit/%: $(B)/tests/unit/%.o $(MADE_OBJ) $(B)/libservice.a $(CLIENT_OBJ)
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $< $(MADE) $(CLIENT_OBJ) $(B)/libservice.a -lcmocka $(LIBS_DAEMON) -ljansson
 
-$(B)/tests/tools/%: $(B)/tests/tools/%.o $(B)/libfob.a
-	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS_CLIENT)
+# Clients and hostile peers that share nothing with fobd but the messages.
+$(B)/tests/tools/%: $(B)/tests/tools/%.o
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^
+
+$(B)/tests/interop/%: $(B)/tests/interop/%.o $(B)/tests/lib/made.o $(PROTO_OBJ)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ -lnng -lprotobuf-c -lsodium
 
 $(B)/tests/history/%: $(B)/tests/history/%.o $(B)/tests/lib/made.o $(B)/libfob.a
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS_CLIENT)

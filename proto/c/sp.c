@@ -45,7 +45,7 @@ sp_greeting_ok(const uint8_t *bytes, size_t len, enum sp_protocol peer)
 	uint8_t expected[SP_GREETING_LEN];
 
 	sp_greeting(peer, expected);
-	return memcmp(bytes, expected, len) == 0;
+	return len == 0 || memcmp(bytes, expected, len) == 0; /* memcmp() may not be given a NULL, even for 0 bytes */
 }
 
 size_t
@@ -64,7 +64,7 @@ enum sp_result
 sp_parse(enum sp_framing framing, size_t payload_max, const uint8_t *bytes, size_t len, struct sp_frame *frame)
 {
 	size_t header = prefix_len(framing) + LENGTH_LEN;
-	const uint8_t *payload = bytes + header;
+	const uint8_t *payload;
 	uint64_t payload_len;
 
 	*frame = (struct sp_frame){ 0 };
@@ -72,6 +72,7 @@ sp_parse(enum sp_framing framing, size_t payload_max, const uint8_t *bytes, size
 		return SP_BROKEN;
 	if (len < header)
 		return SP_INCOMPLETE;
+	payload = bytes + header;
 	payload_len = get_be(payload - LENGTH_LEN, LENGTH_LEN);
 	if (payload_len > payload_max || payload_len < SP_ID_LEN)
 		return SP_BROKEN;

@@ -5,8 +5,8 @@
  * The rules are those of nng and nanomsg: sp-tcp-mapping-01, sp-ipc-mapping (nanomsg's rfc/ folder) and
  * sp-request-reply-01. proto/PROTOCOL.md, sections 1 and 2, has them for Fob, with the bytes of an exchange.
  */
-#ifndef SP_H
-#define SP_H
+#ifndef PROTO_SP_H
+#define PROTO_SP_H
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -28,7 +28,7 @@ void sp_greeting(enum sp_protocol own, uint8_t out[SP_GREETING_LEN]);
 /*
  * sp_greeting_ok(bytes, len, peer):
  * Returns: whether the first ${len} <= SP_GREETING_LEN bytes may be the beginning of the greeting of an end that speaks
- *          ${peer}. With all of them: whether they are it.
+ *          ${peer}. With all of them: whether they are it. With ${len} 0, ${bytes} may be NULL.
  */
 bool sp_greeting_ok(const uint8_t *bytes, size_t len, enum sp_protocol peer);
 
@@ -57,7 +57,7 @@ struct sp_frame {
 /*
  * sp_parse(framing, payload_max, bytes, len, frame):
  * Read the frame at the beginning of ${bytes}. ${payload_max} is the most that a payload may have, its id included; a
- * longer one is SP_BROKEN as soon as its length is there.
+ * longer one is SP_BROKEN as soon as its length is there. With ${len} 0, ${bytes} may be NULL.
  * Ownership: ${frame}->body borrows from ${bytes}.
  */
 enum sp_result

@@ -477,9 +477,6 @@ shake_hands(struct connection *c, struct workspace *ws)
 	switch (tls_handshake(c->tls, why, sizeof(why))) {
 	case TLS_FAILED:
 		tell_handshake(c, why);
-		/* The alert says it to the peer. */
-		if (take_ciphertext(c) == 0)
-			send_bytes(c, ws->try_aio, NULL, 0);
 		return false;
 	case TLS_DONE:
 		tls_peer_name(c->tls, c->peer.certificate, sizeof(c->peer.certificate));
@@ -487,9 +484,6 @@ shake_hands(struct connection *c, struct workspace *ws)
 		send_plain(c, ws->try_aio, greeting, sizeof(greeting));
 		return true;
 	default:
-		if (take_ciphertext(c) != 0)
-			return false;
-		send_bytes(c, ws->try_aio, NULL, 0);
 		return true;
 	}
 }
@@ -532,6 +526,11 @@ receive_tls(struct connection *c, struct workspace *ws, size_t n, const uint8_t 
 		ok = shake_hands(c, ws);
 	if (ok && c->tls->established)
 		ok = decrypt(c, ws, bytes, len);
+	/* The handshake's next flight, an alert, or the refusal to renegotiate: it would pile up if it waited for a reply. */
+	if (take_ciphertext(c) == 0)
+		send_bytes(c, ws->try_aio, NULL, 0);
+	else
+		ok = false;
 	pthread_mutex_unlock(&c->mutex);
 	return ok;
 }

@@ -160,6 +160,11 @@ judge(enum shim_kind kind)
 	shim->what = kind;
 	if (shim->action == SHIM_KILL)
 		die();
+	if (shim->action == SHIM_HANG) {
+		while ((shim->kinds & kind) != 0)
+			usleep(1000);
+		return 0;
+	}
 	return (enum shim_action)shim->action;
 }
 

@@ -34,7 +34,8 @@ enum shim_action {
 	SHIM_FAIL = 1, /* with shim->error; nothing is done */
 	SHIM_SHORT,    /* half of a write or read; anything else fails as above */
 	SHIM_KILL,     /* SIGKILL in place of it */
-	SHIM_KILL_TORN /* SIGKILL in the middle of a write, and behind anything else */
+	SHIM_KILL_TORN, /* SIGKILL in the middle of a write, and behind anything else */
+	SHIM_HANG       /* wait until the shim is disarmed, then do it */
 };
 
 /* All of 64 bits, in this order: tests/crash/shimmed.py packs them. */

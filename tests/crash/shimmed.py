@@ -13,7 +13,7 @@ SHIM = os.path.join(daemon.BUILD, "tests", "crash", "shim.so")
 
 WRITE, SYNC, TRUNCATE, ALLOCATE, OPEN, MAP, READ, MEMORY, LMDB = (1 << i for i in range(9))
 CHANGING = WRITE | SYNC | TRUNCATE | ALLOCATE
-FAIL, SHORT, KILL, KILL_TORN = range(1, 5)
+FAIL, SHORT, KILL, KILL_TORN, HANG = range(1, 6)
 FOREVER = (1 << 64) - 1
 _FIELDS = ("kinds", "nth", "last", "action", "error", "count", "fired", "what")
 

@@ -47,9 +47,11 @@ class Certs:
                      "-keyout", self.key(name), "-out", self.pem(name))
         return self
 
-    def pair(self, ca, name, begin="", end="", common_name=""):
-        """Signed by ${ca}, valid for two days, or from ${begin} to ${end}: YYYYMMDDHHMMSSZ."""
-        self.openssl("req", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=" + (common_name or name), "-keyout",
+    def pair(self, ca, name, begin="", end="", common_name="", kind="rsa:2048"):
+        """Signed by ${ca}, valid for two days, or from ${begin} to ${end}: YYYYMMDDHHMMSSZ. ${kind}: of the key, as
+        openssl's -newkey has it, or "ec:CURVE"."""
+        key = ["ec", "-pkeyopt", "ec_paramgen_curve:" + kind[3:]] if kind.startswith("ec:") else [kind]
+        self.openssl("req", "-newkey", *key, "-nodes", "-subj", "/CN=" + (common_name or name), "-keyout",
                      self.key(name), "-out", self.path(name + ".csr"))
         self.openssl("ca", "-batch", "-notext", "-config", self.path("ca.conf"), "-cert", self.pem(ca), "-keyfile",
                      self.key(ca), "-in", self.path(name + ".csr"), "-out", self.pem(name),

@@ -6,6 +6,7 @@ import os
 import re
 import resource
 import select
+import subprocess
 import time
 import unittest
 
@@ -53,7 +54,8 @@ class Polite:
         theirs.close()
         self.first = self.pipe.recv()
 
-    def end(self, test, what):
+    def end(self, test, what, slowest_ms=0):
+        """${slowest_ms}: what no call may take; 0: as long as it has an answer."""
         self.pipe.send("end")
         data, wrong = self.pipe.recv() if self.first == "connected" else self.first
         self.process.join()
@@ -67,6 +69,48 @@ class Polite:
                     % (what, len(took), p50, p99, most))
         if LONG and not daemon.SANITIZED:
             test.assertLess(p99, P99_MS)
+        if slowest_ms:
+            test.assertLess(most, slowest_ms * daemon.SLOWER, "%s: the polite client was held up" % what)
+
+
+class Storm:
+    """Processes of tests/tools/storm.c, which says what they do, for ${seconds} or until end()."""
+
+    PROGRAM = os.path.join(daemon.BUILD, "tests", "tools", "storm")
+
+    def __init__(self, what, url, seconds, request=None, number=None, processes=1):
+        arguments = [self.PROGRAM, what, url, str(int(seconds * 1000))]
+        if request is not None:
+            path = os.path.join(daemon.folder(), "request")
+            with open(path, "wb") as f:
+                f.write(request)
+            arguments.append(path)
+        if number is not None:
+            arguments.append(str(number))
+        self.processes = [subprocess.Popen(arguments, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                           stderr=subprocess.PIPE, text=True, preexec_fn=daemon._die_with_parent)
+                          for _ in range(processes)]
+
+    def running(self):
+        return any(p.poll() is None for p in self.processes)
+
+    def join(self):
+        """{name: number}: sums over the processes, of times the longest."""
+        counts = {}
+        for p in self.processes:
+            out, err = p.communicate()
+            if p.returncode != 0:
+                raise AssertionError("storm: %s: %s" % (p.returncode, err))
+            for word in out.split():
+                name, _, number = word.partition("=")
+                old = counts.get(name, 0)
+                counts[name] = max(old, int(number)) if name.endswith("_us") else old + int(number)
+        return counts
+
+    def end(self):
+        for p in self.processes:
+            p.terminate()
+        return self.join()
 
 
 class Case(unittest.TestCase):
