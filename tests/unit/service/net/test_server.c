@@ -615,7 +615,7 @@ hostile_connects(void **state)
 static void
 refused(struct fixture *f, const char *word)
 {
-	struct transport *server = NULL;
+	struct server *server = NULL;
 	struct service other = { .config = &f->h->config, .mutex = PTHREAD_MUTEX_INITIALIZER };
 	char why[512] = "";
 
