@@ -1,8 +1,8 @@
 # Fob. `make help` lists the targets.
-#   CC=clang               another compiler, in a build folder of its own
-#   SAN=address,undefined  sanitizers, likewise; SAN=thread
+#   CC=clang               another compiler, with its own build folder
+#   SAN=address,undefined  sanitizers, with their own build folder; also SAN=thread
 #   V=1                    show the commands
-#   CFLAGS, LDFLAGS, DESTDIR, PREFIX are yours.
+#   CFLAGS, LDFLAGS, DESTDIR and PREFIX are never changed here: set them as you like.
 
 ifeq ($(origin CC),default)
 CC := gcc
@@ -35,7 +35,7 @@ LIBS_DAEMON := -lnng -lssl -lcrypto -llmdb -lprotobuf-c -lsodium -lconfuse -lsec
 LIBS_CLIENT := -lnng -lprotobuf-c -lsodium
 LIBS_CLI := $(LIBS_CLIENT) -ljansson
 
-# ---- what there is ----
+# ---- files ----
 
 PROTOS := fob/rpc/v1/rpc fob/v1/types fob/v1/keys fob/v1/admin fob/v1/health
 PROTO_OBJ := $(PROTOS:%=$(B)/proto/%.pb-c.o)
@@ -79,8 +79,8 @@ fuzz: deps-test ## fuzz under libFuzzer: FUZZ=target (all), FUZZ_SECONDS in all 
 
 # ---- rules ----
 
-# The same wire, read with a length: protobuf-c would hand us `string` as a char * that ends at an embedded NUL, before
-# anybody could refuse it. On the wire string and bytes are one (https://protobuf.dev/programming-guides/encoding/).
+# protoc-c reads `string` fields as `bytes`: protobuf-c would turn a string into a char * that ends at an embedded NUL, and
+# the NUL could not be refused. On the wire both are the same (https://protobuf.dev/programming-guides/encoding/).
 $(B)/proto/%.proto: proto/%.proto
 	@mkdir -p $(@D)
 	$(Q)sed -E 's/^( *(repeated )?)string /\1bytes /' $< > $@
@@ -99,7 +99,7 @@ $(B)/%.o: %.c | $(PROTO_H)
 $(B)/libservice.a: $(SERVICE_OBJ) $(SHARED_OBJ) $(PROTO_OBJ)
 	$(Q)rm -f $@ && $(AR) qcs $@ $^
 
-# One object whose hidden symbols are local, so that a static libfob adds only fob_* names to its user's program.
+# One object whose hidden symbols are local: a program that links libfob.a gets fob_* names only.
 $(B)/libfob.o: $(CLIENT_OBJ) $(SHARED_OBJ) $(PROTO_OBJ)
 	$(Q)$(LD) -r -o $@ $^ && objcopy --localize-hidden $@
 
@@ -121,8 +121,8 @@ $(B)/fob: $(CLI_OBJ) $(B)/libfob.a
 	@$(if $(V),,echo '  LD      $@')
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS_CLI)
 
-# Unit tests see the insides of both programs; the client's objects rather than libfob.a, whose insides are hidden.
-# What secrets they make is noted.
+# Unit tests link the client's objects, not libfob.a, whose internal functions are hidden. They note each secret that is made,
+# so that tests/run can search all output for it.
 MADE_OBJ := $(B)/tests/lib/made.o $(B)/tests/lib/made_generate.o
 MADE := $(MADE_OBJ) -Wl,--wrap=secret_generate
 
@@ -139,22 +139,22 @@ $(B)/tests/interop/%: $(B)/tests/interop/%.o $(B)/tests/lib/made.o $(PROTO_OBJ)
 $(B)/tests/history/%: $(B)/tests/history/%.o $(B)/tests/lib/made.o $(B)/libfob.a
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS_CLIENT)
 
-# A failing system: linked into tests that have the service inside, preloaded into a fobd. Not instrumented, as it is called
-# before a sanitizer is ready.
+# Makes system calls fail: linked into the crash tests, preloaded into a fobd. Built without a sanitizer, as it is called
+# before a sanitizer's runtime is ready.
 $(B)/tests/crash/shim.o: override SAN :=
 
 $(B)/tests/crash/test_%: $(B)/tests/crash/test_%.o $(B)/tests/crash/shim.o $(MADE_OBJ) $(B)/libservice.a
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $(filter-out $(MADE_OBJ),$^) $(MADE) -lcmocka $(LIBS_DAEMON)
 
-# With libfob inside in place of the service.
+# Has libfob inside, not the service.
 $(B)/tests/crash/test_client: $(B)/tests/crash/test_client.o $(B)/tests/crash/shim.o $(CLIENT_OBJ) $(SHARED_OBJ) $(PROTO_OBJ)
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ -lcmocka -llmdb $(LIBS_CLIENT) -ldl
 
 $(B)/tests/crash/shim.so: $(B)/tests/crash/shim.o
 	$(Q)$(CC) -shared -pthread $(LDFLAGS) -o $@ $< -ldl
 
-# Fuzz targets. SAN=fuzzer-no-link,... under clang makes libFuzzer programs of them, anything else programs that replay inputs.
-# Their allocations go through tests/fuzz/fault.c, and what log.c writes through tests/fuzz/world.c.
+# Fuzz targets. With clang and SAN=fuzzer-no-link,... they are libFuzzer programs, else programs that replay inputs. Their
+# allocations go through tests/fuzz/fault.c, and the lines of log.c through tests/fuzz/world.c.
 FUZZ_WRAP := $(foreach f,malloc calloc realloc strdup asprintf write scratch_init scratch_alloc scratch_reset arena_init \
 	arena_fini,-Wl$(comma)--wrap=$f)
 FUZZ_MAIN := $(if $(findstring fuzzer,$(SAN)),,$(B)/tests/fuzz/replay.o)
@@ -198,8 +198,8 @@ $(B)/tests/load/nng-echo: $(B)/tests/load/nng_echo.o $(LOAD_COMMON) $(B)/libfob.
 $(B)/tests/load/limits: $(B)/tests/load/limits.o $(LOAD_COMMON) $(B)/libfob.a
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LOAD_LIBS)
 
-# Only where the packages are: libgrpc++-dev protobuf-compiler-grpc protobuf-compiler. A folder of its own, as beside it
-# there is a program that is called like a header of C++.
+# Built only if these packages are installed: libgrpc++-dev protobuf-compiler-grpc protobuf-compiler. The generated code has its
+# own folder: next to it a program has the name of a C++ header.
 GRPC_PLUGIN := $(shell command -v grpc_cpp_plugin)
 GRPC_OK := $(and $(GRPC_PLUGIN),$(shell command -v protoc),$(shell $(PKG_CONFIG) --exists grpc++ protobuf && echo yes))
 LOAD_BIN += $(if $(GRPC_OK),$(B)/tests/load/grpc-baseline)

@@ -1,7 +1,6 @@
 /*
- * basic.c - the user name of an HTTP Basic Authorization header.
- *
- * libsodium's base64 is constant-time. Never keeps a byte of what it decoded on its stack.
+ * basic.c - the user name of an HTTP Basic Authorization header (see basic.h). Decodes in constant time
+ * (libsodium's base64), and never leaves a decoded byte on the stack.
  */
 #include <string.h>
 #include <strings.h>
@@ -32,7 +31,7 @@ credentials_find(const char *header, size_t len, const char **encoded, size_t *e
 		return "nothing follows the scheme in the Basic Authorization value";
 	if (len - at > ENCODED_MAX)
 		return "the Basic credentials are longer than any key";
-	/* libsodium 1.0.18 takes some bytes from 0x80 on for digits, so that one key would have many headers. */
+	/* libsodium 1.0.18 decodes some bytes from 0x80 on as digits: the same key would have several headers. */
 	for (size_t i = at; i < len; i++) {
 		if ((unsigned char)header[i] >= 0x80)
 			return "the Basic credentials are not base64 with its padding";
@@ -42,7 +41,7 @@ credentials_find(const char *header, size_t len, const char **encoded, size_t *e
 	return NULL;
 }
 
-/* ${user_len} is set when the form is right. Words about the form come before words about its parts. */
+/* Returns what is wrong; NULL, and the length of the user name, when nothing is. */
 static const char *
 credentials_check(const unsigned char *decoded, size_t len, size_t *user_len)
 {
@@ -60,7 +59,7 @@ credentials_check(const unsigned char *decoded, size_t len, size_t *user_len)
 	if (*user_len + 1 != len)
 		return "the Basic password is not empty: give the key as the user name alone";
 	if (*user_len == 0)
-		return "the Basic user name, which is the key, is empty";
+		return "the Basic user name is empty: give the key as the user name";
 	if (*user_len > BASIC_MAX)
 		return "the Basic credentials are longer than any key";
 	return NULL;

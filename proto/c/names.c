@@ -1,5 +1,5 @@
 /*
- * names.c - names by number, as in the .proto files (see names.h).
+ * names.c - the names of the numbers in the .proto files (see names.h).
  */
 #include "proto/c/names.h"
 
@@ -12,8 +12,8 @@
 const char *
 name_verdict(unsigned verdict)
 {
-	static const char *const names[] = { "DENIED", "VALID", "MALFORMED", "NOT_FOUND", "EXPIRED", "REVOKED", "SUSPENDED",
-		"WRONG_ENVIRONMENT", "FORBIDDEN" };
+	static const char *const names[] = { "DENIED", "VALID", "MALFORMED", "NOT_FOUND", "EXPIRED", "REVOKED",
+		"SUSPENDED", "WRONG_ENVIRONMENT", "FORBIDDEN" };
 
 	return NAME_AT(names, verdict);
 }

@@ -1,6 +1,6 @@
 /*
- * names.h - the stable names of the wire's numbers (proto/fob/), for logs, events and people.
- * Never NULL: a number that this version does not know is "UNKNOWN".
+ * names.h - the stable names of the wire's numbers (proto/fob/), for logs, events and people. A number that this
+ * version does not know is "UNKNOWN".
  */
 #ifndef NAMES_H
 #define NAMES_H

@@ -1,6 +1,5 @@
 /*
- * utf8.c - one character of UTF-8 (see utf8.h). Called by codec.c, and by the daemon's log.c, which is linked with this
- * file. Calls nothing. Never looks behind the bytes that it was given.
+ * utf8.c - decode one character of UTF-8 (see utf8.h). Never reads beyond the bytes that it was given.
  */
 #include "proto/c/utf8.h"
 

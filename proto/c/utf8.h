@@ -1,5 +1,5 @@
 /*
- * utf8.h - characters of UTF-8, for what shows foreign text to people: libfob's errors and the daemon's log.
+ * utf8.h - decode UTF-8, to show text from a peer to people: libfob's errors and the daemon's log.
  */
 #ifndef UTF8_H
 #define UTF8_H
@@ -9,9 +9,9 @@
 
 /*
  * utf8_decode(s, n, point):
- * The first character of the ${n} > 0 bytes at ${s} into *${point}.
- * Returns: how many bytes it has; 0 for anything that is not UTF-8 (RFC 3629): cut off, overlong, a surrogate, beyond
- *          U+10FFFF.
+ * Decode the first character of the ${n} > 0 bytes at ${s} into *${point}.
+ * Returns: how many bytes it has; 0 for bytes that are not UTF-8 (RFC 3629): a character that is cut off or
+ *          overlong, a surrogate, a code point beyond U+10FFFF.
  */
 size_t utf8_decode(const uint8_t *s, size_t n, uint32_t *point);
 

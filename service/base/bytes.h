@@ -1,5 +1,5 @@
 /*
- * bytes.h - big-endian integers in byte strings, so that keys sort as numbers do.
+ * bytes.h - big-endian integers in byte strings: database keys that hold one sort as numbers do.
  */
 #ifndef BYTES_H
 #define BYTES_H

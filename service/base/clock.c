@@ -1,6 +1,5 @@
 /*
- * clock.c - effective time as an offset to CLOCK_BOOTTIME that only ever grows (see clock.h).
- * Called by verify.c on every request, by writer.c for every change, and by all others who need the time. Takes no
+ * clock.c - the effective time, as an offset to CLOCK_BOOTTIME that only grows (see clock.h). Takes no
  * lock, never blocks.
  */
 #include "service/base/clock.h"
@@ -61,8 +60,8 @@ raise_offset(struct clock *clock, int64_t candidate)
 int64_t
 clock_now_ms(struct clock *clock)
 {
-	/* The wall first: if we are held up in between, the offset comes out too small, which the next reading mends.
-	 * The other way round it would come out too large, and stay so. */
+	/* The wall clock is read first. If the thread is delayed between the readings the offset is too small,
+	 * and the next reading corrects it. In the other order it would be too large, for ever. */
 	int64_t wall_ns = clock->wall_ns(clock->arg);
 	int64_t boot_ns = clock->boot_ns(clock->arg);
 
@@ -73,7 +72,7 @@ clock_now_ms(struct clock *clock)
 void
 clock_not_before(struct clock *clock, int64_t floor_ms)
 {
-	/* A floor that no honest clock writes (the year 2116) must not overflow into the past. */
+	/* An absurd floor (after the year 2116) must not overflow into the past. */
 	if (floor_ms > INT64_MAX / NS_PER_MS / 2)
 		floor_ms = INT64_MAX / NS_PER_MS / 2;
 	raise_offset(clock, floor_ms * NS_PER_MS - clock->boot_ns(clock->arg));
@@ -83,4 +82,10 @@ int64_t
 clock_boot_ms(void)
 {
 	return read_ns(CLOCK_BOOTTIME) / NS_PER_MS;
+}
+
+int64_t
+clock_wall_ms(void)
+{
+	return read_ns(CLOCK_REALTIME) / NS_PER_MS;
 }

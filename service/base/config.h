@@ -1,6 +1,6 @@
 /*
- * config.h - the daemon's settings: a file in libconfuse's syntax, then flags. config.c is the only file that knows
- * libconfuse; service/fobd.conf documents every setting.
+ * config.h - the daemon's settings, from a file in libconfuse's syntax. service/fobd.conf documents every
+ * setting.
  */
 #ifndef CONFIG_H
 #define CONFIG_H
@@ -19,12 +19,11 @@ enum role { ROLE_VERIFY, ROLE_ADMIN };
 struct config_listener {
 	char *url; /* ipc://PATH, tcp://HOST:PORT, tls+tcp://HOST:PORT */
 	enum role role;
-	bool insecure; /* admin over plain TCP: only when the file says so, and logged as a warning */
+	bool insecure; /* admin over plain TCP: must be set in the file, and is logged as a warning */
 	mode_t mode;   /* of a unix socket */
-	uid_t allow_uids
-	    [LIMIT_ALLOW_USERS]; /* of a unix socket: whose requests are answered; none: all that can open it */
-	size_t n_allow_uids;
-	char *tls_cert; /* PEM files; all three for tls+tcp, where client certificates are then required */
+	uid_t allow_uids[LIMIT_ALLOW_USERS]; /* of a unix socket: users whose requests are answered */
+	size_t n_allow_uids;                 /* 0: every user who can open the socket */
+	char *tls_cert; /* PEM files; tls+tcp:// needs all three, and requires client certificates */
 	char *tls_key;
 	char *tls_ca;
 };
@@ -45,30 +44,31 @@ struct config {
 	size_t n_publishable_operations;
 	char *roll_operations[LIMIT_OPERATIONS]; /* what a superseded secret key may not do */
 	size_t n_roll_operations;
-	char *user; /* to become after the sockets are open; NULL: stay */
+	char *user; /* that fobd becomes after the sockets are open; NULL: none */
 	enum log_level log_level;
 	bool log_json;
-	uint32_t timeout_ms;  /* of requests that name none */
+	uint32_t timeout_ms;  /* of a request that names none */
 	unsigned connections; /* at once, over all listeners */
 	unsigned in_flight;   /* changes of one connection */
-	uint32_t drain_ms;    /* for what is under way at shutdown */
+	uint32_t drain_ms;    /* how long shutdown waits for requests under way */
 };
 
 /*
  * config_load(path, config, why, why_len):
- * Read and check the file at ${path} into ${config}, which is zeroed first. Every value is checked here: types, ranges,
- * unknown names, duplicate listeners, roles (admin over tcp:// without `insecure = true` is refused, admin over tls+tcp
- * needs all three TLS files), environments that share a path or a pepper.
- * A path that is not absolute, also an ipc:// one, is below the folder of ${path}; what is in ${config} is resolved.
- * Ownership: ${path} borrowed; ${config} is freed with config_fini(), which takes a zeroed one, as it is on failure.
+ * Read the file at ${path} into ${config} and check every value: types, ranges, unknown names, listeners
+ * that appear twice, roles (admin over tcp:// needs `insecure = true`), TLS files, environments that share
+ * a path or a pepper. Relative paths, ipc:// ones included, are resolved: they are below the folder of
+ * ${path}.
+ * Ownership: ${path} borrowed; free ${config} with config_fini(). On failure it is zeroed, which
+ *            config_fini() allows.
  * Threads:   one at a time in the process: libconfuse's lexer is global.
- * Returns:   0; -1 with one line "FILE:LINE: what is wrong; what to do" at ${why} (FILE alone where no line is to
- *            blame), cut at ${why_len} bytes, which must be at least 1.
+ * Returns:   0; -1 with one line "FILE:LINE: what is wrong; what to do" at ${why}, without LINE where the
+ *            error has none, cut at ${why_len} > 0 bytes.
  */
 int config_load(const char *path, struct config *config, char *why, size_t why_len);
 void config_fini(struct config *config);
 
-/* The path of an ipc:// URL; NULL for another one. */
+/* The path of an ipc:// URL; NULL for any other URL. */
 const char *config_ipc_path(const char *url);
 
 #endif

@@ -1,6 +1,5 @@
 /*
- * folder.c - sync a folder (see folder.h). Called by those who give a file its name: pepper.c, lmdb.c and backup.c.
- * Never makes or changes one.
+ * folder.c - sync a folder (see folder.h). Never makes or changes one.
  */
 #include "service/base/folder.h"
 

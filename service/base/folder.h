@@ -1,6 +1,6 @@
 /*
- * folder.h - the disk's record of a folder: a file that was made, linked or renamed is there after a power cut only
- * when the folder that has its name was synced, too.
+ * folder.h - sync a folder. A file that was made, linked or renamed survives a power cut only when its
+ * folder was synced, too.
  */
 #ifndef FOLDER_H
 #define FOLDER_H

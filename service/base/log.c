@@ -1,9 +1,9 @@
 /*
- * log.c - formats one event into one buffer on the stack and hands it to stderr with one write(2).
- * Called by every file of the daemon that has something to tell, on any thread; calls the C library and utf8.c. The two
- * formats differ in their punctuation alone, so one writer serves both: JSON by hand, because a line must not allocate
- * and must end at 4 KiB. Never waits for whoever reads stderr: a line that does not fit at once is dropped, and the
- * next one counts them.
+ * log.c - format one line into a buffer on the stack and write it to stderr with one write(2).
+ *
+ * logfmt and JSON differ in punctuation only, so one writer serves both. JSON is written by hand because a
+ * line must not allocate and must end at 4 KiB. Never waits for the reader of stderr: a line that cannot
+ * be written at once is dropped, and a later line says how many were.
  */
 #include <assert.h>
 #include <errno.h>
@@ -18,8 +18,8 @@
 #include "proto/c/utf8.h"
 #include "service/base/log.h"
 
-#define LINE_SIZE 4096 /* PIPE_BUF: up to here a write to a pipe is not torn apart by another process's */
-#define TAIL_SIZE 24   /* kept free for the closing quote, "truncated" and the end */
+#define LINE_SIZE 4096 /* PIPE_BUF: the kernel does not interleave shorter writes to a pipe */
+#define TAIL_SIZE 24   /* kept free for the closing quote, "truncated" and the newline */
 
 struct line {
 	char buf[LINE_SIZE];
@@ -31,7 +31,7 @@ struct line {
 static atomic_int log_threshold = LOG_INFO;
 static atomic_bool log_as_json;
 
-/* Held while a line is handed over: what poll() promised to one thread must not be taken by another. */
+/* Held from poll() to write(): another thread must not use up the room that poll() reported. */
 static pthread_mutex_t log_lock = PTHREAD_MUTEX_INITIALIZER;
 static uint64_t log_dropped;
 
@@ -59,7 +59,7 @@ line_puts(struct line *l, const char *text)
 	line_append(l, text, strlen(text));
 }
 
-/* What moves a terminal's cursor, ends a line for some reader of it, or turns the text around. */
+/* Control characters, line separators, and characters that change the direction of text. */
 static bool
 point_is_harmful(uint32_t c)
 {
@@ -68,8 +68,9 @@ point_is_harmful(uint32_t c)
 }
 
 /*
- * The escaped form of what is at ${s} into ${out}; returns how many bytes of ${s} it stands for. One \xNN per byte,
- * also in JSON (as "\\xNN"): the value reads the same in both, and a byte that is not UTF-8 cannot break the document.
+ * Write the character at ${s}, escaped, to ${out}; returns how many bytes of ${s} it takes. Harmful bytes
+ * become \xNN each, in JSON "\\xNN": the value reads the same in both formats, and a byte that is not
+ * UTF-8 cannot break the JSON.
  */
 static size_t
 escape_one(const unsigned char *s, size_t n, bool json, char out[24])
@@ -122,7 +123,7 @@ line_quote(struct line *l, const char *text, size_t n)
 	line_puts(l, "\"");
 }
 
-/* ${room} is what the value needs at least. False: it would not fit, and the line is cut here. */
+/* ${room}: the least that the value needs. Returns false when it does not fit; the line is cut here. */
 static bool
 line_name(struct line *l, const char *name, size_t room)
 {
@@ -149,7 +150,7 @@ line_string(struct line *l, const char *name, const char *text, size_t n)
 		line_quote(l, text, n);
 }
 
-/* What needs no quotes in either format: a number, true, false. */
+/* A value that needs no quotes in either format: a number, true, false. */
 static void
 line_word(struct line *l, const char *name, const char *word)
 {
@@ -206,7 +207,7 @@ line_begin(struct line *l, enum log_level level, const char *message)
 	line_string(l, "msg", message, strlen(message));
 }
 
-/* The only one to use the tail that line_fits() keeps free. */
+/* Only this function uses the tail that line_fits() keeps free. */
 static void
 line_end(struct line *l)
 {
@@ -215,9 +216,9 @@ line_end(struct line *l)
 	line_puts(l, l->json ? "}\n" : "\n");
 }
 
-/* ---- handing it over ---- */
+/* ---- writing it ---- */
 
-/* True: written, or gone for good. False: stderr would have made us wait. */
+/* Returns false when a write to stderr would block; true when the line is written or stderr is gone. */
 static bool
 stderr_write(const struct line *l)
 {
@@ -227,7 +228,7 @@ stderr_write(const struct line *l)
 	do
 		n = poll(&p, 1, 0);
 	while (n < 0 && errno == EINTR);
-	/* Its reader has left, or it was never open: nobody to tell, and a write would only raise SIGPIPE. */
+	/* The reader has left, or stderr was never open. A write would only raise SIGPIPE. */
 	if (n > 0 && (p.revents & (POLLERR | POLLHUP | POLLNVAL)) != 0)
 		return true;
 	if (n <= 0 || (p.revents & POLLOUT) == 0)

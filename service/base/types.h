@@ -1,5 +1,5 @@
 /*
- * types.h - the words that the service's files share. Numbers that reach the wire or the disk are fixed.
+ * types.h - the types that all of the service shares. Numbers that are on the wire or the disk never change.
  */
 #ifndef TYPES_H
 #define TYPES_H
@@ -10,11 +10,11 @@
 
 #include "service/base/limits.h"
 
-/* An index, and the wire's number minus one. */
+/* Used as an index. On the wire the numbers are one higher. */
 enum environment { ENVIRONMENT_LIVE = 0, ENVIRONMENT_TEST = 1 };
 #define ENVIRONMENTS 2
 
-/* As on the wire and on disk. */
+/* As on the wire and on the disk. */
 enum kind { KIND_SECRET = 1, KIND_PUBLISHABLE = 2 };
 
 /* As on the wire (fob.v1.Verdict). The zero denies. */
@@ -32,8 +32,8 @@ enum verdict {
 #define VERDICTS 9
 
 /*
- * Faults: why the service could not answer, negated wherever a function returns one. The numbers are gRPC's
- * (fob.rpc.v1.Code); storage faults are above them and become UNAVAILABLE on the wire.
+ * Faults: why the service could not answer. A function returns a fault negated. The numbers are gRPC's
+ * (fob.rpc.v1.Code), and above them storage faults, which become UNAVAILABLE on the wire.
  */
 enum fault {
 	FAULT_CANCELLED = 1,
@@ -48,10 +48,10 @@ enum fault {
 	FAULT_UNIMPLEMENTED = 12,
 	FAULT_INTERNAL = 13,
 	FAULT_UNAVAILABLE = 14,
-	FAULT_CORRUPT = 100, /* a record whose tag or form is wrong */
+	FAULT_CORRUPT = 100, /* a page is damaged, or a record's tag or format is wrong */
 	FAULT_IO = 101,      /* LMDB or the system failed; the environment has stopped */
 	FAULT_FULL = 102,    /* the map, the ceiling or the disk is full */
-	FAULT_DISK = 103     /* the system cannot read or write what is to be opened; no setting would help */
+	FAULT_DISK = 103     /* at open only: the disk failed (EIO), so a change of the settings would not help */
 };
 
 const char *environment_name(enum environment environment); /* "live", "test" */

@@ -1,28 +1,27 @@
 /*
- * descent.c - LMDB's pages, read and proved by ourselves (see descent.h). Called by lmdb.c alone, for what LMDB did not
- * find and for what it is about to write to; calls nothing. Knows the form of LMDB's pages and not its header. Never
- * writes, and never follows a number that it has not compared with its bounds.
+ * descent.c - search and validate LMDB's pages (see descent.h). Never writes, never calls LMDB, and never
+ * follows a number from a page before it has checked its bounds.
  */
 #include "service/lmdb/descent.h"
 
 #include <endian.h>
 #include <string.h>
 
-_Static_assert(sizeof(size_t) == 8, "LMDB's page numbers are as long as a size_t; only 8 bytes were ever tried here");
+_Static_assert(sizeof(size_t) == 8, "LMDB's page numbers have the size of size_t; only 8 bytes are tested");
 _Static_assert(sizeof(struct descent_tree) == 48, "MDB_db");
 
-#define DEPTH_MAX 32 /* LMDB's cursors have room for no more (CURSOR_STACK) */
+#define DEPTH_MAX 32 /* LMDB's own limit (CURSOR_STACK) */
 #define PAGE_BYTES_MIN 512
-#define PAGE_BYTES_MAX 32768 /* LMDB makes no larger ones, on machines that have them */
+#define PAGE_BYTES_MAX 32768 /* LMDB's own limit, also where the system's pages are larger */
 #define NO_PAGE UINT64_MAX   /* the root of an empty table */
 #define FIRST_PAGE 2         /* behind the two meta pages */
 #define PAGE_HEADER 16
 #define NODE_HEADER 8
 #define PAGE_NUMBER_LEN 8
 
-/* Of pages. */
+/* Flags of a page. */
 enum { P_BRANCH = 0x01, P_LEAF = 0x02, P_OVERFLOW = 0x04, P_META = 0x08 };
-/* Of entries in leaves: the value is on pages of its own; the value is a table's record. */
+/* Flags of an entry in a leaf: the value is on overflow pages; the value is a table's record. */
 enum { F_BIGDATA = 0x01, F_SUBDATA = 0x02 };
 
 #define META_MAGIC 0xBEEFC0DEU
@@ -37,7 +36,7 @@ struct header {
 };
 
 struct node {
-	uint16_t lo, hi; /* of the value's length; in a branch the child's number, together with flags */
+	uint16_t lo, hi; /* the value's length; in a branch, with flags, the child's page number */
 	uint16_t flags;
 	uint16_t key_len;
 };
@@ -55,26 +54,27 @@ struct meta {
 
 _Static_assert(sizeof(struct header) == PAGE_HEADER && sizeof(struct node) == NODE_HEADER, "MDB_page, MDB_node");
 
-/* bytes NULL: no bound */
+/* As a bound, bytes NULL means none. */
 struct key {
 	const uint8_t *bytes;
 	size_t len;
 };
 
-/* A page that was proved, and where the way goes on from it. */
+/* A validated page, and the entry by which the search left it. */
 struct step {
 	const uint8_t *page;
 	unsigned n;
 	unsigned i;
-	struct key from, to; /* its keys are not below ${from}, and below ${to} */
+	struct key from, to; /* ${from} <= its keys < ${to} */
 };
 
+/* The pages from the root to a leaf. */
 struct way {
 	const struct descent_map *map;
 	unsigned depth;
-	bool integers; /* keys are numbers of 8 bytes, as in the list of free pages */
-	uint16_t leaf_flags;
-	uint64_t value_pages; /* of the values that have pages of their own, as they say themselves */
+	bool integers;        /* keys are 8-byte numbers in the machine's order: the list of free pages */
+	uint16_t leaf_flags;  /* that an entry in a leaf may have */
+	uint64_t value_pages; /* overflow pages so far, by their own headers */
 	struct step steps[DEPTH_MAX];
 };
 
@@ -140,7 +140,7 @@ compare(const struct way *w, struct key a, struct key b)
 	return order != 0 ? order : (a.len > b.len) - (a.len < b.len);
 }
 
-/* What an entry takes in its page; 0: no such entry can be. */
+/* How many bytes an entry takes in its page; 0 for an impossible entry. */
 static size_t
 node_bytes(const struct way *w, const struct node *node, bool leaf)
 {
@@ -156,7 +156,7 @@ node_bytes(const struct way *w, const struct node *node, bool leaf)
 	return (len + 1) & ~(size_t)1;
 }
 
-/* A bit for each place where an entry may begin or end, odd or even. */
+/* One bit for each even offset in a page: has it been toggled an odd number of times? */
 struct edges {
 	uint64_t odd[PAGE_BYTES_MAX / 128 + 1];
 };
@@ -168,9 +168,11 @@ toggle(struct edges *edges, size_t at)
 }
 
 /*
- * Do the ${n} entries fill the page from ${upper} to its end, each with one pointer, and are their keys in order? They
- * do when each entry begins where one ends, but for the two ends of all. In no order of their places, so that nothing
- * has to wait for memory. A branch's first key says nothing.
+ * Do the ${n} entries fill the page from ${upper} to its end, each with one pointer, and are their keys
+ * in order? The beginning and the end of every entry are toggled, and then the two ends of the region:
+ * if the entries fill it without gap or overlap, every offset was toggled an even number of times. No
+ * sort by offset is needed, and the reads do not depend on each other. The first key of a branch has no
+ * meaning and is not compared.
  */
 static bool
 fills_in_order(const struct way *w, const uint8_t *page, bool leaf, unsigned n, size_t upper)
@@ -225,7 +227,7 @@ page_at(const struct descent_map *map, uint64_t number, uint16_t flags, struct h
 	return header->number == number && header->flags == flags ? page : NULL;
 }
 
-/* Prove page ${number}, of which ${s} has the bounds. */
+/* Validate page ${number}, whose bounds are in ${s}. */
 static bool
 enter(const struct way *w, struct step *s, uint64_t number, bool leaf)
 {
@@ -239,10 +241,11 @@ enter(const struct way *w, struct step *s, uint64_t number, bool leaf)
 	return fills_in_order(w, s->page, leaf, s->n, h.upper) && in_bounds(w, s, leaf);
 }
 
-/* ---- a way ---- */
+/* ---- a way from the root to a leaf ---- */
 
 /*
- * The first entry from ${i} on whose key is not below ${key}; for a branch that is the one behind the child to go to.
+ * The first entry from ${i} on whose key is not below ${key}. In a branch the child to descend to is that
+ * entry if its key is equal, else the entry before.
  */
 static unsigned
 search(const struct way *w, const struct step *s, unsigned i, struct key key, bool *equal)
@@ -262,7 +265,7 @@ search(const struct way *w, const struct step *s, unsigned i, struct key key, bo
 	return end;
 }
 
-/* The bounds of child ${i}. */
+/* Give ${child} the bounds of the child at entry ${i}. */
 static void
 narrow(const struct step *s, unsigned i, struct step *child)
 {
@@ -272,7 +275,10 @@ narrow(const struct step *s, unsigned i, struct step *child)
 
 enum toward { TO_KEY, TO_FIRST, TO_LAST };
 
-/* From page ${number} on ${level}, whose bounds are known, to a leaf. *${equal}: with TO_KEY, it is there. */
+/*
+ * From page ${number} on ${level}, whose bounds are set, down to a leaf. With TO_KEY, *${equal} says
+ * whether the leaf has ${key}.
+ */
 static bool
 go_down(struct way *w, unsigned level, uint64_t number, enum toward toward, struct key key, bool *equal)
 {
@@ -298,7 +304,10 @@ go_down(struct way *w, unsigned level, uint64_t number, enum toward toward, stru
 	}
 }
 
-/* To the next leaf, at the end that is near. *${any}: there is one. */
+/*
+ * To the next leaf on ${side} (1: right, -1: left), at its entry that is nearest. *${any}: whether there
+ * is such a leaf.
+ */
 static bool
 go_aside(struct way *w, int side, bool *any)
 {
@@ -335,7 +344,7 @@ begin(struct way *w, const struct descent_map *map, const struct descent_tree *t
 	return tree->depth > 0 && tree->depth <= DEPTH_MAX ? 1 : -1;
 }
 
-/* What else the record says of a small tree. */
+/* Check the counts in the record as far as the root shows them: in a tree of one or two levels. */
 static bool
 counted(const struct way *w, const struct descent_tree *tree)
 {
@@ -346,7 +355,7 @@ counted(const struct way *w, const struct descent_tree *tree)
 
 /* ---- entries ---- */
 
-/* A value on pages of its own, of which only the first has a header. */
+/* A value on overflow pages, of which only the first has a header. */
 static const uint8_t *
 big_value(struct way *w, const uint8_t *at, size_t len)
 {
@@ -357,7 +366,8 @@ big_value(struct way *w, const uint8_t *at, size_t len)
 	memcpy(&number, at, sizeof(number));
 	if (number < FIRST_PAGE || (page = page_at(w->map, number, P_OVERFLOW, &h)) == NULL)
 		return NULL;
-	/* Where other pages have lower and upper. More than are needed is allowed: the value was longer. */
+	/* The count is where other pages have lower and upper. LMDB keeps more pages than needed when a
+	 * value becomes shorter. */
 	pages = h.lower | (uint64_t)h.upper << 16;
 	if (pages > w->map->n_pages - number || pages < (PAGE_HEADER - 1 + len) / w->map->page_bytes + 1)
 		return NULL;
@@ -380,7 +390,7 @@ entry_at(struct way *w, const struct step *s, unsigned i, struct descent_entry *
 	return entry->value != NULL;
 }
 
-/* Of the entry that was found: LMDB frees its pages when it writes another. */
+/* Validate the found entry's overflow pages, too: LMDB frees them when it replaces the value. */
 static bool
 own_value(struct way *w)
 {
@@ -390,7 +400,10 @@ own_value(struct way *w)
 	return entry_at(w, leaf, leaf->i, &entry);
 }
 
-/* The last step is at the first entry behind the gap. At an end of its page one of the two is in a page beside. */
+/*
+ * Find the two neighbours; the last step is at the first entry behind the gap. At either end of the page
+ * one neighbour is in the page beside.
+ */
 static bool
 look_around(struct way *w, struct descent_gap *gap)
 {
@@ -425,7 +438,8 @@ descent_page_bytes(const uint8_t *head, uint32_t *page_bytes)
 }
 
 /*
- * Commits take turns with the two meta pages: the one of ${txnid} is of that, or of one that is an even number later.
+ * Commits alternate between the two meta pages: the page of ${txnid} holds that commit or one that is an
+ * even number of commits later.
  */
 static bool
 read_meta(const struct descent_map *map, uint64_t txnid, struct meta *meta)
@@ -508,10 +522,9 @@ descent_beside(const struct descent_map *map, const struct descent_tree *tree, c
 
 /* ---- before a write ---- */
 
-/* Pages that are in use by a tree, and free ones. */
 struct sum {
-	uint64_t pages;
-	uint64_t end; /* no page number is as high */
+	uint64_t pages; /* used and free ones so far */
+	uint64_t end;   /* every page number is below this */
 };
 
 typedef bool (*visit_cb)(struct sum *sum, const struct descent_entry *entry);
@@ -522,7 +535,7 @@ add_tree(struct sum *sum, const struct descent_tree *tree)
 	sum->pages += tree->branch_pages + tree->leaf_pages + tree->overflow_pages;
 }
 
-/* All of a tree, which ${w} was begun with. */
+/* Visit every entry of ${tree}, for which begin() was called with ${w}. */
 static bool
 visit_all(struct way *w, const struct descent_tree *tree, visit_cb visit, struct sum *sum)
 {
@@ -556,7 +569,10 @@ visit_table(struct sum *sum, const struct descent_entry *entry)
 	return tree.root == NO_PAGE || (tree.root >= FIRST_PAGE && tree.root < sum->end);
 }
 
-/* What one commit has set free: how many, and as many page numbers, the highest first. There may be room for more. */
+/*
+ * The pages that one commit freed: their number, then as many page numbers, the highest first. The value
+ * may have unused room behind them.
+ */
 static bool
 visit_free(struct sum *sum, const struct descent_entry *entry)
 {

@@ -1,13 +1,15 @@
 /*
- * lmdb.h - LMDB as Fob uses it. lmdb.c is the only file that knows <lmdb.h>; its codes become faults there.
+ * lmdb.h - LMDB as Fob uses it. Only lmdb.c and open.c include LMDB's own <lmdb.h>, and translate its
+ * codes into faults.
  *
- * A write transaction carries a sticky fault: after a put or delete has failed, later ones do nothing and the commit
- * aborts and returns the fault, so callers check once. (The idea is Knot DNS's knot_lmdb.)
+ * A write transaction carries a sticky fault: after a put or delete has failed, later ones do nothing,
+ * and the commit aborts and returns the fault. So callers check once. (The idea is Knot DNS's knot_lmdb.)
  *
- * A database fails for good, in this process, when a commit fails in any way other than for want of space: after a
- * failed fdatasync LMDB's next commit would succeed on pages that the disk never got (measured on 0.9.24). It fails for
- * good, too, when LMDB has followed a damaged page out of its map (see trap.h). From then on every call returns -FAULT_IO;
- * a restart decides from what is on disk.
+ * A database fails for good, in this process, when
+ *   - a commit fails for another reason than lack of space: after a failed fdatasync the next commit of
+ *     LMDB 0.9.24 succeeds on pages that never reached the disk (measured);
+ *   - LMDB followed a damaged page out of its map (see trap.h).
+ * From then on every call returns -FAULT_IO. A restart starts from what is on the disk.
  */
 #ifndef LMDB_WRAP_H
 #define LMDB_WRAP_H
@@ -21,60 +23,65 @@
 struct lmdb;
 struct lmdb_txn;
 
-/* Longer keys and values than these are damage. */
+/* Fob writes no longer keys and values; a longer one that is read is -FAULT_CORRUPT. */
 #define LMDB_KEY_MAX 511
 #define LMDB_VALUE_MAX 1536
 
-/* A copy, out of the map: valid until the next call with the same transaction, or the same cursor. */
+/* A copy, not in the map: valid until the next call with the same transaction or cursor. */
 struct lmdb_value {
 	const void *data;
 	size_t len;
 };
 
-/* Who else may have the database open. */
 enum lmdb_access {
-	LMDB_SERVE,   /* nobody: the folder is locked for this process */
-	LMDB_OFFLINE, /* nobody who writes: read-only, no file is made, a folder that is served is refused */
-	LMDB_BESIDE,  /* a fobd that serves it: read-only, through LMDB's own lock */
-	LMDB_FILE /* nobody, as nobody else knows of it: ${path} is the file itself, just copied and to be written to */
+	LMDB_SERVE,   /* read and write; the folder is locked for this process */
+	LMDB_OFFLINE, /* read only; makes no file; refused while a fobd serves the folder */
+	LMDB_BESIDE,  /* read only, while a fobd serves the folder, under LMDB's own lock */
+	LMDB_FILE     /* read and write without a lock: ${path} is a new copy that no other process knows */
 };
 
 struct lmdb_options {
-	const char *path; /* a folder */
+	const char *path; /* a folder; with LMDB_FILE the file */
 	enum lmdb_access access;
-	const char *const *names; /* of the tables; they outlive the database */
+	const char *const *names; /* of the tables; borrowed until lmdb_close() */
 	unsigned n_tables;
-	uint64_t map_bytes; /* fixed for the process: growing it under readers ends in SIGBUS */
-	unsigned readers;   /* read transactions at once */
-	bool create;        /* make the database when there is none; otherwise that is an error */
+	uint64_t map_bytes; /* fixed for the process: to grow the map under readers ends in SIGBUS */
+	unsigned readers;   /* how many read transactions at once */
+	bool create;        /* make the database if there is none */
 };
 
 /*
  * lmdb_open(options, db, why, why_len):
- * Lock the folder for this process, check that the file is whole, open it and its tables.
- * Returns: 0, or a negative fault with one line at ${why}; -FAULT_DISK when the system cannot read it (EIO).
+ * Lock the folder, check that the file is complete, open it and its tables.
+ * Returns: 0; a negative fault with one line at ${why}; -FAULT_DISK if the system cannot read it (EIO).
  */
 int lmdb_open(const struct lmdb_options *options, struct lmdb **db, char *why, size_t why_len);
-/* No transaction may be left but by lmdb_txn_free() before. NULL is fine. */
+/* Free every transaction before. NULL is allowed. */
 void lmdb_close(struct lmdb *db);
 /* True once the database has failed for good. Threads: any. */
 bool lmdb_failed(const struct lmdb *db);
 
 /*
  * lmdb_adopt(from, path, why, why_len):
- * Give the closed database in the folder ${from} its place in ${path}, unless there is one, and make that durable.
- * lmdb_clear(from): remove the folder ${from} with what is left in it of a database that never got its place. Both on the
- * same file system. Returns: 0, or a negative fault with one line at ${why}.
+ * Link the closed database of the folder ${from} into ${path}, on the same file system, and sync. A
+ * database that is there already is left as it is.
+ * Returns: 0, or a negative fault with one line at ${why}.
+ *
+ * lmdb_clear(from):
+ * Remove the folder ${from} and the database files in it.
  */
 int lmdb_adopt(const char *from, const char *path, char *why, size_t why_len);
 void lmdb_clear(const char *from);
 
 /*
- * A transaction object is made once and used again and again, by one thread at a time.
- * lmdb_read/lmdb_read_end: take the newest snapshot (a renew, no allocation after the first), and let go of it at once:
- * a pinned reader makes the file grow without bound.
- * lmdb_write/lmdb_commit/lmdb_abort: one writer at a time; commit is durable when it returns 0. lmdb_write is -FAULT_CORRUPT,
- * and begins nothing, when what every commit needs is damaged: the lists of tables and of free pages.
+ * A transaction object is made once and used many times, by one thread at a time.
+ *
+ * lmdb_read/lmdb_read_end: take the newest snapshot, and release it soon: while a snapshot is held LMDB
+ * reuses no page, and the file grows without bound. Only the first lmdb_read() allocates.
+ *
+ * lmdb_write/lmdb_commit/lmdb_abort: one writer at a time. The commit is durable when it returns 0.
+ * lmdb_write() returns -FAULT_CORRUPT, and begins nothing, when the list of tables or of free pages is
+ * damaged: every commit changes those.
  */
 struct lmdb_txn *lmdb_txn_new(struct lmdb *db);
 void lmdb_txn_free(struct lmdb_txn *txn);
@@ -87,11 +94,12 @@ void lmdb_abort(struct lmdb_txn *txn);
 int lmdb_fault(const struct lmdb_txn *txn);
 
 /*
- * Returns: 0; -FAULT_NOT_FOUND, which a damaged page can make LMDB say: see lmdb_prove_absent(); another negative fault.
+ * Returns: 0; -FAULT_NOT_FOUND, which may also be the effect of a damaged page (see lmdb_prove_absent());
+ *          another negative fault.
  */
 int lmdb_get(struct lmdb_txn *txn, unsigned table, const void *key, size_t key_len, struct lmdb_value *value);
 
-/* An entry, copied out. key_len 0: there is none. */
+/* A copy of an entry. key_len 0: there is no entry. */
 struct lmdb_entry {
 	size_t key_len;
 	size_t len;
@@ -99,7 +107,7 @@ struct lmdb_entry {
 	uint8_t value[LMDB_VALUE_MAX];
 };
 
-/* What lies before and behind a key that is not there. */
+/* The neighbours of a key that is absent. */
 struct lmdb_gap {
 	struct lmdb_entry before;
 	struct lmdb_entry behind;
@@ -107,19 +115,19 @@ struct lmdb_gap {
 
 /*
  * lmdb_prove_absent(txn, table, key, key_len, gap):
- * Prove that ${key}, which lmdb_get() has not found, is not there: each page that leads to its place, and that place,
- * is as it can only be when it was written so (see descent.h). Whether the neighbours at ${gap} are what was written is for
- * the caller to judge. In a write transaction they are those of the last commit; a key that it has deleted has none.
- * Returns: -FAULT_NOT_FOUND; -FAULT_CORRUPT; another negative fault.
+ * Validate that ${key}, which lmdb_get() did not find, is really absent: every page that leads to its
+ * place is valid (see descent.h). *${gap} gets its neighbours; the caller checks their tags. In a write
+ * transaction they are the last commit's, and a key that the transaction deleted has none.
+ * Returns: -FAULT_NOT_FOUND: absent; -FAULT_CORRUPT; another negative fault.
  */
 int lmdb_prove_absent(struct lmdb_txn *txn, unsigned table, const void *key, size_t key_len, struct lmdb_gap *gap);
 
 /*
- * Each proves the pages that it is about to change, as lmdb_write() does those that every commit changes: on a damaged one the
- * transaction's fault is -FAULT_CORRUPT, and LMDB is not called.
+ * lmdb_put and lmdb_del validate the pages that LMDB will change. If one is damaged the transaction's
+ * fault is -FAULT_CORRUPT, and LMDB is not called: a write into a damaged page may corrupt memory.
  */
 void lmdb_put(struct lmdb_txn *txn, unsigned table, const void *key, size_t key_len, const void *value, size_t len);
-/* Deleting what is not there is a fault: the caller keeps indexes that must agree. */
+/* Deleting a key that is absent is a fault: the caller's indexes must agree with each other. */
 void lmdb_del(struct lmdb_txn *txn, unsigned table, const void *key, size_t key_len);
 
 /* A walk in key order. */
@@ -132,31 +140,35 @@ struct lmdb_cursor {
 	uint8_t key_bytes[LMDB_KEY_MAX];
 	uint8_t value_bytes[LMDB_VALUE_MAX];
 };
-/* To the first entry whose key is not below ${key}. Always followed by lmdb_cursor_end(). Returns as lmdb_get. */
+/* To the first entry whose key is not below ${key}. Always call lmdb_cursor_end() after it, also after a
+ * fault. All return as lmdb_get(). */
 int lmdb_seek(struct lmdb_txn *txn, unsigned table, const void *key, size_t key_len, struct lmdb_cursor *cursor);
 int lmdb_next(struct lmdb_cursor *cursor);
 int lmdb_prev(struct lmdb_cursor *cursor);
 int lmdb_last(struct lmdb_cursor *cursor);
 void lmdb_cursor_end(struct lmdb_cursor *cursor);
 
-/* Pages in use by all tables, in bytes; entries of one table. 0 when they cannot be had. */
+/* The bytes of all tables' pages; the entries of one table. 0 if a page cannot be read. */
 uint64_t lmdb_used_bytes(struct lmdb_txn *txn);
 uint64_t lmdb_entries(struct lmdb_txn *txn, unsigned table);
 /*
  * lmdb_reserve(db, bytes):
- * Have the file system set aside ${bytes} behind what the database uses, so that a commit still fits when the disk is
- * full. Cheap when nothing changed. Returns: 0; -FAULT_FULL. A file system that cannot is no fault.
+ * Have the file system allocate ${bytes} behind what the database uses, so that a commit still fits when
+ * the disk is full. Makes no system call when enough is allocated already. A file system that cannot
+ * allocate is no fault.
+ * Returns: 0; -FAULT_FULL.
  */
 int lmdb_reserve(struct lmdb *db, uint64_t bytes);
 
 /*
  * lmdb_copy(db, fd):
- * Write a consistent copy of the newest snapshot to ${fd}, an empty file, while others write. Not synced. Pins that
- * snapshot until it is done. Returns: 0; -FAULT_FULL; -FAULT_IO.
+ * Write a copy of the newest snapshot to ${fd}, an empty file, while others may write. Holds the snapshot
+ * until it is done. Not synced.
+ * Returns: 0; -FAULT_FULL; -FAULT_IO.
  */
 int lmdb_copy(struct lmdb *db, int fd);
 
-/* Free the slots of readers whose process died. */
+/* Free the reader slots of processes that have died. */
 void lmdb_reader_check(struct lmdb *db);
 
 #endif

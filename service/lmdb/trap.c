@@ -1,7 +1,6 @@
 /*
- * trap.c - SIGSEGV and SIGBUS within LMDB come back as an error, and SIGBUS in a file that we can do without is mended
- * (see trap.h). Called by lmdb.c and lastused.c, and by main.c, which has told what happened; calls log.c, but not from
- * its handler. Never touches a fault that is neither.
+ * trap.c - signal handlers that turn SIGSEGV and SIGBUS within LMDB into an error, and that replace
+ * unreadable pages of shielded files (see trap.h). The handler never logs and takes no lock.
  */
 #include "service/lmdb/trap.h"
 
@@ -18,19 +17,19 @@
 #include "service/base/log.h"
 
 #define SHIELDS 16
-/* Each page may be a mapping of its own, and a process has 65,530 of them. */
+/* Each replaced page is a mapping of its own. By default the kernel allows a process 65,530. */
 #define PAGES_MAX 1024
 
 static _Thread_local sigjmp_buf *volatile armed;
 
 static struct sigaction former_segv, former_bus;
 
-/* Read by the handler, with no lock: ${from} is set last, and 0 when there is none. */
+/* The handler reads these without a lock: ${from} is set last. 0: the slot is free. */
 struct shield {
 	_Atomic uintptr_t from;
 	size_t bytes;
 	const char *file;
-	_Atomic unsigned pages; /* that were replaced */
+	_Atomic unsigned pages; /* how many were replaced */
 	bool told;
 };
 
@@ -51,8 +50,8 @@ put_zeros(uintptr_t at, size_t bytes)
 }
 
 /*
- * On the thread that touched ${at}, which tries again if we return true. That two threads replace one page, and one of them
- * what the other has just stored, loses no more than that.
+ * Runs on the thread that accessed ${at}; it repeats the access if this returns true. Two threads may
+ * replace the same page at once. Then a value that one of them has just stored is lost, no more.
  */
 static bool
 replace(uintptr_t at)
@@ -88,14 +87,14 @@ on_fault(int signal_number, siginfo_t *info, void *context)
 		former->sa_sigaction(signal_number, info, context);
 		return;
 	}
-	/* The default: the instruction is tried again, and ends the process. */
+	/* The thread repeats the instruction, and the default action ends the process. */
 	signal(signal_number, SIG_DFL);
 }
 
 static void
 install(int signal_number, struct sigaction *former)
 {
-	/* Not deferred: we leave the handler by a jump, which restores no signal mask. */
+	/* SA_NODEFER: siglongjmp() leaves the handler without restoring the signal mask. */
 	struct sigaction now, action = { .sa_sigaction = on_fault, .sa_flags = SA_SIGINFO | SA_NODEFER };
 
 	if (sigaction(signal_number, NULL, &now) == 0 && (now.sa_flags & SA_SIGINFO) != 0 &&
@@ -176,7 +175,7 @@ trap_tell(void)
 		if (atomic_load(&s->from) == 0 || atomic_load(&s->pages) == 0 || s->told)
 			continue;
 		s->told = true;
-		LOG(LOG_ERROR, "a file cannot be read, or was cut short; going on without what is missing",
+		LOG(LOG_ERROR, "a file cannot be read or was cut short; missing pages read as zeros",
 		    LOG_S("file", s->file));
 	}
 	pthread_mutex_unlock(&lock);

@@ -1,7 +1,8 @@
 /*
- * trap.h - survive a database that is damaged. LMDB 0.9 believes its pages: a flipped bit in a page's header makes it read
- * where nothing is mapped, or fail an assertion, and either would end the process, and the other environment with it. So
- * every call into LMDB that follows pages is made with a trap set; when it springs, that database has failed.
+ * trap.h - turn a SIGSEGV, SIGBUS or failed assertion inside LMDB into an error. LMDB 0.9 trusts its
+ * pages: with a flipped bit in a page's header it reads where nothing is mapped or fails an assertion.
+ * Either would end the process, and with it the other environment. So every call into LMDB that follows
+ * pages is made with a trap set. When the trap springs, that database has failed.
  *
  *	sigjmp_buf trap;
  *
@@ -11,8 +12,9 @@
  *	rc = mdb_get(...);
  *	trap_clear();
  *
- * What LMDB had in hand is lost then: a write transaction, and its lock, for the rest of the process. A damaged page that
- * LMDB *writes* from would harm memory before it faults, so those are proved first (descent.h).
+ * After that LMDB's state is undefined: a write transaction and its lock stay as they are until the
+ * process ends. A trap does not help where LMDB *writes* by a damaged page, as that corrupts memory before
+ * it faults. Those pages are validated first (descent.h).
  */
 #ifndef TRAP_H
 #define TRAP_H
@@ -20,7 +22,11 @@
 #include <setjmp.h>
 #include <stddef.h>
 
-/* Before a database is opened; again does no harm, and helps when somebody else took the signals meanwhile. Faults outside of a trap go on to whoever handled them before. */
+/*
+ * Install the signal handlers. Call it before a database is opened. May be called again, and takes the
+ * signals back from a library that has replaced the handlers. A fault outside of a trap goes to the
+ * handler that was installed before.
+ */
 void trap_install(void);
 
 /* Threads: each has its own trap; one at a time. */
@@ -29,20 +35,21 @@ void trap_clear(void);
 
 /*
  * trap_shield(from, bytes, file):
- * For a mapped file that is a convenience, and must harm nobody: what cannot be read in these ${bytes} (the file was cut
- * short, or its disk fails) is replaced by zeros in this process alone, a page at a time, and after a thousand pages
- * all of it. Costs nothing until then.
- * Ownership: ${file}, its name, is borrowed until trap_unshield(), before which nothing is to be unmapped.
- * Threads:   any. Returns: 0; -1: there are too many.
+ * Protect a mapped file whose content the process can do without. Pages that cannot be read (the file was
+ * cut short, or its disk fails) are replaced by zeros, in this process only: one page at a time, and after
+ * 1,024 pages the whole mapping. Costs nothing until then.
+ * Ownership: ${file}, the name for the log, is borrowed until trap_unshield(). Unmap only after that.
+ * Threads:   any.
+ * Returns:   0; -1: there are too many shields.
  */
 int trap_shield(const void *from, size_t bytes, const char *file);
-/* NULL, or what has no shield, is fine. Nobody may touch it meanwhile. */
+/* No thread may access the mapping during the call. NULL, or a mapping without a shield, is allowed. */
 void trap_unshield(const void *from);
 
-/* Say in the log, once for each, of which files something is missing. To be called now and then. Threads: any. */
+/* Log each shielded file that has lost pages, once. Call it periodically. Threads: any. */
 void trap_tell(void);
 
-/* Spring the trap by hand: for LMDB's failed assertions. Aborts when none is set. */
+/* Spring the trap: for LMDB's failed assertions. Aborts the process if no trap is set. */
 _Noreturn void trap_spring(void);
 
 #endif

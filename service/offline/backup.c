@@ -1,8 +1,6 @@
 /*
- * backup.c - copy a database while a fobd serves it (see backup.h). Called by offline.c; calls store_copy.c and
- * folder.c. The copy is made under a name that nobody takes for a database, in a folder that nobody takes for a
- * backup; it is marked as a copy before either gets its right name. So whatever ends it half-way, there is no copy
- * that could be served unmarked.
+ * backup.c - copy a database while a fobd serves it (see backup.h). Never leaves a copy that fobd would serve:
+ * the folder and the file in it have temporary names until the copy is marked as one.
  */
 #include "service/offline/backup.h"
 
@@ -12,18 +10,18 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "service/base/clock.h"
 #include "service/base/folder.h"
 
 #define PATH_LEN 4096
 
 struct backup {
 	const char *dest;
-	char folder[PATH_LEN];     /* until it is whole: DEST.partial.XXXXXX */
-	char unfinished[PATH_LEN]; /* in it */
-	char data[PATH_LEN];
+	char folder[PATH_LEN];     /* DEST.partial.XXXXXX, until publish() renames it */
+	char unfinished[PATH_LEN]; /* in ${folder}: the copy until it is marked */
+	char data[PATH_LEN];       /* in ${folder}: the copy from then on */
 	char *why;
 	size_t why_len;
 };
@@ -42,7 +40,7 @@ make_folder(struct backup *b)
 	int n;
 
 	if (lstat(b->dest, &st) == 0) {
-		snprintf(b->why, b->why_len, "%s: is there already; name a folder that is not", b->dest);
+		snprintf(b->why, b->why_len, "%s: exists already; name a new folder", b->dest);
 		return -1;
 	}
 	n = snprintf(b->folder, sizeof(b->folder), "%s.partial.XXXXXX", b->dest);
@@ -53,7 +51,7 @@ make_folder(struct backup *b)
 	}
 	if (mkdtemp(b->folder) == NULL) {
 		b->folder[0] = '\0';
-		return fail(b, "cannot make a folder beside it", b->dest);
+		return fail(b, "cannot make a folder next to it", b->dest);
 	}
 	snprintf(b->unfinished, sizeof(b->unfinished), "%.*s/unfinished", PATH_LEN - 16, b->folder);
 	snprintf(b->data, sizeof(b->data), "%.*s/data.mdb", PATH_LEN - 16, b->folder);
@@ -70,21 +68,21 @@ copy(struct backup *b, const struct store_options *options)
 		return -1;
 	if ((fd = open(b->unfinished, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600)) < 0) {
 		store_close(store);
-		return fail(b, "cannot make it", b->unfinished);
+		return fail(b, "cannot make this file", b->unfinished);
 	}
 	fault = store_copy(store, fd);
 	store_close(store);
 	if (fault != 0)
 		snprintf(b->why, b->why_len, "%s: cannot write the copy: %s", b->unfinished,
-		    fault == -FAULT_FULL ? "the disk is full" : "it cannot be read, or not be written there");
+		    fault == -FAULT_FULL ? "the disk is full" : "the database cannot be read, or the file not written");
 	else if (fsync(fd) != 0)
-		fault = fail(b, "cannot sync it", b->unfinished);
+		fault = fail(b, "cannot sync the copy", b->unfinished);
 	if (close(fd) != 0 && fault == 0)
-		fault = fail(b, "cannot close it", b->unfinished);
+		fault = fail(b, "cannot close the copy", b->unfinished);
 	return fault == 0 ? 0 : -1;
 }
 
-/* Write into the copy that it is one. */
+/* Mark the copy as one, so that fobd refuses to serve it. */
 static int
 mark(struct backup *b, const struct store_options *options, int64_t taken_ms, struct record_state *state)
 {
@@ -112,19 +110,19 @@ mark(struct backup *b, const struct store_options *options, int64_t taken_ms, st
 	store_txn_free(txn);
 	store_close(store);
 	if (fault != 0)
-		snprintf(b->why, b->why_len, "%s: cannot mark it as a copy: %s", b->unfinished,
+		snprintf(b->why, b->why_len, "%s: cannot mark this file as a copy: %s", b->unfinished,
 		    fault == -FAULT_FULL ? "the disk is full" : "it cannot be written, or is damaged");
 	return fault == 0 ? 0 : -1;
 }
 
-/* From here on it is a backup. */
+/* Give the marked copy its file name, then the folder its name. */
 static int
 publish(struct backup *b)
 {
 	if (rename(b->unfinished, b->data) != 0)
-		return fail(b, "cannot rename it", b->unfinished);
+		return fail(b, "cannot rename this file", b->unfinished);
 	if ((errno = folder_sync(b->folder)) != 0)
-		return fail(b, "cannot sync it", b->folder);
+		return fail(b, "cannot sync this folder", b->folder);
 	if (renameat2(AT_FDCWD, b->folder, AT_FDCWD, b->dest, RENAME_NOREPLACE) != 0)
 		return fail(b, "cannot give the copy this name", b->dest);
 	if ((errno = folder_sync_around(b->dest)) != 0)
@@ -152,7 +150,8 @@ tell(const struct backup *b, const struct store_options *options, const struct r
 	(void)stat(name, &st);
 	fprintf(out,
 	    "%s: copied to %s: revision %" PRIu64 ", events to %" PRIu64
-	    ", %lld bytes. It opens only with the pepper (%s), which is not in it: keep a copy of that, elsewhere\n",
+	    ", %lld bytes. The copy opens only with the pepper (%s), which is not in it: keep a copy of the pepper "
+	    "elsewhere\n",
 	    environment_name(options->environment), b->dest, state->revision, state->event_sequence,
 	    (long long)st.st_size, options->pepper);
 }
@@ -162,13 +161,11 @@ backup_make(const struct store_options *options, const char *dest, FILE *out, ch
 {
 	struct backup b = { .dest = dest, .why = why, .why_len = why_len };
 	struct record_state state;
-	struct timespec now;
+	int64_t now_ms = clock_wall_ms();
 
-	clock_gettime(CLOCK_REALTIME, &now);
 	if (make_folder(&b) != 0)
 		return -1;
-	if (copy(&b, options) != 0 ||
-	    mark(&b, options, (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000, &state) != 0 || publish(&b) != 0) {
+	if (copy(&b, options) != 0 || mark(&b, options, now_ms, &state) != 0 || publish(&b) != 0) {
 		remove_partial(&b);
 		return -1;
 	}

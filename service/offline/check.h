@@ -1,5 +1,5 @@
 /*
- * check.h - the offline check: does a database hold together?
+ * check.h - the offline check: are a database's records undamaged, and do they agree with each other?
  */
 #ifndef CHECK_H
 #define CHECK_H
@@ -10,11 +10,10 @@
 
 /*
  * check_database(options, out, why, why_len):
- * Walk through all of the database that ${options} name, opened with STORE_CHECK, and write to ${out} one line with
- * what there is, then a line for each violation, with its table and key, the first thousand. Secrets and digests are
- * not written, but for the first eight bytes of a digest, by which a record is found. Memory: a bit for each key ever
- * made.
- * Returns: 0: it is whole; 1: it is not; -1 with one line at ${why}: it cannot be opened, or not read to its end.
+ * Check the whole database of ${options}, whose ${use} is STORE_CHECK. Writes to ${out} one line with counts,
+ * then one for each violation, with its table and key, up to 1,000. Of a digest only the first 8 bytes are
+ * written, by which its record can be found; never a secret. Memory: one bit for each key ever made.
+ * Returns: 0: whole; 1: not whole; -1 with one line at ${why}: the database cannot be opened or read.
  */
 int check_database(const struct store_options *options, FILE *out, char *why, size_t why_len);
 

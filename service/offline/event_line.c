@@ -1,10 +1,9 @@
 /*
- * event_line.c - read an event from its line (see event_line.h). Called by restore.c, for who restores a backup; shares
- * the names of events with libfob, which prints them. Allocates nothing, and copies nothing that it has not looked at.
+ * event_line.c - read an event from its line (see event_line.h). Allocates nothing, and copies no text before
+ * it has checked it.
  *
- * Not a reader of JSON, and on purpose: what is read is one flat object of strings without escapes, numbers and words,
- * which is all that fob prints. So no parser of JSON is in the process that holds the keys, for the sake of a command
- * that is hardly ever used.
+ * This is no JSON parser: it reads one flat object of strings without escapes, numbers and words, which is all
+ * that fob prints. fobd holds keys and so does without a JSON library, which only this command would use.
  */
 #include "service/offline/event_line.h"
 
@@ -35,7 +34,7 @@ skip(const char *p)
 	return p + strspn(p, " \t\r\n");
 }
 
-/* A string without escapes, a number or a word; what is longer than any that we ask for is cut. */
+/* Take a string without escapes, a number or a word. A value longer than any valid one is cut. */
 static const char *
 take_word(const char *p, struct word *out)
 {
@@ -50,7 +49,7 @@ take_word(const char *p, struct word *out)
 	return p + len + out->quoted;
 }
 
-/* ---- the members, each as text without its quotes: false when it can be no such thing ---- */
+/* ---- members: the text is without its quotes; false for an invalid value ---- */
 
 static bool
 number(const char *text, uint64_t min, uint64_t max, uint64_t *out)
@@ -174,7 +173,7 @@ static const struct {
 	{ "expires_ms", false, take_expires_ms },
 };
 
-/* Those that we do not know say nothing to us, and null says that there is none. */
+/* Unknown members are ignored; null means that the member is absent. */
 static bool
 take_member(struct line *line, const char *name, const struct word *value)
 {

@@ -1,5 +1,5 @@
 /*
- * event_line.h - an event as `fob events --output json` prints it, one object a line, read back.
+ * event_line.h - read an event from a line that `fob events --output json` printed.
  */
 #ifndef EVENT_LINE_H
 #define EVENT_LINE_H
@@ -8,8 +8,8 @@
 
 /*
  * event_line_read(line, environment, event, why):
- * Read the event of ${environment} that ${line} is into *${event}; members that are not known here say nothing.
- * Returns: 0; 1 when it is an event of the other environment; -1 with what is wrong at *${why}, which is static.
+ * Read the event of ${environment} in ${line} into *${event}. Unknown members are ignored.
+ * Returns: 0; 1: an event of the other environment; -1 with a static text at *${why}.
  */
 int event_line_read(const char *line, enum environment environment, struct record_event *event, const char **why);
 

@@ -1,7 +1,5 @@
 /*
- * offline.c - the commands on a database that end when they are done (see offline.h). Called by main.c; calls check.c,
- * backup.c and restore.c.
- * Opens no socket. Says on standard output what it found or did, on standard error why it did not.
+ * offline.c - fobd's commands that do not serve (see offline.h). Opens no socket.
  */
 #include "service/offline/offline.h"
 
@@ -22,7 +20,7 @@ refuse(const char *why)
 	return 1;
 }
 
-/* Returns -1 for what is no environment that is configured, having said so. */
+/* Returns an enum environment; -1 after an error for a name that is unknown or not configured. */
 static int
 find_environment(const struct config *config, const char *name)
 {
@@ -34,7 +32,7 @@ find_environment(const struct config *config, const char *name)
 		fprintf(stderr, "fobd: the settings have no environment \"%s\"\n", name);
 		return -1;
 	}
-	fprintf(stderr, "fobd: \"%s\" is no environment: give live or test\n", name);
+	fprintf(stderr, "fobd: \"%s\" is not an environment: give live or test\n", name);
 	return -1;
 }
 
@@ -56,7 +54,7 @@ options_of(const struct config *config, int environment, enum store_use use)
 
 /* ---- check ---- */
 
-/* Damage is worse news than not to know. */
+/* The exit status of two checks: 2 (damaged) hides 1 (not checked), which hides 0. */
 static int
 worse(int a, int b)
 {
@@ -107,13 +105,13 @@ offline_backup(const struct config *config, char *const *args, int n_args)
 	int environment;
 
 	if (n_args != 2)
-		return refuse("--backup takes an environment and a folder that is not there yet");
+		return refuse("--backup takes an environment and the name of a new folder");
 	if ((environment = find_environment(config, args[0])) < 0)
 		return 1;
 	options = options_of(config, environment, STORE_COPY);
 	if (backup_make(&options, args[1], stdout, why, sizeof(why)) != 0)
 		return refuse(why);
-	return fflush(stdout) == 0 ? 0 : refuse("the copy is made, but standard output cannot be written");
+	return fflush(stdout) == 0 ? 0 : refuse("the copy is made, but standard output cannot be written to");
 }
 
 int
@@ -128,9 +126,8 @@ offline_restore(const struct config *config, char *const *args, int n_args, cons
 		return refuse("--restore takes an environment, whose path holds the copy");
 	if ((events != NULL) == accept_revived)
 		return refuse(
-		    "--restore needs to know what has ended since the copy was taken: --events FILE, with what "
-		    "fob events --output json printed; or, if keys that have ended since may be valid again, "
-		    "--accept-revived");
+		    "--restore needs --events FILE, with the output of fob events --output json, to end again what ended "
+		    "after the copy was taken; or --accept-revived, if keys that ended since then may be valid again");
 	if ((environment = find_environment(config, args[0])) < 0)
 		return 1;
 	if (events != NULL && (file = strcmp(events, "-") == 0 ? stdin : fopen(events, "re")) == NULL) {
@@ -143,5 +140,5 @@ offline_restore(const struct config *config, char *const *args, int n_args, cons
 		fclose(file);
 	if (rc != 0)
 		return refuse(why);
-	return fflush(stdout) == 0 ? 0 : refuse("it is restored, but standard output cannot be written");
+	return fflush(stdout) == 0 ? 0 : refuse("it is restored, but standard output cannot be written to");
 }

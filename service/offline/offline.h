@@ -1,5 +1,6 @@
 /*
- * offline.h - what fobd does with a database without serving it: check, backup, restore. `fob` runs them for people.
+ * offline.h - fobd's commands that do not serve: check, backup, restore. `fob check`, `fob backup` and
+ * `fob restore` run them.
  */
 #ifndef OFFLINE_H
 #define OFFLINE_H
@@ -8,24 +9,24 @@
 
 /*
  * offline_check(config, args, n_args):
- * Check the environments of ${config}, or the one that ${args}[0] names; ${args}[1] is a folder in place of its own.
- * Writes to standard output, and what keeps it from that to standard error.
- * Returns: an exit status: 0 whole; 2 something is not; 1 it could not be found out.
+ * Check the environments of ${config}, or only ${args}[0]; ${args}[1] is a folder to check instead of its own.
+ * Writes the result to standard output and errors to standard error.
+ * Returns: an exit status: 0 whole; 2 at least one is not whole; 1 could not be checked.
  */
 int offline_check(const struct config *config, char *const *args, int n_args);
 
 /*
  * offline_backup(config, args, n_args):
  * Copy the database of the environment ${args}[0] to the new folder ${args}[1], while a fobd may serve it.
- * Returns: an exit status: 0 done; 1 not, and there is no such folder.
+ * Returns: an exit status: 0 done; 1 failed, and the folder was not made.
  */
 int offline_backup(const struct config *config, char *const *args, int n_args);
 
 /*
  * offline_restore(config, args, n_args, events, accept_revived):
- * Make the copy that is at the path of the environment ${args}[0] one that is served again. ${events}: a file, "-" for
- * standard input, or NULL, which takes ${accept_revived}. Returns: an exit status: 0 done; 1 not, and nothing has
- * changed.
+ * Turn the copy at the path of the environment ${args}[0] into a database that fobd serves. ${events}: a file,
+ * or "-" for standard input; NULL only with ${accept_revived}.
+ * Returns: an exit status: 0 done; 1 failed, and nothing has changed.
  */
 int
 offline_restore(const struct config *config, char *const *args, int n_args, const char *events, bool accept_revived);

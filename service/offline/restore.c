@@ -1,20 +1,19 @@
 /*
- * restore.c - make a copy one that is served again (see backup.h). Called by offline.c; decides with decide.c and
- * writes with store_apply.c, as the writer of a running fobd does, but from the events that say what happened after the
- * copy was taken, which event_line.c reads.
+ * restore.c - turn a copy into a database that fobd serves (see backup.h), and replay the events since the copy
+ * was taken, with their own times and sequence numbers. Never changes anything unless all of it succeeds.
  *
- * They are replayed under their own times and sequence numbers. A roll makes a key of its generation that nobody holds:
- * what was given out is not known, and no longer matters; what matters is when the old key ends. Accounts that were made
- * or imported since are not made again, as their keys could not be: there, nothing can come back to life.
+ * A replayed roll makes a key of its generation with a random digest, as the secret that was given out is not
+ * known. What counts is that the old key ends. Accounts that were made or imported since are not made again:
+ * their keys are not known, and a key that does not exist cannot become valid again.
  */
 #include <inttypes.h>
 #include <sodium.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "service/offline/backup.h"
+#include "service/base/clock.h"
 #include "service/keys/decide.h"
 #include "service/offline/event_line.h"
 
@@ -23,8 +22,9 @@ struct restore {
 	struct store_txn *txn;
 	struct record_state state;
 	struct record_copy copy;
-	uint64_t line;
+	uint64_t line;   /* of the events, from 1; 0: errors name no line */
 	uint64_t newest; /* the highest sequence number in the lines so far */
+	/* Counts of events: that changed something; that made an account; of keys that the copy does not have. */
 	uint64_t applied, made, unapplied;
 	char *why;
 	size_t why_len;
@@ -46,9 +46,9 @@ refuse(struct restore *r, const char *format, ...)
 	return -1;
 }
 
-/* ---- replaying one ---- */
+/* ---- replay one event ---- */
 
-/* Returns 1 when there is nothing that it could end. */
+/* Returns 0; 1: the copy has no key that the event ends; a negative fault. So do the next two. */
 static int
 decide_rolled(
     struct restore *r, const struct view *view, const struct record_event *e, struct change *change, why_text why)
@@ -86,7 +86,6 @@ decide_expired(struct restore *r, const struct view *view, const struct record_e
 	return decide_expire(view, digest, change);
 }
 
-/* What becomes of a key or account, if it is here. Returns: 0; 1: nothing; a negative fault. */
 static int
 decide_again(struct restore *r, const struct record_event *e, struct change *change, why_text why)
 {
@@ -134,7 +133,7 @@ replay(struct restore *r, const struct record_event *e)
 	return fault == 0 ? 0 : refuse(r, "event %" PRIu64 " cannot be applied: %s", e->sequence, why);
 }
 
-/* ---- all of them ---- */
+/* ---- all events ---- */
 
 struct wanted {
 	uint64_t sequence;
@@ -150,7 +149,10 @@ take_event(void *arg, const struct record_event *event)
 	return false;
 }
 
-/* The file goes on past a restore, after which numbers were given again: ${e} is the first of those. */
+/*
+ * The file goes on past an earlier restore, ${e}. Sequence numbers were reused after it, so the lines from
+ * before and from after it may describe different histories.
+ */
 static int
 refuse_restored(struct restore *r, const struct record_event *e)
 {
@@ -158,15 +160,15 @@ refuse_restored(struct restore *r, const struct record_event *e)
 
 	if (e->sequence > r->copy.event_sequence)
 		return refuse(r,
-		    "event %" PRIu64 " is a restore, after which numbers were given again, and another event %" PRIu64
-		    " stands before it. If there is a backup that was made after that restore, take that one, with the "
-		    "lines from here on. If not, leave out the events of %s before this line that have number %" PRIu64
-		    " or a higher one: that restore gave them up, and what they ended is to be ended again",
+		    "event %" PRIu64 " is a restore, after which numbers were reused, and an earlier line has another "
+		    "event %" PRIu64 ". If there is a backup that was made after that restore, use it with the lines "
+		    "from here on. If not, remove the events of %s before this line that have number %" PRIu64
+		    " or a higher one: that restore gave them up. What they ended must then be ended again by hand",
 		    e->sequence, e->sequence, name, e->sequence);
 	return refuse(r,
-	    "event %" PRIu64 " is a restore, after which numbers were given again, and the copy may be from before it. "
-	    "If the copy was made after that restore, give the lines from here on; if not, take a backup that was, or "
-	    "one from before event %" PRIu64,
+	    "event %" PRIu64 " is a restore, after which numbers were reused, and the copy may be from before it. "
+	    "If the copy was made after that restore, give the lines from here on. If not, use a backup that was, or "
+	    "a backup from before event %" PRIu64,
 	    e->sequence, e->sequence);
 }
 
@@ -178,28 +180,29 @@ refuse_other(struct restore *r, const struct record_event *e, const struct recor
 	if (of_copy && had->type == EVENT_RESTORED && e->time_ms <= had->time_ms)
 		return refuse(r,
 		    "event %" PRIu64
-		    " is from before a restore that the copy has: give the lines from that event %" PRIu64
-		    ", restored, on",
+		    " is from before a restore that the copy includes: give only the lines from that restore, event "
+		    "%" PRIu64 ", on",
 		    e->sequence, e->sequence);
 	if (e->type == EVENT_RESTORED)
 		return refuse_restored(r, e);
 	if (of_copy)
 		return refuse(r,
 		    "event %" PRIu64
-		    " is not the one that the copy has: these are events of another database, or of this one from "
-		    "before or after a restore",
+		    " is not the same in the copy: the events are another database's, or are from before or after a "
+		    "restore of this one",
 		    e->sequence);
 	return refuse(r,
 	    "event %" PRIu64
-	    " is not the one that a line before has under this number: the lines are of two databases, or of one from "
-	    "before and after a restore that is not among them",
+	    " is not the same in an earlier line: the lines are from two databases, or from before and after a "
+	    "restore that is not among them",
 	    e->sequence);
 }
 
 /*
- * One that was replayed, or that the copy has too, must be the same: else the lines are another database's, or of this one
- * before and after a restore, and to pass one of the two over would be to let live what it has ended. One that is
- * forgotten cannot be compared. The copy forgot only what it was made with, but for a restore that the lines go back to.
+ * An event that the copy has, or that was replayed, stands in the lines once more. It must be the same event.
+ * If not, the lines are from two databases or from before and after a restore, and to skip one of the two
+ * events would leave valid what it ended. An event that is too old to be kept cannot be compared: it is
+ * skipped if the copy was made with it.
  */
 static int
 compare(struct restore *r, const struct record_event *e)
@@ -219,11 +222,14 @@ compare(struct restore *r, const struct record_event *e)
 	if (e->sequence <= r->copy.event_sequence)
 		return 0;
 	return refuse(r,
-	    "event %" PRIu64 " stands here again, and is too far back to be compared: leave out one of the two",
+	    "event %" PRIu64 " is here a second time, and is too old to be compared: remove one of the two lines",
 	    e->sequence);
 }
 
-/* The last line, when who wrote it was ended on the way; or one that was left so, and went on with. */
+/*
+ * A line that cannot be read. Two causes get an error of their own: the process that wrote the file was ended
+ * within the last line, or was ended so and later appended to the file.
+ */
 static int
 refuse_line(struct restore *r, const char *text, const char *why)
 {
@@ -234,12 +240,12 @@ refuse_line(struct restore *r, const char *text, const char *why)
 		return refuse(r, "%s", why);
 	if (text[len - 1] != '\n' && text[len - 1] != '}')
 		return refuse(r,
-		    "the last line is cut off, as the end of who wrote it leaves it. It may be removed; what it said is "
-		    "then not known here");
+		    "the last line is cut off, as when the process that wrote it is killed. It may be removed; its event "
+		    "is then not applied");
 	if ((second = strstr(text + 1, "{\"environment\"")) != NULL)
 		return refuse(r,
-		    "cut off, and the next event begins on the same line. What is before its brace, the first %zu bytes, "
-		    "may be removed, if that event is in a line behind",
+		    "this line is cut off, and the next event begins on the same line. The first %zu bytes, up to that "
+		    "event's brace, may be removed if a later line has the event that is cut off",
 		    (size_t)(second - text));
 	return refuse(r, "%s", why);
 }
@@ -258,7 +264,7 @@ take_line(struct restore *r, const char *text)
 	if (e.sequence <= r->state.event_sequence)
 		rc = compare(r, &e);
 	else if (e.sequence != r->state.event_sequence + 1)
-		rc = refuse(r, "event %" PRIu64 " where %" PRIu64 " was expected: the ones between are missing",
+		rc = refuse(r, "event %" PRIu64 " where %" PRIu64 " was expected: the events between are missing",
 		    e.sequence, r->state.event_sequence + 1);
 	else
 		rc = replay(r, &e);
@@ -277,7 +283,7 @@ take_all(struct restore *r, FILE *events)
 
 	while (rc == 0 && (len = getline(&text, &size, events)) >= 0) {
 		r->line++;
-		rc = strlen(text) == (size_t)len ? take_line(r, text) : refuse(r, "a NUL byte");
+		rc = strlen(text) == (size_t)len ? take_line(r, text) : refuse(r, "the line holds a NUL byte");
 	}
 	if (rc == 0 && ferror(events) != 0)
 		rc = refuse(r, "cannot be read");
@@ -290,12 +296,10 @@ static int
 finish(struct restore *r)
 {
 	struct change *change = calloc(1, sizeof(*change));
-	struct timespec now;
 	int fault = -FAULT_INTERNAL;
 
-	clock_gettime(CLOCK_REALTIME, &now);
 	if (change != NULL) {
-		change->time_ms = (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+		change->time_ms = clock_wall_ms();
 		/* Time never runs behind what was committed. */
 		if (change->time_ms < r->state.newest_ms)
 			change->time_ms = r->state.newest_ms;
@@ -313,14 +317,14 @@ finish(struct restore *r)
 	return fault == 0 ? 0 : refuse(r, "%s: the restored state cannot be written", r->options->path);
 }
 
-/* ---- telling ---- */
+/* ---- report ---- */
 
 struct telling {
 	struct restore *restore;
 	FILE *out;
 };
 
-/* The accounts whose current key is one that nobody holds. */
+/* Name the accounts whose current secret is not known: they were rolled after the copy was taken. */
 static bool
 tell_rolled(void *arg, const struct record_event *e)
 {
@@ -345,25 +349,25 @@ tell(struct restore *r, bool replayed, FILE *out)
 
 	fprintf(out, "%s: restored from a copy of revision %" PRIu64 "; ", name, r->copy.revision);
 	if (!replayed) {
-		fprintf(out, "what ended after event %" PRIu64 " is valid again, as you accepted\n",
+		fprintf(out, "what ended after event %" PRIu64 " is valid again, as --accept-revived allows\n",
 		    r->copy.event_sequence);
 		return;
 	}
 	fprintf(out,
-	    "events %" PRIu64 " to %" PRIu64 " replayed, %" PRIu64 " of them changed something here. What ended after "
-	    "event %" PRIu64 " is not known here\n",
+	    "events %" PRIu64 " to %" PRIu64 " replayed, %" PRIu64 " of them changed something. What ended after "
+	    "event %" PRIu64 " is not known, and is valid again\n",
 	    r->copy.event_sequence + 1, r->state.event_sequence - 1, r->applied, r->state.event_sequence - 1);
 	if (r->made > 0)
 		fprintf(out,
 		    "%s: %" PRIu64
-		    " accounts were made or imported after the copy was taken, and are not here: make or import "
+		    " accounts were made or imported after the copy was taken, and are missing: make or import "
 		    "them again\n",
 		    name, r->made);
 	if (r->unapplied > 0)
 		fprintf(out,
 		    "%s: %" PRIu64
-		    " events are of keys that were imported after the copy was taken: after importing them "
-		    "again, end those keys again\n",
+		    " events ended keys that were imported after the copy was taken: import those keys again, then end "
+		    "them again\n",
 		    name, r->unapplied);
 	if (store_read(r->txn) != 0)
 		return;
@@ -381,7 +385,7 @@ backup_restore(const struct store_options *options, FILE *events, FILE *out, cha
 	if (store_open(options, &store, why, why_len) != 0)
 		return -1;
 	if ((r.txn = store_txn_new(store)) == NULL || store_write(r.txn) != 0) {
-		refuse(&r, "%s: cannot be written", options->path);
+		refuse(&r, "%s: the database cannot be written to", options->path);
 		goto out;
 	}
 	if (store_state(r.txn, &r.state) != 0 || store_copy_mark(r.txn, &r.copy) != 0) {

@@ -1,7 +1,6 @@
 /*
- * harden.c - the daemon's own privileges: what it gives up, checked, and its limit of open files.
- * Called by main.c only, at start, in the order that harden.h gives; calls only the system.
- * Never goes on after half a step: what could not be given up is an error, and the caller does not start.
+ * harden.c - give up privileges and raise the limit of open files (see harden.h). Never goes on after a
+ * step that failed.
  */
 #include <errno.h>
 #include <grp.h>
@@ -58,7 +57,7 @@ harden_descriptors(unsigned connections, char *why, size_t why_len)
 	return 0;
 }
 
-/* True when no way back is left: every id is the new one, and the old ones are refused. */
+/* Returns 1 when every id is the new one and the kernel refuses a return to root. */
 static int
 drop_is_final(uid_t uid, gid_t gid)
 {
@@ -96,7 +95,7 @@ harden_drop(const char *user, char *why, size_t why_len)
 		return -1;
 	}
 	if (pw->pw_uid == 0) {
-		snprintf(why, why_len, "user = \"%s\" is root: name another, or leave the setting out", user);
+		snprintf(why, why_len, "user = \"%s\" is root: name another user, or leave the setting out", user);
 		return -1;
 	}
 	if (geteuid() == pw->pw_uid && getuid() == pw->pw_uid)
@@ -113,7 +112,7 @@ harden_drop(const char *user, char *why, size_t why_len)
 		snprintf(why, why_len, "became user \"%s\", but could become root again: not starting", user);
 		return -1;
 	}
-	/* Changing the user made the kernel decide anew who may read our memory (fs.suid_dumpable). */
+	/* The change of user has reset the flag (fs.suid_dumpable). */
 	if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) != 0) {
 		snprintf(why, why_len, "cannot turn off core dumps after becoming \"%s\": %s", user, strerror(errno));
 		return -1;

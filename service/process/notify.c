@@ -1,7 +1,7 @@
 /*
- * notify.c - sd_notify(3) by hand: the protocol is a datagram of NAME=VALUE lines, and libsystemd is a large guest in a
- * process that holds keys. Called by main.c at start, reload, drain and stop, and once a second for the watchdog. Calls
- * only the system. Never waits, never ends the daemon: a manager that does not listen is no reason to stop.
+ * notify.c - sd_notify(3) by hand (see notify.h): the protocol is a datagram of NAME=VALUE lines, and libsystemd
+ * would be much code in a process that holds keys. Never waits, and never ends the daemon: it goes on without a
+ * manager that does not listen.
  */
 #include <errno.h>
 #include <stdarg.h>
@@ -34,7 +34,7 @@ watchdog_interval_ms(void)
 	const char *pid = getenv("WATCHDOG_PID");
 	uint64_t ms = number_of(getenv("WATCHDOG_USEC")) / 1000;
 
-	/* Meant for another process, whose environment we inherited. */
+	/* The variables are for another process, whose environment this one inherited. */
 	if (pid != NULL && number_of(pid) != (uint64_t)getpid())
 		return 0;
 	return ms > UINT32_MAX ? UINT32_MAX : (uint32_t)ms;
@@ -63,7 +63,7 @@ notify_init(struct notify *n)
 	memcpy(n->address.sun_path, path, len);
 	if (path[0] == '@')
 		n->address.sun_path[0] = '\0';
-	/* An abstract name is all its bytes, without an end; a path has one, which sun_path's zeroes are. */
+	/* A path ends in a NUL, which is part of the address; an abstract name does not. */
 	n->address_len = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + len + (path[0] == '/' ? 1 : 0));
 	n->fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (n->fd < 0)
@@ -113,7 +113,7 @@ notify_reloading(const struct notify *n)
 	char text[64];
 	struct timespec now;
 
-	/* The time tells the manager which READY=1 ends this reload. */
+	/* By the time the manager knows that a later READY=1 ends this reload. */
 	clock_gettime(CLOCK_MONOTONIC, &now);
 	snprintf(text, sizeof(text), "RELOADING=1\nMONOTONIC_USEC=%lld",
 	    (long long)now.tv_sec * 1000000 + now.tv_nsec / 1000);
@@ -141,7 +141,7 @@ notify_status(const struct notify *n, const char *format, ...)
 	va_start(ap, format);
 	vsnprintf(text + 7, sizeof(text) - 7, format, ap);
 	va_end(ap);
-	/* A newline would begin another message, of somebody else's choosing. */
+	/* A newline would begin another NAME=VALUE, which whoever chose the text could choose, too. */
 	for (char *c = text; *c != '\0'; c++)
 		if ((unsigned char)*c < 0x20 || *c == 0x7f)
 			*c = ' ';

@@ -1,8 +1,7 @@
-"""What a client knows of the accounts that it made, written down as it goes; and the judgement of a daemon that was
-killed.
+"""A client's record of its accounts and their keys, and the check of a daemon that was killed against it.
 
-Each account belongs to one worker, which has at most one change under way: so after a kill all is known but the fate of
-that one, and asking again with its token settles it. judge() then compares everything that fobd tells with the record.
+Each account belongs to one worker, which has at most one change under way. So after a kill only that change is in doubt,
+and a resend with its token settles it. judge() then compares everything that fobd returns with the record.
 """
 
 import os
@@ -30,7 +29,7 @@ class Key:
         self.state, self.expires_ms = CURRENT, 0
 
     def verdicts(self, before_ms, after_ms):
-        """What a verify in between may say."""
+        """The verdicts that are right while a change is under way."""
         if self.state == CURRENT:
             return {"VALID"}
         if self.state == REVOKED:
@@ -51,7 +50,7 @@ class Account:
 
 
 class Worker:
-    """Changes to its own accounts, one after another, over one connection at a time."""
+    """Changes its own accounts, one change after another, over one connection at a time."""
 
     def __init__(self, ledger, name, environment, pick):
         self.ledger, self.name, self.environment, self.pick = ledger, name, environment, pick
@@ -85,7 +84,7 @@ class Worker:
         self.settle(connection)
 
     def settle(self, connection):
-        """Send what is pending, perhaps for the second time, and take its reply for the truth."""
+        """Send the pending change, perhaps for the second time, and record its reply."""
         if self.pending is None:
             return
         method, envelope, account = self.pending
@@ -125,13 +124,13 @@ class Worker:
     # ---- verifies in between ----
 
     def verify(self, connection):
-        """A few of its own keys in one message, as libfob sends those that come together."""
+        """Verify some of its own keys in one VerifyKeys."""
         keys = [k for a in self.pick.sample(self.accounts, min(4, len(self.accounts))) for k in a.secrets[-4:]]
         if keys:
             self.verified += self.ledger.verify(connection, keys)
 
     def run(self, fobd, ended):
-        """Until the daemon is gone, or ${ended}."""
+        """Run until the daemon is gone or ${ended} is set."""
         try:
             with fobd.connection("admin") as connection:
                 while not ended.is_set():
@@ -167,7 +166,7 @@ class Ledger:
         return sum(w.acknowledged for w in self.workers)
 
     def verify(self, connection, keys):
-        """Every one of ${keys} is what the record says; returns how many."""
+        """Check that each of ${keys} is as recorded; returns how many there are."""
         for i in range(0, len(keys), 256):
             part = keys[i:i + 256]
             before = now_ms()
@@ -185,13 +184,13 @@ class Ledger:
     # ---- after a restart ----
 
     def judge(self, fobd, pick, everything=False):
-        """Raises AssertionError for whatever is not as it was acknowledged."""
+        """Raises AssertionError for anything that differs from what was acknowledged."""
         if self.problems:
             raise AssertionError("%d: %s" % (len(self.problems), self.problems[0]))
         with fobd.connection("admin") as connection, fobd.client("admin") as client:
             for w in self.workers:
                 w.settle(connection)
-                # Used tokens are answered again, alike, and change nothing: what follows would see it.
+                # A used token gets the same reply again and changes nothing, or the checks below would fail.
                 for envelope, reply in w.done if everything else w.done[-8:]:
                     if connection.exchange(envelope) != reply:
                         raise AssertionError("%s: a used token gets another reply" % w.name)
@@ -231,7 +230,7 @@ class Ledger:
             raise AssertionError("accounts: %s" % sorted(set(listed.items()) ^ set(known.items()))[:4])
 
     def _judge_events(self, client, environment):
-        """Without a gap or a repeat from where the last look ended, and for each account as many as it had changes."""
+        """Check the events since the last call: no gap, no repeat, and for each account one event for each change."""
         token, sequence = self.position.get(environment, (b"", 0))
         while True:
             page = client.call("fob.v1.Admin/ListEvents", pb.admin.ListEventsRequest(

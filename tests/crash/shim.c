@@ -1,9 +1,8 @@
 /*
- * shim.c - calls to the system, the heap and LMDB, counted and made to fail (see shim.h). Linked into the programs of
- * tests/crash and preloaded into fobd by its scripts. Never fails what is asked for by libc, nng or the tests
- * themselves.
+ * shim.c - count calls to the system, the heap and LMDB, and make them fail (see shim.h). Linked into the programs
+ * of tests/crash, and preloaded into fobd by its scripts. Never fails a call of libc, nng or the tests.
  */
-/* The checked forms of read and pread are inline functions, which could not be defined here. */
+/* With _FORTIFY_SOURCE read and pread are inline functions, and could not be defined here. */
 #undef _FORTIFY_SOURCE
 
 #include "tests/crash/shim.h"
@@ -25,7 +24,7 @@
 #define INTERPOSED __attribute__((visibility("default"), used))
 #define FDS 65536
 
-/* The function that ours stands before. */
+/* The real function of this name. */
 #define NEXT(name) \
 	static __typeof__(&name) next; \
 	if (next == NULL) \
@@ -36,7 +35,7 @@ struct shim *shim = &own;
 shim_watch_cb shim_watch;
 bool shim_sync_not;
 
-/* ---- whose call is it ---- */
+/* ---- who makes the call ---- */
 
 enum { FD_OURS = 1, FD_DATA = 2, FD_DURABLE = 4 };
 static _Atomic uint8_t fds[FDS];
@@ -116,7 +115,7 @@ fd_is(int fd)
 	return fd >= 0 && fd < FDS ? fds[fd] : 0;
 }
 
-/* ---- the nth ---- */
+/* ---- count and decide ---- */
 
 void
 shim_arm(uint64_t kinds, uint64_t nth, uint64_t last, enum shim_action action, int error)
@@ -140,12 +139,12 @@ shim_disarm(void)
 static void
 die(void)
 {
-	/* Not kill(2): to end itself is the only signal that fobd's confinement leaves it. */
+	/* Not kill(2): fobd's seccomp filter allows tgkill() to the process itself only. */
 	syscall(SYS_tgkill, getpid(), (pid_t)syscall(SYS_gettid), SIGKILL);
-	syscall(SYS_exit_group, 137); /* where a filter of system calls forbids the other */
+	syscall(SYS_exit_group, 137); /* if another filter forbids tgkill */
 }
 
-/* What is to become of this call: 0, or an action. */
+/* Count this call. Returns 0, or the action that it fails by. */
 static enum shim_action
 judge(enum shim_kind kind)
 {
@@ -168,7 +167,7 @@ judge(enum shim_kind kind)
 	return (enum shim_action)shim->action;
 }
 
-/* Is this call to fail? Then with the errno that it has set. */
+/* Must this call fail? errno is set then. */
 static bool
 fails(enum shim_kind kind, bool ours)
 {
@@ -180,7 +179,7 @@ fails(enum shim_kind kind, bool ours)
 	return true;
 }
 
-/* Behind a call: the other half of SHIM_KILL_TORN, for what cannot be half done. */
+/* After a call: SHIM_KILL_TORN for a call that cannot be done in part. */
 static void
 behind(bool ours, enum shim_kind kind)
 {
@@ -260,7 +259,7 @@ pwrite(int fd, const void *data, size_t len, off_t at)
 	return n;
 }
 
-/* LMDB seeks, then writes neighbouring pages at once. */
+/* LMDB seeks, then writes several neighbouring pages with one call. */
 INTERPOSED ssize_t
 writev(int fd, const struct iovec *v, int n)
 {
@@ -387,14 +386,15 @@ mmap(void *at, size_t len, int protection, int flags, int fd, off_t offset)
 
 	if (fails(fd >= 0 ? SHIM_MAP : SHIM_MEMORY, ours))
 		return MAP_FAILED;
-	/* Not by dlsym(): the sanitizers map memory before it works. */
+	/* Not through dlsym(): the sanitizers map memory before dlsym() works. */
 	return (void *)syscall(SYS_mmap, at, len, protection, flags, fd, offset);
 }
 
 /* ---- the heap ---- */
 
 /*
- * Until our constructor has run, dlsym() and the sanitizers may not be ready: a little memory of our own, and for good.
+ * Before the constructor has run, dlsym() and the sanitizers may not be ready. Until then memory comes from this
+ * array, and is never freed.
  */
 static _Alignas(16) char early[1 << 20];
 static size_t early_used;
@@ -444,7 +444,7 @@ calloc(size_t n, size_t len)
 	return no_memory(__builtin_return_address(0)) ? NULL : next(n, len);
 }
 
-/* How long an early one was is not known: not longer than to the end of all of them. */
+/* The length of an early allocation is not known, but it ends within the array. */
 static void *
 leave_early(const void *p, size_t len)
 {
@@ -521,7 +521,7 @@ LMDB(mdb_cursor_open, (MDB_txn * txn, MDB_dbi dbi, MDB_cursor **cursor), (txn, d
 LMDB(mdb_cursor_renew, (MDB_txn * txn, MDB_cursor *cursor), (txn, cursor))
 LMDB(mdb_cursor_get, (MDB_cursor * cursor, MDB_val *key, MDB_val *data, MDB_cursor_op op), (cursor, key, data, op))
 
-/* A commit that fails has ended its transaction all the same. */
+/* A failed commit ends its transaction, too. */
 INTERPOSED int
 mdb_txn_commit(MDB_txn *txn)
 {

@@ -1,4 +1,4 @@
-"""A fobd under tests/crash/shim.c, and the handle by which a test steers it while it runs."""
+"""A fobd with tests/crash/shim.c preloaded, and the shared struct by which a test controls the shim."""
 
 import mmap
 import os
@@ -19,7 +19,7 @@ _FIELDS = ("kinds", "nth", "last", "action", "error", "count", "fired", "what")
 
 
 class Handle:
-    """struct shim of shim.h, in a file that the daemon maps as well."""
+    """struct shim of shim.h, in a file that the daemon maps, too."""
 
     def __init__(self, place):
         self.path = os.path.join(place, "shim")
@@ -35,7 +35,7 @@ class Handle:
         struct.pack_into("@Q", self.map, 8 * _FIELDS.index(name), value)
 
     def arm(self, kinds, nth, action, error=0, last=None):
-        """As shim_arm(): what is counted is set last."""
+        """Like shim_arm(). `kinds` is set last, as it starts the counting."""
         for name, value in (("kinds", 0), ("nth", nth), ("last", nth if last is None else last), ("action", action),
                             ("error", error), ("count", 0), ("fired", 0), ("what", 0), ("kinds", kinds)):
             self._set(name, value)
@@ -46,8 +46,8 @@ class Handle:
 
 
 def at_each(attempt, step):
-    """Call ${attempt}(n) for n from 1 on, ${step}(n) apart, until it says that there was no nth any more; return that
-    n. The first failure is the end, and says n. (Not a subtest for each: a failure that lasts would have no end.)"""
+    """Call ${attempt}(n) from n = 1 on, in steps of ${step}(n), until it returns that there were fewer than n calls; returns
+    that n. Stops at the first failure, which names n. (With subtests a failure at every n would never end.)"""
     n = 1
     while True:
         try:
@@ -60,7 +60,7 @@ def at_each(attempt, step):
 
 
 class Daemon(daemon.Daemon):
-    """start(shim=True) preloads the shim; otherwise it is an ordinary one."""
+    """start(shim=True) preloads the shim; start() does not."""
 
     def __init__(self, **kw):
         super().__init__(**kw)

@@ -1,7 +1,6 @@
 #!/usr/bin/python3
-"""A fobd whose disk or memory fails under it, from outside: what is told over the wire, that the other environment goes
-on, and that a restart puts all right. (Every n, inside one program: test_faults.c.) TORTURE=1: each allocation of a
-start."""
+"""A running fobd whose disk or memory fails: what it answers, that the other environment goes on, and that all is right
+after a restart. (test_faults.c tries every n within one program.) TORTURE=1: each allocation of a start fails."""
 
 import os
 import sys
@@ -38,7 +37,7 @@ class Failing(unittest.TestCase):
             self.leaked = c.create(LIVE, "leaked").secret_key.secret
 
     def test_fail_stop_on_a_disk_error(self):
-        """One error of a write or a sync, and that environment answers nothing more, not even what it could read."""
+        """After one error of a write or a sync that environment answers no request, not even a read."""
         for kind in (shimmed.SYNC, shimmed.WRITE):
             with self.subTest(kind=kind):
                 data = fobwire.request("fob.v1.Admin/RollKey", fobwire.roll_request(LIVE, "kept", grace=0))
@@ -66,7 +65,7 @@ class Failing(unittest.TestCase):
         self.fobd.stop()
 
     def test_without_room_keys_can_still_be_ended(self):
-        """No block can be had any more: no new key, and all else goes on, 20 times over."""
+        """The disk is full: new keys are refused, and all else works, 20 times."""
         for turn in range(20 if TORTURE else 2):
             with self.fobd.client("admin") as c:
                 name = "room-%d" % turn
@@ -88,7 +87,7 @@ class Failing(unittest.TestCase):
         self.fobd.stop()
 
     def start_without(self, n):
-        """A start whose ${n}th allocation fails. Returns whether there was one."""
+        """A start whose ${n}th allocation fails. Returns False if the start makes fewer."""
         self.fobd.handle.arm(shimmed.MEMORY, n, shimmed.FAIL, errno.ENOMEM)
         try:
             self.fobd.start(init=False, shim=True)
@@ -113,7 +112,7 @@ class Failing(unittest.TestCase):
 
     @unittest.skipIf(daemon.SANITIZED, "a sanitizer's malloc comes before ours; test_faults.c has its own way")
     def test_a_start_whose_nth_allocation_fails(self):
-        """It serves, or it ends with status 1 and a line that says why."""
+        """fobd serves, or ends with status 1 and a line with the reason."""
         pick = random.Random(tap.seed())
         self.fobd.stop()
         self.served = self.refused = 0
@@ -124,8 +123,8 @@ class Failing(unittest.TestCase):
         self.fobd.stop()
 
     def test_a_database_that_cannot_be_read_at_the_start(self):
-        """Each read of a start fails: its environment is not served, and the other is. What is no database's is a
-        pepper's, and then it does not start."""
+        """Each read of a start fails in turn. A failed read of a database: that environment is not served, the other is. A
+        failed read of a pepper: fobd does not start."""
         self.fobd.stop()
         outcomes = {"live": 0, "test": 0, "refused": 0}
 

@@ -1,9 +1,8 @@
 /*
- * test_faults.c - a failing system: the nth allocation, call to LMDB or call to the system fails, for every n until a
- * run passes. Each run is a process of its own that opens both environments of a prepared service, makes changes and
- * asks questions; its replies are judged here against what may be: never a wrong verdict, no acknowledgement of what a
- * restart does not find, a stop for good of the environment whose disk failed and of no other, no descriptor and (under
- * AddressSanitizer) no memory lost. TORTURE=1: every n; otherwise a sample. Calls the service through harness.h.
+ * test_faults.c - the nth allocation, LMDB call or system call fails, for every n until a run needs fewer. Each run
+ * is a process that opens both environments of a prepared service, makes changes and verifies keys. Its replies are
+ * checked here: no wrong verdict; nothing acknowledged is missing after a restart; only the environment whose disk
+ * failed stops; no descriptor and (under AddressSanitizer) no memory leaks. TORTURE=1: every n; otherwise a sample.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -34,7 +33,7 @@
 static const char *const names[ACCOUNTS] = { "roll", "leak", "revoke", "suspend", "still", "grace" };
 enum { ROLL, LEAK, REVOKE, SUSPEND, STILL, IN_GRACE };
 
-/* ---- what is asked ---- */
+/* ---- the requests ---- */
 
 enum question { CHANGE, VERDICT, LIST };
 
@@ -54,7 +53,7 @@ static char secret_of[ENVIRONMENTS][ACCOUNTS][SECRET_LEN + 1];
 static char older_of[ENVIRONMENTS][SECRET_LEN + 1];
 static uint64_t base_revision[ENVIRONMENTS];
 
-/* What a run leaves for its judge. */
+/* What a run writes down for the check. */
 struct outcome {
 	int opened[ENVIRONMENTS]; /* 1, or a fault */
 	int code[REQUESTS_MAX];
@@ -269,7 +268,7 @@ tidy(void **state)
 	return 0;
 }
 
-/* ---- one run, in a process of its own ---- */
+/* ---- one run, in its own process ---- */
 
 struct fault_plan {
 	const char *name;
@@ -286,7 +285,7 @@ problem(const char *what)
 		snprintf(outcome->problem, sizeof(outcome->problem), "%s", what);
 }
 
-/* Without a look at the reply, which would allocate. */
+/* The reply is not decoded here, as that would allocate. */
 static bool
 ask(struct harness_call *hc, unsigned i)
 {
@@ -316,8 +315,8 @@ serve(const struct fault_plan *p, struct harness_call *hc)
 		h->service.engines[e] = NULL;
 		h->service.broken[e] = true;
 		if (why[0] == '\0')
-			problem("refused at the start without a word");
-		/* Above all not that the database is damaged. */
+			problem("refused at the start without a reason");
+		/* The reason must be the true one; above all, it must not be a damaged database. */
 		if (p->error == ENOMEM && strstr(why, "memory") == NULL)
 			problem(why);
 	}
@@ -358,7 +357,7 @@ run(const struct fault_plan *p, uint64_t n)
 	_exit(0);
 }
 
-/* ---- what it left, judged ---- */
+/* ---- the check of a run ---- */
 
 static uint64_t n_runs, n_acked, n_unknown, n_refused, n_closed;
 
@@ -383,7 +382,7 @@ verdict_in(const Fob__Rpc__V1__Response *r)
 	return verdict;
 }
 
-/* Is this verdict the truth, as far as it could be known? */
+/* Is this verdict one of those that are right at its place? */
 static bool
 is_right(const struct request *q, int verdict)
 {
@@ -395,7 +394,7 @@ is_right(const struct request *q, int verdict)
 	return verdict == q->expected || (changed == FAULT_INTERNAL && verdict == q->after);
 }
 
-/* A fault that says "I could not", and nothing about keys and accounts. */
+/* Is this a fault of the service, which says nothing about keys and accounts? */
 static bool
 is_a_fault(int code)
 {
@@ -431,7 +430,7 @@ judge_replies(const struct fault_plan *p)
 		problem("one fault in both environments");
 }
 
-/* After the restart: each change is there once if it was acknowledged, and can be had, once, by asking again. */
+/* After the restart: an acknowledged change is there, and a resend with its token applies each change exactly once. */
 static void
 judge_recovery(void)
 {
@@ -503,7 +502,7 @@ show_stderr(void)
 	fclose(f);
 }
 
-/* The run in which the ${n}th fails. Returns whether it came to that. */
+/* A run in which the ${n}th call fails. Returns false when the run made fewer calls. */
 static bool
 try_one(const struct fault_plan *p, uint64_t n)
 {
@@ -533,13 +532,13 @@ try_one(const struct fault_plan *p, uint64_t n)
 	return outcome->fired > 0;
 }
 
-/* Every n, or with ${sample} about so many, until one is too high to be reached. */
+/* Runs for every n, or with ${sample} for about so many, until a run makes fewer than n calls. */
 static void
 try_all(const struct fault_plan *p, unsigned sample)
 {
 	uint64_t n = 1, step, problems = 0, total;
 
-	/* One that reaches none: all must be well then, and it says how many there are. */
+	/* First a run in which no call fails: all must be well, and it counts the calls. */
 	n_runs = n_acked = n_unknown = n_refused = n_closed = 0;
 	assert_false(try_one(p, FOREVER));
 	assert_int_equal(outcome->problem[0], '\0');

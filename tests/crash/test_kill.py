@@ -1,7 +1,7 @@
 #!/usr/bin/python3
-"""fobd killed: at random moments under concurrent changes and verifies, and at each write, sync, truncation and
-allocation of some 20 commits, before and in the middle of it. After each restart everything is compared with what a
-client wrote down. TORTURE=1: 500 random rounds, and every one of those calls."""
+"""fobd is killed at random times under concurrent changes and verifies, and at each write, sync, truncation and block
+allocation of some 20 commits, before and within the call. After each restart everything is compared with a client's
+record. TORTURE=1: 500 random rounds, and every one of those calls."""
 
 import os
 import sys
@@ -78,8 +78,7 @@ class KillAtTheNth(unittest.TestCase):
             shutil.copytree(self.fobd.database(name), os.path.join(self.fresh, name))
 
     def attempt(self, n, action, pick):
-        """COMMITS changes on a new database, of whose calls to the system the ${n}th is the end. Returns whether it
-        was."""
+        """COMMITS changes on a new database, killed at the ${n}th system call. Returns False if there were fewer."""
         for name in ("live", "test"):
             shutil.rmtree(self.fobd.database(name))
             shutil.copytree(os.path.join(self.fresh, name), self.fobd.database(name))

@@ -1,10 +1,9 @@
 /*
- * test_replay.c - what a power cut may leave of a database, in the manner of ALICE (Pillai et al., OSDI 2014): all that
- * a service writes to its data.mdb in some 20 commits is recorded, and from the record every state is made that a disk
- * may be left in: each prefix, any subset of what no sync has covered, the last write torn between its sectors. Each is
- * opened as fobd opens it, and must be, record by record, what it was after the last acknowledged commit or the one
- * after. TORTURE=1: some thousands of states. Calls the service through harness.h; knows of LMDB what it writes, and
- * nothing else.
+ * test_replay.c - the states that a power cut may leave of a database, as in ALICE (Pillai et al., OSDI 2014). All
+ * writes of a service to its data.mdb in some 20 commits are recorded. From the record the possible states of the
+ * disk are made: each prefix, with any subset of the writes that no sync has covered, and with the last write torn
+ * between its sectors. fobd must open each state, and every record must be as after the last acknowledged commit or
+ * the one after it. TORTURE=1: some thousands of states.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -99,7 +98,7 @@ read_base(const struct harness *h)
 	close(fd);
 }
 
-/* ---- what was done, and what is to be seen of it ---- */
+/* ---- the changes, and the verdicts after each ---- */
 
 struct step {
 	uint8_t *request, *reply;
@@ -135,7 +134,7 @@ note_secret(const char *secret)
 	return i;
 }
 
-/* One mutation, which is one commit; it is acknowledged when this returns. */
+/* Make one mutation, which is one commit and is acknowledged when this returns. */
 static void
 mutate(struct harness_call *hc, const char *method, const ProtobufCMessage *in)
 {
@@ -170,7 +169,7 @@ forget_steps(void)
 	(in).environment = FOB__V1__ENVIRONMENT__LIVE; \
 	(in).account = harness_text(account_name)
 
-/* Returns the secret key; the publishable one is the one before. */
+/* Returns the index of the secret key; the publishable key's is one less. */
 static unsigned
 do_create(struct harness_call *hc, const char *account)
 {
@@ -187,7 +186,7 @@ do_create(struct harness_call *hc, const char *account)
 	return note_secret(secret);
 }
 
-/* The old key is ${old}; returns the new one. */
+/* Roll the key ${old}; returns the new key. */
 static unsigned
 do_roll(struct harness_call *hc, const char *account, unsigned old, uint32_t grace_s)
 {
@@ -326,7 +325,7 @@ options_of(const struct harness *h)
 		.readers = 8 };
 }
 
-/* Of every record of every table, each of which is sound. Returns NULL, or what is wrong. */
+/* Check and hash every record of every table. Returns NULL, or what is wrong. */
 static const char *
 digest_of(const struct harness *h, const struct pepper *pepper, uint8_t digest[DIGEST])
 {
@@ -387,7 +386,7 @@ apply(const struct op *op, size_t from, size_t len)
 
 static bool lying_disk; /* one whose fdatasync does nothing: it must be found out */
 
-/* Is op ${i} on the disk for sure, when the first ${cut} have returned? */
+/* Is op ${i} certainly on the disk when the first ${cut} ops have returned? */
 static bool
 is_durable(unsigned i, unsigned cut)
 {
@@ -400,7 +399,7 @@ is_durable(unsigned i, unsigned cut)
 	return lying_disk && ops[i].acknowledged + 2 < ops[cut - 1].acknowledged;
 }
 
-/* The image after the first ${cut}: what is durable, and of the rest, in order, what ${chosen} has a bit for. */
+/* Make the image after the first ${cut} ops: all durable ones, and those of the rest that have a bit in ${chosen}. */
 static void
 make_state(unsigned cut, uint64_t chosen)
 {
@@ -427,7 +426,7 @@ count_pending(unsigned cut)
 static void
 put_image(const struct harness *h)
 {
-	/* Not with O_TRUNC, upon which ext4 writes the file out when it is closed. */
+	/* Without O_TRUNC: after that ext4 writes the file to the disk at close, which is slow. */
 	int fd = open(data_path(h), O_WRONLY | O_CREAT, 0600);
 
 	assert_true(fd >= 0);
@@ -436,13 +435,13 @@ put_image(const struct harness *h)
 	close(fd);
 }
 
-/* ---- what is in them ---- */
+/* ---- the check of a state ---- */
 
 static uint8_t snapshots[STEPS + 1][DIGEST];
 static struct pepper *pepper;
 static uint64_t n_states, n_lost, n_after;
 
-/* Work goes on: a new key, which is there after the next start. */
+/* The service goes on: a new key is there after the next start. */
 static void
 goes_on(struct harness *h)
 {
@@ -463,7 +462,7 @@ goes_on(struct harness *h)
 	n_after++;
 }
 
-/* Open the image, of which ${acked} commits were acknowledged. Returns NULL, or what is wrong. */
+/* Open the image; ${acked} commits were acknowledged before it. Returns NULL, or what is wrong. */
 static const char *
 examine(struct harness *h, unsigned acked)
 {
@@ -512,7 +511,7 @@ acked_at(unsigned cut)
 	return cut < n_ops ? ops[cut].acknowledged : acknowledged;
 }
 
-/* Subsets of what is pending: all of them, or ${most} at random. */
+/* Every subset of the pending ops, or ${most} random ones. */
 static void
 subsets(struct harness *h, unsigned cut, unsigned most)
 {
@@ -535,8 +534,7 @@ subsets(struct harness *h, unsigned cut, unsigned most)
 }
 
 /*
- * The last write, cut off in the middle: some of its sectors are there, in any order, with a subset of what else is
- * pending.
+ * The last write torn: any of its sectors may be on the disk, with a subset of the other pending ops.
  */
 static void
 torn(struct harness *h, unsigned cut, unsigned most)
@@ -570,7 +568,7 @@ all_states(struct harness *h, unsigned most)
 
 /* ---- the tests ---- */
 
-/* A service with ACCOUNTS accounts whose next writes are recorded, STEPS of them. */
+/* Make a service with ACCOUNTS accounts, and record the writes of STEPS commits. */
 static struct harness *
 record_work(void)
 {
@@ -602,7 +600,7 @@ record_work(void)
 	return h;
 }
 
-/* The whole service on what a clean cut behind commit ${j} leaves: every secret and every token of it. */
+/* After a clean cut behind commit ${j}: start the whole service, and try every secret and every token. */
 static void
 check_snapshot(struct harness *h, unsigned j)
 {
@@ -623,7 +621,7 @@ check_snapshot(struct harness *h, unsigned j)
 	harness_close(h);
 }
 
-/* Behind each commit, and at the beginning. */
+/* After each commit, and before the first. */
 static void
 make_snapshots(struct harness *h)
 {
@@ -670,8 +668,8 @@ seed(void **state)
 }
 
 /*
- * The same on a disk that loses what it has synced: that is seen, or this test would see nothing at all. In a process
- * of its own, as what LMDB had in hand in a damaged database is left alone.
+ * The same on a disk that loses synced writes. The check must notice that, which shows that it can fail. In its own
+ * process, as LMDB's memory of a damaged database is not freed.
  */
 static bool
 is_found_out(struct harness *h)
@@ -709,7 +707,7 @@ a_power_cut_loses_nothing(void **state)
 	harness_free(h);
 }
 
-/* Nothing but what a first start has left in the folder that it makes the database in. */
+/* Is there nothing but what an interrupted first start leaves in the folder where it makes the database? */
 static void
 leave_first_start(const struct harness *h)
 {
@@ -725,7 +723,7 @@ leave_first_start(const struct harness *h)
 	first_start = false;
 }
 
-/* The first start, cut off: starting again makes what is missing, and what is there then works. */
+/* A first start that is cut off at any point: the next start makes what is missing, and the service works. */
 static void
 a_cut_in_the_first_start(void **state)
 {

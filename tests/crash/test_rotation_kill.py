@@ -1,8 +1,8 @@
 #!/usr/bin/python3
-"""A pepper's rotation, begun by SIGHUP, that is killed at each write, sync, truncation and allocation of its way, alone
-and under changes; and a full disk. After each: the files are whole, every key is what it was, what was acknowledged
-meanwhile is there, a token has its reply, and the rotation comes to its end by itself.
-TORTURE=1: every one of those calls; otherwise those of its beginning, and a few of the rest."""
+"""fobd is killed at each write, sync, truncation and block allocation of a pepper rotation, alone and under changes; and a
+rotation meets a full disk. After each: the files are whole, every key has its verdict, every acknowledged change is there,
+a token gets its reply, and the rotation finishes by itself.
+TORTURE=1: every one of those calls; otherwise the first ones and a sample of the rest."""
 
 import os
 import sys
@@ -46,8 +46,7 @@ class Base(unittest.TestCase):
         self.moved = 0
 
     def begin(self, n, action, kinds=shimmed.CHANGING, beside=(), **kw):
-        """On the database as it was, with the threads ${beside}: SIGHUP with a new line, and at the ${n}th call it
-        happens."""
+        """On a copy of the database, with the threads ${beside}: SIGHUP with a new line, and a kill at the ${n}th call."""
         self.fobd.kill()
         self.fobd.handle.disarm()
         shutil.rmtree(self.fobd.database("live"))
@@ -65,7 +64,7 @@ class Base(unittest.TestCase):
         return self.fobd.log().count('"pepper rotated"') > self.moved
 
     def await_kill(self):
-        """Returns whether it came before the rotation's end."""
+        """Returns whether the kill came before the rotation's end."""
         daemon.wait_until("its end, or ours", lambda: self.fobd.process.poll() is not None or self.rotated(), 30)
         before = not self.rotated()
         if self.fobd.handle.disarm():
@@ -139,7 +138,7 @@ class RotationCut(Base):
         self.at_each(shimmed.KILL_TORN, 2)
 
     def test_a_full_disk(self):
-        """It does not begin, says so, and does by itself when there is room; revocations go on."""
+        """The rotation does not begin, logs that, and begins by itself when there is room. Revocations work meanwhile."""
         self.begin(1, shimmed.FAIL, kinds=shimmed.ALLOCATE, error=errno.ENOSPC, last=shimmed.FOREVER)
         daemon.wait_until("a complaint", lambda: '"pepper rotation cannot begin"' in self.fobd.log())
         with self.fobd.client("admin") as c:
@@ -155,8 +154,8 @@ class RotationCut(Base):
 
 
 class RotationCutUnderChanges(Base):
-    """Creates, rolls, revocations and verifies go on from before SIGHUP until the kill, so the commits that are cut are
-    the rotation's and theirs. What a client was told, or was told before, is then asked for: see ledger.py."""
+    """Creates, rolls, revocations and verifies run from before SIGHUP until the kill, which may hit their commits or the
+    rotation's. Then all that was acknowledged is checked: see ledger.py."""
 
     WORKERS = 3
     BEFORE = 90  # changes

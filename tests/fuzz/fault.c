@@ -1,7 +1,7 @@
 /*
- * fault.c - allocations that fail when a target says so, and memory whose ends are watched (see fuzz.h).
- * Called in place of malloc, scratch_alloc and the like by way of the linker's --wrap, which the Makefile gives; calls
- * the real ones. Never fails an allocation unless it is armed: libFuzzer's own go through here as well.
+ * fault.c - allocations that fail when a target says so, and memory whose ends a sanitizer watches (see fuzz.h).
+ * The linker's --wrap (see the Makefile) calls these functions instead of malloc, scratch_alloc and the like. Fails
+ * an allocation only when it is armed: libFuzzer's own allocations go through here, too.
  */
 #include <pthread.h>
 #include <stdarg.h>
@@ -77,7 +77,7 @@ fuzz_copy(const void *bytes, size_t len)
 	return copy;
 }
 
-/* ---- which one fails ---- */
+/* ---- allocations that fail ---- */
 
 static _Atomic unsigned countdown; /* 0: none */
 static _Atomic bool failed;
@@ -146,7 +146,7 @@ __wrap_asprintf(char **out, const char *format, ...)
 	return n;
 }
 
-/* ---- ends that are watched: pieces of an arena lie side by side, where a sanitizer sees one block ---- */
+/* ---- watched ends: the pieces of an arena are adjacent, and a sanitizer sees one block without this ---- */
 
 #define GAP 16
 #define GAPS_MAX 4096 /* beyond it they go unwatched */
@@ -222,7 +222,7 @@ __wrap_scratch_init(struct scratch *scratch)
 	return rc;
 }
 
-/* libfob decodes one reply at a time in these targets, so there is one arena. */
+/* These targets decode one reply at a time, so there is one arena. */
 static void *(*arena_take)(void *data, size_t size);
 
 static void *

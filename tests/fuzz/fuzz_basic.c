@@ -1,6 +1,5 @@
 /*
- * fuzz_basic.c - basic_parse() on any bytes, and on headers that are made from them by the rule of RFC 7617.
- * Fed by libFuzzer or replay.c; calls proto/c/basic.c. Touches nothing outside of memory.
+ * fuzz_basic.c - basic_parse() on any bytes, and on headers that are made from them by RFC 7617.
  */
 #include <sodium.h>
 #include <stdio.h>
@@ -11,7 +10,7 @@
 #include "proto/c/basic.h"
 #include "tests/fuzz/fuzz.h"
 
-/* What was accepted must be what the header says: encoded again, it is the header's end. */
+/* An accepted user name, encoded again, must be the header's end. */
 static void
 check_accepted(const uint8_t *header, size_t len, const char *secret, size_t secret_len)
 {
@@ -35,7 +34,7 @@ check_accepted(const uint8_t *header, size_t len, const char *secret, size_t sec
 	FUZZ_CHECK(spaces == len - n, "accepted with something before the credentials");
 }
 
-/* Returns what basic_parse() did. */
+/* Returns what basic_parse() returned. */
 static int
 parse(const uint8_t *header, size_t len, char secret[BASIC_MAX], size_t *secret_len)
 {
@@ -66,7 +65,7 @@ fits(const uint8_t *user, size_t len)
 	return len >= 1 && len <= BASIC_MAX;
 }
 
-/* The header that is made of ${user} must be taken exactly when the name may be one. */
+/* The header with ${user} must be accepted if and only if ${user} is a valid user name. */
 static void
 parse_made(const uint8_t *user, size_t len)
 {

@@ -1,6 +1,6 @@
 /*
- * fuzz_config.c - config_load() on any text: a fault is one line that names the file and leaves nothing behind, what is
- * accepted keeps every limit. Fed by libFuzzer or replay.c; calls service/base/config.c. The file is one in memory.
+ * fuzz_config.c - config_load() on any text: an error is one line that names the file, and leaves nothing behind;
+ * accepted settings keep every limit. The file is in memory.
  *
  *	input: 1 byte: which allocation fails, 0 none; the text
  */
@@ -22,7 +22,7 @@ put_text(const uint8_t *text, size_t len)
 	if (fd < 0) {
 		FUZZ_CHECK((fd = memfd_create("fobd.conf", MFD_CLOEXEC)) >= 0, "no file in memory");
 		snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-		/* What a file may pull in from the environment is the same everywhere. */
+		/* A fixed environment, as a settings file may name environment variables. */
 		clearenv();
 		setenv("HOME", "/root", 1);
 	}
@@ -47,11 +47,12 @@ check_listener(const struct config_listener *l)
 
 	FUZZ_CHECK(tls || tcp || strncmp(l->url, "ipc://", 6) == 0, "a URL of no transport: %s", l->url);
 	FUZZ_CHECK(l->role == ROLE_VERIFY || l->role == ROLE_ADMIN, "no role");
-	FUZZ_CHECK(!(l->role == ROLE_ADMIN && tcp) || l->insecure, "admin over plain TCP, and nobody said insecure");
+	FUZZ_CHECK(!(l->role == ROLE_ADMIN && tcp) || l->insecure, "admin over plain TCP without insecure = true");
 	FUZZ_CHECK(!(l->role == ROLE_ADMIN && tls) || (l->tls_cert != NULL && l->tls_key != NULL && l->tls_ca != NULL),
 	    "admin over TLS without all three files");
 	FUZZ_CHECK(tls || tcp || (l->mode & ~(mode_t)0777) == 0, "mode %o", l->mode);
-	FUZZ_CHECK(tls || tcp || l->role != ROLE_ADMIN || (l->mode & 07) == 0, "an admin socket for everybody");
+	FUZZ_CHECK(
+	    tls || tcp || l->role != ROLE_ADMIN || (l->mode & 07) == 0, "an admin socket that every user may open");
 }
 
 static void
@@ -114,7 +115,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	return 0;
 }
 
-/* ---- mutations: of words, or "name = value", as a settings file is made of them ---- */
+/* ---- mutations: of words, and of "name = value" ---- */
 
 #define WORDS_MAX 512
 

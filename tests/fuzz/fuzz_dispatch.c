@@ -1,8 +1,7 @@
 /*
- * fuzz_dispatch.c - dispatch(): request bytes to reply bytes on real storage, as the verify and as the admin listener,
- * with allocations that fail. Checks that every request has one reply that decodes, that VALID is only said of a secret
- * that may be valid, that no text and no line of the log holds a secret, and that nothing harms the stores (see
- * world.h). Fed by libFuzzer or replay.c; calls service/rpc/dispatch.c by way of world.c. Opens no socket.
+ * fuzz_dispatch.c - dispatch() on any request bytes, on real storage, for the verify and the admin role, with
+ * allocations that fail. Every request must get one reply that decodes; VALID only for a secret that may be valid; no
+ * text and no log line may hold a secret; and the stores must stay undamaged (see world.h). Opens no socket.
  *
  *	input: requests, each: 1 byte: how (below); 1 byte: which allocation fails, 0 none; 2 bytes: length; the bytes
  */
@@ -35,7 +34,7 @@ struct request {
 	size_t len;
 };
 
-/* Returns the length of the request that ${data} begins with, or 0. */
+/* Returns the length of the request at the beginning of ${data}, or 0. */
 static size_t
 next_request(const uint8_t *data, size_t size, struct request *r)
 {
@@ -50,7 +49,7 @@ next_request(const uint8_t *data, size_t size, struct request *r)
 	return HEAD + len;
 }
 
-/* ---- what the request asks for, decoded by protobuf-c alone ---- */
+/* ---- the request, decoded by protobuf-c ---- */
 
 struct asked {
 	Fob__Rpc__V1__Request *envelope;
@@ -93,7 +92,7 @@ ask_done(struct asked *a)
 		fob__rpc__v1__request__free_unpacked(a->envelope, NULL);
 }
 
-/* ---- what is true of the answer ---- */
+/* ---- checks of the reply ---- */
 
 static bool
 is(const ProtobufCBinaryData *field, const char *s)
@@ -115,8 +114,8 @@ check_verdict(const Fob__V1__VerifyKeyRequest *in, const Fob__V1__VerifyKeyRespo
 		return;
 	if (in->credential_case == FOB__V1__VERIFY_KEY_REQUEST__CREDENTIAL_AUTHORIZATION) {
 		secret = basic;
-		FUZZ_CHECK(basic_parse(
-			       (const char *)in->authorization.data, in->authorization.len, basic, &len, NULL) == 0,
+		FUZZ_CHECK(
+		    basic_parse((const char *)in->authorization.data, in->authorization.len, basic, &len, NULL) == 0,
 		    "VALID for a header that is none");
 	}
 	world_check_valid(secret, len, &out->base);
@@ -231,7 +230,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	return 0;
 }
 
-/* ---- mutations: of one request as protobuf has it, or of the list ---- */
+/* ---- mutations: of one request's protobuf fields, or of the list of requests ---- */
 
 static size_t
 mutate_request(uint8_t *data, size_t size, size_t max, struct fuzz_random *r)
@@ -281,7 +280,7 @@ LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max, unsigned seed)
 
 	if (len == 0 || size > max || fuzz_below(&r, 20) == 0)
 		return LLVMFuzzerMutate(data, size, max);
-	/* The first one once more at the end, or not at all. */
+	/* Append the first request again, or remove it. */
 	if (fuzz_below(&r, 20) == 0 && size + len <= max) {
 		memcpy(data + size, data, len);
 		return size + len;

@@ -1,7 +1,6 @@
 /*
- * fuzz_event.c - a line of events, as fob restore reads it: what is taken for an event can be a record, and is read
- * again when it is printed anew; what is none has a reason and leaves nothing.
- * Fed by libFuzzer or replay.c; calls service/offline/event_line.c. Touches nothing outside of memory.
+ * fuzz_event.c - event_line_read() on any line: an accepted event can be stored as a record, and reads the same when it
+ * is printed again; a refused line has a reason and leaves the event untouched.
  *
  *	input: the line
  */

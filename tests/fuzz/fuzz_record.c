@@ -1,8 +1,7 @@
 /*
- * fuzz_record.c - every record's decoder, with a right tag, so that the decoder itself is reached: what it accepts must
- * say the same when it is written anew, as fobd does with records of an older form, and of a form that has one way to
- * be written it is the very same bytes. Then one flipped bit, which the tag must see.
- * Fed by libFuzzer or replay.c; calls service/store/record.c. Touches nothing outside of memory.
+ * fuzz_record.c - every record's decoder on any bytes, with a correct tag, so that the decoder is reached. A record that
+ * it accepts must decode to the same when it is encoded again, as fobd does with records of an older format; in the
+ * newest format it must be the same bytes. Then one bit is flipped, which the tag must detect.
  *
  *	input: 1 byte: which record; 1 byte: bit to flip; 1 byte: length of the table's key; the key; the value without
  *	tag
@@ -84,7 +83,7 @@ put(unsigned which, const void *key, size_t key_len, const union record *x, stru
 	}
 }
 
-/* As record.c makes it; a key or a value that is too long for any record has none. */
+/* The tag, as record.c makes it. A key or a value that is too long for any record has none. */
 static void
 add_tag(unsigned which, const uint8_t *key, size_t key_len, uint8_t *value, size_t len)
 {
@@ -112,7 +111,7 @@ check_names(unsigned which, const union record *x)
 		FUZZ_CHECK(x->account.n_grace <= LIMIT_IN_GRACE, "%u keys in grace", x->account.n_grace);
 }
 
-/* The numbers that answers hang on. */
+/* Replies depend on these numbers. */
 static void
 check_same(unsigned which, const union record *x, const union record *y)
 {

@@ -1,7 +1,6 @@
 /*
- * fuzz_reply.c - libfob's decoders, every method's, on any reply: a fault leaves nothing behind, what is accepted is
- * whole, and VALID is never believed of a reply that contradicts itself or the request.
- * Fed by libFuzzer or replay.c; calls client/codec.c. Touches nothing outside of memory.
+ * fuzz_reply.c - libfob's decoder of every method on any reply: a fault leaves nothing behind, an accepted reply is
+ * complete, and VALID is never returned for a reply that contradicts itself or the request.
  *
  *	input: 1 byte: which decoder; 1 byte: which allocation fails, 0 none; 1 byte: what was asked for; the reply
  */
@@ -21,9 +20,9 @@ struct reply {
 };
 
 /*
- * ---- the numbers that libfob hands out: those of fob.h, whatever a newer server sends ----
+ * ---- libfob returns only numbers of fob.h, whatever a newer server sends ----
  *
- * Switches without a default: the compiler misses a number that fob.h has got since.
+ * The switches have no default: the compiler then warns of a number of fob.h that is missing here.
  */
 
 static bool
@@ -129,7 +128,7 @@ is_serving(enum fob_serving serving)
 	return false;
 }
 
-/* ---- what holds of every result ---- */
+/* ---- checks of every result ---- */
 
 static void
 check_error(int rc, const struct fob_error *error)
@@ -255,7 +254,7 @@ decode_verify_batch(const struct reply *r)
 	}
 }
 
-/* Into places of their own, some of which nobody waits at any more. */
+/* Each item has its own result. Those without a fault pointer are of callers that no longer wait. */
 static void
 decode_verify_items(const struct reply *r)
 {
@@ -388,7 +387,7 @@ decode_stats(const struct reply *r)
 
 /* ---- pages ---- */
 
-/* Where the list was, and what was asked for. */
+/* The list's position, and the page size that was asked for. */
 static uint32_t
 begin_page(const struct reply *r, struct fob_cursor *cursor)
 {

@@ -1,6 +1,5 @@
 /*
- * fuzz_secret.c - secret_parse() on any bytes, and on keys that are made from them by a checksum of our own.
- * Fed by libFuzzer or replay.c; calls service/keys/secret.c. Touches nothing outside of memory.
+ * fuzz_secret.c - secret_parse() on any bytes, and on keys that are made from them with this file's own checksum.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -13,7 +12,7 @@ static const char *const prefixes[] = { "sk_live_", "pk_live_", "sk_test_", "pk_
 static const struct secret_form forms[] = { { ENVIRONMENT_LIVE, KIND_SECRET }, { ENVIRONMENT_LIVE, KIND_PUBLISHABLE },
 	{ ENVIRONMENT_TEST, KIND_SECRET }, { ENVIRONMENT_TEST, KIND_PUBLISHABLE } };
 
-/* Bit by bit, from the polynomial: not the code under test. */
+/* CRC-32 bit by bit, from the polynomial: independent of the code under test. */
 static void
 checksum(const uint8_t *p, size_t len, char out[SECRET_CHECK_LEN])
 {
@@ -39,7 +38,7 @@ prefix_of(const uint8_t *p, size_t len)
 	return -1;
 }
 
-/* What secret.h says of these bytes. */
+/* The result that secret.h specifies for these bytes. */
 static int
 expected(const uint8_t *p, size_t len)
 {
@@ -70,14 +69,14 @@ parse(const uint8_t *p, size_t len)
 		    "the form is not the prefix's");
 	if (rc != 0)
 		FUZZ_CHECK(why != NULL && why[0] != '\0', "no reason");
-	/* A sentence that is static holds nothing of the secret; it may name the prefixes. */
+	/* The reason is a static text, which may name the prefixes but nothing of the secret. */
 	for (size_t i = 0; rc != 0 && len > 12 && i + 12 <= len; i++)
 		FUZZ_CHECK(prefix < 0 || memmem(why, strlen(why), p + i, 12) == NULL || i + 12 > SECRET_LEN,
 		    "the reason holds a part of the key");
 	free(copy);
 }
 
-/* One that is right, from any bytes; then the same with one byte changed, which a CRC always sees. */
+/* A valid key, made from any bytes; then the same with one byte changed, which a CRC always detects. */
 static void
 parse_right(const uint8_t *data, size_t size)
 {

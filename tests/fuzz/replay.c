@@ -1,6 +1,6 @@
 /*
- * replay.c - a fuzz target without a fuzzer: feeds it the files of the folders that are named, once each, for compilers
- * that have no libFuzzer. Run by tests/fuzz/run, which reads the last line; calls the target. Changes no input.
+ * replay.c - main() of a fuzz target without libFuzzer: passes each file of the named folders to the target once.
+ * tests/fuzz/run reads its last line.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -32,7 +32,7 @@ feed(const char *path)
 	len = fread(bytes, 1, sizeof(bytes), f);
 	FUZZ_CHECK(!ferror(f) && feof(f), "%s cannot be read, or is too long", path);
 	fclose(f);
-	/* Told before, so that a crash has a name. */
+	/* Printed before the call, so that a crash can be attributed. */
 	fprintf(stderr, "Running: %s\n", path);
 	copy = fuzz_copy(bytes, len);
 	LLVMFuzzerTestOneInput(copy, len);

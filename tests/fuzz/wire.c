@@ -1,7 +1,6 @@
 /*
- * wire.c - mutations of a protobuf message that keep it one (see fuzz.h): a field is changed, removed, repeated or
- * renumbered, and the lengths around it are set right. Called by the targets' custom mutators; calls libFuzzer for the
- * bytes themselves. Knows no .proto: what parses as a message may be one.
+ * wire.c - mutations after which a protobuf message is still one (see fuzz.h): a field is changed, removed, repeated or
+ * renumbered, and the lengths around it are corrected. Knows no .proto: bytes that parse as a message are taken for one.
  * https://protobuf.dev/programming-guides/encoding/
  */
 #include <string.h>
@@ -55,7 +54,7 @@ put_varint(uint8_t *p, uint64_t v)
 	return n;
 }
 
-/* Returns false when there is no whole field at ${at}. */
+/* Returns false when there is no complete field at ${at}. */
 static bool
 read_field(const uint8_t *p, size_t len, size_t at, struct field *f)
 {
@@ -101,7 +100,7 @@ read_fields(const uint8_t *p, size_t len, struct field fields[FIELDS_MAX])
 	return n;
 }
 
-/* Put ${new_len} bytes in place of ${old_len} at ${at}; what does not fit changes nothing. */
+/* Replace ${old_len} bytes at ${at} by ${new_len} others. Does nothing if the result would not fit. */
 static size_t
 splice(uint8_t *p, size_t len, size_t max, size_t at, size_t old_len, const uint8_t *new, size_t new_len)
 {

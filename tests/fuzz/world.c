@@ -1,7 +1,6 @@
 /*
- * world.c - the service under fuzz_dispatch, and the memory of what it has said (see world.h). Called by
- * fuzz_dispatch.c; calls the service as connection.c and main.c do, but without a socket. Its randomness is the
- * same in every process, so that an input finds the same secrets again.
+ * world.c - the service under fuzz_dispatch, and a record of its replies (see world.h). Calls the service without a
+ * socket. Its random numbers are the same in every process, so that an input meets the same secrets again.
  */
 #include <errno.h>
 #include <ftw.h>
@@ -126,7 +125,7 @@ world_advance(int64_t ms)
 	w.passed_ms += ms;
 }
 
-/* ---- what goes to the log holds no secret ---- */
+/* ---- no line of the log holds a secret ---- */
 
 ssize_t __real_write(int fd, const void *buf, size_t len);
 ssize_t __wrap_write(int fd, const void *buf, size_t len);
@@ -134,14 +133,14 @@ ssize_t __wrap_write(int fd, const void *buf, size_t len);
 ssize_t
 __wrap_write(int fd, const void *buf, size_t len)
 {
-	/* libFuzzer writes there too. */
+	/* libFuzzer writes to stderr, too. */
 	if (fd != STDERR_FILENO || len < 5 || memcmp(buf, "time=", 5) != 0)
 		return __real_write(fd, buf, len);
 	world_check_text(buf, len);
 	return (ssize_t)len;
 }
 
-/* ---- asking ---- */
+/* ---- requests ---- */
 
 struct line {
 	struct worker worker;
@@ -214,7 +213,7 @@ world_ask(enum role role, const uint8_t *bytes, size_t len, unsigned nth, uint8_
 	*reply_len = line.len;
 }
 
-/* ---- founding ---- */
+/* ---- making the world ---- */
 
 static ProtobufCBinaryData
 borrow(const void *p, size_t len)
@@ -228,7 +227,7 @@ text(const char *s)
 	return borrow(s, strlen(s));
 }
 
-/* As the admin, a request that has to succeed; what it says is learnt. */
+/* An admin request that must succeed. Its reply is recorded. */
 static void
 found(const char *method, const ProtobufCMessage *in, const ProtobufCMessageDescriptor *out)
 {
@@ -299,7 +298,7 @@ found_suspension(enum environment e, const char *account)
 	found("fob.v1.Admin/SuspendAccount", &in.base, &fob__v1__suspend_account_response__descriptor);
 }
 
-/* An account from another system, whose secret key is its name behind the prefix. */
+/* An imported account, whose secret key is its prefix and the account's name. */
 static void
 found_import(enum environment e, const char *account)
 {
@@ -336,7 +335,7 @@ found_environment(enum environment e)
 	found_roll(e, "late", 1);
 	world_advance(1000);
 	found_import(e, "moved");
-	/* A name that no input has. */
+	/* A name that no input uses. */
 	snprintf(name, sizeof(name), "canary-%08x%08x%08x", random_number(), random_number(), random_number());
 	found_account(e, name);
 	memcpy(w.canaries[e], w.known[w.n_known - 2].secret, SECRET_LEN);
@@ -367,13 +366,13 @@ prepare(void)
 	c->n_publishable_operations = 2;
 	c->roll_operations[0] = operations[2];
 	c->n_roll_operations = 1;
-	/* No deadline passes on a machine that is slow. */
+	/* Long, so that no request's deadline passes on a slow machine. */
 	c->timeout_ms = LIMIT_TIMEOUT_MS;
 	w.world.service.config = c;
 	w.world.service.start_ms = START_MS;
 }
 
-/* As engine_open() does it, but for the clock. */
+/* Like engine_open(), but with the world's clock. */
 static struct engine *
 open_engine(enum environment e)
 {
@@ -499,8 +498,8 @@ world_insert_secrets(uint8_t *bytes, size_t len)
 }
 
 /*
- * libFuzzer must not see how secrets are compared, in code or by memcmp: it would learn them, and an input that holds a
- * part of one for its own has not been told anything.
+ * Not instrumented, and without memcmp: libFuzzer learns bytes from instrumented comparisons. It would put parts of
+ * secrets into inputs, and those would look like leaks.
  */
 #ifdef __clang__
 #define UNSEEN __attribute__((noinline, no_sanitize("coverage")))
@@ -519,7 +518,7 @@ same(const void *a, const void *b, size_t len)
 	return differ == 0;
 }
 
-/* ---- learning ---- */
+/* ---- the record of replies ---- */
 
 static bool
 is(const ProtobufCBinaryData *field, const char *s)
@@ -552,7 +551,7 @@ suspend_known(enum environment e, const ProtobufCBinaryData *account, const bool
 	return was;
 }
 
-/* Returns false for a secret that was known: the reply is an old one. */
+/* Returns false for a secret that is recorded already: the reply is a resend's. */
 static bool
 learn_secret(const Fob__V1__NewKey *key)
 {
@@ -590,7 +589,7 @@ learn_end(const Fob__V1__Key *key)
 	}
 }
 
-/* A suspension that is answered for the second time was perhaps lifted since. */
+/* A suspension whose reply was resent may have been lifted since. */
 static bool
 is_new_token(const ProtobufCBinaryData *token)
 {
@@ -635,7 +634,7 @@ world_learn(const char *method, const ProtobufCMessage *request, int code, const
 {
 	const bool no = false;
 
-	/* Done, it may be, though the reply got lost for want of memory. */
+	/* The change may have been made although its reply failed for lack of memory. */
 	if (strcmp(method, "fob.v1.Admin/ImportAccounts") == 0)
 		learn_import((const Fob__V1__ImportAccountsRequest *)request);
 	if (strcmp(method, "fob.v1.Admin/ResumeAccount") == 0) {
@@ -661,7 +660,7 @@ world_learn(const char *method, const ProtobufCMessage *request, int code, const
 	}
 }
 
-/* ---- checking ---- */
+/* ---- checks ---- */
 
 static bool
 was_imported(const void *secret, size_t len, enum environment e, enum kind kind)
@@ -685,7 +684,7 @@ world_check_valid(const void *secret, size_t len, const ProtobufCMessage *respon
 	FUZZ_CHECK(out->livemode == (out->environment == FOB__V1__ENVIRONMENT__LIVE), "livemode is wrong");
 	if (k == NULL) {
 		FUZZ_CHECK(was_imported(secret, len, (enum environment)(out->environment - 1), (enum kind)out->kind),
-		    "VALID for a secret that nobody was given");
+		    "VALID for a secret that was never given out");
 		return;
 	}
 	FUZZ_CHECK(!k->ended, "VALID for a key that has ended");
@@ -708,7 +707,7 @@ static void
 check_part(const uint8_t *p, const struct known *k)
 {
 	for (size_t i = SECRET_PREFIX_LEN; i + PART <= SECRET_LEN; i++)
-		FUZZ_CHECK(!same(p, k->secret + i, PART), "a secret is told");
+		FUZZ_CHECK(!same(p, k->secret + i, PART), "the text holds a secret");
 }
 
 void
@@ -721,7 +720,7 @@ world_check_text(const void *t, size_t len)
 		run = is_digit(p[i]) ? run + 1 : 0;
 		if (run < PART)
 			continue;
-		/* The first ones and the newest: what an input can have asked for. */
+		/* The first and the newest secrets: those that an input can have used. */
 		for (size_t k = 0; k < w.n_known; k++)
 			if (k < 50 || k + 50 >= w.n_known)
 				check_part(p + i + 1 - PART, &w.known[k]);

@@ -1,13 +1,13 @@
-"""Judge a history that tests/history/record.c wrote down: is there one order of its calls that explains every answer?
+"""Check a history that tests/history/record.c recorded: is there one order of its calls that explains every answer?
 
-Linearizability: each call takes effect at one moment between its invocation and its answer, and each answer is what
-those before it make it. A mutation without an answer may have taken effect at any moment after its invocation, or
-never. The search is that of Wing and Gong with Lowe's memory of what was tried, for each account by itself
-(linearizability is local: https://doi.org/10.1145/78969.78972). One rule makes it fast: a call that fits now and can
-change nothing, a read or a refusal, is put first at once, since in any order that explains the history it can be moved
-to the front. A mutation that would change nothing *now* is no such call: where it stands in another order it may.
+Linearizability: each call takes effect at one moment between its invocation and its answer, and each answer follows from
+the calls before it. A mutation without an answer may have taken effect at any moment after its invocation, or never. The
+search is Wing and Gong's, with Lowe's cache of tried configurations, for each account by itself (linearizability is
+local: https://doi.org/10.1145/78969.78972). One rule makes it fast: a call that fits now and can never change anything (a
+read or a refusal) is placed at once, as in any order that explains the history it can be moved to the front. This does not
+hold for a mutation that would change nothing *now*: at another place it may change something.
 
-Times decide nothing but deadlines: whether a key in grace may still be valid, or may have expired already.
+Times are used only for deadlines: may a key in grace still be valid, or have expired already?
 """
 
 import json
@@ -19,7 +19,7 @@ AHEAD_MS = 50      # the daemon's time may be ahead of the wall, which may be sl
 TRIED_MAX = 300_000
 NEVER = float("inf")
 
-# What a generation is. A number above CURRENT: in grace until then; below REVOKED: in grace, the negated earliest end.
+# A generation's state. A number above CURRENT: in grace until then. One below REVOKED: in grace, the negated earliest end.
 REVOKED, CURRENT = 0, 1
 
 NEW = (False, (CURRENT,))  # an account: is it suspended, and what its generations are, from 1 on
@@ -30,7 +30,7 @@ class Wrong(Exception):
 
 
 class Op:
-    """One operation: its calls under one token are one."""
+    """One operation: all calls under one token."""
 
     def __init__(self, call, maybe=False):
         self.__dict__.update(call)
@@ -45,7 +45,7 @@ class Op:
                                       "never" if self.maybe else "%.6f" % (self.ret / 1e9), said)
 
 
-# ---- what an account is, and what each answer says of it ----
+# ---- an account's state, and the answers that fit it ----
 
 def ends_ms(status):
     """-> (no earlier than, no later than)"""
@@ -109,7 +109,7 @@ def graces(state, op, counts):
 
 
 def roll_refused(state, op):
-    """Does its fault fit? The order is that in which fobd looks."""
+    """Does the operation's fault fit the state? Checked in fobd's order."""
     if not authorizes(state, op):
         return op.fault == "PERMISSION_DENIED"
     if op.expected not in (0, len(state[1])):
@@ -119,7 +119,7 @@ def roll_refused(state, op):
 
 
 def rolled(state, op):
-    """What it makes of the state, or None."""
+    """The state after the operation, or None if its answer does not fit."""
     suspended, keys = state
     old = keys[-1]
     if not authorizes(state, op) or op.expected not in (0, len(keys)):
@@ -163,7 +163,7 @@ def suspended_or_resumed(state, op):
 
 
 def step(state, op):
-    """The state after ${op}, or None: its answer does not fit here."""
+    """The state after ${op}, or None if its answer does not fit here."""
     if op.op == "verify":
         return state if is_verify(state, op) else None
     if op.op == "list":
@@ -180,7 +180,7 @@ def answer(call):
 
 
 def of_token(calls):
-    """The operations that the calls under one token are: one, unless a refusal followed one without an answer."""
+    """The operations of the calls under one token: one, or two if a refusal followed a call without an answer."""
     calls.sort(key=lambda c: c["inv"])
     done = [c for c in calls if c["fault"] == ""]
     refused = [c for c in calls if c["fault"] and c["fault"] not in UNANSWERED]
@@ -195,7 +195,7 @@ def of_token(calls):
 
 
 def operations_of(calls):
-    """-> {account: [Op]}, and what was left without an answer and says nothing."""
+    """-> {account: [Op]}, and the number of reads without an answer, which are left out."""
     accounts, tokens, silent = {}, {}, 0
     for call in calls:
         accounts.setdefault(call["account"], [])
@@ -215,7 +215,7 @@ def operations_of(calls):
 # ---- the search ----
 
 class Search:
-    """Over the orders of one account's operations. A configuration is (which are placed, as bits; the state then)."""
+    """Search the orders of one account's operations. A configuration is (the bits of the placed ones, the state)."""
 
     def __init__(self, operations):
         self.ops = sorted(operations, key=lambda o: o.inv)
@@ -223,7 +223,7 @@ class Search:
         self.deepest = (-1, 0, NEW)
 
     def candidates(self, placed):
-        """Those that may be next: begun before any other that is left was answered."""
+        """The operations that may be next: those that began before any other one that is left was answered."""
         found, horizon = [], NEVER
         i = (~placed & (placed + 1)).bit_length() - 1  # the first that is not placed
         while i < len(self.ops) and self.ops[i].inv <= horizon:
@@ -234,7 +234,7 @@ class Search:
         return [i for i in found if self.ops[i].inv <= horizon]
 
     def settle(self, placed, state):
-        """Place what fits and can change nothing. -> (placed, the candidates that are left)"""
+        """Place every operation that fits and can change nothing. -> (placed, the candidates that are left)"""
         while True:
             candidates = self.candidates(placed)
             free = [i for i in candidates if not self.ops[i].changes and step(state, self.ops[i]) is not None]
@@ -244,7 +244,7 @@ class Search:
                 placed |= 1 << i
 
     def run(self):
-        """Returns how many configurations were looked at; Wrong: there is no order."""
+        """Returns how many configurations were tried. Raises Wrong if no order explains the history."""
         stack, seen = [(0, NEW)], set()
         while stack:
             placed, state = stack.pop()
@@ -274,7 +274,7 @@ class Search:
 
 
 def check(calls):
-    """Returns what was counted; Wrong: the history cannot be."""
+    """Returns counts of what was checked. Raises Wrong if no order explains the history."""
     accounts, silent = operations_of(calls)
     counts = {"calls": len(calls), "answered": 0, "maybe": 0, "silent": silent, "configurations": 0}
     for operations in accounts.values():

@@ -1,8 +1,8 @@
 /*
- * record.c - make a history: threads verify, roll, revoke, suspend, resume and list the keys of a few accounts, all at
- * once, and write down of each call when it was made, when it was answered, and what. Started by test_history.py, which
- * kills fobd whenever this prints "kill"; calls libfob and nothing else of Fob's. Judges nothing: that is check.py's
- * work. Secrets and tokens go into no file and no output.
+ * record.c - record a history: threads verify, roll, revoke, suspend, resume and list the keys of a few accounts
+ * concurrently, and write down for each call when it was made, when it was answered, and the answer. test_history.py
+ * starts it, and kills fobd whenever it prints "kill". It checks nothing; check.py does. Never writes a secret or a
+ * token.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -47,7 +47,7 @@ struct account {
 	int64_t short_end_ms;
 };
 
-/* One call, as it is written down. Times: CLOCK_MONOTONIC, by which it is ordered, and the wall's, for deadlines. */
+/* A recorded call. Its times are CLOCK_MONOTONIC's, for the order, and the wall clock's, for deadlines. */
 struct call {
 	const char *op;
 	struct account *account;
@@ -66,7 +66,7 @@ static unsigned kill_at[KILLS], kills;
 static _Atomic unsigned hot;
 static _Atomic uint64_t tokens;
 
-/* Verifies keep to their share of what the mutators have begun and ended, and so are made when something happens. */
+/* Verifies keep a share of the mutations that began and ended, so that they run while changes are made. */
 static pthread_mutex_t pace_lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t pace_moved = PTHREAD_COND_INITIALIZER;
 static unsigned mutations_taken, mutations_seen, verifies_taken;
@@ -155,7 +155,7 @@ learn_end(struct account *a, const struct fob_key *old)
 	pthread_mutex_unlock(&a->lock);
 }
 
-/* A key among the ${among} newest whose secret is known. Returns its generation; never 0, as the first one is known. */
+/* Choose a key among the ${among} newest whose secret is known. Returns its generation; the first is always known. */
 static uint32_t
 pick_key(struct account *a, struct rng *rng, uint32_t among, char secret[FOB_SECRET_SIZE])
 {
@@ -218,7 +218,7 @@ list_keys(struct account *a)
 		fob_key_page_free(page);
 }
 
-/* A mutation that can be made again under its token. */
+/* A mutation that can be sent again with its token. */
 struct wish {
 	struct call call;
 	uint8_t token[FOB_TOKEN_LEN];
@@ -301,7 +301,7 @@ try_once(struct wish *w, uint32_t timeout_ms)
 	return strcmp(w->call.op, "revoke") == 0 ? revoke(w, &mutation) : suspend_or_resume(w, &mutation);
 }
 
-/* Does it remain open whether the change was made? A refusal is an answer. */
+/* Is it unknown whether the change was made? After a refusal it is known. */
 static bool
 is_unanswered(int fault)
 {
@@ -333,7 +333,7 @@ choose_wish(struct wish *w, struct account *a, struct rng *rng)
 	}
 }
 
-/* Some deadlines are too short on purpose: whether the change was made is then open, until it is asked again. */
+/* Some deadlines are too short on purpose. Then it is unknown whether the change was made, until it is sent again. */
 static uint32_t
 choose_timeout(struct rng *rng)
 {
@@ -352,7 +352,7 @@ mutate(struct account *a, struct rng *rng)
 	choose_wish(&w, a, rng);
 	for (int i = 0; i < TRIES; i++) {
 		fault = try_once(&w, timeout_ms);
-		/* Some are left open for ever, and some that were answered are asked again all the same. */
+		/* Some unknown ones are never sent again, and some answered ones are. */
 		if (is_unanswered(fault) ? rng_below(rng, 100) < 40 :
 					   fault != 0 || rng_below(rng, 100) >= REPLAYS_PER_CENT)
 			break;
@@ -363,7 +363,7 @@ mutate(struct account *a, struct rng *rng)
 
 /* ---- threads ---- */
 
-/* Returns the number of the next mutation, from 0 on; ${mutations}: there is none. */
+/* Returns the number of the next mutation, from 0 on; ${mutations} when there is none. */
 static unsigned
 take_mutation(void)
 {
@@ -377,7 +377,7 @@ take_mutation(void)
 	return n;
 }
 
-/* Verifies keep their share; what is left when the mutators have ended is done then. */
+/* Verifies keep their share; the rest are made when the mutators have ended. */
 static bool
 take_verify(void)
 {
@@ -487,7 +487,7 @@ ask_everything(void)
 	}
 }
 
-/* Ask for a key on both sides of the end of its grace: by the clock that both processes have, not by patience. */
+/* Verify a key just before and just after the end of its grace, by the wall clock that both processes share. */
 static void
 ask_around_its_end(struct account *a)
 {

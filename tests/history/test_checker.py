@@ -1,6 +1,6 @@
 #!/usr/bin/python3
-"""The judge of histories, judged: wrong ones by hand, right ones by hand, and thousands of small ones that are also
-judged by trying every order."""
+"""Tests of check.py: right and wrong histories written by hand, and thousands of small random ones for which every order is
+tried, too."""
 
 import os
 import sys
@@ -22,13 +22,13 @@ DAY_MS = DAY_S * 1000
 
 
 def call(op, inv, ret, **said):
-    """A call of milliseconds ${inv} to ${ret}, by either clock."""
+    """A call from ${inv} to ${ret}, in milliseconds of both clocks."""
     return dict({"op": op, "account": ACCOUNT, "token": 0, "inv": inv * 10**6, "ret": ret * 10**6, "inv_ms": inv,
                  "ret_ms": ret, "arg": 0, "expected": 0, "authorizing": 0, "fault": ""}, **said)
 
 
 class Calls:
-    """Makes calls, each mutation with a token of its own unless it is given one."""
+    """Makes calls. Each mutation has a new token unless one is given."""
 
     def __init__(self):
         self.token = 0
@@ -85,7 +85,7 @@ class ByHand(unittest.TestCase):
     def wrong(self, *calls):
         self.assertFalse(is_right(list(calls)), "a wrong history was accepted")
 
-    # ---- right ones ----
+    # ---- right histories ----
 
     def test_one_after_the_other(self):
         c = self.c
@@ -144,7 +144,7 @@ class ByHand(unittest.TestCase):
         self.right(rolled, c.verify(999, 1001, 1, "EXPIRED", 2, expires=1000), c.revoke(1002, 1003, 1, state="expired",
                    expires=1000), c.list(1004, 1005, ("expired", 1000), ("current", 0)))
 
-    # ---- wrong ones ----
+    # ---- wrong histories ----
 
     def test_stale_reads(self):
         c = self.c
@@ -181,7 +181,7 @@ class ByHand(unittest.TestCase):
         self.wrong(c.roll(0, 1, 2), c.roll(2, 3, 4))
         self.wrong(c.roll(0, 1, 3, old=1))
         self.wrong(c.roll(0, 1, 2), c.list(2, 3, ("revoked", 0), ("revoked", 0), ("current", 0)))
-        # One that was asked for twice under one token, and then done twice.
+        # A mutation that was sent twice with one token, and applied twice.
         lost = c.roll(0, 5, 0, fault=LOST, token=7)
         self.wrong(lost, c.roll(6, 7, 3, token=7))
         self.wrong(lost, c.roll(6, 7, 2, token=7), c.list(8, 9, ("revoked", 0), ("revoked", 0), ("current", 0)))
@@ -228,10 +228,10 @@ class ByHand(unittest.TestCase):
         self.wrong(c.revoke(0, 1, 1, generation=2))
 
 
-# ---- against every order ----
+# ---- compared with a search of every order ----
 
 def explains(order, needed):
-    """Do these operations, one after the other, give their own answers, and are all that were answered among them?"""
+    """Do these operations, in this order, give their answers, and are all answered ones among them?"""
     state = check.NEW
     for op in order:
         state = check.step(state, op)
@@ -253,7 +253,7 @@ def by_every_order(calls):
 
 class AgainstEveryOrder(unittest.TestCase):
     def make(self, pick):
-        """A small history of true answers, some then made wrong, some of mutations lost."""
+        """A small history of right answers, of which some are then made wrong and some of mutations removed."""
         c, calls, generations, suspended, at = Calls(), [], ["current"], False, 0
         for _ in range(pick.randrange(2, 7)):
             at += 10

@@ -1,8 +1,8 @@
 #!/usr/bin/python3
-"""Histories of concurrent verifies, rolls, revocations, suspensions and lists, with kill -9 among them: one order of
-the calls explains all their answers, so that no VALID is stale, no change lost, and none made twice.
+"""Histories of concurrent verifies, rolls, revocations, suspensions and lists, while fobd is killed: one order of the calls
+must explain all answers. So no VALID is stale, no change is lost, and none is made twice.
 
-TORTURE=1: 200 runs of 1,000 calls. TEST_SEED repeats the choices; the moments are the machine's own.
+TORTURE=1: 200 runs of 1,000 calls. TEST_SEED repeats the random choices, but not the timing.
 """
 
 import os

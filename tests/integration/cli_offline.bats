@@ -7,7 +7,7 @@ setup() {
 	cd "$BATS_TEST_TMPDIR"
 	export TERM=xterm TMPDIR=$BATS_TEST_TMPDIR
 	unset FOB_ADDR NO_COLOR XDG_RUNTIME_DIR
-	# Where nobody listens: whatever gets so far as to connect ends with 2, whatever is refused before with 1.
+	# No fobd listens there: a command that gets as far as connecting ends with 2, one that is refused before with 1.
 	export FOB_ADDR=tcp://127.0.0.1:1
 	key=sk_live_0123456789abcdefghijklmnopqrst000000
 }
@@ -247,7 +247,7 @@ commands=("account create" "account list" "account suspend" "account resume" "ac
 	"$FOB_BUILD/fob" health --timeout 5s > /dev/null 2>&1 3>&- &
 	pid=$!
 	wait_until 4 grep -q 'Max core file size *0 *0' "/proc/$pid/limits"
-	# What cannot be dumped belongs to root, whoever runs it.
+	# The /proc files of a process that cannot be dumped belong to root.
 	[[ $(stat -c %u "/proc/$pid/environ") == 0 ]]
 	kill "$pid"
 }

@@ -117,7 +117,7 @@ counts() {
 	one "$me" secret "sk_test_$me" | fob account import --environment test
 	[[ $(verdict "sk_test_$me") == VALID ]]
 	[[ $(json 'd["environment"], d["livemode"]' < verified.json) == "('test', False)" ]]
-	# As another kind than its prefix says it is nobody's.
+	# Imported as another kind than its prefix says, a key is not found.
 	one "$me-2" publishable "sk_test_$me-2" | fob account import --environment test
 	[[ $(verdict "sk_test_$me-2") == MALFORMED ]]
 }

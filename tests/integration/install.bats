@@ -4,7 +4,7 @@
 setup_file() {
 	cd "$BATS_TEST_DIRNAME/../.."
 	export ROOT="$PWD" DEST="$BATS_FILE_TMPDIR/dest"
-	# The programs under test are there already: install must not build them anew with other flags.
+	# The programs under test exist already: install must not build them again with other flags.
 	build=${FOB_BUILD:-build/gcc}
 	case $build in
 	*address*) san=address,undefined ;;

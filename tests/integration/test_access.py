@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""Who gets in: a role per listener, over every transport; certificates of both sides; administration over plain TCP."""
+"""Access: what each listener's role allows, over every transport; certificates of both sides; admin over plain TCP."""
 
 import os
 import sys
@@ -45,7 +45,7 @@ class Access(unittest.TestCase):
     # ---- roles ----
 
     def state(self, admin):
-        """All that a request could have changed."""
+        """Everything that a request could have changed."""
         found = []
         for environment in (LIVE, TEST):
             accounts = admin.accounts(environment)
@@ -155,7 +155,7 @@ class Access(unittest.TestCase):
         return done.stderr.splitlines()[-1]
 
     def test_a_certificate_and_a_key_that_do_not_belong_together(self):
-        """nng would listen, and every handshake would fail."""
+        """A certificate that cannot be used keeps fobd from starting; otherwise every handshake would fail later."""
         with open(self.certs.pem("none"), "w") as f:
             f.write("-----BEGIN CERTIFICATE-----\nbm9uZQ==\n-----END CERTIFICATE-----\n")
         for kw, said in (({"key": "operator"}, "tls_key is not the private key of the first certificate in tls_cert"),

@@ -1,6 +1,6 @@
 #!/usr/bin/python3
-"""fob backup and restore: a copy made under writes is whole, marked, and served only after what has ended since ends in
-it, too."""
+"""fob backup and restore. A copy made under writes is whole and marked as a copy. It is served only after the keys that
+ended since have ended in it, too."""
 
 import os
 import sys
@@ -52,7 +52,7 @@ class Backup(unittest.TestCase):
         return self.fob("check", "--config", self.fobd.config, *args, **kw)
 
     def events(self, name="events", environment="live"):
-        """A file of all events until now, as an operator keeps it."""
+        """Write all events until now to a file, as an operator does."""
         path = os.path.join(self.fobd.place, name)
         done = self.fob("events", "--address", self.fobd.urls["admin"], "--output", "json")
         with open(path, "w") as f:
@@ -88,8 +88,8 @@ class Backup(unittest.TestCase):
             dest = self.dest + str(i)
             done = self.backup(dest)
             self.assertEqual(done.stderr, "")
-            self.assertRegex(done.stdout, r"^live: copied to %s: revision \d+, events to \d+, \d+ bytes. It opens only with "
-                             r"the pepper \(%s\), which is not in it: keep a copy of that, elsewhere\n$" % (
+            self.assertRegex(done.stdout, r"^live: copied to %s: revision \d+, events to \d+, \d+ bytes. The copy opens only "
+                             r"with the pepper \(%s\), which is not in it: keep a copy of the pepper elsewhere\n$" % (
                                  dest, self.fobd.pepper("live")))
             self.assertEqual(os.listdir(dest), ["data.mdb"])
             self.assertEqual(stat.S_IMODE(os.stat(dest).st_mode), 0o700)
@@ -99,7 +99,7 @@ class Backup(unittest.TestCase):
         self.assertEqual(sorted(set(revisions)), revisions)
         self.fobd.terminate()
         rollers.join()
-        with open(os.path.join(dest, "data.mdb"), "rb") as f:  # the last has what the others have
+        with open(os.path.join(dest, "data.mdb"), "rb") as f:  # the last copy includes what the others have
             self.assertEqual(daemon.secrets_in(f.read()), [])
         tap.count("%d copies under %d rolls, all whole" % (COPIES, rollers.acknowledged()))
         self.assertIn("live: whole: ", self.check().stdout)
@@ -117,8 +117,8 @@ class Backup(unittest.TestCase):
     def test_what_is_refused(self):
         self.backup()
         done = self.backup(code=1)
-        self.assertIn("is there already; name a folder that is not", done.stderr)
-        self.assertIn("cannot make a folder beside it", self.backup("/nowhere/copy", code=1).stderr)
+        self.assertIn("exists already; name a new folder", done.stderr)
+        self.assertIn("cannot make a folder next to it", self.backup("/nowhere/copy", code=1).stderr)
         self.fob("backup", "live", code=1)
         self.fobd.stop()
         self.assertIn("nothing to restore", self.restore("--accept-revived", environment="test", code=1).stderr)
@@ -143,14 +143,14 @@ class Backup(unittest.TestCase):
         done = partial = 0
         for i in range(KILLS):
             dest = self.dest + str(i)
-            if i % 2 == 0:  # ended by the system at a length of the file; or at any moment
+            if i % 2 == 0:  # the system ends it at a random length of the file; else it is killed at a random time
                 limit = rng.randrange(4096, size)
                 self.backup(dest, code=None, preexec=lambda limit=limit: resource.setrlimit(resource.RLIMIT_FSIZE,
                                                                                              (limit, limit)))
             else:
                 p = subprocess.Popen([FOB, "backup", "--config", self.fobd.config, "live", dest], stdout=subprocess.DEVNULL,
                                      stderr=subprocess.DEVNULL)
-                time.sleep(rng.uniform(0, whole_s))  # the moment is what is tried
+                time.sleep(rng.uniform(0, whole_s))  # a random moment, so there is nothing to wait for
                 p.send_signal(signal.SIGKILL)
                 p.wait()
             if os.path.exists(dest):
@@ -164,7 +164,7 @@ class Backup(unittest.TestCase):
             shutil.rmtree(dest, ignore_errors=True)
         tap.count("%d copies killed: %d were done, %d left a folder called partial" % (KILLS, done, partial))
         with self.fobd.client() as c:
-            c.roll(LIVE, "a0")  # who was killed holds no lock
+            c.roll(LIVE, "a0")  # a killed backup leaves no lock
         self.fobd.stop()
 
     def assert_marked(self, folder):
@@ -173,10 +173,10 @@ class Backup(unittest.TestCase):
         shutil.copy(self.fobd.pepper("live"), other.pepper("live"))
         self.assertIn("this is a backup", other.run().stderr)
 
-    # ---- and back ----
+    # ---- restore ----
 
     def history(self):
-        """Accounts before a copy, the copy, and what happened then. Returns secrets by what is to become of them."""
+        """Make accounts, a copy, and then changes. Returns the secrets, each named after what becomes of it."""
         with self.fobd.client() as c:
             secret = {name: c.create(LIVE, name).secret_key.secret
                       for name in ("same", "rolled", "leaked", "revoked", "suspended", "twice", "resumed", "grace")}
@@ -213,8 +213,8 @@ class Backup(unittest.TestCase):
         self.refused_to_serve()
         done = self.restore("--events", path)
         self.assertEqual(done.stderr, "")
-        self.assertIn("live: restored from a copy of revision 10; events 11 to 22 replayed, 9 of them changed something here. "
-                      "What ended after event 22 is not known here\n", done.stdout)
+        self.assertIn("live: restored from a copy of revision 10; events 11 to 22 replayed, 9 of them changed something. "
+                      "What ended after event 22 is not known, and is valid again\n", done.stdout)
         self.assertIn("live: 1 accounts were made or imported after the copy was taken", done.stdout)
         rolled = [line.split()[1] for line in done.stdout.splitlines() if "newest secret key is lost" in line]
         self.assertEqual(rolled, ["rolled", "leaked", "twice"])
@@ -247,7 +247,7 @@ class Backup(unittest.TestCase):
         self.put_in_place()
         done = self.restore("--accept-revived")
         self.assertEqual(done.stdout, "live: restored from a copy of revision 10; what ended after event 10 is valid again, "
-                         "as you accepted\n")
+                         "as --accept-revived allows\n")
         self.fobd.start(init=False)
         self.assertEqual(set(v for n, v in self.verdicts(secrets).items() if n != "resumed"), {"VALID"})
         _, events = self.events()
@@ -268,15 +268,16 @@ class Backup(unittest.TestCase):
         def changed(i, **kw):
             return "\n".join(lines[:i] + [json.dumps(dict(json.loads(lines[i]), **kw))] + lines[i + 1:])
 
-        for text, says in (("\n".join(lines[:11] + lines[12:]), "event 13 where 12 was expected: the ones between are missing"),
-                           (changed(3, account="other"), "these are events of another database"),
+        for text, says in (("\n".join(lines[:11] + lines[12:]), "event 13 where 12 was expected: the events between are missing"),
+                           (changed(3, account="other"), "the events are another database's"),
                            (changed(12, event="key_eaten"), "does not know"), (changed(12, generation=-1), "does not know"),
                            (changed(12, time_ms=None), "without its"), (changed(12, account="a b"), "does not know"),
                            ("\n".join(lines[:-1] + [lines[-1][:-5]]),
-                            "events, line 22: the last line is cut off, as the end of who wrote it leaves it. It may be removed"),
+                            "events, line 22: the last line is cut off, as when the process that wrote it is killed. It may be "
+                            "removed"),
                            ("\n".join(lines[:-1] + [lines[-1][:40] + lines[-1]]),
-                            "events, line 22: cut off, and the next event begins on the same line. What is before its brace, the "
-                            "first 40 bytes, may be removed"),
+                            "events, line 22: this line is cut off, and the next event begins on the same line. The first 40 "
+                            "bytes, up to that event's brace, may be removed"),
                            ("\n".join(lines) + "\n[]", "line 23: not an object")):
             with open(path, "w") as f:
                 f.write(text)
@@ -286,7 +287,7 @@ class Backup(unittest.TestCase):
         self.assertIn("No such file", self.restore("--events", path + "x", code=1).stderr)
         with open(os.path.join(self.fobd.database("live"), "data.mdb"), "rb") as f:
             self.assertEqual(f.read(), copy)
-        # Twice over, as who follows them through a restart has them; and with those of the other environment.
+        # Every event twice, as in the file of an operator who follows events over a restart; and the other environment's.
         other = json.dumps(dict(json.loads(lines[0]), environment="test", sequence=99))
         with open(path, "w") as f:
             f.write("\n".join([other] + lines + [other] + lines))
@@ -294,15 +295,15 @@ class Backup(unittest.TestCase):
         self.assertIn("live: whole: ", self.check("live").stdout)
 
     def append_events(self, path):
-        """As who keeps them in one file, and asks for all of them again after a restart."""
+        """Append all events, as an operator does who keeps one file and fetches all of them again after a restart."""
         done = self.fob("events", "--address", self.fobd.urls["admin"], "--output", "json")
         with open(path, "a") as f:
             f.write(done.stdout)
 
     def past_a_restore(self):
         """
-        A copy at event 2; four events; the copy is served again, and those are given up; then a key is revoked, whose event has
-        the number of one of the four. Returns the file, and the revoked key.
+        Make a copy at event 2, then four events. Restore the copy, which gives up the four; then revoke a key, whose event
+        gets the number of one of the four. Returns the file of all events, and the revoked key.
         """
         path = os.path.join(self.fobd.place, "events")
         with self.fobd.client() as c:
@@ -342,33 +343,33 @@ class Backup(unittest.TestCase):
         self.refused_to_serve()
 
     def test_one_file_of_events_past_a_restore(self):
-        """Of two events of one number neither is passed over: the one might be what has ended a key."""
+        """Of two events with the same number none is skipped: either may be the one that ended a key."""
         path, secret = self.past_a_restore()
         with open(path) as f:
             lines = f.readlines()
         numbers = [json.loads(line)["sequence"] for line in lines]
         self.assertEqual(numbers, [1, 2, 3, 4, 5, 6, 1, 2, 3, 4, 5])
         self.put_in_place()
-        self.refused_events(path, "events, line 9: event 3 is a restore, after which numbers were given again, and another event 3 "
-                            "stands before it. If there is a backup that was made after that restore, take that one, with the "
-                            "lines from here on. If not, leave out the events of live before this line that have number 3 or a "
-                            "higher one: that restore gave them up, and what they ended is to be ended again")
-        # Without the restore's own event nobody can say where the one ends and the other begins.
+        self.refused_events(path, "events, line 9: event 3 is a restore, after which numbers were reused, and an earlier line has "
+                            "another event 3. If there is a backup that was made after that restore, use it with the lines "
+                            "from here on. If not, remove the events of live before this line that have number 3 or a higher "
+                            "one: that restore gave them up. What they ended must then be ended again by hand")
+        # Without the restore's own event the lines do not show where the restore was.
         with open(path + ".without", "w") as f:
             f.writelines(lines[:8] + lines[9:])
-        self.refused_events(path + ".without", "line 9: event 4 is not the one that a line before has under this number")
+        self.refused_events(path + ".without", "line 9: event 4 is not the same in an earlier line")
 
-        # A copy of what the restore gave up: no part of the lines brings that to where the database was.
+        # A copy of the history that the restore gave up: no part of the lines leads from it to the lost database.
         whole, self.dest = self.dest, self.dest + ".between"
         self.put_in_place()
-        self.refused_events(path, "line 9: event 3 is a restore, after which numbers were given again, and the copy may be from "
+        self.refused_events(path, "line 9: event 3 is a restore, after which numbers were reused, and the copy may be from "
                             "before it")
         self.dest = whole + ".since"
         self.put_in_place()
-        self.refused_events(path, "line 3: event 3 is from before a restore that the copy has: give the lines from that event 3, "
-                            "restored, on")
+        self.refused_events(path, "line 3: event 3 is from before a restore that the copy includes: give only the lines from that "
+                            "restore, event 3, on")
 
-        # What is said to be done.
+        # Do what the errors say.
         with open(path + ".left", "w") as f:
             f.writelines([line for line in lines[:8] if json.loads(line)["sequence"] < 3] + lines[8:])
         with open(path + ".on", "w") as f:
@@ -378,7 +379,7 @@ class Backup(unittest.TestCase):
         self.served_from(whole + ".since", path + ".on", secret)
 
     def test_who_follows_events_sees_a_restore(self):
-        """Whether the restored database has fewer events, or by now others of the same numbers: a fork is not passed over."""
+        """A follower ends at a restore, whether the restored database has fewer events or other ones of the same numbers."""
         with self.fobd.client() as c:
             c.create(LIVE, "a")
             self.backup()
@@ -390,11 +391,11 @@ class Backup(unittest.TestCase):
                                              "--output", "json"], stdin=subprocess.DEVNULL, stdout=out, stderr=err)
             self.addCleanup(follower.wait)
             self.addCleanup(follower.kill)
-            daemon.wait_until("the follower", lambda: self.numbers(path), 30)  # it is there
-            self.fobd.restart()  # which is no restore
+            daemon.wait_until("the follower", lambda: self.numbers(path), 30)
+            self.fobd.restart()  # a restart is not a restore: the follower goes on
             with self.fobd.client() as c:
                 c.resume(LIVE, "a")
-                newest = len(list(c.events(LIVE, "a"))) + (1 if others else 0)  # and the first restore
+                newest = len(list(c.events(LIVE, "a"))) + (1 if others else 0)  # and the first restore's event
             daemon.wait_until("the follower", lambda: self.numbers(path)[-1:] == [newest], 30)
             follower.send_signal(signal.SIGSTOP)
             self.fobd.stop()
@@ -433,8 +434,8 @@ class Backup(unittest.TestCase):
         lines = [json.dumps(dict(event, sequence=i, event=("account_resumed", "account_suspended")[i % 2]))
                  for i in range(2, 2002)]
         again = json.dumps(dict(event, sequence=2, event="restored", account=None))
-        for more, says in ((lines[0], "line 2001: event 2 stands here again, and is too far back to be compared"),
-                           (again, "line 2001: event 2 is a restore, after which numbers were given again")):
+        for more, says in ((lines[0], "line 2001: event 2 is here a second time, and is too old to be compared"),
+                           (again, "line 2001: event 2 is a restore, after which numbers were reused")):
             self.put_in_place()
             with open(path, "w") as f:
                 f.write("\n".join(lines + [more]))

@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""Every method does what PROTOCOL.md says, over ipc and tcp; which listener serves which."""
+"""Every method does what PROTOCOL.md says, over ipc and tcp, on the listeners that serve it."""
 
 import os
 import sys

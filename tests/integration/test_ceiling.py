@@ -1,6 +1,5 @@
 #!/usr/bin/python3
-"""At the ceiling of a database: new keys are refused, all else goes on. TORTURE=1: 20 times over, and the end of the
-map too."""
+"""A database at its ceiling: new keys are refused, all else works. TORTURE=1: 20 times, and the end of the map, too."""
 
 import os
 import sys
@@ -40,7 +39,7 @@ def fill(test, fobd, environment, prefix):
 
 
 def still_works(test, c, environment, made, first=0):
-    """What a full environment owes: verifies, lists, revocations, suspensions; nothing acknowledged is lost."""
+    """Check that a full environment still verifies, lists, revokes and suspends, and has lost nothing acknowledged."""
     for i in range(0, len(made), 256):
         items = c.verify_many([fobwire.verify_request(m.secret_key.secret) for m in made[i:i + 256]])
         test.assertEqual({fobwire.verdict_name(x.result.verdict) for x in items}, {"VALID"})
@@ -109,7 +108,7 @@ class Ceiling(unittest.TestCase):
         tap.count("%d full maps; nothing lost" % ROUNDS)
 
     def reach_the_very_end(self):
-        """Suspend and resume without end: all fits behind the ceiling, until nothing does, and that is said."""
+        """Suspend and resume again and again: they fit above the ceiling until the map is full, which gets a clear error."""
         fobd = daemon.Daemon(ceiling="4MiB", events_kept=1000).start()
         self.addCleanup(fobd.kill)
         made, _ = fill(self, fobd, LIVE, "end")

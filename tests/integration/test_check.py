@@ -76,7 +76,7 @@ class Check(unittest.TestCase):
 
     def test_what_it_cannot_do(self):
         self.fobd.stop()
-        for args, says in ((("lve",), "no environment"), (("live", "/nowhere"), "no database here"),
+        for args, says in ((("lve",), "is not an environment"), (("live", "/nowhere"), "no database here"),
                            (("test", self.fobd.database("live")), "this is a live database"),
                            (("live", "a", "b"), "too many arguments")):
             done = self.check(*args)
@@ -89,7 +89,7 @@ class Check(unittest.TestCase):
         self.assertIn("test: whole", done.stdout)
 
     def test_flips(self):
-        """What a flip changes in a record is seen, or it was in none: then all counts are what they were."""
+        """A flipped bit in a record is found. One that is in no record leaves all counts unchanged."""
         self.fobd.stop()
         path = os.path.join(self.fobd.database("live"), "data.mdb")
         with open(path, "rb") as f:

@@ -1,8 +1,8 @@
 #!/usr/bin/python3
-"""The wall clock set back and forward, by a second to ten years, while fobd runs, over a restart and over a kill -9: 24
-cases. What has ended stays so, a grace lives no longer than service/DESIGN.md says, and time never runs back.
+"""The wall clock is set back and forward, by a second to ten years, while fobd runs, over a restart and over a kill -9: 24
+cases. What has ended stays ended, a grace lasts no longer than service/DESIGN.md says, and time never runs backwards.
 
-The clock of the daemon is libfaketime's, which stands still until a test sets it; CLOCK_BOOTTIME goes on as ever.
+fobd's wall clock is libfaketime's, which stands still until a test sets it. CLOCK_BOOTTIME is the system's.
 """
 
 import os
@@ -28,7 +28,7 @@ HANDLED_S = 60  # more than a case takes: how far the daemon's time may be ahead
 
 
 class Clocked(unittest.TestCase):
-    """One daemon for all cases of a class. Each goes on from the latest time that those before it made."""
+    """One daemon for all cases of a class. Each case starts at the latest time of the cases before it."""
 
     @classmethod
     def setUpClass(cls):
@@ -60,14 +60,13 @@ class Clocked(unittest.TestCase):
         self.observe()
 
     def observe(self):
-        """Have the daemon look at the clock, more than once: a thread of it that was reading the old time when that was
-        set may, as libfaketime is made, have another one read the old time again."""
+        """Make the daemon read the clock several times: by a race in libfaketime the first reading may be the old time."""
         type(self).latest_s = max(self.latest_s, self.clock.now_s)
         for environment in (LIVE, TEST) * 3:
             self.admin.keys(environment, "observer")
 
     def over(self, how, seconds):
-        """Set the clock: now, or while fobd is not there."""
+        """Set the clock, while fobd runs or while it is stopped."""
         if how != "run":
             self.admin.close()
             self.fobd.kill() if how == "kill" else self.fobd.stop()
@@ -83,7 +82,7 @@ class Clocked(unittest.TestCase):
         return account, self.admin.create(environment, account).secret_key
 
     def swept(self, account, generation):
-        """The end of a key is committed. A change has the sweeper look at the clock now, instead of after its nap."""
+        """Wait until the end of a key is committed. A change makes the sweeper read the clock at once."""
         def is_swept():
             self.create()  # again, as libfaketime may still tell the old time at the first
             return [e.generation for e in self.admin.events(LIVE, account)
@@ -94,7 +93,7 @@ class Clocked(unittest.TestCase):
         self.assertEqual(self.admin.verdict(secret), verdict)
 
     def assertNow(self, seconds):
-        """The daemon's time, as it dates a new key, is this, or as much later as this test may have taken."""
+        """The daemon's time, as shown by a new key's date, is this, or later by at most the test's own duration."""
         for _ in range(3):
             created_ms = self.create()[1].key.created_ms
             if created_ms >= seconds * 1000:
@@ -123,7 +122,7 @@ class Cases:
         self.admin.suspend(LIVE, self.suspended_account)
 
     def check(self, ended):
-        """What must hold whatever became of the clock, and whether the grace has ended."""
+        """Check what must hold however the clock was set. Returns whether the grace has ended."""
         self.assertVerdict(self.revoked, "REVOKED")
         self.assertVerdict(self.expired, "EXPIRED")
         self.assertVerdict(self.current, "VALID")
@@ -186,7 +185,7 @@ class OverAKill(fill("kill")):
 
 class Bounds(Clocked):
     def test_a_clock_set_back_over_a_restart_takes_no_more_than_a_minute_from_a_grace(self):
-        """As in DESIGN.md: while a key is in grace the time is committed, whether or not anything else is."""
+        """While a key is in grace the time is committed, even when nothing else is (see DESIGN.md)."""
         for how in ("stop", "kill"):
             with self.subTest(how):
                 account, first = self.create()
@@ -230,7 +229,7 @@ class Bounds(Clocked):
             self.assertGreaterEqual(second.key.created_ms, (self.now_s + 400 * DAY_S) * 1000)
 
     def test_an_environment_that_committed_nothing_forgets_a_wrong_clock(self):
-        """Its time is its own, and what is stated of a brief wrong clock is as far as anything was committed."""
+        """Each environment has its own time. After a brief wrong clock it goes on from what was committed."""
         self.admin.create(TEST, "early")
         self.set(self.now_s + 50 * DAY_S)
         self.create()
@@ -239,7 +238,7 @@ class Bounds(Clocked):
         self.assertNow(self.now_s + 50 * DAY_S)
 
     def test_requests_while_the_clock_jumps_meet_no_timeout(self):
-        """Timeouts go by CLOCK_BOOTTIME alone. A minute is the longest that a request may ask for."""
+        """Timeouts follow CLOCK_BOOTTIME only. A minute is the longest that a request may have."""
         account, first = self.create()
         done = threading.Event()
 

@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""What a serving fobd may still do: which confinements are in effect, and that its log tells the truth about them."""
+"""The restrictions of a serving fobd: which are in effect, and that its log says so correctly."""
 
 import os
 import sys
@@ -22,7 +22,7 @@ EXPOSURE_MOST = 1.5
 
 
 def landlock_abi():
-    """Of this kernel; 0 where it has none."""
+    """The kernel's Landlock ABI version; 0 without Landlock."""
     return max(0, ctypes.CDLL(None).syscall(444, 0, 0, 1))  # landlock_create_ruleset, VERSION
 
 
@@ -89,7 +89,7 @@ class Unit(unittest.TestCase):
         self.assertLessEqual(float(found.group(1)), EXPOSURE_MOST, done.stdout)
 
     def test_the_units_calls_are_those_of_fobd(self):
-        """What confine.c lists is allowed by the unit, or it would be refused there."""
+        """The unit allows every call on the list of confine_calls.c."""
         done = self.analyze("syscall-filter", "@system-service", "@privileged")
         if done.returncode != 0:
             self.skipTest("this systemd-analyze does not know: " + done.stderr[:80])
@@ -103,7 +103,7 @@ class Unit(unittest.TestCase):
 
         def expand(word):
             return set().union(*map(expand, sets[word])) if word.startswith("@") else {word}
-        with open(os.path.join(daemon.pb.ROOT, "service", "process", "confine.c")) as f:
+        with open(os.path.join(daemon.pb.ROOT, "service", "process", "confine_calls.c")) as f:
             table = re.search(r"allowed\[\] = \{(.*?)\n\};", f.read(), re.S).group(1)
         ours = set(re.findall(r"SCMP_SYS\((\w+)\)", table)) | {"clone", "clone3", "mmap", "mprotect", "socket",
                                                                "socketpair", "tgkill", "rt_sigaction", "prctl",

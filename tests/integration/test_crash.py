@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""kill -9 in the middle of concurrent rolls: what was acknowledged is there, and nothing happened twice."""
+"""kill -9 during concurrent rolls: every acknowledged roll is there, and none was applied twice."""
 
 import os
 import sys

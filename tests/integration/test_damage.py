@@ -1,8 +1,8 @@
 #!/usr/bin/python3
-"""A database with a flipped bit anywhere, page headers included, or with forty, and one that is cut short anywhere, at
-rest or under a running fobd: never a wrong VALID, no key and no account that is said not to be there, never the end of
-the process, also when it is written to, and nothing of it in the other environment; and a file of last-used times that
-is cut short. TORTURE=1: 1,500 flips and 200 cuts."""
+"""A damaged database: one or forty flipped bits, page headers included; a file cut short at any length, at rest or under a
+running fobd. There must be no wrong VALID, no NOT_FOUND for a key or account that exists, no end of the process, also
+under writes, and no effect on the other environment. Also a file of last-used times that is cut short. TORTURE=1: 1,500
+flips and 200 cuts."""
 
 import os
 import sys
@@ -54,7 +54,7 @@ class Damage(unittest.TestCase):
             f.write(broken)
 
     def answer(self, c, method, message):
-        """A name for what came back: the code, or the verdict; "closed" when the daemon has ended."""
+        """The name of the reply's code or verdict; "closed" when the daemon has ended."""
         r = c.response(method, message)
         if r.code != pb.rpc.OK or not method.endswith("VerifyKey"):
             return fobwire.code_name(r.code)
@@ -121,8 +121,7 @@ class Damage(unittest.TestCase):
         self.assertGreater(self.seen["UNAVAILABLE"], 0, "no flip hit anything")
 
     def test_cuts(self):
-        """At any length, a page's or not; what has not been cut off may still be answered from, and nothing is made
-        up."""
+        """Cut at any length, within a page or between two: what is left may be answered from, and no answer is wrong."""
         pick = random.Random(tap.seed())
         pages = len(self.whole) // PAGE
         # The first two pages say where all others are.
@@ -168,7 +167,7 @@ class Damage(unittest.TestCase):
 
 
 class LastUsed(unittest.TestCase):
-    """The file of last-used times is a convenience: what happens to it is nobody's fault."""
+    """Damage to the file of last-used times causes no fault: verifies do not depend on it."""
 
     def last_used(self, c, environment):
         return [key.last_used_ms for key in c.keys(environment, "acct") if key.kind == SECRET]
@@ -187,7 +186,7 @@ class LastUsed(unittest.TestCase):
             self.assertGreater(min(self.last_used(c, LIVE) + self.last_used(c, TEST)), 0)
             c.roll(LIVE, "acct")
             self.assertEqual(c.verdict(c.create(LIVE, "more").secret_key.secret), "VALID")
-        told = "a file cannot be read, or was cut short"
+        told = "a file cannot be read or was cut short"
         daemon.wait_until(told, lambda: told in fobd.log())
         self.assertIn("file=" + os.path.join(fobd.database("live"), "lastused"), fobd.log())
         fobd.restart()

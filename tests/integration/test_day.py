@@ -1,5 +1,6 @@
 #!/usr/bin/python3
-"""The 24 hours, with a wall clock that the test sets: before, at, after; set back, and set back over a restart."""
+"""The 24 hours of grace, with a wall clock that the test sets: before, at and after the end; set back; set back over a
+restart."""
 
 import os
 import sys
@@ -55,12 +56,12 @@ class Day(unittest.TestCase):
         return [e.generation for e in self.admin.events(environment, "day") if e.type == pb.admin.KEY_EXPIRED]
 
     def swept(self, generation):
-        """Wait for the event: lists and verdicts go by the clock, the event says that it is committed."""
+        """Wait for the event, which shows that the end is committed. Lists and verdicts only compare times."""
         daemon.wait_until("the sweeper", lambda: generation in self.expired_events())
         self.assertEqual(self.state(generation), "EXPIRED")
 
     def rolled(self, **kw):
-        """-> (old secret, new secret, the second in which the old one's end lies: it is rejected from there on)"""
+        """-> (old secret, new secret, the second in which the old one ends)"""
         old = self.admin.create(LIVE, "day").secret_key.secret
         reply = self.admin.roll(LIVE, "day", **kw)
         end = reply.old_key.expires_ms
@@ -114,7 +115,7 @@ class Day(unittest.TestCase):
         self.assertEqual(self.admin.verdict(new), "VALID")
 
     def test_a_clock_set_back_does_not_lengthen_a_grace(self):
-        """A grace given after the clock was set back starts from the time that it was before."""
+        """After the clock was set back a new grace starts from the time before that."""
         self.clock.set(self.clock.now_s + 10 * DAY_S)
         self.admin.create(LIVE, "day")
         there = self.clock.now_s
@@ -124,7 +125,7 @@ class Day(unittest.TestCase):
         self.assertLess(reply.old_key.expires_ms, (there + DAY_S + 60) * 1000)
 
     def test_time_does_not_run_back_over_a_restart(self):
-        """What is decided after it is not dated before what was committed, and a grace given then ends no earlier."""
+        """Changes after that are not dated before what was committed, and a new grace does not end earlier."""
         self.clock.set(self.clock.now_s + 10 * DAY_S)
         created = self.admin.create(LIVE, "day").secret_key
         for kill in (False, True):

@@ -1,6 +1,6 @@
 #!/usr/bin/python3
-"""A full disk: as at the ceiling, and all is well again when there is room. Needs root: it mounts a small tmpfs where
-nobody else sees it. TORTURE=1: 20 times, each on a new one."""
+"""A full disk: new keys are refused and all else works, as at the ceiling; when there is room all works again. Needs root:
+it mounts a small tmpfs in its own mount namespace. TORTURE=1: 20 times, each on a new tmpfs."""
 
 import os
 import sys

@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""What is wrong gets its own clear answer, and the daemon goes on."""
+"""Every kind of invalid request gets a clear error of its own, and the daemon goes on."""
 
 import os
 import sys
@@ -21,7 +21,7 @@ BASE62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
 
 def field(number, data):
-    """A length-delimited protobuf field by hand: what the Python messages refuse to hold."""
+    """A length-delimited protobuf field by hand, for values that the Python messages refuse."""
     length, out = len(data), bytes([number << 3 | 2])
     while length > 127:
         out += bytes([length & 127 | 128])
@@ -53,7 +53,7 @@ class Input(unittest.TestCase):
             self.before = c.environment_stats(LIVE).revision, c.environment_stats(TEST).revision
 
     def tearDown(self):
-        """Nothing that was refused changed anything, and a new client is served."""
+        """Check that no refused request changed anything, and that a new client is served."""
         with self.fobd.client("verify") as c:
             self.assertEqual(c.verdict(self.made.secret_key.secret), "VALID")
             self.assertEqual((c.environment_stats(LIVE).revision, c.environment_stats(TEST).revision), self.before)
@@ -113,7 +113,7 @@ class Input(unittest.TestCase):
         self.assertEqual(pb.keys.VerifyKeyResponse.FromString(r.body).verdict, pb.keys.VALID)
 
     def test_the_last_of_two_values_counts(self):
-        """protobuf's rule; in a oneof too. What matters: the key that is judged is the one that is answered for."""
+        """The last value of a repeated field counts, also in a oneof. The reply must be about the key that was verified."""
         body = field(1, b"nonsense") + field(1, self.made.secret_key.secret)
         self.assertEqual(self.admin.call(VERIFY, body).verdict, pb.keys.VALID)
         body = field(1, self.made.secret_key.secret) + field(1, b"nonsense")
@@ -139,7 +139,7 @@ class Input(unittest.TestCase):
             self.assertEqual(r.code, pb.rpc.OK, r.message)
 
     def test_sizes_of_messages(self):
-        """65,536 bytes is the most; one more is refused, far more closes the connection, and neither harms others."""
+        """65,536 bytes are allowed. One more is refused, far more closes the connection; other clients are not affected."""
         for listener in ("verify", "tcp"):
             def sized(n):
                 data = fobwire.request(VERIFY, b"")
@@ -312,7 +312,7 @@ class Input(unittest.TestCase):
         self.refused("INVALID_ARGUMENT", VERIFY, varint(4, LIVE))
 
     def test_every_single_typo(self):
-        """Each of the 44 characters replaced by each other one: all are refused, and before any database is asked."""
+        """Each of the 44 characters replaced by every other one: all are refused before a database is read."""
         good = self.made.secret_key.secret.decode()
         typos = [good[:i] + c + good[i + 1:] for i in range(len(good)) for c in BASE62 if c != good[i]]
         # and two neighbours exchanged

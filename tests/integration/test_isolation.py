@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""Nothing of one environment shows, counts or works in the other."""
+"""No key, account, event or count of one environment is visible or valid in the other."""
 
 import os
 import sys
@@ -115,7 +115,7 @@ class Matrix(unittest.TestCase):
 
 
 class One(unittest.TestCase):
-    """A fobd that has one environment only, once each."""
+    """A fobd with only one environment; each of the two once."""
 
     def one(self, have, lack):
         both = daemon.Daemon().start()
@@ -161,7 +161,7 @@ class One(unittest.TestCase):
 
 
 def values(page):
-    """Where the values in an LMDB page are: [(start, end)]; none unless it is a leaf; not the free list."""
+    """The places [(start, end)] of the values in an LMDB leaf page; [] for other pages and for the free list."""
     flags, lower = struct.unpack_from("<HH", page, 10)
     if not flags & 0x02 or flags & 0x28 or lower > len(page):
         return

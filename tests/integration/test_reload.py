@@ -1,5 +1,6 @@
 #!/usr/bin/python3
-"""SIGHUP: operations, log level, allowed users and TLS files change under a running fobd; what cannot change is named, what is wrong changes nothing."""
+"""SIGHUP: operations, log level, allowed users and TLS files change in a running fobd. Settings that need a restart are
+named in the log, and an invalid file changes nothing."""
 
 import os
 import sys
@@ -23,7 +24,7 @@ from pb import LIVE
 
 
 def reload(fobd, says="settings reloaded", times=1):
-    """SIGHUP, and wait until the log says so once more."""
+    """Send SIGHUP, and wait for one more line about it in the log."""
     before = fobd.log().count(says)
     fobd.process.send_signal(signal.SIGHUP)
     daemon.wait_until(says, lambda: fobd.log().count(says) >= before + times)
@@ -105,7 +106,7 @@ class Settings(unittest.TestCase):
         self.fobd.stop()
 
     def test_allow_users(self):
-        """Who is taken off a list is refused from then on, over an open connection, too, until the list says otherwise."""
+        """A user who is removed from allow_users is refused from then on, also over an open connection."""
         me, other, url = os.geteuid(), os.geteuid() + 1, self.fobd.urls["verify"]
         text, line = self.fobd.config_text, 'listen "%s" {\n' % url
 
@@ -262,7 +263,7 @@ class Tls(unittest.TestCase):
         self.fobd.stop()
 
     def test_again_and_again(self):
-        """Swaps under connections that come and go: each is served by one or the other."""
+        """Reloads while connections come and go: each is served with the old or the new certificate."""
         for i in range(10 if daemon.SANITIZED else 30):
             new = i % 2 == 0
             for a, b in (("server2.pem", "server.pem"), ("server2.key", "server.key"), ("ca2.pem", "ca.pem")):

@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""Rolls, revocations and suspensions: no customer is locked out, no old key lives too long."""
+"""Rolls, revocations and suspensions: no customer is locked out, and no old key is valid for too long."""
 
 import os
 import sys
@@ -225,7 +225,7 @@ class Rolls(unittest.TestCase):
         self.assertEqual(len(self.admin.events(LIVE, "susp")), events + 1)
 
     def test_a_change_holds_for_every_verify_that_starts_after_its_reply(self):
-        """Promise 1, with verifies going on from other connections all the time."""
+        """Promise 1, with verifies from other connections all the time."""
         old = self.admin.create(LIVE, "now").secret_key.secret
         ended, stop, wrong, counts = [], threading.Event(), [], [0] * 4
 

@@ -1,6 +1,7 @@
 #!/usr/bin/python3
-"""A new pepper while fobd serves: verifies, rolls, revocations, suspensions and resent tokens beside the move, kill -9
-in the middle of it, and a second rotation after the first; never a wrong verdict, and no error. Then who is refused."""
+"""A pepper rotation while fobd serves verifies, rolls, revocations, suspensions and resent tokens; with kill -9 during it,
+and a second rotation after the first. No verdict is wrong, and no call fails. Then peppers and databases that are
+refused."""
 
 import os
 import sys
@@ -34,7 +35,7 @@ def lines(path):
 
 
 class Worker(threading.Thread):
-    """Has accounts of its own, of which it alone changes anything, so it knows what each answer must be."""
+    """A worker with its own accounts. Only it changes them, so it knows the right answer to every call."""
 
     def __init__(self, test, number):
         super().__init__()
@@ -55,7 +56,7 @@ class Worker(threading.Thread):
             self.failure = e
 
     def round(self):
-        """Until the daemon is gone. Returns False then."""
+        """Returns False when the daemon is gone."""
         self.test.up.wait(60)
         try:
             with self.test.fobd.client("admin") as c:
@@ -68,7 +69,7 @@ class Worker(threading.Thread):
         return True
 
     def change(self, c, method, request, note):
-        """Its effect on what we know is noted once it is answered; a lost one is asked for again."""
+        """Make a change and record its effect when it is answered. A change without an answer is sent again later."""
         self.lost = (method, fobwire.request("fob.v1.Admin/" + method, request), note)
         self.finish_lost(c)
 
@@ -149,7 +150,7 @@ class Rotation(unittest.TestCase):
         return re.findall(r'msg="?pepper rotated"? .*', self.fobd.log())
 
     def import_many(self):
-        """Keys that nobody changes. Returns {secret: account}."""
+        """Make keys that no worker changes. Returns {secret: account}."""
         known = {}
         with self.fobd.client("admin") as c:
             for first in range(0, ACCOUNTS, 250):

@@ -1,7 +1,6 @@
 #!/usr/bin/python3
-"""A new pepper by SIGHUP: begun, carried through and followed by the next one under verifies, batches, rolls,
-revocations and resent tokens, without a restart, an error or a wait; kill -9 around its beginning; files that are
-refused; another user."""
+"""A pepper rotation by SIGHUP, and the next one after it, under verifies, batches, rolls, revocations and resent tokens,
+without a restart, an error or a wait; kill -9 around its beginning; pepper files that are refused; another user."""
 
 import os
 import sys
@@ -30,7 +29,7 @@ WORKERS = 4
 
 
 class Batches(threading.Thread):
-    """As libfob sends what it coalesces: batch after batch, of which none may fail or take long."""
+    """Sends VerifyKeys one after another, as libfob does when it coalesces. None may fail or take long."""
 
     def __init__(self, fobd, known):
         super().__init__()
@@ -187,7 +186,7 @@ class Files(Base):
     REFUSED = "the pepper's file is refused; fobd goes on with the pepper that it has"
 
     def reread(self, reason):
-        """SIGHUP, until the log says why not."""
+        """Send SIGHUP and wait until the log has the reason of the refusal."""
         before = self.count(self.REFUSED)
         self.hangup()
         daemon.wait_until("a refusal", lambda: self.count(self.REFUSED) > before)
@@ -276,7 +275,7 @@ class Files(Base):
         self.fobd.stop()
 
     def test_a_new_path_needs_a_restart(self):
-        """And what is at the old path counts as ever."""
+        """A new pepper path needs a restart; until then a rotation reads the file at the old path."""
         self.fobd.start()
         path = self.fobd.pepper("live")
         shutil.copy(path, path + "2")
@@ -289,7 +288,7 @@ class Files(Base):
 
     @unittest.skipUnless(os.geteuid() == 0, "only root may give itself up")
     def test_as_another_user(self):
-        """What was readable at the start must be so again: by the user that fobd has become, and in the same folder."""
+        """The user that fobd has become must be able to read the pepper file again, in the same folder."""
         path = self.fobd.pepper("live")
         os.chown(self.fobd.place, 65534, 65534)
         self.fobd.write_config(self.fobd.config_text + 'user = "nobody"\n')

@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""No secret and no request token is anywhere but in the replies: not in logs, argv, environment, or at rest."""
+"""Secrets and request tokens appear in replies only: not in logs, argv, the environment, memory at rest, or on the disk."""
 
 import os
 import sys
@@ -24,7 +24,7 @@ from pb import LIVE, PUBLISHABLE, SECRET, TEST
 class Secrets(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        """A daemon at its most talkative, and everything that might make it talk."""
+        """A daemon that logs as much as it can, and every request that might make it log a secret."""
         cls.fobd = daemon.Daemon(settings='log_level = "debug"\n', core=True).start()
         cls.addClassCleanup(cls.fobd.kill)
         cls.messages = []
@@ -109,7 +109,7 @@ class Secrets(unittest.TestCase):
         self.assertEqual(limit, "0")
 
     def test_not_at_rest(self):
-        """Files as they are while it runs, after kill -9, and after an orderly end."""
+        """The files while fobd runs, after kill -9, and after a stop."""
         def look(when):
             for base, _, files in os.walk(self.fobd.place):
                 for name in files:
@@ -127,7 +127,7 @@ class Secrets(unittest.TestCase):
 
 
 class Memory(unittest.TestCase):
-    """What a running fobd holds when nobody asks it anything, and what it leaves when it crashes."""
+    """The memory of an idle fobd, and the core of one that crashes."""
 
     def start(self, settings="", **kw):
         fobd = daemon.Daemon(settings=settings, **kw)
@@ -143,7 +143,7 @@ class Memory(unittest.TestCase):
         return fobd
 
     def talk(self, c, account):
-        """All in which a secret or a token crosses the wire; returns (secrets, token)."""
+        """Make every kind of call that carries a secret or a token. Returns (secrets, token)."""
         token = fobwire.new_token()
         made = c.create(LIVE, account, token)
         c.create(LIVE, account, token)  # its sealed reply, opened
@@ -172,8 +172,8 @@ class Memory(unittest.TestCase):
     @unittest.skipIf(daemon.SANITIZED, "a sanitizer keeps what was freed")
     @unittest.skipUnless(os.geteuid() == 0, "only root may read fobd's memory")
     def test_nothing_is_left_after_the_traffic(self):
-        """Over ipc, tcp and tls, whose library has buffers of its own: while the connections are open and idle, with
-        each kind of request as the last one, and when they are closed."""
+        """Over ipc, tcp and tls: while the connections are open and idle, after each kind of request, and when they are
+        closed."""
         fobd = self.start_with_tls()
         secrets, tokens, idle = set(), set(), []
         self.addCleanup(lambda: [c.close() for c in idle])
@@ -198,7 +198,7 @@ class Memory(unittest.TestCase):
     @unittest.skipIf(daemon.SANITIZED, "a sanitizer keeps what was freed")
     @unittest.skipUnless(os.geteuid() == 0, "only root may read fobd's memory")
     def test_nothing_is_left_of_half_a_request(self):
-        """What is there of a request whose rest has not come is kept for it, and goes with its connection."""
+        """A part of a request is kept until the rest comes, and is wiped when its connection closes."""
         fobd = self.start_with_tls()
         for listener in ("admin", "tcpadmin", "tlsadmin"):
             with fobd.client(listener) as c:

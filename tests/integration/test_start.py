@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""What keeps fobd from starting is said in one clear line, with exit status 1, and harms nothing."""
+"""A fobd that cannot start says why in one clear line, exits with status 1, and changes nothing."""
 
 import os
 import sys
@@ -26,7 +26,7 @@ class Start(unittest.TestCase):
         self.fobd.kill()
 
     def refused(self, *words, fobd=None, args=(), **kw):
-        """It ends by itself with 1 and says one line that holds ${words}."""
+        """Check that fobd exits with 1 and prints one line that contains ${words}."""
         done = (fobd or self.fobd).run(*args, **kw)
         self.assertEqual(done.returncode, 1, done.stderr)
         self.assertEqual(done.stdout, "")
@@ -43,7 +43,7 @@ class Start(unittest.TestCase):
         self.fobd.stop()
 
     def made(self):
-        """A database with something in it."""
+        """A database with an account in it."""
         self.fobd.start()
         with self.fobd.client() as c:
             self.secret = c.create(LIVE, "kept").secret_key.secret
@@ -153,7 +153,7 @@ class Start(unittest.TestCase):
     def test_a_data_folder_that_is_not_writable(self):
         self.fobd.init()
         user = None
-        if os.geteuid() == 0:  # root writes everywhere: let somebody else try
+        if os.geteuid() == 0:  # root may write everywhere: try as another user
             user = 65534
             for base, folders, files in os.walk(self.fobd.place):
                 for name in [base] + [os.path.join(base, n) for n in folders + files]:
@@ -205,7 +205,7 @@ class Start(unittest.TestCase):
         self.both_environments_verify()
 
     def test_a_socket_in_use_by_another_fobd(self):
-        """Its own folders, but the other's unix socket: it must not take it away."""
+        """A second fobd with its own folders but the first one's unix socket must not replace that socket."""
         self.made()
         self.fobd.start(init=False)
         second = daemon.Daemon().init()

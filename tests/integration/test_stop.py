@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""SIGTERM under load: a quick, clean end, and nothing acknowledged is lost."""
+"""SIGTERM under load: fobd ends quickly and cleanly, and nothing acknowledged is lost."""
 
 import os
 import sys

@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""Administration over TLS: who has a certificate of the clients' CA gets in, nobody else; and hostile TLS peers stop
+"""Administration over TLS: only a client with a certificate of the clients' CA is served, and hostile TLS peers stop
 nothing."""
 
 import os

@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""A request token makes a mutation happen exactly once, and its reply can be had again."""
+"""With one request token a mutation is applied exactly once, and a resend gets the same reply."""
 
 import os
 import sys
@@ -182,7 +182,7 @@ class Tokens(unittest.TestCase):
         self.assertEqual(self.admin.verdict(made.secret_key.secret), "VALID")
 
     def test_a_mutation_whose_time_is_up_says_so_or_is_done(self):
-        """timeout_ms = 1: either OK, or DEADLINE_EXCEEDED; and its token tells the truth afterwards."""
+        """timeout_ms = 1: either OK or DEADLINE_EXCEEDED. A resend with the token then shows whether it was applied."""
         self.admin.create(LIVE, "hurry")
         data = [fobwire.request(ADMIN + "RollKey", fobwire.roll_request(LIVE, "hurry", grace=0),
                                 timeout_ms=1) for _ in range(200)]

@@ -1,6 +1,5 @@
 #!/usr/bin/python3
-"""Who may reach a unix socket: its folder, owner and mode, the users that a listener allows, and the audit log's
-lines."""
+"""Access to a unix socket: its folder, owner and mode, the users that a listener allows, and the audit log's lines."""
 
 import os
 import sys
@@ -122,7 +121,7 @@ class Peers(unittest.TestCase):
 
     @unittest.skipUnless(ME == 0, "only root may become another user")
     def test_by_name_and_by_the_connection_not_the_message(self):
-        """A connection of root's is root's, whoever has it now; one of nobody's is nobody's."""
+        """A connection counts as the user's who opened it, also after it was passed to another user's process."""
         fobd = daemon.Daemon()
         self.addCleanup(fobd.kill)
         fobd.write_config(re.sub(r'(listen "%s" \{\n)' % re.escape(fobd.urls["verify"]),

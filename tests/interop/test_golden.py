@@ -1,9 +1,9 @@
 #!/usr/bin/python3
-"""The bytes that proto/PROTOCOL.md shows are the bytes that a client sends and fobd answers.
+"""The bytes in proto/PROTOCOL.md are those that a client sends and fobd answers.
 
-`test_golden.py --print` writes the blocks anew, from the fixed values below: paste them into the document when the
-messages change. The tests then hold the document against three things: these values, the Python client, the daemon.
-What differs each time (new secrets, times) and what is text for people is taken from the document before comparing.
+`test_golden.py --print` prints the blocks, made from the fixed values below; paste them into the document when messages
+change. The tests compare the document with these values, with the Python client and with the daemon. Values that differ
+each time (secrets, times) and texts for people are copied from the document before the comparison.
 """
 
 import os
@@ -109,7 +109,7 @@ def varint(value):
 
 
 def annotated(message, inner=None, indent=0):
-    """A message's fields, one a line, with their names; in a `body` the fields of ${inner}."""
+    """A message's fields with their names, one a line; for a `body` the fields of ${inner}."""
     lines = []
     for field, value in sorted(message.ListFields(), key=lambda f: f[0].number):
         pad = "  " * indent
@@ -148,7 +148,7 @@ import tap  # noqa: E402
 
 
 def document():
-    """name -> (bytes, the block's text) of every hex block in PROTOCOL.md"""
+    """name -> (bytes, the block's text) for every hex block in PROTOCOL.md"""
     with open(DOCUMENT) as f:
         text = f.read()
     found = {}
@@ -160,7 +160,7 @@ def document():
 
 
 def settle(got, shown):
-    """Put into ${got} what ${shown} has for what differs each time or is text for people, where both have something."""
+    """Copy from ${shown} to ${got} the fields that differ each time or are texts for people, if both have them."""
     for field, value in got.ListFields():
         if field.type == field.TYPE_MESSAGE:
             settle(value, getattr(shown, field.name))
@@ -257,7 +257,7 @@ class Golden(unittest.TestCase):
 
 
 class Document(unittest.TestCase):
-    """What else in PROTOCOL.md can be held against its sources."""
+    """Other statements of PROTOCOL.md, compared with their sources."""
 
     @classmethod
     def setUpClass(cls):
@@ -265,7 +265,7 @@ class Document(unittest.TestCase):
             cls.text = f.read()
 
     def has(self, pattern, what):
-        """As assertRegex, without showing the whole document."""
+        """Like assertRegex, but does not print the whole document."""
         if not re.search(pattern, self.text):
             self.fail("PROTOCOL.md does not name " + what)
 

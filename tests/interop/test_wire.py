@@ -1,6 +1,6 @@
 #!/usr/bin/python3
-"""SP as PROTOCOL.md has it, over both transports: handshake, framing, pipelining, backtraces, and what closes a
-connection. Plain sockets; no nng on this side."""
+"""SP as PROTOCOL.md specifies it, over ipc and tcp: greeting, framing, pipelining, backtraces, and what closes a
+connection. The client is plain sockets, without nng."""
 
 import os
 import sys
@@ -36,7 +36,7 @@ class Wire(unittest.TestCase):
         return [self.fobd.urls[listener] for listener in ("verify", "tcp")]
 
     def closed(self, s, within_s=5):
-        """The server ends this connection; whatever it still sends is read first."""
+        """The server closes this connection, perhaps after more bytes."""
         s.settimeout(within_s * daemon.SLOWER)
         got = b""
         try:
@@ -135,7 +135,7 @@ class Wire(unittest.TestCase):
                             self.assertEqual(got.account, "id-%d" % i)
 
     def test_ids_are_only_echoed(self):
-        """Highest, lowest, the same twice at once: the server keeps no table of them."""
+        """The highest id, the lowest, and the same id twice at once: the server keeps no table of ids."""
         for url in self.each():
             with self.subTest(url=url):
                 with fobwire.Connection(url) as c:
@@ -145,7 +145,7 @@ class Wire(unittest.TestCase):
                                      [0x80000000, 0x80000001, 0x80000001, 0xFFFFFFFF])
 
     def test_what_came_through_a_device_is_dropped(self):
-        """Words before the request id, which SP devices put there: no reply, but the connection goes on."""
+        """Hops before the request id, as SP devices add them: no reply, but the connection stays open."""
         for url in self.each():
             with self.subTest(url=url), fobwire.Connection(url) as c:
                 for hops in (1, 2, 7, 8, 15, 16, 100):

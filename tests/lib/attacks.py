@@ -1,7 +1,7 @@
-"""The ways to connect to fobd and leave, or to stay and be a burden; and the client that must not notice.
+"""Attacks on fobd's connections: connect and leave, send garbage, send without reading, stay silent.
 
-An attack is a function of a connected socket, plain or TLS. It returns nothing when the socket is closed, or for how
-many seconds the socket is to be left open before it is.
+An attack is a function of a connected socket, plain or TLS. It closes the socket and returns None, or returns for how
+many seconds the caller leaves the socket open before it closes it.
 """
 
 import random
@@ -13,32 +13,34 @@ import fobwire
 
 
 def rst(s):
-    """Close with a reset instead of an orderly end. (On a unix socket it is unread data that does it.)"""
+    """Close with a reset. (On a unix socket the peer sees a reset only if data is unread.)"""
     s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     s.close()
 
 
+def say(data, end=socket.socket.close, read=0):
+    """Send ${data}, read at most ${read} bytes, then ${end} the connection."""
+    def attack(s):
+        try:
+            if data:
+                s.sendall(data)
+            if read:
+                s.recv(read)
+            end(s)
+        except OSError:
+            s.close()
+    return attack
+
+
 def ways(url, request):
-    """The ways to connect and leave: functions of a fresh socket. Most do not even wait for the server's header."""
+    """Attacks that connect and leave. Most do not wait for the server's greeting."""
     ids = struct.pack(">I", 0x80000001)
     framed = fobwire.frame(url, ids + request)
     hello = fobwire.HANDSHAKE
     ipc = b"\x01" if url.startswith("ipc") else b""
 
-    def say(data, end, read=0):
-        def attack(s):
-            try:
-                if data:
-                    s.sendall(data)
-                if read:
-                    s.recv(read)
-                end(s)
-            except OSError:
-                s.close()
-        return attack
-
     def half(s):
-        """Our side says that it is done, and goes on listening for a while."""
+        """Shut down the sending side only, and perhaps read a little, before closing."""
         s.shutdown(socket.SHUT_WR)
         if random.random() < 0.5:
             s.recv(64)
@@ -50,7 +52,7 @@ def ways(url, request):
             say(b"", end), say(b"", end, 8), say(hello[:3], end), say(hello[:7], end, 8), say(hello, end),
             say(hello, end, 8),
             say(b"GET / HTTP/1.1\r\n\r\n", end), say(b"\x16\x03\x01\x02\x00\x01", end), say(b"\xff" * 64, end),
-            say(bytes.fromhex("0053500000100000"), end, 8),                      # the header of another protocol (pair)
+            say(bytes.fromhex("0053500000100000"), end, 8),                      # the greeting of another protocol (pair)
             say(bytes.fromhex("0053500100300000"), end), say(bytes.fromhex("0053500000310000"), end, 8),
             say(hello + ipc + b"\xff" * 8, end), say(hello + ipc + struct.pack(">Q", 8 << 30) + b"x", end, 8),
             say(hello + ipc + struct.pack(">Q", 65536 + 5), end), say(hello + ipc + struct.pack(">Q", 0), end),
@@ -67,21 +69,21 @@ def ways(url, request):
 
 
 def flood(url, request, count=400):
-    """Requests without end, and not a reply read."""
+    """Send many requests and read no reply."""
     def attack(s):
         s.setblocking(False)
         data = fobwire.HANDSHAKE + fobwire.frame(url, struct.pack(">I", 0x80000001) + request) * count
         try:
             while data:
                 data = data[s.send(data):]
-        except OSError:  # its buffers are full, or it has been thrown out: either is what was wanted
+        except OSError:  # the buffers are full, or fobd has closed the connection: either is fine
             pass
         return 0.5
     return attack
 
 
 def slow_reader(url, request):
-    """Some requests, and their replies a few bytes at a time."""
+    """Send some requests, and read a few bytes of the replies at a time."""
     def attack(s):
         try:
             s.sendall(fobwire.HANDSHAKE + fobwire.frame(url, struct.pack(">I", 0x80000001) + request) * 32)
@@ -102,7 +104,7 @@ def burdens(url, request):
 
 
 def client_hello(context):
-    """The first bytes of a handshake, and what makes the next ones: (bytes, SSLObject, incoming, outgoing)."""
+    """The first bytes of a handshake, and the objects to go on with: (bytes, SSLObject, incoming, outgoing)."""
     incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
     tls = context.wrap_bio(incoming, outgoing, server_hostname="server")
     try:
@@ -113,23 +115,11 @@ def client_hello(context):
 
 
 def before_tls(context):
-    """What may come over TCP in place of a TLS handshake, or of the whole of one."""
+    """Attacks over TCP that send something else than a TLS handshake, or only a part of one."""
     hello = client_hello(context)[0]
 
-    def say(data, end=socket.socket.close, read=0):
-        def attack(s):
-            try:
-                if data:
-                    s.sendall(data)
-                if read:
-                    s.recv(read)
-            except OSError:
-                pass
-            end(s)
-        return attack
-
     def cut_off(s):
-        """A handshake up to somewhere in the client's second flight."""
+        """A handshake that ends somewhere in the client's second flight."""
         data, tls, incoming, outgoing = client_hello(context)
         try:
             s.sendall(data)

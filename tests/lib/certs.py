@@ -1,5 +1,5 @@
-"""Certificates for tests of TLS, made with the openssl command: CAs, and pairs that are good, expired or not valid
-yet."""
+"""Certificates for tests of TLS, made with the openssl command: CAs, and certificates that are valid, expired or not
+valid yet, with their keys."""
 
 import os
 import ssl
@@ -48,8 +48,8 @@ class Certs:
         return self
 
     def pair(self, ca, name, begin="", end="", common_name="", kind="rsa:2048"):
-        """Signed by ${ca}, valid for two days, or from ${begin} to ${end}: YYYYMMDDHHMMSSZ. ${kind}: of the key, as
-        openssl's -newkey has it, or "ec:CURVE"."""
+        """Make a key and a certificate signed by ${ca}, valid for two days, or from ${begin} to ${end}: YYYYMMDDHHMMSSZ.
+        ${kind}: the key's type, as for openssl's -newkey, or "ec:CURVE"."""
         key = ["ec", "-pkeyopt", "ec_paramgen_curve:" + kind[3:]] if kind.startswith("ec:") else [kind]
         self.openssl("req", "-newkey", *key, "-nodes", "-subj", "/CN=" + (common_name or name), "-keyout",
                      self.key(name), "-out", self.path(name + ".csr"))
@@ -59,12 +59,12 @@ class Certs:
         return self
 
     def listener(self, address, role, server="server", key="", ca="ca"):
-        """A section of fobd's settings."""
+        """A section "listen" of fobd's settings."""
         return ('listen "tls+tcp://%s" {\n\trole = "%s"\n\ttls_cert = "%s"\n\ttls_key = "%s"\n\ttls_ca = "%s"\n}\n'
                 % (address, role, self.pem(server), self.key(key or server), self.pem(ca)))
 
     def context(self, pair="operator", ca="ca"):
-        """For a client with the certificate of ${pair}, or with none, that checks the server against ${ca}."""
+        """An SSLContext for a client that has the certificate of ${pair}, or none, and checks the server against ${ca}."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.load_verify_locations(self.pem(ca))
         if pair:

@@ -1,11 +1,11 @@
-# daemon.bash - start and stop a real fobd for bats tests, and look at what the `fob` command says.
-# FOB_BUILD names the folder with fobd and fob. Load it, then:
+# daemon.bash - start and stop a real fobd for bats tests, and run the `fob` command.
+# FOB_BUILD names the folder with fobd and fob. Load this file, then:
 #
 #   setup_file()    { start_fobd "$BATS_FILE_TMPDIR/d"; }
 #   teardown_file() { stop_fobd; }
 #   @test "..."     { run -0 fob health; }
 #
-# Waiting is by observation, with a limit.
+# Every wait observes something, with a time limit.
 
 FOB_ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 FOB_BUILD=${FOB_BUILD:-$FOB_ROOT/build/gcc}
@@ -18,15 +18,13 @@ fob() {
 	remembered "$FOB_BUILD/fob" "$@"
 }
 
-# remembered COMMAND...: run COMMAND; in a run of all tests (tests/lib/leaks.py) note the secrets on its standard output
-# and the token in each token file that it was given or names, before anybody sees them, and keep its standard error,
-# where none may be, to be searched. So what it says is passed on when it has ended: first its standard error. Not for a
-# COMMAND that is to meet a closed, full or abandoned output itself, or goes on: that calls "$FOB_BUILD/fob".
+# remembered COMMAND...: run COMMAND. Under tests/run (see tests/lib/leaks.py) record the secrets on its standard output
+# and the token in each token file that its arguments or errors name, and keep its standard error to be searched for
+# secrets. The output is passed on when COMMAND has ended, standard error first. A test of a closed or full output, or of
+# a command that does not end, calls "$FOB_BUILD/fob" itself.
 #
-# What a test has of that may be shown when it fails, as bats prints what the test said. Nothing is taken out of it
-# here: a test must get what fob says. But tests/run redacts what it shows, and what bats prints of a failed test does
-# not count as a leak: there a secret is where fob was asked to put it. A secret on fob's standard error does, in a test
-# that passes or fails, and so does one in a line that a test writes for people (descriptor 3).
+# bats prints a failed test's output, which may hold keys that fob was asked to print. tests/run redacts them, and does not
+# count them as a leak. A secret on fob's standard error, or on descriptor 3, is a leak, whether the test passes or fails.
 remembered() {
 	local place=$BATS_RUN_TMPDIR/said.$BASHPID out= err= rc=0
 	if [[ ! -d ${FOB_TEST_LEAKS:-}/logs ]]; then
@@ -34,7 +32,7 @@ remembered() {
 		return
 	fi
 	"$@" > "$place.out" 2> "$place.err" || rc=$?
-	# Without a process more: there are a thousand calls.
+	# read, not cat: there are a thousand calls, and each process takes time.
 	IFS= read -r -d '' out < "$place.out" || true
 	IFS= read -r -d '' err < "$place.err" || true
 	remember_secrets "$out"
@@ -62,11 +60,11 @@ remember_tokens() {
 		[[ ! $token =~ ^[0-9a-f]{64}$ ]] || echo "t $token" >> "$FOB_TEST_LEAKS/made"
 	done
 }
-# For WHEN_ASKED, below.
+# WHEN_ASKED (below) runs in another bash.
 export FOB_BUILD
 export -f fob remembered remember_secrets remember_tokens
 
-# free_port: a port of 127.0.0.1 that nobody listens on now.
+# free_port: a port of 127.0.0.1 that is not in use now.
 free_port() {
 	"$PYTHON" -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'
 }
@@ -88,9 +86,9 @@ write_fobd_config() {
 	} > "$dir/fobd.conf"
 }
 
-# start_fobd DIR [ENVIRONMENT...]: fobd with its data, configuration and log in DIR, made if absent; both environments
-# by default. Called again with the same DIR, it starts on the same data and addresses. Returns when fobd is serving,
-# with FOB_ADDR (admin), FOBD_VERIFY, FOBD_TCP, FOBD_DIR and FOBD_PID exported. DIR is to be short: it holds sockets.
+# start_fobd DIR [ENVIRONMENT...]: start fobd with its data, settings and log in DIR, which is made if absent; by default
+# with both environments. With the same DIR again it has the same data and addresses. Returns when fobd serves, and exports
+# FOB_ADDR (admin), FOBD_VERIFY, FOBD_TCP, FOBD_DIR and FOBD_PID. DIR must be short, as it holds sockets.
 start_fobd() {
 	FOBD_DIR=$1
 	shift
@@ -103,7 +101,7 @@ start_fobd() {
 			return 1
 		}
 	fi
-	# bats waits for whoever holds its descriptor 3.
+	# Close descriptor 3: bats waits until no process has it open.
 	"$FOB_BUILD/fobd" --config "$FOBD_DIR/fobd.conf" >> "$FOBD_DIR/log" 2>&1 < /dev/null 3>&- &
 	FOBD_PID=$!
 	FOB_ADDR=ipc://$FOBD_DIR/admin.sock
@@ -118,7 +116,7 @@ start_fobd() {
 	}
 }
 
-# Gives wait_until no reason to go on when fobd has ended.
+# Returns 2 when fobd has ended, which ends wait_until.
 fobd_serves() {
 	kill -0 "$FOBD_PID" 2> /dev/null || return 2
 	fob health --timeout 1s > /dev/null 2>&1 || return 1
@@ -144,12 +142,12 @@ end_fobd() {
 	return 1
 }
 
-# It is our child in setup_file, and somebody else's later on; a zombie has ended as well.
+# fobd is a child of setup_file's shell only, so `wait` does not work in a test. A zombie counts as ended.
 fobd_gone() {
 	! grep -qs '^State:[[:space:]]*[^Z[:space:]]' "/proc/$FOBD_PID/status"
 }
 
-# wait_until SECONDS COMMAND...: run it again and again until it succeeds; give up when it returns 2, or after SECONDS.
+# wait_until SECONDS COMMAND...: repeat COMMAND until it succeeds; give up when it returns 2, or after SECONDS.
 wait_until() {
 	local end=$((SECONDS + $1)) rc
 	shift
@@ -162,8 +160,8 @@ wait_until() {
 	done
 }
 
-# lose_replies SOCKET: a socket that passes on to fobd's admin socket all that it is sent, and gives back fobd's
-# greeting but no reply. Sets LOSER_PID, to be killed; returns when it listens.
+# lose_replies SOCKET: listen on SOCKET, pass all that clients send on to fobd's admin socket, and pass back fobd's
+# greeting but no reply. Returns when it listens, with LOSER_PID, which the test must kill.
 lose_replies() {
 	"$PYTHON" -c '
 import socket, sys, threading
@@ -185,14 +183,14 @@ while True:
 	wait_until 10 test -S "$1"
 }
 
-# json EXPRESSION: what the Python EXPRESSION makes of the JSON on standard input, called d.
+# json EXPRESSION: print the value of a Python EXPRESSION, in which d is the JSON on standard input.
 json() {
 	"$PYTHON" -c 'import json, sys; d = json.load(sys.stdin); print(eval("(" + sys.argv[1] + ")"))' "$1"
 }
 
 # on_terminal INPUT COMMAND...: run COMMAND on a terminal of its own, type INPUT when it asks, and print what the
-# terminal shows. Returns COMMAND's exit code, or 128 and its signal. WHEN_ASKED is a command of bash, to be run between
-# question and answer.
+# terminal shows. Returns COMMAND's exit code, or 128 plus its signal. The bash command in WHEN_ASKED is run after the
+# question and before INPUT.
 on_terminal() {
 	remembered "$PYTHON" -c '
 import os, pty, subprocess, sys

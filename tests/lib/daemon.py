@@ -1,11 +1,10 @@
-"""Start and stop a real fobd, each in a folder and on an address of its own, so that tests may run side by side.
+"""Start and stop a real fobd. Each has its own folder and addresses, so that tests can run in parallel.
 
-FOB_BUILD names the folder with the fobd to test. Nothing is written outside TMPDIR. A fobd dies with the test that
-started it, however that ends. Waiting is by observation, with a limit; limits are wider under a sanitizer.
+FOB_BUILD names the folder with the fobd to test. Nothing is written outside TMPDIR. A fobd ends with the test that
+started it, however the test ends. Every wait observes something, with a time limit, which is longer under a sanitizer.
 """
 
 import atexit
-import base64
 import ctypes
 import os
 import re
@@ -62,14 +61,14 @@ def wait_until(what, seen, timeout_s=10.0, every_s=0.01):
 
 
 def folder():
-    """A fresh 0700 folder under TMPDIR, gone when the test ends. Its name is short: a unix socket's path is, too."""
+    """A new 0700 folder under TMPDIR, removed when the test ends. Its name is short, as a unix socket's path must be."""
     path = tempfile.mkdtemp(prefix="f.")
     _folders.append(path)
     return path
 
 
 def own_address():
-    """A loopback host:port that no other test process uses: the host is made of our process id."""
+    """A loopback HOST:PORT that no other test process uses: HOST is made from this process's id."""
     global _count
     pid = os.getpid()
     host = "127.%d.%d.%d" % (64 + (pid >> 16 & 63), pid >> 8 & 255, pid & 255)
@@ -96,7 +95,7 @@ def _raise_core_limit():
 
 
 def sanitizer_runtime():
-    """The shared sanitizer runtime that fobd is linked to, which must be the first library of a process, or None."""
+    """The sanitizer runtime that fobd is linked to, or None. It must be the first library of a process."""
     out = subprocess.run(["ldd", FOBD], capture_output=True, text=True).stdout
     found = re.search(r"(?:libasan|libtsan)\S* => (\S+)", out)
     return found.group(1) if found else None
@@ -106,13 +105,13 @@ THREAD_SANITIZED = "thread" in os.path.basename(BUILD) or "libtsan" in (sanitize
 
 
 class Daemon:
-    """One fobd with its folder. Names of listeners: verify, admin (ipc), tcp, tcpadmin."""
+    """One fobd and its folder. Its listeners are verify and admin (ipc), tcp and tcpadmin."""
 
     def __init__(self, environments=("live", "test"), place=None, settings="", ceiling=None, events_kept=None,
                  data=None, name="c", in_verify="", in_admin="", descriptors=0, core=False):
         _daemons.append(self)
-        self.descriptors = descriptors  # the limit to start with; 0: ours
-        self.core = core                # allow core dumps, as far as we may
+        self.descriptors = descriptors  # fobd's limit of descriptors at start; 0: this process's limit
+        self.core = core                # allow core dumps, if this process may
         self.place = place or folder()
         self.config = os.path.join(self.place, name)
         self.log_path = os.path.join(self.place, "log")
@@ -166,14 +165,14 @@ class Daemon:
         return self
 
     def run(self, *args, timeout_s=10, faketime=None, user=None):
-        """Run fobd to its end and return what subprocess.run returns, with text."""
+        """Run fobd until it ends; returns a CompletedProcess with text."""
         return subprocess.run([FOBD, "--config", self.config, *args], stdin=subprocess.DEVNULL, capture_output=True,
                               text=True,
                               errors="replace", timeout=timeout_s * SLOWER, env=self.environ(faketime), cwd="/",
                               preexec_fn=_die_with_parent, user=user, group=user, extra_groups=[] if user else None)
 
     def start(self, faketime=None, init=True, listener="admin"):
-        """Start and wait until ${listener} answers. Log lines are appended to one file over all starts."""
+        """Start fobd and wait until ${listener} answers. All starts append to the same log file."""
         if init:
             self.init()
         with open(self.log_path, "ab") as log:
@@ -238,8 +237,8 @@ class Daemon:
             self.process = None
 
     def stop(self):
-        """End it in order, and check what every test of a daemon owes: a clean exit, no secret in its log, and no
-        system call that confine.c does not list."""
+        """Stop fobd by SIGTERM, and check what holds for every test: it exits with 0, its log has no secret, and it made
+        no system call that confine_calls.c does not list."""
         if self.process is None:
             return
         running = self.process.poll() is None
@@ -261,23 +260,14 @@ class Daemon:
 
 
 def secrets_in(data):
-    """Which of the secrets and tokens that this process has seen are in ${data}, whole, bare or encoded."""
-    # Of a secret its random part, of a token's encodings their beginning: the rest may have been cut off.
-    text = {secret[8:38]: secret for secret in fobwire.known_secrets}
-    for token in fobwire.known_tokens:
-        hexed = token.hex()
-        for form in (hexed.encode(), hexed.upper().encode(), base64.b64encode(token), base64.urlsafe_b64encode(token)):
-            text[form[:30]] = token
-    found = set()
-    for run in re.finditer(rb"[0-9A-Za-z+/_=-]{30,}", data):
-        word = run.group()
-        found.update(text[word[i:i + 30]] for i in range(len(word) - 29) if word[i:i + 30] in text)
+    """Which of the secrets and tokens that this process has seen are in ${data}, as text or, tokens, raw."""
+    found = leaks.words_in(data, leaks.pieces(fobwire.known_secrets, fobwire.known_tokens))
     raw = fobwire.known_tokens
     found.update(data[i:i + 32] for i in range(len(data) - 31) if data[i:i + 32] in raw)
     return sorted(found)
 
 
-# ---- a clock of our own ----
+# ---- a clock that the test sets ----
 
 FAKETIME_LIBRARY = next((p for p in (
     "/usr/lib/%s-linux-gnu/faketime/libfaketime.so.1" % os.uname().machine, "/usr/lib/faketime/libfaketime.so.1",
@@ -285,7 +275,7 @@ FAKETIME_LIBRARY = next((p for p in (
 
 
 class Clock:
-    """A wall clock that stands still until it is set; CLOCK_MONOTONIC and CLOCK_BOOTTIME go on as ever."""
+    """A wall clock that stands still until the test sets it. CLOCK_MONOTONIC and CLOCK_BOOTTIME are the system's."""
 
     def __init__(self, place, start_s=1_900_000_000):
         self.path = os.path.join(place, "now")
@@ -296,8 +286,8 @@ class Clock:
         with open(self.path + ".new", "w") as f:
             f.write(time.strftime("%Y-%m-%d %H:%M:%S\n", time.localtime(seconds)))
         os.rename(self.path + ".new", self.path)
-        # libfaketime parses the file into one static for all threads, with no lock: one that has read the old time just
-        # now may put it over the new one, which another is about to use. Nothing tells when that is over.
+        # libfaketime parses the file into a static variable without a lock: a thread that has just read the old time may
+        # overwrite the new one. Nothing shows when no thread can do so any more, so this is a plain wait.
         time.sleep(0.05)
 
 
@@ -307,7 +297,7 @@ if not os.access(FOBD, os.X_OK):
 
 
 def starts_under_faketime():
-    """Not so for a program with AddressSanitizer on Debian 13: the two wait for each other before main()."""
+    """False for a program with AddressSanitizer on Debian 13: it and libfaketime deadlock before main()."""
     fobd = Daemon()
     clock = Clock(fobd.place)
     try:

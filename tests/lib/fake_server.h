@@ -1,9 +1,8 @@
 /*
- * fake_server.h - a server that does what a test wants, over a unix socket: it answers, keeps silent, hangs up in the
- * middle of a reply, comes back. Plain sockets and the SP framing by hand, so that it shares nothing with libfob but
- * the protocol, and so that no quirk of nng's servers gets into a test of the client.
+ * fake_server.h - a server for tests of the client, over a unix socket: it answers, stays silent, closes within a
+ * reply, or comes back, as the test wants. It speaks SP by sp.h and shares no code with libfob.
  *
- * One thread per connection reads requests and calls the handler of the test.
+ * One thread per connection reads requests and calls the test's handler.
  */
 #ifndef FAKE_SERVER_H
 #define FAKE_SERVER_H
@@ -44,7 +43,7 @@ struct fake_request {
 	unsigned n; /* the first is 0 */
 };
 
-/* Returns false to hang up. */
+/* Returns false to close the connection. */
 typedef bool (*fake_handler)(void *arg, struct fake_request *request);
 
 struct fake {
@@ -58,7 +57,7 @@ struct fake {
 	pthread_cond_t changed;
 	unsigned received; /* requests, since fake_init() */
 	unsigned n;        /* connections, since fake_start() */
-	unsigned slam;     /* of connections, that many are first accepted and closed without a word */
+	unsigned slam;     /* so many connections are first accepted and closed at once */
 	struct fake_connection connections[FAKE_CONNECTIONS];
 };
 
@@ -172,7 +171,7 @@ fake_accept_run(void *arg)
 	return NULL;
 }
 
-/* Makes a folder and an address; nothing listens there yet. */
+/* Make a folder and an address. Nothing listens there yet. */
 static inline void
 fake_init(struct fake *f, fake_handler handler, void *arg)
 {
@@ -201,7 +200,7 @@ fake_start(struct fake *f)
 	pthread_create(&f->thread, NULL, fake_accept_run, f);
 }
 
-/* Hangs up on everybody and leaves, as a killed server does. */
+/* Close all connections and stop listening, as a killed server does. */
 static inline void
 fake_stop(struct fake *f)
 {

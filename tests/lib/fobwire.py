@@ -1,7 +1,7 @@
-"""A client of Fob from proto/PROTOCOL.md alone: Python's own sockets, and the protobuf messages.
+"""A client of Fob written from proto/PROTOCOL.md: Python's sockets and the protobuf messages, no SP library.
 
-Connection speaks SP (handshake, framing, request ids) over ipc and tcp. Client adds the envelope and the methods.
-Neither retries by itself: a test wants to see what happened. A Client is for one thread at a time.
+Connection speaks SP (greeting, framing, request ids) over ipc, tcp and tls+tcp. Client adds the envelope and the methods.
+Neither retries, so that a test sees every failure. A Client is for one thread at a time.
 """
 
 import os
@@ -13,11 +13,11 @@ import time
 import leaks
 import pb
 
-HANDSHAKE = bytes.fromhex("00535000 0030 0000")       # ours: REQ
-HANDSHAKE_PEER = bytes.fromhex("00535000 0031 0000")  # the server's: REP
+HANDSHAKE = bytes.fromhex("00535000 0030 0000")       # the client's greeting: REQ
+HANDSHAKE_PEER = bytes.fromhex("00535000 0031 0000")  # the server's greeting: REP
 MESSAGE_MAX = 65536
 
-# Every token and secret that went through a Client, so that the tests can look for them where they must not be.
+# Every token and secret that went through a Client. Tests search logs, memory and files for them.
 known_secrets = leaks.Remembered(b"s")
 known_tokens = leaks.Remembered(b"t")
 
@@ -50,7 +50,7 @@ def verdict_name(verdict):
         return "verdict %d" % verdict
 
 
-tls = None  # an ssl.SSLContext, which a test that dials tls+tcp:// has to set
+tls = None  # an ssl.SSLContext; a test that dials tls+tcp:// sets it
 tls_server_name = "server"
 
 
@@ -81,7 +81,7 @@ def dial(url, timeout_s=5.0):
             try:
                 s.connect(where)
                 return s
-            except BlockingIOError:  # a unix socket whose backlog is full: it will be heard in a moment
+            except BlockingIOError:  # the unix socket's backlog is full: try again
                 if time.monotonic() > end:
                     raise
                 time.sleep(0.002)
@@ -91,7 +91,7 @@ def dial(url, timeout_s=5.0):
 
 
 def frame(url, payload):
-    """A message as it goes over the wire: its length, on ipc with a byte 1 before it, then the payload."""
+    """A message's bytes on the wire: on ipc a byte 1, then the length and the payload."""
     head = b"\x01" if url.startswith("ipc:") else b""
     return head + struct.pack(">Q", len(payload)) + payload
 
@@ -141,11 +141,11 @@ class Connection:
         return bytes(data)
 
     def send_frame(self, payload):
-        """A message without a request id of ours: what a hostile or broken client may send."""
+        """Send a message without a request id, as a hostile or broken client may do."""
         self._send(frame(self.url, payload))
 
     def send_many(self, payloads):
-        """Pipeline: send all, return their ids. Replies come in any order, matched by id."""
+        """Send all requests without waiting; returns their ids. The replies come in any order."""
         ids, data = [], bytearray()
         for payload in payloads:
             self._next_id = (self._next_id + 1) & 0x7FFFFFFF
@@ -173,7 +173,7 @@ class Connection:
         return ident, body[4:]
 
     def exchange(self, payload):
-        """Send one, wait for its reply; a reply to an earlier request that was given up is passed over."""
+        """Send one request and wait for its reply. Replies to earlier requests are dropped."""
         ident = self.send(payload)
         while True:
             got, reply = self.recv()
@@ -200,7 +200,7 @@ def new_token():
 
 
 def request(method, message=None, timeout_ms=0, traceparent=""):
-    """The bytes of an envelope. ${message}: a protobuf message, or raw bytes, or None."""
+    """The bytes of a Request. ${message}: a protobuf message, raw bytes or None."""
     body = message if isinstance(message, bytes) else message.SerializeToString(deterministic=True) if message else b""
     token = getattr(message, "request_token", b"")
     if len(token) == 32:
@@ -210,7 +210,7 @@ def request(method, message=None, timeout_ms=0, traceparent=""):
 
 
 def response(data):
-    """Bytes -> rpc.Response; secrets in it are remembered."""
+    """Bytes -> rpc.Response. Records the secrets in it."""
     r = pb.rpc.Response.FromString(data)
     known_secrets.update(_SECRET.findall(r.body))
     return r

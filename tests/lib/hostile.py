@@ -1,4 +1,4 @@
-"""Hostile peers against one fobd, beside a polite client that must not notice them: what their tests share."""
+"""What the tests of hostile peers share: one fobd under attack, and a polite client that must be served all the while."""
 
 import array
 import multiprocessing
@@ -17,7 +17,7 @@ import tap
 from pb import LIVE
 
 LONG = os.environ.get("TORTURE") == "1"
-P99_MS = 50  # of the polite client; asserted in the long form only, as make test runs on busy machines
+P99_MS = 50  # of the polite client; asserted with TORTURE=1 only, as `make test` may run on a busy machine
 POLITE_TIMEOUT_S = 5
 GREETING_S = 10  # LIMIT_GREETING_MS
 VERIFY = "fob.v1.Keys/VerifyKey"
@@ -25,7 +25,7 @@ FORK = multiprocessing.get_context("fork")
 
 
 def be_polite(url, secret, pipe):
-    """One call after another until told to end; then (seconds of each call, why it stopped, if anything was wrong)."""
+    """Make one call after another until told to end. Sends (seconds of each call, what went wrong or "")."""
     daemon._die_with_parent()
     took, wrong = array.array("d"), ""
     try:
@@ -45,7 +45,7 @@ def be_polite(url, secret, pipe):
 
 
 class Polite:
-    """A process of its own, so that its times are not those of the attackers' interpreter."""
+    """The polite client, in its own process: in the attackers' process its calls would wait for the interpreter."""
 
     def __init__(self, url, secret):
         self.pipe, theirs = FORK.Pipe()
@@ -126,8 +126,7 @@ class Case(unittest.TestCase):
 
     @classmethod
     def begin(cls, settings="", **kw):
-        """A fobd with a tls listener, cls.fobd, and what it shows while it has nothing to do: cls.seen descriptors,
-        cls.base KiB."""
+        """Start cls.fobd with a TLS listener. cls.seen is its number of descriptors at rest, cls.base its memory in KiB."""
         address = daemon.own_address()
         cls.fobd = daemon.Daemon(settings=settings + cls.certs.listener(address, "verify"), **kw)
         cls.fobd.urls["tls"] = "tls+tcp://" + address
@@ -140,7 +139,7 @@ class Case(unittest.TestCase):
 
     @classmethod
     def warm_up(cls):
-        """For those who compare its memory."""
+        """Overridden by tests that compare memory."""
 
     @classmethod
     def rest(cls):
@@ -163,7 +162,7 @@ class Case(unittest.TestCase):
             return int(re.search(r"RssAnon:\s+(\d+)", f.read()).group(1))
 
     def settled(self, base, timeout_s=30):
-        """Descriptors are back where they were; returns what memory is then."""
+        """Wait until the number of descriptors is back at ${base}; returns fobd's memory in KiB then."""
         now = {}
 
         def back():
@@ -182,7 +181,7 @@ class Case(unittest.TestCase):
         self.assertLess(time.monotonic() - start, within_s * daemon.SLOWER, "a new client waits too long")
 
     def out_of_time(self, held):
-        """The sockets of ${held} that the other side has closed."""
+        """The sockets of ${held} that fobd has closed."""
         poll = select.poll()
         for s in held:
             poll.register(s, select.POLLRDHUP)

@@ -1,10 +1,10 @@
-"""What a run of all tests knows of secrets: each test adds those that it made, and keeps the logs of its daemons;
-tests/run searches all that was said for them when the last one has ended, and deletes both.
+"""Search the output of a whole test run for secrets. Each test records the secrets and tokens that it makes, and keeps
+the logs of its daemons. When the last test has ended tests/run searches all output and logs for them, and deletes both.
 
 FOB_TEST_LEAKS names a folder with `made`, a 0600 file of lines ("s" and a secret, or "t" and a token in hex), and
-`logs`. Without it nothing is recorded. For bats files tests/lib/daemon.bash does it, and logs has also what their `fob`
-commands said on standard error; for programs in C tests/lib/made.c, secrets only. (Not for fuzz targets, which look at
-what they said themselves.)
+`logs`. Without it nothing is recorded. bats files record through tests/lib/daemon.bash, which also keeps what their
+`fob` commands wrote to standard error; programs in C through tests/lib/made.c, secrets only. Fuzz targets record
+nothing: they check their own output.
 """
 
 import array
@@ -17,7 +17,7 @@ import sys
 FOLDER = os.environ.get("FOB_TEST_LEAKS")
 _SHOWN = re.compile(rb"k_(?:live|test)_[0-9A-Za-z]{8}|(?:live|test)_[0-9A-Za-z]{30}")
 _WORD = re.compile(rb"[0-9A-Za-z+/_=-]{30,}")
-_PIECE = 30  # of a secret its random part, of a token's text its beginning: the rest may have been cut off
+_PIECE = 30  # what is searched: a secret's random part, the beginning of a token's text. The rest may be cut off
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _made = None
 _count = 0
@@ -38,11 +38,11 @@ def _remember(kind, data):
             _made = os.open(os.path.join(FOLDER, "made"), os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
         os.write(_made, b"%s %s\n" % (kind, data if kind == b"s" else data.hex().encode()))
     except OSError:
-        pass  # a child that became another user
+        pass  # this process became another user
 
 
 class Remembered(set):
-    """A set of which each new member is written down as well."""
+    """A set that also records each new member in the file `made`."""
 
     def __init__(self, kind):
         super().__init__()
@@ -59,7 +59,7 @@ class Remembered(set):
 
 
 def keep_log(path):
-    """A daemon's log, before its folder goes."""
+    """Copy a daemon's log before its folder is removed."""
     global _count
     if FOLDER and os.path.exists(path):
         _count += 1
@@ -68,7 +68,7 @@ def keep_log(path):
 
 
 def pieces(secrets, tokens):
-    """{text: what it is a piece of} of each form in which it might be seen."""
+    """{text: the secret or token that it is a piece of}, for each form in which that may appear in a text."""
     found = {}
     for secret in secrets:
         found[secret[8:8 + _PIECE]] = secret
@@ -90,7 +90,7 @@ def words_in(data, known):
 
 
 def _read(folder):
-    """(secrets, tokens) that were made until now."""
+    """The (secrets, tokens) that were recorded until now."""
     made = {b"s": set(), b"t": set()}
     with open(os.path.join(folder, "made"), "rb") as f:
         for line in f:
@@ -100,15 +100,15 @@ def _read(folder):
 
 
 def redact(folder, text):
-    """${text} as a person may see it: without what was made until now."""
+    """${text} without the secrets and tokens that were recorded until now."""
     known = pieces(*_read(folder))
     return _WORD.sub(lambda run: b"(redacted)" if words_in(run.group(), known) else run.group(),
                      text.encode(errors="replace")).decode()
 
 
 def search(folder, outputs):
-    """Returns (how many secrets and tokens are known, how many texts were searched, lines that say what was found).
-    ${outputs}: {name: bytes} of what the tests said themselves."""
+    """Search all logs, and the tests' own output, ${outputs}: {name: bytes}. Returns (how many secrets and tokens are
+    known, how many texts were searched, one line for each text with a leak)."""
     secrets, tokens = _read(folder)
     known, problems, texts = pieces(secrets, tokens), [], 0
     logs = os.path.join(folder, "logs")
@@ -116,7 +116,7 @@ def search(folder, outputs):
         texts += 1
         with open(os.path.join(logs, name), "rb") as f:
             data = f.read()
-        # Not everything is written down that tests make; but nothing of this form belongs into a log.
+        # Tests do not record every secret, but no log may hold anything of a secret's form.
         n = len(words_in(data, known)) + len(_SHOWN.findall(data))
         if n:
             problems.append("%d secrets or tokens in the log %s" % (n, name))
@@ -124,14 +124,14 @@ def search(folder, outputs):
         texts += 1
         n = len(words_in(data, known))
         if n:
-            problems.append("%d secrets or tokens in what %s said" % (n, name))
+            problems.append("%d secrets or tokens in the output of %s" % (n, name))
     return len(secrets) + len(tokens), texts, problems
 
 
 # ---- a live process ----
 
 def _touched(pages, start, end):
-    """The runs of pages from ${start} to ${end} that exist: present or swapped out. Most of a stack never does."""
+    """The runs of pages from ${start} to ${end} that exist, in memory or swapped out. Most pages of a stack never do."""
     pages.seek(start // _PAGE * 8)
     entries, first = array.array("Q", pages.read((end - start) // _PAGE * 8)), None
     for i, entry in enumerate(entries):
@@ -145,8 +145,7 @@ def _touched(pages, start, end):
 
 
 def memory_of(pid):
-    """Each part of the memory of ${pid} that it can write, but for what it shares with files, which are searched as
-    such."""
+    """(name, bytes) of each writable part of the memory of ${pid}, but for shared mappings: their files are searched."""
     with open("/proc/%d/maps" % pid) as maps, open("/proc/%d/mem" % pid, "rb", 0) as memory, \
             open("/proc/%d/pagemap" % pid, "rb", 0) as pages:
         for line in maps:
@@ -159,7 +158,7 @@ def memory_of(pid):
 
 
 def secrets_in_memory(pid, secrets, tokens):
-    """The number of copies, whole or bare, encoded or raw, by part of the memory."""
+    """{part of the memory: how many copies of secrets and tokens it has}, in any form that pieces() knows, or raw."""
     known, found = pieces(secrets, tokens), {}
     for name, data in memory_of(pid):
         n = len(words_in(data, known)) + sum(data.count(token) for token in tokens)

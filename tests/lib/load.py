@@ -1,7 +1,7 @@
-"""Rolls from many threads, each intent written down before it is sent, and the judgement of what came of them.
+"""Rolls from many threads, each recorded before it is sent, and a check of the result.
 
-Used where the daemon is killed or stopped under load: what was acknowledged must be there, what was not must have
-happened once or not at all, and every token must lead to one secret.
+For tests that kill or stop the daemon under load: every acknowledged roll must exist, every other roll must have been
+applied once or not at all, and every token must lead to exactly one secret.
 """
 
 import threading
@@ -13,7 +13,7 @@ ROLL = "fob.v1.Admin/RollKey"
 
 
 class Rollers:
-    """One thread per entry of ${slots}: (environment, account). Several may share one."""
+    """One thread for each entry (environment, account) of ${slots}. An entry may appear several times."""
 
     def __init__(self, daemon, slots, listener="admin", depth=4, grace=0):
         self.daemon = daemon
@@ -22,7 +22,7 @@ class Rollers:
         self.grace = grace
         self.ended = threading.Event()
         self.records = []   # [environment, account, envelope, reply or None]; appended to by all threads
-        self.strange = []   # replies and errors that nothing explains
+        self.strange = []   # unexpected replies and errors
         self.threads = [threading.Thread(target=self._run, args=slot, daemon=True) for slot in slots]
 
     def start(self):
@@ -59,18 +59,18 @@ class Rollers:
                         record = waiting.pop(ident)
                         if reply.code == pb.rpc.OK:
                             record[3] = data
-                        elif reply.code != pb.rpc.UNAVAILABLE:  # UNAVAILABLE: shutting down, or asks to come again
+                        elif reply.code != pb.rpc.UNAVAILABLE:  # UNAVAILABLE: the daemon stops, or asks for a retry
                             self.strange.append(str(fobwire.Fault(reply.code, reply.message)))
         except (fobwire.Closed, OSError):
-            pass  # the daemon is gone, which is what the test is about
+            pass  # the test has killed or stopped the daemon
         except Exception as e:
             self.strange.append(repr(e))
 
 
 def judge(test, daemon, records, generation_before):
     """
-    After a restart: replay every token twice. ${generation_before}: {(environment, account): generation}, brought up to
-    date. Returns the number of replies that had been acknowledged.
+    After a restart: send every request twice more, with its token, and check the replies and the keys.
+    ${generation_before}, {(environment, account): generation}, is updated. Returns how many rolls had been acknowledged.
     """
     secrets = {}
     with daemon.connection("admin") as c:

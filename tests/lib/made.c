@@ -1,6 +1,6 @@
 /*
- * made.c - a line in the file of what was made (see made.h). By system calls of its own: not those that a test counts,
- * or has fail.
+ * made.c - record a secret (see made.h). Makes its system calls directly: a crash test counts the C library's
+ * functions and makes them fail.
  */
 #include "tests/lib/made.h"
 
@@ -24,8 +24,8 @@ made_secret(const char *secret)
 	memcpy(line + 2, secret, MADE_SECRET_LEN);
 	line[sizeof(line) - 1] = '\n';
 	if ((fd = syscall(SYS_openat, AT_FDCWD, path, O_WRONLY | O_APPEND | O_CLOEXEC)) < 0)
-		return; /* a child that became another user */
-	/* One write a line, so that those of programs at once do not mix. */
+		return; /* this process became another user */
+	/* One write for the line, so that lines of parallel programs do not mix. */
 	if (syscall(SYS_write, (int)fd, line, sizeof(line)) != (long)sizeof(line))
 		abort();
 	syscall(SYS_close, (int)fd);

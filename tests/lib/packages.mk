@@ -1,5 +1,4 @@
-# The Debian packages that each of the two commands needs, and how they get there: apt, with sudo when not root.
-# Names that Debian 12 and 13 share.
+# The Debian packages that `make run` and `make test` install. The names are the same on Debian 12 and 13.
 PACKAGES_RUN := gcc libc6-dev make pkg-config libnng-dev libssl-dev liblmdb-dev libprotobuf-c-dev \
 	protobuf-c-compiler libsodium-dev libconfuse-dev libseccomp-dev libjansson-dev zlib1g-dev
 PACKAGES_TEST := $(PACKAGES_RUN) clang libclang-rt-dev libcmocka-dev bats perl python3 python3-protobuf \

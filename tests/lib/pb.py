@@ -1,7 +1,7 @@
 """The messages as Python modules, generated from proto/ by protoc, outside the source tree.
 
-One folder per content of the .proto files, made beside its final place and renamed there: programs that start at once
-do not see each other's half-written files, and an old folder is never mistaken for a new one.
+The folder's name is a digest of the .proto files, so that an old folder is never used for new files. It is made under
+another name and renamed, so that a program that starts at the same time sees no half-written files.
 """
 
 import atexit
@@ -32,7 +32,7 @@ def _generate(parent):
         subprocess.run(["protoc", "-I" + os.path.join(ROOT, "proto"), "--python_out=" + work] + sources, check=True)
         os.rename(work, place)
     except OSError:
-        if not os.path.isdir(place):  # not merely that another program was first
+        if not os.path.isdir(place):  # if it exists, another program was first
             raise
     finally:
         shutil.rmtree(work, ignore_errors=True)
@@ -45,7 +45,7 @@ def _place():
         try:
             return _generate(os.path.join(os.path.abspath(build), "pb2"))
         except OSError:
-            pass  # a build folder of another user: read-only for us
+            pass  # the build folder belongs to another user, and cannot be written to
     own = tempfile.mkdtemp(prefix="pb2.")
     atexit.register(shutil.rmtree, own, ignore_errors=True)
     return _generate(own)

@@ -1,6 +1,6 @@
 /*
- * sp.h - SP over a stream socket by hand: greetings and frames of REQ and REP as proto/PROTOCOL.md has them. For
- * servers and peers of tests that share nothing with nng but the protocol, and may do what it would not.
+ * sp.h - SP's greetings and frames over a stream socket, written from proto/PROTOCOL.md. For tests' servers and
+ * peers: they share no code with what is tested, and may break the protocol.
  */
 #ifndef SP_H
 #define SP_H
@@ -18,12 +18,12 @@
 #include "service/base/bytes.h"
 
 #define SP_ID 4         /* bytes of a request's id */
-#define SP_REST_MS 5000 /* within a message: who has begun one has sent all of it */
+#define SP_REST_MS 5000 /* the longest pause within a message */
 
 static const uint8_t sp_req[8] = { 0, 'S', 'P', 0, 0, 0x30, 0, 0 };
 static const uint8_t sp_rep[8] = { 0, 'S', 'P', 0, 0, 0x31, 0, 0 };
 
-/* All of ${len} bytes, or false when the peer has closed or is silent for ${ms}; -1 waits for ever. */
+/* Read ${len} bytes. Returns false when the peer has closed or is silent for ${ms}; -1 waits for ever. */
 static inline bool
 sp_read(int fd, void *to, size_t len, int ms)
 {
@@ -56,7 +56,7 @@ sp_write(int fd, const void *from, size_t len)
 	return true;
 }
 
-/* A message of ${len} bytes whose header says ${says}, so that a test can lie. */
+/* Send a message of ${len} bytes whose header claims the length ${says}. */
 static inline bool
 sp_send(int fd, const uint8_t id[SP_ID], const void *bytes, size_t len, uint64_t says)
 {
@@ -68,8 +68,8 @@ sp_send(int fd, const uint8_t id[SP_ID], const void *bytes, size_t len, uint64_t
 }
 
 /*
- * The rest of a message that has begun, or false when the peer has closed. When it is silent a length is wrong, in this
- * file or in what is tested. That ends the program: each receive of a test would wait for as long as it may.
+ * Read the rest of a message that has begun. Returns false when the peer has closed. If the peer is silent a length
+ * is wrong, here or in what is tested, and the program ends: otherwise every later receive would run into its timeout.
  */
 static inline bool
 sp_read_rest(int fd, void *to, size_t len)
@@ -93,7 +93,7 @@ sp_read_rest(int fd, void *to, size_t len)
 	return true;
 }
 
-/* A message of at most ${max} bytes, to be freed; NULL when the peer has closed or is silent for ${ms}. */
+/* Read a message of at most ${max} bytes. Free it. Returns NULL when the peer has closed or is silent for ${ms}. */
 static inline uint8_t *
 sp_receive(int fd, uint8_t id[SP_ID], size_t max, size_t *len, int ms)
 {

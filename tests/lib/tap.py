@@ -1,6 +1,6 @@
 """Run the unittest cases of the calling program and print TAP. A test file ends in `tap.main()`.
 
-Arguments select tests by a part of their name. Failing subtests fail their test. Exit status 0 only if all passed.
+Arguments select tests by a part of their name. A failed subtest fails its test. Exit status 0 only if all tests passed.
 """
 
 import faulthandler
@@ -12,7 +12,7 @@ import time
 import traceback
 import unittest
 
-# For a whole file: a test that hangs says where, instead of holding up the run.
+# For a whole file: a test that hangs prints where, and does not block the run.
 _LIMIT_S = 3600 if os.environ.get("TORTURE") else 900
 
 
@@ -37,7 +37,7 @@ class _Result(unittest.TestResult):
         self._problems.append((label + "\n" if label else "") + text)
 
     def addError(self, test, err):
-        if isinstance(test, unittest.suite._ErrorHolder):  # setUpClass or tearDownClass: no startTest came before
+        if isinstance(test, unittest.suite._ErrorHolder):  # setUpClass or tearDownClass failed: startTest was not called
             self.number += 1
             self.failed += 1
             _say("not ok %d - %s" % (self.number, test.id()))
@@ -53,7 +53,7 @@ class _Result(unittest.TestResult):
             self._problem(err, subtest._subDescription())
 
     def addSkip(self, test, reason):
-        if isinstance(test, unittest.suite._ErrorHolder):  # a class: none of its tests will be named
+        if isinstance(test, unittest.suite._ErrorHolder):  # a whole class is skipped: unittest names none of its tests
             self.number += 1
             _say("ok %d - %s # SKIP %s" % (self.number, test.id(), reason))
         self._skipped = reason
@@ -90,17 +90,17 @@ def _comment(text):
 
 
 def comment(text):
-    """A diagnostic line, for numbers that a reader of the output wants."""
+    """Print a diagnostic line."""
     _comment(str(text))
 
 
 def count(text):
-    """How much was tried, and what came of it: tests/run says it again at the end of a run."""
+    """Print how much was tried, and the result. tests/run repeats it at the end of a run."""
     _comment("count: " + text)
 
 
 def seed():
-    """What a test's random choices start from: TEST_SEED, or a new one; said, so that it can be given again."""
+    """The seed of a test's random choices: TEST_SEED, or a new one. Printed, so that it can be given again."""
     chosen = int(os.environ.get("TEST_SEED") or random.randrange(1 << 30))
     comment("TEST_SEED=%d" % chosen)
     return chosen
@@ -116,7 +116,7 @@ def _flatten(suite):
 
 def main():
     faulthandler.dump_traceback_later(_LIMIT_S, exit=True)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that folders are removed on this way out, too
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that atexit removes folders then, too
     loaded = unittest.defaultTestLoader.loadTestsFromModule(sys.modules["__main__"])
     tests = list(_flatten(loaded))
     wanted = [a for a in sys.argv[1:] if not a.startswith("-")]
@@ -124,7 +124,7 @@ def main():
         tests = [t for t in tests if any(w in t.id() or w in t.id().replace("_", " ") for w in wanted)]
     result = _Result(len(tests))
     unittest.TestSuite(tests).run(result)
-    # The plan comes last: a class whose setUp failed has one line instead of one per test.
+    # The plan comes last: a class whose setUpClass failed has one result instead of one for each test.
     _say("1..%d" % result.number)
     if result.number == 0:
         _comment("no test ran")

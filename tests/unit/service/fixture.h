@@ -1,6 +1,6 @@
 /*
- * fixture.h - what the service's unit tests share: a fresh folder, a pepper, an opened store, a clock of their own, and
- * damage to a record. Inline, so that each test program takes what it uses. Include it behind <cmocka.h>.
+ * fixture.h - shared by the service's unit tests: a new folder, a pepper, an open store, a clock that the test sets, and
+ * damage to a record. The functions are inline, so that a test program need not use all. Include it after <cmocka.h>.
  */
 #ifndef FIXTURE_H
 #define FIXTURE_H
@@ -27,7 +27,7 @@
 #define FIXTURE_HOUR_MS INT64_C(3600000)
 #define FIXTURE_DAY_MS (24 * FIXTURE_HOUR_MS)
 
-/* A group's setup: every program that uses a pepper needs it. */
+/* A group's setup, for every test program that uses a pepper. */
 static inline int
 fixture_begin(void **state)
 {
@@ -71,7 +71,7 @@ fixture_path(const char *folder, const char *name, char path[FIXTURE_PATH])
 	return path;
 }
 
-/* A file of ${mode} with these bytes, in place of what was there. */
+/* Write a file of ${mode} with these bytes, replacing an old one. */
 static inline void
 fixture_write_file(const char *path, const void *data, size_t len, mode_t mode)
 {
@@ -100,7 +100,7 @@ fixture_pepper(uint8_t seed)
 
 /* ---- a store ---- */
 
-/* An environment of its own below a folder of its own. */
+/* An environment below its own folder. */
 struct fixture_store {
 	char folder[FIXTURE_PATH];
 	char path[FIXTURE_PATH];   /* of the database's folder */
@@ -132,7 +132,7 @@ fixture_store_close(struct fixture_store *f)
 	f->store = NULL;
 }
 
-/* Where it will be and what it will be like; nothing is made but the folder. */
+/* Choose the store's paths and options. Only the folder is made. */
 static inline void
 fixture_store_prepare(struct fixture_store *f, enum environment environment)
 {
@@ -170,7 +170,7 @@ fixture_store_end(struct fixture_store *f)
 	fixture_remove(f->folder);
 }
 
-/* Apply one change in a transaction of its own, as the writer does. */
+/* Apply one change in its own transaction, as the writer does. */
 static inline int
 fixture_apply(struct fixture_store *f, const struct change *change)
 {
@@ -186,7 +186,7 @@ fixture_apply(struct fixture_store *f, const struct change *change)
 	return store_commit(f->writer);
 }
 
-/* ---- damage: the database behind the store's back; the store has to be closed ---- */
+/* ---- damage: change the database without the store, which must be closed ---- */
 
 static inline struct lmdb *
 fixture_raw_open(const struct fixture_store *f)
@@ -227,7 +227,7 @@ fixture_raw_put(
 }
 
 /*
- * Flip one bit of an entry's value, counted from its first byte's lowest; a negative one from the end: -1 is the last.
+ * Flip one bit of an entry's value. Bits count from the lowest one of the first byte; -1 is the last bit of the value.
  */
 static inline void
 fixture_flip(const struct fixture_store *f, enum table table, const void *key, size_t key_len, long bit)
@@ -252,7 +252,7 @@ fixture_flip(const struct fixture_store *f, enum table table, const void *key, s
 	lmdb_close(db);
 }
 
-/* ---- a clock that stands still unless it is moved ---- */
+/* ---- a clock that stands still until the test sets it ---- */
 
 struct fixture_clock {
 	struct clock clock;
@@ -272,7 +272,7 @@ fixture_boot_ns(void *arg)
 	return atomic_load(&((struct fixture_clock *)arg)->boot_ns);
 }
 
-/* At ${now_ms}; the machine has been up for an hour. */
+/* Set the clock to ${now_ms}; the machine has been up for an hour. */
 static inline void
 fixture_clock(struct fixture_clock *f, int64_t now_ms)
 {
@@ -281,16 +281,16 @@ fixture_clock(struct fixture_clock *f, int64_t now_ms)
 	clock_init_with(&f->clock, fixture_wall_ns, fixture_boot_ns, f);
 }
 
-/* Time goes on, for the wall and the machine alike. */
+/* Advance both the wall clock and the boot clock. */
 static inline void
 fixture_clock_pass(struct fixture_clock *f, int64_t ms)
 {
-	/* The boot clock first: a reading in between sees the time that was, not the time that will be twice. */
+	/* The boot clock first: a reading in between then sees the old time, and not twice the step. */
 	atomic_fetch_add(&f->boot_ns, ms * 1000000);
 	atomic_fetch_add(&f->wall_ns, ms * 1000000);
 }
 
-/* Somebody sets the wall clock. */
+/* Set the wall clock only. */
 static inline void
 fixture_clock_set(struct fixture_clock *f, int64_t now_ms)
 {

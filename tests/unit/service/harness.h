@@ -1,7 +1,7 @@
 /*
- * harness.h - a whole service in one test program, without sockets: both environments with real storage in a fresh
- * folder, under clocks that stand still until they are moved; calls whose reply lands in a buffer and can be waited
- * for; and short ways to say the usual requests. Include after cmocka.h. A check that fails ends the test.
+ * harness.h - a whole service in one test program, without sockets: both environments on real storage in a new folder,
+ * with clocks that stand still until the test sets them; calls whose reply goes to a buffer; and short functions for
+ * the usual requests. Include it after <cmocka.h>. A failed check ends the test.
  */
 #ifndef HARNESS_H
 #define HARNESS_H
@@ -76,7 +76,7 @@ harness_store_options(const struct harness *h, enum environment environment)
 		.readers = HARNESS_READERS };
 }
 
-/* As engine_open() does it, but for the clock, which the writer must have from its first breath. */
+/* Like engine_open(), but with the test's clock, which the writer must have before it starts. */
 static inline struct engine *
 harness_engine_open(struct harness *h, enum environment environment)
 {
@@ -117,7 +117,7 @@ harness_close(struct harness *h)
 static inline bool harness_admit(const struct origin *origin);
 static inline void harness_reply(const struct origin *origin, const uint8_t *bytes, size_t len, bool admitted);
 
-/* A service that is not open yet: for tests that want other settings. */
+/* A service that is not open yet, so that a test can change its settings. */
 static inline struct harness *
 harness_prepare(void)
 {
@@ -192,8 +192,8 @@ harness_now(struct harness *h, enum environment environment)
 }
 
 /*
- * Flip one bit in every copy of the record of ${digest} that the database in ${folder} has, ${at} bytes into its value:
- * the file is mapped, so a store that has it open sees it at once. Returns how many copies there are.
+ * Flip one bit, ${at} bytes into the value, in every copy of the record of ${digest} in the database file in ${folder}.
+ * A store that has the file open sees it at once, as the file is mapped. Returns how many copies there are.
  */
 static inline unsigned
 harness_flip(const char *folder, const uint8_t digest[RECORD_DIGEST_LEN], size_t at, unsigned bit)
@@ -253,7 +253,7 @@ static inline void
 harness_reply(const struct origin *origin, const uint8_t *bytes, size_t len, bool admitted)
 {
 	struct harness_call *hc = origin->connection;
-	const struct call *call = (const struct call *)((const char *)origin - offsetof(struct call, origin));
+	const struct call *call = (const struct call *)(const void *)((const char *)origin - offsetof(struct call, origin));
 
 	(void)admitted;
 	pthread_mutex_lock(&hc->lock);
@@ -537,7 +537,7 @@ harness_suspend(struct harness_call *hc, enum environment environment, const cha
 			 harness_ask(hc, "fob.v1.Admin/ResumeAccount", &re.base);
 }
 
-/* NULL: a fault, whose code is at hc->code. */
+/* Returns NULL after a fault, whose code is in hc->code. */
 static inline Fob__V1__VerifyKeyResponse *
 harness_verify(struct harness_call *hc, const char *secret, const char *operation, Fob__V1__Environment require)
 {
@@ -552,7 +552,7 @@ harness_verify(struct harness_call *hc, const char *secret, const char *operatio
 	return harness_body(hc, &fob__v1__verify_key_response__descriptor);
 }
 
-/* The verdict alone; a fault fails the test. */
+/* Returns the verdict only; a fault fails the test. */
 static inline int
 harness_verdict(struct harness_call *hc, const char *secret)
 {

@@ -1,6 +1,6 @@
 /*
- * test_reload.c - reload.c under requests: lists are swapped while peers ask for what both lists have, and for what
- * neither has; so half a list, or one that was freed, would be seen (by the sanitizers, too).
+ * test_reload.c - reload.c under requests: lists are replaced while peers use operations that both lists have, and ones
+ * that neither has. A half-replaced or freed list would give a wrong verdict or a sanitizer's report.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -179,7 +179,7 @@ lists_are_swapped_under_requests(void **state)
 		assert_int_equal(reload_apply(&f->reload, &config, why, sizeof(why)), 0);
 		assert_int_equal(config.n_listeners, 0);
 		reload_tidy(&f->reload);
-		/* At least one answer between two swaps, or there would be no contest. */
+		/* At least one answer between two swaps, or the test would show nothing. */
 		for (before = f->asked; f->asked == before && f->wrong == 0;)
 			sched_yield();
 	}
@@ -210,7 +210,7 @@ what_nobody_reads_is_freed(void **state)
 	assert_null(f->reload.retired);
 }
 
-/* The settings that were the last to have a listener stay as long as it is not in newer ones, and no longer. */
+/* A listener that newer settings do not have keeps its last settings. They are freed when it appears again. */
 static void
 a_listener_that_is_left_out(void **state)
 {

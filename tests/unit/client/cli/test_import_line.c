@@ -1,6 +1,6 @@
 /*
- * test_import_line.c - client/cli/import_line.c: both formats, every reason for which a line is refused, and that none
- * of them repeats it. The command line's objects are not linked to unit tests, so the files under test are included.
+ * test_import_line.c - both formats of client/cli/import_line.c, and every reason for which a line is refused, none of which
+ * repeats the line. The command line's objects are not linked to unit tests, so the files under test are included.
  */
 #include <setjmp.h>
 #include <stdarg.h>

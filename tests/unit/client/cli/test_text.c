@@ -1,6 +1,6 @@
 /*
- * test_text.c - client/cli/text.c: what arguments mean, and how values read. The command line's objects are not linked
- * to unit tests, so the file under test is included.
+ * test_text.c - client/cli/text.c: the parsing of arguments, and values as text. The command line's objects are not linked to
+ * unit tests, so the file under test is included.
  */
 #include <limits.h>
 #include <setjmp.h>

@@ -1,4 +1,4 @@
-/* The user name of an Authorization header: every way to get it wrong has its own words. */
+/* test_basic.c - the user name of an Authorization header: every kind of wrong header has its own error. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

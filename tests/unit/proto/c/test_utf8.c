@@ -1,5 +1,5 @@
 /*
- * test_utf8.c - utf8.c: each character is read as what it is, and nothing else is a character.
+ * test_utf8.c - every valid character is decoded to its code point, and all other bytes are refused.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -12,7 +12,7 @@
 
 #include "proto/c/utf8.h"
 
-/* By RFC 3629's table: the only bytes that a character may have. */
+/* The bytes of valid characters, from RFC 3629's table. */
 static size_t
 encode(uint32_t c, uint8_t out[4])
 {
@@ -59,7 +59,7 @@ every_character(void **state)
 	}
 }
 
-/* Returns 1 when these bytes begin with a character of just that length. */
+/* Returns 1 when these bytes begin with a character of exactly that length. */
 static unsigned
 is_one(const uint8_t s[4], size_t len)
 {
@@ -73,7 +73,7 @@ is_one(const uint8_t s[4], size_t len)
 	return 1;
 }
 
-/* All strings of up to three bytes, and those of four at the edges: as many are characters as there are. */
+/* All strings of up to three bytes, and those of four at the edges. Their number is that of all characters. */
 static void
 nothing_else(void **state)
 {

@@ -1,6 +1,5 @@
 /*
- * test_clock.c - clock.c: effective time never runs backwards, whatever becomes of the wall clock, and is exact to the
- * millisecond that a key ends in.
+ * test_clock.c - the effective time never runs backwards, however the wall clock is set, and is exact to the millisecond.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -26,7 +25,7 @@ follows_the_wall(void **state)
 	assert_int_equal(clock_now_ms(&f.clock), NOW);
 	fixture_clock_pass(&f, 1);
 	assert_int_equal(clock_now_ms(&f.clock), NOW + 1);
-	/* Set ahead: we go along. */
+	/* The wall clock is set ahead: the effective time follows. */
 	fixture_clock_set(&f, NOW + FIXTURE_DAY_MS);
 	assert_int_equal(clock_now_ms(&f.clock), NOW + FIXTURE_DAY_MS);
 }
@@ -157,7 +156,7 @@ the_system_s(void **state)
 
 struct race {
 	struct fixture_clock f;
-	_Atomic int64_t seen_ms; /* the newest time that anybody has had */
+	_Atomic int64_t seen_ms; /* the newest time that any thread has read */
 	_Atomic unsigned backwards;
 };
 
@@ -170,7 +169,7 @@ publish(_Atomic int64_t *newest, int64_t ms)
 		;
 }
 
-/* What one thread has been told, another must never see undone. */
+/* No thread may read a time before one that another thread has read. */
 static void *
 read_times(void *arg)
 {

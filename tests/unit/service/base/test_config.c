@@ -1,6 +1,6 @@
 /*
- * test_config.c - config.c: what every setting becomes, its default, and for each thing that can be wrong in the file
- * the line that is blamed and what the message says. One TAP result for each wrong file.
+ * test_config.c - the value and default of every setting, and for each kind of wrong file the line and the
+ * text of the error. One TAP result for each wrong file.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -39,7 +39,7 @@ load(const char *text, struct config *c, char why[512])
 	return config_load(file, c, why, 512);
 }
 
-/* Each is one line of a file. */
+/* Each is one line of the file. */
 #define LISTEN "listen \"ipc:///v\" { role = verify }\n"
 #define LIVE "environment \"live\" { path = \"/d/live\" pepper = \"/p/live\" }\n"
 #define TEST "environment \"test\" { path = \"/d/test\" pepper = \"/p/test\" }\n"
@@ -108,9 +108,9 @@ static const struct wrong wrongs[] = {
 	{ "ipc without a path", "listen \"ipc://\" { role = verify }",
 	    ":1: listen \"ipc://\": name the socket's path" },
 	{ "ipc path too long", "listen \"ipc:///" X64 X8 X8 X8 X8 X8 "xxx\" { role = verify }",
-	    ": the path has 108 bytes, a unix socket's at most 107" },
+	    ": the path has 108 bytes, and a unix socket's may have 107" },
 	{ "space in a URL", "listen \"ipc:///a b\" { role = verify }",
-	    ":1: listen \"ipc:///a b\": a URL holds no space" },
+	    ":1: listen \"ipc:///a b\": a URL may not hold a space" },
 	{ "no port", "listen \"tcp://127.0.0.1\" { role = verify }", ":1: listen \"tcp://127.0.0.1\": give HOST:PORT" },
 	{ "no host", "listen \"tcp://:7400\" { role = verify }", ":1: listen \"tcp://:7400\": give HOST:PORT" },
 	{ "port 0", "listen \"tcp://h:0\" { role = verify }", ":1: listen \"tcp://h:0\": the port is out of range" },
@@ -122,9 +122,9 @@ static const struct wrong wrongs[] = {
 	    ":1: listen \"tcp://::1:7400\": write an IPv6" },
 	{ "one URL twice", LISTEN LISTEN LIVE, ":2: found duplicate title 'ipc:///v'" },
 	{ "mode in decimal", "listen \"ipc:///a\" {\n role = verify\n mode = 660 }",
-	    ":3: mode = 660 is no socket's mode" },
+	    ":3: mode = 660 is not a mode for a socket" },
 	{ "mode without its owner", "listen \"ipc:///a\" { role = verify\n mode = 0060 }",
-	    ":2: mode = 48 is no socket's" },
+	    ":2: mode = 48 is not a mode" },
 	{ "mode of an admin socket", "listen \"ipc:///a\" { role = admin\n mode = 0666 }",
 	    ":2: mode = 0666 lets every user" },
 	{ "allow_users on tcp", "listen \"tcp://h:1\" { role = verify\n allow_users = root }",
@@ -134,15 +134,15 @@ static const struct wrong wrongs[] = {
 	{ "allow_users nobody", "listen \"ipc:///a\" { role = verify\n allow_users = \"\" }",
 	    ":2: allow_users is empty" },
 	{ "allow_users too long", "listen \"ipc:///a\" { role = verify\n allow_users = \"" X64 "\" }",
-	    " is no user's name; put spaces between names" },
+	    " is not a user name; put spaces between names" },
 	{ "allow_users unknown", "listen \"ipc:///a\" { role = verify\n allow_users = 'root no-such-user' }",
 	    ":2: allow_users: \"no-such-user\": there is no such user" },
 	{ "allow_users no number", "listen \"ipc:///a\" { role = verify\n allow_users = 0x1 }",
-	    ":2: allow_users: \"0x1\" is no user's number" },
+	    ":2: allow_users: \"0x1\" is not a user number" },
 	{ "allow_users the number that is none", "listen \"ipc:///a\" { role = verify\n allow_users = 4294967295 }",
-	    ":2: allow_users: \"4294967295\" is no user's number; give 0 to 4294967294" },
+	    ":2: allow_users: \"4294967295\" is not a user number; give 0 to 4294967294" },
 	{ "mode on tcp", "listen \"tcp://h:1\" { role = verify\n mode = 0600 }", ":2: mode is for ipc:// only" },
-	{ "admin on tcp", LISTEN "\nlisten \"tcp://h:1\" {\n role = admin\n}", ":3: admin over tcp:// lets whoever" },
+	{ "admin on tcp", LISTEN "\nlisten \"tcp://h:1\" {\n role = admin\n}", ":3: admin over tcp:// lets anyone" },
 	{ "admin on tcp, insecure = false", "listen \"tcp://h:1\" {\n role = admin\n insecure = false\n}",
 	    ":1: admin over tcp" },
 	{ "insecure on ipc", "listen \"ipc:///a\" { role = admin\n insecure = true }",
@@ -187,26 +187,26 @@ static const struct wrong wrongs[] = {
 	{ "ceiling too large", LISTEN "environment live { path = /d pepper = /p\n ceiling = 2TiB }",
 	    ":3: ceiling = \"2TiB\" is out of" },
 	{ "ceiling overflows", LISTEN "environment live { path = /d pepper = /p\n ceiling = 16777217TiB }",
-	    ":3: ceiling = \"16777217TiB\" is no size" },
+	    ":3: ceiling = \"16777217TiB\" is not a size" },
 	{ "ceiling with a decimal unit", LISTEN "environment live { path = /d pepper = /p\n ceiling = 16GB }",
-	    ":3: ceiling = \"16GB\" is no" },
+	    ":3: ceiling = \"16GB\" is not a size" },
 	{ "ceiling without a number", LISTEN "environment live { path = /d pepper = /p\n ceiling = GiB }",
-	    ":3: ceiling = \"GiB\" is no" },
+	    ":3: ceiling = \"GiB\" is not a size" },
 	{ "ceiling with control characters",
 	    LISTEN "environment live { path = /d pepper = /p\n ceiling = \"\r\x1b[2J1\" }",
-	    ":3: ceiling = \"??[2J1\" is no size" },
+	    ":3: ceiling = \"??[2J1\" is not a size" },
 	{ "ceiling negative", LISTEN "environment live { path = /d pepper = /p\n ceiling = -1 }",
-	    ":3: ceiling = \"-1\" is no size" },
+	    ":3: ceiling = \"-1\" is not a size" },
 	{ "events_kept 999", LISTEN "environment live { path = /d pepper = /p\n events_kept = 999 }",
 	    ":3: events_kept = 999 is out" },
 
 	{ "operation empty", BASE "publishable_operations = {\"\"}\n",
-	    ":3: publishable_operations: \"\" is no operation" },
+	    ":3: publishable_operations: \"\" is not an operation" },
 	{ "operation of 65", BASE "roll_operations = {\"" X64 "x\"}\n", ":3: roll_operations: \"xxx" },
 	{ "operation with a space", BASE "roll_operations = {\"a b\"}\n",
-	    ":3: roll_operations: \"a b\" is no operation" },
+	    ":3: roll_operations: \"a b\" is not an operation" },
 	{ "publishable may roll", BASE "publishable_operations = {\"tokenize\",\n\"keys.roll\"}\n",
-	    ":3: publishable_operations: \"keys.roll\" is in roll_operations too" },
+	    ":3: publishable_operations: \"keys.roll\" is in roll_operations, too" },
 };
 #define WRONGS (sizeof(wrongs) / sizeof(wrongs[0]))
 
@@ -345,7 +345,7 @@ relative_paths_are_below_the_files_folder(void **state)
 	config_fini(&c);
 }
 
-/* The title "v.sock" and the path that it becomes are two names for one socket. */
+/* The title "v.sock" and its resolved path name the same socket. */
 static void
 one_socket_by_two_paths(void **state)
 {
@@ -441,7 +441,7 @@ files_that_are_none(void **state)
 	free(large);
 	assert_int_equal(config_load(file, &c, why, sizeof(why)), -1);
 	assert_non_null(strstr(why, "is larger than 262144 bytes"));
-	/* A reason that does not fit is cut, not written past its end. */
+	/* A reason that is too long for the buffer is cut. */
 	memset(tiny, 'z', sizeof(tiny));
 	assert_int_equal(config_load("/nonexistent/fobd.conf", &c, tiny, 10), -1);
 	assert_string_equal(tiny, "/nonexist");
@@ -450,7 +450,7 @@ files_that_are_none(void **state)
 	assert_string_equal(tiny, "");
 }
 
-/* libconfuse's lexer is global: a file that was refused half-way must leave nothing to the next one. */
+/* libconfuse's lexer is global: a file that was refused half-way must not affect the next one. */
 static void
 a_refused_file_leaves_nothing_behind(void **state)
 {

@@ -1,6 +1,6 @@
 /*
- * test_log.c - log.c: the form of a line in both formats, what becomes of a peer's bytes, the 4 KiB, and that neither a
- * full nor a closed stderr stops or ends the process. stderr is a datagram socket here: one write(2) is one message.
+ * test_log.c - the form of a line in both formats, escaping of a peer's bytes, the limit of 4 KiB, and that a full or
+ * closed stderr neither blocks nor ends the process. stderr is a datagram socket here: one write(2) is one message.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -206,7 +206,7 @@ check_end(const char *line, bool json, size_t value_len)
 		assert_true(matches(line, "^([a-z]+=([^ \"]+|\"([^\"\\]|\\\\.)*\") ?)+$"));
 }
 
-/* A value of every length around the limit, of bytes that take 1, 2, 4 or 5 in the line: never torn, always closed. */
+/* Values of every length around the limit, of bytes that take 1, 2, 4 or 5 in the line: none is torn, all are closed. */
 static void
 a_long_line_is_cut_and_says_so(void **state)
 {
@@ -252,7 +252,7 @@ many_fields_are_cut_between_two(void **state)
 	capture_end(&c);
 }
 
-/* In a child, so that a write that waits ends in SIGALRM instead of hanging us, and SIGPIPE is seen. */
+/* In a child process: a write that blocks ends by SIGALRM, and a SIGPIPE is noticed. */
 static int
 in_child(void (*body)(void))
 {

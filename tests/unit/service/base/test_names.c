@@ -1,6 +1,5 @@
 /*
- * test_names.c - names.c: every number has its name, and one that nobody knows still has one; and what an operation can
- * be called.
+ * test_names.c - every number has its name, unknown numbers are "UNKNOWN", and the valid names of operations.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -26,8 +25,8 @@ every_environment_and_kind(void **state)
 static void
 every_verdict(void **state)
 {
-	static const char *const names[VERDICTS] = { "DENIED", "VALID", "MALFORMED", "NOT_FOUND", "EXPIRED",
-		"REVOKED", "SUSPENDED", "WRONG_ENVIRONMENT", "FORBIDDEN" };
+	static const char *const names[VERDICTS] = { "DENIED", "VALID", "MALFORMED", "NOT_FOUND", "EXPIRED", "REVOKED",
+		"SUSPENDED", "WRONG_ENVIRONMENT", "FORBIDDEN" };
 
 	(void)state;
 	for (unsigned i = 0; i < VERDICTS; i++)
@@ -37,7 +36,7 @@ every_verdict(void **state)
 static void
 unknown_numbers(void **state)
 {
-	volatile unsigned beyond = 15; /* within what an enum's bits can hold, but no name's number */
+	volatile unsigned beyond = 15; /* fits into the enum, but has no name */
 
 	(void)state;
 	assert_string_equal(verdict_name((enum verdict)beyond), "UNKNOWN");

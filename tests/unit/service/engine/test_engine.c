@@ -1,6 +1,6 @@
 /*
- * test_engine.c - engine.c: an environment put together and taken apart, and every way in which that can fail: each has
- * its line, and leaves nothing open.
+ * test_engine.c - an environment is opened and closed, and every way in which that can fail: each failure has an error of
+ * one line and leaves nothing open.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -66,7 +66,7 @@ opens_and_closes(void **state)
 	assert_int_equal(harness_descriptors(), base);
 }
 
-/* Keys outlive it, and so do the times at which they were last used. */
+/* Keys and their last-used times are there after a restart. */
 static void
 opens_what_was_closed(void **state)
 {

@@ -1,6 +1,5 @@
 /*
- * test_lastused.c - lastused.c: the minute of the last use, once a minute and across a restart; and never a time that
- * is not this key's.
+ * test_lastused.c - the minute of a key's last use: written once a minute, kept over a restart, and never another key's.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -106,7 +105,7 @@ is_to_the_minute(void **state)
 	assert_int_equal(lastused_get(p->lastused, p->pepper, 6, ours), 0);
 }
 
-/* One store a minute: what is put in the cell's place in between stays there until the minute is over. */
+/* The cell is written once a minute: a value that the test writes into it stays until the minute is over. */
 static void
 is_stored_once_a_minute(void **state)
 {
@@ -147,7 +146,7 @@ another_key_s_use_is_never(void **state)
 
 	lastused_touch(p->lastused, p->pepper, 5, ours, MINUTE);
 	assert_int_equal(lastused_get(p->lastused, p->pepper, 5, theirs), 0);
-	/* The new owner's first use in the same minute may be lost, but never comes out wrong. */
+	/* The new key's first use in the same minute may be lost, but no wrong time is returned. */
 	lastused_touch(p->lastused, p->pepper, 5, theirs, MINUTE + 1000);
 	assert_true(lastused_get(p->lastused, p->pepper, 5, theirs) == 0 ||
 	    lastused_get(p->lastused, p->pepper, 5, theirs) == MINUTE);
@@ -214,7 +213,7 @@ grows(void **state)
 	lastused_touch(p->lastused, p->pepper, cells, ours, MINUTE);
 	assert_int_equal(lastused_get(p->lastused, p->pepper, cells, ours), MINUTE);
 	assert_int_equal(lastused_get(p->lastused, p->pepper, 7, ours), MINUTE);
-	/* With its disk space: a full disk is told when it grows, not as SIGBUS later. */
+	/* Disk space is allocated when the file grows: a full disk is an error then, and no SIGBUS later. */
 	assert_int_equal(stat(p->file, &st), 0);
 	assert_true(st.st_blocks * 512 >= st.st_size);
 
@@ -295,8 +294,8 @@ a_short_file_is_mended(void **state)
 }
 
 /*
- * Under us, or its disk fails: no times of it, and nobody is harmed. All of its pages, which are more than are replaced one
- * by one.
+ * The file is cut short while it is mapped, or its disk fails: its times are lost, and nothing else. More pages are missing
+ * than are replaced one by one.
  */
 static void
 what_is_missing_is_never(void **state)
@@ -348,7 +347,7 @@ digest_of(uint32_t serial, uint8_t digest[RECORD_DIGEST_LEN])
 	memset(digest, (int)serial + 1, RECORD_DIGEST_LEN);
 }
 
-/* Verifies and lists: whatever is seen is never, or a minute in which somebody was here. */
+/* Verifies and lists: every time that is read is "never" or a minute in which the key was used. */
 static void *
 use(void *arg)
 {

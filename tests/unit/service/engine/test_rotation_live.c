@@ -1,8 +1,7 @@
 /*
- * test_rotation_live.c - a new pepper under requests (reload.c to store_move.c): a rotation that begins, and one that
- * ends, in the middle of a read, of a batch, of a commit and of what is queued behind it; the use of a key that is
- * moved meanwhile; files that are refused; threads. The program puts itself between LMDB and its callers, so that each
- * moment can be had at will.
+ * test_rotation_live.c - a pepper rotation under requests: it begins or ends during a read, a batch, a commit, and while
+ * changes are queued; a key is used while it is moved; pepper files are refused; threads. The test replaces LMDB's
+ * functions, so that it can stop at any of these points.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -255,7 +254,7 @@ last_used(struct fixture *f, const char *account)
 
 /* ---- readers ---- */
 
-/* Between the look at the pepper and the snapshot all of it happens; or its beginning; or its end. */
+/* Between the read of the pepper and the snapshot the whole rotation happens; or only its beginning; or only its end. */
 static void
 test_a_read_in_the_middle_of_which_it_happens(void **state)
 {
@@ -335,7 +334,7 @@ test_a_use_in_the_middle_of_which_it_happens(void **state)
 	}
 }
 
-/* ---- what is told ---- */
+/* ---- Stats ---- */
 
 static Fob__V1__EnvironmentStats *
 stats(struct fixture *f)
@@ -469,7 +468,7 @@ test_what_is_queued(void **state)
 
 /* ---- the file ---- */
 
-/* A line that comes while another is on its way waits for the end of that, and not for a restart. */
+/* A line that is added during a rotation waits until that has ended, and needs no restart. */
 static void
 test_a_line_while_another_is_under_way(void **state)
 {
@@ -496,7 +495,7 @@ test_a_line_while_another_is_under_way(void **state)
 	check_keys(f);
 }
 
-/* Ask for something that needs a commit, behind which the writer has looked at what it was offered before. */
+/* Make a change: when it is committed the writer has also seen what it was given before. */
 static void
 let_it_look(struct fixture *f)
 {
@@ -534,7 +533,7 @@ test_files_that_are_refused(void **state)
 		let_it_look(f);
 		assert_true(is_at(f, 2, false));
 	}
-	/* Put back, it is as good as ever. */
+	/* When the old file is put back, it is accepted. */
 	assert_non_null(file = fopen(path, "w"));
 	assert_int_equal(fwrite(good, 1, len, file), len);
 	fclose(file);

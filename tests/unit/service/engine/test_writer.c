@@ -1,7 +1,6 @@
 /*
- * test_writer.c - writer.c over a real store: group commit, request tokens, limits, full disks, the sweeper, the end.
- * The program puts itself between LMDB and the system (pwrite, fdatasync, posix_fallocate), so that a commit can be held
- * up, counted and made to fail.
+ * test_writer.c - writer.c over a real store: group commit, request tokens, limits, full disks, the sweeper, the stop. The
+ * test replaces pwrite, fdatasync and posix_fallocate, so that a commit can be delayed, counted and made to fail.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -132,7 +131,7 @@ nap(long ms)
 	nanosleep(&ts, NULL);
 }
 
-/* What is logged on purpose would drown what is not. */
+/* Silence stderr: the many expected log lines would hide others. */
 static int
 stderr_quiet(void)
 {
@@ -338,7 +337,7 @@ counted(struct harness *h)
 	return c;
 }
 
-/* Hold a commit of one mutation up, so that what is submitted next waits together. */
+/* Delay the commit of one mutation, so that the following ones share the next commit. */
 static void
 hold_up(struct harness *h, struct job *first)
 {
@@ -403,7 +402,7 @@ look_state(struct harness *h)
 	return state;
 }
 
-/* Have the sweeper look, and wait until it has: it goes before the work. */
+/* Wake the sweeper and wait until it has run: it runs before queued mutations. */
 static void
 wake(struct harness *h)
 {
@@ -555,7 +554,7 @@ a_token_replays(void **state)
 	assert_int_equal(look_state(h).revision, revision);
 }
 
-/* A refused mutation leaves its token free: the caller may mend the request and use it. */
+/* A refused mutation does not use up its token: the caller may correct the request and use it again. */
 static void
 a_refusal_keeps_no_token(void **state)
 {
@@ -750,7 +749,7 @@ a_refused_change_leaves_nothing(void **state)
 
 /* ---- no room ---- */
 
-/* Many that do not fit and one that does share a commit: each has its own outcome. */
+/* Many mutations that do not fit share a commit with one that does: each has its own outcome. */
 static void
 what_fits_is_done(void **state)
 {
@@ -853,7 +852,7 @@ the_ceiling(void **state)
 	free(j);
 }
 
-/* A reader that stays pins every page: the file grows into the end of its map. Then, again, each has its own outcome. */
+/* A reader that keeps its snapshot lets the file grow until the map is full. Then, too, each has its own outcome. */
 static void
 the_end_of_the_map(void **state)
 {
@@ -897,7 +896,7 @@ a_failed_sync_ends_it(void **state)
 	fail_sync = EIO;
 	gate_open();
 	wait_for(&other_request, 1);
-	/* Of the commit that failed nobody knows whether the disk has it; of what came after it, everybody does. */
+	/* Whether the failed commit is on the disk is not known. The mutations after it are certainly not. */
 	assert_int_equal(first.fault, -FAULT_INTERNAL);
 	assert_int_equal(a.fault, -FAULT_IO);
 	assert_true(store_failed(store_of(h)));
@@ -914,7 +913,7 @@ a_failed_sync_ends_it(void **state)
 	assert_int_equal(run_new(h, &later, CREATES, "later"), 0);
 }
 
-/* A page that cannot be written, for any reason but space: nobody may go on from here. */
+/* A page cannot be written, for another reason than space: the environment stops. */
 static void
 a_failed_write_ends_it(void **state)
 {
@@ -963,7 +962,7 @@ refusals_of_a_lost_commit(void **state)
 	wait_for(&nobody, 1);
 	assert_int_equal(first.fault, 0);
 	assert_int_equal(beta.fault, -FAULT_INTERNAL);
-	/* "beta exists already" would be no answer: who knows whether it does? */
+	/* The reply must not be "beta exists already", as that is not known. */
 	assert_int_equal(twice.fault, -FAULT_INTERNAL);
 	assert_int_equal(nobody.fault, -FAULT_INTERNAL);
 }
@@ -1102,7 +1101,7 @@ wake_in_vain(struct harness *h)
 	assert_int_equal(run_new(h, &j, ROLLS, "nobody"), -FAULT_NOT_FOUND);
 }
 
-/* So that a clock that is set back over a restart takes a minute from a grace's count, and not all since the last change. */
+/* A clock that is set back over a restart then loses at most a minute of a grace, not all time since the last change. */
 static void
 commits_the_time_while_a_key_is_in_grace(void **state)
 {
@@ -1139,7 +1138,7 @@ commits_no_time_without_a_grace(void **state)
 	assert_int_equal(look_state(h).newest_ms, HARNESS_START_MS);
 }
 
-/* Ended by comparison, the sweeper held up, then the end: the next start sweeps first of all. */
+/* A key ends by comparison while the sweeper is delayed, then fobd stops: the next start sweeps first. */
 static void
 sweeps_at_start(void **state)
 {
@@ -1153,7 +1152,7 @@ sweeps_at_start(void **state)
 	assert_int_equal(state_of(h, "acme", 1), KEY_EXPIRED);
 }
 
-/* A sweep that cannot be written is tried again in its time, not a thousand times a second. */
+/* A sweep that cannot be written is tried again after a pause, not at once. */
 static void
 a_full_disk_does_not_make_the_sweeper_spin(void **state)
 {
@@ -1176,7 +1175,7 @@ a_full_disk_does_not_make_the_sweeper_spin(void **state)
 	assert_int_equal(counted(h).keys_expired, 1);
 }
 
-/* One damaged key keeps its own end from being written, and nobody else's. */
+/* With a damaged key only that key's end is not written. */
 static void
 a_damaged_key_holds_nobody_up(void **state)
 {
@@ -1206,8 +1205,8 @@ a_damaged_key_holds_nobody_up(void **state)
 }
 
 /*
- * One bit in the header of each page of keys that has ${digest}, those that are free by now too: where its entries
- * begin. Nobody looks at that to read one, and nobody may write to such a page. Returns how many pages.
+ * Flip one bit in the header of each page of keys that has ${digest}, free pages included: in the offset where entries
+ * begin. Reads do not use it, and writes to such a page must be refused. Returns how many pages there are.
  */
 static unsigned
 damage_page(const char *folder, const uint8_t digest[RECORD_DIGEST_LEN])
@@ -1252,7 +1251,7 @@ count_left(struct harness *h, const struct job *rolled, unsigned n)
 	return left;
 }
 
-/* A page that cannot be written keeps the keys on it from their end, and no other; and time goes on: none lives again. */
+/* Only keys on a damaged page do not get their end written. Time still goes on, so none of them is valid again. */
 static void
 a_damaged_page_holds_nobody_else_up(void **state)
 {
@@ -1453,7 +1452,7 @@ several_changes_are_all_or_none(void **state)
 	assert_false(js[0].replayed);
 }
 
-/* A heavy mutation takes the room of many, but at least one is always taken. */
+/* A heavy mutation counts as several towards a commit's limit, but a commit always takes at least one. */
 static void
 a_commit_is_bounded_by_weight(void **state)
 {

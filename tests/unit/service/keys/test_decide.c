@@ -1,6 +1,6 @@
 /*
- * test_decide.c - decide.c: the rules, at every edge of their times and counts. Time is a number here; a decision is
- * applied to a real store, and what came of it is read back.
+ * test_decide.c - the rules of decide.c at every limit of their times and counts. Each decision is applied to a real store
+ * and read back; the time is a parameter.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -67,7 +67,7 @@ begin_view(void)
 	return (struct view){ .txn = f.writer, .state = &state_in_write, .now_ms = now_ms };
 }
 
-/* Apply ${change} when ${fault} is 0, as the writer does; otherwise there must be a sentence, whole. */
+/* Apply ${change} when ${fault} is 0, as the writer does; otherwise there must be a complete reason. */
 static int
 finish(int fault)
 {
@@ -388,7 +388,7 @@ a_ninth_in_grace_is_refused(void **state)
 	/* NOW + 24 h, on its second. */
 	assert_non_null(strstr(why, "roll again from 2026-09-22T14:13:20Z"));
 	assert_int_equal(account_of("acme").secret_generation, LIMIT_IN_GRACE + 1);
-	/* For a leaked key there is always a way: none of these needs a place. */
+	/* A leaked key can always be ended: none of these needs a place in grace. */
 	assert_int_equal(roll("acme", 0), 0);
 	assert_int_equal(account_of("acme").n_grace, LIMIT_IN_GRACE);
 
@@ -514,7 +514,7 @@ a_roll_after_the_current_was_revoked(void **state)
 	assert_int_equal(sweep(), 0);
 }
 
-/* Put an account's record as it is wanted, behind the rules' back. */
+/* Write an account's record directly, without decide.c. */
 static void
 put_account(const struct record_account *a)
 {
@@ -736,7 +736,7 @@ expires_at_its_time(void **state)
 	(void)state;
 	assert_int_equal(create("acme"), 0);
 	assert_int_equal(roll("acme", DAY), 0);
-	/* One millisecond before: the sweeper finds nothing, and who asks for it nevertheless is refused. */
+	/* One millisecond before the end: the sweeper finds nothing, and decide_expire() is refused. */
 	now_ms = NOW + DAY - 1;
 	assert_int_equal(sweep(), 0);
 	assert_int_equal(expire("acme", 1), -FAULT_CORRUPT);
@@ -793,7 +793,7 @@ no_room(void **state)
 	assert_int_equal(revoke_key("acme", KIND_SECRET, 2), 0);
 }
 
-/* A damaged record is a fault of every decision that needs it, and none of the others'. */
+/* A damaged record is a fault for every decision that reads it, and for no other. */
 static void
 damage(void **state)
 {
@@ -815,7 +815,7 @@ damage(void **state)
 	assert_int_equal(roll("acme", DAY), 0);
 	assert_int_equal(roll("other", DAY), 0);
 
-	/* An account whose current key has no slot is a hole, not a missing key. */
+	/* An account whose current key has no slot is damaged; the key does not count as absent. */
 	a.secret_generation = 99;
 	put_account(&a);
 	assert_int_equal(roll("acme", DAY), -FAULT_CORRUPT);

@@ -1,6 +1,6 @@
 /*
- * test_secret.c - secret.c: what is made is taken, and whatever differs from it by a typo is refused before anybody
- * asks a database. The golden keys' checksums are from Python's zlib.crc32.
+ * test_secret.c - a secret that secret.c made is accepted, and one with a typo is refused. The golden keys' checksums are
+ * from Python's zlib.crc32.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -92,7 +92,7 @@ golden(void **state)
 		assert_int_equal(parse_rc(more[i], SECRET_LEN), 0);
 }
 
-/* Of 30,000 base62 digits each is there about 484 times: no digit is missing, none is twice as likely. */
+/* Of 30,000 base62 digits each appears about 484 times: none is missing, and none is twice as likely. */
 static void
 random_digits(void **state)
 {

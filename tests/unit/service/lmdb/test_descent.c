@@ -1,7 +1,7 @@
 /*
- * test_descent.c - what lmdb.c says of a database with flipped bits: the right value, or that it is not there, or a
- * fault; never that something is not there which is. And that nothing is ever wrong with an undamaged one. Bits are
- * flipped in the file under an open database, as a bad disk or bad memory would. TORTURE=1: every bit of every page.
+ * test_descent.c - lmdb.c and descent.c over a database with flipped bits. Every lookup must give the right value or a
+ * fault, and never NOT_FOUND for a key that is there; an undamaged database must never give a fault. Bits are flipped in
+ * the file under an open database, as a bad disk or bad memory does. TORTURE=1: every bit of every page.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -21,8 +21,7 @@
 #define KEY_MAX LMDB_KEY_MAX
 
 /*
- * A database that LMDB was lost in is left as it is, for the rest of the process (trap.h): here that is a thousand of
- * them.
+ * After a trap LMDB's memory is never freed (trap.h). In this test that happens in a thousand databases.
  */
 #if defined(__SANITIZE_ADDRESS__)
 int __lsan_is_turned_off(void);
@@ -34,7 +33,7 @@ __lsan_is_turned_off(void)
 }
 #endif
 
-/* These lose no power. */
+/* These tests simulate no power cut, so syncs are skipped. */
 __attribute__((visibility("default"))) int
 fdatasync(int fd)
 {
@@ -89,7 +88,7 @@ below(unsigned n)
 	return (unsigned)(next_random() >> 33) % n;
 }
 
-/* Bytes that follow from a number. */
+/* Pseudo-random bytes from a number. */
 static void
 spread(uint64_t from, uint8_t *to, size_t len)
 {
@@ -99,7 +98,7 @@ spread(uint64_t from, uint8_t *to, size_t len)
 	}
 }
 
-/* Of 32 bytes in no order; of 1 to KEY_MAX, which make a tree deep, in order and alike at their beginnings. */
+/* Keys of 32 random bytes; or of 1 to KEY_MAX bytes in order with a common beginning, which make a deep tree. */
 static size_t
 key_of(unsigned table, unsigned i, uint8_t key[KEY_MAX])
 {
@@ -128,7 +127,7 @@ value_of(unsigned table, const uint8_t *key, size_t key_len, uint8_t version, ui
 
 	for (size_t i = 0; i < key_len; i++)
 		sum = sum * 31 + key[i];
-	/* With a long key this one does not fit in a page: it gets pages of its own. */
+	/* With a long key this value does not fit in a page, and gets overflow pages. */
 	if (version % 16 == 9)
 		len = LMDB_VALUE_MAX;
 	spread(sum, value, len);
@@ -172,7 +171,7 @@ ask(struct lmdb_txn *txn, unsigned table, unsigned i)
 
 /* ---- a database ---- */
 
-/* Damage may keep it from being opened, which is as good as a fault. */
+/* Damage may keep the database from being opened, which counts as a fault. */
 static bool
 try_open(char *why, size_t why_len)
 {
@@ -192,7 +191,7 @@ open_it(void)
 		fail_msg("%s", why);
 }
 
-/* What LMDB was lost in keeps its files open, for good. Here that would be more than a process may have. */
+/* After a trap LMDB's files stay open. Here these would be more descriptors than a process may have. */
 static void
 close_lost_files(void)
 {
@@ -296,7 +295,7 @@ change(unsigned n, unsigned of_ten_puts)
 	assert_int_equal(lmdb_commit(place.w), 0);
 }
 
-/* Of an undamaged database every answer is right, and none a fault. */
+/* In an undamaged database every answer is right, and none is a fault. */
 static void
 expect_all(void)
 {
@@ -345,7 +344,7 @@ ask_now(const struct question *q)
 	return answer;
 }
 
-/* Which keys are led through page ${page}? Those that are a fault without it. Any of them is as likely to be noted. */
+/* Find keys whose path leads through ${page}: those that become a fault when it is destroyed. Notes a random sample. */
 static void
 learn(size_t page)
 {
@@ -411,7 +410,7 @@ short_at(size_t at)
 }
 
 /*
- * Is this bit of a page's number, in a branch or in a table's record? That may lead to what the same page was before.
+ * Does this bit belong to a page number, in a branch or in a table's record? A wrong one may lead to an old page.
  */
 static bool
 in_a_page_number(size_t bit)
@@ -447,8 +446,7 @@ nothing_is_wrong_with_an_empty_one(void **state)
 }
 
 /*
- * Trees that grow, shrink to nothing and grow again, with entries of all sizes: each write and each miss is a proof
- * that held.
+ * Trees that grow, become empty and grow again, with entries of all sizes. Each write and each miss validates pages.
  */
 static void
 nothing_is_wrong_while_it_changes(void **state)
@@ -464,7 +462,7 @@ nothing_is_wrong_while_it_changes(void **state)
 	print_message("# count: %u commits of random changes, none refused\n", rounds);
 }
 
-/* A reader's snapshot is proved by the pages that it had. */
+/* A reader's pages are validated as of its snapshot. */
 static void
 an_old_snapshot_is_proved_too(void **state)
 {
@@ -507,7 +505,7 @@ judge(const struct question *q, size_t bit, bool may_be_stale, struct seen *seen
 	seen->stale++;
 }
 
-/* Those that are led through the page, and two others. */
+/* Keys whose path leads through the page, and two others. */
 static void
 ask_damaged(size_t bit, bool may_be_stale, struct seen *seen)
 {
@@ -610,8 +608,7 @@ forty_at_once(void **state)
 /* ---- writes into a damaged one ---- */
 
 /*
- * Some changes, as far as they are taken; of keys that are led through ${page}, if there are any. Returns: it was
- * committed.
+ * Make some changes, to keys whose path leads through ${page} if there are any. Returns whether they were committed.
  */
 static bool
 write_damaged(size_t page)
@@ -645,10 +642,9 @@ write_damaged(size_t page)
 }
 
 /*
- * Nothing is written on top of a page whose header or pointers have a wrong bit, but for two bytes that LMDB does not
- * use; and LMDB, which would make a mess of it, is not even asked. What is not on the way to it can be written, and is
- * there. How many pages a long value says that it has is left alone here: no table of Fob's has one, but for the list
- * of free pages, of which all are counted.
+ * A change is refused, without a call to LMDB, when a page on its path has a wrong bit in its header or pointers (two
+ * header bytes that LMDB does not use excepted). Changes on other paths succeed. The page count of a long value is not
+ * tested here: only the list of free pages has long values in Fob, and all of its pages are counted.
  */
 static void
 a_write_is_refused_or_right(void **state)
@@ -694,7 +690,7 @@ a_write_is_refused_or_right(void **state)
 	expect_all();
 }
 
-/* LMDB merges a page that is nearly empty with the one beside it. */
+/* LMDB merges a nearly empty page with its neighbour. */
 static void
 a_merge_is_refused_or_right(void **state)
 {
@@ -743,7 +739,7 @@ a_merge_is_refused_or_right(void **state)
 	expect_all();
 }
 
-/* Where the newest commit has its list of free pages: in its meta page, behind the size of the map. */
+/* The place of the record of the list of free pages in the newest meta page: behind the size of the map. */
 static size_t
 free_list_page(void)
 {
@@ -757,9 +753,8 @@ free_list_page(void)
 }
 
 /*
- * With a wrong bit in the list of free pages LMDB may write over a page that is in use: what it had is lost, which
- * nobody can mend: a fault then, or, where the page is now another sound one of the same table, not there. Most such
- * bits are noticed before.
+ * With a wrong bit in the list of free pages LMDB may overwrite a page that is in use, and its entries are lost. They
+ * are then a fault or, if the page is now another valid one of the same table, absent. Most such bits are found first.
  */
 static void
 a_wrong_free_page(void **state)
@@ -784,7 +779,7 @@ a_wrong_free_page(void **state)
 		bool wrong = false;
 		size_t at;
 
-		/* The high bytes of page numbers are zero, and a bit there is out of all bounds. */
+		/* The high bytes of page numbers are zero; a bit there makes the number too large. */
 		do
 			at = page * PAGE + upper + below((unsigned)(PAGE - upper));
 		while (place.whole[at] == 0);
@@ -811,7 +806,7 @@ a_wrong_free_page(void **state)
 		      "then entries were faults %u times, and not there %u times: right %" PRIu64 ", absent %" PRIu64
 		      ", faults %" PRIu64 ", a former value %" PRIu64 "\n",
 	    rounds, refused, lossy, missed, answers[RIGHT], answers[ABSENT], answers[FAULT], answers[FORMER]);
-	/* A page that was written over may now be a sound one of the same table. */
+	/* An overwritten page may now be another valid page of the same table. */
 	assert_true(missed <= 1 + rounds / 50);
 	assert_true(refused > rounds / 2);
 }

@@ -1,6 +1,6 @@
 /*
- * test_lmdb.c - lmdb.c over the real LMDB: faults that stick, failures that end it, space that runs out and comes back,
- * files that are not what they should be. The system calls by which LMDB writes are ours here, so that they can fail.
+ * test_lmdb.c - lmdb.c and open.c over the real LMDB: sticky faults, failures that end a database, space that runs out
+ * and comes back, wrong and damaged files. The test replaces the system calls by which LMDB writes, so that they can fail.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -251,7 +251,7 @@ an_abort_changes_nothing(void **state)
 	expect(p->w, A, "k", "new");
 	lmdb_abort(p->w);
 	expect_now(p, A, "k", "old");
-	/* So does a transaction that is freed while it writes, and the next one is not kept waiting. */
+	/* A write transaction that is freed is aborted, too, and the next one does not block. */
 	assert_int_equal(lmdb_write(p->w), 0);
 	put(p, A, "k", "new");
 	lmdb_txn_free(p->w);
@@ -261,7 +261,7 @@ an_abort_changes_nothing(void **state)
 	lmdb_txn_free(NULL);
 }
 
-/* A reader that is let go of pins nothing: the file stays small. */
+/* After lmdb_read_end() a reader pins no page: the file stays small. */
 static void
 a_read_that_ended_pins_nothing(void **state)
 {
@@ -277,7 +277,7 @@ a_read_that_ended_pins_nothing(void **state)
 	assert_true(st.st_size < 256 << 10);
 }
 
-/* As many as were asked for, and not many more: LMDB takes the size of the lock file, which is rounded up, for its own. */
+/* As many readers as were asked for, and few more: LMDB derives the number from the lock file's size, rounded up. */
 static void
 has_room_for_so_many_readers(void **state)
 {
@@ -292,7 +292,7 @@ has_room_for_so_many_readers(void **state)
 			break;
 	}
 	assert_in_range(n, ASKED, MOST - 1);
-	/* One too many is refused; it is not the end of the database, and the object can still be used. */
+	/* One reader too many is refused. The database does not fail, and the object can still be used. */
 	assert_false(lmdb_failed(p->db));
 	lmdb_read_end(txns[n]);
 	lmdb_txn_free(txns[0]);
@@ -302,7 +302,7 @@ has_room_for_so_many_readers(void **state)
 		lmdb_txn_free(txns[i]);
 }
 
-/* Its blocks are there before anybody reads: a hole in a mapped file is a SIGBUS to come. */
+/* The lock file has all its blocks before the first reader: a write to a hole in a mapped file may be a SIGBUS. */
 static void
 the_lock_file_has_no_holes(void **state)
 {
@@ -328,7 +328,7 @@ a_fault_sticks(void **state)
 	assert_int_equal(lmdb_fault(p->w), 0);
 	del(p, B, "not there");
 	assert_int_equal(lmdb_fault(p->w), -FAULT_CORRUPT);
-	/* Later ones do nothing, and do not hide it. */
+	/* Later changes do nothing, and do not hide the fault. */
 	put(p, A, "later", "x");
 	del(p, A, "k");
 	assert_int_equal(lmdb_fault(p->w), -FAULT_CORRUPT);
@@ -422,7 +422,7 @@ a_full_disk_is_not_the_end(void **state)
 	expect_now(p, A, "k", "new");
 }
 
-/* After a failed fdatasync LMDB's next commit would succeed. Ours does not: nothing is acknowledged any more. */
+/* After a failed fdatasync LMDB's next commit would succeed. lmdb.c refuses it: nothing is acknowledged any more. */
 static void
 a_failed_sync_is_the_end(void **state)
 {
@@ -502,7 +502,7 @@ walks_in_order(void **state)
 	assert_int_equal(n, 5);
 	lmdb_cursor_end(&c);
 
-	/* To what is there, to what lies between, behind the end, and in an empty table. */
+	/* Seek to a key, between two, behind the last, and in an empty table. */
 	assert_int_equal(lmdb_seek(p->r, A, "b", 1, &c), 0);
 	assert_memory_equal(c.key.data, "b", 1);
 	assert_int_equal(lmdb_next(&c), 0);
@@ -592,7 +592,7 @@ says_when_there_is_none(void **state)
 	assert_false(lmdb_failed(p->db));
 	allocate_errno = 0;
 	assert_int_equal(lmdb_reserve(p->db, 1U << 20), 0);
-	/* A file system that cannot is no fault. */
+	/* A file system that cannot allocate is no fault. */
 	allocate_errno = EOPNOTSUPP;
 	assert_int_equal(lmdb_reserve(p->db, 8U << 20), 0);
 }
@@ -607,7 +607,7 @@ no_database(void **state)
 
 	close_it(p);
 	assert_int_equal(unlink(p->file), 0);
-	refused(p, -FAULT_NOT_FOUND, "no database here. If it is to be a new one: fobd --init");
+	refused(p, -FAULT_NOT_FOUND, "there is no database here; fobd --init makes a new one");
 	assert_int_equal(access(p->file, F_OK), -1);
 	fixture_write_file(p->file, "", 0, 0600);
 	refused(p, -FAULT_NOT_FOUND, "no database here");
@@ -631,7 +631,7 @@ in_use(void **state)
 	/* The one that has it goes on. */
 	put_now(p, A, "k", "v");
 	close_it(p);
-	/* By another process, of which all we see is its lock. */
+	/* Another process has the lock. */
 	assert_true((fd = open(fixture_path(p->folder, "fobd.lock", lock), O_RDWR)) >= 0);
 	assert_int_equal(flock(fd, LOCK_EX), 0);
 	refused(p, -FAULT_FAILED_PRECONDITION, "in use by another fobd");
@@ -640,7 +640,7 @@ in_use(void **state)
 	expect_now(p, A, "k", "v");
 }
 
-/* Cut at every page, and within pages: refused before anything behind the end is touched, which would be SIGBUS. */
+/* A file cut at every page and within pages is refused, without a read behind its end, which would be a SIGBUS. */
 static void
 a_file_cut_short(void **state)
 {
@@ -682,9 +682,8 @@ next_random(uint32_t *seed)
 }
 
 /*
- * A transaction may take pages at the end of the file and be done with them before it commits. LMDB counts them, and never
- * writes them. Such a file is shorter than its last page, and whole: it must open. Which transactions do this depends on
- * all before; among these there are some on LMDB 0.9.24.
+ * A transaction may take pages at the end of the file and free them before it commits. LMDB counts them but does not
+ * write them. Such a file is too short but complete, and must open. With LMDB 0.9.24 some of these transactions do that.
  */
 static void
 fill_and_empty(struct place *p, uint32_t *seed)
@@ -725,7 +724,7 @@ a_whole_file_that_ends_early(void **state)
 	}
 }
 
-/* The process ends after a commit and before it has seen to the file's length: that commit was a good one. */
+/* The process ends after a commit and before it has corrected the file's length. The commit is valid. */
 static void
 an_end_before_the_file_is_whole(void **state)
 {
@@ -776,8 +775,8 @@ not_a_database(void **state)
 }
 
 /*
- * LMDB divides by the size that a meta page claims, and reads there. Each of the two may be damaged. (One that is possible
- * and wrong leads to no second meta page, or to another one than the first says.)
+ * LMDB divides by the page size that a meta page claims. Either of the two meta pages may be damaged. (With a size that is
+ * possible but wrong there is no second meta page at its place, or one that disagrees.)
  */
 static void
 pages_of_a_wrong_size(void **state)
@@ -803,7 +802,7 @@ pages_of_a_wrong_size(void **state)
 			refused(p, -FAULT_CORRUPT, "data");
 		}
 		if (sizes[i] < 512 || sizes[i] > 32768)
-			refused(p, -FAULT_CORRUPT, "/data.mdb: the file is damaged: it says that its pages have ");
+			refused(p, -FAULT_CORRUPT, "/data.mdb: the file is damaged: it claims a page size of ");
 	}
 	assert_int_equal(pwrite(fd, whole, sizeof(whole), 0), sizeof(whole));
 	close(fd);

@@ -1,6 +1,6 @@
 /*
- * test_check.c - check.c over a database that a real writer made: whole as it is, and with one thing wrong in each
- * table, each of them with a right tag, so that nothing but the invariant tells; and with tags that are wrong.
+ * test_check.c - the check of a database that a real writer made: whole; with one thing wrong in each table, under a
+ * correct tag, so that only the invariant can show it; and with wrong tags.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -128,7 +128,7 @@ tamper_end(void)
 	lmdb_close(db);
 }
 
-/* The first entry of ${table}, or the one behind it, ... */
+/* The entry ${n} of ${table}, from 0 on. */
 static void
 nth(enum table table, unsigned n, struct record_bytes *key, struct record_bytes *value)
 {
@@ -143,7 +143,7 @@ nth(enum table table, unsigned n, struct record_bytes *key, struct record_bytes 
 	lmdb_cursor_end(&c);
 }
 
-/* The key of a place, by looking at all. */
+/* Find the key of a slot among all keys. */
 static void
 find(const char *account, enum kind kind, uint32_t generation, uint8_t digest[RECORD_DIGEST_LEN], struct record_key *x)
 {
@@ -377,32 +377,32 @@ static const struct {
 	void (*tamper)(void);
 	const char *says[2];
 } cases[] = {
-	{ "a slot is gone", a_slot_is_gone, { "keys ", "its slot, acme secret 1, is not there" } },
+	{ "a slot is gone", a_slot_is_gone, { "keys ", "its slot, acme secret 1, is missing" } },
 	{ "a slot names another key", a_slot_names_another_key, { "acme secret 1" } },
 	{ "a slot too many", a_slot_too_many, { "live: slots acme secret 9: ", "live: slots (all): " } },
-	{ "a key is gone", a_key_is_gone, { "acme", "generations come to 8, and there are 7 keys" } },
-	{ "a key of no account", a_key_of_no_account, { "its account, gone, is not there" } },
+	{ "a key is gone", a_key_is_gone, { "acme", "generations add up to 8, but there are 7 keys" } },
+	{ "a key of no account", a_key_of_no_account, { "its account, gone, is missing" } },
 	{ "a slot has two keys", a_slot_has_two_keys,
 	    { "keys 5a5a5a5a5a5a5a5a: its slot, gone secret 1, is another key's" } },
-	{ "a serial twice", a_serial_twice, { "has been given twice" } },
+	{ "a serial twice", a_serial_twice, { "another key has its serial" } },
 	{ "a serial too high", a_serial_too_high, { "serial 1000 is not below the next one, 8" } },
 	{ "a superseded key is current", a_superseded_key_is_current,
-	    { "current, and its account is at generation 3" } },
+	    { "current, but its account is at generation 3" } },
 	{ "a current key has expired", a_current_key_has_expired,
-	    { "superseded, and of its account's current generation" } },
-	{ "a deadline is not in the index", a_deadline_is_not_in_the_index, { "its entry in expiry is not there" } },
-	{ "a deadline of no key", a_deadline_of_no_key, { "its key is not in grace until then", "expiry (all)" } },
+	    { "superseded, but of its account's current generation" } },
+	{ "a deadline is not in the index", a_deadline_is_not_in_the_index, { "its entry in expiry is missing" } },
+	{ "a deadline of no key", a_deadline_of_no_key, { "its key is not in grace, or until another time", "expiry (all)" } },
 	{ "a deadline was put off", a_deadline_was_put_off,
-	    { "its entry in expiry is not there", "accounts acme: its list" } },
-	{ "an account forgets a grace", an_account_forgets_a_grace, { "not so in its account's list" } },
+	    { "its entry in expiry is missing", "accounts acme: its list" } },
+	{ "an account forgets a grace", an_account_forgets_a_grace, { "but its account's list does not say so" } },
 	{ "an account is ahead", an_account_is_ahead,
 	    { "accounts acme: its current publishable key, generation 2, " } },
 	{ "a suspension missed a key", a_suspension_missed_a_key,
-	    { "suspended and its account is not, or the reverse" } },
-	{ "a token has no age", a_token_has_no_age, { "its entry in token_age is not there" } },
-	{ "an age has no token", an_age_has_no_token, { "its token is not there" } },
-	{ "an event is gone", an_event_is_gone, { "events 4: the one before it is 2" } },
-	{ "the last event is gone", the_last_event_is_gone, { "the last is 6, and 7 have been written" } },
+	    { "its suspension and its account's differ" } },
+	{ "a token has no age", a_token_has_no_age, { "its entry in token_age is missing" } },
+	{ "an age has no token", an_age_has_no_token, { "its token is missing" } },
+	{ "an event is gone", an_event_is_gone, { "events 4: the event before it is 2" } },
+	{ "the last event is gone", the_last_event_is_gone, { "the last is 6, but 7 have been written" } },
 };
 
 /* ---- tests ---- */
@@ -475,7 +475,7 @@ each_wrong_tag_is_said(void **state)
 	}
 }
 
-/* The thousand and first is counted, and left out. */
+/* Violation 1,001 is counted but not printed. */
 static void
 there_is_an_end_of_lines(void **state)
 {

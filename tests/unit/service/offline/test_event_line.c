@@ -1,5 +1,5 @@
 /*
- * test_event_line.c - event_line.c: what fob prints is read back as it was, and nothing else is taken for an event.
+ * test_event_line.c - an event that fob printed is read back unchanged, and any other line is refused.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -24,7 +24,7 @@
 	ENV "\"sequence\": 13, \"event\": \"account_suspended\", \"account\": \"acme\", \"kind\": null, " \
 	    "\"generation\": 0, \"last4\": null, \"time_ms\": 1790000000001, \"expires_ms\": 0"
 
-/* In memory of just its length, so that a look behind its end is seen. */
+/* Read from memory of exactly its length, so that a sanitizer notices a read behind its end. */
 static int
 read_line(const char *text, struct record_event *e, const char **why)
 {
@@ -86,7 +86,7 @@ an_event_of_the_database(void **state)
 	assert_string_equal(e.account, "");
 }
 
-/* It is a right id, and no null of JSON. */
+/* "null" is a valid account id, and not JSON's null. */
 static void
 an_account_named_null(void **state)
 {
@@ -98,7 +98,7 @@ an_account_named_null(void **state)
 	assert_string_equal(e.account, "null");
 }
 
-/* One table of names, and its numbers are ours. */
+/* The table of names has the record's numbers. */
 static void
 every_type(void **state)
 {
@@ -117,7 +117,7 @@ every_type(void **state)
 		assert_int_equal(e.type, i);
 		assert_int_equal(e.kind, KIND_PUBLISHABLE);
 	}
-	/* The next one must get its name there, and be read here. */
+	/* A new event type needs a name there and a reader here. */
 	assert_string_equal(fob_event_type_name((enum fob_event_type)(EVENT_RESTORED + 1)), "UNKNOWN");
 }
 
@@ -209,7 +209,7 @@ what_is_none(void **state)
 	}
 }
 
-/* A file that is being written ends anywhere. */
+/* A file that is still being written may end anywhere. */
 static void
 every_cut(void **state)
 {

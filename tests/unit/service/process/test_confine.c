@@ -1,6 +1,6 @@
 /*
- * test_confine.c - confine.c, each restriction in a child process of its own that tries what it may no longer do, and
- * what it still must be able to. Where the kernel has no Landlock or takes no filter those tests are skipped, by name.
+ * test_confine.c - each restriction in its own child process, which tries what it must no longer do and what it must still
+ * be able to do. Tests are skipped where the kernel has no Landlock or takes no filter.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -35,6 +35,8 @@
 #include <unistd.h>
 
 #include "service/process/confine.h"
+#include "service/process/confine_calls.h"
+#include "service/process/confine_files.h"
 
 static char folder[256];
 static char said[16384]; /* what the last child wrote to stderr */
@@ -90,7 +92,7 @@ passes(int (*body)(void))
 	assert_int_equal(status, 0);
 }
 
-/* It ends by SIGSYS, and the log says on account of what. */
+/* The child ends by SIGSYS, and the log names the call. */
 static void
 dies(int (*body)(void), const char *call)
 {
@@ -204,7 +206,7 @@ settings_are_readable(void)
 	return 0;
 }
 
-/* As a certificate is renewed: by rename, and by turning a link; from outside, so by a child made before. */
+/* A certificate is renewed by rename, and by changing a link. An unconfined child, started before, does it. */
 static int
 replaced_files_are_readable(void)
 {
@@ -242,7 +244,7 @@ all_else_is_closed(void)
 	FAILS(can_read("/proc/self/environ"), EACCES);
 	FAILS(open("/", O_RDONLY | O_DIRECTORY), EACCES);
 	FAILS(execl("/bin/true", "true", (char *)NULL), EACCES);
-	/* Nor by a way around: what is open stays open, but leads to nothing else. */
+	/* Also not through descriptors that are open: they stay open, but lead to no other file. */
 	FAILS(openat(fd, "/etc/group", O_RDONLY), EACCES);
 	return 0;
 }
@@ -304,7 +306,7 @@ others_are_out_of_reach(void)
 	return 0;
 }
 
-/* A manager at an abstract address is still told. */
+/* A service manager at an abstract address still gets messages. */
 static int
 an_abstract_manager_is_reached(void)
 {
@@ -548,9 +550,9 @@ test_threads_and_servers(void **state)
 	assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT);
 }
 
-/* ---- where there is less ---- */
+/* ---- kernels and containers with less ---- */
 
-/* A container whose filter hides both. */
+/* A container whose filter hides both Landlock and seccomp. */
 static bool
 hide(uint32_t landlock, uint32_t seccomp)
 {
@@ -586,7 +588,7 @@ with_landlock_switched_off(void)
 	HOLDS(confine_files(&config, path_config, false, why, sizeof(why)) == 0);
 	HOLDS(strcmp(why, "it is switched off in this kernel") == 0);
 	HOLDS(confine_calls(why, sizeof(why)) == 0);
-	HOLDS(strstr(why, "this kernel or container takes none") != NULL);
+	HOLDS(strstr(why, "this kernel or container takes no filter") != NULL);
 	return 0;
 }
 
@@ -598,13 +600,13 @@ test_less_is_a_warning(void **state)
 		skip();
 	passes(without_either);
 	assert_non_null(strstr(said, "level=warn msg=\"not confined by Landlock"));
-	assert_non_null(strstr(said, "this kernel has none, or a container's filter hides it"));
+	assert_non_null(strstr(said, "this kernel has no Landlock, or a container's filter hides it"));
 	assert_non_null(strstr(said, "level=warn msg=\"not confined by seccomp"));
 	assert_non_null(strstr(said, "msg=confined seccomp=off landlock=off no_new_privs="));
 	passes(with_landlock_switched_off);
 }
 
-/* In a container that filters already. */
+/* In a container that has a filter already. */
 static int
 within_a_filter(void)
 {

@@ -1,6 +1,6 @@
 /*
- * test_harden.c - harden.c, each step in a child process of its own: what it gave up is asked of the kernel, and
- * getting it back is tried. Becoming another user needs root; those tests are skipped for others.
+ * test_harden.c - each step of harden.c in its own child process. The kernel is asked what was given up, and the child
+ * tries to get it back. Tests that become another user need root, and are skipped otherwise.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -21,7 +21,7 @@
 
 #include "service/process/harden.h"
 
-/* The line of what did not hold, 0 when all did. */
+/* The line of the check that failed; 0 when none did. */
 static int
 in_child(int (*body)(void))
 {
@@ -93,7 +93,7 @@ root_raises_the_hard_limit(void)
 	char why[256] = "";
 
 	HOLDS(setrlimit(RLIMIT_NOFILE, &limit) == 0);
-	/* A container's root often lacks CAP_SYS_RESOURCE: then it is told so, and nothing has changed. */
+	/* A container's root often lacks CAP_SYS_RESOURCE: then there is an error, and nothing has changed. */
 	if (harden_descriptors(1000, why, sizeof(why)) == 0)
 		HOLDS(getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur > 1000);
 	else
@@ -120,7 +120,7 @@ drop_for_good(void)
 	HOLDS(setuid(0) == -1 && setgid(0) == -1 && seteuid(0) == -1);
 	HOLDS(open("/etc/shadow", O_RDONLY) == -1);
 	HOLDS(prctl(PR_GET_DUMPABLE, 0, 0, 0, 0) == 0);
-	/* Once more is nothing more to do; another is refused now. */
+	/* The same user again: nothing to do. Another user: refused. */
 	HOLDS(harden_drop("nobody", why, sizeof(why)) == 0);
 	HOLDS(harden_drop("daemon", why, sizeof(why)) == -1);
 	HOLDS(strstr(why, "only root can become another user") != NULL);
@@ -133,7 +133,7 @@ drop_to_root(void)
 	char why[256] = "";
 
 	HOLDS(harden_drop("root", why, sizeof(why)) == -1);
-	HOLDS(strcmp(why, "user = \"root\" is root: name another, or leave the setting out") == 0);
+	HOLDS(strcmp(why, "user = \"root\" is root: name another user, or leave the setting out") == 0);
 	return 0;
 }
 

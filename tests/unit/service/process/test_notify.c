@@ -1,6 +1,6 @@
 /*
- * test_notify.c - notify.c against a datagram socket of our own: each message's bytes, paths and abstract names, what
- * of the environment is believed, and that nothing happens, least of all an end or a wait, when nobody listens.
+ * test_notify.c - notify.c against the test's own datagram socket: the bytes of each message, paths and abstract names,
+ * valid and invalid environment variables, and that without a listener nothing blocks or fails.
  */
 #include <setjmp.h>
 #include <stdarg.h>

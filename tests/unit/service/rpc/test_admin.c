@@ -1,6 +1,6 @@
 /*
- * test_admin.c - admin.c: what a mutation may ask, what it answers, the digest by which a resent one is known, the size
- * of the largest replies, and that no secret stays behind in memory.
+ * test_admin.c - admin.c: valid and invalid mutations and their replies, the digest that recognises a resend, the size of
+ * the largest replies, and that no secret is left in memory.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -483,7 +483,7 @@ an_import_changes_no_other_answer(void **state)
 	assert_int_equal(harness_verdict(f->hc, s.secret), FOB__V1__VERDICT__VALID);
 	/* Nothing of live's import is in test, whatever is asked there. */
 	assert_int_equal(harness_verdict(f->hc, "sk_test_of-another.system=="), FOB__V1__VERDICT__MALFORMED);
-	/* A test key in live's import, or a publishable one as a secret one, is nobody's. */
+	/* A test key that was imported into live, or a publishable key as a secret one, is not found. */
 	assert_int_equal(import_one(f, ENVIRONMENT_LIVE, "a", "sk_test_x", "sk_live_x"), IMPORT_DONE);
 	assert_int_equal(harness_verdict(f->hc, "sk_test_x"), FOB__V1__VERDICT__MALFORMED);
 	assert_int_equal(harness_verdict(f->hc, "sk_live_x"), FOB__V1__VERDICT__MALFORMED);
@@ -495,7 +495,7 @@ an_import_changes_no_other_answer(void **state)
 	assert_int_equal(harness_verdict(f->hc, TOO_LONG_SECRET), FOB__V1__VERDICT__MALFORMED);
 }
 
-/* A key of Fob's own form, from another Fob say, is found among the imported ones when it is none of ours. */
+/* A key of Fob's form that this Fob did not make, such as another Fob's, is found if it was imported. */
 static void
 an_imported_key_of_our_form(void **state)
 {
@@ -930,7 +930,7 @@ a_call_is_wiped(void **state)
 }
 
 #if !HARNESS_SANITIZED
-/* The whole process is searched: a reply that keeps its secret only in a disguise, and no other copy of ours. */
+/* Search the whole process: the test keeps the secret only in a disguised form, so any plain copy is a leak. */
 #define MASK 0x5a
 static uint8_t masked[2][30];
 static _Atomic unsigned n_masked;
@@ -962,7 +962,7 @@ count_in(const uint8_t *p, size_t len, const uint8_t *what)
 	return n;
 }
 
-/* How often is it in memory that can be written? Says where, for who has to mend it. */
+/* Count the copies in writable memory, and print where they are. */
 static unsigned
 count_in_process(const uint8_t *what, char where[256])
 {

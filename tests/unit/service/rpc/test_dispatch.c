@@ -1,6 +1,6 @@
 /*
- * test_dispatch.c - dispatch.c: whatever the bytes are, there is exactly one reply, it is an error unless the request
- * was a right one, and the same context answers the next request as if nothing had been.
+ * test_dispatch.c - dispatch() on any bytes: there is exactly one reply, it is an error unless the request is valid, and
+ * the same worker answers the next request correctly.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -203,7 +203,7 @@ a_verify_listener_serves_no_admin(void **state)
 	assert_int_equal(send_raw(f->admin, bytes, len), OK);
 	free(bytes);
 	assert_int_equal(harness_verdict(f->verify, f->live.secret), FOB__V1__VERDICT__REVOKED);
-	/* Nor does it tell what there would be: an unknown method of Admin is just unknown. */
+	/* An unknown method of Admin is UNIMPLEMENTED on a verify listener, too. */
 	assert_int_equal(send_method(f->verify, "fob.v1.Admin/Nothing"), UNIMPLEMENTED);
 }
 
@@ -216,7 +216,7 @@ every_truncation(void **state)
 
 	for (int i = 0; i < 2; i++) {
 		for (size_t n = 0; n < len; n++) {
-			/* Its own piece of memory, so that a sanitizer sees a look behind its end. */
+			/* In memory of exactly its length, so that a sanitizer notices a read behind its end. */
 			copy = malloc(n + (n == 0));
 			memcpy(copy, bytes, n);
 			assert_int_not_equal(send_raw(f->admin, copy, n), OK);
@@ -268,7 +268,7 @@ random_bytes(void **state)
 	works_on(f, f->admin);
 }
 
-/* Decoded by protobuf-c itself: is this still a request for the verdict on our key? */
+/* Decode with protobuf-c: is this still a VerifyKey request for the test's key? */
 static bool
 asks_for_our_key(struct fixture *f, const uint8_t *bytes, size_t len)
 {

@@ -1,5 +1,5 @@
 /*
- * test_health.c - health.c: the names and states of Check, and the sums of Stats, counted along in the test.
+ * test_health.c - the names and states of Check, and the counters of Stats, compared with the test's own counts.
  */
 #include <setjmp.h>
 #include <stdarg.h>

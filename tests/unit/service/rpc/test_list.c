@@ -1,6 +1,6 @@
 /*
- * test_list.c - list.c: every page size gives each entry exactly once and in order; tokens, filters and their limits;
- * and a grace that has ended is shown as ended before anybody has swept.
+ * test_list.c - lists: with every page size each entry comes exactly once and in order; page tokens, filters and their
+ * limits; a grace that has ended is shown as ended before the sweeper has run.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -243,7 +243,7 @@ accounts_page_by_page(void **state)
 	}
 }
 
-/* Events straight into the database, as many as one wants. The writer is stopped for it. */
+/* Write any number of events directly into the database, while the writer is stopped. */
 static void
 add_events(struct fixture *f, const char *account, unsigned n)
 {
@@ -429,7 +429,7 @@ bad_requests(void **state)
 	}
 }
 
-/* Positions that nobody gave out, but that are right in form: an end, never a crash. */
+/* Page tokens of the right form that no reply had: the list ends, and nothing crashes. */
 static void
 positions_far_out(void **state)
 {
@@ -451,7 +451,7 @@ positions_far_out(void **state)
 	assert_false(events->more);
 }
 
-/* A page lets go of its snapshot: a reader that stays would make the file grow for ever. */
+/* A page releases its snapshot: a reader that keeps one makes the file grow without bound. */
 static void
 a_list_pins_nothing(void **state)
 {

@@ -1,5 +1,5 @@
 /*
- * test_message.c - message.c: records as messages, account ids, and fields that own or borrow their bytes.
+ * test_message.c - records as messages, account ids, and fields that own or borrow their bytes.
  */
 #include <setjmp.h>
 #include <stdarg.h>

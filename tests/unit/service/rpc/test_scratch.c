@@ -1,5 +1,5 @@
 /*
- * test_scratch.c - scratch.c: a budget that holds, memory that is zeroed, and nothing that a request leaves behind.
+ * test_scratch.c - the budget of scratch memory is kept, new memory is zeroed, and a request leaves no bytes behind.
  */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,6 +1,6 @@
 /*
- * test_verify.c - verify.c: the whole matrix of keys and questions against an oracle of its own, deadlines to the
- * millisecond, damaged records, batches; and what a verify costs: one read transaction, no malloc, no lock, no write.
+ * test_verify.c - verify.c: every kind of key with every kind of request, compared with the test's own rules; deadlines to
+ * the millisecond; damaged records; batches; and the cost of a verify: one read transaction, no malloc, lock or write.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -98,7 +98,7 @@ pthread_mutex_lock(pthread_mutex_t *lock)
 
 enum { ANY = 0, LIVE = 1, TEST_ENVIRONMENT = 2 };
 
-/* What has become of a key, by the rules, not by the code. */
+/* The state of a key by the documented rules, not by the code under test. */
 enum fate { IS_CURRENT, IS_IN_GRACE, HAS_ENDED, WAS_REVOKED };
 
 struct subject {
@@ -191,7 +191,7 @@ make_histories(struct fixture *f, enum environment e, bool suspended)
 	add(f, e, account[1], suspended, false, IS_CURRENT, next, 2, 2, 0);
 	add(f, e, account[1], suspended, true, IS_CURRENT, s[1].publishable, 1, 1, 0);
 
-	/* Ends first, and is swept; the other ends when nobody sweeps any more. */
+	/* This key ends first, and is swept; the other ends after the sweeper was stopped. */
 	assert_non_null(harness_roll(f->admin, e, account[3], 10, next));
 	add(f, e, account[3], suspended, false, HAS_ENDED, s[3].secret, 1, 2, HARNESS_START_MS + 10000);
 	assert_non_null(harness_roll(f->admin, e, account[2], 20, next));
@@ -465,7 +465,7 @@ malformed_secrets(void **state)
 	assert_int_equal(ask(f->verify, SECRET_FIELD, text, SECRET_LEN + 1, &v), 0);
 	assert_int_equal(v->verdict, FOB__V1__VERDICT__MALFORMED);
 
-	/* Right in form, and nobody's. */
+	/* The form is right, but there is no such key. */
 	secret_generate(ENVIRONMENT_TEST, KIND_SECRET, text);
 	assert_int_equal(ask(f->verify, SECRET_FIELD, text, SECRET_LEN, &v), 0);
 	assert_int_equal(v->verdict, FOB__V1__VERDICT__NOT_FOUND);
@@ -857,7 +857,7 @@ verify_on(void *arg)
 	struct harness_call *hc = harness_call_new(r->h, ROLE_VERIFY);
 	bool revoked = false;
 
-	/* Once at the least, however late this thread comes to run. */
+	/* At least once, however late this thread starts. */
 	do {
 		int verdict = harness_verdict(hc, r->revoked);
 

@@ -1,6 +1,6 @@
 /*
- * schema1.h - a test environment's database as schema 1 had it: every record but the request tokens, as the last fobd
- * of that schema (commit a092188) wrote them, its pepper, and its keys without their prefixes. What its accounts are:
+ * schema1.h - a test environment's database of schema 1: every record except request tokens, as the last fobd of that
+ * schema (commit a092188) wrote them; its pepper; and its keys without their prefixes. Its accounts:
  *
  *	fresh      two current keys
  *	mixed      secret keys: 1 expired, 2 revoked in its grace, 3 in grace, 4 current; and a publishable key

@@ -1,7 +1,7 @@
 /*
- * test_pepper.c - pepper.c: a file that is made once and believed only as it should be, keys that have nothing in common,
- * and a seal that takes pepper and token both. Golden values are from an implementation in Python (hashlib's BLAKE2b,
- * SipHash-2-4-128 checked against its authors' vector).
+ * test_pepper.c - pepper.c: the file is made once and refused if anything about it is wrong; the derived keys are
+ * independent; the seal needs both pepper and token. The golden values are from an implementation in Python (hashlib's
+ * BLAKE2b; SipHash-2-4-128 checked against its authors' vector).
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -84,7 +84,7 @@ nothing_is_replaced_by_it(void **state)
 	assert_int_equal(stat(path, &st), 0);
 	assert_int_equal(st.st_size, 0);
 
-	/* A link is not followed to where somebody would like a file. */
+	/* A link is not followed: it may lead to where an attacker wants a file. */
 	fixture_path(folder, "target", target);
 	fixture_path(folder, "link", path);
 	assert_int_equal(symlink(target, path), 0);
@@ -98,7 +98,7 @@ nothing_is_replaced_by_it(void **state)
 	fixture_remove(folder);
 }
 
-/* In a folder that we may not write to, one that is there is found nevertheless. In a child: not as root. */
+/* A pepper in a folder that cannot be written to is found. In a child process, which is not root. */
 static void
 one_that_is_there_needs_no_writing(void **state)
 {
@@ -128,7 +128,7 @@ one_that_is_there_needs_no_writing(void **state)
 	fixture_remove(folder);
 }
 
-/* A disk that is full while it is written: no half of a pepper is left under its name, to be taken for one later. */
+/* The disk is full while the pepper is written: no part of it is left under its name. */
 static void
 no_half_of_one(void **state)
 {
@@ -208,7 +208,7 @@ another_owner(void **state)
 	fixture_folder(folder);
 	fixture_path(folder, "pepper", path);
 	fixture_write_file(path, LINE, strlen(LINE), 0600);
-	/* Who is to run it is said: by name, where there is one. */
+	/* The error names the file's owner, as the user to run fobd as. */
 	assert_int_equal(chown(path, 65534, 65534), 0);
 	refused(path, "belongs to another user, nobody, and this runs as root: run it as nobody");
 	assert_int_equal(chown(path, 4000000000U, 65534), 0);
@@ -227,7 +227,7 @@ no_file(void **state)
 	fixture_path(folder, "folder", path);
 	assert_int_equal(mkdir(path, 0700), 0);
 	refused(path, "not a regular file");
-	/* A FIFO that nobody writes to must not be waited for. */
+	/* Opening a FIFO without a writer must not block. */
 	fixture_path(folder, "fifo", path);
 	assert_int_equal(mkfifo(path, 0600), 0);
 	alarm(10);
@@ -316,7 +316,7 @@ golden(void **state)
 	fixture_remove(folder);
 }
 
-/* One input through everything that is computed with a pepper: no two results agree, in one pepper or in two. */
+/* The same input through every function of a pepper: no two results agree, with one pepper or with two. */
 static void
 keys_have_nothing_in_common(void **state)
 {
@@ -415,7 +415,7 @@ imported_keys_have_digests_of_their_own(void **state)
 	pepper_imported(pepper, KIND_SECRET, sha256, secret);
 	pepper_imported(pepper, KIND_PUBLISHABLE, sha256, publishable);
 	assert_memory_not_equal(secret, publishable, 32);
-	/* Who knows the SHA-256 has no bytes that, given as a key, have the same digest. */
+	/* Knowing an imported key's SHA-256 is not enough: given as a key it has another digest. */
 	pepper_digest(pepper, sha256, 32, plain);
 	assert_memory_not_equal(secret, plain, 32);
 	data[0] = KIND_SECRET;

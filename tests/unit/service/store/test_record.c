@@ -1,7 +1,7 @@
 /*
- * test_record.c - record.c: every record comes back as it was put, its bytes are the ones that databases hold, and no
- * flipped bit, cut, addition or other place is ever taken for a record. Golden bytes are from an implementation in
- * Python, under fixture_pepper(7): where one differs, the disk format has changed.
+ * test_record.c - record.c: every record is read back as it was written, its bytes are those of the disk format, and a
+ * record with a flipped bit, a cut or added bytes, or at another place, is refused. The golden bytes are from an
+ * implementation in Python, under fixture_pepper(7): if one differs, the disk format has changed.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -131,7 +131,7 @@ make_account(const struct pepper *p, struct record_bytes *key, struct record_byt
 	record_put_account(p, key->bytes, key->len, &x, value);
 }
 
-/* Without a secret key of its own record, as one is that schema 1 had rolled. */
+/* Without a secret key in its own record, as an account that was rolled under schema 1. */
 static void
 make_half_account(const struct pepper *p, struct record_bytes *key, struct record_bytes *value)
 {
@@ -468,7 +468,7 @@ tag_again(enum table table, const void *key, size_t key_len, struct record_bytes
 	value->len += PEPPER_TAG_LEN;
 }
 
-/* What only we could have written, and would not: a tag that fits does not make it a record. */
+/* Invalid records with a correct tag are refused, too. */
 static void
 a_form_that_is_wrong_is_noticed(void **state)
 {
@@ -519,7 +519,7 @@ a_form_that_is_wrong_is_noticed(void **state)
 	record_put_empty(pepper, TABLE_SLOTS, key.bytes, key.len, &value);
 	assert_int_equal(get_slot(pepper, key.bytes, key.len, value.bytes, value.len, &out), -FAULT_CORRUPT);
 
-	/* A tag and nothing else, over nothing, that begins as a record does. */
+	/* A tag over nothing, whose first bytes look like a record. */
 	for (uint32_t n = 0; n < 2000; n++) {
 		uint8_t bare[2 + RECORD_DIGEST_LEN] = { TABLE_TOKENS, RECORD_DIGEST_LEN }, tag[PEPPER_TAG_LEN];
 
@@ -648,7 +648,7 @@ accounts(void **state)
 	}
 }
 
-/* What schema 1 wrote says what it always said. */
+/* Records of schema 1 keep their meaning. */
 static void
 version_1(void **state)
 {
@@ -763,7 +763,7 @@ forms_of_version_2(void **state)
 		    "01"
 		    "61626364",
 		    -FAULT_CORRUPT },
-		/* Of a version that is not there yet. */
+		/* Of a later version. */
 		{ TABLE_KEYS,
 		    "03050100000000"
 		    "01"
@@ -791,7 +791,7 @@ forms_of_version_2(void **state)
 	}
 }
 
-/* Ten million keys are mostly these two. */
+/* A database of ten million keys consists mostly of these two records. */
 static void
 what_they_take(void **state)
 {
@@ -830,7 +830,7 @@ tokens(void **state)
 	}
 }
 
-/* However much of its end is missing, under a right tag: the last byte of one that has no account is only a length. */
+/* Cut at any length, under a correct tag. (The last byte of a record without an account is a length.) */
 static void
 an_event_that_is_cut_is_noticed(void **state)
 {

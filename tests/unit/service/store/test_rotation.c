@@ -1,8 +1,8 @@
 /*
- * test_rotation.c - a database on its way from one pepper to the next (pepper.c, store_move.c): digests that go
- * through all lines; every key, token, event and deadline found at each commit of the way, after a restart there, and
- * while keys are rolled, revoked, suspended and ended between; damage that stays damage; and who is refused. The
- * golden values are from an implementation in Python (hashlib's BLAKE2b).
+ * test_rotation.c - a database that is moved from one pepper to the next: digests through all lines of the pepper; every
+ * key, token, event and deadline is found after each commit of the rotation, after a restart there, and while keys are
+ * rolled, revoked, suspended and ended in between; damage stays damage; wrong peppers are refused. The golden values are
+ * from an implementation in Python (hashlib's BLAKE2b).
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -670,7 +670,7 @@ test_damage_on_the_way_is_still_noticed(void **state)
 	assert_int_equal(store_read(t->f.reader), 0);
 	assert_int_equal(find(t, t->f.reader, last, digest, &key), -FAULT_CORRUPT);
 	store_read_end(t->f.reader);
-	/* It goes no further than there, and both peppers are believed for as long. */
+	/* The rotation stops there, and both peppers stay valid until the damage is repaired. */
 	for (unsigned i = 0; i < 2; i++) {
 		(void)begin(t, &meta);
 		assert_int_equal(store_move(t->f.writer), -FAULT_CORRUPT);
@@ -694,8 +694,8 @@ test_damage_on_the_way_is_still_noticed(void **state)
 }
 
 /*
- * A bit in the key under which the database says how far the move has come, or in what LMDB has before that key, must not have
- * it opened as if there were no move: keys that are still under the old line would be said not to be there.
+ * The database must not open as if there were no rotation when a bit is wrong in the key of the rotation's marker, or in
+ * LMDB's data before that key: keys not yet moved would not be found.
  */
 static void
 test_a_move_is_not_missed(void **state)
@@ -748,7 +748,7 @@ test_a_move_is_not_missed(void **state)
 	unpopulate(t);
 }
 
-/* A record from before the rotation, put back after its end, is not believed any more: its pepper may be known. */
+/* A record from before the rotation that is put back after its end is refused: its pepper may be known to an attacker. */
 static void
 test_the_old_pepper_counts_for_nothing_afterwards(void **state)
 {
@@ -787,7 +787,7 @@ test_the_old_pepper_counts_for_nothing_afterwards(void **state)
 	unpopulate(t);
 }
 
-/* ---- who is refused ---- */
+/* ---- peppers and databases that are refused ---- */
 
 static void
 refused(struct test *t, const char *text)

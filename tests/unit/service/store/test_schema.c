@@ -1,7 +1,7 @@
 /*
- * test_schema.c - a database that schema 1 wrote, under this fobd: it opens, and is raised; it verifies, lists, rolls,
- * revokes, suspends and ends keys as if it had always been its own; and what nobody changes in it stays as it was
- * written. After each of them the offline check finds it whole, in whatever mixture of both schemas it is by then.
+ * test_schema.c - a database of schema 1 under this fobd: it is opened and upgraded; verifies, lists, rolls, revocations,
+ * suspensions and ends of keys work; records that are not changed keep their bytes. After each test the offline check
+ * finds the database whole, in its mixture of both schemas.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -451,7 +451,7 @@ it_revokes(void **state)
 	expect(f, "sk", MIXED_3, VERDICT_REVOKED, 3, 4);
 	expect(f, "sk", MIXED_4, VERDICT_REVOKED, 4, 4);
 	down(f);
-	/* A key in grace is the account's too: it was written anew. */
+	/* To revoke a key in grace changes its account's list, so the account has the new version, too. */
 	account_is(f, "mixed", 2, false, false);
 	account_is(f, "fresh", 1, false, false);
 	up(f);
@@ -540,7 +540,7 @@ it_takes_an_import(void **state)
 	lists(f, "half", "s1 current, p1 revoked");
 }
 
-/* An account of version 1 whose slot is gone is a hole, as it always was; its other key is none of that's business. */
+/* An account of version 1 with a missing slot is damaged, as before. Its other key is not affected. */
 static void
 a_hole_is_a_hole(void **state)
 {
@@ -560,7 +560,7 @@ a_hole_is_a_hole(void **state)
 	lists(f, "fresh", "p1 revoked");
 }
 
-/* A copy of a database that nobody has raised is as old as that; it is raised when it is restored. */
+/* A copy of a database of schema 1 has schema 1, too. It is upgraded when it is restored. */
 static void
 a_copy_of_it_is_restored(void **state)
 {

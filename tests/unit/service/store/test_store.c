@@ -1,6 +1,6 @@
 /*
- * test_store.c - store.c and its parts: making, opening and refusing a database; applying a change and reading all of
- * it back; walks; and records that were damaged behind its back, which are counted and are never an answer.
+ * test_store.c - store.c and its parts: a database is made, opened or refused; a change is applied and read back; walks;
+ * and damaged records, which are counted and never returned.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -61,7 +61,7 @@ refused_open(const struct store_options *options, const char *reason)
 	assert_null(store);
 	if (strstr(why, reason) == NULL)
 		fail_msg("not \"%s\", but: %s", reason, why);
-	/* Damage lets the other environment be served; what an operator has to put right does not. */
+	/* With a damaged environment the other one is still served. An error that the operator must fix stops fobd. */
 	damaged = strstr(why, "damaged") != NULL || strstr(why, "cut short") != NULL ||
 	    strstr(why, "cannot open the database") != NULL;
 	if ((fault == -FAULT_CORRUPT) != damaged)
@@ -221,7 +221,7 @@ an_interrupted_init_is_finished(void **state)
 	assert_int_equal(read_state().revision, 0);
 }
 
-/* A database whose identity was lost is not a new one: it is not given another, with every serial handed out again. */
+/* A database without its identity is not treated as new: it would then give out serial numbers a second time. */
 static void
 a_lost_identity_is_not_a_new_database(void **state)
 {
@@ -328,7 +328,7 @@ a_newer_schema_and_damage(void **state)
 	put_identity(&identity, true);
 	fixture_store_open(&f);
 	fixture_store_close(&f);
-	/* Every single flipped bit has a line of its own or another's, but none opens. */
+	/* With any single flipped bit the database does not open. */
 	for (long bit = 0; bit < 8 * (1 + 4 + 1 + 16 + 32 + 16); bit++) {
 		struct store *store = NULL;
 
@@ -922,7 +922,7 @@ a_table_that_begins_nowhere(void **state)
 	refused_open(&f.options, "a damaged one");
 }
 
-/* One damaged entry of the expiry table must not keep other keys from ending, nor its own key from being revoked. */
+/* A damaged entry of the expiry table must not keep other keys from ending, or its own key from being revoked. */
 static void
 damage_does_not_stop_the_sweeper(void **state)
 {
@@ -990,7 +990,7 @@ damage_does_not_keep_tokens(void **state)
 	store_read_end(f.reader);
 }
 
-/* A record that is whole, but another's: copied to another key by whoever can write the file. */
+/* A valid record that was copied to another key, by an attacker who can write the file. */
 static void
 a_copied_record(void **state)
 {
@@ -1067,7 +1067,7 @@ a_slot_without_its_key(void **state)
 	store_read_end(f.reader);
 }
 
-/* Two digests that begin alike, as none ever will: each is found for whom it belongs to. */
+/* Two digests with the same beginning, which is too unlikely to happen: each finds its own key. */
 static void
 digests_that_begin_alike(void **state)
 {
@@ -1101,7 +1101,7 @@ digests_that_begin_alike(void **state)
 	expect_damage(1);
 }
 
-/* Two environments side by side: nothing of the one is in the other, whatever becomes of it. */
+/* Two environments: no record of the one is in the other, whatever happens to it. */
 static void
 two_stores(void **state)
 {

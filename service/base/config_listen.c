@@ -1,0 +1,236 @@
+/*
+ * config_listen.c - the sections "listen" of the settings file, checked value by value.
+ */
+#include "service/base/config_internal.h"
+
+#include <errno.h>
+#include <pwd.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/un.h>
+
+#include "service/base/log.h"
+
+#define UNIX_PATH_MAX_LEN (sizeof(((struct sockaddr_un *)NULL)->sun_path) - 1)
+
+static int
+check_port(struct config_loader *l, int line, const char *url)
+{
+	const char *address = strstr(url, "//") + 2, *colon = strrchr(address, ':');
+	char *end;
+	long port;
+
+	if (colon == NULL || colon == address || colon[1] < '0' || colon[1] > '9')
+		return config_refuse(
+		    l, line, "listen \"%s\": give HOST:PORT after the //, such as 127.0.0.1:7400", url);
+	if (address[0] == '[' ? colon[-1] != ']' : memchr(address, ':', (size_t)(colon - address)) != NULL)
+		return config_refuse(
+		    l, line, "listen \"%s\": write an IPv6 address in brackets, such as [::1]:7400", url);
+	port = strtol(colon + 1, &end, 10);
+	if (*end != '\0' || port < 1 || port > 65535)
+		return config_refuse(l, line, "listen \"%s\": the port is out of range; give 1 to 65535", url);
+	return 0;
+}
+
+static int
+load_url(struct config_loader *l, cfg_t *section, struct config_listener *out)
+{
+	const char *url = cfg_title(section), *path;
+	int line = config_section_line(l, section);
+
+	for (const char *c = url; *c != '\0'; c++)
+		if ((unsigned char)*c <= 0x20 || *c == 0x7f)
+			return config_refuse(
+			    l, line, "listen \"%s\": a URL may not hold a space or a control character", url);
+	if ((path = config_ipc_path(url)) != NULL) {
+		if (path[0] == '\0')
+			return config_refuse(l, line, "listen \"%s\": name the socket's path after the //", url);
+		if (config_resolve(l, "ipc://", path, &out->url) != 0)
+			return -1;
+		path = config_ipc_path(out->url);
+		if (strlen(path) > UNIX_PATH_MAX_LEN)
+			return config_refuse(l, line,
+			    "%s: the path has %zu bytes, and a unix socket's may have %zu; choose a shorter path",
+			    out->url, strlen(path), UNIX_PATH_MAX_LEN);
+		return 0;
+	}
+	if (strncmp(url, "tcp://", 6) == 0 || strncmp(url, "tls+tcp://", 10) == 0)
+		return check_port(l, line, url) != 0 ? -1 : config_copy(l, url, &out->url);
+	return config_refuse(l, line, "listen \"%s\": a URL begins with ipc://, tcp:// or tls+tcp://", url);
+}
+
+static int
+load_role(struct config_loader *l, cfg_t *section, struct config_listener *out)
+{
+	const char *role = config_string(section, "role");
+
+	if (role == NULL)
+		return config_refuse(
+		    l, config_section_line(l, section), "listen needs role = \"verify\" or role = \"admin\"");
+	if (strcmp(role, "verify") != 0 && strcmp(role, "admin") != 0)
+		return config_refuse(
+		    l, config_line(l, section, "role"), "role = \"%s\" is unknown; give \"verify\" or \"admin\"", role);
+	out->role = strcmp(role, "admin") == 0 ? ROLE_ADMIN : ROLE_VERIFY;
+	return 0;
+}
+
+static int
+load_mode(struct config_loader *l, cfg_t *section, struct config_listener *out)
+{
+	int line = config_line(l, section, "mode");
+	long mode;
+
+	out->mode = out->role == ROLE_ADMIN ? 0600 : 0660;
+	if (line == 0)
+		return 0;
+	if (config_ipc_path(out->url) == NULL)
+		return config_refuse(l, line, "mode is for ipc:// only; remove it");
+	mode = cfg_getint(section, "mode");
+	if (mode < 0 || mode > 0777 || (mode & 0600) != 0600)
+		return config_refuse(
+		    l, line, "mode = %ld is not a mode for a socket; give an octal number such as 0660", mode);
+	if (out->role == ROLE_ADMIN && (mode & 0007) != 0)
+		return config_refuse(l, line,
+		    "mode = 0%03lo lets every user of this machine roll keys; give 0600 or 0660", (unsigned long)mode);
+	out->mode = (mode_t)mode;
+	return 0;
+}
+
+/* ${text}: a user name of this machine, or a number. */
+static int
+find_uid(struct config_loader *l, int line, const char *text, uid_t *out)
+{
+	const struct passwd *pw;
+	char *end;
+	unsigned long number;
+
+	if (text[0] < '0' || text[0] > '9') {
+		errno = 0;
+		if ((pw = getpwnam(text)) == NULL)
+			return config_refuse(l, line,
+			    "allow_users: \"%.80s\": %s; give users of this machine, or numbers", text,
+			    errno == 0 ? "there is no such user" : strerror(errno));
+		*out = pw->pw_uid;
+		return 0;
+	}
+	errno = 0;
+	number = strtoul(text, &end, 10);
+	/* To the kernel the highest number means "no user". */
+	if (*end != '\0' || errno != 0 || number >= UINT32_MAX)
+		return config_refuse(
+		    l, line, "allow_users: \"%.80s\" is not a user number; give 0 to 4294967294", text);
+	*out = (uid_t)number;
+	return 0;
+}
+
+/*
+ * The setting is words in one string, not a list: libconfuse does not tell an empty list from an absent
+ * one, and an absent one allows every user.
+ */
+static int
+load_allow_users(struct config_loader *l, cfg_t *section, struct config_listener *out)
+{
+	const char *text = config_string(section, "allow_users");
+	int line = config_line(l, section, "allow_users");
+	char name[64];
+
+	if (text == NULL)
+		return 0;
+	if (config_ipc_path(out->url) == NULL)
+		return config_refuse(
+		    l, line, "allow_users is for ipc:// only: over TCP the peer's user is not known; remove it");
+	while (text += strspn(text, " "), *text != '\0') {
+		int len = (int)strcspn(text, " ");
+
+		if (out->n_allow_uids == LIMIT_ALLOW_USERS)
+			return config_refuse(
+			    l, line, "allow_users has more than %d names; remove some", LIMIT_ALLOW_USERS);
+		if (len >= (int)sizeof(name))
+			return config_refuse(
+			    l, line, "allow_users: \"%.*s\" is not a user name; put spaces between names", len, text);
+		snprintf(name, sizeof(name), "%.*s", len, text);
+		if (find_uid(l, line, name, &out->allow_uids[out->n_allow_uids]) != 0)
+			return -1;
+		out->n_allow_uids++;
+		text += len;
+	}
+	if (out->n_allow_uids == 0)
+		return config_refuse(
+		    l, line, "allow_users is empty and would refuse every user; name one, or remove it");
+	return 0;
+}
+
+static int
+load_tls(struct config_loader *l, cfg_t *section, struct config_listener *out)
+{
+	static const char *const names[] = { "tls_cert", "tls_key", "tls_ca" };
+	char **const outs[] = { &out->tls_cert, &out->tls_key, &out->tls_ca };
+	bool tls = strncmp(out->url, "tls+tcp://", 10) == 0;
+
+	for (size_t i = 0; i < 3; i++) {
+		int line = config_line(l, section, names[i]);
+
+		if (!tls && line != 0)
+			return config_refuse(
+			    l, line, "%s is for tls+tcp:// only; remove it, or change the URL", names[i]);
+		if (tls && config_load_file(l, section, names[i], "tls+tcp://", outs[i]) != 0)
+			return -1;
+	}
+	return 0;
+}
+
+static int
+load_insecure(struct config_loader *l, cfg_t *section, struct config_listener *out)
+{
+	bool plain_admin = out->role == ROLE_ADMIN && strncmp(out->url, "tcp://", 6) == 0;
+
+	out->insecure = cfg_getbool(section, "insecure") == cfg_true;
+	if (out->insecure && !plain_admin)
+		return config_refuse(l, config_line(l, section, "insecure"),
+		    "insecure is for role = \"admin\" over tcp:// only; remove it");
+	if (plain_admin && !out->insecure)
+		return config_refuse(l, config_section_line(l, section),
+		    "admin over tcp:// lets anyone who reaches the port make and "
+		    "roll keys; use ipc:// or tls+tcp://, or set insecure = true");
+	return 0;
+}
+
+static int
+load_listener(struct config_loader *l, cfg_t *section, struct config_listener *out)
+{
+	if (load_url(l, section, out) != 0 || load_role(l, section, out) != 0 || load_mode(l, section, out) != 0 ||
+	    load_allow_users(l, section, out) != 0 || load_tls(l, section, out) != 0 ||
+	    load_insecure(l, section, out) != 0)
+		return -1;
+	if (config_line(l, section, "contexts") != 0)
+		LOG(LOG_WARN, "the setting contexts has no effect any more: remove it", LOG_S("file", l->path),
+		    LOG_I("line", config_line(l, section, "contexts")));
+	return 0;
+}
+
+int
+config_load_listeners(struct config_loader *l, cfg_t *cfg, struct config *out)
+{
+	unsigned n = cfg_size(cfg, "listen");
+
+	if (n == 0)
+		return config_refuse(
+		    l, 0, "has no listen; add listen \"ipc:///run/fob/verify.sock\" { role = \"verify\" }");
+	for (unsigned i = 0; i < n; i++) {
+		cfg_t *section = cfg_getnsec(cfg, "listen", i);
+
+		if (i == LIMIT_LISTENERS)
+			return config_refuse(l, config_section_line(l, section),
+			    "there are more than %d listeners; remove some", LIMIT_LISTENERS);
+		out->n_listeners++;
+		if (load_listener(l, section, &out->listeners[i]) != 0)
+			return -1;
+		/* Two different titles may resolve to the same path. */
+		for (unsigned j = 0; j < i; j++)
+			if (strcmp(out->listeners[i].url, out->listeners[j].url) == 0)
+				return config_refuse(l, config_section_line(l, section),
+				    "%s is listened on twice; remove one", out->listeners[i].url);
+	}
+	return 0;
+}
