@@ -32,7 +32,7 @@ ALL_CFLAGS = -std=c17 -D_GNU_SOURCE -DFOBD_VERSION='"$(VERSION)"' -I. -isystem $
 ALL_LDFLAGS = -pie -pthread -Wl,-z,relro,-z,now -Wl,--as-needed $(if $(SAN),-fsanitize=$(SAN)) $(LDFLAGS)
 
 LIBS_DAEMON := -lnng -lssl -lcrypto -llmdb -lprotobuf-c -lsodium -lconfuse -lseccomp -lz
-LIBS_CLIENT := -lnng -lprotobuf-c -lsodium
+LIBS_CLIENT := -lprotobuf-c -lsodium -lssl -lcrypto
 LIBS_CLI := $(LIBS_CLIENT) -ljansson
 
 # ---- files ----
@@ -127,7 +127,7 @@ MADE_OBJ := $(B)/tests/lib/made.o $(B)/tests/lib/made_generate.o
 MADE := $(MADE_OBJ) -Wl,--wrap=secret_generate
 
 $(B)/tests/unit/%: $(B)/tests/unit/%.o $(MADE_OBJ) $(B)/libservice.a $(CLIENT_OBJ)
-	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $< $(MADE) $(CLIENT_OBJ) $(B)/libservice.a -lcmocka $(LIBS_DAEMON) -ljansson
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $< $(MADE) $(CLIENT_OBJ) $(B)/libservice.a -lcmocka $(LIBS_DAEMON) $(LIBS_CLI)
 
 # Clients and hostile peers that share nothing with fobd but the messages.
 $(B)/tests/tools/%: $(B)/tests/tools/%.o
@@ -162,7 +162,7 @@ FUZZ_SHARED := $(patsubst %,$(B)/tests/fuzz/%.o,fault wire world) $(FUZZ_MAIN)
 
 $(B)/tests/fuzz/fuzz_%: $(B)/tests/fuzz/fuzz_%.o $(FUZZ_SHARED) $(B)/libservice.a $(CLIENT_OBJ)
 	$(Q)$(CC) $(ALL_LDFLAGS) $(if $(FUZZ_MAIN),,-fsanitize=fuzzer) $(FUZZ_WRAP) -o $@ $< $(FUZZ_SHARED) \
-	    $(CLIENT_OBJ) $(B)/libservice.a $(LIBS_DAEMON)
+	    $(CLIENT_OBJ) $(B)/libservice.a $(LIBS_DAEMON) $(LIBS_CLIENT)
 
 install: all ## install below $(DESTDIR)$(PREFIX)
 	install -D -m 755 $(B)/fobd $(DESTDIR)$(PREFIX)/sbin/fobd
@@ -183,22 +183,32 @@ install: all ## install below $(DESTDIR)$(PREFIX)
 
 # ---- load ----
 
-LOAD_COMMON := $(patsubst %,$(B)/tests/load/%.o,hist recorder measure mix keys report flags)
+LOAD_COMMON := $(patsubst %,$(B)/tests/load/%.o,hist recorder switches measure mix keys report flags server verify_bytes)
 LOAD_OBJ := $(patsubst %.c,$(B)/%.o,$(wildcard tests/load/*.c))
-LOAD_BIN := $(B)/fob-load $(patsubst %,$(B)/tests/load/%,nng-echo limits)
+LOAD_BIN := $(B)/fob-load $(patsubst %,$(B)/tests/load/%,nng-echo sp-echo limits stall.so)
 LOAD_LIBS := $(LIBS_CLIENT) -ljansson -llmdb -lz -lm
 
-$(B)/fob-load: $(patsubst %,$(B)/tests/load/%.o,fob_load load setup) $(LOAD_COMMON) $(B)/libfob.a
+$(B)/fob-load: $(patsubst %,$(B)/tests/load/%.o,fob_load load load_call load_client load_pace load_targets setup) \
+    $(LOAD_COMMON) $(B)/libfob.a
 	@$(if $(V),,echo '  LD      $@')
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LOAD_LIBS)
 
 $(B)/tests/load/nng-echo: $(B)/tests/load/nng_echo.o $(LOAD_COMMON) $(B)/libfob.a
-	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LOAD_LIBS)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LOAD_LIBS) -lnng
+
+$(B)/tests/load/sp-echo: $(B)/tests/load/sp_echo.o $(LOAD_COMMON) $(B)/proto/c/sp.o $(B)/libfob.a
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LOAD_LIBS) -lnng
 
 $(B)/tests/load/limits: $(B)/tests/load/limits.o $(LOAD_COMMON) $(B)/libfob.a
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LOAD_LIBS)
 
-# Built only if these packages are installed: libgrpc++-dev protobuf-compiler-grpc protobuf-compiler. The generated code has its
+# Preloaded into a fobd, so not instrumented.
+$(B)/tests/load/stall.o: override SAN :=
+
+$(B)/tests/load/stall.so: $(B)/tests/load/stall.o
+	$(Q)$(CC) -shared -pthread $(LDFLAGS) -o $@ $< -ldl
+
+# Built only if these packages are installed: libgrpc++-dev libprotobuf-dev protobuf-compiler-grpc protobuf-compiler. The generated code has its
 # own folder: next to it a program has the name of a C++ header.
 GRPC_PLUGIN := $(shell command -v grpc_cpp_plugin)
 GRPC_OK := $(and $(GRPC_PLUGIN),$(shell command -v protoc),$(shell $(PKG_CONFIG) --exists grpc++ protobuf && echo yes))
@@ -211,7 +221,7 @@ $(B)/tests/load/grpc/grpc_baseline.grpc.pb.cc: tests/load/grpc_baseline.proto
 $(B)/tests/load/grpc-baseline: tests/load/grpc_baseline.cc $(B)/tests/load/grpc/grpc_baseline.grpc.pb.cc \
     $(B)/tests/load/grpc_bridge.o $(LOAD_COMMON) $(B)/libfob.a
 	@$(if $(V),,echo '  CXX     $@')
-	$(Q)$(CXX) -std=c++17 $(CFLAGS) -Wall -Wextra -I$(B)/tests/load/grpc $$($(PKG_CONFIG) --cflags grpc++ protobuf) \
+	$(Q)$(CXX) -std=c++17 $(CFLAGS) -Wall -Wextra -I. -I$(B)/tests/load/grpc $$($(PKG_CONFIG) --cflags grpc++ protobuf) \
 	    -pthread -o $@ $^ $(B)/tests/load/grpc/grpc_baseline.pb.cc \
 	    $$($(PKG_CONFIG) --libs grpc++ protobuf) $(LOAD_LIBS)
 
@@ -219,7 +229,7 @@ fob-load: $(B)/fob-load ## build the program that measures a fobd of yours: see 
 
 BENCH_ARGS ?=
 .PHONY: bench fob-load
-bench: all $(LOAD_BIN) ## measure Fob against its targets; report in build/bench (BENCH_ARGS=--quick: one minute)
+bench: all $(LOAD_BIN) ## measure Fob against its targets; report in build/bench (BENCH_ARGS=--quick: two minutes)
 	$(Q)tests/load/bench $(B) $(BENCH_ARGS)
 
 -include $(LOAD_OBJ:.o=.d)

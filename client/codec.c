@@ -1,9 +1,6 @@
 /*
- * codec.c - libfob's requests as bytes, and bytes as its results.
- *
- * Called by client.c with whole requests and replies, by coalesce.c for single verifies and their batches, and by
- * transport.c for the envelope. Calls protobuf-c. The only client file that knows the generated messages. Never trusts
- * a length, a number or a character of a reply.
+ * codec.c - libfob's requests as bytes, and bytes as its results. The only client file that knows the generated
+ * messages. Never trusts a length, a number or a character of a reply.
  */
 #include <assert.h>
 #include <stdlib.h>
@@ -14,6 +11,7 @@
 #include "client/arena.h"
 #include "client/codec.h"
 #include "client/error.h"
+#include "client/sized.h"
 #include "proto/c/utf8.h"
 #include "fob/rpc/v1/rpc.pb-c.h"
 #include "fob/v1/admin.pb-c.h"
@@ -33,7 +31,7 @@ codec_method_name(enum method method)
 		[METHOD_LIST_KEYS] = "fob.v1.Admin/ListKeys",
 		[METHOD_LIST_ACCOUNTS] = "fob.v1.Admin/ListAccounts",
 		[METHOD_LIST_EVENTS] = "fob.v1.Admin/ListEvents",
-		[METHOD_CHECK] = "fob.v1.Health/Check",
+		[METHOD_HEALTH] = "fob.v1.Health/Check",
 		[METHOD_STATS] = "fob.v1.Health/Stats",
 		[METHOD_IMPORT_ACCOUNTS] = "fob.v1.Admin/ImportAccounts" };
 
@@ -94,7 +92,7 @@ verify_request_fill(const struct fob_verify_request *r, Fob__V1__VerifyKeyReques
 	fob__v1__verify_key_request__init(m);
 	if ((r->secret == NULL) == (r->authorization == NULL))
 		return error_set(error, FOB_EINVALID_ARGUMENT, "give a secret or an authorization: one of them");
-	if ((unsigned)r->require_environment > FOB_TEST)
+	if ((unsigned)r->require_environment > FOB_ENVIRONMENT_TEST)
 		return error_set(error, FOB_EINVALID_ARGUMENT, "require_environment is none of ANY, LIVE, TEST");
 	if (r->secret != NULL) {
 		m->credential_case = FOB__V1__VERIFY_KEY_REQUEST__CREDENTIAL_SECRET;
@@ -106,18 +104,6 @@ verify_request_fill(const struct fob_verify_request *r, Fob__V1__VerifyKeyReques
 	m->operation = borrow_string(r->operation);
 	m->require_environment = (Fob__V1__Environment)r->require_environment;
 	return 0;
-}
-
-int
-codec_encode_verify(const struct fob_verify_request *request, struct codec_body *body, struct fob_error *error)
-{
-	Fob__V1__VerifyKeyRequest m;
-	int rc;
-
-	*body = (struct codec_body){ 0 };
-	if ((rc = verify_request_fill(request, &m, error)) != 0)
-		return rc;
-	return pack(&m.base, body, error);
 }
 
 int
@@ -167,7 +153,7 @@ codec_item_write(const uint8_t *item, size_t len, uint8_t *to)
 
 int
 codec_encode_verify_batch(
-    const struct fob_verify_request *requests, size_t n, struct codec_body *body, struct fob_error *error)
+    const struct fob_verify_request *const *requests, size_t n, struct codec_body *body, struct fob_error *error)
 {
 	Fob__V1__VerifyKeyRequest items[FOB_BATCH_MAX], *pointers[FOB_BATCH_MAX];
 	Fob__V1__VerifyKeysRequest m = FOB__V1__VERIFY_KEYS_REQUEST__INIT;
@@ -175,10 +161,9 @@ codec_encode_verify_batch(
 	size_t i;
 
 	*body = (struct codec_body){ 0 };
-	if (n < 1 || n > FOB_BATCH_MAX)
-		return error_set(error, FOB_EINVALID_ARGUMENT, "a batch has 1 to %d items, not %zu", FOB_BATCH_MAX, n);
+	assert(n >= 1 && n <= FOB_BATCH_MAX);
 	for (i = 0; i < n; i++) {
-		if ((rc = verify_request_fill(&requests[i], &items[i], error)) != 0)
+		if ((rc = verify_request_fill(requests[i], &items[i], error)) != 0)
 			return rc;
 		pointers[i] = &items[i];
 	}
@@ -190,21 +175,22 @@ codec_encode_verify_batch(
 static int
 environment_check(enum fob_environment environment, struct fob_error *error)
 {
-	if (environment != FOB_LIVE && environment != FOB_TEST)
+	if (environment != FOB_ENVIRONMENT_LIVE && environment != FOB_ENVIRONMENT_TEST)
 		return error_set(error, FOB_EINVALID_ARGUMENT, "the environment is neither LIVE nor TEST");
 	return 0;
 }
 
+/* What every change names. */
 static int
-mutation_check(const struct fob_mutation *mutation, struct fob_error *error)
+change_check(enum fob_environment environment, const char *account, struct fob_error *error)
 {
-	if (mutation->account == NULL)
+	if (account == NULL)
 		return error_set(error, FOB_EINVALID_ARGUMENT, "no account is given");
-	return environment_check(mutation->environment, error);
+	return environment_check(environment, error);
 }
 
 int
-codec_encode_mutation(enum method method, const struct fob_mutation *mutation, const uint8_t *token,
+codec_encode_account(enum method method, const struct fob_account_request *request, const uint8_t *token,
     struct codec_body *body, struct fob_error *error)
 {
 	Fob__V1__CreateAccountRequest create = FOB__V1__CREATE_ACCOUNT_REQUEST__INIT;
@@ -213,11 +199,11 @@ codec_encode_mutation(enum method method, const struct fob_mutation *mutation, c
 	int rc;
 
 	*body = (struct codec_body){ 0 };
-	if ((rc = mutation_check(mutation, error)) != 0)
+	if ((rc = change_check(request->environment, request->account, error)) != 0)
 		return rc;
 	create.request_token = suspend.request_token = resume.request_token = borrow(token, FOB_TOKEN_LEN);
-	create.environment = suspend.environment = resume.environment = (Fob__V1__Environment)mutation->environment;
-	create.account = suspend.account = resume.account = borrow_string(mutation->account);
+	create.environment = suspend.environment = resume.environment = (Fob__V1__Environment)request->environment;
+	create.account = suspend.account = resume.account = borrow_string(request->account);
 	switch (method) {
 	case METHOD_CREATE_ACCOUNT:
 		return pack(&create.base, body, error);
@@ -230,93 +216,107 @@ codec_encode_mutation(enum method method, const struct fob_mutation *mutation, c
 }
 
 int
-codec_encode_roll(const struct fob_roll *roll, const uint8_t *token, struct codec_body *body, struct fob_error *error)
+codec_encode_roll(
+    const struct fob_roll_request *request, const uint8_t *token, struct codec_body *body, struct fob_error *error)
 {
 	Fob__V1__RollKeyRequest m = FOB__V1__ROLL_KEY_REQUEST__INIT;
 	Fob__V1__Grace grace = FOB__V1__GRACE__INIT;
 	int rc;
 
 	*body = (struct codec_body){ 0 };
-	if ((rc = mutation_check(&roll->mutation, error)) != 0)
+	if ((rc = change_check(request->environment, request->account, error)) != 0)
 		return rc;
-	if ((unsigned)roll->kind > FOB_PUBLISHABLE)
+	if ((unsigned)request->kind > FOB_KIND_PUBLISHABLE)
 		return error_set(error, FOB_EINVALID_ARGUMENT, "the kind is none of ANY, SECRET, PUBLISHABLE");
 	/* On the wire, no authorising secret is an empty one: an empty one given must not turn into none. */
-	if (roll->authorizing_secret != NULL && roll->authorizing_secret_len == 0)
+	if (request->authorizing_secret != NULL && request->authorizing_secret_len == 0)
 		return error_set(error, FOB_EINVALID_ARGUMENT, "the authorizing secret is empty");
 	m.request_token = borrow(token, FOB_TOKEN_LEN);
-	m.environment = (Fob__V1__Environment)roll->mutation.environment;
-	m.account = borrow_string(roll->mutation.account);
-	m.kind = (Fob__V1__KeyKind)roll->kind;
-	if (roll->grace_s != FOB_GRACE_DEFAULT_S) {
-		grace.seconds = roll->grace_s;
+	m.environment = (Fob__V1__Environment)request->environment;
+	m.account = borrow_string(request->account);
+	m.kind = (Fob__V1__KeyKind)request->kind;
+	if (request->grace_s != 0) {
+		grace.seconds = request->grace_s == FOB_GRACE_NONE_S ? 0 : request->grace_s;
 		m.grace = &grace;
 	}
-	m.expected_generation = roll->expected_generation;
-	if (roll->authorizing_secret != NULL)
-		m.authorizing_secret = borrow(roll->authorizing_secret, roll->authorizing_secret_len);
+	m.expected_generation = request->expected_generation;
+	if (request->authorizing_secret != NULL)
+		m.authorizing_secret = borrow(request->authorizing_secret, request->authorizing_secret_len);
 	return pack(&m.base, body, error);
 }
 
 int
 codec_encode_revoke(
-    const struct fob_revoke *revoke, const uint8_t *token, struct codec_body *body, struct fob_error *error)
+    const struct fob_revoke_request *request, const uint8_t *token, struct codec_body *body, struct fob_error *error)
 {
 	Fob__V1__RevokeKeyRequest m = FOB__V1__REVOKE_KEY_REQUEST__INIT;
 	int rc;
 
 	*body = (struct codec_body){ 0 };
-	if ((rc = mutation_check(&revoke->mutation, error)) != 0)
+	if ((rc = change_check(request->environment, request->account, error)) != 0)
 		return rc;
-	if (revoke->kind != FOB_SECRET && revoke->kind != FOB_PUBLISHABLE)
+	if (request->kind != FOB_KIND_SECRET && request->kind != FOB_KIND_PUBLISHABLE)
 		return error_set(error, FOB_EINVALID_ARGUMENT, "the kind is neither SECRET nor PUBLISHABLE");
 	m.request_token = borrow(token, FOB_TOKEN_LEN);
-	m.environment = (Fob__V1__Environment)revoke->mutation.environment;
-	m.account = borrow_string(revoke->mutation.account);
-	m.kind = (Fob__V1__KeyKind)revoke->kind;
-	m.generation = revoke->generation;
+	m.environment = (Fob__V1__Environment)request->environment;
+	m.account = borrow_string(request->account);
+	m.kind = (Fob__V1__KeyKind)request->kind;
+	m.generation = request->generation;
 	return pack(&m.base, body, error);
+}
+
+static int
+import_item_fill(const struct fob_import_account *given, Fob__V1__ImportItem *m, struct fob_error *error)
+{
+	struct fob_import_account a;
+	int rc;
+
+	if ((rc = SIZED_TAKE(&a, given, "fob_import_account", error)) != 0)
+		return rc;
+	if (a.account == NULL)
+		return error_set(error, FOB_EINVALID_ARGUMENT, "no account is given");
+	fob__v1__import_item__init(m);
+	m->account = borrow_string(a.account);
+	m->created_ms = a.created_ms;
+	m->secret_sha256 = borrow(a.secret_sha256, a.secret_sha256 != NULL ? FOB_SHA256_LEN : 0);
+	m->secret_last4 = borrow_string(a.secret_last4);
+	m->publishable_sha256 = borrow(a.publishable_sha256, a.publishable_sha256 != NULL ? FOB_SHA256_LEN : 0);
+	m->publishable_last4 = borrow_string(a.publishable_last4);
+	return 0;
 }
 
 int
 codec_encode_import(
-    const struct fob_import *import, const uint8_t *token, struct codec_body *body, struct fob_error *error)
+    const struct fob_import_request *request, const uint8_t *token, struct codec_body *body, struct fob_error *error)
 {
 	Fob__V1__ImportItem items[FOB_IMPORT_MAX], *pointers[FOB_IMPORT_MAX];
 	Fob__V1__ImportAccountsRequest m = FOB__V1__IMPORT_ACCOUNTS_REQUEST__INIT;
+	const size_t n = request->n;
 	int rc;
 
 	*body = (struct codec_body){ 0 };
-	if ((rc = environment_check(import->environment, error)) != 0)
+	if ((rc = environment_check(request->environment, error)) != 0 ||
+	    (rc = sized_check_stride(request->account_size, "struct fob_import_account", error)) != 0)
 		return rc;
-	if (import->n < 1 || import->n > FOB_IMPORT_MAX)
+	if (n < 1 || n > FOB_IMPORT_MAX)
 		return error_set(
-		    error, FOB_EINVALID_ARGUMENT, "an import has 1 to %d accounts, not %zu", FOB_IMPORT_MAX, import->n);
-	for (size_t i = 0; i < import->n; i++) {
-		const struct fob_import_account *a = &import->accounts[i];
-
-		if (a->account == NULL)
-			return error_set(error, FOB_EINVALID_ARGUMENT, "no account is given");
-		fob__v1__import_item__init(&items[i]);
-		items[i].account = borrow_string(a->account);
-		items[i].created_ms = a->created_ms;
-		items[i].secret_sha256 = borrow(a->secret_sha256, a->secret_sha256 != NULL ? FOB_SHA256_LEN : 0);
-		items[i].secret_last4 = borrow_string(a->secret_last4);
-		items[i].publishable_sha256 =
-		    borrow(a->publishable_sha256, a->publishable_sha256 != NULL ? FOB_SHA256_LEN : 0);
-		items[i].publishable_last4 = borrow_string(a->publishable_last4);
+		    error, FOB_EINVALID_ARGUMENT, "an import has 1 to %d accounts, not %zu", FOB_IMPORT_MAX, n);
+	for (size_t i = 0; i < n; i++) {
+		if ((rc = import_item_fill(SIZED_AT(request->accounts, i, request->account_size), &items[i], error)) !=
+		    0)
+			return rc;
 		pointers[i] = &items[i];
 	}
 	m.request_token = borrow(token, FOB_TOKEN_LEN);
-	m.environment = (Fob__V1__Environment)import->environment;
-	m.n_items = import->n;
+	m.environment = (Fob__V1__Environment)request->environment;
+	m.n_items = n;
 	m.items = pointers;
 	return pack(&m.base, body, error);
 }
 
 int
-codec_encode_list(enum method method, enum fob_environment environment, const char *account, uint32_t page_size,
-    const struct fob_cursor *cursor, struct codec_body *body, struct fob_error *error)
+codec_encode_list(enum method method, const struct fob_list_request *request, const struct fob_cursor *cursor,
+    struct codec_body *body, struct fob_error *error)
 {
 	Fob__V1__ListKeysRequest keys = FOB__V1__LIST_KEYS_REQUEST__INIT;
 	Fob__V1__ListAccountsRequest accounts = FOB__V1__LIST_ACCOUNTS_REQUEST__INIT;
@@ -324,17 +324,17 @@ codec_encode_list(enum method method, enum fob_environment environment, const ch
 	int rc;
 
 	*body = (struct codec_body){ 0 };
-	if ((rc = environment_check(environment, error)) != 0)
+	if ((rc = environment_check(request->environment, error)) != 0)
 		return rc;
-	if (page_size > FOB_PAGE_MAX)
+	if (request->page_size > FOB_PAGE_MAX)
 		return error_set(error, FOB_EINVALID_ARGUMENT, "a page has at most %d items", FOB_PAGE_MAX);
 	if (cursor->len > sizeof(cursor->bytes))
 		return error_set(error, FOB_EINVALID_ARGUMENT, "the cursor is none that a list returned");
-	if (method == METHOD_LIST_KEYS && account == NULL)
+	if (method == METHOD_LIST_KEYS && request->account == NULL)
 		return error_set(error, FOB_EINVALID_ARGUMENT, "no account is given");
-	keys.environment = accounts.environment = events.environment = (Fob__V1__Environment)environment;
-	keys.account = events.account = borrow_string(account);
-	keys.page_size = accounts.page_size = events.page_size = page_size;
+	keys.environment = accounts.environment = events.environment = (Fob__V1__Environment)request->environment;
+	keys.account = events.account = borrow_string(request->account);
+	keys.page_size = accounts.page_size = events.page_size = request->page_size;
 	keys.page_token = accounts.page_token = events.page_token = borrow(cursor->bytes, cursor->len);
 	switch (method) {
 	case METHOD_LIST_KEYS:
@@ -348,7 +348,7 @@ codec_encode_list(enum method method, enum fob_environment environment, const ch
 }
 
 int
-codec_encode_check(const char *service, struct codec_body *body, struct fob_error *error)
+codec_encode_health(const char *service, struct codec_body *body, struct fob_error *error)
 {
 	Fob__V1__CheckRequest m = FOB__V1__CHECK_REQUEST__INIT;
 
@@ -362,33 +362,6 @@ codec_encode_stats(struct codec_body *body, struct fob_error *error)
 	Fob__V1__StatsRequest m = FOB__V1__STATS_REQUEST__INIT;
 
 	return pack(&m.base, body, error);
-}
-
-static Fob__Rpc__V1__Request
-envelope(const char *method, const struct codec_body *body, uint32_t timeout_ms)
-{
-	Fob__Rpc__V1__Request m = FOB__RPC__V1__REQUEST__INIT;
-
-	m.method = borrow_string(method);
-	m.body = borrow(body->p, body->len);
-	m.timeout_ms = timeout_ms;
-	return m;
-}
-
-size_t
-codec_envelope_size(const char *method, const struct codec_body *body, uint32_t timeout_ms)
-{
-	Fob__Rpc__V1__Request m = envelope(method, body, timeout_ms);
-
-	return fob__rpc__v1__request__get_packed_size(&m);
-}
-
-void
-codec_envelope_write(const char *method, const struct codec_body *body, uint32_t timeout_ms, uint8_t *to)
-{
-	Fob__Rpc__V1__Request m = envelope(method, body, timeout_ms);
-
-	fob__rpc__v1__request__pack(&m, to);
 }
 
 /* ---- text in replies ---- */
@@ -473,13 +446,13 @@ known(int64_t number, int64_t max)
 static enum fob_environment
 environment_from(Fob__V1__Environment e)
 {
-	return (enum fob_environment)known(e, FOB_TEST);
+	return (enum fob_environment)known(e, FOB_ENVIRONMENT_TEST);
 }
 
 static enum fob_kind
 kind_from(Fob__V1__KeyKind k)
 {
-	return (enum fob_kind)known(k, FOB_PUBLISHABLE);
+	return (enum fob_kind)known(k, FOB_KIND_PUBLISHABLE);
 }
 
 static int
@@ -543,11 +516,11 @@ reply_close(struct reply *r)
 static int
 verification_check(const struct fob_verification *v, enum fob_environment required, struct fob_error *error)
 {
-	if (v->verdict != FOB_VALID)
+	if (v->verdict != FOB_VERDICT_VALID)
 		return 0;
 	if (v->account[0] == '\0')
 		return undecodable(error, "it says VALID without an account");
-	if (v->environment == FOB_ENVIRONMENT_ANY || v->livemode != (v->environment == FOB_LIVE))
+	if (v->environment == FOB_ENVIRONMENT_ANY || v->livemode != (v->environment == FOB_ENVIRONMENT_LIVE))
 		return undecodable(error, "it says VALID with an environment that contradicts its livemode");
 	if (required != FOB_ENVIRONMENT_ANY && v->environment != required)
 		return undecodable(error, "it says VALID for another environment than the required one");
@@ -558,13 +531,13 @@ static int
 verification_from(const Fob__V1__VerifyKeyResponse *m, enum fob_environment required, struct fob_verification *v,
     struct fob_error *error)
 {
-	memset(v, 0, sizeof(*v));
+	*v = (struct fob_verification){ FOB_VERIFICATION_INIT };
 	if (m->account.len > 0 && account_copy(v->account, &m->account) != 0)
 		return undecodable(error, "its account is none");
 	if (m->last4.len > 0 && last4_copy(v->last4, &m->last4) != 0)
 		return undecodable(error, "its last4 is none");
 	text_copy(v->detail, sizeof(v->detail), &m->detail);
-	v->verdict = (enum fob_verdict)known(m->verdict, FOB_FORBIDDEN);
+	v->verdict = (enum fob_verdict)known(m->verdict, FOB_VERDICT_FORBIDDEN);
 	v->environment = environment_from(m->environment);
 	v->kind = kind_from(m->kind);
 	v->livemode = m->livemode != 0;
@@ -586,7 +559,7 @@ codec_decode_verify(const uint8_t *reply, size_t len, enum fob_environment requi
 	if ((rc = reply_open(&r, reply, len, &fob__v1__verify_key_response__descriptor, error)) == 0)
 		rc = verification_from((const Fob__V1__VerifyKeyResponse *)r.inner, required, out, error);
 	if (rc != 0)
-		memset(out, 0, sizeof(*out));
+		*out = (struct fob_verification){ FOB_VERIFICATION_INIT };
 	reply_close(&r);
 	return rc;
 }
@@ -608,7 +581,7 @@ item_from(const Fob__V1__VerifyKeysItem *m, enum fob_environment required, struc
 	if (fault == 0)
 		fault = verification_from(m->result, required, out, error);
 	if (fault != 0)
-		memset(out, 0, sizeof(*out));
+		*out = (struct fob_verification){ FOB_VERIFICATION_INIT };
 	return fault;
 }
 
@@ -635,33 +608,18 @@ codec_decode_verify_items(
 	return rc;
 }
 
-int
-codec_decode_verify_batch(const uint8_t *reply, size_t len, const enum fob_environment *required, size_t n,
-    struct fob_verification *out, int *faults, struct fob_error *error)
-{
-	struct codec_item items[FOB_BATCH_MAX] = { 0 };
-	size_t i;
-	int rc;
-
-	assert(n <= FOB_BATCH_MAX);
-	for (i = 0; i < n; i++)
-		items[i] = (struct codec_item){ .required = required[i], .result = &out[i], .fault = &faults[i] };
-	rc = codec_decode_verify_items(reply, len, items, n, error);
-	for (i = 0; rc != 0 && i < n; i++) {
-		faults[i] = rc;
-		memset(&out[i], 0, sizeof(out[i]));
-	}
-	return rc;
-}
-
 static int
-key_from(const Fob__V1__Key *m, struct fob_key *k)
+key_from(const void *message, void *key)
 {
+	const Fob__V1__Key *m = message;
+	struct fob_key *k = key;
+
+	*k = (struct fob_key){ FOB_KEY_INIT };
 	if (m == NULL || account_copy(k->account, &m->account) != 0 || last4_copy(k->last4, &m->last4) != 0)
 		return -1;
 	k->environment = environment_from(m->environment);
 	k->kind = kind_from(m->kind);
-	k->state = (enum fob_key_state)known(m->state, FOB_KEY_REVOKED);
+	k->state = (enum fob_key_state)known(m->state, FOB_KEY_STATE_REVOKED);
 	k->generation = m->generation;
 	k->created_ms = m->created_ms;
 	k->expires_ms = m->expires_ms;
@@ -671,16 +629,12 @@ key_from(const Fob__V1__Key *m, struct fob_key *k)
 }
 
 static int
-new_key_from(const Fob__V1__NewKey *m, struct fob_new_key *k)
+account_from(const void *message, void *account)
 {
-	if (m == NULL || key_from(m->key, &k->key) != 0 || m->secret.len == 0)
-		return -1;
-	return id_copy(k->secret, sizeof(k->secret), "_", &m->secret);
-}
+	const Fob__V1__Account *m = message;
+	struct fob_account *a = account;
 
-static int
-account_from(const Fob__V1__Account *m, struct fob_account *a)
-{
+	*a = (struct fob_account){ FOB_ACCOUNT_INIT };
 	if (m == NULL || account_copy(a->account, &m->account) != 0)
 		return -1;
 	a->environment = environment_from(m->environment);
@@ -693,47 +647,116 @@ account_from(const Fob__V1__Account *m, struct fob_account *a)
 	return 0;
 }
 
-int
-codec_decode_created(const uint8_t *reply, size_t len, struct fob_created_account *out, struct fob_error *error)
+/* What a struct fob_new_key points to is beside it. */
+struct new_key {
+	struct fob_new_key head;
+	struct fob_key key;
+	char secret[FOB_SECRET_SIZE];
+};
+
+static int
+new_key_from(const Fob__V1__NewKey *m, struct new_key *k)
 {
-	const Fob__V1__CreateAccountResponse *m;
+	k->head = (struct fob_new_key){ .size = sizeof(k->head), .key = &k->key, .secret = k->secret };
+	if (m == NULL || key_from(m->key, &k->key) != 0 || m->secret.len == 0)
+		return -1;
+	return id_copy(k->secret, sizeof(k->secret), "_", &m->secret);
+}
+
+struct created {
+	struct fob_created_account head; /* first: it is what is freed */
+	struct fob_account account;
+	struct new_key secret_key, publishable_key;
+};
+
+static int
+created_from(const Fob__V1__CreateAccountResponse *m, struct fob_created_account **out, struct fob_error *error)
+{
+	struct created *c;
+
+	if ((c = calloc(1, sizeof(*c))) == NULL)
+		return error_set(error, FOB_EINTERNAL, "out of memory");
+	c->head = (struct fob_created_account){ .size = sizeof(c->head),
+		.account = &c->account,
+		.secret_key = &c->secret_key.head,
+		.publishable_key = &c->publishable_key.head };
+	if (account_from(m->account, &c->account) != 0 || new_key_from(m->secret_key, &c->secret_key) != 0 ||
+	    new_key_from(m->publishable_key, &c->publishable_key) != 0) {
+		codec_created_free(&c->head);
+		return undecodable(error, "it has not the account and its two keys");
+	}
+	*out = &c->head;
+	return 0;
+}
+
+int
+codec_decode_created(const uint8_t *reply, size_t len, struct fob_created_account **out, struct fob_error *error)
+{
 	struct reply r;
 	int rc;
 
-	memset(out, 0, sizeof(*out));
-	if ((rc = reply_open(&r, reply, len, &fob__v1__create_account_response__descriptor, error)) != 0)
-		goto out;
-	m = (const Fob__V1__CreateAccountResponse *)r.inner;
-	if (account_from(m->account, &out->account) != 0 || new_key_from(m->secret_key, &out->secret_key) != 0 ||
-	    new_key_from(m->publishable_key, &out->publishable_key) != 0)
-		rc = undecodable(error, "it has not the account and its two keys");
-out:
-	if (rc != 0)
-		sodium_memzero(out, sizeof(*out));
+	*out = NULL;
+	if ((rc = reply_open(&r, reply, len, &fob__v1__create_account_response__descriptor, error)) == 0)
+		rc = created_from((const Fob__V1__CreateAccountResponse *)r.inner, out, error);
 	reply_close(&r);
 	return rc;
 }
 
-int
-codec_decode_rolled(const uint8_t *reply, size_t len, struct fob_rolled_key *out, struct fob_error *error)
+void
+codec_created_free(struct fob_created_account *created)
 {
-	const Fob__V1__RollKeyResponse *m;
+	if (created == NULL)
+		return;
+	sodium_memzero(created, sizeof(struct created));
+	free(created);
+}
+
+struct rolled {
+	struct fob_rolled_key head; /* first: it is what is freed */
+	struct new_key new_key;
+	struct fob_key old_key;
+};
+
+static int
+rolled_from(const Fob__V1__RollKeyResponse *m, struct fob_rolled_key **out, struct fob_error *error)
+{
+	struct rolled *k;
+
+	if ((k = calloc(1, sizeof(*k))) == NULL)
+		return error_set(error, FOB_EINTERNAL, "out of memory");
+	k->head = (struct fob_rolled_key){
+		.size = sizeof(k->head), .new_key = &k->new_key.head, .old_key = m->old_key != NULL ? &k->old_key : NULL
+	};
+	/* Only the first key of a slot has none before it. */
+	if (new_key_from(m->new_key, &k->new_key) != 0 ||
+	    ((m->old_key != NULL || k->new_key.key.generation != 1) && key_from(m->old_key, &k->old_key) != 0)) {
+		codec_rolled_free(&k->head);
+		return undecodable(error, "it has not the new and the old key");
+	}
+	*out = &k->head;
+	return 0;
+}
+
+int
+codec_decode_rolled(const uint8_t *reply, size_t len, struct fob_rolled_key **out, struct fob_error *error)
+{
 	struct reply r;
 	int rc;
 
-	memset(out, 0, sizeof(*out));
-	if ((rc = reply_open(&r, reply, len, &fob__v1__roll_key_response__descriptor, error)) != 0)
-		goto out;
-	m = (const Fob__V1__RollKeyResponse *)r.inner;
-	/* Only the first key of a slot has none before it. */
-	if (new_key_from(m->new_key, &out->new_key) != 0 ||
-	    ((m->old_key != NULL || out->new_key.key.generation != 1) && key_from(m->old_key, &out->old_key) != 0))
-		rc = undecodable(error, "it has not the new and the old key");
-out:
-	if (rc != 0)
-		sodium_memzero(out, sizeof(*out));
+	*out = NULL;
+	if ((rc = reply_open(&r, reply, len, &fob__v1__roll_key_response__descriptor, error)) == 0)
+		rc = rolled_from((const Fob__V1__RollKeyResponse *)r.inner, out, error);
 	reply_close(&r);
 	return rc;
+}
+
+void
+codec_rolled_free(struct fob_rolled_key *rolled)
+{
+	if (rolled == NULL)
+		return;
+	sodium_memzero(rolled, sizeof(struct rolled));
+	free(rolled);
 }
 
 int
@@ -742,12 +765,11 @@ codec_decode_key(const uint8_t *reply, size_t len, struct fob_key *out, struct f
 	struct reply r;
 	int rc;
 
-	memset(out, 0, sizeof(*out));
 	rc = reply_open(&r, reply, len, &fob__v1__revoke_key_response__descriptor, error);
 	if (rc == 0 && key_from(((const Fob__V1__RevokeKeyResponse *)r.inner)->key, out) != 0)
 		rc = undecodable(error, "it has no key");
 	if (rc != 0)
-		memset(out, 0, sizeof(*out));
+		*out = (struct fob_key){ FOB_KEY_INIT };
 	reply_close(&r);
 	return rc;
 }
@@ -756,27 +778,21 @@ int
 codec_decode_account(
     enum method method, const uint8_t *reply, size_t len, struct fob_account *out, struct fob_error *error)
 {
-	const Fob__V1__Account *m;
+	const bool suspend = method == METHOD_SUSPEND_ACCOUNT;
 	struct reply r;
 	int rc;
 
-	assert(method == METHOD_SUSPEND_ACCOUNT || method == METHOD_RESUME_ACCOUNT);
-	memset(out, 0, sizeof(*out));
+	assert(suspend || method == METHOD_RESUME_ACCOUNT);
 	rc = reply_open(&r, reply, len,
-	    method == METHOD_SUSPEND_ACCOUNT ? &fob__v1__suspend_account_response__descriptor :
-					       &fob__v1__resume_account_response__descriptor,
+	    suspend ? &fob__v1__suspend_account_response__descriptor : &fob__v1__resume_account_response__descriptor,
 	    error);
-	if (rc != 0)
-		goto out;
-	if (method == METHOD_SUSPEND_ACCOUNT)
-		m = ((const Fob__V1__SuspendAccountResponse *)r.inner)->account;
-	else
-		m = ((const Fob__V1__ResumeAccountResponse *)r.inner)->account;
-	if (account_from(m, out) != 0)
+	if (rc == 0 &&
+	    account_from(suspend ? ((const Fob__V1__SuspendAccountResponse *)r.inner)->account :
+				   ((const Fob__V1__ResumeAccountResponse *)r.inner)->account,
+		out) != 0)
 		rc = undecodable(error, "it has no account");
-out:
 	if (rc != 0)
-		memset(out, 0, sizeof(*out));
+		*out = (struct fob_account){ FOB_ACCOUNT_INIT };
 	reply_close(&r);
 	return rc;
 }
@@ -794,21 +810,22 @@ codec_decode_import(const uint8_t *reply, size_t len, size_t n, enum fob_import_
 		if (m->n_outcomes != n)
 			rc = undecodable(error, "it has not one outcome per account");
 		for (size_t i = 0; rc == 0 && i < n; i++)
-			out[i] = (enum fob_import_outcome)known(m->outcomes[i], FOB_IMPORT_BAD_TIME);
+			out[i] = (enum fob_import_outcome)known(m->outcomes[i], FOB_IMPORT_OUTCOME_BAD_TIME);
 	}
 	reply_close(&r);
 	return rc;
 }
 
 int
-codec_decode_check(const uint8_t *reply, size_t len, enum fob_serving *out, struct fob_error *error)
+codec_decode_health(const uint8_t *reply, size_t len, enum fob_health_status *out, struct fob_error *error)
 {
 	struct reply r;
 	int rc;
 
-	*out = FOB_SERVING_UNKNOWN;
+	*out = FOB_HEALTH_STATUS_UNKNOWN;
 	if ((rc = reply_open(&r, reply, len, &fob__v1__check_response__descriptor, error)) == 0)
-		*out = (enum fob_serving)known(((const Fob__V1__CheckResponse *)r.inner)->status, FOB_NOT_SERVING);
+		*out = (enum fob_health_status)known(
+		    ((const Fob__V1__CheckResponse *)r.inner)->status, FOB_HEALTH_STATUS_NOT_SERVING);
 	reply_close(&r);
 	return rc;
 }
@@ -820,10 +837,11 @@ environment_stats_from(const Fob__V1__EnvironmentStats *m, struct fob_environmen
 {
 	size_t i;
 
+	s->size = sizeof(*s);
 	s->environment = environment_from(m->environment);
 	s->serving = m->serving != 0;
 	for (i = 0; i < m->n_verdicts; i++)
-		s->verdicts[known(m->verdicts[i]->verdict, FOB_FORBIDDEN)] += m->verdicts[i]->count;
+		s->verdicts[known(m->verdicts[i]->verdict, FOB_VERDICT_FORBIDDEN)] += m->verdicts[i]->count;
 	s->mutations = m->mutations;
 	s->replays = m->replays;
 	s->refused = m->refused;
@@ -844,12 +862,28 @@ environment_stats_from(const Fob__V1__EnvironmentStats *m, struct fob_environmen
 	s->rotation_of_records = m->rotation_of_records;
 }
 
+#define ENVIRONMENTS_MAX 2
+
+/* What a struct fob_stats points to is beside it. */
+struct stats {
+	struct fob_stats head; /* first: it is what is freed */
+	const struct fob_environment_stats *pointers[ENVIRONMENTS_MAX];
+	struct fob_environment_stats environments[ENVIRONMENTS_MAX];
+};
+
 static int
-stats_from(const Fob__V1__StatsResponse *m, struct fob_stats *s, struct fob_error *error)
+stats_from(const Fob__V1__StatsResponse *m, struct fob_stats **out, struct fob_error *error)
 {
-	const size_t environments_max = sizeof(s->environments) / sizeof(s->environments[0]);
+	struct fob_stats *s;
+	struct stats *all;
 	size_t i;
 
+	if (m->n_environments > ENVIRONMENTS_MAX)
+		return undecodable(error, "it has more environments than there are");
+	if ((all = calloc(1, sizeof(*all))) == NULL)
+		return error_set(error, FOB_EINTERNAL, "out of memory");
+	s = &all->head;
+	s->size = sizeof(*s);
 	text_copy(s->version, sizeof(s->version), &m->version);
 	s->start_ms = m->start_ms;
 	s->requests = m->requests;
@@ -861,25 +895,25 @@ stats_from(const Fob__V1__StatsResponse *m, struct fob_stats *s, struct fob_erro
 	s->open_descriptors = m->open_descriptors;
 	s->unrecognised = m->unrecognised;
 	s->in_flight = m->in_flight;
-	if (m->n_environments > environments_max)
-		return undecodable(error, "it has more environments than there are");
 	s->n_environments = m->n_environments;
-	for (i = 0; i < m->n_environments; i++)
-		environment_stats_from(m->environments[i], &s->environments[i]);
+	s->environments = all->pointers;
+	for (i = 0; i < m->n_environments; i++) {
+		environment_stats_from(m->environments[i], &all->environments[i]);
+		all->pointers[i] = &all->environments[i];
+	}
+	*out = s;
 	return 0;
 }
 
 int
-codec_decode_stats(const uint8_t *reply, size_t len, struct fob_stats *out, struct fob_error *error)
+codec_decode_stats(const uint8_t *reply, size_t len, struct fob_stats **out, struct fob_error *error)
 {
 	struct reply r;
 	int rc;
 
-	memset(out, 0, sizeof(*out));
+	*out = NULL;
 	if ((rc = reply_open(&r, reply, len, &fob__v1__stats_response__descriptor, error)) == 0)
 		rc = stats_from((const Fob__V1__StatsResponse *)r.inner, out, error);
-	if (rc != 0)
-		memset(out, 0, sizeof(*out));
 	reply_close(&r);
 	return rc;
 }
@@ -913,93 +947,19 @@ page_check(size_t n, uint32_t page_size, struct fob_error *error)
 	    0;
 }
 
-int
-codec_decode_keys(const uint8_t *reply, size_t len, uint32_t page_size, struct fob_cursor *cursor,
-    struct fob_key_page **out, struct fob_error *error)
-{
-	const Fob__V1__ListKeysResponse *m;
-	struct fob_key_page *page = NULL;
-	struct fob_cursor next;
-	struct reply r;
-	size_t i;
-	int rc;
-
-	*out = NULL;
-	if ((rc = reply_open(&r, reply, len, &fob__v1__list_keys_response__descriptor, error)) != 0)
-		goto out;
-	m = (const Fob__V1__ListKeysResponse *)r.inner;
-	if ((rc = page_check(m->n_keys, page_size, error)) != 0 ||
-	    (rc = cursor_next(cursor, &m->next_page_token, m->next_page_token.len == 0, &next, error)) != 0)
-		goto out;
-	if ((page = calloc(1, sizeof(*page) + m->n_keys * sizeof(page->keys[0]))) == NULL) {
-		rc = error_set(error, FOB_EINTERNAL, "out of memory");
-		goto out;
-	}
-	page->n = m->n_keys;
-	page->keys = (struct fob_key *)(page + 1);
-	for (i = 0; i < page->n; i++) {
-		if (key_from(m->keys[i], &page->keys[i]) != 0) {
-			rc = undecodable(error, "a key in it is none");
-			goto out;
-		}
-	}
-	*cursor = next;
-	*out = page;
-	page = NULL;
-out:
-	free(page);
-	reply_close(&r);
-	return rc;
-}
-
-int
-codec_decode_accounts(const uint8_t *reply, size_t len, uint32_t page_size, struct fob_cursor *cursor,
-    struct fob_account_page **out, struct fob_error *error)
-{
-	const Fob__V1__ListAccountsResponse *m;
-	struct fob_account_page *page = NULL;
-	struct fob_cursor next;
-	struct reply r;
-	size_t i;
-	int rc;
-
-	*out = NULL;
-	if ((rc = reply_open(&r, reply, len, &fob__v1__list_accounts_response__descriptor, error)) != 0)
-		goto out;
-	m = (const Fob__V1__ListAccountsResponse *)r.inner;
-	if ((rc = page_check(m->n_accounts, page_size, error)) != 0 ||
-	    (rc = cursor_next(cursor, &m->next_page_token, m->next_page_token.len == 0, &next, error)) != 0)
-		goto out;
-	if ((page = calloc(1, sizeof(*page) + m->n_accounts * sizeof(page->accounts[0]))) == NULL) {
-		rc = error_set(error, FOB_EINTERNAL, "out of memory");
-		goto out;
-	}
-	page->n = m->n_accounts;
-	page->accounts = (struct fob_account *)(page + 1);
-	for (i = 0; i < page->n; i++) {
-		if (account_from(m->accounts[i], &page->accounts[i]) != 0) {
-			rc = undecodable(error, "an account in it is none");
-			goto out;
-		}
-	}
-	*cursor = next;
-	*out = page;
-	page = NULL;
-out:
-	free(page);
-	reply_close(&r);
-	return rc;
-}
-
 static int
-event_from(const Fob__V1__Event *m, struct fob_event *e)
+event_from(const void *message, void *event)
 {
-	e->type = (enum fob_event_type)known(m->type, FOB_RESTORED);
+	const Fob__V1__Event *m = message;
+	struct fob_event *e = event;
+
+	*e = (struct fob_event){ .size = sizeof(*e) };
+	e->type = (enum fob_event_type)known(m->type, FOB_EVENT_TYPE_RESTORED);
 	/*
 	 * Only events about a key have a last4. One of the whole database has no account; and so may one of a type that
 	 * is not known here, for which all others of its page must not be refused.
 	 */
-	if (m->account.len == 0 && (e->type == FOB_RESTORED || e->type == FOB_EVENT_UNKNOWN))
+	if (m->account.len == 0 && (e->type == FOB_EVENT_TYPE_RESTORED || e->type == FOB_EVENT_TYPE_UNKNOWN))
 		e->account[0] = '\0';
 	else if (account_copy(e->account, &m->account) != 0)
 		return -1;
@@ -1013,46 +973,137 @@ event_from(const Fob__V1__Event *m, struct fob_event *e)
 	return 0;
 }
 
-int
-codec_decode_events(const uint8_t *reply, size_t len, uint32_t page_size, struct fob_cursor *cursor,
-    struct fob_event_page **out, struct fob_error *error)
+/* What the three lists' replies have in common: items, each of which becomes one of a page, and a page token. */
+struct list {
+	const ProtobufCMessageDescriptor *type;
+	size_t item_size;
+	int (*item_from)(const void *message, void *item);
+	const char *bad_item;
+	void (*read)(const ProtobufCMessage *reply, struct list *list);
+	void (*head)(union codec_page *page, size_t n, const void *pointers);
+
+	/* Filled by ${read}. */
+	size_t n;
+	const void *const *messages;
+	const ProtobufCBinaryData *token;
+	bool done;
+};
+
+static void
+keys_read(const ProtobufCMessage *reply, struct list *l)
 {
-	const Fob__V1__ListEventsResponse *m;
-	struct fob_event_page *page = NULL;
+	const Fob__V1__ListKeysResponse *m = (const Fob__V1__ListKeysResponse *)reply;
+
+	l->n = m->n_keys;
+	l->messages = (const void *const *)m->keys;
+	l->token = &m->next_page_token;
+	l->done = m->next_page_token.len == 0;
+}
+
+static void
+keys_head(union codec_page *page, size_t n, const void *pointers)
+{
+	page->keys = (struct fob_key_page){ .size = sizeof(page->keys), .n = n, .keys = pointers };
+}
+
+static void
+accounts_read(const ProtobufCMessage *reply, struct list *l)
+{
+	const Fob__V1__ListAccountsResponse *m = (const Fob__V1__ListAccountsResponse *)reply;
+
+	l->n = m->n_accounts;
+	l->messages = (const void *const *)m->accounts;
+	l->token = &m->next_page_token;
+	l->done = m->next_page_token.len == 0;
+}
+
+static void
+accounts_head(union codec_page *page, size_t n, const void *pointers)
+{
+	page->accounts = (struct fob_account_page){ .size = sizeof(page->accounts), .n = n, .accounts = pointers };
+}
+
+static void
+events_read(const ProtobufCMessage *reply, struct list *l)
+{
+	const Fob__V1__ListEventsResponse *m = (const Fob__V1__ListEventsResponse *)reply;
+
+	l->n = m->n_events;
+	l->messages = (const void *const *)m->events;
+	l->token = &m->next_page_token;
+	l->done = !m->more;
+}
+
+static void
+events_head(union codec_page *page, size_t n, const void *pointers)
+{
+	page->events = (struct fob_event_page){ .size = sizeof(page->events), .n = n, .events = pointers };
+}
+
+static struct list
+list_of(enum method method)
+{
+	switch (method) {
+	case METHOD_LIST_KEYS:
+		return (struct list){ &fob__v1__list_keys_response__descriptor, sizeof(struct fob_key), key_from,
+			"a key in it is none", keys_read, keys_head, 0, NULL, NULL, false };
+	case METHOD_LIST_ACCOUNTS:
+		return (struct list){ &fob__v1__list_accounts_response__descriptor, sizeof(struct fob_account),
+			account_from, "an account in it is none", accounts_read, accounts_head, 0, NULL, NULL, false };
+	default:
+		assert(method == METHOD_LIST_EVENTS);
+		return (struct list){ &fob__v1__list_events_response__descriptor, sizeof(struct fob_event), event_from,
+			"an event in it is none", events_read, events_head, 0, NULL, NULL, false };
+	}
+}
+
+/* The page, the pointers to its items, the items. */
+static int
+page_from(const struct list *l, union codec_page **out, struct fob_error *error)
+{
+	union codec_page *page;
+	const void **pointers;
+	unsigned char *item;
+	size_t i;
+
+	if ((page = calloc(1, sizeof(*page) + l->n * (sizeof(*pointers) + l->item_size))) == NULL)
+		return error_set(error, FOB_EINTERNAL, "out of memory");
+	pointers = (const void **)(page + 1);
+	item = (unsigned char *)(pointers + l->n);
+	for (i = 0; i < l->n; i++, item += l->item_size) {
+		if (l->item_from(l->messages[i], item) != 0) {
+			free(page);
+			return undecodable(error, l->bad_item);
+		}
+		pointers[i] = item;
+	}
+	l->head(page, l->n, pointers);
+	*out = page;
+	return 0;
+}
+
+int
+codec_decode_page(enum method method, const uint8_t *reply, size_t len, uint32_t page_size, struct fob_cursor *cursor,
+    union codec_page **out, struct fob_error *error)
+{
+	struct list l = list_of(method);
 	struct fob_cursor next;
 	struct reply r;
-	size_t i;
 	int rc;
 
 	*out = NULL;
-	if ((rc = reply_open(&r, reply, len, &fob__v1__list_events_response__descriptor, error)) != 0)
+	if ((rc = reply_open(&r, reply, len, l.type, error)) != 0)
 		goto out;
-	m = (const Fob__V1__ListEventsResponse *)r.inner;
-	if ((rc = page_check(m->n_events, page_size, error)) != 0 ||
-	    (rc = cursor_next(cursor, &m->next_page_token, !m->more, &next, error)) != 0)
+	l.read(r.inner, &l);
+	if ((rc = page_check(l.n, page_size, error)) != 0 ||
+	    (rc = cursor_next(cursor, l.token, l.done, &next, error)) != 0)
 		goto out;
-	/* Followed later, an empty one would start from the first event again. */
-	if (next.len == 0) {
+	/* Events are followed later: an empty token would start from the first event again. */
+	if (method == METHOD_LIST_EVENTS && next.len == 0)
 		rc = undecodable(error, "its page token is empty");
-		goto out;
-	}
-	if ((page = calloc(1, sizeof(*page) + m->n_events * sizeof(page->events[0]))) == NULL) {
-		rc = error_set(error, FOB_EINTERNAL, "out of memory");
-		goto out;
-	}
-	page->n = m->n_events;
-	page->events = (struct fob_event *)(page + 1);
-	for (i = 0; i < page->n; i++) {
-		if (event_from(m->events[i], &page->events[i]) != 0) {
-			rc = undecodable(error, "an event in it is none");
-			goto out;
-		}
-	}
-	*cursor = next;
-	*out = page;
-	page = NULL;
+	else if ((rc = page_from(&l, out, error)) == 0)
+		*cursor = next;
 out:
-	free(page);
 	reply_close(&r);
 	return rc;
 }

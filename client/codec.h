@@ -10,7 +10,7 @@
 
 #include "client/fob.h"
 
-#define CODEC_REQUEST_MAX 65532     /* what a server takes: 64 KiB on the wire, of which nng's header is 4 bytes */
+#define CODEC_REQUEST_MAX 65532     /* what a server takes: 64 KiB on the wire, of which the SP header is 4 bytes */
 #define CODEC_REPLY_MAX (1U << 20)  /* what we take */
 #define CODEC_MEMORY_MAX (4U << 20) /* for decoding one reply */
 
@@ -25,7 +25,7 @@ enum method {
 	METHOD_LIST_KEYS,
 	METHOD_LIST_ACCOUNTS,
 	METHOD_LIST_EVENTS,
-	METHOD_CHECK,
+	METHOD_HEALTH,
 	METHOD_STATS,
 	METHOD_IMPORT_ACCOUNTS
 };
@@ -42,41 +42,37 @@ void codec_body_free(struct codec_body *body);
 
 /*
  * codec_encode_...(..., body, error):
- * Check the arguments and write the request's inner message to ${body}, which the caller frees. ${token} is
- * FOB_TOKEN_LEN bytes. Whether an account or an operation is well formed, and whether a grace is too long, is left to
- * the server.
+ * Check the arguments, which are of this version's size (sized.h), and write the request's inner message to ${body},
+ * which the caller frees. ${token} is FOB_TOKEN_LEN bytes. Whether an account or an operation is well formed, and
+ * whether a grace is too long, is left to the server.
  * Returns: 0; FOB_EINVALID_ARGUMENT for what cannot be put into a message; FOB_EINTERNAL out of memory.
  */
-int codec_encode_verify(const struct fob_verify_request *request, struct codec_body *body, struct fob_error *error);
 int codec_encode_verify_batch(
-    const struct fob_verify_request *requests, size_t n, struct codec_body *body, struct fob_error *error);
+    const struct fob_verify_request *const *requests, size_t n, struct codec_body *body, struct fob_error *error);
 /*
- * The same for one verify into memory of the caller: check it and say how many bytes it takes, then write them. As an
- * item of a VerifyKeys it takes codec_item_size(), and codec_item_write() returns where the next one goes: items one
- * after the other are the body of a VerifyKeys.
+ * One verify, into memory of the caller: check it and say how many bytes it takes, then write them. As an item of a
+ * VerifyKeys it takes codec_item_size(), and codec_item_write() returns where the next one goes: items one after the
+ * other are the body of a VerifyKeys.
  */
 int codec_verify_size(const struct fob_verify_request *request, size_t *len, struct fob_error *error);
 void codec_verify_write(const struct fob_verify_request *request, uint8_t *to);
 size_t codec_item_size(size_t len);
 uint8_t *codec_item_write(const uint8_t *item, size_t len, uint8_t *to);
 /* METHOD_CREATE_ACCOUNT, METHOD_SUSPEND_ACCOUNT or METHOD_RESUME_ACCOUNT. */
-int codec_encode_mutation(enum method method, const struct fob_mutation *mutation, const uint8_t *token,
+int codec_encode_account(enum method method, const struct fob_account_request *request, const uint8_t *token,
     struct codec_body *body, struct fob_error *error);
-int
-codec_encode_roll(const struct fob_roll *roll, const uint8_t *token, struct codec_body *body, struct fob_error *error);
+int codec_encode_roll(
+    const struct fob_roll_request *request, const uint8_t *token, struct codec_body *body, struct fob_error *error);
 int codec_encode_revoke(
-    const struct fob_revoke *revoke, const uint8_t *token, struct codec_body *body, struct fob_error *error);
+    const struct fob_revoke_request *request, const uint8_t *token, struct codec_body *body, struct fob_error *error);
+/* The accounts of ${request} are as its user made them: account_size apart, each of its own size. */
 int codec_encode_import(
-    const struct fob_import *import, const uint8_t *token, struct codec_body *body, struct fob_error *error);
-/* METHOD_LIST_KEYS, METHOD_LIST_ACCOUNTS (whose ${account} is not looked at) or METHOD_LIST_EVENTS. */
-int codec_encode_list(enum method method, enum fob_environment environment, const char *account, uint32_t page_size,
-    const struct fob_cursor *cursor, struct codec_body *body, struct fob_error *error);
-int codec_encode_check(const char *service, struct codec_body *body, struct fob_error *error);
+    const struct fob_import_request *request, const uint8_t *token, struct codec_body *body, struct fob_error *error);
+/* METHOD_LIST_KEYS, METHOD_LIST_ACCOUNTS (whose account is not looked at) or METHOD_LIST_EVENTS. */
+int codec_encode_list(enum method method, const struct fob_list_request *request, const struct fob_cursor *cursor,
+    struct codec_body *body, struct fob_error *error);
+int codec_encode_health(const char *service, struct codec_body *body, struct fob_error *error);
 int codec_encode_stats(struct codec_body *body, struct fob_error *error);
-
-/* The envelope: how long it is, at most CODEC_REQUEST_MAX or it must not be sent, and its bytes at ${to}. */
-size_t codec_envelope_size(const char *method, const struct codec_body *body, uint32_t timeout_ms);
-void codec_envelope_write(const char *method, const struct codec_body *body, uint32_t timeout_ms, uint8_t *to);
 
 /*
  * codec_decode_...(reply, len, ..., out, error):
@@ -88,9 +84,6 @@ void codec_envelope_write(const char *method, const struct codec_body *body, uin
  */
 int codec_decode_verify(const uint8_t *reply, size_t len, enum fob_environment required, struct fob_verification *out,
     struct fob_error *error);
-/* ${required}, ${out} and ${faults} have ${n} items. On a fault, every one of ${faults} is it. */
-int codec_decode_verify_batch(const uint8_t *reply, size_t len, const enum fob_environment *required, size_t n,
-    struct fob_verification *out, int *faults, struct fob_error *error);
 /*
  * Each item to a place of its own, with the reason of its own fault; one whose ${fault} is NULL is passed over. When
  * all of the reply is a fault, the items are left as they are.
@@ -103,26 +96,31 @@ struct codec_item {
 };
 int codec_decode_verify_items(
     const uint8_t *reply, size_t len, const struct codec_item *items, size_t n, struct fob_error *error);
-int codec_decode_created(const uint8_t *reply, size_t len, struct fob_created_account *out, struct fob_error *error);
-int codec_decode_rolled(const uint8_t *reply, size_t len, struct fob_rolled_key *out, struct fob_error *error);
+/* Freed by the functions below, which wipe them. */
+int codec_decode_created(const uint8_t *reply, size_t len, struct fob_created_account **out, struct fob_error *error);
+int codec_decode_rolled(const uint8_t *reply, size_t len, struct fob_rolled_key **out, struct fob_error *error);
+void codec_created_free(struct fob_created_account *created);
+void codec_rolled_free(struct fob_rolled_key *rolled);
 int codec_decode_key(const uint8_t *reply, size_t len, struct fob_key *out, struct fob_error *error);
 int codec_decode_account(
     enum method method, const uint8_t *reply, size_t len, struct fob_account *out, struct fob_error *error);
 /* ${out} has ${n} items. */
 int
 codec_decode_import(const uint8_t *reply, size_t len, size_t n, enum fob_import_outcome *out, struct fob_error *error);
-int codec_decode_check(const uint8_t *reply, size_t len, enum fob_serving *out, struct fob_error *error);
-int codec_decode_stats(const uint8_t *reply, size_t len, struct fob_stats *out, struct fob_error *error);
+int codec_decode_health(const uint8_t *reply, size_t len, enum fob_health_status *out, struct fob_error *error);
+/* One allocation, to be freed with free(). */
+int codec_decode_stats(const uint8_t *reply, size_t len, struct fob_stats **out, struct fob_error *error);
 
 /*
- * Pages: one allocation each, to be freed with free(). ${page_size} is what was asked for; ${cursor} is moved on, and
- * left alone on a fault, when *${out} is NULL.
+ * A page of any list, by METHOD_LIST_...: one allocation, to be freed with free(). ${page_size} is what was asked for;
+ * ${cursor} is moved on, and left alone on a fault, when *${out} is NULL.
  */
-int codec_decode_keys(const uint8_t *reply, size_t len, uint32_t page_size, struct fob_cursor *cursor,
-    struct fob_key_page **out, struct fob_error *error);
-int codec_decode_accounts(const uint8_t *reply, size_t len, uint32_t page_size, struct fob_cursor *cursor,
-    struct fob_account_page **out, struct fob_error *error);
-int codec_decode_events(const uint8_t *reply, size_t len, uint32_t page_size, struct fob_cursor *cursor,
-    struct fob_event_page **out, struct fob_error *error);
+union codec_page {
+	struct fob_key_page keys;
+	struct fob_account_page accounts;
+	struct fob_event_page events;
+};
+int codec_decode_page(enum method method, const uint8_t *reply, size_t len, uint32_t page_size,
+    struct fob_cursor *cursor, union codec_page **out, struct fob_error *error);
 
 #endif

@@ -1,7 +1,5 @@
 /*
- * error.c - filling a struct fob_error.
- *
- * Called by every file of libfob that reports a fault. Calls vsnprintf. Never prints, never allocates.
+ * error.c - filling a struct fob_error. Never prints, never allocates.
  */
 #include <stdarg.h>
 #include <stdio.h>
@@ -16,6 +14,7 @@ error_set(struct fob_error *error, int fault, const char *format, ...)
 
 	if (error == NULL)
 		return fault;
+	memset(error, 0, sizeof(*error));
 	error->fault = fault;
 	va_start(ap, format);
 	vsnprintf(error->message, sizeof(error->message), format, ap);

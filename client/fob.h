@@ -1,30 +1,73 @@
 /*
- * fob.h - libfob, the client of Fob: whose API key is this, and may it do that?
+ * fob.h - libfob, the client library of Fob: whose API key is this, and may it do that?
  *
  *	struct fob_options *o = fob_options_new();
  *	struct fob_client *c;
- *	struct fob_verification v;
+ *	struct fob_verification v = { FOB_VERIFICATION_INIT };
  *
- *	fob_options_set_address(o, "ipc:///run/fob/verify.sock");
- *	if (fob_client_new(o, &c, NULL) == 0 &&
- *	    fob_verify(c, &(struct fob_verify_request){ .authorization = header, .authorization_len = n,
- *	        .operation = "charges.create", .require_environment = FOB_LIVE }, &v, NULL) == 0 &&
+ *	if (fob_options_set_address(o, "ipc:///run/fob/verify.sock") == 0 && fob_client_new(o, &c, NULL) == 0 &&
+ *	    fob_verify(c, &(struct fob_verify_request){ FOB_VERIFY_REQUEST_INIT, .authorization = header,
+ *	        .authorization_len = n, .operation = "charges.create" }, &v, NULL) == 0 &&
  *	    fob_allows(&v))
  *		serve(v.account);
  *
- * Two things never mix. A *fault*: the call returned a negative number and says nothing about the key. A *verdict*:
- * the call returned 0 and the answer may be no. Only FOB_VALID lets a request through; fob_allows() says so.
+ * Two things never mix. A fault: the call returned a negative number, and nothing is known of the key. A
+ * verdict: the call returned 0, and the answer may be no. Only FOB_VERDICT_VALID lets a request through;
+ * fob_allows() tests for it.
  *
- * Conventions, unless a function says otherwise:
- * Units:     times are milliseconds since the Unix epoch, UTC (0: none), durations carry their unit in their name.
- * Strings:   given and returned strings are NUL-terminated; secrets and headers carry a length and need no NUL.
- * Ownership: arguments are borrowed until the call returns (asynchronous calls copy what they need); results are the
- *            caller's. Plain structs own nothing; what ends in _free does, and takes NULL.
- * Threads:   a client may be used by any number of threads at once. No global state, nothing printed, no signal
- *            touched.
- * fork:      a client does not survive fork(); make it afterwards.
- * Returns:   0, or a negative FOB_E... fault. On a fault every output is zeroed: a zeroed verification denies.
- * Errors:    the last argument, if not NULL, is filled on a fault and emptied otherwise. Its text never holds a secret.
+ * These rules hold unless a function says otherwise.
+ *
+ * Returns:   0, or a negative FOB_E... fault. On a fault every output is zeroed (a zeroed verification denies)
+ *            and every output pointer is NULL.
+ * Errors:    the last argument, if not NULL, is filled on a fault and emptied otherwise. Its text never holds a
+ *            secret.
+ * Units:     times are milliseconds since the Unix epoch, UTC; 0 is none. Durations carry their unit in their
+ *            name.
+ * Strings:   end with a NUL. Secrets and headers come with a length and need no NUL.
+ * Ownership: arguments are borrowed until the call returns; an asynchronous call copies what it needs. What libfob
+ *            allocates is freed by the function that ends in _free, which takes NULL.
+ * Names:     the constants of an enum carry its name: FOB_VERDICT_VALID is of enum fob_verdict. Faults are
+ *            FOB_E..., as errno's values are E....
+ *
+ * Structs and the ABI
+ *
+ * A struct that the caller makes starts with its size and is initialised with the macro of its name:
+ *
+ *	struct fob_roll_request r = { FOB_ROLL_REQUEST_INIT, .environment = FOB_ENVIRONMENT_LIVE };
+ *
+ * (In C++ before C++20: "fob_roll_request r = {}; r.size = sizeof(r);".) A member that is not named is zero, and zero
+ * always means the default.
+ *
+ * - New members are added at the end only, and their zero means what was done before they existed.
+ * - A program that was built with an older fob.h works with a newer libfob: the members that it does not know
+ *   count as zero in what it gives, and are left out of what it gets.
+ * - A program that was built with a newer fob.h works with an older libfob while it leaves the new members zero.
+ *   One that sets them is refused with FOB_EINVALID_ARGUMENT; a new member of a result stays as the caller left it.
+ * - A size of 0, or any other that no version can have, is refused with FOB_EINVALID_ARGUMENT.
+ * - Structs that libfob makes are handed out by pointer, several of them as an array of pointers, and start with
+ *   their size, too.
+ * - struct fob_error and struct fob_cursor have a fixed size and are not initialised by a macro.
+ * - Numbers of enums do not change. New ones may be added: treat a number that you do not know as the enum's zero.
+ * - Until version 1.0 a release may break these rules. It then changes the symbol version (FOB_0.2 in libfob.map),
+ *   so that a program built for an older one does not start, rather than misbehave. The shared library stays
+ *   libfob.so.0. From 1.0 on it is libfob.so.1, and only a new soname breaks them.
+ *
+ * Threads, sockets, processes
+ *
+ * Any number of threads may use a client at once. Nothing is printed, no signal handler is installed, SIGPIPE is not
+ * raised, and there is no global state.
+ *
+ * Threads:   synchronous calls are done by their callers' own threads. The first asynchronous call, or a state
+ *            callback, starts the client's one thread, which runs with all signals blocked until fob_client_free().
+ *            In loop mode there is no such thread; a host name that has to be resolved again is resolved on a
+ *            thread that ends with it. So a client has at most one thread, and none for synchronous use only or in
+ *            loop mode with ipc or numeric addresses.
+ * Sockets:   one connection, shared by all calls, to the address of the list that is in use, and one to each
+ *            environment's own address. A process with one client and one address counts as one of fobd's 8,192
+ *            connections. Besides, a client has at most three descriptors (epoll, timerfd, eventfd).
+ * fork:      a client does not survive fork(). A child may make clients of its own; it must not use or free its
+ *            parent's.
+ * Unloading: once all clients are freed the library can be unloaded with dlclose().
  */
 #ifndef FOB_H
 #define FOB_H
@@ -37,12 +80,18 @@
 extern "C" {
 #endif
 
-/* What is declared here is what the library exports; all else in it is built hidden. */
+/* What is declared here is what the library exports; everything else in it is built hidden. */
 #ifdef __GNUC__
 #pragma GCC visibility push(default)
 #endif
 
-#define FOB_VERSION "0.1.0"
+/* The version of this header; fob_version() and fob_version_number() are the library's. */
+#define FOB_VERSION_MAJOR 0
+#define FOB_VERSION_MINOR 2
+#define FOB_VERSION_PATCH 0
+#define FOB_VERSION "0.2.0"
+/* For comparing: 1.2.3 is 1002003. */
+#define FOB_VERSION_NUMBER (FOB_VERSION_MAJOR * 1000000 + FOB_VERSION_MINOR * 1000 + FOB_VERSION_PATCH)
 
 /* Sizes, terminating NUL included. */
 #define FOB_ACCOUNT_SIZE 65
@@ -51,24 +100,26 @@ extern "C" {
 #define FOB_DETAIL_SIZE 128
 
 #define FOB_TOKEN_LEN 32
+#define FOB_SHA256_LEN 32
+#define FOB_TRACEPARENT_LEN 55
 #define FOB_BATCH_MAX 256
 #define FOB_IMPORT_MAX 256
-#define FOB_SHA256_LEN 32
 #define FOB_PAGE_MAX 1000
+#define FOB_ADDRESSES_MAX 8
 #define FOB_TIMEOUT_MAX_MS 60000
 #define FOB_GRACE_MAX_S 86400
-#define FOB_GRACE_DEFAULT_S UINT32_MAX /* what the server uses: 24 hours */
+#define FOB_GRACE_NONE_S UINT32_MAX /* the old key ends at once */
 
 /*
  * Faults: the negated gRPC status code of the reply, or libfob's own under the same name.
  * https://grpc.io/docs/guides/status-codes/
  */
 enum fob_fault {
-	FOB_ECANCELLED = -1,          /* the client was freed under the call */
+	FOB_ECANCELLED = -1,          /* by fob_cancel() or fob_client_free(); a change may or may not have been made */
 	FOB_EUNKNOWN = -2,            /* the reply carries a code that this library does not know */
 	FOB_EINVALID_ARGUMENT = -3,   /* the request can never succeed as it is */
-	FOB_EDEADLINE_EXCEEDED = -4,  /* no answer in time, or lost: a mutation may or may not have been applied */
-	FOB_ENOT_FOUND = -5,          /* no such account, key or method */
+	FOB_EDEADLINE_EXCEEDED = -4,  /* no answer in time, or lost: a change may or may not have been made */
+	FOB_ENOT_FOUND = -5,          /* no such account, key, method or call */
 	FOB_EALREADY_EXISTS = -6,     /* the account exists; the token was used for another request */
 	FOB_EPERMISSION_DENIED = -7,  /* not on this listener; not with this secret */
 	FOB_ERESOURCE_EXHAUSTED = -8, /* a limit; the message says which and when to try again */
@@ -82,47 +133,54 @@ enum fob_fault {
 	FOB_EUNAUTHENTICATED = -16
 };
 
-enum fob_environment { FOB_ENVIRONMENT_ANY = 0, FOB_LIVE = 1, FOB_TEST = 2 };
-enum fob_kind { FOB_KIND_ANY = 0, FOB_SECRET = 1, FOB_PUBLISHABLE = 2 };
+enum fob_environment { FOB_ENVIRONMENT_ANY = 0, FOB_ENVIRONMENT_LIVE = 1, FOB_ENVIRONMENT_TEST = 2 };
+enum fob_kind { FOB_KIND_ANY = 0, FOB_KIND_SECRET = 1, FOB_KIND_PUBLISHABLE = 2 };
 
-/* The zero denies, and so does every number that is not FOB_VALID. */
+/* The zero denies, and so does every number that is not FOB_VERDICT_VALID. */
 enum fob_verdict {
-	FOB_DENIED = 0,
-	FOB_VALID = 1,
-	FOB_MALFORMED = 2,
-	FOB_NOT_FOUND = 3,
-	FOB_EXPIRED = 4,
-	FOB_REVOKED = 5,
-	FOB_SUSPENDED = 6,
-	FOB_WRONG_ENVIRONMENT = 7,
-	FOB_FORBIDDEN = 8
+	FOB_VERDICT_DENIED = 0,
+	FOB_VERDICT_VALID = 1,
+	FOB_VERDICT_MALFORMED = 2,
+	FOB_VERDICT_NOT_FOUND = 3,
+	FOB_VERDICT_EXPIRED = 4,
+	FOB_VERDICT_REVOKED = 5,
+	FOB_VERDICT_SUSPENDED = 6,
+	FOB_VERDICT_WRONG_ENVIRONMENT = 7,
+	FOB_VERDICT_FORBIDDEN = 8
 };
 
 enum fob_key_state {
-	FOB_KEY_UNKNOWN = 0,
-	FOB_KEY_CURRENT = 1,
-	FOB_KEY_GRACE = 2,
-	FOB_KEY_EXPIRED = 3,
-	FOB_KEY_REVOKED = 4
+	FOB_KEY_STATE_UNKNOWN = 0,
+	FOB_KEY_STATE_CURRENT = 1,
+	FOB_KEY_STATE_GRACE = 2,
+	FOB_KEY_STATE_EXPIRED = 3,
+	FOB_KEY_STATE_REVOKED = 4
 };
 
 enum fob_event_type {
-	FOB_EVENT_UNKNOWN = 0, /* one that only a newer server has; its account may be empty */
-	FOB_ACCOUNT_CREATED = 1,
-	FOB_KEY_ROLLED = 2,
-	FOB_EVENT_KEY_EXPIRED = 3,
-	FOB_EVENT_KEY_REVOKED = 4,
-	FOB_ACCOUNT_SUSPENDED = 5,
-	FOB_ACCOUNT_RESUMED = 6,
-	FOB_ACCOUNT_IMPORTED = 7, /* or, with a kind, a key that an imported account lacked */
-	FOB_RESTORED = 8          /* the database, from a backup; its account is empty */
+	FOB_EVENT_TYPE_UNKNOWN = 0, /* one that only a newer server has; its account may be empty */
+	FOB_EVENT_TYPE_ACCOUNT_CREATED = 1,
+	FOB_EVENT_TYPE_KEY_ROLLED = 2,
+	FOB_EVENT_TYPE_KEY_EXPIRED = 3,
+	FOB_EVENT_TYPE_KEY_REVOKED = 4,
+	FOB_EVENT_TYPE_ACCOUNT_SUSPENDED = 5,
+	FOB_EVENT_TYPE_ACCOUNT_RESUMED = 6,
+	FOB_EVENT_TYPE_ACCOUNT_IMPORTED = 7, /* or, with a kind, a key that an imported account lacked */
+	FOB_EVENT_TYPE_RESTORED = 8          /* the database, from a backup; the account is empty */
 };
 
-enum fob_serving { FOB_SERVING_UNKNOWN = 0, FOB_SERVING = 1, FOB_NOT_SERVING = 2 };
+/* Only FOB_HEALTH_STATUS_SERVING is healthy. */
+enum fob_health_status {
+	FOB_HEALTH_STATUS_UNKNOWN = 0,
+	FOB_HEALTH_STATUS_SERVING = 1,
+	FOB_HEALTH_STATUS_NOT_SERVING = 2
+};
 
 struct fob_error {
 	int fault;         /* 0, or what the call returned */
 	char message[240]; /* for people and logs */
+	uint32_t reserved; /* 0 */
+	uint64_t reserved_more[3];
 };
 
 /* ---- options ---- */
@@ -133,80 +191,153 @@ struct fob_client;
 /*
  * fob_options_new():
  * Returns: options with their defaults, to be freed with fob_options_free(); NULL when out of memory.
- * The setters copy, and check their argument at once: 0 or FOB_EINVALID_ARGUMENT or FOB_EINTERNAL (memory).
+ * The setters copy, and check their argument at once. They return 0, FOB_EINVALID_ARGUMENT or FOB_EINTERNAL (memory).
  */
 struct fob_options *fob_options_new(void);
 void fob_options_free(struct fob_options *);
 
-/* Where fobd listens: ipc://PATH, tcp://HOST:PORT or tls+tcp://HOST:PORT. Required. */
-int fob_options_set_address(struct fob_options *, const char *address);
-/* The deadline of calls that name none, 1 to FOB_TIMEOUT_MAX_MS. Default 5,000. */
-int fob_options_set_timeout_ms(struct fob_options *, uint32_t timeout_ms);
 /*
- * Calls on the wire at once, 1 to 64; the next ones wait their turn. Default 64. Each is on a connection of its own,
- * made when it is first needed and then kept.
- */
-int fob_options_set_in_flight(struct fob_options *, unsigned calls);
-/* Calls waiting for their turn, beyond which a call is refused with FOB_ERESOURCE_EXHAUSTED. Default 4,096. */
-int fob_options_set_queue(struct fob_options *, unsigned calls);
-/*
- * Coalescing, on by default, and the reason to use libfob rather than a client of your own: fob_verify() and
- * fob_verify_async() calls that have to wait travel together, up to FOB_BATCH_MAX in one message, which costs both
- * sides little more than a message with one. Nothing is held back for company: a call goes at once, alone, while fewer
- * than verify_lanes messages with verifies are on the wire; what is then answered takes along those that wait, first
- * come, first served. Each call keeps its own verdict, deadline and fault: a deadline that passes on the wire ends that
- * call only, and when a server refuses a batch as a whole, its calls are sent again apart, so that a bad one fails
- * alone.
+ * Where fobd listens: ipc://PATH, tcp://HOST:PORT or tls+tcp://HOST:PORT. All addresses that HOST resolves to are
+ * tried. Required, unless each environment has an address of its own.
  *
- * Verifies and other calls then wait in a queue each, and the queue's bound is for each of them. Calls that are made in
- * a batch's callbacks travel when the last of these has returned, or after 2 ms.
+ * fob_options_set_address() makes a list of one; fob_options_add_address() appends to it, up to FOB_ADDRESSES_MAX. The
+ * servers of the list must serve the same databases. The client uses the first that it can connect to and stays there;
+ * when that connection is lost it starts with the first again.
  */
-int fob_options_set_coalesce(struct fob_options *, bool coalesce);
+int fob_options_set_address(struct fob_options *, const char *address);
+int fob_options_add_address(struct fob_options *, const char *address);
 /*
- * Messages with verifies on the wire at once when coalescing, 1 to 64, and no more than in_flight. Default 3. Fewer
- * make larger batches; more let a call that finds others under way go sooner.
+ * An address for what concerns one environment only, so that live and test can be two fobd, as two users, on two
+ * sockets. A verify goes where the prefix of its key says, and a batch is split. A key without a prefix, and a call
+ * that names no environment, goes to the list of addresses; without one to live's address, without that to test's.
  */
-int fob_options_set_verify_lanes(struct fob_options *, unsigned messages);
-/* For tls+tcp: PEM files. The CA that the server's certificate is checked against (required), and our own pair. */
+int fob_options_set_environment_address(struct fob_options *, enum fob_environment, const char *address);
+/* For tls+tcp. PEM files: the CA that the server's certificate is checked against (required), and our own pair. */
 int fob_options_set_tls_ca(struct fob_options *, const char *ca_file);
 int fob_options_set_tls_certificate(struct fob_options *, const char *cert_file, const char *key_file);
 /* The name expected in the server's certificate. Default: the host of the address. */
 int fob_options_set_tls_server_name(struct fob_options *, const char *name);
 
+/* The deadline of calls that name none, 1 to FOB_TIMEOUT_MAX_MS. Default 5,000. */
+int fob_options_set_timeout_ms(struct fob_options *, uint32_t timeout_ms);
+/*
+ * How long a call waits for a connection before it ends with FOB_EUNAVAILABLE, 1 to FOB_TIMEOUT_MAX_MS. Default: until
+ * its deadline.
+ */
+int fob_options_set_connect_wait_ms(struct fob_options *, uint32_t wait_ms);
+/*
+ * Fail fast: while there is no connection and the last attempt to make one has failed, a call ends with
+ * FOB_EUNAVAILABLE at once. It waits for an attempt that is under way, so the first call of a new client is not
+ * refused. Default: off.
+ */
+int fob_options_set_fail_fast(struct fob_options *, bool fail_fast);
+
+/* Messages on the wire at once to one server, 1 to 64, which is fobd's limit. Default 64. */
+int fob_options_set_in_flight(struct fob_options *, unsigned messages);
+/*
+ * Calls that wait for their turn on the wire, 0 to 1,048,576; one more is refused with FOB_ERESOURCE_EXHAUSTED.
+ * Default 4,096. Single verifies that wait travel together, up to FOB_BATCH_MAX in one message. Each keeps its own
+ * deadline, verdict and fault, and none waits while it could be sent.
+ */
+int fob_options_set_queue(struct fob_options *, unsigned calls);
+
+/*
+ * Loop mode: the client is driven by the program's event loop (libevent, libuv, epoll), and every callback is called
+ * from fob_client_dispatch(). Default: off.
+ */
+int fob_options_set_loop(struct fob_options *, bool loop);
+
+/*
+ * Called when a connection was made or lost, and each time that an attempt to make the first one has failed, on the
+ * thread that other callbacks are called on and under the same rules (see fob_verify_cb). ${address} is the one that was
+ * given to the options. ${reason} is never NULL; it has a message when the state is LOST.
+ */
+enum fob_connection_state { FOB_CONNECTION_STATE_LOST = 0, FOB_CONNECTION_STATE_MADE = 1 };
+typedef void (*fob_state_cb)(
+    void *arg, const char *address, enum fob_connection_state state, const struct fob_error *reason);
+int fob_options_set_state_callback(struct fob_options *, fob_state_cb cb, void *arg);
+
 /* ---- client ---- */
 
 /*
  * fob_client_new(options, client, error):
- * Make a client for the server that ${options} names. Connects in the background and reconnects by itself, for as long
- * as it lives: a server that is down now is no error here, its calls wait for it until their deadline.
+ * Make a client for the servers that ${options} name; the options can be freed afterwards. Resolves host names, which
+ * may take as long as the resolver takes. The client connects by itself, and again when a connection is lost, for as
+ * long as it lives. A server that is down is no error here: calls wait for it until their deadline.
  */
 int fob_client_new(const struct fob_options *, struct fob_client **client, struct fob_error *);
 
 /*
  * fob_client_free(client):
- * Ends every call that is under way with FOB_ECANCELLED, waits until the last callback has returned, closes.
- * Threads: not from within a callback, and no other thread may be in or enter a call of this client.
+ * End every call that is under way with FOB_ECANCELLED, wait until the last callback has returned, close.
+ * Threads: not from within a callback, and no other thread may be in a call of this client or enter one.
  */
 void fob_client_free(struct fob_client *);
+
+/*
+ * fob_client_fd(client), fob_client_dispatch(client):
+ * In loop mode: a descriptor to watch for reading, and what to call when it is readable. The descriptor stays the same
+ * until fob_client_free(), and is not to be read, written or closed. It becomes readable for deadlines, too, so no timer
+ * is needed. fob_client_dispatch() does all that can be done without waiting and calls the callbacks of what has ended.
+ * A dispatch that comes late makes deadlines late; it never makes a verdict wrong.
+ * Threads:  one at a time, and not from within a callback.
+ * Returns:  fob_client_fd(): the descriptor. fob_client_dispatch(): 0.
+ *           Both: FOB_EFAILED_PRECONDITION when the client is not in loop mode; fob_client_dispatch() also from within
+ *           a callback.
+ */
+int fob_client_fd(const struct fob_client *);
+int fob_client_dispatch(struct fob_client *);
+
+/*
+ * Synchronous and asynchronous calls
+ *
+ * A synchronous call returns when it has an answer or its deadline has passed. It is refused with
+ * FOB_EFAILED_PRECONDITION in loop mode, and from within a callback of the same client.
+ *
+ * An asynchronous call, name_async(client, request, ..., cb, arg, call, error), returns at once. When it returns 0, the
+ * callback is called exactly once, never from within the call itself: on the client's thread, from within
+ * fob_client_dispatch() in loop mode, or from within fob_client_free(). When it returns a fault, the callback is not
+ * called. ${call}, if not NULL, is set to the call's number, which is never 0, before the callback can be called.
+ *
+ * A callback should return soon. It may make asynchronous calls. Its arguments are borrowed until it returns: ${fault}
+ * is 0 or a negative FOB_E..., ${error} is never NULL, and a result is NULL on a fault unless its callback says
+ * otherwise.
+ *
+ * Each request has these two members:
+ * timeout_ms:  the deadline, from now; 0 is the client's. At most FOB_TIMEOUT_MAX_MS.
+ * traceparent: NULL, or a W3C traceparent of FOB_TRACEPARENT_LEN characters, which fobd logs with what it does. One that
+ *              is not of that form is left out. A verify with a traceparent travels in a message of its own.
+ */
+
+/*
+ * fob_cancel(client, call):
+ * End an asynchronous call with FOB_ECANCELLED. Its callback is called as always, and not from within fob_cancel(). A
+ * change that was on its way may be made all the same: give a token and call again to find out.
+ * Returns: 0; FOB_ENOT_FOUND when there is no such call, or it has ended and its callback has been or is being called.
+ */
+int fob_cancel(struct fob_client *, uint64_t call);
 
 /* ---- verify ---- */
 
 struct fob_verify_request {
+	size_t size;
 	/*
 	 * Exactly one of the two, the other NULL: a key, or the raw value of an Authorization header ("Basic ..."). For
-	 * a request without the header give "" and length 0: that is judged (MALFORMED, so 401); NULL for both is a
-	 * fault.
+	 * a request without that header give "" and length 0: the verdict is MALFORMED, so 401.
 	 */
 	const void *secret;
 	size_t secret_len;
 	const char *authorization;
 	size_t authorization_len;
 	const char *operation;                    /* NULL: authenticate only */
-	enum fob_environment require_environment; /* FOB_ENVIRONMENT_ANY: either */
-	uint32_t timeout_ms;                      /* 0: the client's */
+	enum fob_environment require_environment; /* ANY: either */
+	uint32_t timeout_ms;
+	const char *traceparent;
 };
+#define FOB_VERIFY_REQUEST_INIT .size = sizeof(struct fob_verify_request)
 
 struct fob_verification {
+	size_t size;
 	enum fob_verdict verdict;
 	enum fob_environment environment; /* what the prefix says, where there was one */
 	enum fob_kind kind;
@@ -220,48 +351,60 @@ struct fob_verification {
 	char last4[FOB_LAST4_SIZE];
 	char detail[FOB_DETAIL_SIZE]; /* why not, for people */
 };
+#define FOB_VERIFICATION_INIT .size = sizeof(struct fob_verification)
 
 int fob_verify(struct fob_client *, const struct fob_verify_request *, struct fob_verification *, struct fob_error *);
 
-/*
- * Called exactly once per accepted call, on a thread of the library, or on the one that is in fob_client_free(), and
- * never from within the call that was accepted: return soon, and call only asynchronous functions.
- * ${fault} is 0 or a negative FOB_E...; ${v} is never NULL (zeroed on a fault), ${error} is never NULL; both are
- * borrowed until the callback returns.
- */
+/* ${v} is never NULL; on a fault it denies. */
 typedef void (*fob_verify_cb)(void *arg, int fault, const struct fob_verification *v, const struct fob_error *error);
-
-/* Returns 0: ${cb} will be called. Otherwise it will not. */
-int fob_verify_async(struct fob_client *, const struct fob_verify_request *, fob_verify_cb cb, void *arg);
+int fob_verify_async(struct fob_client *, const struct fob_verify_request *, fob_verify_cb cb, void *arg,
+    uint64_t *call, struct fob_error *);
 
 /*
- * fob_verify_batch(client, requests, n, timeout_ms, results, faults, error):
- * Verify 1 to FOB_BATCH_MAX keys in one message. ${results}[i] and ${faults}[i] answer ${requests}[i], whose own
- * timeout_ms is not looked at. Returns 0 when the batch was answered; then each item still has its own fault or 0.
- * When it was not, every fault is the returned one.
+ * fob_verify_batch(client, request, results, faults, error):
+ * Verify 1 to FOB_BATCH_MAX keys in one message, or in one to each server where environments have addresses of their
+ * own. ${results}[i] and ${faults}[i] answer requests[i], whose own timeout_ms and traceparent are not looked at.
+ * ${results} need no _INIT: result_size says what they are.
+ * Returns: 0 when any of the batch was answered; then each item has its own fault, or 0. Otherwise every item has a
+ *          fault, and one of them is returned.
  */
-int fob_verify_batch(struct fob_client *, const struct fob_verify_request *requests, size_t n, uint32_t timeout_ms,
-    struct fob_verification *results, int *faults, struct fob_error *);
+struct fob_verify_batch_request {
+	size_t size;
+	size_t request_size; /* of one of requests, as by the _INIT macro */
+	size_t result_size;  /* of one of the results, likewise */
+	const struct fob_verify_request *requests;
+	size_t n;
+	uint32_t timeout_ms;
+	const char *traceparent;
+};
+#define FOB_VERIFY_BATCH_REQUEST_INIT \
+	.size = sizeof(struct fob_verify_batch_request), .request_size = sizeof(struct fob_verify_request), \
+	.result_size = sizeof(struct fob_verification)
 
+int fob_verify_batch(struct fob_client *, const struct fob_verify_batch_request *, struct fob_verification *results,
+    int *faults, struct fob_error *);
+
+/* ${results} and ${faults} have ${n} items and are never NULL; the results are result_size apart. */
 typedef void (*fob_verify_batch_cb)(void *arg, int fault, const struct fob_verification *results, const int *faults,
     size_t n, const struct fob_error *error);
-int fob_verify_batch_async(struct fob_client *, const struct fob_verify_request *requests, size_t n,
-    uint32_t timeout_ms, fob_verify_batch_cb cb, void *arg);
+int fob_verify_batch_async(struct fob_client *, const struct fob_verify_batch_request *, fob_verify_batch_cb cb,
+    void *arg, uint64_t *call, struct fob_error *);
 
-/* True for FOB_VALID and nothing else; false for NULL. */
+/* True for FOB_VERDICT_VALID and nothing else; false for NULL. */
 bool fob_allows(const struct fob_verification *);
 
 /*
  * fob_http_status(fault, verdict):
  * The HTTP status for the end user: 200 VALID; 401 for a key that does not authenticate (MALFORMED, NOT_FOUND, EXPIRED,
  * REVOKED, WRONG_ENVIRONMENT, and every verdict that is not known); 403 for SUSPENDED and FORBIDDEN; 503 for any fault
- * (the key was not judged), but 500 for FOB_EINVALID_ARGUMENT and the like that retrying cannot mend.
+ * (nothing is known of the key), but 500 for FOB_EINVALID_ARGUMENT and others that a retry cannot help.
  */
 int fob_http_status(int fault, enum fob_verdict verdict);
 
 /* ---- administration (an admin listener) ---- */
 
 struct fob_key {
+	size_t size;
 	enum fob_environment environment;
 	enum fob_kind kind;
 	enum fob_key_state state;
@@ -273,14 +416,10 @@ struct fob_key {
 	char account[FOB_ACCOUNT_SIZE];
 	char last4[FOB_LAST4_SIZE];
 };
-
-/* Wipe with fob_wipe() as soon as the secret has been handed over. It cannot be had again. */
-struct fob_new_key {
-	struct fob_key key;
-	char secret[FOB_SECRET_SIZE];
-};
+#define FOB_KEY_INIT .size = sizeof(struct fob_key)
 
 struct fob_account {
+	size_t size;
 	enum fob_environment environment;
 	bool suspended;
 	uint32_t secret_generation;
@@ -290,8 +429,10 @@ struct fob_account {
 	int64_t suspended_ms;
 	char account[FOB_ACCOUNT_SIZE];
 };
+#define FOB_ACCOUNT_INIT .size = sizeof(struct fob_account)
 
 struct fob_event {
+	size_t size;
 	uint64_t sequence;
 	int64_t time_ms;
 	enum fob_event_type type;
@@ -303,50 +444,109 @@ struct fob_event {
 };
 
 /*
- * What every mutation takes. libfob makes a token from the system's CSPRNG and resends under it until the deadline, so
- * a lost connection never applies a change twice. To go on after a crash of your own, or after
- * FOB_EDEADLINE_EXCEEDED, give the token yourself (FOB_TOKEN_LEN random bytes, kept secret) and call again with it and
- * the same arguments within 24 hours: the same reply comes back, secret included.
+ * Changes. Each request has these members:
+ * environment: LIVE or TEST.
+ * account:     1 to 64 characters of [A-Za-z0-9._-].
+ * token:       NULL: libfob makes one from the system's CSPRNG and resends under it until the deadline, so that a lost
+ *              connection never applies a change twice. To go on after a crash of your own, or after
+ *              FOB_EDEADLINE_EXCEEDED, give FOB_TOKEN_LEN random bytes, kept secret, and call again with them and the
+ *              same arguments within 24 hours: the same reply comes back, secret included.
  */
-struct fob_mutation {
-	enum fob_environment environment; /* FOB_LIVE or FOB_TEST */
+
+/* Create, suspend or resume an account. */
+struct fob_account_request {
+	size_t size;
+	enum fob_environment environment;
 	const char *account;
-	const void *token;   /* NULL: made by libfob; else FOB_TOKEN_LEN bytes */
-	uint32_t timeout_ms; /* 0: the client's */
+	const void *token;
+	uint32_t timeout_ms;
+	const char *traceparent;
 };
+#define FOB_ACCOUNT_REQUEST_INIT .size = sizeof(struct fob_account_request)
 
-struct fob_created_account {
-	struct fob_account account;
-	struct fob_new_key secret_key;
-	struct fob_new_key publishable_key;
-};
-
-struct fob_roll {
-	struct fob_mutation mutation;
-	enum fob_kind kind;             /* FOB_KIND_ANY or FOB_SECRET: only secret keys roll */
-	uint32_t grace_s;               /* FOB_GRACE_DEFAULT_S, or 0 to FOB_GRACE_MAX_S */
+struct fob_roll_request {
+	size_t size;
+	enum fob_environment environment;
+	const char *account;
+	enum fob_kind kind;             /* ANY or SECRET: only secret keys roll */
+	uint32_t grace_s;               /* 0: fobd's default, 24 hours; 1 to FOB_GRACE_MAX_S; FOB_GRACE_NONE_S */
 	uint32_t expected_generation;   /* 0: any */
 	const void *authorizing_secret; /* NULL: the listener's role authorises */
 	size_t authorizing_secret_len;
+	const void *token;
+	uint32_t timeout_ms;
+	const char *traceparent;
+};
+#define FOB_ROLL_REQUEST_INIT .size = sizeof(struct fob_roll_request)
+
+struct fob_revoke_request {
+	size_t size;
+	enum fob_environment environment;
+	const char *account;
+	enum fob_kind kind; /* SECRET or PUBLISHABLE */
+	uint32_t generation;
+	const void *token;
+	uint32_t timeout_ms;
+	const char *traceparent;
+};
+#define FOB_REVOKE_REQUEST_INIT .size = sizeof(struct fob_revoke_request)
+
+/* A key that was just made, with its secret. It cannot be had again. */
+struct fob_new_key {
+	size_t size;
+	const struct fob_key *key;
+	const char *secret; /* at most FOB_SECRET_SIZE, NUL included */
+};
+
+/* Results that hold secrets are libfob's to wipe: free them as soon as the secrets have been handed over. */
+struct fob_created_account {
+	size_t size;
+	const struct fob_account *account;
+	const struct fob_new_key *secret_key;
+	const struct fob_new_key *publishable_key;
 };
 
 struct fob_rolled_key {
-	struct fob_new_key new_key;
-	struct fob_key old_key; /* generation 0: there was none, the account was imported without a secret key */
+	size_t size;
+	const struct fob_new_key *new_key;
+	const struct fob_key *old_key; /* NULL: there was none, the account was imported without a secret key */
 };
 
-struct fob_revoke {
-	struct fob_mutation mutation;
-	enum fob_kind kind;
-	uint32_t generation;
-};
+int fob_create_account(
+    struct fob_client *, const struct fob_account_request *, struct fob_created_account **, struct fob_error *);
+void fob_created_account_free(struct fob_created_account *);
+int fob_roll_key(struct fob_client *, const struct fob_roll_request *, struct fob_rolled_key **, struct fob_error *);
+void fob_rolled_key_free(struct fob_rolled_key *);
+int fob_revoke_key(struct fob_client *, const struct fob_revoke_request *, struct fob_key *, struct fob_error *);
+int
+fob_suspend_account(struct fob_client *, const struct fob_account_request *, struct fob_account *, struct fob_error *);
+int
+fob_resume_account(struct fob_client *, const struct fob_account_request *, struct fob_account *, struct fob_error *);
+
+typedef void (*fob_created_account_cb)(
+    void *arg, int fault, const struct fob_created_account *, const struct fob_error *);
+typedef void (*fob_rolled_key_cb)(void *arg, int fault, const struct fob_rolled_key *, const struct fob_error *);
+typedef void (*fob_key_cb)(void *arg, int fault, const struct fob_key *, const struct fob_error *);
+typedef void (*fob_account_cb)(void *arg, int fault, const struct fob_account *, const struct fob_error *);
+
+int fob_create_account_async(struct fob_client *, const struct fob_account_request *, fob_created_account_cb cb,
+    void *arg, uint64_t *call, struct fob_error *);
+int fob_roll_key_async(struct fob_client *, const struct fob_roll_request *, fob_rolled_key_cb cb, void *arg,
+    uint64_t *call, struct fob_error *);
+int fob_revoke_key_async(struct fob_client *, const struct fob_revoke_request *, fob_key_cb cb, void *arg,
+    uint64_t *call, struct fob_error *);
+int fob_suspend_account_async(struct fob_client *, const struct fob_account_request *, fob_account_cb cb, void *arg,
+    uint64_t *call, struct fob_error *);
+int fob_resume_account_async(struct fob_client *, const struct fob_account_request *, fob_account_cb cb, void *arg,
+    uint64_t *call, struct fob_error *);
 
 /*
  * An account of another system. Of its keys only the SHA-256 of the whole secret is given, prefix included, never the
- * secret; they verify as any key from then on, and the secret key's first roll makes it one of Fob's own. An account
- * without a secret key gets one by its first roll, without a publishable one by a later import.
+ * secret. They verify as any key from then on; the secret key's first roll replaces it by one that Fob made. An account
+ * without a secret key gets one by its first roll, one without a publishable key by a later import.
  */
 struct fob_import_account {
+	size_t size;
 	const char *account;
 	int64_t created_ms;                /* 0: now */
 	const uint8_t *secret_sha256;      /* FOB_SHA256_LEN bytes; NULL: no such key */
@@ -354,66 +554,66 @@ struct fob_import_account {
 	const uint8_t *publishable_sha256; /* likewise */
 	const char *publishable_last4;
 };
+#define FOB_IMPORT_ACCOUNT_INIT .size = sizeof(struct fob_import_account)
 
-/* What became of one. The zero is no success, and so is every number that is not one of the first two. */
+/* What became of one. The zero is no success, and neither is any number but the first two. */
 enum fob_import_outcome {
-	FOB_IMPORT_UNKNOWN = 0,
-	FOB_IMPORTED = 1,                /* made, or what was missing was added */
-	FOB_IMPORT_UNCHANGED = 2,        /* it was there: an import may be run again */
-	FOB_IMPORT_ACCOUNT_CONFLICT = 3, /* the account has had another key of that kind */
-	FOB_IMPORT_KEY_CONFLICT = 4,     /* the key is another account's */
-	FOB_IMPORT_BAD_ACCOUNT = 5,      /* from here on: it can never be imported as it is */
-	FOB_IMPORT_BAD_KEY = 6,
-	FOB_IMPORT_BAD_TIME = 7 /* created_ms is negative or in the future */
+	FOB_IMPORT_OUTCOME_UNKNOWN = 0,
+	FOB_IMPORT_OUTCOME_IMPORTED = 1,         /* made, or what was missing was added */
+	FOB_IMPORT_OUTCOME_UNCHANGED = 2,        /* it was there: an import may be run again */
+	FOB_IMPORT_OUTCOME_ACCOUNT_CONFLICT = 3, /* the account has had another key of that kind */
+	FOB_IMPORT_OUTCOME_KEY_CONFLICT = 4,     /* the key is another account's */
+	FOB_IMPORT_OUTCOME_BAD_ACCOUNT = 5,      /* from here on: it can never be imported as it is */
+	FOB_IMPORT_OUTCOME_BAD_KEY = 6,
+	FOB_IMPORT_OUTCOME_BAD_TIME = 7 /* created_ms is negative or in the future */
 };
 
-struct fob_import {
-	enum fob_environment environment; /* FOB_LIVE or FOB_TEST */
+struct fob_import_request {
+	size_t size;
+	size_t account_size; /* of one of accounts, as by the _INIT macro */
+	enum fob_environment environment;
 	const struct fob_import_account *accounts;
-	size_t n;            /* 1 to FOB_IMPORT_MAX */
-	const void *token;   /* as in struct fob_mutation; running an import again with another one does no harm */
-	uint32_t timeout_ms; /* 0: the client's */
+	size_t n;          /* 1 to FOB_IMPORT_MAX */
+	const void *token; /* running an import again with another one does no harm */
+	uint32_t timeout_ms;
+	const char *traceparent;
 };
+#define FOB_IMPORT_REQUEST_INIT \
+	.size = sizeof(struct fob_import_request), .account_size = sizeof(struct fob_import_account)
 
-int
-fob_create_account(struct fob_client *, const struct fob_mutation *, struct fob_created_account *, struct fob_error *);
-int fob_roll_key(struct fob_client *, const struct fob_roll *, struct fob_rolled_key *, struct fob_error *);
-int fob_revoke_key(struct fob_client *, const struct fob_revoke *, struct fob_key *, struct fob_error *);
-int fob_suspend_account(struct fob_client *, const struct fob_mutation *, struct fob_account *, struct fob_error *);
-int fob_resume_account(struct fob_client *, const struct fob_mutation *, struct fob_account *, struct fob_error *);
-/* All of one call is committed together. ${outcomes}[i] answers accounts[i], all FOB_IMPORT_UNKNOWN on a fault. */
+/* All of one call is committed together. ${outcomes}[i] answers accounts[i], all UNKNOWN on a fault. */
 int fob_import_accounts(
-    struct fob_client *, const struct fob_import *, enum fob_import_outcome *outcomes, struct fob_error *);
-
-/* The asynchronous forms; rules as for fob_verify_cb. The result is wiped when the callback returns. */
-typedef void (*fob_created_account_cb)(
-    void *arg, int fault, const struct fob_created_account *, const struct fob_error *);
-typedef void (*fob_rolled_key_cb)(void *arg, int fault, const struct fob_rolled_key *, const struct fob_error *);
-typedef void (*fob_key_cb)(void *arg, int fault, const struct fob_key *, const struct fob_error *);
-typedef void (*fob_account_cb)(void *arg, int fault, const struct fob_account *, const struct fob_error *);
-
+    struct fob_client *, const struct fob_import_request *, enum fob_import_outcome *outcomes, struct fob_error *);
+/* ${outcomes} is never NULL. */
 typedef void (*fob_import_cb)(
     void *arg, int fault, const enum fob_import_outcome *outcomes, size_t n, const struct fob_error *);
-
-int fob_import_accounts_async(struct fob_client *, const struct fob_import *, fob_import_cb, void *arg);
-int fob_create_account_async(struct fob_client *, const struct fob_mutation *, fob_created_account_cb, void *arg);
-int fob_roll_key_async(struct fob_client *, const struct fob_roll *, fob_rolled_key_cb, void *arg);
-int fob_revoke_key_async(struct fob_client *, const struct fob_revoke *, fob_key_cb, void *arg);
-int fob_suspend_account_async(struct fob_client *, const struct fob_mutation *, fob_account_cb, void *arg);
-int fob_resume_account_async(struct fob_client *, const struct fob_mutation *, fob_account_cb, void *arg);
+int fob_import_accounts_async(struct fob_client *, const struct fob_import_request *, fob_import_cb cb, void *arg,
+    uint64_t *call, struct fob_error *);
 
 /*
  * Lists, a page at a time. Start with a zeroed cursor and go on until it is done:
  *
- *	struct fob_cursor cur = { 0 };
+ *	struct fob_list_request all = { FOB_LIST_REQUEST_INIT, .environment = FOB_ENVIRONMENT_LIVE };
+ *	struct fob_cursor cursor = { 0 };
  *	do {
- *		if ((rc = fob_list_accounts(c, FOB_LIVE, 0, &cur, &page, &err)) != 0) ...
- *		for (i = 0; i < page->n; i++) ... page->accounts[i] ...
+ *		if ((rc = fob_list_accounts(c, &all, &cursor, &page, &err)) != 0) ...
+ *		for (i = 0; i < page->n; i++) ... page->accounts[i]->account ...
  *		fob_account_page_free(page);
- *	} while (!cur.done);
+ *	} while (!cursor.done);
  *
- * page_size is 0 for the server's default (100) or at most FOB_PAGE_MAX. On a fault the cursor is as it was.
+ * A synchronous call moves the cursor on; on a fault the cursor is as it was. An asynchronous call copies the cursor
+ * (NULL: from the start) and tells its callback where the list goes on, at ${next}.
  */
+struct fob_list_request {
+	size_t size;
+	enum fob_environment environment; /* LIVE or TEST */
+	const char *account;              /* keys: whose. Events: NULL is all. Not looked at for accounts */
+	uint32_t page_size;               /* 0: the server's default, 100. At most FOB_PAGE_MAX */
+	uint32_t timeout_ms;
+	const char *traceparent;
+};
+#define FOB_LIST_REQUEST_INIT .size = sizeof(struct fob_list_request)
+
 struct fob_cursor {
 	bool done; /* for events: nothing newer right now; the cursor stays good to ask again later */
 	uint8_t len;
@@ -421,35 +621,71 @@ struct fob_cursor {
 };
 
 struct fob_key_page {
+	size_t size;
 	size_t n;
-	struct fob_key *keys;
+	const struct fob_key *const *keys;
 };
 struct fob_account_page {
+	size_t size;
 	size_t n;
-	struct fob_account *accounts;
+	const struct fob_account *const *accounts;
 };
 struct fob_event_page {
+	size_t size;
 	size_t n;
-	struct fob_event *events;
+	const struct fob_event *const *events;
 };
 
-int fob_list_keys(struct fob_client *, enum fob_environment, const char *account, uint32_t page_size,
-    struct fob_cursor *, struct fob_key_page **, struct fob_error *);
-int fob_list_accounts(struct fob_client *, enum fob_environment, uint32_t page_size, struct fob_cursor *,
+int fob_list_keys(struct fob_client *, const struct fob_list_request *, struct fob_cursor *, struct fob_key_page **,
+    struct fob_error *);
+int fob_list_accounts(struct fob_client *, const struct fob_list_request *, struct fob_cursor *,
     struct fob_account_page **, struct fob_error *);
-/* ${account} NULL: all accounts. */
-int fob_list_events(struct fob_client *, enum fob_environment, const char *account, uint32_t page_size,
-    struct fob_cursor *, struct fob_event_page **, struct fob_error *);
+int fob_list_events(struct fob_client *, const struct fob_list_request *, struct fob_cursor *, struct fob_event_page **,
+    struct fob_error *);
 void fob_key_page_free(struct fob_key_page *);
 void fob_account_page_free(struct fob_account_page *);
 void fob_event_page_free(struct fob_event_page *);
 
+/* ${next} is never NULL; on a fault it is the cursor that was given. */
+typedef void (*fob_key_page_cb)(
+    void *arg, int fault, const struct fob_key_page *, const struct fob_cursor *next, const struct fob_error *);
+typedef void (*fob_account_page_cb)(
+    void *arg, int fault, const struct fob_account_page *, const struct fob_cursor *next, const struct fob_error *);
+typedef void (*fob_event_page_cb)(
+    void *arg, int fault, const struct fob_event_page *, const struct fob_cursor *next, const struct fob_error *);
+int fob_list_keys_async(struct fob_client *, const struct fob_list_request *, const struct fob_cursor *,
+    fob_key_page_cb cb, void *arg, uint64_t *call, struct fob_error *);
+int fob_list_accounts_async(struct fob_client *, const struct fob_list_request *, const struct fob_cursor *,
+    fob_account_page_cb cb, void *arg, uint64_t *call, struct fob_error *);
+int fob_list_events_async(struct fob_client *, const struct fob_list_request *, const struct fob_cursor *,
+    fob_event_page_cb cb, void *arg, uint64_t *call, struct fob_error *);
+
 /* ---- health ---- */
 
-/* ${service}: NULL or "" for all, "fob.v1.Keys", "fob.v1.Admin", "live", "test". */
-int fob_check(struct fob_client *, const char *service, uint32_t timeout_ms, enum fob_serving *, struct fob_error *);
+struct fob_health_request {
+	size_t size;
+	const char *service;              /* NULL or "" for all, "fob.v1.Keys", "fob.v1.Admin", "live", "test" */
+	enum fob_environment environment; /* whose address to ask at, where environments have their own */
+	uint32_t timeout_ms;
+	const char *traceparent;
+};
+#define FOB_HEALTH_REQUEST_INIT .size = sizeof(struct fob_health_request)
+
+int fob_health(struct fob_client *, const struct fob_health_request *, enum fob_health_status *, struct fob_error *);
+typedef void (*fob_health_cb)(void *arg, int fault, enum fob_health_status, const struct fob_error *);
+int fob_health_async(struct fob_client *, const struct fob_health_request *, fob_health_cb cb, void *arg,
+    uint64_t *call, struct fob_error *);
+
+struct fob_stats_request {
+	size_t size;
+	enum fob_environment environment; /* whose address to ask at, where environments have their own */
+	uint32_t timeout_ms;
+	const char *traceparent;
+};
+#define FOB_STATS_REQUEST_INIT .size = sizeof(struct fob_stats_request)
 
 struct fob_environment_stats {
+	size_t size;
 	enum fob_environment environment;
 	bool serving;
 	uint64_t verdicts[16]; /* by enum fob_verdict; what is not known counts under 0 */
@@ -464,18 +700,23 @@ struct fob_environment_stats {
 };
 
 struct fob_stats {
+	size_t size;
 	char version[32];
 	int64_t start_ms;
 	uint64_t requests;
 	uint64_t codes[17]; /* replies by gRPC code */
 	uint32_t connections, open_descriptors, in_flight;
 	uint64_t connections_refused, connections_dropped;
-	uint64_t unrecognised;    /* FOB_MALFORMED without a prefix that would tell the environment */
+	uint64_t unrecognised; /* MALFORMED without a prefix that would tell the environment */
 	size_t n_environments;
-	struct fob_environment_stats environments[2];
+	const struct fob_environment_stats *const *environments;
 };
 
-int fob_stats(struct fob_client *, uint32_t timeout_ms, struct fob_stats *, struct fob_error *);
+int fob_stats(struct fob_client *, const struct fob_stats_request *, struct fob_stats **, struct fob_error *);
+void fob_stats_free(struct fob_stats *);
+typedef void (*fob_stats_cb)(void *arg, int fault, const struct fob_stats *, const struct fob_error *);
+int fob_stats_async(struct fob_client *, const struct fob_stats_request *, fob_stats_cb cb, void *arg, uint64_t *call,
+    struct fob_error *);
 
 /* ---- helpers ---- */
 
@@ -483,15 +724,16 @@ int fob_stats(struct fob_client *, uint32_t timeout_ms, struct fob_stats *, stru
  * fob_basic_parse(header, len, secret, secret_len, why):
  * Take the user name out of the value of an Authorization header, as RFC 7617 has it: "Basic" in any case, spaces,
  * base64 of user ":" password; the password must be empty. On success *${secret_len} bytes (at most FOB_BASIC_MAX) are
- * at
- * ${secret}. Otherwise -1, ${secret} wiped and *${why}, if not NULL, a static sentence that says what is wrong.
+ * at ${secret}.
+ * Returns: 0; FOB_EINVALID_ARGUMENT: ${secret} is wiped and *${why}, if not NULL, a static sentence that says what is
+ *          wrong.
  */
 #define FOB_BASIC_MAX 128
 int fob_basic_parse(const char *header, size_t len, char secret[FOB_BASIC_MAX], size_t *secret_len, const char **why);
 
 /*
- * Stable names, never NULL: "VALID", "live", "secret", "grace", "key_rolled", "UNAVAILABLE". Unknown numbers are
- * "UNKNOWN".
+ * Stable names, never NULL: "VALID", "live", "secret", "grace", "key_rolled", "imported", "SERVING", "UNAVAILABLE".
+ * Unknown numbers are "UNKNOWN".
  */
 const char *fob_verdict_name(enum fob_verdict);
 const char *fob_environment_name(enum fob_environment);
@@ -499,12 +741,14 @@ const char *fob_kind_name(enum fob_kind);
 const char *fob_key_state_name(enum fob_key_state);
 const char *fob_event_type_name(enum fob_event_type);
 const char *fob_import_outcome_name(enum fob_import_outcome);
+const char *fob_health_status_name(enum fob_health_status);
 const char *fob_fault_name(int fault);
 
 /* Overwrite what held a secret, in a way that the compiler keeps. */
 void fob_wipe(void *, size_t);
 
 const char *fob_version(void);
+int fob_version_number(void);
 
 #ifdef __GNUC__
 #pragma GCC visibility pop

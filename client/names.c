@@ -45,6 +45,12 @@ fob_import_outcome_name(enum fob_import_outcome outcome)
 }
 
 const char *
+fob_health_status_name(enum fob_health_status status)
+{
+	return name_health((unsigned)status);
+}
+
+const char *
 fob_fault_name(int fault)
 {
 	return name_code(0U - (unsigned)fault);
@@ -53,7 +59,7 @@ fob_fault_name(int fault)
 bool
 fob_allows(const struct fob_verification *v)
 {
-	return v != NULL && v->verdict == FOB_VALID;
+	return v != NULL && v->verdict == FOB_VERDICT_VALID;
 }
 
 static int
@@ -80,10 +86,10 @@ fob_http_status(int fault, enum fob_verdict verdict)
 	if (fault != 0)
 		return http_status_of_fault(fault);
 	switch (verdict) {
-	case FOB_VALID:
+	case FOB_VERDICT_VALID:
 		return 200;
-	case FOB_SUSPENDED:
-	case FOB_FORBIDDEN:
+	case FOB_VERDICT_SUSPENDED:
+	case FOB_VERDICT_FORBIDDEN:
 		return 403;
 	default:
 		return 401;
@@ -103,10 +109,16 @@ fob_version(void)
 	return FOB_VERSION;
 }
 
+int
+fob_version_number(void)
+{
+	return FOB_VERSION_NUMBER;
+}
+
 _Static_assert(FOB_BASIC_MAX == BASIC_MAX, "the public header has the size of the parser");
 
 int
 fob_basic_parse(const char *header, size_t len, char secret[FOB_BASIC_MAX], size_t *secret_len, const char **why)
 {
-	return basic_parse(header, len, secret, secret_len, why);
+	return basic_parse(header, len, secret, secret_len, why) == 0 ? 0 : FOB_EINVALID_ARGUMENT;
 }

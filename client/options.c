@@ -1,8 +1,5 @@
 /*
- * options.c - what a client is made from.
- *
- * Called by libfob's users before fob_client_new(), and by client.c, which checks the result; transport.c and
- * coalesce.c read it. Calls the C library only. Never opens a file or a socket: whether the address answers and the
+ * options.c - what a client is made from. Never opens a file or a socket: whether the address answers and the
  * certificates fit is found out later.
  */
 #include <ctype.h>
@@ -31,17 +28,25 @@ fob_options_new(void)
 	o->timeout_ms = OPTIONS_TIMEOUT_DEFAULT_MS;
 	o->in_flight = OPTIONS_IN_FLIGHT_MAX;
 	o->queue = OPTIONS_QUEUE_DEFAULT;
-	o->coalesce = true;
-	o->lanes = OPTIONS_LANES_DEFAULT;
 	return o;
+}
+
+static void
+addresses_clear(struct options_addresses *a)
+{
+	while (a->n > 0)
+		free(a->list[--a->n]);
 }
 
 void
 fob_options_free(struct fob_options *o)
 {
+	size_t i;
+
 	if (o == NULL)
 		return;
-	free(o->address);
+	for (i = 0; i < sizeof(o->addresses) / sizeof(o->addresses[0]); i++)
+		addresses_clear(&o->addresses[i]);
 	free(o->tls_ca);
 	free(o->tls_cert);
 	free(o->tls_key);
@@ -109,35 +114,77 @@ host_port_is_good(const char *s)
 	return memchr(s, ':', (size_t)(colon - s)) == NULL;
 }
 
+static bool
+address_is_good(const char *address)
+{
+	if (address == NULL || strlen(address) > OPTIONS_ADDRESS_MAX)
+		return false;
+	if (STARTS_WITH(address, scheme_ipc))
+		return path_is_good(AFTER(address, scheme_ipc));
+	if (STARTS_WITH(address, scheme_tcp))
+		return host_port_is_good(AFTER(address, scheme_tcp));
+	return STARTS_WITH(address, scheme_tls) && host_port_is_good(AFTER(address, scheme_tls));
+}
+
+/* Append ${address}, or make it the only one. What was there stays when it cannot be taken. */
+static int
+address_take(struct options_addresses *a, const char *address, bool only)
+{
+	char *copy;
+
+	if (!address_is_good(address) || (!only && a->n == FOB_ADDRESSES_MAX))
+		return FOB_EINVALID_ARGUMENT;
+	if ((copy = strdup(address)) == NULL)
+		return FOB_EINTERNAL;
+	if (only)
+		addresses_clear(a);
+	a->list[a->n++] = copy;
+	return 0;
+}
+
 int
 fob_options_set_address(struct fob_options *o, const char *address)
 {
-	bool good = false;
+	return address_take(&o->addresses[FOB_ENVIRONMENT_ANY], address, true);
+}
 
-	if (address == NULL || strlen(address) > OPTIONS_ADDRESS_MAX)
+int
+fob_options_add_address(struct fob_options *o, const char *address)
+{
+	return address_take(&o->addresses[FOB_ENVIRONMENT_ANY], address, false);
+}
+
+int
+fob_options_set_environment_address(struct fob_options *o, enum fob_environment environment, const char *address)
+{
+	if (environment != FOB_ENVIRONMENT_LIVE && environment != FOB_ENVIRONMENT_TEST)
 		return FOB_EINVALID_ARGUMENT;
-	if (STARTS_WITH(address, scheme_ipc))
-		good = path_is_good(AFTER(address, scheme_ipc));
-	else if (STARTS_WITH(address, scheme_tcp))
-		good = host_port_is_good(AFTER(address, scheme_tcp));
-	else if (STARTS_WITH(address, scheme_tls))
-		good = host_port_is_good(AFTER(address, scheme_tls));
-	return good ? string_set(&o->address, address) : FOB_EINVALID_ARGUMENT;
+	return address_take(&o->addresses[environment], address, true);
 }
 
 int
 fob_options_set_timeout_ms(struct fob_options *o, uint32_t timeout_ms)
 {
-	if (timeout_ms < 1 || timeout_ms > FOB_TIMEOUT_MAX_MS)
-		return FOB_EINVALID_ARGUMENT;
-	o->timeout_ms = timeout_ms;
+	return number_set(&o->timeout_ms, timeout_ms, 1, FOB_TIMEOUT_MAX_MS);
+}
+
+int
+fob_options_set_connect_wait_ms(struct fob_options *o, uint32_t wait_ms)
+{
+	return number_set(&o->connect_wait_ms, wait_ms, 1, FOB_TIMEOUT_MAX_MS);
+}
+
+int
+fob_options_set_fail_fast(struct fob_options *o, bool fail_fast)
+{
+	o->fail_fast = fail_fast;
 	return 0;
 }
 
 int
-fob_options_set_in_flight(struct fob_options *o, unsigned calls)
+fob_options_set_in_flight(struct fob_options *o, unsigned messages)
 {
-	return number_set(&o->in_flight, calls, 1, OPTIONS_IN_FLIGHT_MAX);
+	return number_set(&o->in_flight, messages, 1, OPTIONS_IN_FLIGHT_MAX);
 }
 
 int
@@ -147,16 +194,18 @@ fob_options_set_queue(struct fob_options *o, unsigned calls)
 }
 
 int
-fob_options_set_coalesce(struct fob_options *o, bool coalesce)
+fob_options_set_loop(struct fob_options *o, bool loop)
 {
-	o->coalesce = coalesce;
+	o->loop = loop;
 	return 0;
 }
 
 int
-fob_options_set_verify_lanes(struct fob_options *o, unsigned messages)
+fob_options_set_state_callback(struct fob_options *o, fob_state_cb cb, void *arg)
 {
-	return number_set(&o->lanes, messages, 1, OPTIONS_IN_FLIGHT_MAX);
+	o->state_cb = cb;
+	o->state_arg = arg;
+	return 0;
 }
 
 int
@@ -189,18 +238,36 @@ fob_options_set_tls_server_name(struct fob_options *o, const char *name)
 	return string_set(&o->tls_server_name, name);
 }
 
+/* How many addresses there are, and how many of them are for TLS. */
+static unsigned
+addresses_count(const struct fob_options *o, unsigned *tls)
+{
+	unsigned n = 0, i, j;
+
+	*tls = 0;
+	for (i = 0; i < sizeof(o->addresses) / sizeof(o->addresses[0]); i++) {
+		for (j = 0; j < o->addresses[i].n; j++, n++)
+			*tls += STARTS_WITH(o->addresses[i].list[j], scheme_tls);
+	}
+	return n;
+}
+
 int
 options_check(const struct fob_options *o, struct fob_error *error)
 {
-	bool tls;
+	unsigned n, tls;
 
-	if (o->address == NULL)
+	n = addresses_count(o, &tls);
+	if (n == 0)
 		return error_set(error, FOB_EINVALID_ARGUMENT, "no address: set one with fob_options_set_address()");
-	tls = STARTS_WITH(o->address, scheme_tls);
-	if (tls && o->tls_ca == NULL)
-		return error_set(error, FOB_EINVALID_ARGUMENT, "%s needs a CA: fob_options_set_tls_ca()", o->address);
-	if (!tls && (o->tls_ca != NULL || o->tls_cert != NULL || o->tls_server_name != NULL))
-		return error_set(
-		    error, FOB_EINVALID_ARGUMENT, "TLS settings are for tls+tcp://, not for %s", o->address);
+	if (o->addresses[FOB_ENVIRONMENT_ANY].n == 0 &&
+	    (o->addresses[FOB_ENVIRONMENT_LIVE].n == 0 || o->addresses[FOB_ENVIRONMENT_TEST].n == 0))
+		return error_set(error, FOB_EINVALID_ARGUMENT,
+		    "only one environment has an address: set the other's, or one for both with "
+		    "fob_options_set_address()");
+	if (tls > 0 && o->tls_ca == NULL)
+		return error_set(error, FOB_EINVALID_ARGUMENT, "tls+tcp:// needs a CA: fob_options_set_tls_ca()");
+	if (tls == 0 && (o->tls_ca != NULL || o->tls_cert != NULL || o->tls_server_name != NULL))
+		return error_set(error, FOB_EINVALID_ARGUMENT, "TLS settings are for tls+tcp://, and no address is");
 	return 0;
 }

@@ -11,19 +11,28 @@
 
 #define OPTIONS_TIMEOUT_DEFAULT_MS 5000
 #define OPTIONS_IN_FLIGHT_MAX 64
-#define OPTIONS_LANES_DEFAULT 3
 #define OPTIONS_QUEUE_DEFAULT 4096
 #define OPTIONS_QUEUE_MAX 1048576
 #define OPTIONS_ADDRESS_MAX 300 /* a host name of 253 characters, its scheme and port */
 
+/* Addresses of servers that serve the same databases, in the order in which they are tried. */
+struct options_addresses {
+	unsigned n; /* 0: not set */
+	char *list[FOB_ADDRESSES_MAX];
+};
+
 struct fob_options {
-	char *address; /* NULL: not set yet */
+	/* By enum fob_environment. FOB_ENVIRONMENT_ANY's are for what has none of its own. */
+	struct options_addresses addresses[3];
 	uint32_t timeout_ms;
+	uint32_t connect_wait_ms; /* 0: until the call's deadline */
 	unsigned in_flight;
 	unsigned queue;
-	bool coalesce;
-	unsigned lanes; /* messages with verifies at once */
-	char *tls_ca;   /* NULL, as are the next three: not set */
+	bool fail_fast;
+	bool loop;
+	fob_state_cb state_cb; /* NULL: none */
+	void *state_arg;
+	char *tls_ca; /* NULL, as are the next three: not set */
 	char *tls_cert;
 	char *tls_key;
 	char *tls_server_name;

@@ -1,8 +1,7 @@
 /*
  * account.c - fob account create, list, suspend, resume.
- * Called by fob.c; calls libfob, and key.c for how a key reads.
- * An account is one thing to people and two to fobd, one in each environment: every command here goes through both,
- * unless told otherwise, and what fails in one never hides what happened in the other.
+ * People see one account; fobd has two, one in each environment. Every command here goes through both unless told
+ * otherwise, and what fails in one never hides what happened in the other.
  */
 #include "client/cli/cli.h"
 
@@ -114,12 +113,12 @@ static void
 new_key_show(const struct fob_new_key *k)
 {
 	if (out_is_json()) {
-		out_item(key_json(&k->key, k->secret));
+		out_item(key_json(k->key, k->secret));
 		return;
 	}
-	out_cell(OUT_PLAIN, "%s", fob_environment_name(k->key.environment));
-	out_cell(OUT_PLAIN, "%s", fob_kind_name(k->key.kind));
-	out_cell(OUT_PLAIN, "%u", (unsigned)k->key.generation);
+	out_cell(OUT_PLAIN, "%s", fob_environment_name(k->key->environment));
+	out_cell(OUT_PLAIN, "%s", fob_kind_name(k->key->kind));
+	out_cell(OUT_PLAIN, "%u", (unsigned)k->key->generation);
 	out_cell(OUT_PLAIN, "%s", k->secret);
 }
 
@@ -130,22 +129,23 @@ new_key_show(const struct fob_new_key *k)
 static int
 create_in(struct cli *cli, enum fob_environment env, const struct token *token, json_t *faults)
 {
-	struct fob_mutation m = { .environment = env, .account = cli->args[0], .token = token->bytes };
-	struct fob_created_account created;
+	const struct fob_account_request request = { FOB_ACCOUNT_REQUEST_INIT, .environment = env,
+		.account = cli->args[0], .token = token->bytes };
+	struct fob_created_account *created;
 	struct fob_error error;
-	int rc = fob_create_account(cli->client, &m, &created, &error);
+	int rc = fob_create_account(cli->client, &request, &created, &error);
 
 	if (rc != 0) {
 		json_array_append_new(faults, fault_json(env, rc, &error));
 		(void)cli_fault(cli, fob_environment_name(env), rc, &error);
 	} else {
-		new_key_show(&created.secret_key);
-		new_key_show(&created.publishable_key);
+		new_key_show(created->secret_key);
+		new_key_show(created->publishable_key);
 		if (!out_is_json())
 			out_rows();
 		(void)out_flush();
 	}
-	fob_wipe(&created, sizeof(created));
+	fob_created_account_free(created);
 	return rc;
 }
 
@@ -186,7 +186,7 @@ create_all(struct cli *cli, const enum fob_environment *envs, size_t n, struct t
 }
 
 int
-account_create(struct cli *cli)
+cli_account_create(struct cli *cli)
 {
 	enum fob_environment envs[2];
 	struct token token;
@@ -209,19 +209,21 @@ account_create(struct cli *cli)
 static int
 list_in(struct cli *cli, enum fob_environment env)
 {
+	const struct fob_list_request request = { FOB_LIST_REQUEST_INIT, .environment = env,
+		.page_size = FOB_PAGE_MAX };
 	struct fob_cursor cursor = { 0 };
 	struct fob_account_page *page;
 	struct fob_error error;
 	int rc;
 
 	do {
-		if ((rc = fob_list_accounts(cli->client, env, FOB_PAGE_MAX, &cursor, &page, &error)) != 0)
+		if ((rc = fob_list_accounts(cli->client, &request, &cursor, &page, &error)) != 0)
 			return cli_fault(cli, fob_environment_name(env), rc, &error);
 		for (size_t i = 0; i < page->n; i++) {
 			if (out_is_json())
-				out_item(account_json(&page->accounts[i]));
+				out_item(account_json(page->accounts[i]));
 			else
-				account_row(&page->accounts[i]);
+				account_row(page->accounts[i]);
 		}
 		fob_account_page_free(page);
 	} while (!cursor.done && out_flush() == 0);
@@ -229,7 +231,7 @@ list_in(struct cli *cli, enum fob_environment env)
 }
 
 int
-account_list(struct cli *cli)
+cli_account_list(struct cli *cli)
 {
 	enum fob_environment envs[2];
 	int rc = CLI_OK;
@@ -263,11 +265,12 @@ account_list(struct cli *cli)
 static int
 set_in(struct cli *cli, enum fob_environment env, bool suspend, const struct token *token, json_t *faults)
 {
-	struct fob_mutation m = { .environment = env, .account = cli->args[0], .token = token->bytes };
-	struct fob_account account;
+	const struct fob_account_request request = { FOB_ACCOUNT_REQUEST_INIT, .environment = env,
+		.account = cli->args[0], .token = token->bytes };
+	struct fob_account account = { FOB_ACCOUNT_INIT };
 	struct fob_error error;
-	int rc = suspend ? fob_suspend_account(cli->client, &m, &account, &error) :
-			   fob_resume_account(cli->client, &m, &account, &error);
+	int rc = suspend ? fob_suspend_account(cli->client, &request, &account, &error) :
+			   fob_resume_account(cli->client, &request, &account, &error);
 
 	if (rc != 0) {
 		json_array_append_new(faults, fault_json(env, rc, &error));
@@ -339,13 +342,13 @@ set(struct cli *cli, bool suspend)
 }
 
 int
-account_suspend(struct cli *cli)
+cli_account_suspend(struct cli *cli)
 {
 	return set(cli, true);
 }
 
 int
-account_resume(struct cli *cli)
+cli_account_resume(struct cli *cli)
 {
 	return set(cli, false);
 }

@@ -130,22 +130,22 @@ int cli_may_confirm(const struct cli *cli);
 int cli_confirm(const struct cli *cli, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 /* The commands. Each returns an exit code, having said what there is to say. */
-int account_create(struct cli *cli);
-int account_list(struct cli *cli);
-int account_suspend(struct cli *cli);
-int account_resume(struct cli *cli);
-int account_import(struct cli *cli);
-int key_list(struct cli *cli);
-int key_roll(struct cli *cli);
-int key_revoke(struct cli *cli);
-int verify_key(struct cli *cli);
-int events_list(struct cli *cli);
-int health_check(struct cli *cli);
-int stats_show(struct cli *cli);
-int offline_check(struct cli *cli);
-int offline_backup(struct cli *cli);
-int offline_restore(struct cli *cli);
-int offline_pepper_rotate(struct cli *cli);
+int cli_account_create(struct cli *cli);
+int cli_account_list(struct cli *cli);
+int cli_account_suspend(struct cli *cli);
+int cli_account_resume(struct cli *cli);
+int cli_account_import(struct cli *cli);
+int cli_key_list(struct cli *cli);
+int cli_key_roll(struct cli *cli);
+int cli_key_revoke(struct cli *cli);
+int cli_verify(struct cli *cli);
+int cli_events(struct cli *cli);
+int cli_health(struct cli *cli);
+int cli_stats(struct cli *cli);
+int cli_check(struct cli *cli);
+int cli_backup(struct cli *cli);
+int cli_restore(struct cli *cli);
+int cli_pepper_rotate(struct cli *cli);
 
 extern const char account_create_help[], account_list_help[], account_suspend_help[], account_resume_help[],
     account_import_help[];

@@ -1,6 +1,6 @@
 /*
  * events.c - fob events: what happened, in both environments, oldest first; once, or from then on.
- * Called by fob.c; calls libfob. Each environment has its own events and cursor; they are merged by time, with a
+ * Each environment has its own events and cursor; they are merged by time, with a
  * page of each in memory.
  */
 #include "client/cli/cli.h"
@@ -81,6 +81,16 @@ event_show(enum fob_environment env, const struct fob_event *e)
 	out_cell_time(e->expires_ms);
 }
 
+static int
+list(struct cli *cli, const struct stream *s, uint32_t page_size, struct fob_cursor *cursor,
+    struct fob_event_page **page, struct fob_error *error)
+{
+	const struct fob_list_request request = { FOB_LIST_REQUEST_INIT, .environment = s->env,
+		.account = cli->options[OPT_ACCOUNT], .page_size = page_size };
+
+	return fob_list_events(cli->client, &request, cursor, page, error);
+}
+
 /* Note the last event of the page that was fetched from ${from}, and a cursor that leads to it. */
 static int
 anchor_set(struct cli *cli, struct stream *s, struct fob_cursor from, struct fob_error *error)
@@ -92,15 +102,13 @@ anchor_set(struct cli *cli, struct stream *s, struct fob_cursor from, struct fob
 	if (n == 0)
 		return 0;
 	if (n > 1) {
-		rc = fob_list_events(
-		    cli->client, s->env, cli->options[OPT_ACCOUNT], (uint32_t)n - 1, &from, &before, error);
-		if (rc != 0)
+		if ((rc = list(cli, s, (uint32_t)n - 1, &from, &before, error)) != 0)
 			return rc;
 		behind = before->n;
 		fob_event_page_free(before);
 	}
 	s->anchor = from;
-	s->last = behind == n - 1 ? s->page->events[n - 1] : (struct fob_event){ 0 };
+	s->last = behind == n - 1 ? *s->page->events[n - 1] : (struct fob_event){ 0 };
 	return 0;
 }
 
@@ -123,11 +131,10 @@ anchor_check(struct cli *cli, const struct stream *s, bool *same, struct fob_err
 	do {
 		fob_event_page_free(page);
 		page = NULL;
-		rc = fob_list_events(cli->client, s->env, cli->options[OPT_ACCOUNT], 1, &at, &page, error);
-		if (rc != 0)
+		if ((rc = list(cli, s, 1, &at, &page, error)) != 0)
 			return rc;
 	} while (page->n == 0 && !at.done);
-	e = page->n > 0 ? &page->events[0] : NULL;
+	e = page->n > 0 ? page->events[0] : NULL;
 	*same = e != NULL &&
 	    (e->sequence > s->last.sequence ||
 		(e->sequence == s->last.sequence && e->time_ms == s->last.time_ms && e->type == s->last.type));
@@ -149,8 +156,7 @@ stream_fill(struct cli *cli, struct stream *s, struct fob_error *error)
 		s->page = NULL;
 		s->next = 0;
 		from = s->cursor;
-		rc = fob_list_events(
-		    cli->client, s->env, cli->options[OPT_ACCOUNT], FOB_PAGE_MAX, &s->cursor, &s->page, error);
+		rc = list(cli, s, FOB_PAGE_MAX, &s->cursor, &s->page, error);
 		if (rc == 0 && cli->options[OPT_FOLLOW] != NULL && (rc = anchor_set(cli, s, from, error)) != 0) {
 			fob_event_page_free(s->page);
 			s->cursor = from;
@@ -166,7 +172,7 @@ stream_fill(struct cli *cli, struct stream *s, struct fob_error *error)
 static const struct fob_event *
 stream_event(const struct stream *s)
 {
-	return s->page != NULL && s->next < s->page->n ? &s->page->events[s->next] : NULL;
+	return s->page != NULL && s->next < s->page->n ? s->page->events[s->next] : NULL;
 }
 
 /* Show all that there is now, by time. Returns 0 or the fault of *${failed}, with what came before it shown. */
@@ -279,7 +285,7 @@ show_all(struct cli *cli, struct stream *streams, size_t n)
 }
 
 int
-events_list(struct cli *cli)
+cli_events(struct cli *cli)
 {
 	struct stream streams[2] = { 0 };
 	enum fob_environment envs[2];

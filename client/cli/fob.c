@@ -1,6 +1,5 @@
 /*
  * fob.c - main of the `fob` command: harden the process, read the arguments, find the command, run it, report.
- * Calls the command's function in the file of its noun; offers them what cli.h declares.
  * Never takes a secret from argv, and never repeats an argument that looks like one.
  */
 #include "client/cli/cli.h"
@@ -74,41 +73,41 @@ struct command {
 };
 
 static const struct command commands[] = {
-	{ "account create", account_create, CLI_BIT(OPT_ENVIRONMENT) | CLI_BIT(OPT_TOKEN_FILE), 1, 1, "ACCOUNT",
+	{ "account create", cli_account_create, CLI_BIT(OPT_ENVIRONMENT) | CLI_BIT(OPT_TOKEN_FILE), 1, 1, "ACCOUNT",
 	    "make an account and print its four keys, once", account_create_help },
-	{ "account list", account_list, CLI_BIT(OPT_ENVIRONMENT), 0, 0, "", "all accounts", account_list_help },
-	{ "account suspend", account_suspend, CLI_BIT(OPT_ENVIRONMENT) | CLI_BIT(OPT_TOKEN_FILE), 1, 1, "ACCOUNT",
+	{ "account list", cli_account_list, CLI_BIT(OPT_ENVIRONMENT), 0, 0, "", "all accounts", account_list_help },
+	{ "account suspend", cli_account_suspend, CLI_BIT(OPT_ENVIRONMENT) | CLI_BIT(OPT_TOKEN_FILE), 1, 1, "ACCOUNT",
 	    "refuse all keys of an account, until it is resumed", account_suspend_help },
-	{ "account resume", account_resume, CLI_BIT(OPT_ENVIRONMENT) | CLI_BIT(OPT_TOKEN_FILE), 1, 1, "ACCOUNT",
+	{ "account resume", cli_account_resume, CLI_BIT(OPT_ENVIRONMENT) | CLI_BIT(OPT_TOKEN_FILE), 1, 1, "ACCOUNT",
 	    "take the keys of a suspended account again", account_resume_help },
-	{ "account import", account_import,
+	{ "account import", cli_account_import,
 	    CLI_BIT(OPT_ENVIRONMENT) | CLI_BIT(OPT_FORMAT) | CLI_BIT(OPT_START_LINE) | CLI_BIT(OPT_CONTINUE_ON_ERROR) |
 		CLI_BIT(OPT_DRY_RUN),
 	    0, 1, "[FILE]", "bring accounts and digests of keys from elsewhere", account_import_help },
-	{ "key list", key_list, CLI_BIT(OPT_ENVIRONMENT), 1, 1, "ACCOUNT",
+	{ "key list", cli_key_list, CLI_BIT(OPT_ENVIRONMENT), 1, 1, "ACCOUNT",
 	    "an account's keys, and when each was last used", key_list_help },
-	{ "key roll", key_roll,
+	{ "key roll", cli_key_roll,
 	    CLI_BIT(OPT_ENVIRONMENT) | CLI_BIT(OPT_GRACE) | CLI_BIT(OPT_EXPECTED_GENERATION) |
 		CLI_BIT(OPT_AUTHORIZE_FROM) | CLI_BIT(OPT_TOKEN_FILE),
 	    1, 1, "ACCOUNT", "make a new secret key; the old one lasts 24 hours more", key_roll_help },
-	{ "key revoke", key_revoke,
+	{ "key revoke", cli_key_revoke,
 	    CLI_BIT(OPT_ENVIRONMENT) | CLI_BIT(OPT_KIND) | CLI_BIT(OPT_GENERATION) | CLI_BIT(OPT_SECRET_FILE) |
 		CLI_BIT(OPT_TOKEN_FILE),
 	    0, 1, "[ACCOUNT]", "end one key now, for ever", key_revoke_help },
-	{ "verify", verify_key,
+	{ "verify", cli_verify,
 	    CLI_BIT(OPT_SECRET_FILE) | CLI_BIT(OPT_BASIC) | CLI_BIT(OPT_OPERATION) | CLI_BIT(OPT_REQUIRE), 0, 0, "",
 	    "whose key is this, and may it do that?", verify_help },
-	{ "events", events_list, CLI_BIT(OPT_ENVIRONMENT) | CLI_BIT(OPT_ACCOUNT) | CLI_BIT(OPT_FOLLOW), 0, 0, "",
+	{ "events", cli_events, CLI_BIT(OPT_ENVIRONMENT) | CLI_BIT(OPT_ACCOUNT) | CLI_BIT(OPT_FOLLOW), 0, 0, "",
 	    "what happened to accounts and keys", events_help },
-	{ "health", health_check, 0, 0, 1, "[SERVICE]", "is it serving?", health_help },
-	{ "stats", stats_show, 0, 0, 0, "", "counters and sizes", stats_help },
-	{ "check", offline_check, CLI_BIT(OPT_CONFIG), 0, 2, "[ENV [FOLDER]]",
-	    "prove that a database is whole, offline", check_help },
-	{ "backup", offline_backup, CLI_BIT(OPT_CONFIG), 2, 2, "ENV FOLDER", "copy a database that is served",
+	{ "health", cli_health, 0, 0, 1, "[SERVICE]", "is it serving?", health_help },
+	{ "stats", cli_stats, 0, 0, 0, "", "counters and sizes", stats_help },
+	{ "check", cli_check, CLI_BIT(OPT_CONFIG), 0, 2, "[ENV [FOLDER]]", "prove that a database is whole, offline",
+	    check_help },
+	{ "backup", cli_backup, CLI_BIT(OPT_CONFIG), 2, 2, "ENV FOLDER", "copy a database that is served",
 	    backup_help },
-	{ "restore", offline_restore, CLI_BIT(OPT_CONFIG) | CLI_BIT(OPT_EVENTS) | CLI_BIT(OPT_ACCEPT_REVIVED), 1, 1,
-	    "ENV", "let a copy be served, with what has ended since", restore_help },
-	{ "pepper rotate", offline_pepper_rotate, CLI_BIT(OPT_CONFIG), 1, 1, "ENV",
+	{ "restore", cli_restore, CLI_BIT(OPT_CONFIG) | CLI_BIT(OPT_EVENTS) | CLI_BIT(OPT_ACCEPT_REVIVED), 1, 1, "ENV",
+	    "let a copy be served, with what has ended since", restore_help },
+	{ "pepper rotate", cli_pepper_rotate, CLI_BIT(OPT_CONFIG), 1, 1, "ENV",
 	    "give a database a new pepper, while it is served", pepper_rotate_help },
 };
 #define COMMANDS (sizeof(commands) / sizeof(commands[0]))
@@ -610,9 +609,9 @@ cli_environment(const struct cli *cli, enum cli_option option, enum fob_environm
 	const char *s = cli->options[option];
 
 	if (s != NULL && strcmp(s, "live") == 0) {
-		*env = FOB_LIVE;
+		*env = FOB_ENVIRONMENT_LIVE;
 	} else if (s != NULL && strcmp(s, "test") == 0) {
-		*env = FOB_TEST;
+		*env = FOB_ENVIRONMENT_TEST;
 	} else {
 		out_say("%s%s --%s live or --%s test; see fob %s --help", cli->name, s == NULL ? " needs" : " takes",
 		    options[option].name, options[option].name, cli->name);
@@ -625,8 +624,8 @@ int
 cli_environments(const struct cli *cli, enum fob_environment envs[2], size_t *n)
 {
 	*n = 2;
-	envs[0] = FOB_LIVE;
-	envs[1] = FOB_TEST;
+	envs[0] = FOB_ENVIRONMENT_LIVE;
+	envs[1] = FOB_ENVIRONMENT_TEST;
 	if (cli->options[OPT_ENVIRONMENT] == NULL)
 		return CLI_OK;
 	*n = 1;
@@ -636,19 +635,21 @@ cli_environments(const struct cli *cli, enum fob_environment envs[2], size_t *n)
 int
 cli_served(const struct cli *cli, enum fob_environment envs[2], size_t *n)
 {
+	const struct fob_stats_request request = { FOB_STATS_REQUEST_INIT };
 	struct fob_error error;
-	struct fob_stats stats;
+	struct fob_stats *stats;
 	int rc;
 
 	if (cli->options[OPT_ENVIRONMENT] != NULL)
 		return CLI_OK;
-	if ((rc = fob_stats(cli->client, 0, &stats, &error)) != 0)
+	if ((rc = fob_stats(cli->client, &request, &stats, &error)) != 0)
 		return cli_fault(cli, NULL, rc, &error);
-	if (stats.n_environments != 1)
-		return CLI_OK;
-	*n = 1;
-	envs[0] = stats.environments[0].environment;
-	out_say("%s: this fobd serves %s only", cli->name, fob_environment_name(envs[0]));
+	if (stats->n_environments == 1) {
+		*n = 1;
+		envs[0] = stats->environments[0]->environment;
+		out_say("%s: this fobd serves %s only", cli->name, fob_environment_name(envs[0]));
+	}
+	fob_stats_free(stats);
 	return CLI_OK;
 }
 

@@ -1,6 +1,5 @@
 /*
- * health.c - fob health and fob stats: is it serving, and how is it doing?
- * Called by fob.c; calls libfob. Shows what fobd counts as it is; works nothing out of it.
+ * health.c - fob health and fob stats: is it serving, and how is it doing? Shows fobd's counters as they are.
  */
 #include "client/cli/cli.h"
 
@@ -31,30 +30,25 @@ const char stats_help[] = "Usage: fob stats\n"
 			  "  fob stats\n"
 			  "  fob stats --output json | jq '.environments[] | {environment, verdicts, commits}'\n";
 
-static const char *
-serving_name(enum fob_serving serving)
-{
-	return serving == FOB_SERVING ? "SERVING" : serving == FOB_NOT_SERVING ? "NOT_SERVING" : "UNKNOWN";
-}
-
 int
-health_check(struct cli *cli)
+cli_health(struct cli *cli)
 {
-	enum fob_serving serving;
+	const struct fob_health_request request = { FOB_HEALTH_REQUEST_INIT, .service = cli->args[0] };
+	enum fob_health_status status;
 	struct fob_error error;
 	int rc;
 
 	if ((rc = cli_connect(cli)) != CLI_OK)
 		return rc;
-	if ((rc = fob_check(cli->client, cli->args[0], 0, &serving, &error)) != 0)
+	if ((rc = fob_health(cli->client, &request, &status, &error)) != 0)
 		return cli_fault(cli, cli->args[0], rc, &error);
 	if (out_is_json())
 		out_json(json_pack("{s:s, s:s}", "service", cli->args[0] != NULL ? cli->args[0] : "", "status",
-		    serving_name(serving)));
+		    fob_health_status_name(status)));
 	else
-		out_pair(serving == FOB_SERVING ? OUT_GOOD : OUT_BAD, cli->args[0] != NULL ? cli->args[0] : "all", "%s",
-		    serving_name(serving));
-	return serving == FOB_SERVING ? CLI_OK : CLI_FAULT;
+		out_pair(status == FOB_HEALTH_STATUS_SERVING ? OUT_GOOD : OUT_BAD,
+		    cli->args[0] != NULL ? cli->args[0] : "all", "%s", fob_health_status_name(status));
+	return status == FOB_HEALTH_STATUS_SERVING ? CLI_OK : CLI_FAULT;
 }
 
 /* ---- stats ---- */
@@ -88,7 +82,7 @@ figures_table(const char *heading, const struct figure *figures, size_t n)
 }
 
 static size_t
-daemon_figures(const struct fob_stats *s, struct figure f[9])
+daemon_figures(const struct fob_stats *s, struct figure f[7])
 {
 	size_t n = 0;
 
@@ -133,7 +127,7 @@ verdict_figures(const struct fob_environment_stats *e, struct figure f[16])
 {
 	size_t n = 0;
 
-	for (int v = FOB_DENIED; v <= FOB_FORBIDDEN; v++)
+	for (int v = FOB_VERDICT_DENIED; v <= FOB_VERDICT_FORBIDDEN; v++)
 		f[n++] = (struct figure){ fob_verdict_name((enum fob_verdict)v), e->verdicts[v] };
 	return n;
 }
@@ -168,7 +162,7 @@ stats_json(const struct fob_stats *s)
 	figures_json(o, f, daemon_figures(s, f));
 	json_object_set_new(o, "codes", named_json(f, code_figures(s, f)));
 	for (size_t i = 0; i < s->n_environments; i++) {
-		const struct fob_environment_stats *e = &s->environments[i];
+		const struct fob_environment_stats *e = s->environments[i];
 		json_t *env = json_pack("{s:s, s:b, s:b}", "environment", fob_environment_name(e->environment),
 		    "serving", (int)e->serving, "rotating", (int)e->rotating);
 
@@ -190,7 +184,7 @@ stats_table(const struct fob_stats *s)
 	figures_table("", f, daemon_figures(s, f));
 	figures_table("replies", f, code_figures(s, f));
 	for (size_t i = 0; i < s->n_environments; i++) {
-		const struct fob_environment_stats *e = &s->environments[i];
+		const struct fob_environment_stats *e = s->environments[i];
 
 		out_gap();
 		out_pair(OUT_PLAIN, "environment", "%s", fob_environment_name(e->environment));
@@ -203,19 +197,21 @@ stats_table(const struct fob_stats *s)
 }
 
 int
-stats_show(struct cli *cli)
+cli_stats(struct cli *cli)
 {
+	const struct fob_stats_request request = { FOB_STATS_REQUEST_INIT };
 	struct fob_error error;
-	struct fob_stats stats;
+	struct fob_stats *stats;
 	int rc;
 
 	if ((rc = cli_connect(cli)) != CLI_OK)
 		return rc;
-	if ((rc = fob_stats(cli->client, 0, &stats, &error)) != 0)
+	if ((rc = fob_stats(cli->client, &request, &stats, &error)) != 0)
 		return cli_fault(cli, NULL, rc, &error);
 	if (out_is_json())
-		stats_json(&stats);
+		stats_json(stats);
 	else
-		stats_table(&stats);
+		stats_table(stats);
+	fob_stats_free(stats);
 	return CLI_OK;
 }

@@ -1,7 +1,6 @@
 /*
  * import.c - fob account import: accounts, and digests of their keys, from another system's export into fobd.
- * Called by fob.c; calls import_line.c for what a line says, and libfob's asynchronous import for many batches at once.
- * Lines are read one at a time, and a batch's memory is used again: a file of any length needs the same little.
+ * Lines are read one at a time, and the memory of a batch is reused: memory does not grow with the file.
  *
  * There is no state file. What was imported is "unchanged" the next time, so a run that was cut off is simply run
  * again.
@@ -154,19 +153,19 @@ static void
 line_judged(struct import *im, uint64_t line, enum fob_import_outcome outcome)
 {
 	switch (outcome) {
-	case FOB_IMPORTED:
+	case FOB_IMPORT_OUTCOME_IMPORTED:
 		im->imported++;
 		break;
-	case FOB_IMPORT_UNCHANGED:
+	case FOB_IMPORT_OUTCOME_UNCHANGED:
 		im->unchanged++;
 		break;
-	case FOB_IMPORT_ACCOUNT_CONFLICT:
+	case FOB_IMPORT_OUTCOME_ACCOUNT_CONFLICT:
 		line_refused(im, line, CLI_CONFLICT, "the account is there already, with another key of that kind");
 		break;
-	case FOB_IMPORT_KEY_CONFLICT:
+	case FOB_IMPORT_OUTCOME_KEY_CONFLICT:
 		line_refused(im, line, CLI_CONFLICT, "the key is there already, as another account's");
 		break;
-	case FOB_IMPORT_BAD_TIME:
+	case FOB_IMPORT_OUTCOME_BAD_TIME:
 		line_refused(im, line, CLI_LOCAL, "created_ms is in the future");
 		break;
 	default:
@@ -262,7 +261,9 @@ static void
 batch_send(struct import *im, struct batch *b)
 {
 	struct fob_import_account accounts[FOB_IMPORT_MAX];
-	struct fob_import import = { .environment = im->env, .accounts = accounts, .n = b->n };
+	struct fob_error error;
+	const struct fob_import_request request = { FOB_IMPORT_REQUEST_INIT, .environment = im->env,
+		.accounts = accounts, .n = b->n };
 	int rc;
 
 	if (b->n == 0)
@@ -271,10 +272,11 @@ batch_send(struct import *im, struct batch *b)
 		import_line_account(&b->lines[i], &accounts[i]);
 	b->busy = true;
 	/* Once it is taken, it may have been answered: the batch is the callback's. */
-	if ((rc = fob_import_accounts_async(im->cli->client, &import, batch_answered, b)) != 0) {
+	rc = fob_import_accounts_async(im->cli->client, &request, batch_answered, b, NULL, &error);
+	if (rc != 0) {
 		b->busy = false;
 		b->fault = rc;
-		snprintf(b->error.message, sizeof(b->error.message), "the batch could not be sent");
+		b->error = error;
 		batch_finish(im, b);
 	}
 }
@@ -397,7 +399,7 @@ begin(struct import *im)
 }
 
 int
-account_import(struct cli *cli)
+cli_account_import(struct cli *cli)
 {
 	struct import im = { .cli = cli };
 	int rc;

@@ -1,7 +1,6 @@
 /*
- * import_line.c - read a file for `fob account import`, line by line (see import_line.h). Called by import.c; uses
- * jansson for an object. Both formats become the same named fields, which are checked in one place. Sends nothing, says
- * nothing.
+ * import_line.c - read a file for `fob account import`, line by line (see import_line.h). Both formats become the same
+ * named fields, which are checked in one place. Sends nothing, prints nothing.
  */
 #include "client/cli/import_line.h"
 
@@ -363,7 +362,8 @@ import_reader_next(struct import_reader *r, struct import_line *line, const char
 void
 import_line_account(const struct import_line *line, struct fob_import_account *account)
 {
-	*account = (struct fob_import_account){ .account = line->account, .created_ms = line->created_ms };
+	*account = (struct fob_import_account){ FOB_IMPORT_ACCOUNT_INIT, .account = line->account,
+		.created_ms = line->created_ms };
 	if (line->secret.given) {
 		account->secret_sha256 = line->secret.sha256;
 		account->secret_last4 = line->secret.last4;

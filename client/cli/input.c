@@ -1,7 +1,6 @@
 /*
- * input.c - secrets, tokens and answers: from files, from stdin, from a person.
- * Called by fob.c and the commands; calls the system and libsodium (randomness, hex). Never takes anything from argv,
- * never goes through stdio (whose buffers cannot be wiped), never echoes.
+ * input.c - secrets, tokens and answers: from files, from stdin, from a person. Never takes anything from argv, never
+ * goes through stdio (whose buffers cannot be wiped), never echoes.
  */
 #include "client/cli/input.h"
 

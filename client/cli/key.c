@@ -1,6 +1,5 @@
 /*
  * key.c - fob key list, roll, revoke; and how a key reads, for account.c as well.
- * Called by fob.c; calls libfob.
  * Never ends a key without a question or --yes, and then only the one that the question named.
  */
 #include "client/cli/cli.h"
@@ -101,8 +100,8 @@ key_table(void)
 static void
 key_row(const struct fob_key *k)
 {
-	bool in_grace = k->state == FOB_KEY_GRACE;
-	enum out_colour colour = k->state == FOB_KEY_CURRENT ? OUT_GOOD : in_grace ? OUT_WARN : OUT_DIM;
+	bool in_grace = k->state == FOB_KEY_STATE_GRACE;
+	enum out_colour colour = k->state == FOB_KEY_STATE_CURRENT ? OUT_GOOD : in_grace ? OUT_WARN : OUT_DIM;
 
 	out_cell(OUT_PLAIN, "%s", fob_environment_name(k->environment));
 	out_cell(OUT_PLAIN, "%s", fob_kind_name(k->kind));
@@ -121,13 +120,15 @@ key_row(const struct fob_key *k)
 static int
 list_in(struct cli *cli, enum fob_environment env, size_t *absent)
 {
+	const struct fob_list_request request = { FOB_LIST_REQUEST_INIT, .environment = env, .account = cli->args[0],
+		.page_size = FOB_PAGE_MAX };
 	struct fob_cursor cursor = { 0 };
 	struct fob_key_page *page;
 	struct fob_error error;
 	int rc;
 
 	do {
-		rc = fob_list_keys(cli->client, env, cli->args[0], FOB_PAGE_MAX, &cursor, &page, &error);
+		rc = fob_list_keys(cli->client, &request, &cursor, &page, &error);
 		if (rc == FOB_ENOT_FOUND) {
 			++*absent;
 			return CLI_OK;
@@ -136,9 +137,9 @@ list_in(struct cli *cli, enum fob_environment env, size_t *absent)
 			return cli_fault(cli, fob_environment_name(env), rc, &error);
 		for (size_t i = 0; i < page->n; i++) {
 			if (out_is_json())
-				out_item(key_json(&page->keys[i], NULL));
+				out_item(key_json(page->keys[i], NULL));
 			else
-				key_row(&page->keys[i]);
+				key_row(page->keys[i]);
 		}
 		fob_key_page_free(page);
 	} while (!cursor.done && out_flush() == 0);
@@ -146,7 +147,7 @@ list_in(struct cli *cli, enum fob_environment env, size_t *absent)
 }
 
 int
-key_list(struct cli *cli)
+cli_key_list(struct cli *cli)
 {
 	enum fob_environment envs[2];
 	size_t n, absent = 0;
@@ -189,18 +190,20 @@ static int
 find(struct cli *cli, enum fob_environment env, enum fob_kind kind, uint32_t generation, const char *account,
     struct fob_key *key)
 {
+	const struct fob_list_request request = { FOB_LIST_REQUEST_INIT, .environment = env, .account = account,
+		.page_size = FOB_PAGE_MAX };
 	struct fob_cursor cursor = { 0 };
 	struct fob_key_page *page;
 	struct fob_error error;
 	int rc;
 
 	do {
-		if ((rc = fob_list_keys(cli->client, env, account, FOB_PAGE_MAX, &cursor, &page, &error)) != 0)
+		if ((rc = fob_list_keys(cli->client, &request, &cursor, &page, &error)) != 0)
 			return cli_fault(cli, NULL, rc, &error);
 		for (size_t i = 0; i < page->n; i++) {
-			*key = page->keys[i];
+			*key = *page->keys[i];
 			if (key->kind == kind &&
-			    (generation == 0 ? key->state == FOB_KEY_CURRENT : key->generation == generation)) {
+			    (generation == 0 ? key->state == FOB_KEY_STATE_CURRENT : key->generation == generation)) {
 				fob_key_page_free(page);
 				return CLI_OK;
 			}
@@ -214,14 +217,13 @@ find(struct cli *cli, enum fob_environment env, enum fob_kind kind, uint32_t gen
 /* ---- roll ---- */
 
 static int
-roll_options(const struct cli *cli, struct fob_roll *roll)
+roll_options(const struct cli *cli, struct fob_roll_request *roll)
 {
 	int64_t ms;
 
-	*roll = (struct fob_roll){ .kind = FOB_SECRET, .grace_s = FOB_GRACE_DEFAULT_S };
-	roll->mutation.account = cli->args[0];
+	*roll = (struct fob_roll_request){ FOB_ROLL_REQUEST_INIT, .account = cli->args[0], .kind = FOB_KIND_SECRET };
 	if (cli_account(cli, cli->args[0]) != CLI_OK ||
-	    cli_environment(cli, OPT_ENVIRONMENT, &roll->mutation.environment) != CLI_OK)
+	    cli_environment(cli, OPT_ENVIRONMENT, &roll->environment) != CLI_OK)
 		return CLI_LOCAL;
 	if (cli->options[OPT_GRACE] != NULL) {
 		if (text_duration_ms(cli->options[OPT_GRACE], &ms) != 0 || ms % 1000 != 0 ||
@@ -229,7 +231,7 @@ roll_options(const struct cli *cli, struct fob_roll *roll)
 			out_say("--grace is a time with its unit, in whole seconds from 0 to 24h: 90s, 30m, 24h");
 			return CLI_LOCAL;
 		}
-		roll->grace_s = (uint32_t)(ms / 1000);
+		roll->grace_s = ms == 0 ? FOB_GRACE_NONE_S : (uint32_t)(ms / 1000);
 	}
 	if (cli->options[OPT_EXPECTED_GENERATION] != NULL &&
 	    text_number(cli->options[OPT_EXPECTED_GENERATION], 1, UINT32_MAX, &roll->expected_generation) != 0) {
@@ -245,15 +247,15 @@ roll_options(const struct cli *cli, struct fob_roll *roll)
  * the first run sent, so there the generation stays as it was given.
  */
 static int
-roll_confirm(struct cli *cli, struct fob_roll *roll)
+roll_confirm(struct cli *cli, struct fob_roll_request *roll)
 {
-	enum fob_environment env = roll->mutation.environment;
+	enum fob_environment env = roll->environment;
 	struct fob_key key;
 	int rc;
 
-	if (roll->grace_s != 0 || cli->options[OPT_YES] != NULL)
+	if (roll->grace_s != FOB_GRACE_NONE_S || cli->options[OPT_YES] != NULL)
 		return CLI_OK;
-	if ((rc = find(cli, env, FOB_SECRET, roll->expected_generation, cli->args[0], &key)) != CLI_OK)
+	if ((rc = find(cli, env, FOB_KIND_SECRET, roll->expected_generation, cli->args[0], &key)) != CLI_OK)
 		return rc;
 	if (key.generation == 0)
 		return cli_confirm(
@@ -269,23 +271,24 @@ roll_confirm(struct cli *cli, struct fob_roll *roll)
 static void
 roll_show(const struct fob_rolled_key *rolled)
 {
-	const struct fob_key *new_key = &rolled->new_key.key, *old = &rolled->old_key;
-	bool ended = old->state == FOB_KEY_EXPIRED || old->state == FOB_KEY_REVOKED;
+	const struct fob_key *new_key = rolled->new_key->key, *old = rolled->old_key;
+	bool ended;
 
 	if (out_is_json()) {
 		json_t *o = json_object();
 
-		json_object_set_new(o, "new_key", key_json(new_key, rolled->new_key.secret));
-		json_object_set_new(o, "old_key", old->generation != 0 ? key_json(old, NULL) : json_null());
+		json_object_set_new(o, "new_key", key_json(new_key, rolled->new_key->secret));
+		json_object_set_new(o, "old_key", old != NULL ? key_json(old, NULL) : json_null());
 		out_json(json_object_size(o) == 2 ? o : (json_decref(o), NULL));
 		return;
 	}
 	out_pair(OUT_PLAIN, "account", "%s", new_key->account);
 	out_pair(OUT_PLAIN, "key", "%s %s", fob_environment_name(new_key->environment), fob_kind_name(new_key->kind));
 	out_pair(OUT_PLAIN, "generation", "%u", (unsigned)new_key->generation);
-	out_pair(OUT_GOOD, "new secret", "%s", rolled->new_key.secret);
-	if (old->generation == 0)
+	out_pair(OUT_GOOD, "new secret", "%s", rolled->new_key->secret);
+	if (old == NULL)
 		return;
+	ended = old->state == FOB_KEY_STATE_EXPIRED || old->state == FOB_KEY_STATE_REVOKED;
 	out_pair(OUT_PLAIN, "old generation", "%u", (unsigned)old->generation);
 	out_pair(OUT_PLAIN, "old last4", "%s", old->last4);
 	out_pair(ended ? OUT_DIM : OUT_WARN, "old state", "%s", fob_key_state_name(old->state));
@@ -293,13 +296,13 @@ roll_show(const struct fob_rolled_key *rolled)
 }
 
 static int
-roll_run(struct cli *cli, struct fob_roll *roll, struct token *token)
+roll_run(struct cli *cli, struct fob_roll_request *roll, struct token *token)
 {
-	struct fob_rolled_key rolled;
+	struct fob_rolled_key *rolled;
 	struct fob_error error;
 	int rc;
 
-	roll->mutation.token = token->bytes;
+	roll->token = token->bytes;
 	if ((rc = fob_roll_key(cli->client, roll, &rolled, &error)) != 0) {
 		int code = cli_fault(cli, NULL, rc, &error);
 
@@ -307,21 +310,21 @@ roll_run(struct cli *cli, struct fob_roll *roll, struct token *token)
 			cli_unsettled(cli, token);
 		return code;
 	}
-	roll_show(&rolled);
-	fob_wipe(&rolled, sizeof(rolled));
+	roll_show(rolled);
+	fob_rolled_key_free(rolled);
 	return cli_shown(cli, token);
 }
 
 int
-key_roll(struct cli *cli)
+cli_key_roll(struct cli *cli)
 {
 	const char *from = cli->options[OPT_AUTHORIZE_FROM];
 	static struct input secret;
-	struct fob_roll roll;
+	struct fob_roll_request roll;
 	struct token token;
 	int rc = CLI_LOCAL;
 
-	if (roll_options(cli, &roll) != CLI_OK || (roll.grace_s == 0 && cli_may_confirm(cli) != CLI_OK))
+	if (roll_options(cli, &roll) != CLI_OK || (roll.grace_s == FOB_GRACE_NONE_S && cli_may_confirm(cli) != CLI_OK))
 		return CLI_LOCAL;
 	if (from != NULL) {
 		if (input_read(from, "current secret key", &secret) != 0)
@@ -353,9 +356,9 @@ revoke_options(const struct cli *cli, struct fob_key *key)
 	    cli_environment(cli, OPT_ENVIRONMENT, &key->environment) != CLI_OK)
 		return CLI_LOCAL;
 	if (kind != NULL && strcmp(kind, "secret") == 0) {
-		key->kind = FOB_SECRET;
+		key->kind = FOB_KIND_SECRET;
 	} else if (kind != NULL && strcmp(kind, "publishable") == 0) {
-		key->kind = FOB_PUBLISHABLE;
+		key->kind = FOB_KIND_PUBLISHABLE;
 	} else {
 		out_say("%s %s --kind secret or --kind publishable", cli->name, kind == NULL ? "needs" : "takes");
 		return CLI_LOCAL;
@@ -372,8 +375,9 @@ revoke_options(const struct cli *cli, struct fob_key *key)
 static int
 revoke_by_secret(struct cli *cli, const struct input *secret, struct fob_key *key)
 {
-	struct fob_verify_request request = { .secret = secret->bytes, .secret_len = secret->len };
-	struct fob_verification v;
+	const struct fob_verify_request request = { FOB_VERIFY_REQUEST_INIT, .secret = secret->bytes,
+		.secret_len = secret->len };
+	struct fob_verification v = { FOB_VERIFICATION_INIT };
 	struct fob_error error;
 	int rc;
 
@@ -418,14 +422,13 @@ revoke_confirm(struct cli *cli, struct fob_key *key)
 static int
 revoke_run(struct cli *cli, const struct fob_key *key, struct token *token)
 {
-	struct fob_revoke revoke = { .kind = key->kind, .generation = key->generation };
+	const struct fob_revoke_request request = { FOB_REVOKE_REQUEST_INIT, .environment = key->environment,
+		.account = key->account, .kind = key->kind, .generation = key->generation, .token = token->bytes };
+	struct fob_key ended = { FOB_KEY_INIT };
 	struct fob_error error;
-	struct fob_key ended;
 	int rc;
 
-	revoke.mutation =
-	    (struct fob_mutation){ .environment = key->environment, .account = key->account, .token = token->bytes };
-	if ((rc = fob_revoke_key(cli->client, &revoke, &ended, &error)) != 0) {
+	if ((rc = fob_revoke_key(cli->client, &request, &ended, &error)) != 0) {
 		int code = cli_fault(cli, NULL, rc, &error);
 
 		if (!cli_settled(rc))
@@ -446,11 +449,11 @@ revoke_run(struct cli *cli, const struct fob_key *key, struct token *token)
 }
 
 int
-key_revoke(struct cli *cli)
+cli_key_revoke(struct cli *cli)
 {
 	const char *from = cli->options[OPT_SECRET_FILE];
 	static struct input secret;
-	struct fob_key key = { 0 };
+	struct fob_key key = { FOB_KEY_INIT };
 	struct token token;
 	int rc = CLI_LOCAL;
 

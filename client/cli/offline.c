@@ -1,7 +1,6 @@
 /*
  * offline.c - fob check, backup, restore and pepper rotate: what is done to a database itself, not asked of a fobd that
- * serves it. Called by fob.c; becomes the fobd that was installed with this fob, which knows databases: nothing here
- * opens one.
+ * serves it. Each replaces this process by the fobd that was installed with this fob; nothing here opens a database.
  */
 #include "client/cli/cli.h"
 
@@ -148,25 +147,25 @@ become_fobd(const struct cli *cli, const char *flag)
 }
 
 int
-offline_check(struct cli *cli)
+cli_check(struct cli *cli)
 {
 	return become_fobd(cli, "--check");
 }
 
 int
-offline_backup(struct cli *cli)
+cli_backup(struct cli *cli)
 {
 	return become_fobd(cli, "--backup");
 }
 
 int
-offline_restore(struct cli *cli)
+cli_restore(struct cli *cli)
 {
 	return become_fobd(cli, "--restore");
 }
 
 int
-offline_pepper_rotate(struct cli *cli)
+cli_pepper_rotate(struct cli *cli)
 {
 	return become_fobd(cli, "--rotate-pepper");
 }

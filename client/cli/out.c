@@ -1,8 +1,7 @@
 /*
- * out.c - what the command line writes: words to stderr, tables and JSON to stdout.
- * Called by every command, by fob.c and by input.c; calls text.c for escapes and times, jansson for JSON. Owns the one
- * buffer that answers pass through, secrets included: it is wiped, and every failed write is remembered. Never
- * allocates, but through jansson, whose memory is wiped as it is freed.
+ * out.c - what the command line writes: words to stderr, tables and JSON to stdout. Owns the one buffer that answers
+ * pass through, secrets included: it is wiped, and every failed write is remembered. Never allocates except through
+ * jansson, whose memory is wiped when it is freed.
  */
 #include "client/cli/out.h"
 

@@ -1,7 +1,6 @@
 /*
- * text.c - arguments into values and values into words, for the command line.
- * Called by fob.c, key.c, import.c and import_line.c for what arguments and lines say, and by out.c; calls nothing but
- * the C library. Never reads a clock, never prints, never keeps a pointer: that is what makes it testable by itself.
+ * text.c - arguments into values and values into words, for the command line. Never reads a clock, never prints, never
+ * keeps a pointer, so that it can be tested by itself.
  */
 #include "client/cli/text.h"
 

@@ -1,7 +1,7 @@
 /*
  * verify.c - fob verify: whose key is this, and may it do that?
- * Called by fob.c; calls libfob. The key comes from a file, from stdin or from a hidden prompt, and is wiped.
- * Only FOB_VALID is exit code 0; everything else that was answered is 3.
+ * The key comes from a file, from stdin or from a hidden prompt, and is wiped.
+ * Only FOB_VERDICT_VALID is exit code 0; everything else that was answered is 3.
  */
 #include "client/cli/cli.h"
 
@@ -80,7 +80,7 @@ show(const struct fob_verification *v)
 static int
 ask(struct cli *cli, const struct input *in, struct fob_verify_request *request)
 {
-	struct fob_verification v;
+	struct fob_verification v = { FOB_VERIFICATION_INIT };
 	struct fob_error error;
 	int rc;
 
@@ -101,9 +101,9 @@ ask(struct cli *cli, const struct input *in, struct fob_verify_request *request)
 }
 
 int
-verify_key(struct cli *cli)
+cli_verify(struct cli *cli)
 {
-	struct fob_verify_request request = { .operation = cli->options[OPT_OPERATION] };
+	struct fob_verify_request request = { FOB_VERIFY_REQUEST_INIT, .operation = cli->options[OPT_OPERATION] };
 	const char *what = cli->options[OPT_BASIC] != NULL ? "Authorization value" : "key";
 	static struct input in;
 	int rc = CLI_LOCAL;

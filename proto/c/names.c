@@ -61,6 +61,14 @@ name_import_outcome(unsigned outcome)
 }
 
 const char *
+name_health(unsigned status)
+{
+	static const char *const names[] = { NULL, "SERVING", "NOT_SERVING" };
+
+	return NAME_AT(names, status);
+}
+
+const char *
 name_code(unsigned code)
 {
 	static const char *const names[] = { "OK", "CANCELLED", NAME_UNKNOWN, "INVALID_ARGUMENT", "DEADLINE_EXCEEDED",

@@ -26,8 +26,8 @@
 struct workspace {
 	struct worker worker;
 	_Atomic bool busy;
-	bool passed;      /* server_passed()'s */
-	nng_aio *try_aio; /* without a callback: see stream.h */
+	bool passed;       /* server_passed()'s */
+	nng_aio *try_aio;  /* without a callback: see stream.h */
 	struct buffer out; /* replies of the connection at hand */
 	struct workspace *next, *next_idle;
 	uint8_t in[WORKSPACE_IN]; /* touched only as far as it is used */
@@ -70,7 +70,7 @@ struct connection {
 	/* the reader's */
 	struct workspace *ws; /* while it answers */
 	bool greeted;
-	bool more; /* ${in} has frames that wait until replies have left */
+	bool more;        /* ${in} has frames that wait until replies have left */
 	struct buffer in; /* what is left of the last turn: a part of a frame, or frames that wait for a pause to end */
 
 	pthread_mutex_t mutex; /* of all below */
@@ -130,8 +130,8 @@ struct server {
 	uint64_t late, crowded; /* connections closed as they had not greeted; as too many had not */
 	uint64_t late_told, crowded_told;
 	int64_t tell_ms;
-	size_t most_held;     /* since memory was given back */
-	unsigned most_exist;  /* likewise */
+	size_t most_held;    /* since memory was given back */
+	unsigned most_exist; /* likewise */
 
 	pthread_mutex_t idle_mutex; /* of these two, and of each ${passed} */
 	struct workspace *workspaces, *idle;
@@ -150,15 +150,44 @@ struct server {
 void connection_start(struct listener *listener, nng_stream *stream, struct workspace *ws);
 /* Close, for good. Returns: whether it was open. Threads: any; the caller has a reference. */
 bool connection_close(struct connection *c);
-/* Send what has come to be sent since the last time. */
-void connection_flush(struct connection *c, struct workspace *ws);
+/* The same for a caller that has the mutex. */
+bool connection_close_locked(struct connection *c);
 void connection_ref(struct connection *c);
 void connection_unref(struct connection *c);
 void connection_free(struct connection *c);
 
+/* ---- reader.c ---- */
+
+/* The first receive. The caller was the reader, and is not any more. */
+void reader_begin(struct connection *c);
+/* ${n} bytes were received into ${first}; 0: a pause has ended. The caller was the reader, and is not any more. */
+void reader_turn(struct connection *c, struct workspace *ws, size_t n);
+/* What nng calls when a receive has ended. */
+void reader_received(void *arg);
+
+/* ---- receive.c ---- */
+
+/*
+ * receive_bytes(c, ws, n, bytes, len):
+ * All bytes that are there to be looked at, ${n} of which were received into ${first}. They are in ${c}->in when that
+ * held some already, else in ${c} or ${ws}. Returns false when the connection is to be closed.
+ */
+bool receive_bytes(struct connection *c, struct workspace *ws, size_t n, const uint8_t **bytes, size_t *len);
+
+/* ---- send.c ---- */
+
+/* Under the mutex. Send ${bytes} as they are, behind what waits already; copied only if the socket does not take them. */
+void send_bytes(struct connection *c, nng_aio *try_aio, const uint8_t *bytes, size_t len);
+/* The same, encrypted where there is TLS; with whatever else the session has for the peer. */
+void send_plain(struct connection *c, nng_aio *try_aio, const uint8_t *bytes, size_t len);
+/* Send ${ws}->out. Returns whether all has left, so that the next request may be looked at. */
+bool send_replies(struct connection *c, struct workspace *ws);
+/* Send what changes have answered since the last time. */
+void send_flush(struct connection *c, struct workspace *ws);
+
 /* The transport's part of a request: see service.h. */
-bool connection_admit(const struct origin *origin);
-void connection_reply(const struct origin *origin, const uint8_t *bytes, size_t len, bool admitted);
+bool send_admit(const struct origin *origin);
+void send_reply(const struct origin *origin, const uint8_t *bytes, size_t len, bool admitted);
 
 /* ---- listener.c ---- */
 

@@ -205,8 +205,7 @@ listener_open(struct listener *l, char *why, size_t why_len)
 		return -1;
 	if ((rc = nng_aio_alloc(&l->accept_aio, accepted, l)) != 0 ||
 	    (rc = nng_stream_listener_alloc(&l->stream_listener, stream_url(l->config))) != 0 ||
-	    (path == NULL &&
-		(rc = nng_stream_listener_set_bool(l->stream_listener, NNG_OPT_TCP_NODELAY, true)) != 0) ||
+	    (path == NULL && (rc = nng_stream_listener_set_bool(l->stream_listener, NNG_OPT_TCP_NODELAY, true)) != 0) ||
 	    (rc = listen_with_mode(l, path != NULL)) != 0) {
 		snprintf(why, why_len, "%s: cannot listen: %s", l->config->url,
 		    rc == NNG_EADDRINUSE ? "the address is in use by another program" : nng_strerror(rc));

@@ -219,9 +219,8 @@ server_open(struct service *service, const struct config *config, struct server 
 	}
 	server->service = service;
 	server->config = config;
-	server->ops = (struct transport_ops){
-		.admit = connection_admit, .reply = connection_reply, .count = count, .count_arg = server
-	};
+	server->ops =
+	    (struct transport_ops){ .admit = send_admit, .reply = send_reply, .count = count, .count_arg = server };
 	service->transport = &server->ops;
 	for (size_t i = 0; i < config->n_listeners; i++) {
 		struct listener *l = &server->listeners[server->n_listeners++];

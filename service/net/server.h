@@ -19,8 +19,8 @@ struct server;
  * Ownership: both are borrowed until server_close(). ${service}->transport is set.
  * Returns:   0; -1 with one line at ${why}.
  */
-int server_open(
-    struct service *service, const struct config *config, struct server **server, char *why, size_t why_len);
+int
+server_open(struct service *service, const struct config *config, struct server **server, char *why, size_t why_len);
 
 /*
  * server_reload(server, config, why, why_len):

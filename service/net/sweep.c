@@ -170,7 +170,7 @@ flush(struct server *server)
 	while ((c = server->flush.first) != NULL) {
 		list_remove(&server->flush, c, PLACE_FLUSH);
 		pthread_mutex_unlock(&server->mutex);
-		connection_flush(c, server->sweep_workspace);
+		send_flush(c, server->sweep_workspace);
 		connection_unref(c);
 		pthread_mutex_lock(&server->mutex);
 	}

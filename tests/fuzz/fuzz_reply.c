@@ -30,8 +30,8 @@ is_environment(enum fob_environment environment)
 {
 	switch (environment) {
 	case FOB_ENVIRONMENT_ANY:
-	case FOB_LIVE:
-	case FOB_TEST:
+	case FOB_ENVIRONMENT_LIVE:
+	case FOB_ENVIRONMENT_TEST:
 		return true;
 	}
 	return false;
@@ -42,8 +42,8 @@ is_kind(enum fob_kind kind)
 {
 	switch (kind) {
 	case FOB_KIND_ANY:
-	case FOB_SECRET:
-	case FOB_PUBLISHABLE:
+	case FOB_KIND_SECRET:
+	case FOB_KIND_PUBLISHABLE:
 		return true;
 	}
 	return false;
@@ -53,15 +53,15 @@ static bool
 is_verdict(enum fob_verdict verdict)
 {
 	switch (verdict) {
-	case FOB_DENIED:
-	case FOB_VALID:
-	case FOB_MALFORMED:
-	case FOB_NOT_FOUND:
-	case FOB_EXPIRED:
-	case FOB_REVOKED:
-	case FOB_SUSPENDED:
-	case FOB_WRONG_ENVIRONMENT:
-	case FOB_FORBIDDEN:
+	case FOB_VERDICT_DENIED:
+	case FOB_VERDICT_VALID:
+	case FOB_VERDICT_MALFORMED:
+	case FOB_VERDICT_NOT_FOUND:
+	case FOB_VERDICT_EXPIRED:
+	case FOB_VERDICT_REVOKED:
+	case FOB_VERDICT_SUSPENDED:
+	case FOB_VERDICT_WRONG_ENVIRONMENT:
+	case FOB_VERDICT_FORBIDDEN:
 		return true;
 	}
 	return false;
@@ -71,11 +71,11 @@ static bool
 is_state(enum fob_key_state state)
 {
 	switch (state) {
-	case FOB_KEY_UNKNOWN:
-	case FOB_KEY_CURRENT:
-	case FOB_KEY_GRACE:
-	case FOB_KEY_EXPIRED:
-	case FOB_KEY_REVOKED:
+	case FOB_KEY_STATE_UNKNOWN:
+	case FOB_KEY_STATE_CURRENT:
+	case FOB_KEY_STATE_GRACE:
+	case FOB_KEY_STATE_EXPIRED:
+	case FOB_KEY_STATE_REVOKED:
 		return true;
 	}
 	return false;
@@ -85,15 +85,15 @@ static bool
 is_event_type(enum fob_event_type type)
 {
 	switch (type) {
-	case FOB_EVENT_UNKNOWN:
-	case FOB_ACCOUNT_CREATED:
-	case FOB_KEY_ROLLED:
-	case FOB_EVENT_KEY_EXPIRED:
-	case FOB_EVENT_KEY_REVOKED:
-	case FOB_ACCOUNT_SUSPENDED:
-	case FOB_ACCOUNT_RESUMED:
-	case FOB_ACCOUNT_IMPORTED:
-	case FOB_RESTORED:
+	case FOB_EVENT_TYPE_UNKNOWN:
+	case FOB_EVENT_TYPE_ACCOUNT_CREATED:
+	case FOB_EVENT_TYPE_KEY_ROLLED:
+	case FOB_EVENT_TYPE_KEY_EXPIRED:
+	case FOB_EVENT_TYPE_KEY_REVOKED:
+	case FOB_EVENT_TYPE_ACCOUNT_SUSPENDED:
+	case FOB_EVENT_TYPE_ACCOUNT_RESUMED:
+	case FOB_EVENT_TYPE_ACCOUNT_IMPORTED:
+	case FOB_EVENT_TYPE_RESTORED:
 		return true;
 	}
 	return false;
@@ -103,26 +103,26 @@ static bool
 is_outcome(enum fob_import_outcome outcome)
 {
 	switch (outcome) {
-	case FOB_IMPORT_UNKNOWN:
-	case FOB_IMPORTED:
-	case FOB_IMPORT_UNCHANGED:
-	case FOB_IMPORT_ACCOUNT_CONFLICT:
-	case FOB_IMPORT_KEY_CONFLICT:
-	case FOB_IMPORT_BAD_ACCOUNT:
-	case FOB_IMPORT_BAD_KEY:
-	case FOB_IMPORT_BAD_TIME:
+	case FOB_IMPORT_OUTCOME_UNKNOWN:
+	case FOB_IMPORT_OUTCOME_IMPORTED:
+	case FOB_IMPORT_OUTCOME_UNCHANGED:
+	case FOB_IMPORT_OUTCOME_ACCOUNT_CONFLICT:
+	case FOB_IMPORT_OUTCOME_KEY_CONFLICT:
+	case FOB_IMPORT_OUTCOME_BAD_ACCOUNT:
+	case FOB_IMPORT_OUTCOME_BAD_KEY:
+	case FOB_IMPORT_OUTCOME_BAD_TIME:
 		return true;
 	}
 	return false;
 }
 
 static bool
-is_serving(enum fob_serving serving)
+is_health_status(enum fob_health_status status)
 {
-	switch (serving) {
-	case FOB_SERVING_UNKNOWN:
-	case FOB_SERVING:
-	case FOB_NOT_SERVING:
+	switch (status) {
+	case FOB_HEALTH_STATUS_UNKNOWN:
+	case FOB_HEALTH_STATUS_SERVING:
+	case FOB_HEALTH_STATUS_NOT_SERVING:
 		return true;
 	}
 	return false;
@@ -169,6 +169,17 @@ check_zero(int rc, const void *p, size_t len)
 	FUZZ_CHECK(rc == 0 || sodium_is_zero(p, len), "a fault, but something is left");
 }
 
+/* A struct that starts with its size, which stays. */
+static void
+check_sized_zero(int rc, const void *p, size_t len)
+{
+	size_t size;
+
+	memcpy(&size, p, sizeof(size));
+	FUZZ_CHECK(size == len, "a struct of %zu bytes says %zu", len, size);
+	check_zero(rc, (const uint8_t *)p + sizeof(size), len - sizeof(size));
+}
+
 static void
 check_account_id(const char account[FOB_ACCOUNT_SIZE])
 {
@@ -188,8 +199,8 @@ check_key(const struct fob_key *k)
 static void
 check_new_key(const struct fob_new_key *k)
 {
-	check_key(&k->key);
-	check_word(k->secret, sizeof(k->secret), "_");
+	check_key(k->key);
+	check_word(k->secret, FOB_SECRET_SIZE, "_");
 	FUZZ_CHECK(k->secret[0] != '\0', "no secret");
 }
 
@@ -207,10 +218,10 @@ check_verification(const struct fob_verification *v, enum fob_environment requir
 	check_word(v->last4, sizeof(v->last4), "");
 	check_text(v->detail, sizeof(v->detail));
 	FUZZ_CHECK(is_verdict(v->verdict) && is_environment(v->environment) && is_kind(v->kind), "a number");
-	FUZZ_CHECK(fob_allows(v) == (v->verdict == FOB_VALID), "fob_allows is of another mind");
-	if (v->verdict == FOB_VALID)
+	FUZZ_CHECK(fob_allows(v) == (v->verdict == FOB_VERDICT_VALID), "fob_allows is of another mind");
+	if (v->verdict == FOB_VERDICT_VALID)
 		FUZZ_CHECK(v->account[0] != '\0' && v->environment != 0 &&
-			v->livemode == (v->environment == FOB_LIVE) &&
+			v->livemode == (v->environment == FOB_ENVIRONMENT_LIVE) &&
 			(required == FOB_ENVIRONMENT_ANY || required == v->environment),
 		    "VALID is believed of a reply that contradicts itself");
 }
@@ -228,29 +239,31 @@ decode_verify(const struct reply *r)
 	memset(&v, 0xff, sizeof(v));
 	rc = codec_decode_verify(r->p, r->len, required, &v, &error);
 	check_error(rc, &error);
-	check_zero(rc, &v, sizeof(v));
+	check_sized_zero(rc, &v, sizeof(v));
 	check_verification(&v, required);
 }
 
+/* As client.c decodes a batch: every item has a place. */
 static void
 decode_verify_batch(const struct reply *r)
 {
 	static struct fob_verification out[FOB_BATCH_MAX];
-	enum fob_environment required[FOB_BATCH_MAX] = { 0 };
+	struct codec_item items[FOB_BATCH_MAX] = { 0 };
 	int faults[FOB_BATCH_MAX], rc;
 	struct fob_error error;
 	size_t n = r->asked;
 
 	for (size_t i = 0; i < n; i++)
-		required[i] = (enum fob_environment)(i % 3);
+		items[i] = (struct codec_item){
+			.required = (enum fob_environment)(i % 3), .result = &out[i], .fault = &faults[i]
+		};
 	memset(out, 0xff, n * sizeof(out[0]));
-	rc = codec_decode_verify_batch(r->p, r->len, required, n, out, faults, &error);
+	rc = codec_decode_verify_items(r->p, r->len, items, n, &error);
 	check_error(rc, &error);
-	for (size_t i = 0; i < n; i++) {
-		FUZZ_CHECK(faults[i] <= 0 && faults[i] >= FOB_EUNAUTHENTICATED && (rc == 0 || faults[i] == rc),
-		    "an item's fault is %d", faults[i]);
-		check_zero(faults[i], &out[i], sizeof(out[i]));
-		check_verification(&out[i], required[i]);
+	for (size_t i = 0; rc == 0 && i < n; i++) {
+		FUZZ_CHECK(faults[i] <= 0 && faults[i] >= FOB_EUNAUTHENTICATED, "an item's fault is %d", faults[i]);
+		check_sized_zero(faults[i], &out[i], sizeof(out[i]));
+		check_verification(&out[i], items[i].required);
 	}
 }
 
@@ -280,7 +293,7 @@ decode_verify_items(const struct reply *r)
 		    (faults[i] == 1) == (rc != 0 || items[i].fault == NULL), "item %zu is not what was asked", i);
 		check_verification(&results[i], items[i].required);
 		if (faults[i] != 1) {
-			check_zero(faults[i], &results[i], sizeof(results[i]));
+			check_sized_zero(faults[i], &results[i], sizeof(results[i]));
 			check_error(faults[i], &errors[i]);
 		}
 	}
@@ -289,35 +302,37 @@ decode_verify_items(const struct reply *r)
 static void
 decode_created(const struct reply *r)
 {
-	struct fob_created_account out;
+	struct fob_created_account *out;
 	struct fob_error error;
 	int rc = codec_decode_created(r->p, r->len, &out, &error);
 
 	check_error(rc, &error);
-	check_zero(rc, &out, sizeof(out));
+	FUZZ_CHECK((rc == 0) == (out != NULL), "a fault with a result, or the reverse");
 	if (rc != 0)
 		return;
-	check_account(&out.account);
-	check_new_key(&out.secret_key);
-	check_new_key(&out.publishable_key);
+	check_account(out->account);
+	check_new_key(out->secret_key);
+	check_new_key(out->publishable_key);
+	codec_created_free(out);
 }
 
 static void
 decode_rolled(const struct reply *r)
 {
-	struct fob_rolled_key out;
+	struct fob_rolled_key *out;
 	struct fob_error error;
 	int rc = codec_decode_rolled(r->p, r->len, &out, &error);
 
 	check_error(rc, &error);
-	check_zero(rc, &out, sizeof(out));
+	FUZZ_CHECK((rc == 0) == (out != NULL), "a fault with a result, or the reverse");
 	if (rc != 0)
 		return;
-	check_new_key(&out.new_key);
-	if (out.old_key.account[0] != '\0')
-		check_key(&out.old_key);
+	check_new_key(out->new_key);
+	if (out->old_key != NULL)
+		check_key(out->old_key);
 	else
-		FUZZ_CHECK(out.new_key.key.generation == 1, "no old key, and this is not the first");
+		FUZZ_CHECK(out->new_key->key->generation == 1, "no old key, and this is not the first");
+	codec_rolled_free(out);
 }
 
 static void
@@ -328,7 +343,7 @@ decode_key(const struct reply *r)
 	int rc = codec_decode_key(r->p, r->len, &out, &error);
 
 	check_error(rc, &error);
-	check_zero(rc, &out, sizeof(out));
+	check_sized_zero(rc, &out, sizeof(out));
 	if (rc == 0)
 		check_key(&out);
 }
@@ -343,7 +358,7 @@ decode_account(const struct reply *r)
 	rc = codec_decode_account(
 	    r->asked % 2 ? METHOD_SUSPEND_ACCOUNT : METHOD_RESUME_ACCOUNT, r->p, r->len, &out, &error);
 	check_error(rc, &error);
-	check_zero(rc, &out, sizeof(out));
+	check_sized_zero(rc, &out, sizeof(out));
 	if (rc == 0)
 		check_account(&out);
 }
@@ -362,27 +377,32 @@ decode_import(const struct reply *r)
 }
 
 static void
-decode_check(const struct reply *r)
+decode_health(const struct reply *r)
 {
 	struct fob_error error;
-	enum fob_serving out;
-	int rc = codec_decode_check(r->p, r->len, &out, &error);
+	enum fob_health_status out;
+	int rc = codec_decode_health(r->p, r->len, &out, &error);
 
 	check_error(rc, &error);
-	FUZZ_CHECK(is_serving(out) && (rc == 0 || out == 0), "serving %d", (int)out);
+	FUZZ_CHECK(is_health_status(out) && (rc == 0 || out == 0), "health %d", (int)out);
 }
 
 static void
 decode_stats(const struct reply *r)
 {
-	static struct fob_stats out;
 	struct fob_error error;
+	struct fob_stats *out;
 	int rc = codec_decode_stats(r->p, r->len, &out, &error);
 
 	check_error(rc, &error);
-	check_zero(rc, &out, sizeof(out));
-	check_text(out.version, sizeof(out.version));
-	FUZZ_CHECK(out.n_environments <= 2, "%zu environments", out.n_environments);
+	FUZZ_CHECK((rc == 0) == (out != NULL), "a fault with a result, or the reverse");
+	if (rc != 0)
+		return;
+	check_text(out->version, sizeof(out->version));
+	FUZZ_CHECK(out->n_environments <= 2, "%zu environments", out->n_environments);
+	for (size_t i = 0; i < out->n_environments; i++)
+		FUZZ_CHECK(is_environment(out->environments[i]->environment), "an environment of no number");
+	free(out);
 }
 
 /* ---- pages ---- */
@@ -416,52 +436,53 @@ check_page(const struct reply *r, int rc, const struct fob_cursor *cursor, const
 static void
 decode_keys(const struct reply *r)
 {
-	struct fob_key_page *page;
+	union codec_page *page;
 	struct fob_cursor cursor;
 	struct fob_error error;
 	uint32_t size = begin_page(r, &cursor);
-	int rc = codec_decode_keys(r->p, r->len, size, &cursor, &page, &error);
+	int rc = codec_decode_page(METHOD_LIST_KEYS, r->p, r->len, size, &cursor, &page, &error);
 
 	check_error(rc, &error);
-	check_page(r, rc, &cursor, page, page != NULL ? page->n : 0);
-	for (size_t i = 0; page != NULL && i < page->n; i++)
-		check_key(&page->keys[i]);
+	check_page(r, rc, &cursor, page, page != NULL ? page->keys.n : 0);
+	for (size_t i = 0; page != NULL && i < page->keys.n; i++)
+		check_key(page->keys.keys[i]);
 	free(page);
 }
 
 static void
 decode_accounts(const struct reply *r)
 {
-	struct fob_account_page *page;
+	union codec_page *page;
 	struct fob_cursor cursor;
 	struct fob_error error;
 	uint32_t size = begin_page(r, &cursor);
-	int rc = codec_decode_accounts(r->p, r->len, size, &cursor, &page, &error);
+	int rc = codec_decode_page(METHOD_LIST_ACCOUNTS, r->p, r->len, size, &cursor, &page, &error);
 
 	check_error(rc, &error);
-	check_page(r, rc, &cursor, page, page != NULL ? page->n : 0);
-	for (size_t i = 0; page != NULL && i < page->n; i++)
-		check_account(&page->accounts[i]);
+	check_page(r, rc, &cursor, page, page != NULL ? page->accounts.n : 0);
+	for (size_t i = 0; page != NULL && i < page->accounts.n; i++)
+		check_account(page->accounts.accounts[i]);
 	free(page);
 }
 
 static void
 decode_events(const struct reply *r)
 {
-	struct fob_event_page *page;
+	union codec_page *page;
 	struct fob_cursor cursor;
 	struct fob_error error;
 	uint32_t size = begin_page(r, &cursor);
-	int rc = codec_decode_events(r->p, r->len, size, &cursor, &page, &error);
+	int rc = codec_decode_page(METHOD_LIST_EVENTS, r->p, r->len, size, &cursor, &page, &error);
 
 	check_error(rc, &error);
-	check_page(r, rc, &cursor, page, page != NULL ? page->n : 0);
-	for (size_t i = 0; page != NULL && i < page->n; i++) {
-		const struct fob_event *e = &page->events[i];
+	check_page(r, rc, &cursor, page, page != NULL ? page->events.n : 0);
+	for (size_t i = 0; page != NULL && i < page->events.n; i++) {
+		const struct fob_event *e = page->events.events[i];
 
 		FUZZ_CHECK(is_event_type(e->type) && is_kind(e->kind), "an event of no type");
 		check_word(e->account, sizeof(e->account), "._-");
-		FUZZ_CHECK(e->account[0] != '\0' || e->type == FOB_RESTORED || e->type == FOB_EVENT_UNKNOWN,
+		FUZZ_CHECK(
+		    e->account[0] != '\0' || e->type == FOB_EVENT_TYPE_RESTORED || e->type == FOB_EVENT_TYPE_UNKNOWN,
 		    "an event of no account");
 		check_word(e->last4, sizeof(e->last4), "");
 	}
@@ -469,7 +490,7 @@ decode_events(const struct reply *r)
 }
 
 static void (*const decoders[])(const struct reply *r) = { decode_verify, decode_verify_batch, decode_verify_items,
-	decode_created, decode_rolled, decode_key, decode_account, decode_import, decode_check, decode_stats,
+	decode_created, decode_rolled, decode_key, decode_account, decode_import, decode_health, decode_stats,
 	decode_keys, decode_accounts, decode_events };
 
 int

@@ -23,7 +23,7 @@
 #define MUTATORS 6
 #define VERIFIERS 12
 #define KEYS 512 /* of one slot: more than a run can roll */
-#define LANES 3
+#define IN_FLIGHT 3
 #define AHEAD 24          /* how far verifies may be ahead of their share */
 #define KILLS 64          /* at most */
 #define PATIENCE_MS 10000 /* of whom wants to know */
@@ -134,7 +134,7 @@ write_call(const struct call *call, int fault, const char *answer, ...)
 static void
 learn(struct account *a, const struct fob_new_key *new)
 {
-	uint32_t generation = new->key.generation;
+	uint32_t generation = new->key->generation;
 
 	if (generation >= KEYS)
 		die(a->name, "a generation beyond what this run can have made");
@@ -176,12 +176,13 @@ static void
 verify_key(struct account *a, uint32_t generation, const char *secret)
 {
 	struct call call = { .op = "verify", .account = a, .arg = generation };
-	struct fob_verification v;
+	struct fob_verification v = { FOB_VERIFICATION_INIT };
 	int fault;
 
 	invoked(&call);
-	fault = fob_verify(
-	    verify_client, &(struct fob_verify_request){ .secret = secret, .secret_len = strlen(secret) }, &v, NULL);
+	fault = fob_verify(verify_client,
+	    &(struct fob_verify_request){ FOB_VERIFY_REQUEST_INIT, .secret = secret, .secret_len = strlen(secret) }, &v,
+	    NULL);
 	returned(&call);
 	write_call(&call, fault,
 	    ",\"verdict\":\"%s\",\"generation\":%" PRIu32 ",\"current\":%" PRIu32
@@ -193,6 +194,8 @@ verify_key(struct account *a, uint32_t generation, const char *secret)
 static void
 list_keys(struct account *a)
 {
+	const struct fob_list_request request = { FOB_LIST_REQUEST_INIT, .environment = a->environment,
+		.account = a->name, .page_size = FOB_PAGE_MAX };
 	struct call call = { .op = "list", .account = a };
 	struct fob_cursor cursor = { 0 };
 	struct fob_key_page *page = NULL;
@@ -201,12 +204,12 @@ list_keys(struct account *a)
 	int fault;
 
 	invoked(&call);
-	fault = fob_list_keys(admin_client, a->environment, a->name, FOB_PAGE_MAX, &cursor, &page, NULL);
+	fault = fob_list_keys(admin_client, &request, &cursor, &page, NULL);
 	returned(&call);
 	for (size_t i = 0; fault == 0 && i < page->n; i++) {
-		const struct fob_key *k = &page->keys[i];
+		const struct fob_key *k = page->keys[i];
 
-		if (k->kind != FOB_SECRET)
+		if (k->kind != FOB_KIND_SECRET)
 			continue;
 		at += (size_t)snprintf(keys + at, sizeof(keys) - at, "%s[%" PRIu32 ",\"%s\",%" PRId64 "]",
 		    at == 0 ? "" : ",", k->generation, fob_key_state_name(k->state), k->expires_ms);
@@ -226,14 +229,15 @@ struct wish {
 };
 
 static int
-roll(struct wish *w, const struct fob_mutation *mutation)
+roll(struct wish *w, uint32_t timeout_ms)
 {
-	struct fob_roll request = {
-		.mutation = *mutation, .grace_s = w->call.arg, .expected_generation = w->call.expected
-	};
-	struct fob_rolled_key out;
+	struct fob_roll_request request = { FOB_ROLL_REQUEST_INIT, .environment = w->call.account->environment,
+		.account = w->call.account->name, .grace_s = w->call.arg == 0 ? FOB_GRACE_NONE_S : w->call.arg,
+		.expected_generation = w->call.expected, .token = w->token, .timeout_ms = timeout_ms };
+	const struct fob_key none = { FOB_KEY_INIT }, *new_key = &none, *old_key = &none;
+	char hex[2 * MARK_LEN + 1] = "";
+	struct fob_rolled_key *out;
 	uint8_t mark[MARK_LEN];
-	char hex[2 * MARK_LEN + 1];
 	int fault;
 
 	if (w->call.authorizing != 0) {
@@ -243,26 +247,31 @@ roll(struct wish *w, const struct fob_mutation *mutation)
 	invoked(&w->call);
 	fault = fob_roll_key(admin_client, &request, &out, NULL);
 	returned(&w->call);
-	crypto_generichash(
-	    mark, sizeof(mark), (const uint8_t *)out.new_key.secret, sizeof(out.new_key.secret), NULL, 0);
-	sodium_bin2hex(hex, sizeof(hex), mark, sizeof(mark));
-	if (fault == 0)
-		learn(w->call.account, &out.new_key);
-	if (fault == 0 && w->call.arg == SHORT_GRACE_S && out.old_key.state == FOB_KEY_GRACE)
-		learn_end(w->call.account, &out.old_key);
+	if (fault == 0) {
+		const char *secret = out->new_key->secret;
+
+		crypto_generichash(mark, sizeof(mark), (const uint8_t *)secret, strlen(secret), NULL, 0);
+		sodium_bin2hex(hex, sizeof(hex), mark, sizeof(mark));
+		new_key = out->new_key->key;
+		old_key = out->old_key != NULL ? out->old_key : &none;
+		learn(w->call.account, out->new_key);
+		if (w->call.arg == SHORT_GRACE_S && old_key->state == FOB_KEY_STATE_GRACE)
+			learn_end(w->call.account, old_key);
+	}
 	write_call(&w->call, fault,
 	    ",\"generation\":%" PRIu32 ",\"old\":%" PRIu32 ",\"state\":\"%s\",\"expires\":%" PRId64 ",\"mark\":\"%s\"",
-	    out.new_key.key.generation, out.old_key.generation, fob_key_state_name(out.old_key.state),
-	    out.old_key.expires_ms, hex);
-	fob_wipe(&out, sizeof(out));
+	    new_key->generation, old_key->generation, fob_key_state_name(old_key->state), old_key->expires_ms, hex);
+	fob_rolled_key_free(out);
 	return fault;
 }
 
 static int
-revoke(struct wish *w, const struct fob_mutation *mutation)
+revoke(struct wish *w, uint32_t timeout_ms)
 {
-	struct fob_revoke request = { .mutation = *mutation, .kind = FOB_SECRET, .generation = w->call.arg };
-	struct fob_key out;
+	const struct fob_revoke_request request = { FOB_REVOKE_REQUEST_INIT,
+		.environment = w->call.account->environment, .account = w->call.account->name, .kind = FOB_KIND_SECRET,
+		.generation = w->call.arg, .token = w->token, .timeout_ms = timeout_ms };
+	struct fob_key out = { FOB_KEY_INIT };
 	int fault;
 
 	invoked(&w->call);
@@ -274,14 +283,17 @@ revoke(struct wish *w, const struct fob_mutation *mutation)
 }
 
 static int
-suspend_or_resume(struct wish *w, const struct fob_mutation *mutation)
+suspend_or_resume(struct wish *w, uint32_t timeout_ms)
 {
-	struct fob_account out;
+	const struct fob_account_request request = { FOB_ACCOUNT_REQUEST_INIT,
+		.environment = w->call.account->environment, .account = w->call.account->name, .token = w->token,
+		.timeout_ms = timeout_ms };
+	struct fob_account out = { FOB_ACCOUNT_INIT };
 	int fault;
 
 	invoked(&w->call);
 	fault = (strcmp(w->call.op, "suspend") == 0 ? fob_suspend_account : fob_resume_account)(
-	    admin_client, mutation, &out, NULL);
+	    admin_client, &request, &out, NULL);
 	returned(&w->call);
 	write_call(&w->call, fault, ",\"suspended\":%s,\"generation\":%" PRIu32, out.suspended ? "true" : "false",
 	    out.secret_generation);
@@ -291,14 +303,9 @@ suspend_or_resume(struct wish *w, const struct fob_mutation *mutation)
 static int
 try_once(struct wish *w, uint32_t timeout_ms)
 {
-	struct fob_mutation mutation = { .environment = w->call.account->environment,
-		.account = w->call.account->name,
-		.token = w->token,
-		.timeout_ms = timeout_ms };
-
 	if (strcmp(w->call.op, "roll") == 0)
-		return roll(w, &mutation);
-	return strcmp(w->call.op, "revoke") == 0 ? revoke(w, &mutation) : suspend_or_resume(w, &mutation);
+		return roll(w, timeout_ms);
+	return strcmp(w->call.op, "revoke") == 0 ? revoke(w, timeout_ms) : suspend_or_resume(w, timeout_ms);
 }
 
 /* Is it unknown whether the change was made? After a refusal it is known. */
@@ -445,14 +452,14 @@ run_threads(void)
 /* ---- from start to end ---- */
 
 static struct fob_client *
-connect_to(const char *address, unsigned lanes)
+connect_to(const char *address, unsigned in_flight)
 {
 	struct fob_options *o = fob_options_new();
 	struct fob_client *client = NULL;
 	struct fob_error error;
 
 	if (o == NULL || fob_options_set_address(o, address) != 0 || fob_options_set_timeout_ms(o, PATIENCE_MS) != 0 ||
-	    fob_options_set_verify_lanes(o, lanes) != 0)
+	    fob_options_set_in_flight(o, in_flight) != 0)
 		die(address, "is no address");
 	if (fob_client_new(o, &client, &error) != 0)
 		die(address, error.message);
@@ -463,17 +470,19 @@ connect_to(const char *address, unsigned lanes)
 static void
 create_account(struct account *a, const char *prefix, unsigned number)
 {
-	struct fob_created_account out;
+	struct fob_created_account *out;
 	struct fob_error error;
 
 	pthread_mutex_init(&a->lock, NULL);
 	snprintf(a->name, sizeof(a->name), "%s.%u", prefix, number);
-	a->environment = number % 2 == 0 ? FOB_LIVE : FOB_TEST;
+	a->environment = number % 2 == 0 ? FOB_ENVIRONMENT_LIVE : FOB_ENVIRONMENT_TEST;
 	if (fob_create_account(admin_client,
-		&(struct fob_mutation){ .environment = a->environment, .account = a->name }, &out, &error) != 0)
+		&(struct fob_account_request){
+		    FOB_ACCOUNT_REQUEST_INIT, .environment = a->environment, .account = a->name },
+		&out, &error) != 0)
 		die(a->name, error.message);
-	learn(a, &out.secret_key);
-	fob_wipe(&out, sizeof(out));
+	learn(a, out->secret_key);
+	fob_created_account_free(out);
 }
 
 static void
@@ -545,9 +554,9 @@ main(int argc, char **argv)
 		kill_at[i] = (unsigned)rng_below(&rng, mutations > 0 ? mutations : 1);
 	if (sodium_init() < 0 || (history = fopen(argv[3], "we")) == NULL)
 		die(argv[3], strerror(errno));
-	/* Fewer lanes make larger batches. */
-	verify_client = connect_to(argv[1], 1 + seed % LANES);
-	admin_client = connect_to(argv[2], 1);
+	/* Fewer messages at once make larger batches. */
+	verify_client = connect_to(argv[1], 1 + seed % IN_FLIGHT);
+	admin_client = connect_to(argv[2], 64);
 	for (unsigned i = 0; i < ACCOUNTS; i++)
 		create_account(&accounts[i], argv[7], i);
 	run_threads();

@@ -38,6 +38,7 @@ struct fake_request {
 	uint8_t id[SP_ID];
 	char method[64];
 	uint32_t timeout_ms;
+	char traceparent[64];
 	const uint8_t *body; /* until the handler returns */
 	size_t body_len;
 	unsigned n; /* the first is 0 */
@@ -115,6 +116,9 @@ fake_serve_one(struct fake_connection *c, const uint8_t id[SP_ID], const uint8_t
 	assert(m != NULL && m->method.len < sizeof(q.method));
 	memcpy(q.method, m->method.data, m->method.len);
 	q.timeout_ms = m->timeout_ms;
+	assert(m->traceparent.len < sizeof(q.traceparent));
+	if (m->traceparent.len > 0)
+		memcpy(q.traceparent, m->traceparent.data, m->traceparent.len);
 	q.body = m->body.data;
 	q.body_len = m->body.len;
 	pthread_mutex_lock(&f->mutex);

@@ -1,9 +1,7 @@
 /*
- * fob_load.c - the program fob-load: flags, keys, one run, its report. Calls setup.c, load.c, report.c. No secret is
- * ever an argument or printed.
+ * fob_load.c - the program fob-load: flags, keys, one run, its report. No secret is ever an argument or printed.
  */
 #include <errno.h>
-#include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,7 +18,7 @@ static const char usage[] =
     "Usage: fob-load --address URL --keys FILE [OPTION...]\n"
     "       fob-load --admin-address URL --setup N --keys FILE [--address URL] [OPTION...]\n"
     "\n"
-    "Put load on a running fobd, through libfob, and say how it bears it.\n"
+    "Put load on a running fobd, through libfob, and report how fast it answers.\n"
     "\n"
     "Where and with what:\n"
     "  -a, --address URL        ipc://PATH, tcp://HOST:PORT or tls+tcp://HOST:PORT of a verify listener\n"
@@ -42,47 +40,37 @@ static const char usage[] =
     "  -b, --batch N            N keys to a message (VerifyKeys), 1 to 256; default 1. Each key counts as a call\n"
     "  -s, --sockets N          clients of libfob to spread the calls over; default 1\n"
     "      --in-flight N        calls on the wire per client, 1 to 64; default: its share of the callers\n"
-    "      --no-coalesce        each key in a message of its own, however many wait\n"
-    "      --lanes N            messages with coalesced keys at once, 1 to 64; default: libfob's\n"
     "      --roll-keys N        so many of the keys are rolled, and not verified; default 1024, at most half of them\n"
     "      --roll-grace S       for rolled keys, 0 to 86400 seconds; default 0. At most 8 of a slot can be in grace\n"
     "      --timeout MS         of each call; default 5000\n"
     "\n"
-    "How long, and what to say:\n"
-    "  -w, --warmup S           seconds before anything is measured; default 1\n"
-    "  -d, --duration S         seconds of measuring; default 10; 0: none, with --setup\n"
-    "  -l, --label TEXT         a name for this run in reports\n"
-    "      --json FILE          write the results as JSON; -: to standard output, in place of the table\n"
-    "      --csv FILE           append the results as CSV; -: likewise\n"
-    "  -q, --quiet              no progress on standard error\n"
-    "      --version, -h, --help\n"
-    "\n"
-    "Exit status: 0 all went as expected; 1 usage or a local fault; 2 some calls failed; 3 some verdicts were not what\n"
-    "these keys should get; 4 the rate was not met. Ctrl-C ends the measuring and reports what there is.\n";
+    "How long, and what to report:\n" FLAGS_RUN_USAGE("1",
+	"10; 0: none, with --setup") "      --count-switches PID  count thread switches to a call, of this process and of the fobd with this PID\n"
+				     "      --version, -h, --help\n"
+				     "\n"
+				     "Exit status: 0 all went as expected; 1 usage or a local fault; 2 some calls failed; 3 some verdicts were not what\n"
+				     "these keys should get; 4 the rate was not met. Ctrl-C ends the measuring and reports what there is.\n";
 
 struct flags {
 	struct load_config load;
-	const char *keys, *label, *json, *csv;
+	const char *keys;
 	size_t setup;
 	enum fob_environment environment;
 	unsigned callers, threads;
 };
 
 enum {
-	FLAG_ADMIN = 256,
+	FLAG_ADMIN = FLAGS_OWN,
 	FLAG_SETUP,
 	FLAG_ENVIRONMENT,
 	FLAG_TLS_CA,
 	FLAG_TLS_CERT,
 	FLAG_TLS_KEY,
 	FLAG_IN_FLIGHT,
-	FLAG_NO_COALESCE,
-	FLAG_LANES,
 	FLAG_ROLL_KEYS,
 	FLAG_ROLL_GRACE,
 	FLAG_TIMEOUT,
-	FLAG_JSON,
-	FLAG_CSV,
+	FLAG_SWITCHES,
 	FLAG_VERSION
 };
 
@@ -95,37 +83,21 @@ static const struct option options[] = { { "address", required_argument, NULL, '
 	{ "mix", required_argument, NULL, 'm' }, { "operation", required_argument, NULL, 'o' },
 	{ "batch", required_argument, NULL, 'b' }, { "sockets", required_argument, NULL, 's' },
 	{ "in-flight", required_argument, NULL, FLAG_IN_FLIGHT },
-	{ "no-coalesce", no_argument, NULL, FLAG_NO_COALESCE }, { "lanes", required_argument, NULL, FLAG_LANES },
 	{ "roll-keys", required_argument, NULL, FLAG_ROLL_KEYS },
 	{ "roll-grace", required_argument, NULL, FLAG_ROLL_GRACE },
-	{ "timeout", required_argument, NULL, FLAG_TIMEOUT }, { "warmup", required_argument, NULL, 'w' },
-	{ "duration", required_argument, NULL, 'd' }, { "label", required_argument, NULL, 'l' },
-	{ "json", required_argument, NULL, FLAG_JSON }, { "csv", required_argument, NULL, FLAG_CSV },
-	{ "quiet", no_argument, NULL, 'q' }, { "version", no_argument, NULL, FLAG_VERSION },
-	{ "help", no_argument, NULL, 'h' }, { NULL, 0, NULL, 0 } };
+	{ "timeout", required_argument, NULL, FLAG_TIMEOUT },
+	{ "count-switches", required_argument, NULL, FLAG_SWITCHES }, { "version", no_argument, NULL, FLAG_VERSION },
+	FLAGS_RUN_LONG, { NULL, 0, NULL, 0 } };
 
 /* ---- flags ---- */
-
-/* Goes into CSV as it is. */
-static const char *
-label(const char *text)
-{
-	const char *p;
-
-	for (p = text; *p != '\0'; p++) {
-		if ((unsigned char)*p < ' ' || *p == ',' || *p == '"')
-			flags_fail("--label: no commas, quotes or control characters");
-	}
-	return text;
-}
 
 static enum fob_environment
 environment(const char *text)
 {
 	if (strcmp(text, "live") == 0)
-		return FOB_LIVE;
+		return FOB_ENVIRONMENT_LIVE;
 	if (strcmp(text, "test") == 0)
-		return FOB_TEST;
+		return FOB_ENVIRONMENT_TEST;
 	flags_fail("--environment %s: live or test", text);
 }
 
@@ -169,11 +141,8 @@ flag_where(int c, struct flags *f)
 	case FLAG_VERSION:
 		printf("fob-load %s\n", fob_version());
 		exit(0);
-	case 'h':
-		fputs(usage, stdout);
-		exit(0);
 	default:
-		flags_fail("see fob-load --help");
+		flags_run(c, &f->load.run, usage);
 	}
 }
 
@@ -205,12 +174,6 @@ flag(int c, struct flags *f)
 	case FLAG_IN_FLIGHT:
 		f->load.in_flight = flags_number("in-flight", optarg, 1, 64);
 		break;
-	case FLAG_NO_COALESCE:
-		f->load.no_coalesce = true;
-		break;
-	case FLAG_LANES:
-		f->load.lanes = flags_number("lanes", optarg, 1, 64);
-		break;
 	case FLAG_ROLL_KEYS:
 		f->load.roll_keys = flags_number("roll-keys", optarg, 1, 1000000);
 		break;
@@ -220,23 +183,8 @@ flag(int c, struct flags *f)
 	case FLAG_TIMEOUT:
 		f->load.timeout_ms = flags_number("timeout", optarg, 1, FOB_TIMEOUT_MAX_MS);
 		break;
-	case 'w':
-		f->load.warmup_s = flags_real("warmup", optarg, 0, 86400);
-		break;
-	case 'd':
-		f->load.duration_s = flags_real("duration", optarg, 0, 864000);
-		break;
-	case 'l':
-		f->label = label(optarg);
-		break;
-	case FLAG_JSON:
-		f->json = optarg;
-		break;
-	case FLAG_CSV:
-		f->csv = optarg;
-		break;
-	case 'q':
-		f->load.quiet = true;
+	case FLAG_SWITCHES:
+		f->load.server = (pid_t)flags_number("count-switches", optarg, 1, INT32_MAX);
 		break;
 	default:
 		flag_where(c, f);
@@ -281,10 +229,8 @@ flags_check(struct flags *f)
 		flags_fail("--address URL: where does fobd listen?");
 	if ((f->load.tls_cert == NULL) != (f->load.tls_key == NULL))
 		flags_fail("--tls-cert and --tls-key go together");
-	if (f->load.duration_s <= 0 && f->setup == 0)
+	if (f->load.run.duration_s <= 0 && f->setup == 0)
 		flags_fail("--duration 0: nothing to do without --setup");
-	if (f->json != NULL && f->csv != NULL && strcmp(f->json, "-") == 0 && strcmp(f->csv, "-") == 0)
-		flags_fail("--json - and --csv -: one of them");
 }
 
 static void
@@ -296,11 +242,10 @@ flags_parse(int argc, char *argv[], struct flags *f)
 				 .sockets = 1,
 				 .batch = 1,
 				 .roll_keys = 1024,
-				 .warmup_s = 1,
-				 .duration_s = 10,
+				 .run = { .warmup_s = 1, .duration_s = 10 },
 				 .mix = { .weights = { [OP_VERIFY] = 1 }, .sum = 1 } },
-		.environment = FOB_LIVE };
-	while ((c = getopt_long(argc, argv, "a:k:c:t:r:m:o:b:s:w:d:l:qh", options, NULL)) != -1)
+		.environment = FOB_ENVIRONMENT_LIVE };
+	while ((c = getopt_long(argc, argv, "a:k:c:t:r:m:o:b:s:" FLAGS_RUN_SHORT, options, NULL)) != -1)
 		flag(c, f);
 	/* Not repeated in the message: somebody may have given a secret. */
 	if (optind < argc)
@@ -341,11 +286,9 @@ get_keys(const struct flags *f, struct keys *keys)
 }
 
 static int
-write_report(
-    const struct flags *f, const struct load_outcome *outcome, const struct keys *keys, const struct recorder *sum)
+report(const struct flags *f, const struct load_outcome *outcome, const struct keys *keys)
 {
 	struct report r = { .tool = "fob-load",
-		.label = f->label,
 		.address = f->load.address,
 		.synchronous = f->load.synchronous,
 		.callers = f->load.callers,
@@ -354,43 +297,31 @@ write_report(
 		.keys = keys->n,
 		.rate = f->load.rate,
 		.rate_met = outcome->rate_met,
-		.not_sent = outcome->not_sent,
-		.warmup_s = f->load.warmup_s,
-		.duration_s = measure_duration_s(&outcome->measure),
-		.interrupted = outcome->measure.interrupted,
-		.sum = sum };
+		.not_sent = outcome->not_sent };
 	unsigned op;
 
 	for (op = 0; op < OPS; op++)
 		r.unit[op] = f->load.mix.weights[op] > 0 ? op_name((enum op)op) : NULL;
-	return report_write(&r, f->json, f->csv) == 0 ? 0 : 1;
+	return report_finish(&r, &f->load.run, &outcome->measure);
 }
 
 static int
 measure(const struct flags *f, struct keys *keys)
 {
-	struct recorder *sum = calloc(1, sizeof(*sum));
 	struct load_outcome outcome;
 	char why[WHY_LEN];
 	int rc;
 
-	if (sum == NULL)
-		flags_fail("out of memory");
 	if (load_run(&f->load, keys, &outcome, why, sizeof(why)) != 0) {
 		fprintf(stderr, "fob-load: %s\n", why);
-		free(sum);
 		return 2;
 	}
-	recorder_sum(sum);
-	rc = write_report(f, &outcome, keys, sum);
+	rc = report(f, &outcome, keys);
 	if (outcome.rolled && keys_save(f->keys, keys, why, sizeof(why)) != 0) {
 		fprintf(stderr, "fob-load: rolled keys are lost: %s\n", why);
 		rc = 1;
 	}
-	if (rc == 0)
-		rc = sum->unexpected > 0 ? 3 : sum->failed > 0 ? 2 : f->load.rate > 0 && !outcome.rate_met ? 4 : 0;
-	free(sum);
-	return rc;
+	return rc == 0 && f->load.rate > 0 && !outcome.rate_met ? 4 : rc;
 }
 
 int
@@ -403,7 +334,7 @@ main(int argc, char *argv[])
 	flags_parse(argc, argv, &f);
 	measure_block_signals();
 	get_keys(&f, &keys);
-	if (f.load.duration_s > 0)
+	if (f.load.run.duration_s > 0)
 		rc = measure(&f, &keys);
 	keys_fini(&keys);
 	return rc;

@@ -5,14 +5,10 @@
  * Built only where libgrpc++-dev and protobuf-compiler-grpc are installed. It hashes nothing, reads no database and
  * survives no restart: it is the least that such a service could do. Server and client are processes of their own.
  */
-#include <fcntl.h>
 #include <getopt.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -26,6 +22,7 @@
 #include <grpcpp/grpcpp.h>
 
 #include "grpc_baseline.grpc.pb.h"
+#include "tests/load/server.h"
 
 /* hist.h and report.h are C with C11 atomics, which C++ cannot read: see grpc_bridge.c. */
 extern "C" {
@@ -91,9 +88,10 @@ private:
 	std::unordered_map<std::string, std::string> records;
 };
 
-[[noreturn]] static void
-serve(const flags &f, int ready)
+static void
+serve(const void *arg, int ready)
 {
+	const flags &f = *static_cast<const flags *>(arg);
 	service s(f.keys);
 	grpc::ServerBuilder builder;
 	int port = 0;
@@ -101,36 +99,12 @@ serve(const flags &f, int ready)
 	builder.AddListeningPort(f.address, grpc::InsecureServerCredentials(), &port);
 	builder.RegisterService(&s);
 	std::unique_ptr<grpc::Server> server = builder.BuildAndStart();
-	if (server == nullptr || port == 0 || write(ready, "", 1) != 1) {
+	if (server == nullptr || port == 0) {
 		fprintf(stderr, "grpc-baseline: cannot listen on %s\n", f.address.c_str());
 		_exit(1);
 	}
+	server_is_ready(ready);
 	server->Wait();
-	_exit(0);
-}
-
-/* Forked before gRPC has made a thread. */
-static pid_t
-start_server(const flags &f)
-{
-	int fds[2];
-	pid_t pid;
-	char byte;
-
-	if (pipe2(fds, O_CLOEXEC) != 0 || (pid = fork()) < 0) {
-		perror("grpc-baseline");
-		exit(1);
-	}
-	if (pid == 0) {
-		prctl(PR_SET_PDEATHSIG, SIGKILL, 0UL, 0UL, 0UL);
-		close(fds[0]);
-		serve(f, fds[1]);
-	}
-	close(fds[1]);
-	if (read(fds[0], &byte, 1) != 1)
-		exit(1);
-	close(fds[0]);
-	return (pid);
 }
 
 /* ---- the client ---- */
@@ -238,6 +212,7 @@ flags_parse(int argc, char *argv[], flags *f)
 		{ "duration", required_argument, nullptr, 'd' },
 		{ "label", required_argument, nullptr, 'l' },
 		{ "json", required_argument, nullptr, 'j' },
+		{ "quiet", no_argument, nullptr, 'q' },
 		{ "help", no_argument, nullptr, 'h' },
 		{ nullptr, 0, nullptr, 0 }
 	};
@@ -252,6 +227,7 @@ flags_parse(int argc, char *argv[], flags *f)
 		case 'd': f->duration_s = number(optarg, 0.01, 86400); break;
 		case 'l': f->label = optarg; break;
 		case 'j': f->json = optarg; break;
+		case 'q': break; /* it never shows progress */
 		case 'h': fputs(usage, stdout); exit(0);
 		default: fputs(usage, stderr); exit(1);
 		}
@@ -270,9 +246,8 @@ main(int argc, char *argv[])
 	int rc;
 
 	flags_parse(argc, argv, &f);
-	server = start_server(f);
+	server = server_start(serve, &f); /* before gRPC makes a thread */
 	rc = run(f);
-	kill(server, SIGKILL);
-	waitpid(server, nullptr, 0);
+	server_stop(server);
 	return (rc);
 }

@@ -1,6 +1,6 @@
 /*
- * grpc_bridge.c - hist.h and report.h for C++, which does not read C11's atomics. Called by grpc_baseline.cc alone,
- * which declares these functions itself.
+ * grpc_bridge.c - hist.h and report.h for C++, which does not read C11's atomics. grpc_baseline.cc declares these
+ * functions itself.
  */
 #include <stdint.h>
 #include <stdlib.h>

@@ -1,6 +1,6 @@
 /*
- * keys.c - secrets in memory and in a file. Called by fob_load.c, setup.c and nng_echo.c; calls libfob only to wipe.
- * Never prints a secret, and leaves none in a stdio buffer or in memory that it gives back.
+ * keys.c - secrets in memory and in a file (see keys.h). Never prints a secret, and leaves none in a stdio buffer or in
+ * memory that it gives back.
  */
 #include "tests/load/keys.h"
 
@@ -17,8 +17,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 #include <zlib.h>
-
-#include "tests/load/rng.h"
 
 #define BUFFER 65536
 #define FORMED_LEN 38 /* prefix and random part; the checksum's 6 follow */
@@ -96,6 +94,34 @@ keys_add_bad(struct keys *keys, size_t n)
 			return -1;
 	}
 	return 0;
+}
+
+/* ---- choosing ---- */
+
+static const char *
+choose(struct keys_choice *c)
+{
+	const char *secret = c->keys->secrets[c->first + rng_below(&c->rng, c->keys->n - c->first)];
+
+	__builtin_prefetch(secret);
+	return secret;
+}
+
+void
+keys_choose(struct keys_choice *c, const struct keys *keys, size_t first, uint64_t stream)
+{
+	assert(first < keys->n);
+	*c = (struct keys_choice){ .keys = keys, .first = first, .rng = rng_new(stream) };
+	c->ahead = choose(c);
+}
+
+const char *
+keys_next(struct keys_choice *c)
+{
+	const char *secret = c->ahead;
+
+	c->ahead = choose(c);
+	return secret;
 }
 
 /* ---- files ---- */

@@ -8,6 +8,7 @@
 #include <stddef.h>
 
 #include "client/fob.h"
+#include "tests/load/rng.h"
 
 #define KEYS_SECRET_MIN 12 /* a prefix and a little: keys of other systems need not have Fob's length */
 #define KEYS_MAX 100000000
@@ -37,5 +38,19 @@ int keys_add_bad(struct keys *keys, size_t n);
 
 /* Wipes and frees; the struct is then empty. */
 void keys_fini(struct keys *keys);
+
+/*
+ * Chooses keys at random, one ahead. A service that verifies a key has just read it from its customer, so it is in the
+ * processor's cache. One of a million keys in a file is not, and the wait for it must not be counted as the server's.
+ */
+struct keys_choice {
+	const struct keys *keys;
+	size_t first; /* only keys from this one on */
+	struct rng rng;
+	const char *ahead;
+};
+
+void keys_choose(struct keys_choice *choice, const struct keys *keys, size_t first, uint64_t stream);
+const char *keys_next(struct keys_choice *choice);
 
 #endif

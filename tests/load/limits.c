@@ -3,11 +3,10 @@
  *
  * `lookup`: the work that no verify can avoid, in a loop on one core: a keyed BLAKE2b-256 of a secret, and one LMDB
  * read in a renewed transaction that copies out a value of a record's size. `commits`: durable LMDB commits of one
- * small put, one at a time, which is what mutations would get without group commit. Called by bench; uses LMDB and
- * libsodium as Fob's service does, and none of its code.
+ * small put, one at a time, which is what changes would get without group commit. Uses LMDB and libsodium as fobd does,
+ * and none of fobd's code.
  */
 #include <errno.h>
-#include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -34,17 +33,13 @@ static const char usage[] =
     "lookup   keyed BLAKE2b-256 and one LMDB read of N keys, in a loop on one core\n"
     "commits  durable LMDB commits of one small put, one at a time\n"
     "\n"
-    "  --dir DIR      of the database: made when it is absent, used again when it is there with as many keys\n"
-    "  --keys N       1 to 100000000\n"
-    "  --warmup S     default 0.5\n"
-    "  --duration S   default 5\n"
-    "  --label TEXT   a name for this run\n"
-    "  --json FILE    write the results; -: to standard output, in place of the table\n";
+    "      --dir DIR          of the database: made when it is absent, used again when it has as many keys\n"
+    "      --keys N           1 to 100000000\n" FLAGS_RUN_USAGE("0.5", "5");
 
 struct flags {
-	const char *dir, *label, *json;
+	struct flags_run run;
+	const char *dir;
 	size_t keys;
-	double warmup_s, duration_s;
 };
 
 struct database {
@@ -146,7 +141,7 @@ lookup(const struct flags *f, struct measure *m)
 	open_database(&db, f->dir, 0);
 	check(mdb_txn_begin(db.env, NULL, MDB_RDONLY, &txn), "reading");
 	mdb_txn_reset(txn);
-	measure_start(m, f->warmup_s, f->duration_s, true);
+	measure_start(m, f->run.warmup_s, f->run.duration_s, true);
 	/* The clock is read once in 64: it would be a part of what is measured. */
 	for (now_ns = measure_now_ns(); !measure_is_over(m, now_ns);) {
 		from_ns = now_ns;
@@ -177,7 +172,7 @@ commits(const struct flags *f, struct measure *m)
 	MDB_txn *txn;
 
 	open_database(&db, f->dir, 0);
-	measure_start(m, f->warmup_s, f->duration_s, true);
+	measure_start(m, f->run.warmup_s, f->run.duration_s, true);
 	for (now_ns = measure_now_ns(); !measure_is_over(m, now_ns);) {
 		from_ns = now_ns;
 		randombytes_buf(digest, sizeof(digest));
@@ -193,74 +188,36 @@ commits(const struct flags *f, struct measure *m)
 
 /* ---- flags ---- */
 
-static const struct option options[] = { { "dir", required_argument, NULL, 'D' },
-	{ "keys", required_argument, NULL, 'k' }, { "warmup", required_argument, NULL, 'w' },
-	{ "duration", required_argument, NULL, 'd' }, { "label", required_argument, NULL, 'l' },
-	{ "json", required_argument, NULL, 'j' }, { "help", no_argument, NULL, 'h' }, { NULL, 0, NULL, 0 } };
+enum { FLAG_DIR = FLAGS_OWN, FLAG_KEYS };
+
+static const struct option options[] = { { "dir", required_argument, NULL, FLAG_DIR },
+	{ "keys", required_argument, NULL, FLAG_KEYS }, FLAGS_RUN_LONG, { NULL, 0, NULL, 0 } };
 
 static void
 flag(int c, struct flags *f)
 {
 	switch (c) {
-	case 'D':
+	case FLAG_DIR:
 		f->dir = optarg;
 		break;
-	case 'k':
+	case FLAG_KEYS:
 		f->keys = flags_number("keys", optarg, 1, 100000000);
 		break;
-	case 'w':
-		f->warmup_s = flags_real("warmup", optarg, 0, 86400);
-		break;
-	case 'd':
-		f->duration_s = flags_real("duration", optarg, 0.01, 86400);
-		break;
-	case 'l':
-		f->label = optarg;
-		break;
-	case 'j':
-		f->json = optarg;
-		break;
-	case 'h':
-		fputs(usage, stdout);
-		exit(0);
 	default:
-		flags_fail("see limits --help");
+		flags_run(c, &f->run, usage);
 	}
-}
-
-static int
-write_report(const struct flags *f, const struct measure *m, const char *tool)
-{
-	struct recorder *sum = calloc(1, sizeof(*sum));
-	struct report r = { .tool = tool,
-		.label = f->label,
-		.callers = 1,
-		.sockets = 0,
-		.batch = 1,
-		.keys = f->keys,
-		.warmup_s = f->warmup_s,
-		.duration_s = measure_duration_s(m),
-		.unit = { [OP_VERIFY] = tool },
-		.sum = sum };
-	int rc;
-
-	if (sum == NULL)
-		check(ENOMEM, "the report");
-	recorder_sum(sum);
-	rc = report_write(&r, f->json, NULL) == 0 ? 0 : 1;
-	free(sum);
-	return rc;
 }
 
 int
 main(int argc, char *argv[])
 {
-	struct flags f = { .warmup_s = 0.5, .duration_s = 5 };
+	struct flags f = { .run = { .warmup_s = 0.5, .duration_s = 5 } };
+	struct report r = { .callers = 1, .batch = 1 };
 	struct measure m;
 	bool is_lookup;
 	int c;
 
-	while ((c = getopt_long(argc, argv, "h", options, NULL)) != -1)
+	while ((c = getopt_long(argc, argv, FLAGS_RUN_SHORT, options, NULL)) != -1)
 		flag(c, &f);
 	if (optind + 1 != argc || (strcmp(argv[optind], "lookup") != 0 && strcmp(argv[optind], "commits") != 0) ||
 	    f.dir == NULL || ((is_lookup = strcmp(argv[optind], "lookup") == 0) && f.keys == 0))
@@ -271,5 +228,7 @@ main(int argc, char *argv[])
 		lookup(&f, &m);
 	else
 		commits(&f, &m);
-	return write_report(&f, &m, argv[optind]);
+	r.tool = r.unit[OP_VERIFY] = argv[optind];
+	r.keys = f.keys;
+	return report_finish(&r, &f.run, &m);
 }

@@ -1,197 +1,20 @@
 /*
- * load.c - the load itself (see load.h). Called by fob_load.c; calls libfob as any user of it would, and measure.c.
- * Prints nothing but progress, and keeps no lock while it calls libfob.
- *
- * A slot is one call at a time. In a closed loop it begins its next call from the callback of the last one, or from its
- * own thread; in an open loop a pacing thread takes free slots as the rate demands.
+ * load.c - a load from its clients to its end (see load.h). Prints nothing but progress.
  */
-#include "tests/load/load.h"
+#include "tests/load/load_internal.h"
 
 #include <assert.h>
-#include <errno.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
-#include <time.h>
 
 #define IN_FLIGHT_MAX 64
 #define BAD_KEYS 4096
-#define RATE_MET 0.99
 
-/* A slot of an account whose secret key is rolled. */
-struct target {
-	char account[FOB_ACCOUNT_SIZE];
-	enum fob_environment environment;
-	uint32_t generation; /* the newest that we have the secret of */
-};
+/* ---- the end of a call, the end of a slot ---- */
 
-struct load;
-
-struct slot {
-	struct load *load;
-	struct fob_client *client, *admin;
-	struct rng rng;
-	int64_t from_ns; /* when the call began, or should have */
-	enum op op;
-	size_t target;
-	const char *ahead;                   /* the secret of the next verify; NULL: none is chosen yet */
-	struct fob_verify_request *requests; /* ${batch} of them */
-	struct fob_verification *results;    /* synchronous: likewise */
-	int *faults;
-	struct slot *next_free;
-	pthread_t thread;
-};
-
-struct load {
-	const struct load_config *config;
-	struct keys *keys;
-	struct keys bad;
-	size_t n_targets; /* the first so many of the keys */
-	struct target *targets;
-	struct fob_client *clients[LOAD_SOCKETS_MAX], *admins[LOAD_SOCKETS_MAX];
-	struct slot *slots;
-	struct load_outcome *outcome;
-	struct measure *measure;
-	_Atomic uint64_t turn; /* open loop: the next call's number */
-	_Atomic uint64_t sent_measured;
-	_Atomic bool stopped;
-
-	pthread_mutex_t mutex; /* of all below, and of what targets and their keys say */
-	pthread_cond_t changed;
-	struct slot *free;
-	unsigned active; /* slots or threads that go on */
-	bool rolled;
-};
-
-/* ---- what a call is ---- */
-
-static const char *
-choose_secret(struct slot *s)
-{
-	const struct load *l = s->load;
-	const char *secret = l->keys->secrets[l->n_targets + rng_below(&s->rng, l->keys->n - l->n_targets)];
-
-	__builtin_prefetch(secret);
-	return secret;
-}
-
-/*
- * A service that verifies a key has just read it from its customer: it is in the processor's cache. One of a million in
- * a file is not, and waiting for it would be counted as Fob's. So each slot chooses one ahead.
- */
-static const char *
-pick_secret(struct slot *s)
-{
-	const char *secret;
-
-	if (s->op == OP_BAD)
-		return s->load->bad.secrets[rng_below(&s->rng, s->load->bad.n)];
-	secret = s->ahead != NULL ? s->ahead : choose_secret(s);
-	s->ahead = choose_secret(s);
-	return secret;
-}
-
-static void
-slot_pick(struct slot *s)
-{
-	const struct load_config *config = s->load->config;
-	unsigned i;
-
-	s->op = mix_pick(&config->mix, &s->rng);
-	if (s->op == OP_ROLL) {
-		s->target = rng_below(&s->rng, s->load->n_targets);
-		return;
-	}
-	for (i = 0; i < config->batch; i++)
-		s->requests[i].secret = pick_secret(s);
-	for (i = 0; i < config->batch; i++)
-		s->requests[i].secret_len = strlen(s->requests[i].secret);
-}
-
-static struct fob_roll
-slot_roll(const struct slot *s)
-{
-	const struct target *target = &s->load->targets[s->target];
-
-	return (struct fob_roll){ .mutation = { .environment = target->environment, .account = target->account },
-		.kind = FOB_SECRET,
-		.grace_s = s->load->config->roll_grace_s };
-}
-
-/* ---- what became of it ---- */
-
-static bool
-is_expected(const struct slot *s, const struct fob_verify_request *request, enum fob_verdict verdict)
-{
-	if (s->op == OP_BAD)
-		return verdict == FOB_MALFORMED || verdict == FOB_NOT_FOUND;
-	return verdict == FOB_VALID ||
-	    (verdict == FOB_FORBIDDEN && request->operation != NULL && *(const char *)request->secret == 'p');
-}
-
-static void
-count_fault(struct recorder *r, int fault, unsigned times)
-{
-	unsigned code = (unsigned)-fault;
-
-	recorder_count(&r->faults[code < RECORDER_FAULTS ? code : (unsigned)-FOB_EUNKNOWN], times);
-}
-
-static void
-record_verdicts(const struct slot *s, const struct fob_verification *v, const int *faults, unsigned n, int64_t now_ns)
-{
-	const struct measure *m = s->load->measure;
-	struct recorder *r = recorder_mine();
-	unsigned i;
-
-	for (i = 0; i < n; i++) {
-		measure_record(m, r, s->op, s->from_ns, now_ns, faults[i] != 0, 1);
-		if (faults[i] != 0) {
-			if (measure_covers(m, s->from_ns))
-				count_fault(r, faults[i], 1);
-			continue;
-		}
-		if (measure_covers(m, s->from_ns))
-			recorder_count(
-			    &r->verdicts[(unsigned)v[i].verdict < RECORDER_VERDICTS ? (unsigned)v[i].verdict : 0], 1);
-		if (!is_expected(s, &s->requests[i], v[i].verdict))
-			recorder_count(&r->unexpected, 1);
-	}
-}
-
-/* A call that has no verdicts: a roll, or one that was not answered or not even taken. */
-static void
-record_end(const struct slot *s, int fault, int64_t now_ns)
-{
-	unsigned n = s->op == OP_ROLL ? 1 : s->load->config->batch;
-	struct recorder *r = recorder_mine();
-
-	measure_record(s->load->measure, r, s->op, s->from_ns, now_ns, fault != 0, n);
-	if (fault != 0 && measure_covers(s->load->measure, s->from_ns))
-		count_fault(r, fault, n);
-}
-
-/* Two rolls of one key may be answered in either order: the newer secret stays. */
-static void
-record_rolled(const struct slot *s, const struct fob_rolled_key *key)
-{
-	struct load *l = s->load;
-	struct target *target = &l->targets[s->target];
-
-	pthread_mutex_lock(&l->mutex);
-	if (key->new_key.key.generation > target->generation) {
-		target->generation = key->new_key.key.generation;
-		memcpy(l->keys->secrets[s->target], key->new_key.secret, sizeof(l->keys->secrets[0]));
-		l->rolled = true;
-	}
-	pthread_mutex_unlock(&l->mutex);
-}
-
-/* ---- asynchronous calls ---- */
-
-static void
+void
 load_retire_one(struct load *l)
 {
 	pthread_mutex_lock(&l->mutex);
@@ -201,19 +24,13 @@ load_retire_one(struct load *l)
 	pthread_mutex_unlock(&l->mutex);
 }
 
-static void slot_begin(struct slot *);
-
-static void
+void
 slot_ended(struct slot *s, int64_t now_ns)
 {
 	struct load *l = s->load;
 
 	if (l->config->rate > 0) {
-		pthread_mutex_lock(&l->mutex);
-		s->next_free = l->free;
-		l->free = s;
-		pthread_cond_signal(&l->changed);
-		pthread_mutex_unlock(&l->mutex);
+		give_free(s);
 	} else if (measure_is_over(l->measure, now_ns)) {
 		load_retire_one(l);
 	} else {
@@ -222,175 +39,7 @@ slot_ended(struct slot *s, int64_t now_ns)
 	}
 }
 
-static void
-verified(void *arg, int fault, const struct fob_verification *v, const struct fob_error *error)
-{
-	int64_t now_ns = measure_now_ns();
-	struct slot *s = arg;
-
-	(void)error;
-	record_verdicts(s, v, &fault, 1, now_ns);
-	slot_ended(s, now_ns);
-}
-
-static void
-verified_batch(void *arg, int fault, const struct fob_verification *results, const int *faults, size_t n,
-    const struct fob_error *error)
-{
-	int64_t now_ns = measure_now_ns();
-	struct slot *s = arg;
-
-	(void)error;
-	if (fault != 0)
-		record_end(s, fault, now_ns);
-	else
-		record_verdicts(s, results, faults, (unsigned)n, now_ns);
-	slot_ended(s, now_ns);
-}
-
-static void
-rolled(void *arg, int fault, const struct fob_rolled_key *key, const struct fob_error *error)
-{
-	int64_t now_ns = measure_now_ns();
-	struct slot *s = arg;
-
-	(void)error;
-	record_end(s, fault, now_ns);
-	if (fault == 0)
-		record_rolled(s, key);
-	slot_ended(s, now_ns);
-}
-
-static int
-slot_submit(struct slot *s)
-{
-	struct fob_roll roll;
-
-	if (s->op == OP_ROLL) {
-		roll = slot_roll(s);
-		return fob_roll_key_async(s->admin, &roll, rolled, s);
-	}
-	if (s->load->config->batch > 1)
-		return fob_verify_batch_async(s->client, s->requests, s->load->config->batch, 0, verified_batch, s);
-	return fob_verify_async(s->client, s->requests, verified, s);
-}
-
-/*
- * A call that libfob does not take is a fault. In a closed loop its slot then rests for ever: what is refused on the
- * spot would be refused again at once, and never end.
- */
-static void
-slot_begin(struct slot *s)
-{
-	struct load *l = s->load;
-	int64_t now_ns;
-	int rc;
-
-	slot_pick(s);
-	if ((rc = slot_submit(s)) == 0)
-		return;
-	now_ns = measure_now_ns();
-	record_end(s, rc, now_ns);
-	if (l->config->rate > 0)
-		slot_ended(s, now_ns);
-	else
-		load_retire_one(l);
-}
-
-/* ---- synchronous calls ---- */
-
-static void
-slot_call(struct slot *s)
-{
-	struct fob_rolled_key key;
-	struct fob_roll roll;
-	int64_t now_ns;
-	int rc;
-
-	slot_pick(s);
-	if (s->op == OP_ROLL) {
-		roll = slot_roll(s);
-		rc = fob_roll_key(s->admin, &roll, &key, NULL);
-		record_end(s, rc, measure_now_ns());
-		if (rc == 0)
-			record_rolled(s, &key);
-		fob_wipe(&key, sizeof(key));
-		return;
-	}
-	if (s->load->config->batch > 1)
-		rc = fob_verify_batch(s->client, s->requests, s->load->config->batch, 0, s->results, s->faults, NULL);
-	else
-		s->faults[0] = rc = fob_verify(s->client, s->requests, s->results, NULL);
-	now_ns = measure_now_ns();
-	if (rc != 0)
-		record_end(s, rc, now_ns);
-	else
-		record_verdicts(s, s->results, s->faults, s->load->config->batch, now_ns);
-}
-
-/* ---- pacing ---- */
-
-static void
-sleep_until(int64_t ns)
-{
-	struct timespec ts = { .tv_sec = ns / 1000000000, .tv_nsec = ns % 1000000000 };
-
-	while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &ts, NULL) == EINTR)
-		continue;
-}
-
-/*
- * Waits for the moment of the next call, and says which that is in *${from_ns}. False: the end comes first. What the
- * warm-up could not send is dropped when it ends: the measured time begins without a backlog.
- */
-static bool
-pace(struct load *l, int64_t *from_ns)
-{
-	int64_t now_ns;
-
-	do {
-		*from_ns = l->measure->start_ns + (int64_t)((double)l->turn++ * 1e9 / l->config->rate);
-		if (measure_is_over(l->measure, *from_ns))
-			return false;
-		now_ns = measure_now_ns();
-	} while (*from_ns < l->measure->begin_ns && now_ns >= l->measure->begin_ns);
-	if (*from_ns > now_ns)
-		sleep_until(*from_ns);
-	/* Late, and the end has passed meanwhile; or it was made to come earlier. */
-	return !measure_is_over(l->measure, measure_now_ns());
-}
-
-static void
-pace_record(struct load *l, int64_t from_ns)
-{
-	int64_t lag_ns = measure_now_ns() - from_ns;
-
-	if (!measure_covers(l->measure, from_ns))
-		return;
-	l->sent_measured++;
-	hist_record(&recorder_mine()->lag, lag_ns > 0 ? (uint64_t)lag_ns : 0, 1);
-}
-
-/* A free slot, waited for until the end; NULL then. */
-static struct slot *
-take_free(struct load *l)
-{
-	struct timespec wait;
-	struct slot *s;
-
-	pthread_mutex_lock(&l->mutex);
-	while ((s = l->free) == NULL && !measure_is_over(l->measure, measure_now_ns())) {
-		clock_gettime(CLOCK_REALTIME, &wait);
-		wait.tv_nsec += 50000000;
-		wait.tv_sec += wait.tv_nsec / 1000000000;
-		wait.tv_nsec %= 1000000000;
-		pthread_cond_timedwait(&l->changed, &l->mutex, &wait);
-	}
-	if (s != NULL)
-		l->free = s->next_free;
-	pthread_mutex_unlock(&l->mutex);
-	return s;
-}
+/* ---- the threads ---- */
 
 static void *
 pacer_main(void *arg)
@@ -502,22 +151,6 @@ run_paced(struct load *l, char *why, size_t why_len)
 	return 0;
 }
 
-/* Was the rate kept, from the sending to the answering? One call may be on its way when the end comes. */
-static void
-judge_rate(const struct load *l, struct load_outcome *outcome, const struct recorder *sum)
-{
-	double wanted = l->config->rate * measure_duration_s(l->measure);
-	double done = 0;
-	unsigned op;
-
-	for (op = 0; op < OPS; op++)
-		done += (double)sum->done_within[op];
-	if (wanted > (double)l->sent_measured + 1)
-		outcome->not_sent = (uint64_t)(wanted - (double)l->sent_measured);
-	outcome->rate_met =
-	    done + 1 >= RATE_MET * wanted * l->config->batch && (double)outcome->not_sent <= (1 - RATE_MET) * wanted;
-}
-
 static int
 load_loop(struct load *l, char *why, size_t why_len)
 {
@@ -525,7 +158,8 @@ load_loop(struct load *l, char *why, size_t why_len)
 	struct recorder *sum;
 	int rc = 0;
 
-	measure_start(l->measure, config->warmup_s, config->duration_s, config->quiet);
+	measure_start(l->measure, config->run.warmup_s, config->run.duration_s, config->run.quiet);
+	measure_count_switches(l->measure, config->server);
 	if (config->synchronous)
 		rc = run_threads(l, why, why_len);
 	else if (config->rate > 0)
@@ -545,38 +179,6 @@ load_loop(struct load *l, char *why, size_t why_len)
 }
 
 /* ---- before and after ---- */
-
-int
-load_client(const struct load_config *config, const char *address, unsigned in_flight, struct fob_client **client,
-    char *why, size_t why_len)
-{
-	struct fob_options *o = fob_options_new();
-	struct fob_error error = { 0 };
-	int rc;
-
-	if (o == NULL) {
-		snprintf(why, why_len, "out of memory");
-		return -1;
-	}
-	if ((rc = fob_options_set_address(o, address)) != 0)
-		snprintf(error.message, sizeof(error.message),
-		    "%s: not ipc://PATH, tcp://HOST:PORT or tls+tcp://HOST:PORT", address);
-	else if ((rc = fob_options_set_timeout_ms(o, config->timeout_ms)) != 0 ||
-	    (rc = fob_options_set_in_flight(o, in_flight)) != 0 ||
-	    (rc = fob_options_set_queue(o, LOAD_CALLERS_MAX)) != 0 ||
-	    (rc = fob_options_set_coalesce(o, !config->no_coalesce)) != 0 ||
-	    (config->lanes > 0 && (rc = fob_options_set_verify_lanes(o, config->lanes)) != 0) ||
-	    (config->tls_ca != NULL && (rc = fob_options_set_tls_ca(o, config->tls_ca)) != 0) ||
-	    (config->tls_cert != NULL &&
-		(rc = fob_options_set_tls_certificate(o, config->tls_cert, config->tls_key)) != 0))
-		snprintf(error.message, sizeof(error.message), "libfob does not take these settings");
-	else
-		rc = fob_client_new(o, client, &error);
-	fob_options_free(o);
-	if (rc != 0)
-		snprintf(why, why_len, "%s", error.message);
-	return rc == 0 ? 0 : -1;
-}
 
 static int
 open_clients(struct load *l, char *why, size_t why_len)
@@ -599,69 +201,6 @@ open_clients(struct load *l, char *why, size_t why_len)
 	return 0;
 }
 
-static void
-swap_keys(struct keys *keys, size_t a, size_t b)
-{
-	char t[FOB_SECRET_SIZE];
-
-	memcpy(t, keys->secrets[a], sizeof(t));
-	memcpy(keys->secrets[a], keys->secrets[b], sizeof(t));
-	memcpy(keys->secrets[b], t, sizeof(t));
-	fob_wipe(t, sizeof(t));
-}
-
-/* Of ${n} keys from ${from} on, those that are current secret keys become targets, and go to the front of the keys. */
-static int
-find_targets_in(struct load *l, size_t from, size_t n, size_t wanted, char *why, size_t why_len)
-{
-	struct fob_verify_request requests[FOB_BATCH_MAX] = { 0 };
-	struct fob_verification found[FOB_BATCH_MAX];
-	int faults[FOB_BATCH_MAX], rc;
-	struct fob_error error;
-	size_t i;
-
-	for (i = 0; i < n; i++) {
-		requests[i].secret = l->keys->secrets[from + i];
-		requests[i].secret_len = strlen(l->keys->secrets[from + i]);
-	}
-	if ((rc = fob_verify_batch(l->admins[0], requests, n, 0, found, faults, &error)) != 0) {
-		snprintf(why, why_len, "%s: %s (%s)", l->config->admin_address, error.message, fob_fault_name(rc));
-		return -1;
-	}
-	for (i = 0; i < n && l->n_targets < wanted; i++) {
-		if (faults[i] != 0 || !fob_allows(&found[i]) || found[i].kind != FOB_SECRET || found[i].superseded)
-			continue;
-		l->targets[l->n_targets].environment = found[i].environment;
-		l->targets[l->n_targets].generation = found[i].generation;
-		memcpy(l->targets[l->n_targets].account, found[i].account, sizeof(found[i].account));
-		swap_keys(l->keys, l->n_targets++, from + i);
-	}
-	return 0;
-}
-
-/* Whose keys are to be rolled: fobd is asked, since a file of secrets does not say. */
-static int
-find_targets(struct load *l, char *why, size_t why_len)
-{
-	size_t from, n, wanted = l->config->roll_keys;
-
-	if (wanted > (l->keys->n + 1) / 2)
-		wanted = (l->keys->n + 1) / 2;
-	if ((l->targets = calloc(wanted, sizeof(l->targets[0]))) == NULL) {
-		snprintf(why, why_len, "out of memory");
-		return -1;
-	}
-	for (from = 0; from < l->keys->n && l->n_targets < wanted; from += n) {
-		n = l->keys->n - from < FOB_BATCH_MAX ? l->keys->n - from : FOB_BATCH_MAX;
-		if (find_targets_in(l, from, n, wanted, why, why_len) != 0)
-			return -1;
-	}
-	if (l->n_targets > 0)
-		return 0;
-	snprintf(why, why_len, "none of the keys is a current secret key, to be rolled");
-	return -1;
-}
-
 static int
 make_slots(struct load *l)
 {
@@ -677,13 +216,18 @@ make_slots(struct load *l)
 		s->client = l->clients[i % config->sockets];
 		s->admin = l->admins[i % config->sockets];
 		s->rng = rng_new((uint64_t)measure_now_ns() + i);
+		if (l->keys->n > l->n_targets)
+			keys_choose(&s->choice, l->keys, l->n_targets, (uint64_t)measure_now_ns() + i);
 		s->requests = calloc(config->batch, sizeof(s->requests[0]));
 		s->results = calloc(config->batch, sizeof(s->results[0]));
 		s->faults = calloc(config->batch, sizeof(s->faults[0]));
 		if (s->requests == NULL || s->results == NULL || s->faults == NULL)
 			return -1;
 		for (j = 0; j < config->batch; j++)
-			s->requests[j].operation = config->operation;
+			s->requests[j] =
+			    (struct fob_verify_request){ FOB_VERIFY_REQUEST_INIT, .operation = config->operation };
+		for (j = 0; j < config->batch; j++)
+			s->results[j].size = sizeof(s->results[j]);
 	}
 	return 0;
 }

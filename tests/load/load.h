@@ -14,6 +14,7 @@
 #include <stdint.h>
 
 #include "client/fob.h"
+#include "tests/load/flags.h"
 #include "tests/load/keys.h"
 #include "tests/load/measure.h"
 #include "tests/load/mix.h"
@@ -30,16 +31,14 @@ struct load_config {
 	bool synchronous;
 	unsigned sockets;   /* clients of libfob */
 	unsigned in_flight; /* on the wire per client; 0: its share of the callers, as far as libfob goes */
-	bool no_coalesce;   /* each key in a message of its own */
-	unsigned lanes;     /* messages with coalesced keys at once; 0: what libfob does by default */
 	double rate;        /* per second; 0: closed loop */
 	struct mix mix;
 	unsigned batch; /* keys to a VerifyKeys; 1: VerifyKey */
 	const char *operation;
 	unsigned roll_keys; /* how many of the keys are rolled, and then not verified */
 	uint32_t roll_grace_s;
-	double warmup_s, duration_s;
-	bool quiet;
+	struct flags_run run;
+	pid_t server; /* fobd, whose thread switches are counted with our own; 0: none are counted */
 };
 
 struct load_outcome {

@@ -9,6 +9,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "tests/load/recorder.h"
 
@@ -18,6 +19,9 @@ struct measure {
 	_Atomic int64_t end_ns;
 	bool quiet;
 	bool interrupted;
+	pid_t server;          /* whose thread switches are counted with our own; 0: none are counted */
+	uint64_t switches;     /* of all threads of both processes in most of the measured time */
+	uint64_t switch_calls; /* calls that ended meanwhile; 0: the switches could not be counted */
 };
 
 /* CLOCK_MONOTONIC. */
@@ -31,6 +35,9 @@ bool measure_take_signal(void);
 
 /* Set the times, from now on. */
 void measure_start(struct measure *m, double warmup_s, double duration_s, bool quiet);
+
+/* After measure_start(): count thread switches, too, those of this process and of ${server}. */
+void measure_count_switches(struct measure *m, pid_t server);
 
 /*
  * measure_watch(m, stopped):
@@ -55,6 +62,14 @@ measure_covers(const struct measure *m, int64_t ns)
 /* Record ${times} calls of ${op} that began, or should have, at ${from_ns} and ended at ${now_ns}, ${failed} or not. */
 void measure_record(const struct measure *m, struct recorder *r, enum op op, int64_t from_ns, int64_t now_ns,
     bool failed, unsigned times);
+
+/* The same for calls that ended in ${fault}, which is 0 or negative. The fault is counted by its kind. */
+void measure_fault(const struct measure *m, struct recorder *r, enum op op, int64_t from_ns, int64_t now_ns, int fault,
+    unsigned times);
+
+/* The same for one call that was answered with ${verdict}, an enum fob_verdict. */
+void measure_verdict(const struct measure *m, struct recorder *r, enum op op, int64_t from_ns, int64_t now_ns,
+    unsigned verdict, bool expected);
 
 /* The length of the measured time, as it was. */
 double measure_duration_s(const struct measure *m);

@@ -1,21 +1,14 @@
 /*
- * nng_echo.c - the program nng-echo: the transport's own speed, which no verify can pass that has a message to itself.
+ * nng_echo.c - the program nng-echo: how fast nng's own REQ and REP sockets are.
  *
- * A bare nng REP server, in a child process, answers requests of a verify's size with replies of a verify's size; a
- * bare REQ client keeps calls in flight and measures as fob-load does. With --verify the same client asks a running
- * fobd instead: what the daemon costs, without libfob. Knows the wire as proto/PROTOCOL.md has it; uses libfob only for
- * names and wiping.
+ * An nng REP server, in a child process, answers requests of a verify's size with replies of a verify's size. An nng
+ * REQ client keeps calls in flight and measures as fob-load does. With --verify the same client asks a running fobd
+ * instead. Uses libfob only for names and wiping.
  */
-#include <assert.h>
-#include <errno.h>
-#include <getopt.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <nng/nng.h>
@@ -26,11 +19,12 @@
 #include "tests/load/keys.h"
 #include "tests/load/measure.h"
 #include "tests/load/report.h"
-#include "tests/load/rng.h"
+#include "tests/load/server.h"
+#include "tests/load/verify_bytes.h"
 
 #define MESSAGE_MAX 65536
-#define SERVER_CONTEXTS 256 /* fobd's default for a verify listener */
-#define METHOD "fob.v1.Keys/VerifyKey"
+#define SERVER_CONTEXTS 256 /* each answers one request at a time */
+#define TIMEOUT_MS 5000
 
 static const char usage[] =
     "Usage: nng-echo --address URL [OPTION...]\n"
@@ -42,31 +36,22 @@ static const char usage[] =
     "  -s, --sockets N        REQ sockets of the client; default 1\n"
     "  -c, --callers N        contexts over all sockets, with a call in flight each; default 16\n"
     "      --request-bytes N  default 80\n"
-    "      --reply-bytes N    default 90\n"
-    "      --contexts N       of the server; default 256, as fobd\n"
-    "  -w, --warmup S         default 1\n"
-    "  -d, --duration S       default 10\n"
-    "  -l, --label TEXT       a name for this run\n"
-    "      --json FILE        write the results; -: to standard output, in place of the table\n"
-    "  -q, --quiet            no progress on standard error\n"
-    "\n"
-    "Exit status: 0, 1 usage or a local fault, 2 a call failed, 3 a verdict other than VALID.\n";
+    "      --reply-bytes N    default 90\n" FLAGS_RUN_USAGE("1",
+	"10") "\n"
+	      "Exit status: 0, 1 usage or a local fault, 2 a call failed, 3 a verdict or an echo was not the expected one.\n";
 
 struct flags {
-	const char *address, *keys, *label, *json;
-	unsigned sockets, callers, contexts;
+	struct flags_run run;
+	const char *address, *keys;
+	unsigned sockets, callers;
 	size_t request_bytes, reply_bytes;
-	double warmup_s, duration_s;
-	bool quiet;
 };
 
 static void
 check(int rv, const char *what)
 {
-	if (rv == 0)
-		return;
-	fprintf(stderr, "nng-echo: %s: %s\n", what, nng_strerror(rv));
-	exit(1);
+	if (rv != 0)
+		flags_fail("%s: %s", what, nng_strerror(rv));
 }
 
 /* ---- the server ---- */
@@ -105,52 +90,27 @@ echo_step(void *arg)
 	nng_ctx_send(e->ctx, e->aio);
 }
 
-__attribute__((noreturn)) static void
-serve(const struct flags *f, int ready)
+static void
+serve(const void *arg, int ready)
 {
-	struct echo *echoes = calloc(f->contexts, sizeof(*echoes));
+	struct echo *echoes = calloc(SERVER_CONTEXTS, sizeof(*echoes));
+	const struct flags *f = arg;
 	nng_socket socket;
 	unsigned i;
 
 	if (echoes == NULL)
 		abort();
 	check(nng_rep0_open(&socket), "the server's socket");
-	for (i = 0; i < f->contexts; i++) {
+	for (i = 0; i < SERVER_CONTEXTS; i++) {
 		echoes[i].reply_bytes = f->reply_bytes;
 		check(nng_ctx_open(&echoes[i].ctx, socket), "a context");
 		check(nng_aio_alloc(&echoes[i].aio, echo_step, &echoes[i]), "an aio");
 		nng_ctx_recv(echoes[i].ctx, echoes[i].aio);
 	}
 	check(nng_listen(socket, f->address, NULL, 0), f->address);
-	if (write(ready, "", 1) != 1)
-		abort();
-	close(ready);
+	server_is_ready(ready);
 	for (;;)
 		pause();
-}
-
-/* The server in a process of its own, as fobd is; it ends with this one. Returns when it listens. */
-static pid_t
-start_server(const struct flags *f)
-{
-	int fds[2];
-	pid_t pid;
-	char byte;
-
-	if (pipe(fds) != 0 || (pid = fork()) < 0) {
-		perror("nng-echo");
-		exit(1);
-	}
-	if (pid == 0) {
-		prctl(PR_SET_PDEATHSIG, SIGKILL, 0UL, 0UL, 0UL);
-		close(fds[0]);
-		serve(f, fds[1]);
-	}
-	close(fds[1]);
-	if (read(fds[0], &byte, 1) != 1) /* it has said why */
-		exit(1);
-	close(fds[0]);
-	return pid;
 }
 
 /* ---- the client ---- */
@@ -163,7 +123,7 @@ struct caller {
 	nng_aio *aio;
 	nng_msg *msg; /* reused for every call */
 	bool sending;
-	struct rng rng;
+	struct keys_choice choice;
 	int64_t from_ns;
 };
 
@@ -178,62 +138,27 @@ struct client {
 	unsigned active;
 };
 
-/* fob.rpc.v1.Request { method, body: VerifyKeyRequest { secret } }: lengths are below 128, so a byte each. */
-static size_t
-encode_verify(const char *secret, uint8_t *to)
+static bool
+is_verifying(const struct client *client)
 {
-	size_t method_len = strlen(METHOD), len = strlen(secret);
-	uint8_t *p = to;
-
-	*p++ = 0x0a;
-	*p++ = (uint8_t)method_len;
-	memcpy(p, METHOD, method_len);
-	p += method_len;
-	*p++ = 0x12;
-	*p++ = (uint8_t)(len + 2);
-	*p++ = 0x0a;
-	*p++ = (uint8_t)len;
-	memcpy(p, secret, len);
-	return (size_t)(p + len - to);
-}
-
-/*
- * Response { code absent: OK, body: VerifyKeyResponse { verdict first } }, or { code first }. Returns the code, 0 with
- * the verdict in *${verdict}.
- */
-static unsigned
-decode_verify(nng_msg *msg, unsigned *verdict)
-{
-	const uint8_t *p = nng_msg_body(msg);
-	size_t len = nng_msg_len(msg);
-
-	*verdict = 0;
-	if (len >= 2 && p[0] == 0x08)
-		return p[1];
-	if (len >= 4 && p[0] == 0x1a && p[2] == 0x08)
-		*verdict = p[3];
-	return 0;
+	return client->keys.n > 0;
 }
 
 static void
 caller_begin(struct caller *c, int64_t now_ns)
 {
-	const struct keys *keys = &c->client->keys;
-	uint8_t bytes[256];
 	size_t len = c->client->flags->request_bytes;
-	const void *from = NULL;
+	uint8_t request[VERIFY_BYTES_MAX];
 
 	c->from_ns = now_ns;
 	c->sending = true;
-	if (keys->n > 0) {
-		len = encode_verify(keys->secrets[rng_below(&c->rng, keys->n)], bytes);
-		from = bytes;
-	}
+	if (is_verifying(c->client))
+		len = verify_encode(keys_next(&c->choice), request);
 	nng_msg_clear(c->msg);
 	if (nng_msg_realloc(c->msg, len) != 0)
 		abort();
-	if (from != NULL)
-		memcpy(nng_msg_body(c->msg), from, len);
+	if (is_verifying(c->client))
+		memcpy(nng_msg_body(c->msg), request, len);
 	else
 		memset(nng_msg_body(c->msg), 'q', len);
 	nng_aio_set_msg(c->aio, c->msg);
@@ -251,28 +176,22 @@ caller_retire(struct client *client)
 }
 
 static void
-caller_ended(struct caller *c, int rv)
+caller_record(const struct caller *c, int rv, int64_t now_ns)
 {
-	struct client *client = c->client;
+	const struct client *client = c->client;
 	struct recorder *r = recorder_mine();
-	int64_t now_ns = measure_now_ns();
-	unsigned code = rv != 0 ? -FOB_EUNAVAILABLE : 0, verdict = 0;
+	unsigned verdict = FOB_VERDICT_DENIED;
+	int fault = FOB_EUNAVAILABLE;
 
-	if (rv == 0 && client->keys.n > 0)
-		code = decode_verify(c->msg, &verdict);
-	measure_record(&client->measure, r, OP_VERIFY, c->from_ns, now_ns, code != 0, 1);
-	if (measure_covers(&client->measure, c->from_ns)) {
-		if (code != 0)
-			recorder_count(&r->faults[code < RECORDER_FAULTS ? code : -FOB_EUNKNOWN], 1);
-		else if (client->keys.n > 0)
-			recorder_count(&r->verdicts[verdict < RECORDER_VERDICTS ? verdict : 0], 1);
-	}
-	if (code == 0 && client->keys.n > 0 && verdict != FOB_VALID)
-		recorder_count(&r->unexpected, 1);
-	if (rv != 0 || measure_is_over(&client->measure, now_ns))
-		caller_retire(client);
+	if (rv == 0 && is_verifying(client))
+		fault = verify_decode(nng_msg_body(c->msg), nng_msg_len(c->msg), &verdict);
+	else if (rv == 0)
+		fault = nng_msg_len(c->msg) == client->flags->reply_bytes ? 0 : FOB_EINTERNAL;
+	if (fault != 0 || !is_verifying(client))
+		measure_fault(&client->measure, r, OP_VERIFY, c->from_ns, now_ns, fault, 1);
 	else
-		caller_begin(c, now_ns);
+		measure_verdict(
+		    &client->measure, r, OP_VERIFY, c->from_ns, now_ns, verdict, verdict == FOB_VERDICT_VALID);
 }
 
 static void
@@ -280,15 +199,21 @@ caller_step(void *arg)
 {
 	struct caller *c = arg;
 	int rv = nng_aio_result(c->aio);
+	int64_t now_ns;
 
 	if (rv == 0 && c->sending) {
 		c->sending = false;
 		nng_ctx_recv(c->ctx, c->aio);
 		return;
 	}
+	now_ns = measure_now_ns();
 	if (rv == 0)
 		c->msg = nng_aio_get_msg(c->aio);
-	caller_ended(c, rv);
+	caller_record(c, rv, now_ns);
+	if (rv != 0 || measure_is_over(&c->client->measure, now_ns))
+		caller_retire(c->client);
+	else
+		caller_begin(c, now_ns);
 }
 
 static void
@@ -296,65 +221,49 @@ open_client(struct client *client)
 {
 	const struct flags *f = client->flags;
 	nng_socket *sockets = calloc(f->sockets, sizeof(*sockets));
+	struct caller *c;
 	unsigned i;
 
 	if (sockets == NULL || (client->callers = calloc(f->callers, sizeof(client->callers[0]))) == NULL)
-		check(NNG_ENOMEM, "the client");
+		flags_fail("out of memory");
 	for (i = 0; i < f->sockets; i++) {
 		check(nng_req0_open(&sockets[i]), "a socket");
 		check(nng_socket_set_ms(sockets[i], NNG_OPT_REQ_RESENDTIME, NNG_DURATION_INFINITE), "a socket");
 		check(nng_dial(sockets[i], f->address, NULL, 0), f->address);
 	}
 	for (i = 0; i < f->callers; i++) {
-		client->callers[i].client = client;
-		client->callers[i].rng = rng_new((uint64_t)measure_now_ns() + i);
-		check(nng_ctx_open(&client->callers[i].ctx, sockets[i % f->sockets]), "a context");
-		check(nng_aio_alloc(&client->callers[i].aio, caller_step, &client->callers[i]), "an aio");
-		nng_aio_set_timeout(client->callers[i].aio, 5000);
-		check(nng_msg_alloc(&client->callers[i].msg, 256), "a message");
+		c = &client->callers[i];
+		c->client = client;
+		if (is_verifying(client))
+			keys_choose(&c->choice, &client->keys, 0, (uint64_t)measure_now_ns() + i);
+		check(nng_ctx_open(&c->ctx, sockets[i % f->sockets]), "a context");
+		check(nng_aio_alloc(&c->aio, caller_step, c), "an aio");
+		nng_aio_set_timeout(c->aio, TIMEOUT_MS);
+		check(nng_msg_alloc(&c->msg, 256), "a message");
 	}
 	free(sockets);
 }
 
 static int
-write_report(const struct client *client)
+run(const struct flags *f, pid_t server)
 {
-	const struct flags *f = client->flags;
-	struct recorder *sum = calloc(1, sizeof(*sum));
+	struct client client = { .flags = f, .mutex = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER };
 	struct report r = { .tool = f->keys != NULL ? "nng-verify" : "nng-echo",
-		.label = f->label,
 		.address = f->address,
 		.callers = f->callers,
 		.sockets = f->sockets,
 		.batch = 1,
-		.keys = client->keys.n,
-		.warmup_s = f->warmup_s,
-		.duration_s = measure_duration_s(&client->measure),
-		.interrupted = client->measure.interrupted,
-		.unit = { [OP_VERIFY] = f->keys != NULL ? "verify" : "echo" },
-		.sum = sum };
-
-	if (sum == NULL)
-		check(NNG_ENOMEM, "the report");
-	recorder_sum(sum);
-	if (report_write(&r, f->json, NULL) != 0)
-		return 1;
-	return sum->unexpected > 0 ? 3 : sum->failed > 0 ? 2 : 0;
-}
-
-static int
-run(const struct flags *f)
-{
-	struct client client = { .flags = f, .mutex = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER };
+		.unit = { [OP_VERIFY] = f->keys != NULL ? "verify" : "echo" } };
 	char why[512];
 	unsigned i;
 
-	if (f->keys != NULL && keys_load(f->keys, &client.keys, why, sizeof(why)) != 0) {
-		fprintf(stderr, "nng-echo: %s\n", why);
-		return 1;
-	}
+	if (f->keys != NULL && keys_load(f->keys, &client.keys, why, sizeof(why)) != 0)
+		flags_fail("%s", why);
+	r.keys = client.keys.n;
 	open_client(&client);
-	measure_start(&client.measure, f->warmup_s, f->duration_s, f->quiet);
+	measure_start(&client.measure, f->run.warmup_s, f->run.duration_s, f->run.quiet);
+	if (f->callers == 1)
+		measure_count_switches(&client.measure, server);
 	client.active = f->callers;
 	for (i = 0; i < f->callers; i++)
 		caller_begin(&client.callers[i], measure_now_ns());
@@ -364,20 +273,17 @@ run(const struct flags *f)
 		pthread_cond_wait(&client.changed, &client.mutex);
 	pthread_mutex_unlock(&client.mutex);
 	keys_fini(&client.keys);
-	return write_report(&client);
+	return report_finish(&r, &f->run, &client.measure);
 }
 
 /* ---- flags ---- */
 
-enum { FLAG_VERIFY = 256, FLAG_REQUEST, FLAG_REPLY, FLAG_CONTEXTS, FLAG_JSON };
+enum { FLAG_VERIFY = FLAGS_OWN, FLAG_REQUEST, FLAG_REPLY };
 
 static const struct option options[] = { { "address", required_argument, NULL, 'a' },
 	{ "verify", required_argument, NULL, FLAG_VERIFY }, { "sockets", required_argument, NULL, 's' },
 	{ "callers", required_argument, NULL, 'c' }, { "request-bytes", required_argument, NULL, FLAG_REQUEST },
-	{ "reply-bytes", required_argument, NULL, FLAG_REPLY }, { "contexts", required_argument, NULL, FLAG_CONTEXTS },
-	{ "warmup", required_argument, NULL, 'w' }, { "duration", required_argument, NULL, 'd' },
-	{ "label", required_argument, NULL, 'l' }, { "json", required_argument, NULL, FLAG_JSON },
-	{ "quiet", no_argument, NULL, 'q' }, { "help", no_argument, NULL, 'h' }, { NULL, 0, NULL, 0 } };
+	{ "reply-bytes", required_argument, NULL, FLAG_REPLY }, FLAGS_RUN_LONG, { NULL, 0, NULL, 0 } };
 
 static void
 flag(int c, struct flags *f)
@@ -401,56 +307,32 @@ flag(int c, struct flags *f)
 	case FLAG_REPLY:
 		f->reply_bytes = flags_number("reply-bytes", optarg, 1, MESSAGE_MAX);
 		break;
-	case FLAG_CONTEXTS:
-		f->contexts = flags_number("contexts", optarg, 1, 4096);
-		break;
-	case 'w':
-		f->warmup_s = flags_real("warmup", optarg, 0, 86400);
-		break;
-	case 'd':
-		f->duration_s = flags_real("duration", optarg, 0.01, 86400);
-		break;
-	case 'l':
-		f->label = optarg;
-		break;
-	case FLAG_JSON:
-		f->json = optarg;
-		break;
-	case 'q':
-		f->quiet = true;
-		break;
-	case 'h':
-		fputs(usage, stdout);
-		exit(0);
 	default:
-		flags_fail("see nng-echo --help");
+		flags_run(c, &f->run, usage);
 	}
 }
 
 int
 main(int argc, char *argv[])
 {
-	struct flags f = { .sockets = 1,
+	struct flags f = { .run = { .warmup_s = 1, .duration_s = 10 },
+		.sockets = 1,
 		.callers = 16,
-		.contexts = SERVER_CONTEXTS,
 		.request_bytes = 80,
-		.reply_bytes = 90,
-		.warmup_s = 1,
-		.duration_s = 10 };
+		.reply_bytes = 90 };
 	pid_t server = 0;
 	int c, rc;
 
-	while ((c = getopt_long(argc, argv, "a:s:c:w:d:l:qh", options, NULL)) != -1)
+	while ((c = getopt_long(argc, argv, "a:s:c:" FLAGS_RUN_SHORT, options, NULL)) != -1)
 		flag(c, &f);
 	if (f.address == NULL || optind < argc)
 		flags_fail("see nng-echo --help");
 	measure_block_signals();
 	if (f.keys == NULL)
-		server = start_server(&f);
-	rc = run(&f);
+		server = server_start(serve, &f);
+	rc = run(&f, server);
 	if (server > 0) {
-		kill(server, SIGKILL);
-		waitpid(server, NULL, 0);
+		server_stop(server);
 		if (strncmp(f.address, "ipc://", 6) == 0)
 			unlink(f.address + 6);
 	}

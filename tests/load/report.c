@@ -1,6 +1,5 @@
 /*
- * report.c - a run's table, JSON and CSV. Called by the programs of this folder when they have measured; calls hist.c,
- * jansson, and libfob for the names of faults and verdicts. Judges nothing but adds and divides.
+ * report.c - a run's table, JSON and CSV (see report.h). Only adds and divides what the recorders hold.
  */
 #include "tests/load/report.h"
 
@@ -210,6 +209,8 @@ write_table(const struct report *r, FILE *to)
 	}
 	if (r->rate > 0)
 		print_rate(r, to);
+	if (r->switches > 0)
+		fprintf(to, "  thread switches to a call, client and server: %.2f\n", r->switches);
 	print_counts("verdicts", r->sum->verdicts, RECORDER_VERDICTS, name_of_verdict, to);
 	print_counts("faults", r->sum->faults, RECORDER_FAULTS, name_of_fault, to);
 	if (r->sum->failed == 0)
@@ -304,6 +305,8 @@ json_report(const struct report *r)
 	json_object_set_new(o, "verdicts", json_counts(r->sum->verdicts, RECORDER_VERDICTS, name_of_verdict));
 	json_object_set_new(o, "faults", json_counts(r->sum->faults, RECORDER_FAULTS, name_of_fault));
 	json_object_set_new(o, "unexpected_verdicts", json_integer((json_int_t)r->sum->unexpected));
+	if (r->switches > 0)
+		json_object_set_new(o, "thread_switches_per_call", json_real(r->switches));
 	if (r->rate > 0)
 		json_object_set_new(o, "open_loop",
 		    json_pack("{s:f, s:b, s:I, s:o}", "rate", r->rate, "met", r->rate_met, "not_sent",
@@ -411,5 +414,31 @@ report_write(const struct report *r, const char *json, const char *csv)
 		rc = complain(json);
 	if (csv != NULL && write_csv(r, csv) != 0)
 		rc = complain(csv);
+	return rc;
+}
+
+int
+report_finish(struct report *r, const struct flags_run *run, const struct measure *measure)
+{
+	struct recorder *sum = calloc(1, sizeof(*sum));
+	int rc;
+
+	if (sum == NULL)
+		flags_fail("out of memory");
+	recorder_sum(sum);
+	r->label = run->label;
+	r->warmup_s = run->warmup_s;
+	r->duration_s = measure_duration_s(measure);
+	r->interrupted = measure->interrupted;
+	r->sum = sum;
+	if (measure->switch_calls > 0)
+		r->switches = (double)measure->switches / (double)measure->switch_calls;
+	rc = report_write(r, run->json, run->csv);
+	r->sum = NULL;
+	if (rc != 0)
+		rc = 1;
+	else
+		rc = sum->unexpected > 0 ? 3 : sum->failed > 0 ? 2 : 0;
+	free(sum);
 	return rc;
 }

@@ -8,6 +8,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "tests/load/flags.h"
+#include "tests/load/measure.h"
 #include "tests/load/recorder.h"
 
 struct report {
@@ -26,6 +28,7 @@ struct report {
 	double duration_s; /* as it was, not as asked for */
 	bool interrupted;
 	const char *unit[OPS]; /* what each operation is called; NULL: does not occur */
+	double switches;       /* thread switches to a call, in client and server; 0: not counted */
 	const struct recorder *sum;
 };
 
@@ -39,5 +42,12 @@ double report_throughput(const struct report *r, unsigned op);
  * Returns: 0; -1 having said which file could not be written.
  */
 int report_write(const struct report *r, const char *json, const char *csv);
+
+/*
+ * report_finish(r, run, measure):
+ * Fill in what ${run} and ${measure} know and what the recorders hold, and write the report where ${run} says.
+ * Returns: the exit status: 0; 1 a report could not be written; 2 a call failed; 3 a verdict was not the expected one.
+ */
+int report_finish(struct report *r, const struct flags_run *run, const struct measure *measure);
 
 #endif

@@ -1,6 +1,5 @@
 /*
- * setup.c - makes accounts for a load. Called by fob_load.c; calls libfob's asynchronous CreateAccount, many at a time
- * so that they share commits. Never prints a secret.
+ * setup.c - makes accounts for a load, many at a time so that they share commits (see load.h). Never prints a secret.
  */
 #include <inttypes.h>
 #include <pthread.h>
@@ -57,8 +56,8 @@ created(void *arg, int fault, const struct fob_created_account *account, const s
 	if (fault != 0) {
 		setup_fail(s, fault, error->message);
 	} else {
-		if (keys_add(s->keys, account->secret_key.secret, strlen(account->secret_key.secret)) != 0 ||
-		    keys_add(s->keys, account->publishable_key.secret, strlen(account->publishable_key.secret)) != 0)
+		if (keys_add(s->keys, account->secret_key->secret, strlen(account->secret_key->secret)) != 0 ||
+		    keys_add(s->keys, account->publishable_key->secret, strlen(account->publishable_key->secret)) != 0)
 			setup_fail(s, FOB_EINTERNAL, "out of memory");
 		s->made++;
 	}
@@ -83,8 +82,9 @@ lane_next(struct lane *lane)
 	if (!end) {
 		snprintf(name, sizeof(name), "load-%08" PRIx32 "-%zu", s->run, i);
 		rc = fob_create_account_async(lane->client,
-		    &(struct fob_mutation){ .environment = s->environment, .account = name, .timeout_ms = ATTEMPT_MS },
-		    created, lane);
+		    &(struct fob_account_request){ FOB_ACCOUNT_REQUEST_INIT, .environment = s->environment,
+			.account = name, .timeout_ms = ATTEMPT_MS },
+		    created, lane, NULL, NULL);
 		if (rc == 0)
 			return;
 		pthread_mutex_lock(&s->mutex);
@@ -125,7 +125,7 @@ setup_accounts(const struct load_config *config, enum fob_environment environmen
 {
 	struct setup s = { .environment = environment,
 		.n = n,
-		.quiet = config->quiet,
+		.quiet = config->run.quiet,
 		.keys = keys,
 		.mutex = PTHREAD_MUTEX_INITIALIZER,
 		.changed = PTHREAD_COND_INITIALIZER };

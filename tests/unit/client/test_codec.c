@@ -85,12 +85,12 @@ test_verify_reply(void **state)
 	struct fob_error e;
 
 	(void)state;
-	assert_int_equal(verify(&m, FOB_LIVE, &v, &e), 0);
+	assert_int_equal(verify(&m, FOB_ENVIRONMENT_LIVE, &v, &e), 0);
 	assert_true(fob_allows(&v));
 	assert_string_equal(v.account, "acct_1");
 	assert_string_equal(v.last4, "aB3z");
-	assert_int_equal(v.environment, FOB_LIVE);
-	assert_int_equal(v.kind, FOB_SECRET);
+	assert_int_equal(v.environment, FOB_ENVIRONMENT_LIVE);
+	assert_int_equal(v.kind, FOB_KIND_SECRET);
 	assert_true(v.livemode && v.superseded);
 	assert_int_equal(v.generation, 3);
 	assert_int_equal(v.current_generation, 4);
@@ -100,8 +100,8 @@ test_verify_reply(void **state)
 
 	/* An empty message is a verdict that denies. */
 	fob__v1__verify_key_response__init(&m);
-	assert_int_equal(verify(&m, FOB_LIVE, &v, &e), 0);
-	assert_int_equal(v.verdict, FOB_DENIED);
+	assert_int_equal(verify(&m, FOB_ENVIRONMENT_LIVE, &v, &e), 0);
+	assert_int_equal(v.verdict, FOB_VERDICT_DENIED);
 	assert_false(fob_allows(&v));
 }
 
@@ -117,13 +117,13 @@ test_unknown_numbers_deny(void **state)
 	for (i = 0; i < sizeof(strange) / sizeof(strange[0]); i++) {
 		m = valid();
 		m.verdict = (Fob__V1__Verdict)strange[i];
-		assert_int_equal(verify(&m, FOB_LIVE, &v, NULL), 0);
-		assert_int_equal(v.verdict, FOB_DENIED);
+		assert_int_equal(verify(&m, FOB_ENVIRONMENT_LIVE, &v, NULL), 0);
+		assert_int_equal(v.verdict, FOB_VERDICT_DENIED);
 		assert_false(fob_allows(&v));
 
 		m = valid();
 		m.kind = (Fob__V1__KeyKind)strange[i];
-		assert_int_equal(verify(&m, FOB_LIVE, &v, NULL), 0);
+		assert_int_equal(verify(&m, FOB_ENVIRONMENT_LIVE, &v, NULL), 0);
 		assert_int_equal(v.kind, FOB_KIND_ANY);
 
 		m = valid();
@@ -136,7 +136,7 @@ test_unknown_numbers_deny(void **state)
 static void
 test_contradictions(void **state)
 {
-	static const struct fob_verification zero;
+	const struct fob_verification zero = { FOB_VERIFICATION_INIT };
 	Fob__V1__VerifyKeyResponse m[6];
 	struct fob_verification v;
 	struct fob_error e;
@@ -153,12 +153,12 @@ test_contradictions(void **state)
 	m[4].livemode = 0;
 	m[5].last4 = TEXT("abc");
 	for (i = 0; i < 6; i++) {
-		assert_int_equal(verify(&m[i], FOB_LIVE, &v, &e), FOB_EINTERNAL);
+		assert_int_equal(verify(&m[i], FOB_ENVIRONMENT_LIVE, &v, &e), FOB_EINTERNAL);
 		assert_memory_equal(&v, &zero, sizeof(v));
 		assert_int_equal(e.fault, FOB_EINTERNAL);
 		assert_true(e.message[0] != '\0');
 	}
-	assert_int_equal(verify(&m[4], FOB_TEST, &v, &e), 0);
+	assert_int_equal(verify(&m[4], FOB_ENVIRONMENT_TEST, &v, &e), 0);
 }
 
 static void
@@ -185,38 +185,38 @@ test_text(void **state)
 	(void)state;
 	for (i = 0; i < sizeof(details) / sizeof(details[0]); i++) {
 		m.detail = details[i].given;
-		assert_int_equal(verify(&m, FOB_LIVE, &v, NULL), 0);
+		assert_int_equal(verify(&m, FOB_ENVIRONMENT_LIVE, &v, NULL), 0);
 		assert_string_equal(v.detail, details[i].shown);
 	}
 	/* Cut between characters: 127 bytes of room, 63 characters of two. */
 	for (i = 0; i < sizeof(longest); i++)
 		longest[i] = i % 2 == 0 ? 0xc3 : 0xa9;
 	m.detail = (ProtobufCBinaryData){ .len = sizeof(longest), .data = longest };
-	assert_int_equal(verify(&m, FOB_LIVE, &v, NULL), 0);
+	assert_int_equal(verify(&m, FOB_ENVIRONMENT_LIVE, &v, NULL), 0);
 	assert_int_equal(strlen(v.detail), 126);
 
 	m = valid();
 	memset(longest, 'a', sizeof(longest));
 	m.account = (ProtobufCBinaryData){ .len = FOB_ACCOUNT_SIZE - 1, .data = longest };
-	assert_int_equal(verify(&m, FOB_LIVE, &v, NULL), 0);
+	assert_int_equal(verify(&m, FOB_ENVIRONMENT_LIVE, &v, NULL), 0);
 	assert_int_equal(strlen(v.account), FOB_ACCOUNT_SIZE - 1);
 	m.account.len++;
-	assert_int_equal(verify(&m, FOB_LIVE, &v, NULL), FOB_EINTERNAL);
+	assert_int_equal(verify(&m, FOB_ENVIRONMENT_LIVE, &v, NULL), FOB_EINTERNAL);
 	m.account = TEXT("acct\0_1");
-	assert_int_equal(verify(&m, FOB_LIVE, &v, NULL), FOB_EINTERNAL);
+	assert_int_equal(verify(&m, FOB_ENVIRONMENT_LIVE, &v, NULL), FOB_EINTERNAL);
 	for (i = 0; i < sizeof(ids) / sizeof(ids[0]); i++) {
 		m.account = (ProtobufCBinaryData){ .len = strlen(ids[i]), .data = (uint8_t *)(uintptr_t)ids[i] };
-		assert_int_equal(verify(&m, FOB_LIVE, &v, NULL), FOB_EINTERNAL);
+		assert_int_equal(verify(&m, FOB_ENVIRONMENT_LIVE, &v, NULL), FOB_EINTERNAL);
 	}
 	m = valid();
 	m.last4 = TEXT("abcde");
-	assert_int_equal(verify(&m, FOB_LIVE, &v, NULL), FOB_EINTERNAL);
+	assert_int_equal(verify(&m, FOB_ENVIRONMENT_LIVE, &v, NULL), FOB_EINTERNAL);
 }
 
 static void
 test_fault_codes(void **state)
 {
-	static const struct fob_verification zero;
+	const struct fob_verification zero = { FOB_VERIFICATION_INIT };
 	Fob__V1__VerifyKeyResponse m = valid();
 	struct fob_verification v;
 	struct fob_error e;
@@ -229,17 +229,18 @@ test_fault_codes(void **state)
 		/* With a body that says VALID, which must not count. */
 		reply = reply_make(code, TEXT("why\n"), &m.base, &len);
 		memset(&v, 0xaa, sizeof(v));
-		assert_int_equal(codec_decode_verify(reply, len, FOB_LIVE, &v, &e), code < 17 ? -code : FOB_EUNKNOWN);
+		assert_int_equal(
+		    codec_decode_verify(reply, len, FOB_ENVIRONMENT_LIVE, &v, &e), code < 17 ? -code : FOB_EUNKNOWN);
 		assert_memory_equal(&v, &zero, sizeof(v));
 		assert_int_equal(e.fault, code < 17 ? -code : FOB_EUNKNOWN);
 		assert_non_null(strstr(e.message, "why?"));
 		free(reply);
 	}
 	reply = reply_make(-5, TEXT(""), &m.base, &len);
-	assert_int_equal(codec_decode_verify(reply, len, FOB_LIVE, &v, &e), FOB_EUNKNOWN);
+	assert_int_equal(codec_decode_verify(reply, len, FOB_ENVIRONMENT_LIVE, &v, &e), FOB_EUNKNOWN);
 	free(reply);
 	reply = reply_make(14, TEXT(""), NULL, &len);
-	assert_int_equal(codec_decode_verify(reply, len, FOB_LIVE, &v, &e), FOB_EUNAVAILABLE);
+	assert_int_equal(codec_decode_verify(reply, len, FOB_ENVIRONMENT_LIVE, &v, &e), FOB_EUNAVAILABLE);
 	assert_string_equal(e.message, "UNAVAILABLE");
 	free(reply);
 }
@@ -262,14 +263,14 @@ test_cut_and_changed(void **state)
 	for (i = 0; i < len; i++) {
 		assert_non_null(part = malloc(i + 1));
 		memcpy(part, reply, i);
-		rc = codec_decode_verify(part, i, FOB_LIVE, &v, &e);
+		rc = codec_decode_verify(part, i, FOB_ENVIRONMENT_LIVE, &v, &e);
 		assert_true(rc == FOB_EINTERNAL || (rc == 0 && !fob_allows(&v)));
 		free(part);
 	}
 	for (i = 0; i < len; i++) {
 		for (bit = 0; bit < 8; bit++) {
 			reply[i] ^= (uint8_t)(1 << bit);
-			rc = codec_decode_verify(reply, len, FOB_LIVE, &v, &e);
+			rc = codec_decode_verify(reply, len, FOB_ENVIRONMENT_LIVE, &v, &e);
 			assert_true(rc <= 0 && memchr(v.account, '\0', sizeof(v.account)) != NULL);
 			assert_true(rc == 0 || !fob_allows(&v));
 			reply[i] ^= (uint8_t)(1 << bit);
@@ -282,7 +283,7 @@ static void
 test_memory_is_bounded(void **state)
 {
 	const size_t len = CODEC_REPLY_MAX;
-	struct fob_stats stats;
+	struct fob_stats *stats;
 	uint8_t *reply, *body;
 	struct fob_error e;
 	size_t i;
@@ -334,19 +335,23 @@ test_arena(void **state)
 static void
 test_batch(void **state)
 {
-	static const enum fob_environment required[3] = { FOB_LIVE, FOB_LIVE, FOB_TEST };
+	static const enum fob_environment required[3] = { FOB_ENVIRONMENT_LIVE, FOB_ENVIRONMENT_LIVE,
+		FOB_ENVIRONMENT_TEST };
 	Fob__V1__VerifyKeysItem items[3], *pointers[3] = { &items[0], &items[1], &items[2] };
 	Fob__V1__VerifyKeysResponse m = FOB__V1__VERIFY_KEYS_RESPONSE__INIT;
 	Fob__V1__VerifyKeyResponse result = valid();
 	struct fob_verification v[3];
+	struct codec_item places[3];
 	struct fob_error e;
 	uint8_t *reply;
 	size_t len, i;
 	int faults[3];
 
 	(void)state;
-	for (i = 0; i < 3; i++)
+	for (i = 0; i < 3; i++) {
 		fob__v1__verify_keys_item__init(&items[i]);
+		places[i] = (struct codec_item){ .required = required[i], .result = &v[i], .fault = &faults[i] };
+	}
 	items[0].result = &result;
 	items[1].code = FOB__RPC__V1__CODE__UNAVAILABLE;
 	items[1].result = &result; /* beside a fault it does not count */
@@ -354,7 +359,7 @@ test_batch(void **state)
 	m.n_items = 3;
 	m.items = pointers;
 	reply = reply_make(0, TEXT(""), &m.base, &len);
-	assert_int_equal(codec_decode_verify_batch(reply, len, required, 3, v, faults, &e), 0);
+	assert_int_equal(codec_decode_verify_items(reply, len, places, 3, &e), 0);
 	assert_int_equal(faults[0], 0);
 	assert_true(fob_allows(&v[0]));
 	assert_int_equal(faults[1], FOB_EUNAVAILABLE);
@@ -362,16 +367,16 @@ test_batch(void **state)
 	assert_int_equal(faults[2], FOB_EINTERNAL);
 	assert_false(fob_allows(&v[2]));
 
-	/* Fewer answers than questions answer none. */
-	assert_int_equal(codec_decode_verify_batch(reply, len, required, 2, v, faults, &e), FOB_EINTERNAL);
-	assert_int_equal(faults[0], FOB_EINTERNAL);
-	assert_false(fob_allows(&v[0]));
+	/* Another number of answers than of questions answers none. */
+	faults[0] = 1;
+	assert_int_equal(codec_decode_verify_items(reply, len, places, 2, &e), FOB_EINTERNAL);
+	assert_int_equal(faults[0], 1);
 	free(reply);
 
 	/* OK, and then nothing. */
 	items[0].result = NULL;
 	reply = reply_make(0, TEXT(""), &m.base, &len);
-	assert_int_equal(codec_decode_verify_batch(reply, len, required, 3, v, faults, &e), 0);
+	assert_int_equal(codec_decode_verify_items(reply, len, places, 3, &e), 0);
 	assert_int_equal(faults[0], FOB_EINTERNAL);
 	free(reply);
 }
@@ -379,11 +384,10 @@ test_batch(void **state)
 static void
 test_new_keys(void **state)
 {
-	static const struct fob_rolled_key zero;
 	Fob__V1__RollKeyResponse m = FOB__V1__ROLL_KEY_RESPONSE__INIT;
 	Fob__V1__NewKey new_key = FOB__V1__NEW_KEY__INIT;
 	Fob__V1__Key key = FOB__V1__KEY__INIT;
-	struct fob_rolled_key out;
+	struct fob_rolled_key *out;
 	struct fob_error e;
 	uint8_t *reply;
 	size_t len, i;
@@ -411,12 +415,13 @@ test_new_keys(void **state)
 		reply = reply_make(0, TEXT(""), &m.base, &len);
 		assert_int_equal(codec_decode_rolled(reply, len, &out, &e), secrets[i].rc);
 		if (secrets[i].rc == 0) {
-			assert_int_equal(strlen(out.new_key.secret), secrets[i].secret.len);
-			assert_int_equal(out.old_key.state, FOB_KEY_UNKNOWN);
-			assert_int_equal(out.old_key.last_used_ms, 60000);
+			assert_int_equal(strlen(out->new_key->secret), secrets[i].secret.len);
+			assert_int_equal(out->old_key->state, FOB_KEY_STATE_UNKNOWN);
+			assert_int_equal(out->old_key->last_used_ms, 60000);
 		} else {
-			assert_memory_equal(&out, &zero, sizeof(out));
+			assert_null(out);
 		}
+		codec_rolled_free(out);
 		free(reply);
 	}
 	/* Every sub-message may be missing. */
@@ -427,7 +432,7 @@ test_new_keys(void **state)
 		m.old_key = i == 2 ? NULL : &key;
 		reply = reply_make(0, TEXT(""), &m.base, &len);
 		assert_int_equal(codec_decode_rolled(reply, len, &out, &e), FOB_EINTERNAL);
-		assert_memory_equal(&out, &zero, sizeof(out));
+		assert_null(out);
 		free(reply);
 	}
 }
@@ -439,7 +444,7 @@ test_first_keys(void **state)
 	Fob__V1__RollKeyResponse m = FOB__V1__ROLL_KEY_RESPONSE__INIT;
 	Fob__V1__NewKey new_key = FOB__V1__NEW_KEY__INIT;
 	Fob__V1__Key key = FOB__V1__KEY__INIT;
-	struct fob_rolled_key out;
+	struct fob_rolled_key *out;
 	struct fob_error e;
 	uint8_t *reply;
 	size_t len;
@@ -453,7 +458,9 @@ test_first_keys(void **state)
 	for (key.generation = 1; key.generation <= 2; key.generation++) {
 		reply = reply_make(0, TEXT(""), &m.base, &len);
 		assert_int_equal(codec_decode_rolled(reply, len, &out, &e), key.generation == 1 ? 0 : FOB_EINTERNAL);
-		assert_int_equal(out.old_key.generation, 0);
+		if (out != NULL)
+			assert_null(out->old_key);
+		codec_rolled_free(out);
 		free(reply);
 	}
 }
@@ -462,10 +469,11 @@ static void
 test_import(void **state)
 {
 	static const uint8_t sha256[FOB_SHA256_LEN] = { 1 };
-	const struct fob_import_account accounts[2] = {
-		{ .account = "a", .created_ms = 5, .secret_sha256 = sha256, .secret_last4 = "abcd" }, { .account = "b" }
-	};
-	struct fob_import import = { .environment = FOB_TEST, .accounts = accounts, .n = 2 };
+	const struct fob_import_account accounts[2] = { { FOB_IMPORT_ACCOUNT_INIT, .account = "a", .created_ms = 5,
+							    .secret_sha256 = sha256, .secret_last4 = "abcd" },
+		{ FOB_IMPORT_ACCOUNT_INIT, .account = "b" } };
+	struct fob_import_request import = { FOB_IMPORT_REQUEST_INIT, .environment = FOB_ENVIRONMENT_TEST,
+		.accounts = accounts, .n = 2 };
 	Fob__V1__ImportOutcome outcomes[3] = { FOB__V1__IMPORT_OUTCOME__IMPORTED, (Fob__V1__ImportOutcome)99,
 		FOB__V1__IMPORT_OUTCOME__KEY_CONFLICT };
 	Fob__V1__ImportAccountsResponse m = FOB__V1__IMPORT_ACCOUNTS_RESPONSE__INIT;
@@ -491,23 +499,23 @@ test_import(void **state)
 	assert_int_equal(codec_encode_import(&import, token, &b, &e), FOB_EINVALID_ARGUMENT);
 	import.n = FOB_IMPORT_MAX + 1;
 	assert_int_equal(codec_encode_import(&import, token, &b, &e), FOB_EINVALID_ARGUMENT);
-	import = (struct fob_import){ .accounts = accounts, .n = 1 };
+	import = (struct fob_import_request){ FOB_IMPORT_REQUEST_INIT, .accounts = accounts, .n = 1 };
 	assert_int_equal(codec_encode_import(&import, token, &b, &e), FOB_EINVALID_ARGUMENT);
 
 	m.outcomes = outcomes;
 	m.n_outcomes = 3;
 	reply = reply_make(0, TEXT(""), &m.base, &len);
 	assert_int_equal(codec_decode_import(reply, len, 3, out, &e), 0);
-	assert_int_equal(out[0], FOB_IMPORTED);
+	assert_int_equal(out[0], FOB_IMPORT_OUTCOME_IMPORTED);
 	/* One that is not known is no success. */
-	assert_int_equal(out[1], FOB_IMPORT_UNKNOWN);
-	assert_int_equal(out[2], FOB_IMPORT_KEY_CONFLICT);
+	assert_int_equal(out[1], FOB_IMPORT_OUTCOME_UNKNOWN);
+	assert_int_equal(out[2], FOB_IMPORT_OUTCOME_KEY_CONFLICT);
 	assert_int_equal(codec_decode_import(reply, len, 2, out, &e), FOB_EINTERNAL);
-	assert_int_equal(out[0], FOB_IMPORT_UNKNOWN);
+	assert_int_equal(out[0], FOB_IMPORT_OUTCOME_UNKNOWN);
 	free(reply);
 	reply = reply_make(8, TEXT("no room"), NULL, &len);
 	assert_int_equal(codec_decode_import(reply, len, 3, out, &e), FOB_ERESOURCE_EXHAUSTED);
-	assert_int_equal(out[2], FOB_IMPORT_UNKNOWN);
+	assert_int_equal(out[2], FOB_IMPORT_OUTCOME_UNKNOWN);
 	free(reply);
 }
 
@@ -518,8 +526,7 @@ test_pages(void **state)
 	Fob__V1__ListKeysResponse keys = FOB__V1__LIST_KEYS_RESPONSE__INIT;
 	Fob__V1__Event event = FOB__V1__EVENT__INIT, *events[3] = { &event, &event, &event };
 	struct fob_cursor before = { .len = 3, .bytes = "abc" }, cur = before;
-	struct fob_event_page *page;
-	struct fob_key_page *key_page;
+	union codec_page *page;
 	struct fob_error e;
 	uint8_t *reply, big[127] = { 1 };
 	size_t len;
@@ -533,25 +540,26 @@ test_pages(void **state)
 	m.more = 1;
 	m.next_page_token = TEXT("def");
 	reply = reply_make(0, TEXT(""), &m.base, &len);
-	assert_int_equal(
-	    codec_decode_events(reply, len, 1, &cur, &page, &e), FOB_EINTERNAL); /* longer than asked for */
+	assert_int_equal(codec_decode_page(METHOD_LIST_EVENTS, reply, len, 1, &cur, &page, &e),
+	    FOB_EINTERNAL); /* longer than asked for */
 	assert_null(page);
 	assert_memory_equal(&cur, &before, sizeof(cur));
-	assert_int_equal(codec_decode_events(reply, len, 2, &cur, &page, &e), 0);
-	assert_int_equal(page->n, 2);
-	assert_int_equal(page->events[1].sequence, 7);
+	assert_int_equal(codec_decode_page(METHOD_LIST_EVENTS, reply, len, 2, &cur, &page, &e), 0);
+	assert_int_equal(page->events.n, 2);
+	assert_int_equal(page->events.events[1]->sequence, 7);
+	assert_int_equal(page->events.events[1]->size, sizeof(struct fob_event));
 	assert_false(cur.done);
 	assert_memory_equal(cur.bytes, "def", 3);
 	free(page);
 	/* The same place again, and more to come: for ever. */
 	before = cur;
-	assert_int_equal(codec_decode_events(reply, len, 2, &cur, &page, &e), FOB_EINTERNAL);
+	assert_int_equal(codec_decode_page(METHOD_LIST_EVENTS, reply, len, 2, &cur, &page, &e), FOB_EINTERNAL);
 	assert_memory_equal(&cur, &before, sizeof(cur));
 	free(reply);
 
 	m.more = 0;
 	reply = reply_make(0, TEXT(""), &m.base, &len);
-	assert_int_equal(codec_decode_events(reply, len, 0, &cur, &page, &e), 0);
+	assert_int_equal(codec_decode_page(METHOD_LIST_EVENTS, reply, len, 0, &cur, &page, &e), 0);
 	assert_true(cur.done);
 	assert_int_equal(cur.len, 3);
 	free(page);
@@ -559,29 +567,29 @@ test_pages(void **state)
 
 	m.next_page_token.len = 0;
 	reply = reply_make(0, TEXT(""), &m.base, &len);
-	assert_int_equal(codec_decode_events(reply, len, 0, &cur, &page, &e), FOB_EINTERNAL);
+	assert_int_equal(codec_decode_page(METHOD_LIST_EVENTS, reply, len, 0, &cur, &page, &e), FOB_EINTERNAL);
 	free(reply);
 
 	cur = before;
 	m.next_page_token = (ProtobufCBinaryData){ .len = 126, .data = big };
 	reply = reply_make(0, TEXT(""), &m.base, &len);
-	assert_int_equal(codec_decode_events(reply, len, 0, &cur, &page, &e), 0);
+	assert_int_equal(codec_decode_page(METHOD_LIST_EVENTS, reply, len, 0, &cur, &page, &e), 0);
 	assert_int_equal(cur.len, 126);
 	free(page);
 	free(reply);
 	cur = before;
 	m.next_page_token.len = 127;
 	reply = reply_make(0, TEXT(""), &m.base, &len);
-	assert_int_equal(codec_decode_events(reply, len, 0, &cur, &page, &e), FOB_EINTERNAL);
+	assert_int_equal(codec_decode_page(METHOD_LIST_EVENTS, reply, len, 0, &cur, &page, &e), FOB_EINTERNAL);
 	assert_memory_equal(&cur, &before, sizeof(cur));
 	free(reply);
 
 	reply = reply_make(0, TEXT(""), &keys.base, &len);
-	assert_int_equal(codec_decode_keys(reply, len, 0, &cur, &key_page, &e), 0);
-	assert_int_equal(key_page->n, 0);
+	assert_int_equal(codec_decode_page(METHOD_LIST_KEYS, reply, len, 0, &cur, &page, &e), 0);
+	assert_int_equal(page->keys.n, 0);
 	assert_true(cur.done);
 	assert_int_equal(cur.len, 0);
-	free(key_page);
+	free(page);
 	free(reply);
 }
 
@@ -592,7 +600,7 @@ decode_event(int type, ProtobufCBinaryData account, struct fob_event *out)
 	Fob__V1__ListEventsResponse m = FOB__V1__LIST_EVENTS_RESPONSE__INIT;
 	Fob__V1__Event event = FOB__V1__EVENT__INIT, *events[1] = { &event };
 	struct fob_cursor cur = { 0 };
-	struct fob_event_page *page;
+	union codec_page *page;
 	struct fob_error e;
 	uint8_t *reply;
 	size_t len;
@@ -604,9 +612,9 @@ decode_event(int type, ProtobufCBinaryData account, struct fob_event *out)
 	m.n_events = 1;
 	m.next_page_token = TEXT("abc");
 	reply = reply_make(0, TEXT(""), &m.base, &len);
-	if ((rc = codec_decode_events(reply, len, 0, &cur, &page, &e)) == 0) {
-		assert_int_equal(page->n, 1);
-		*out = page->events[0];
+	if ((rc = codec_decode_page(METHOD_LIST_EVENTS, reply, len, 0, &cur, &page, &e)) == 0) {
+		assert_int_equal(page->events.n, 1);
+		*out = *page->events.events[0];
 	}
 	free(page);
 	free(reply);
@@ -626,10 +634,10 @@ test_event_types(void **state)
 
 		assert_int_equal(decode_event(type, TEXT("acct_1"), &event), 0);
 		assert_int_equal(event.type, type);
-		if (type != FOB_EVENT_UNKNOWN)
+		if (type != FOB_EVENT_TYPE_UNKNOWN)
 			assert_string_not_equal(fob_event_type_name(event.type), "UNKNOWN");
 		assert_int_equal(decode_event(type, TEXT(""), &event),
-		    type == FOB_RESTORED || type == FOB_EVENT_UNKNOWN ? 0 : FOB_EINTERNAL);
+		    type == FOB_EVENT_TYPE_RESTORED || type == FOB_EVENT_TYPE_UNKNOWN ? 0 : FOB_EINTERNAL);
 	}
 }
 
@@ -637,16 +645,16 @@ test_event_types(void **state)
 static void
 test_event_types_of_a_newer_server(void **state)
 {
-	const int types[] = { FOB_RESTORED + 1, 4711, INT32_MAX, -1, INT32_MIN };
+	const int types[] = { FOB_EVENT_TYPE_RESTORED + 1, 4711, INT32_MAX, -1, INT32_MIN };
 	struct fob_event event;
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++) {
 		assert_int_equal(decode_event(types[i], TEXT("acct_1"), &event), 0);
-		assert_int_equal(event.type, FOB_EVENT_UNKNOWN);
+		assert_int_equal(event.type, FOB_EVENT_TYPE_UNKNOWN);
 		assert_string_equal(event.account, "acct_1");
 		assert_int_equal(decode_event(types[i], TEXT(""), &event), 0);
-		assert_int_equal(event.type, FOB_EVENT_UNKNOWN);
+		assert_int_equal(event.type, FOB_EVENT_TYPE_UNKNOWN);
 		assert_string_equal(event.account, "");
 		assert_int_equal(decode_event(types[i], TEXT("acct 1"), &event), FOB_EINTERNAL);
 	}
@@ -659,7 +667,7 @@ test_stats(void **state)
 	Fob__V1__CodeCount codes[3], *code_pointers[3] = { &codes[0], &codes[1], &codes[2] };
 	Fob__V1__VerdictCount verdicts[2], *verdict_pointers[2] = { &verdicts[0], &verdicts[1] };
 	Fob__V1__EnvironmentStats env = FOB__V1__ENVIRONMENT_STATS__INIT, *envs[3] = { &env, &env, &env };
-	struct fob_stats s;
+	struct fob_stats *s;
 	struct fob_error e;
 	uint8_t *reply;
 	size_t len, i;
@@ -694,109 +702,154 @@ test_stats(void **state)
 	reply = reply_make(0, TEXT(""), &m.base, &len);
 	assert_int_equal(codec_decode_stats(reply, len, &s, &e), 0);
 	free(reply);
-	assert_int_equal(strlen(s.version), 31);
-	assert_int_equal(s.codes[0], 1);
-	assert_int_equal(s.codes[16], 2);
-	assert_int_equal(s.codes[2], 3);
-	assert_int_equal(s.n_environments, 2);
-	assert_int_equal(s.environments[1].verdicts[FOB_VALID], 10);
-	assert_int_equal(s.environments[1].verdicts[FOB_DENIED], 11);
-	assert_int_equal(s.environments[0].commits, 5);
-	assert_int_equal(s.environments[0].pepper_lines, 2);
-	assert_true(s.environments[0].rotating);
-	assert_int_equal(s.environments[0].rotation_keys, 6);
-	assert_int_equal(s.environments[0].rotation_records, 7);
-	assert_int_equal(s.environments[0].rotation_of_records, 8);
+	assert_int_equal(strlen(s->version), 31);
+	assert_int_equal(s->codes[0], 1);
+	assert_int_equal(s->codes[16], 2);
+	assert_int_equal(s->codes[2], 3);
+	assert_int_equal(s->n_environments, 2);
+	assert_int_equal(s->environments[1]->verdicts[FOB_VERDICT_VALID], 10);
+	assert_int_equal(s->environments[1]->verdicts[FOB_VERDICT_DENIED], 11);
+	assert_int_equal(s->environments[0]->commits, 5);
+	assert_int_equal(s->environments[0]->pepper_lines, 2);
+	assert_true(s->environments[0]->rotating);
+	assert_int_equal(s->environments[0]->rotation_keys, 6);
+	assert_int_equal(s->environments[0]->rotation_records, 7);
+	assert_int_equal(s->environments[0]->rotation_of_records, 8);
+	free(s);
 
 	m.n_environments = 3;
 	reply = reply_make(0, TEXT(""), &m.base, &len);
 	assert_int_equal(codec_decode_stats(reply, len, &s, &e), FOB_EINTERNAL);
+	assert_null(s);
 	free(reply);
 }
 
-static void
-test_requests(void **state)
+static Fob__V1__VerifyKeyRequest *
+encode_verify(const struct fob_verify_request *r)
 {
-	struct fob_verify_request r = {
-		.secret = "s\0x", .secret_len = 3, .operation = "charges.create", .require_environment = FOB_TEST
-	};
-	struct fob_roll roll = { .mutation = { .environment = FOB_LIVE, .account = "a" },
-		.grace_s = FOB_GRACE_DEFAULT_S };
+	Fob__V1__VerifyKeyRequest *m;
+	uint8_t *bytes;
+	size_t len;
+
+	assert_int_equal(codec_verify_size(r, &len, NULL), 0);
+	assert_non_null(bytes = malloc(len));
+	codec_verify_write(r, bytes);
+	assert_non_null(m = fob__v1__verify_key_request__unpack(NULL, len, bytes));
+	free(bytes);
+	return m;
+}
+
+static void
+test_verify_requests(void **state)
+{
+	struct fob_verify_request r = { FOB_VERIFY_REQUEST_INIT, .secret = "s\0x", .secret_len = 3,
+		.operation = "charges.create", .require_environment = FOB_ENVIRONMENT_TEST };
 	Fob__V1__VerifyKeyRequest *v;
-	Fob__V1__RollKeyRequest *m;
-	struct codec_body b;
-	struct fob_error e;
 
 	(void)state;
-	assert_int_equal(codec_encode_verify(&r, &b, &e), 0);
-	assert_non_null(v = fob__v1__verify_key_request__unpack(NULL, b.len, b.p));
+	v = encode_verify(&r);
 	assert_int_equal(v->credential_case, FOB__V1__VERIFY_KEY_REQUEST__CREDENTIAL_SECRET);
 	assert_int_equal(v->secret.len, 3);
 	assert_memory_equal(v->secret.data, "s\0x", 3);
 	assert_int_equal(v->operation.len, 14);
 	assert_int_equal(v->require_environment, FOB__V1__ENVIRONMENT__TEST);
 	fob__v1__verify_key_request__free_unpacked(v, NULL);
-	codec_body_free(&b);
 
 	/* An empty header is a header: the server is to judge it. */
-	r = (struct fob_verify_request){ .authorization = "" };
-	assert_int_equal(codec_encode_verify(&r, &b, &e), 0);
-	assert_non_null(v = fob__v1__verify_key_request__unpack(NULL, b.len, b.p));
+	r = (struct fob_verify_request){ FOB_VERIFY_REQUEST_INIT, .authorization = "" };
+	v = encode_verify(&r);
 	assert_int_equal(v->credential_case, FOB__V1__VERIFY_KEY_REQUEST__CREDENTIAL_AUTHORIZATION);
 	fob__v1__verify_key_request__free_unpacked(v, NULL);
-	codec_body_free(&b);
+}
 
-	assert_int_equal(codec_encode_roll(&roll, token, &b, &e), 0);
+/* What a roll with ${grace_s} says on the wire: its seconds, or -1 for no grace message, which is fobd's default. */
+static int64_t
+encode_grace(uint32_t grace_s)
+{
+	const struct fob_roll_request roll = { FOB_ROLL_REQUEST_INIT, .environment = FOB_ENVIRONMENT_LIVE,
+		.account = "a", .grace_s = grace_s };
+	Fob__V1__RollKeyRequest *m;
+	struct codec_body b;
+	int64_t seconds;
+
+	assert_int_equal(codec_encode_roll(&roll, token, &b, NULL), 0);
 	assert_non_null(m = fob__v1__roll_key_request__unpack(NULL, b.len, b.p));
-	assert_null(m->grace);
 	assert_int_equal(m->request_token.len, FOB_TOKEN_LEN);
 	assert_memory_equal(m->request_token.data, token, FOB_TOKEN_LEN);
+	seconds = m->grace != NULL ? (int64_t)m->grace->seconds : -1;
 	fob__v1__roll_key_request__free_unpacked(m, NULL);
 	codec_body_free(&b);
-	/* No grace at all is not the default one. */
-	roll.grace_s = 0;
-	assert_int_equal(codec_encode_roll(&roll, token, &b, &e), 0);
-	assert_non_null(m = fob__v1__roll_key_request__unpack(NULL, b.len, b.p));
-	assert_non_null(m->grace);
-	assert_int_equal(m->grace->seconds, 0);
-	fob__v1__roll_key_request__free_unpacked(m, NULL);
-	codec_body_free(&b);
+	return seconds;
+}
+
+/* A grace that was forgotten must be the default: no grace at all would lock a customer out. */
+static void
+test_grace(void **state)
+{
+	(void)state;
+	assert_int_equal(encode_grace(0), -1);
+	assert_int_equal(encode_grace(1), 1);
+	assert_int_equal(encode_grace(FOB_GRACE_MAX_S), FOB_GRACE_MAX_S);
+	assert_int_equal(encode_grace(FOB_GRACE_MAX_S + 1), FOB_GRACE_MAX_S + 1); /* for the server to refuse */
+	assert_int_equal(encode_grace(FOB_GRACE_NONE_S), 0);
+}
+
+static void
+test_verify_requests_that_cannot_be(void **state)
+{
+	static const uint8_t big[CODEC_REQUEST_MAX];
+	const struct fob_verify_request bad[] = { { FOB_VERIFY_REQUEST_INIT, .secret = "x",
+						      .authorization = "x" }, /* both */
+		{ FOB_VERIFY_REQUEST_INIT },                                  /* neither */
+		{ FOB_VERIFY_REQUEST_INIT, .secret = "x", .require_environment = (enum fob_environment)3 },
+		{ FOB_VERIFY_REQUEST_INIT, .secret = big, .secret_len = sizeof(big) } };
+	const struct fob_verify_request *batch[1];
+	struct codec_body b;
+	struct fob_error e;
+	size_t len;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		assert_int_equal(codec_verify_size(&bad[i], &len, &e), FOB_EINVALID_ARGUMENT);
+		batch[0] = &bad[i];
+		assert_int_equal(codec_encode_verify_batch(batch, 1, &b, &e), FOB_EINVALID_ARGUMENT);
+		assert_null(b.p);
+		assert_int_equal(codec_encode_verify_batch(batch, 1, &b, NULL), FOB_EINVALID_ARGUMENT);
+	}
 }
 
 static void
 test_requests_that_cannot_be(void **state)
 {
-	static const uint8_t big[CODEC_REQUEST_MAX];
-	struct fob_verify_request both = { .secret = "x", .authorization = "x" }, neither = { 0 },
-				  nowhere = { .secret = "x", .require_environment = (enum fob_environment)3 },
-				  large = { .secret = big, .secret_len = sizeof(big) };
-	struct fob_mutation m = { .environment = FOB_ENVIRONMENT_ANY, .account = "a" };
-	struct fob_roll roll = { .mutation = { .environment = FOB_LIVE, .account = "a" }, .authorizing_secret = "" };
-	struct fob_revoke revoke = { .mutation = { .environment = FOB_LIVE, .account = "a" } };
+	struct fob_account_request account = { FOB_ACCOUNT_REQUEST_INIT, .account = "a" };
+	const struct fob_roll_request roll = { FOB_ROLL_REQUEST_INIT, .environment = FOB_ENVIRONMENT_LIVE,
+		.account = "a", .authorizing_secret = "" };
+	const struct fob_revoke_request revoke = { FOB_REVOKE_REQUEST_INIT, .environment = FOB_ENVIRONMENT_LIVE,
+		.account = "a" };
+	const struct fob_list_request list = { FOB_LIST_REQUEST_INIT, .environment = FOB_ENVIRONMENT_LIVE,
+		.account = "a" };
+	struct fob_list_request bad;
 	struct fob_cursor cur = { .len = 127 };
 	struct codec_body b;
 	struct fob_error e;
 
 	(void)state;
-	assert_int_equal(codec_encode_verify(&both, &b, &e), FOB_EINVALID_ARGUMENT);
-	assert_int_equal(codec_encode_verify(&neither, &b, &e), FOB_EINVALID_ARGUMENT);
-	assert_int_equal(codec_encode_verify(&nowhere, &b, &e), FOB_EINVALID_ARGUMENT);
-	assert_int_equal(codec_encode_verify(&large, &b, &e), FOB_EINVALID_ARGUMENT);
-	assert_null(b.p);
-	assert_int_equal(codec_encode_verify_batch(&both, 0, &b, &e), FOB_EINVALID_ARGUMENT);
-	assert_int_equal(codec_encode_verify_batch(&both, FOB_BATCH_MAX + 1, &b, &e), FOB_EINVALID_ARGUMENT);
-	assert_int_equal(codec_encode_verify_batch(&both, 1, &b, NULL), FOB_EINVALID_ARGUMENT);
-	assert_int_equal(codec_encode_mutation(METHOD_CREATE_ACCOUNT, &m, token, &b, &e), FOB_EINVALID_ARGUMENT);
-	m = (struct fob_mutation){ .environment = FOB_LIVE };
-	assert_int_equal(codec_encode_mutation(METHOD_CREATE_ACCOUNT, &m, token, &b, &e), FOB_EINVALID_ARGUMENT);
+	assert_int_equal(codec_encode_account(METHOD_CREATE_ACCOUNT, &account, token, &b, &e), FOB_EINVALID_ARGUMENT);
+	account = (struct fob_account_request){ FOB_ACCOUNT_REQUEST_INIT, .environment = FOB_ENVIRONMENT_LIVE };
+	assert_int_equal(codec_encode_account(METHOD_CREATE_ACCOUNT, &account, token, &b, &e), FOB_EINVALID_ARGUMENT);
 	assert_int_equal(codec_encode_roll(&roll, token, &b, &e), FOB_EINVALID_ARGUMENT);
 	assert_int_equal(codec_encode_revoke(&revoke, token, &b, &e), FOB_EINVALID_ARGUMENT);
-	assert_int_equal(codec_encode_list(METHOD_LIST_KEYS, FOB_LIVE, "a", 0, &cur, &b, &e), FOB_EINVALID_ARGUMENT);
+	assert_int_equal(codec_encode_list(METHOD_LIST_KEYS, &list, &cur, &b, &e), FOB_EINVALID_ARGUMENT);
 	cur.len = 0;
-	assert_int_equal(codec_encode_list(METHOD_LIST_KEYS, FOB_LIVE, "a", 1001, &cur, &b, &e), FOB_EINVALID_ARGUMENT);
-	assert_int_equal(codec_encode_list(METHOD_LIST_KEYS, FOB_LIVE, NULL, 0, &cur, &b, &e), FOB_EINVALID_ARGUMENT);
-	assert_int_equal(
-	    codec_encode_list(METHOD_LIST_EVENTS, FOB_ENVIRONMENT_ANY, "a", 0, &cur, &b, &e), FOB_EINVALID_ARGUMENT);
+	bad = list;
+	bad.page_size = 1001;
+	assert_int_equal(codec_encode_list(METHOD_LIST_KEYS, &bad, &cur, &b, &e), FOB_EINVALID_ARGUMENT);
+	bad = list;
+	bad.account = NULL;
+	assert_int_equal(codec_encode_list(METHOD_LIST_KEYS, &bad, &cur, &b, &e), FOB_EINVALID_ARGUMENT);
+	bad = list;
+	bad.environment = FOB_ENVIRONMENT_ANY;
+	assert_int_equal(codec_encode_list(METHOD_LIST_EVENTS, &bad, &cur, &b, &e), FOB_EINVALID_ARGUMENT);
 }
 
 int
@@ -809,7 +862,8 @@ main(void)
 		cmocka_unit_test(test_new_keys), cmocka_unit_test(test_first_keys), cmocka_unit_test(test_import),
 		cmocka_unit_test(test_pages), cmocka_unit_test(test_event_types),
 		cmocka_unit_test(test_event_types_of_a_newer_server), cmocka_unit_test(test_stats),
-		cmocka_unit_test(test_requests), cmocka_unit_test(test_requests_that_cannot_be) };
+		cmocka_unit_test(test_verify_requests), cmocka_unit_test(test_grace),
+		cmocka_unit_test(test_verify_requests_that_cannot_be), cmocka_unit_test(test_requests_that_cannot_be) };
 
 	return cmocka_run_group_tests_name("client/codec", tests, NULL, NULL);
 }

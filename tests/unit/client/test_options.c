@@ -26,16 +26,20 @@ static void
 test_address(void **state)
 {
 	struct fob_options *o = fob_options_new();
+	const struct options_addresses *a = &o->addresses[FOB_ENVIRONMENT_ANY];
 	char longest[OPTIONS_ADDRESS_MAX + 20];
 	size_t i;
 
 	(void)state;
 	for (i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
 		assert_int_equal(fob_options_set_address(o, good[i]), 0);
-		assert_string_equal(o->address, good[i]);
+		assert_int_equal(a->n, 1);
+		assert_string_equal(a->list[0], good[i]);
 	}
 	for (i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
-		if (fob_options_set_address(o, bad[i]) != FOB_EINVALID_ARGUMENT)
+		if (fob_options_set_address(o, bad[i]) != FOB_EINVALID_ARGUMENT ||
+		    fob_options_add_address(o, bad[i]) != FOB_EINVALID_ARGUMENT ||
+		    fob_options_set_environment_address(o, FOB_ENVIRONMENT_LIVE, bad[i]) != FOB_EINVALID_ARGUMENT)
 			fail_msg("%s was taken", bad[i]);
 	}
 	memset(longest, 'h', sizeof(longest));
@@ -44,9 +48,81 @@ test_address(void **state)
 	assert_int_equal(fob_options_set_address(o, longest), FOB_EINVALID_ARGUMENT);
 	assert_int_equal(fob_options_set_address(o, NULL), FOB_EINVALID_ARGUMENT);
 	/* A refused value leaves the one before it. */
-	assert_string_equal(o->address, good[sizeof(good) / sizeof(good[0]) - 1]);
+	assert_int_equal(a->n, 1);
+	assert_string_equal(a->list[0], good[sizeof(good) / sizeof(good[0]) - 1]);
 	fob_options_free(o);
 	fob_options_free(NULL);
+}
+
+static void
+test_several_addresses(void **state)
+{
+	struct fob_options *o = fob_options_new();
+	const struct options_addresses *a = &o->addresses[FOB_ENVIRONMENT_ANY];
+	size_t i;
+
+	(void)state;
+	/* Adding to none makes the first. */
+	for (i = 0; i < FOB_ADDRESSES_MAX; i++)
+		assert_int_equal(fob_options_add_address(o, i == 0 ? good[0] : good[1]), 0);
+	assert_int_equal(a->n, FOB_ADDRESSES_MAX);
+	assert_string_equal(a->list[0], good[0]);
+	assert_int_equal(fob_options_add_address(o, good[2]), FOB_EINVALID_ARGUMENT);
+	assert_int_equal(fob_options_set_address(o, good[2]), 0);
+	assert_int_equal(a->n, 1);
+	assert_string_equal(a->list[0], good[2]);
+	fob_options_free(o);
+}
+
+static void
+test_environment_addresses(void **state)
+{
+	struct fob_options *o = fob_options_new();
+	struct fob_client *c;
+	struct fob_error e;
+
+	(void)state;
+	assert_int_equal(fob_options_set_environment_address(o, FOB_ENVIRONMENT_ANY, good[0]), FOB_EINVALID_ARGUMENT);
+	assert_int_equal(
+	    fob_options_set_environment_address(o, (enum fob_environment)3, good[0]), FOB_EINVALID_ARGUMENT);
+	assert_int_equal(fob_options_set_environment_address(o, FOB_ENVIRONMENT_LIVE, good[0]), 0);
+	/* What would be asked about test keys? */
+	assert_int_equal(fob_client_new(o, &c, &e), FOB_EINVALID_ARGUMENT);
+	assert_non_null(strstr(e.message, "only one environment has an address"));
+	assert_int_equal(fob_options_set_environment_address(o, FOB_ENVIRONMENT_TEST, good[1]), 0);
+	assert_int_equal(fob_options_set_environment_address(o, FOB_ENVIRONMENT_TEST, good[0]), 0);
+	assert_int_equal(o->addresses[FOB_ENVIRONMENT_TEST].n, 1);
+	assert_int_equal(options_check(o, &e), 0);
+	fob_options_free(o);
+}
+
+static void
+state_changed(void *arg, const char *address, enum fob_connection_state state, const struct fob_error *reason)
+{
+	(void)arg;
+	(void)address;
+	(void)state;
+	(void)reason;
+}
+
+static void
+test_switches(void **state)
+{
+	struct fob_options *o = fob_options_new();
+	int arg;
+
+	(void)state;
+	assert_false(o->fail_fast);
+	assert_false(o->loop);
+	assert_null(o->state_cb);
+	assert_int_equal(fob_options_set_fail_fast(o, true), 0);
+	assert_int_equal(fob_options_set_loop(o, true), 0);
+	assert_int_equal(fob_options_set_state_callback(o, state_changed, &arg), 0);
+	assert_true(o->fail_fast);
+	assert_true(o->loop);
+	assert_true(o->state_cb == state_changed);
+	assert_ptr_equal(o->state_arg, &arg);
+	fob_options_free(o);
 }
 
 static void
@@ -56,25 +132,22 @@ test_numbers(void **state)
 
 	(void)state;
 	assert_int_equal(o->timeout_ms, 5000);
+	assert_int_equal(o->connect_wait_ms, 0);
 	assert_int_equal(o->in_flight, 64);
-	assert_true(o->coalesce);
-	assert_int_equal(o->lanes, OPTIONS_LANES_DEFAULT);
-	assert_int_equal(fob_options_set_coalesce(o, false), 0);
-	assert_false(o->coalesce);
-	assert_int_equal(fob_options_set_verify_lanes(o, 0), FOB_EINVALID_ARGUMENT);
-	assert_int_equal(fob_options_set_verify_lanes(o, 65), FOB_EINVALID_ARGUMENT);
-	assert_int_equal(fob_options_set_verify_lanes(o, 64), 0);
-	assert_int_equal(o->lanes, 64);
 	assert_int_equal(o->queue, 4096);
 	assert_int_equal(fob_options_set_timeout_ms(o, 0), FOB_EINVALID_ARGUMENT);
 	assert_int_equal(fob_options_set_timeout_ms(o, 60001), FOB_EINVALID_ARGUMENT);
 	assert_int_equal(fob_options_set_timeout_ms(o, 60000), 0);
+	assert_int_equal(fob_options_set_connect_wait_ms(o, 0), FOB_EINVALID_ARGUMENT);
+	assert_int_equal(fob_options_set_connect_wait_ms(o, 60001), FOB_EINVALID_ARGUMENT);
+	assert_int_equal(fob_options_set_connect_wait_ms(o, 250), 0);
 	assert_int_equal(fob_options_set_in_flight(o, 0), FOB_EINVALID_ARGUMENT);
 	assert_int_equal(fob_options_set_in_flight(o, 65), FOB_EINVALID_ARGUMENT);
 	assert_int_equal(fob_options_set_in_flight(o, 1), 0);
 	assert_int_equal(fob_options_set_queue(o, OPTIONS_QUEUE_MAX + 1), FOB_EINVALID_ARGUMENT);
 	assert_int_equal(fob_options_set_queue(o, 0), 0);
 	assert_int_equal(o->timeout_ms, 60000);
+	assert_int_equal(o->connect_wait_ms, 250);
 	assert_int_equal(o->in_flight, 1);
 	assert_int_equal(o->queue, 0);
 	fob_options_free(o);
@@ -122,8 +195,9 @@ test_tls(void **state)
 int
 main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(test_address), cmocka_unit_test(test_numbers),
-		cmocka_unit_test(test_tls) };
+	const struct CMUnitTest tests[] = { cmocka_unit_test(test_address), cmocka_unit_test(test_several_addresses),
+		cmocka_unit_test(test_environment_addresses), cmocka_unit_test(test_switches),
+		cmocka_unit_test(test_numbers), cmocka_unit_test(test_tls) };
 
 	return cmocka_run_group_tests_name("client/options", tests, NULL, NULL);
 }

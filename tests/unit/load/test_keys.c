@@ -177,6 +177,31 @@ bad_keys_are_bad(void **state)
 	keys_fini(&keys);
 }
 
+/* All of the keys from the first on, and none before it. */
+static void
+chooses_among_keys(void **state)
+{
+	bool seen[8] = { false };
+	struct keys keys = { 0 };
+	struct keys_choice choice;
+	char secret[] = GOOD;
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < 8; i++) {
+		secret[sizeof(secret) - 2] = (char)('0' + i);
+		assert_int_equal(keys_add(&keys, secret, strlen(secret)), 0);
+	}
+	keys_choose(&choice, &keys, 3, 7);
+	for (i = 0; i < 1000; i++)
+		seen[keys_next(&choice)[sizeof(secret) - 2] - '0'] = true;
+	for (i = 0; i < 8; i++)
+		assert_int_equal(seen[i], i >= 3);
+	keys_choose(&choice, &keys, 7, 7);
+	assert_int_equal(keys_next(&choice)[sizeof(secret) - 2], '7');
+	keys_fini(&keys);
+}
+
 int
 main(void)
 {
@@ -186,6 +211,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(refuses_what_is_no_key, setup, teardown),
 		cmocka_unit_test_setup_teardown(says_why_it_cannot_save, setup, teardown),
 		cmocka_unit_test(bad_keys_are_bad),
+		cmocka_unit_test(chooses_among_keys),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

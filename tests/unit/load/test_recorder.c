@@ -1,6 +1,6 @@
 /*
- * test_recorder.c - recorder.c and measure.c: threads record without a lock, and the sum has all of it, each call in
- * the time that it belongs to.
+ * test_recorder.c - recorder.c, measure.c and switches.c: threads record without a lock, and the sum has all of it, each
+ * call in the time that it belongs to. A fault, an unexpected verdict and a thread switch are each counted.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -9,8 +9,11 @@
 
 #include <cmocka.h>
 
+#include <sys/wait.h>
+
 #include "tests/load/hist.c"
 #include "tests/load/recorder.c"
+#include "tests/load/switches.c"
 #include "tests/load/measure.c"
 
 #define THREADS 4
@@ -95,12 +98,97 @@ counts_in_its_time(void **state)
 	free(r);
 }
 
+static void
+counts_faults_and_verdicts(void **state)
+{
+	struct measure m = { .start_ns = 0, .begin_ns = 100, .end_ns = 200 };
+	struct recorder *r = calloc(1, sizeof(*r));
+
+	(void)state;
+	assert_non_null(r);
+	measure_fault(&m, r, OP_VERIFY, 100, 150, FOB_EUNAVAILABLE, 3);
+	measure_fault(&m, r, OP_VERIFY, 100, 150, -77, 1); /* a code that nobody knows */
+	measure_fault(&m, r, OP_VERIFY, 50, 60, FOB_EUNAVAILABLE, 1);
+	measure_fault(&m, r, OP_VERIFY, 100, 150, 0, 2); /* no fault */
+	assert_int_equal(r->failed, 5);
+	assert_int_equal(r->faults[-FOB_EUNAVAILABLE], 3);
+	assert_int_equal(r->faults[-FOB_EUNKNOWN], 1);
+	assert_int_equal(r->faults[0], 0);
+	assert_int_equal(r->done_within[OP_VERIFY], 2);
+	measure_verdict(&m, r, OP_VERIFY, 100, 150, FOB_VERDICT_VALID, true);
+	measure_verdict(&m, r, OP_VERIFY, 100, 150, FOB_VERDICT_NOT_FOUND, false);
+	measure_verdict(&m, r, OP_VERIFY, 50, 60, FOB_VERDICT_NOT_FOUND, false); /* unexpected in the warm-up as well */
+	measure_verdict(&m, r, OP_VERIFY, 100, 150, 99, false);
+	assert_int_equal(r->failed, 5);
+	assert_int_equal(r->verdicts[FOB_VERDICT_VALID], 1);
+	assert_int_equal(r->verdicts[FOB_VERDICT_NOT_FOUND], 1);
+	assert_int_equal(r->verdicts[FOB_VERDICT_DENIED], 1);
+	assert_int_equal(r->unexpected, 3);
+	free(r);
+}
+
+#define SLEEPS 100
+
+/* Each sleep is one switch, and one call. */
+static void *
+sleep_often(void *arg)
+{
+	const struct timespec short_time = { .tv_nsec = 100000 };
+
+	while (!measure_is_over(arg, measure_now_ns())) {
+		nanosleep(&short_time, NULL);
+		measure_record(arg, recorder_mine(), OP_VERIFY, measure_now_ns(), measure_now_ns(), false, 1);
+	}
+	return NULL;
+}
+
+static void
+counts_thread_switches(void **state)
+{
+	const struct timespec short_time = { .tv_nsec = 100000 };
+	_Atomic bool stopped = false;
+	uint64_t before, after;
+	struct measure m;
+	pthread_t thread;
+	pid_t child;
+	int i;
+
+	(void)state;
+	assert_int_equal(switches_of(getpid(), &before), 0);
+	for (i = 0; i < SLEEPS; i++)
+		nanosleep(&short_time, NULL);
+	assert_int_equal(switches_of(getpid(), &after), 0);
+	assert_true(after >= before + SLEEPS);
+
+	/* This process in the place of the server's, too: each switch counts twice. */
+	measure_start(&m, 0.05, 0.2, true);
+	measure_count_switches(&m, getpid());
+	assert_int_equal(pthread_create(&thread, NULL, sleep_often, &m), 0);
+	measure_watch(&m, &stopped);
+	pthread_join(thread, NULL);
+	assert_true(m.switch_calls > 0);
+	assert_true(m.switches >= 2 * m.switch_calls);
+
+	/* A process that is not there: nothing is told. */
+	if ((child = fork()) == 0)
+		_exit(0);
+	assert_true(child > 0);
+	waitpid(child, NULL, 0);
+	assert_int_equal(switches_of(child, &after), -1);
+	measure_start(&m, 0, 0.01, true);
+	measure_count_switches(&m, child);
+	measure_watch(&m, &stopped);
+	assert_int_equal(m.switch_calls, 0);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(sums_all_threads),
 		cmocka_unit_test(counts_in_its_time),
+		cmocka_unit_test(counts_faults_and_verdicts),
+		cmocka_unit_test(counts_thread_switches),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
