@@ -1,6 +1,6 @@
 /*
  * main.c - the daemon: flags, start in the right order, a guard once a second, and the way down. Everything that a
- * request meets is elsewhere; see "code structure" in DESIGN.md.
+ * request meets is elsewhere; see "Structure" in DESIGN.md.
  */
 #include <errno.h>
 #include <getopt.h>
@@ -28,7 +28,7 @@
 
 #define WHY_LEN 1024
 #define DEFAULT_CONFIG "/etc/fob/fobd.conf"
-/* After the databases are closed, nothing is lost by leaving: see the pitfalls of nng_close in DESIGN.md. */
+/* After the databases are closed, nothing is lost by leaving: nng_close() may hang, see NOTES.md. */
 #define CLOSE_S 1
 
 static const char usage[] =
