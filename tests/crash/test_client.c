@@ -16,7 +16,7 @@
 #include "client/fob.h"
 #include "tests/crash/shim.h"
 
-/* More than fob_client_new() makes: ends the test if it never succeeds. */
+/* More than there are. Without an end a client that never succeeds would be tried for ever. */
 #define ALLOCATIONS_MAX 64
 
 static void
@@ -30,7 +30,7 @@ test_new_without_memory(void **state)
 
 	(void)state;
 	assert_non_null(o);
-	/* No server has to listen there. */
+	/* Nothing has to listen there. */
 	assert_int_equal(fob_options_set_address(o, "ipc:///nonexistent/fob.sock"), 0);
 	for (n = 1; n < ALLOCATIONS_MAX; n++) {
 		shim_arm(SHIM_MEMORY, n, n, SHIM_FAIL, ENOMEM);
