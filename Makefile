@@ -55,7 +55,8 @@ OBJ := $(SERVICE_OBJ) $(SHARED_OBJ) $(CLIENT_OBJ) $(CLI_OBJ) $(B)/service/main.o
 
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: all help run test torture deps-run deps-test install clean unit-bin tool-bin crash-bin fuzz fuzz-bin
+.PHONY: all help run test torture deps-run deps-test install clean unit-bin tool-bin crash-bin fuzz fuzz-bin \
+	examples
 
 all: $(B)/fobd $(B)/fob $(B)/libfob.a $(B)/libfob.so ## build the daemon, the command line and the library
 
@@ -91,7 +92,8 @@ $(B)/proto/%.pb-c.c $(B)/proto/%.pb-c.h &: $(B)/proto/%.proto | $(PROTOS:%=$(B)/
 $(B)/proto/%.pb-c.o: $(B)/proto/%.pb-c.c | $(PROTO_H)
 	$(Q)$(CC) $(filter-out -W%,$(ALL_CFLAGS)) -I$(B)/proto -c -o $@ $<
 
-$(B)/%.o: %.c | $(PROTO_H)
+# The messages are read as system headers, for their warnings; so -MMD does not see them.
+$(B)/%.o: %.c $(PROTO_H)
 	@mkdir -p $(@D)
 	@$(if $(V),,echo '  CC      $@')
 	$(Q)$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
@@ -180,6 +182,34 @@ install: all ## install below $(DESTDIR)$(PREFIX)
 	install -d $(DESTDIR)$(PREFIX)/lib/pkgconfig
 	sed -e 's|@PREFIX@|$(PREFIX)|g' -e 's|@VERSION@|$(VERSION)|g' client/fob.pc.in \
 	    > $(DESTDIR)$(PREFIX)/lib/pkgconfig/fob.pc
+
+# ---- examples ----
+
+# Compiled as a user of libfob compiles them: with the public header only. nng_req.c is without libfob, and has messages
+# of its own, made from the .proto files as they are. Those of event loops are for where the loop's package is.
+EXAMPLE_PKG_libevent := libevent_core
+EXAMPLE_PKG_libuv := libuv
+EXAMPLES := verify nng_req $(foreach e,libevent libuv,$(if $(shell $(PKG_CONFIG) --exists $(EXAMPLE_PKG_$e) && echo yes),$e))
+EXAMPLE_PROTOS := fob/rpc/v1/rpc fob/v1/types fob/v1/keys
+EXAMPLE_PROTO_C := $(EXAMPLE_PROTOS:%=$(B)/client/examples/%.pb-c.c)
+EXAMPLE_CC = $(CC) -std=gnu17 $(WARN) $(if $(SAN),-fsanitize=$(SAN)) $(CFLAGS)
+
+$(EXAMPLE_PROTO_C) &: $(EXAMPLE_PROTOS:%=proto/%.proto)
+	@mkdir -p $(B)/client/examples
+	$(Q)$(PROTOC_C) --c_out=$(B)/client/examples -Iproto $(EXAMPLE_PROTOS:%=%.proto)
+
+$(B)/client/examples/%.pb-c.o: $(EXAMPLE_PROTO_C)
+	$(Q)$(filter-out -W%,$(EXAMPLE_CC)) -I$(B)/client/examples -c -o $@ $(@:.o=.c)
+
+$(B)/client/examples/nng_req: client/examples/nng_req.c $(EXAMPLE_PROTO_C:.c=.o)
+	$(Q)$(EXAMPLE_CC) -isystem $(B)/client/examples -o $@ $^ $(LDFLAGS) -lnng -lprotobuf-c
+
+$(B)/client/examples/%: client/examples/%.c client/fob.h $(B)/libfob.a
+	@mkdir -p $(@D)
+	$(Q)$(EXAMPLE_CC) -Iclient -o $@ $(filter-out %.h,$^) $(LDFLAGS) $(LIBS_CLIENT) -pthread \
+	    $(if $(EXAMPLE_PKG_$*),$$($(PKG_CONFIG) --cflags --libs $(EXAMPLE_PKG_$*)))
+
+examples: $(EXAMPLES:%=$(B)/client/examples/%) ## build client/examples
 
 # ---- load ----
 

@@ -151,7 +151,7 @@ wire_enter(struct calls *cs, struct message *m)
 	assert(cs->slots[slot] == NULL);
 	cs->turn += CALLS_SLOTS;
 	m->id = SP_ID_BIT | cs->turn | slot;
-	m->answered = m->again = false;
+	m->sent = m->answered = m->again = false;
 	cs->slots[slot] = m;
 	TAILQ_INSERT_TAIL(&cs->wire, m, in_list);
 	cs->on_wire[m->kind]++;
@@ -162,7 +162,7 @@ wire_enter(struct calls *cs, struct message *m)
 static void
 wire_leave(struct calls *cs, struct message *m)
 {
-	uint8_t slot = m->id % CALLS_SLOTS;
+	uint8_t slot = (uint8_t)(m->id % CALLS_SLOTS);
 
 	TAILQ_REMOVE(&cs->wire, m, in_list);
 	cs->slots[slot] = NULL;
@@ -250,7 +250,6 @@ frame_alone(struct calls *cs, enum calls_kind kind, enum sp_framing framing, int
 	if (c->body.len > 0)
 		memcpy(to, c->body.p, c->body.len);
 	frame_end(out, to + c->body.len, timeout_ms, c->traceparent);
-	c->sent = true;
 	return 0;
 }
 
@@ -292,10 +291,8 @@ frame_together(
 		together_undo(cs, m);
 		return -1;
 	}
-	for (i = 0; i < n; i++) {
+	for (i = 0; i < n; i++)
 		to = codec_item_write(m->calls[i]->body.p, m->calls[i]->body.len, to);
-		m->calls[i]->sent = true;
-	}
 	frame_end(out, to, timeout_ms, traceparent);
 	return 0;
 }
@@ -351,6 +348,24 @@ calls_take(struct calls *cs, enum sp_framing framing, int64_t now_ms, struct buf
 		verifies++;
 	}
 	return verifies;
+}
+
+void
+calls_sent(struct calls *cs)
+{
+	struct message *m;
+	unsigned i;
+
+	TAILQ_FOREACH_REVERSE(m, &cs->wire, message_list, in_list)
+	{
+		if (m->sent)
+			return;
+		m->sent = true;
+		for (i = 0; i < m->n; i++) {
+			if (m->calls[i] != NULL)
+				m->calls[i]->sent = true;
+		}
+	}
 }
 
 /* ---- replies ---- */
@@ -517,7 +532,7 @@ calls_lost(struct calls *cs, int64_t connect_by_ms)
 
 	while ((m = TAILQ_LAST(&cs->wire, message_list)) != NULL) {
 		for (i = 0; i < m->n; i++) {
-			if (m->calls[i] != NULL)
+			if (m->calls[i] != NULL && m->sent)
 				m->calls[i]->unanswered = true;
 		}
 		wire_leave(cs, m);

@@ -7,7 +7,7 @@
 #ifndef CLIENT_CALLS_H
 #define CLIENT_CALLS_H
 
-#include "client/buffer.h"
+#include "proto/c/buffer.h"
 #include "client/transport.h"
 #include "proto/c/sp.h"
 
@@ -53,6 +53,9 @@ int calls_add(struct calls *calls, struct call *call);
  * Returns: how many of them are of verifies; -1 when out of memory, with what was appended before.
  */
 int calls_take(struct calls *calls, enum sp_framing framing, int64_t now_ms, struct buffer *out);
+
+/* What was appended has been handed to the connection, at least in part. */
+void calls_sent(struct calls *calls);
 
 /*
  * calls_answered(calls, id):

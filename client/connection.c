@@ -72,7 +72,7 @@ target_init(struct connection_target *t, const char *text)
 
 int
 connection_init(struct connection *c, const struct options_addresses *addresses, const struct fob_options *o,
-    struct tls *tls, struct fob_error *error)
+    SSL_CTX *tls, struct fob_error *error)
 {
 	unsigned i;
 

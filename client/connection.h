@@ -15,11 +15,11 @@
 #include <stdint.h>
 
 #include "client/address.h"
-#include "client/buffer.h"
 #include "client/options.h"
 #include "client/resolver.h"
-#include "client/tls.h"
+#include "proto/c/buffer.h"
 #include "proto/c/sp.h"
+#include "proto/c/tls.h"
 
 /* How long a blocking receive on an open connection takes at most: its socket's SO_RCVTIMEO. */
 #define CONNECTION_RECV_MS 20
@@ -44,7 +44,7 @@ struct connection_target {
 struct connection {
 	struct connection_target *targets;
 	unsigned n_targets;
-	struct tls *tls;
+	SSL_CTX *tls;
 	char *tls_name; /* NULL: the address's host */
 	int epoll_fd;   /* -1: none */
 	uint32_t watched;
@@ -71,7 +71,7 @@ struct connection {
  * Returns: 0; FOB_EINTERNAL out of memory.
  */
 int connection_init(struct connection *connection, const struct options_addresses *addresses,
-    const struct fob_options *options, struct tls *tls, struct fob_error *error);
+    const struct fob_options *options, SSL_CTX *tls, struct fob_error *error);
 void connection_fini(struct connection *connection);
 
 /* Do what can be done without waiting. Returns: whether it is open. */

@@ -281,7 +281,7 @@ void fob_client_free(struct fob_client *);
  * is needed. fob_client_dispatch() does all that can be done without waiting and calls the callbacks of what has ended.
  * A dispatch that comes late makes deadlines late; it never makes a verdict wrong.
  * Threads:  one at a time, and not from within a callback.
- * Returns:  fob_client_fd(): the descriptor. fob_client_dispatch(): 0.
+ * Returns:  fob_client_fd(): the descriptor. fob_client_dispatch(): how many callbacks it has called, 0 or more.
  *           Both: FOB_EFAILED_PRECONDITION when the client is not in loop mode; fob_client_dispatch() also from within
  *           a callback.
  */
@@ -306,7 +306,7 @@ int fob_client_dispatch(struct fob_client *);
  * Each request has these two members:
  * timeout_ms:  the deadline, from now; 0 is the client's. At most FOB_TIMEOUT_MAX_MS.
  * traceparent: NULL, or a W3C traceparent of FOB_TRACEPARENT_LEN characters, which fobd logs with what it does. One that
- *              is not of that form is left out. A verify with a traceparent travels in a message of its own.
+ *              is not of that form is left out. Verifies that travel together carry the first one that there is.
  */
 
 /*

@@ -244,12 +244,19 @@ send_some(struct link *l)
 	error = errno;
 	if (!writer_back(l, generation))
 		return;
-	if (n >= 0)
+	if (n >= 0) {
 		buffer_consume(&l->sending, (size_t)n, BUFFER_KEPT);
-	else if (error == EAGAIN)
+		calls_sent(&l->calls);
+	} else if (error == EAGAIN)
 		l->blocked = true;
 	else if (error != EINTR)
 		l->broken = error;
+}
+
+static int64_t
+condemned_at(const struct link *l)
+{
+	return l->open && l->silent_verifies >= 2 ? l->silent_since_ms + SILENCE_MS : INT64_MAX;
 }
 
 static bool
@@ -272,7 +279,7 @@ link_flush(struct link *l)
 	/* So that the driver sees it. */
 	if (l->broken != 0 && l->open)
 		shutdown(l->connection.fd, SHUT_RDWR);
-	if (l->broken != 0 || l->blocked)
+	if (l->broken != 0 || l->blocked || (l->asleep && condemned_at(l) <= transport_now_ms()))
 		wake_thread(l);
 }
 
@@ -494,12 +501,6 @@ receive(struct link *l, int flags)
 /* ---- time ---- */
 
 static int64_t
-condemned_at(const struct link *l)
-{
-	return l->open && l->silent_verifies >= 2 ? l->silent_since_ms + SILENCE_MS : INT64_MAX;
-}
-
-static int64_t
 min_ms(int64_t a, int64_t b)
 {
 	return a < b ? a : b;
@@ -507,11 +508,14 @@ min_ms(int64_t a, int64_t b)
 
 /* When the driver has something to do, though nothing comes. */
 static int64_t
-next_ms(const struct link *l)
+next_ms(const struct link *l, int64_t now_ms)
 {
-	int64_t at = min_ms(l->calls.resume_at_ms, l->calls.expire_at_ms);
+	int64_t at = min_ms(l->calls.resume_at_ms, l->calls.expire_at_ms), silent_at = condemned_at(l);
 
-	return min_ms(at, l->open ? condemned_at(l) : l->connection.due_ms);
+	/* A second verify may be written until then. */
+	if (l->silent_verifies == 1 && l->silent_since_ms + SILENCE_MS > now_ms)
+		silent_at = l->silent_since_ms + SILENCE_MS;
+	return min_ms(at, l->open ? silent_at : l->connection.due_ms);
 }
 
 /* By the driver, when nothing has come that is not read. */
@@ -578,7 +582,7 @@ turn_and_wait(struct link *l, int64_t until_ms)
 		return;
 	link_lock(l);
 	now_ms = transport_now_ms();
-	until_ms = min_ms(until_ms, next_ms(l));
+	until_ms = min_ms(until_ms, next_ms(l, now_ms));
 	pfd = (struct pollfd){ .fd = l->connection.fd, .events = events_of(l) };
 	blocking = l->open && !l->blocked && l->broken == 0 && until_ms - now_ms > CONNECTION_RECV_MS;
 	link_unlock(l);
@@ -606,6 +610,8 @@ hand_over(struct link *l)
 	/* The latest: its reply is likely to come last, so that it can do the others' work longest. */
 	if ((c = TAILQ_FIRST(&l->waiters)) == NULL) {
 		l->driven = false;
+		if (l->blind)
+			wake_thread(l);
 		return;
 	}
 	TAILQ_REMOVE(&l->waiters, c, in_waiters);
@@ -697,7 +703,7 @@ link_wait(struct link *l, struct call *c)
 /* ---- what the transport calls ---- */
 
 int
-link_init(struct link *l, const struct fob_options *o, const struct options_addresses *addresses, struct tls *tls,
+link_init(struct link *l, const struct fob_options *o, const struct options_addresses *addresses, SSL_CTX *tls,
     struct fob_error *error)
 {
 	*l = (struct link){ .options = o, .wake_fd = -1, .orphan = -1 };
@@ -812,9 +818,10 @@ link_prepare(struct link *l, short *events, int64_t *at_ms)
 {
 	if (l->ours)
 		link_flush(l);
-	*at_ms = l->ours ? next_ms(l) : l->calls.expire_at_ms;
+	*at_ms = l->ours ? next_ms(l, transport_now_ms()) : l->calls.expire_at_ms;
 	if (!TAILQ_EMPTY(&l->ended) || l->made || l->lost)
 		*at_ms = 0;
+	l->blind = l->driven && !l->ours;
 	if (l->ours)
 		*events = events_of(l);
 	else

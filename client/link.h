@@ -33,6 +33,7 @@ struct link {
 	bool blocked; /* the socket takes no more for now */
 	bool ours;    /* the thread, or the loop, has the driver's role */
 	bool wanted;  /* the thread waits for the driver's role */
+	bool blind;   /* the thread does not watch the connection, as it has a driver */
 	bool asleep;  /* the thread, or the loop, waits for what link_prepare() said */
 	bool woken;   /* and has been woken by wake_fd */
 	bool wake;    /* wake_fd is to be written to when the lock is released */
@@ -61,7 +62,7 @@ struct link {
 
 /* Returns: 0; FOB_EINTERNAL. link_fini() is needed in any case. */
 int link_init(struct link *link, const struct fob_options *options, const struct options_addresses *addresses,
-    struct tls *tls, struct fob_error *error);
+    SSL_CTX *tls, struct fob_error *error);
 /* Nobody uses it any more, and all calls have ended. */
 void link_fini(struct link *link);
 

@@ -19,6 +19,7 @@
 #include "client/link.h"
 #include "client/options.h"
 #include "client/thread.h"
+#include "client/tls_context.h"
 #include "client/transport.h"
 
 #define LINKS_MAX 3
@@ -26,7 +27,7 @@
 
 struct transport {
 	struct fob_options options; /* numbers only: its strings are not ours */
-	struct tls *tls;
+	SSL_CTX *tls;
 	struct link links[LINKS_MAX];
 	unsigned n_links;
 	struct link *by_environment[3];
@@ -325,7 +326,7 @@ tls_make(struct transport *t, const struct fob_options *o, struct fob_error *err
 {
 	if (o->tls_ca == NULL)
 		return 0;
-	return tls_new(o->tls_ca, o->tls_cert, o->tls_key, &t->tls, error);
+	return tls_context_load(o->tls_ca, o->tls_cert, o->tls_key, &t->tls, error);
 }
 
 /* One link for each list of addresses; what has none goes to the first. */
@@ -415,7 +416,7 @@ transport_free(struct transport *t)
 		link_callbacks(&t->links[i]);
 	for (i = 0; i < t->n_links; i++)
 		link_fini(&t->links[i]);
-	tls_free(t->tls);
+	SSL_CTX_free(t->tls);
 	fd_close(t->wake_fd);
 	fd_close(t->timer_fd);
 	fd_close(t->epoll_fd);

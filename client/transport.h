@@ -44,7 +44,7 @@ struct message {
 	uint32_t id; /* 0: not on the wire */
 	uint8_t kind;
 	int fault; /* of a reply to several */
-	bool answered, again;
+	bool sent, answered, again;
 	int64_t resume_at_ms; /* while it rests */
 };
 

@@ -11,7 +11,7 @@ const char *name_kind(unsigned kind);               /* "secret", "publishable"; 
 const char *name_key_state(unsigned state);         /* "current", "grace", "expired", "revoked" */
 const char *name_event_type(unsigned type);         /* "key_rolled" */
 const char *name_import_outcome(unsigned outcome);  /* "imported" */
-const char *name_health(unsigned status);            /* "SERVING", "NOT_SERVING" */
+const char *name_health(unsigned status);           /* "SERVING", "NOT_SERVING" */
 const char *name_code(unsigned code);               /* "UNAVAILABLE": gRPC's names */
 
 #endif

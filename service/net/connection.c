@@ -22,6 +22,7 @@ connection_new(struct listener *l, nng_stream *stream)
 	c->listener = l;
 	c->stream = stream;
 	c->budget.of = &l->server->budget;
+	c->in.budget = c->out.budget = c->sent.budget = &c->budget;
 	c->refs = 1;
 	c->arrived_ms = clock_boot_ms();
 	if (nng_aio_alloc(&c->receive_aio, reader_received, c) != 0) {
@@ -81,7 +82,7 @@ enter(struct connection *c, struct connection **oldest)
 
 	pthread_mutex_lock(&server->mutex);
 	server->accepted++;
-	entered = make_room(l, oldest) && (l->tls == NULL || (c->tls = tls_new(l->tls)) != NULL);
+	entered = make_room(l, oldest) && (l->tls == NULL || (c->tls = tls_session_new(l->tls, NULL)) != NULL);
 	if (entered) {
 		server->live++;
 		server->exist++;
@@ -155,10 +156,10 @@ connection_free(struct connection *c)
 	if (c->send_aio != NULL)
 		nng_aio_free(c->send_aio);
 	nng_stream_free(c->stream);
-	tls_free(c->tls);
-	buffer_clear(&c->in, &c->budget);
-	buffer_clear(&c->out, &c->budget);
-	buffer_clear(&c->sent, &c->budget);
+	tls_session_free(c->tls);
+	buffer_free(&c->in);
+	buffer_free(&c->out);
+	buffer_free(&c->sent);
 	atomic_fetch_sub(&c->listener->server->leaving, c->leaving);
 	pthread_mutex_destroy(&c->mutex);
 	free(c);

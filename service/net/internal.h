@@ -10,17 +10,15 @@
 #include <nng/nng.h>
 #include <pthread.h>
 
+#include "proto/c/buffer.h"
 #include "proto/c/sp.h"
+#include "proto/c/tls.h"
 #include "service/base/clock.h"
-#include "service/net/buffer.h"
 #include "service/net/server.h"
-#include "service/net/tls.h"
 #include "service/rpc/worker.h"
 
 /* Read into the connection itself: most requests fit, and an idle connection holds no more. */
 #define FIRST_READ 1024
-/* An incomplete frame, what is read behind it, and what TLS had in store. */
-#define WORKSPACE_IN (LIMIT_FRAME + SP_HEADER_MAX + 3 * LIMIT_READ)
 
 /* What one thread works in, for one wake-up after the other. */
 struct workspace {
@@ -30,7 +28,8 @@ struct workspace {
 	nng_aio *try_aio;  /* without a callback: see stream.h */
 	struct buffer out; /* replies of the connection at hand */
 	struct workspace *next, *next_idle;
-	uint8_t in[WORKSPACE_IN]; /* touched only as far as it is used */
+	struct buffer plain;                 /* what TLS decrypted of it */
+	uint8_t in[FIRST_READ + LIMIT_READ]; /* of the socket */
 };
 
 /* A list of connections, linked by one of their places. */
@@ -57,8 +56,9 @@ struct connection {
 	struct listener *listener;
 	nng_stream *stream;
 	nng_aio *receive_aio;
-	nng_aio *send_aio; /* made when the socket is full for the first time */
-	struct tls *tls;   /* NULL without TLS; under the mutex */
+	nng_aio *send_aio;       /* made when the socket is full for the first time */
+	struct tls_session *tls; /* NULL without TLS; under the mutex */
+	bool secured;            /* the TLS handshake is done */
 	struct peer peer;
 	struct budget budget;
 	_Atomic unsigned refs;
@@ -113,8 +113,8 @@ struct server {
 	struct listener listeners[LIMIT_LISTENERS];
 	size_t n_listeners;
 
-	_Atomic uint32_t live; /* connections that are open */
-	struct budget budget;  /* of their buffers */
+	_Atomic uint32_t live;  /* connections that are open */
+	struct budget budget;   /* of their buffers */
 	_Atomic size_t leaving; /* the part of it of connections that are closed, which the sweep is about to free */
 	_Atomic uint64_t refused, dropped;
 	struct rate_limit relieved;

@@ -15,6 +15,7 @@
 #include "service/base/log.h"
 #include "service/net/internal.h"
 #include "service/net/socket_file.h"
+#include "service/net/tls_context.h"
 
 #define RETRY_MS 10 /* after an accept that failed */
 #define WAIT_MS 2   /* for descriptors that are being closed */

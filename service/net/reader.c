@@ -104,14 +104,14 @@ static bool
 keep(struct connection *c, const uint8_t *bytes, size_t len, size_t done)
 {
 	if (done == len) {
-		buffer_clear(&c->in, &c->budget);
+		buffer_free(&c->in);
 		return true;
 	}
 	if (c->in.len > 0) {
-		buffer_drop(&c->in, done, &c->budget);
+		buffer_consume(&c->in, done, 0);
 		return true;
 	}
-	return buffer_append(&c->in, bytes + done, len - done, &c->budget) == 0;
+	return buffer_append(&c->in, bytes + done, len - done) == 0;
 }
 
 /*
@@ -147,7 +147,7 @@ static void
 take_turn(struct connection *c, struct workspace *ws, size_t n)
 {
 	struct server *server = c->listener->server;
-	const uint8_t *bytes = c->in.bytes;
+	const uint8_t *bytes = c->in.p;
 	size_t len = c->in.len;
 	ssize_t done = 0;
 
@@ -160,6 +160,7 @@ take_turn(struct connection *c, struct workspace *ws, size_t n)
 	sodium_memzero(c->first, n);
 	if (bytes == ws->in)
 		sodium_memzero(ws->in, len);
+	buffer_consume(&ws->plain, ws->plain.len, LIMIT_READ);
 	if (server_holds_too_much(server))
 		server_relieve(server);
 }

@@ -12,21 +12,22 @@ static bool
 receive_plain(struct connection *c, struct workspace *ws, size_t n, const uint8_t **bytes, size_t *len)
 {
 	size_t more = 0;
+	uint8_t *to;
 
 	*bytes = c->first;
 	*len = n;
 	if (c->in.len == 0 && n < FIRST_READ)
 		return true;
 	if (c->in.len > 0) {
-		if (buffer_append(&c->in, c->first, n, &c->budget) != 0)
+		if (buffer_append(&c->in, c->first, n) != 0)
 			return false;
 		if (n == FIRST_READ) {
-			if (buffer_reserve(&c->in, LIMIT_READ, &c->budget) != 0)
+			if ((to = buffer_reserve(&c->in, LIMIT_READ)) == NULL)
 				return false;
-			(void)stream_try_receive(c->stream, ws->try_aio, c->in.bytes + c->in.len, LIMIT_READ, &more);
-			c->in.len += more;
+			(void)stream_try_receive(c->stream, ws->try_aio, to, LIMIT_READ, &more);
+			buffer_add(&c->in, more);
 		}
-		*bytes = c->in.bytes;
+		*bytes = c->in.p;
 		*len = c->in.len;
 		return true;
 	}
@@ -52,43 +53,34 @@ static bool
 shake_hands(struct connection *c, struct workspace *ws)
 {
 	uint8_t greeting[SP_GREETING_LEN];
-	char why[160];
+	const char *why;
+	int rc;
 
-	switch (tls_handshake(c->tls, why, sizeof(why))) {
-	case TLS_FAILED:
+	if ((rc = tls_handshake(c->tls, &why)) < 0) {
 		tell_handshake(c, why);
 		return false;
-	case TLS_DONE:
-		tls_peer_name(c->tls, c->peer.certificate, sizeof(c->peer.certificate));
-		sp_greeting(SP_REP, greeting);
-		send_plain(c, ws->try_aio, greeting, sizeof(greeting));
-		return true;
-	default:
-		return true;
 	}
+	if (rc == 0)
+		return true;
+	c->secured = true;
+	tls_peer_name(c->tls, c->peer.certificate, sizeof(c->peer.certificate));
+	sp_greeting(SP_REP, greeting);
+	send_plain(c, ws->try_aio, greeting, sizeof(greeting));
+	return true;
 }
 
 /* Under the mutex. Decrypt all that was fed, behind what is left of the last turn. */
 static bool
 decrypt(struct connection *c, struct workspace *ws, const uint8_t **bytes, size_t *len)
 {
-	enum tls_result result;
-	size_t n;
+	struct buffer *to = c->in.len > 0 ? &c->in : &ws->plain;
+	size_t before = to->len;
+	int rc = tls_read(c->tls, to);
 
-	if (c->in.len == 0) {
-		result = tls_read(c->tls, ws->in, sizeof(ws->in), len);
-		*bytes = ws->in;
-		return result != TLS_FAILED;
-	}
-	do {
-		if (buffer_reserve(&c->in, LIMIT_READ, &c->budget) != 0)
-			return false;
-		result = tls_read(c->tls, c->in.bytes + c->in.len, LIMIT_READ, &n);
-		c->in.len += n;
-	} while (result == TLS_DONE && n == LIMIT_READ);
-	*bytes = c->in.bytes;
-	*len = c->in.len;
-	return result != TLS_FAILED;
+	*bytes = to->p;
+	*len = to->len;
+	/* What came before the peer's last word is answered. */
+	return rc == 0 || (rc == 1 && to->len > before);
 }
 
 static bool
@@ -102,9 +94,9 @@ receive_tls(struct connection *c, struct workspace *ws, size_t n, const uint8_t 
 	pthread_mutex_lock(&c->mutex);
 	*len = 0;
 	ok = tls_feed(c->tls, c->first, n) == 0 && tls_feed(c->tls, ws->in, more) == 0;
-	if (ok && !c->tls->established)
+	if (ok && !c->secured)
 		ok = shake_hands(c, ws);
-	if (ok && c->tls->established)
+	if (ok && c->secured)
 		ok = decrypt(c, ws, bytes, len);
 	/* The handshake's next flight, an alert, or the refusal to renegotiate: it would pile up if it waited for a reply. */
 	send_plain(c, ws->try_aio, NULL, 0);

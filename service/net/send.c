@@ -2,10 +2,10 @@
  * send.c - a connection's replies, from requests to the socket. What is ready together leaves in one write; what the
  * socket does not take at once leaves when a callback says that it has room.
  */
-#include <sodium.h>
-
 #include "service/net/internal.h"
 #include "service/net/stream.h"
+
+#define OUT_KEPT (4 * LIMIT_UNSENT) /* of a workspace's buffer, between turns */
 
 /* ---- to the socket: under the mutex ---- */
 
@@ -24,7 +24,7 @@ send_later(struct connection *c)
 	}
 	c->sent = c->out;
 	c->sent_at = 0;
-	c->out = (struct buffer){ 0 };
+	c->out = (struct buffer){ .budget = &c->budget };
 	c->sending = true;
 	c->progress_ms = clock_boot_ms();
 	connection_ref(c);
@@ -32,7 +32,7 @@ send_later(struct connection *c)
 	list_add(&server->stalled, c, PLACE_STALLED);
 	pthread_cond_signal(&server->work);
 	pthread_mutex_unlock(&server->mutex);
-	stream_send(c->stream, c->send_aio, c->sent.bytes, c->sent.len);
+	stream_send(c->stream, c->send_aio, c->sent.p, c->sent.len);
 }
 
 void
@@ -43,16 +43,16 @@ send_bytes(struct connection *c, nng_aio *try_aio, const uint8_t *bytes, size_t 
 	if (c->closed)
 		return;
 	if (c->sending || c->out.len > 0) {
-		if (buffer_append(&c->out, bytes, len, &c->budget) != 0) {
+		if (buffer_append(&c->out, bytes, len) != 0) {
 			connection_close_locked(c);
 			return;
 		}
 		len = 0;
 	}
 	while (!c->sending && c->out.len > 0) {
-		switch (stream_try_send(c->stream, try_aio, c->out.bytes, c->out.len, &n)) {
+		switch (stream_try_send(c->stream, try_aio, c->out.p, c->out.len, &n)) {
 		case STREAM_DONE:
-			buffer_drop(&c->out, n, &c->budget);
+			buffer_consume(&c->out, n, 0);
 			continue;
 		case STREAM_BUSY:
 			send_later(c);
@@ -67,7 +67,7 @@ send_bytes(struct connection *c, nng_aio *try_aio, const uint8_t *bytes, size_t 
 		case STREAM_DONE:
 			continue;
 		case STREAM_BUSY:
-			if (buffer_append(&c->out, bytes, len, &c->budget) == 0)
+			if (buffer_append(&c->out, bytes, len) == 0)
 				send_later(c);
 			else
 				connection_close_locked(c);
@@ -79,27 +79,13 @@ send_bytes(struct connection *c, nng_aio *try_aio, const uint8_t *bytes, size_t 
 	}
 }
 
-/* What the TLS session has for its peer. */
-static int
-take_ciphertext(struct connection *c)
-{
-	size_t n;
-
-	while ((n = tls_pending(c->tls)) > 0) {
-		if (buffer_reserve(&c->out, n, &c->budget) != 0)
-			return -1;
-		c->out.len += tls_drain(c->tls, c->out.bytes + c->out.len, n);
-	}
-	return 0;
-}
-
 void
 send_plain(struct connection *c, nng_aio *try_aio, const uint8_t *bytes, size_t len)
 {
 	if (c->tls == NULL) {
 		send_bytes(c, try_aio, bytes, len);
 	} else if (!c->closed) {
-		if (tls_write(c->tls, bytes, len) != 0 || take_ciphertext(c) != 0)
+		if (tls_write(c->tls, bytes, len) != 0 || tls_take(c->tls, &c->out) != 0)
 			connection_close_locked(c);
 		else
 			send_bytes(c, try_aio, NULL, 0);
@@ -114,13 +100,12 @@ send_replies(struct connection *c, struct workspace *ws)
 
 	pthread_mutex_lock(&c->mutex);
 	if (ws->out.len > 0)
-		send_plain(c, ws->try_aio, ws->out.bytes, ws->out.len);
+		send_plain(c, ws->try_aio, ws->out.p, ws->out.len);
 	else
 		send_bytes(c, ws->try_aio, NULL, 0);
 	left = !c->closed && !c->sending;
 	pthread_mutex_unlock(&c->mutex);
-	sodium_memzero(ws->out.bytes, ws->out.len);
-	ws->out.len = 0;
+	buffer_consume(&ws->out, ws->out.len, OUT_KEPT);
 	return left;
 }
 
@@ -138,7 +123,7 @@ sent_all(struct connection *c, nng_aio *try_aio)
 	struct server *server = c->listener->server;
 
 	c->sending = false;
-	buffer_clear(&c->sent, &c->budget);
+	buffer_free(&c->sent);
 	pthread_mutex_lock(&server->mutex);
 	list_remove(&server->stalled, c, PLACE_STALLED);
 	pthread_mutex_unlock(&server->mutex);
@@ -160,7 +145,7 @@ sent(void *arg)
 		connection_close_locked(c);
 	c->progress_ms = clock_boot_ms();
 	if (!c->closed && c->sent_at < c->sent.len) {
-		stream_send(c->stream, c->send_aio, c->sent.bytes + c->sent_at, c->sent.len - c->sent_at);
+		stream_send(c->stream, c->send_aio, c->sent.p + c->sent_at, c->sent.len - c->sent_at);
 		pthread_mutex_unlock(&c->mutex);
 		workspace_give(server, ws);
 		return;
@@ -200,16 +185,14 @@ send_admit(const struct origin *origin)
 }
 
 static int
-append_frame(
-    struct connection *c, struct buffer *to, struct budget *budget, uint32_t id, const uint8_t *bytes, size_t len)
+append_frame(struct connection *c, struct buffer *to, uint32_t id, const uint8_t *bytes, size_t len)
 {
-	uint8_t header[SP_HEADER_MAX];
-	size_t header_len = sp_header(c->listener->framing, id, len, header);
+	uint8_t *p = buffer_reserve(to, SP_HEADER_MAX + len);
 
-	return buffer_reserve(to, header_len + len, budget) != 0 ||
-		buffer_append(to, header, header_len, budget) != 0 || buffer_append(to, bytes, len, budget) != 0 ?
-	    -1 :
-	    0;
+	if (p == NULL)
+		return -1;
+	buffer_add(to, sp_header(c->listener->framing, id, len, p));
+	return buffer_append(to, bytes, len);
 }
 
 /* A change's reply: the sweep sends it, together with those that come meanwhile. */
@@ -221,13 +204,13 @@ reply_later(struct connection *c, uint32_t id, const uint8_t *bytes, size_t len)
 
 	pthread_mutex_lock(&c->mutex);
 	if (c->tls == NULL) {
-		if (append_frame(c, &c->out, &c->budget, id, bytes, len) != 0)
+		if (append_frame(c, &c->out, id, bytes, len) != 0)
 			connection_close_locked(c);
 	} else {
-		if (append_frame(c, &frame, NULL, id, bytes, len) != 0 || c->closed ||
-		    tls_write(c->tls, frame.bytes, frame.len) != 0 || take_ciphertext(c) != 0)
+		if (append_frame(c, &frame, id, bytes, len) != 0 || c->closed ||
+		    tls_write(c->tls, frame.p, frame.len) != 0 || tls_take(c->tls, &c->out) != 0)
 			connection_close_locked(c);
-		buffer_clear(&frame, NULL);
+		buffer_free(&frame);
 	}
 	if (!c->closed) {
 		pthread_mutex_lock(&server->mutex);
@@ -248,7 +231,7 @@ send_reply(const struct origin *origin, const uint8_t *bytes, size_t len, bool a
 
 	if (!admitted) {
 		/* On the reader's thread: it leaves with the other replies of this turn. */
-		if (append_frame(c, &c->ws->out, NULL, origin->id, bytes, len) != 0)
+		if (append_frame(c, &c->ws->out, origin->id, bytes, len) != 0)
 			connection_close(c);
 		return;
 	}

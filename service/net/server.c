@@ -11,6 +11,7 @@
 
 #include "service/base/log.h"
 #include "service/net/internal.h"
+#include "service/net/tls_context.h"
 #include "service/rpc/dispatch.h"
 
 #define FLUSH_MS 250 /* for the last replies to leave */
@@ -43,7 +44,8 @@ static void
 workspace_free(struct workspace *ws)
 {
 	nng_aio_free(ws->try_aio);
-	buffer_clear(&ws->out, NULL);
+	buffer_free(&ws->out);
+	buffer_free(&ws->plain);
 	worker_fini(&ws->worker);
 	free(ws);
 }

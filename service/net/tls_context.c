@@ -1,7 +1,9 @@
 /*
- * tls_context.c - a listener's TLS files: read, checked, and made an SSL_CTX (see tls.h). Keeps no private key but
+ * tls_context.c - a listener's TLS files: read, checked, and made an SSL_CTX (see tls_context.h). Keeps no private key but
  * OpenSSL's: what was read is wiped.
  */
+#include "service/net/tls_context.h"
+
 #include <errno.h>
 #include <openssl/err.h>
 #include <openssl/pem.h>
@@ -12,7 +14,6 @@
 #include <sys/stat.h>
 
 #include "service/base/log.h"
-#include "service/net/tls.h"
 
 #define PEM_MAX (256 << 10)
 #define PEM_ROOM (PEM_MAX + 2) /* a byte too many, and the string's end */
@@ -170,23 +171,6 @@ tls_context_check(const char *cert, const char *key, SSL_CTX *context, const cha
 
 /* ---- a context ---- */
 
-static SSL_CTX *
-make_context(void)
-{
-	SSL_CTX *context;
-
-	if ((context = SSL_CTX_new(TLS_server_method())) == NULL)
-		return NULL;
-	SSL_CTX_set_min_proto_version(context, TLS1_2_VERSION);
-	SSL_CTX_set_verify(context, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, NULL);
-	/* Each connection proves its certificate: nothing is resumed. */
-	SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);
-	SSL_CTX_set_num_tickets(context, 0);
-	SSL_CTX_set_options(context, SSL_OP_CLEANSE_PLAINTEXT | SSL_OP_NO_TICKET | SSL_OP_NO_RENEGOTIATION);
-	SSL_CTX_set_mode(context, SSL_MODE_RELEASE_BUFFERS);
-	return context;
-}
-
 int
 tls_context_new(const struct config_listener *config, SSL_CTX **out, char *why, size_t why_len)
 {
@@ -199,10 +183,11 @@ tls_context_new(const struct config_listener *config, SSL_CTX **out, char *why, 
 	    read_pem(config, "tls_key", config->tls_key, &key, why, why_len) != 0 ||
 	    read_pem(config, "tls_ca", config->tls_ca, &ca, why, why_len) != 0)
 		goto out;
-	if ((context = make_context()) == NULL) {
+	if ((context = tls_context_make(TLS_server_method())) == NULL) {
 		snprintf(why, why_len, "%s: TLS: out of memory", config->url);
 		goto out;
 	}
+	SSL_CTX_set_verify(context, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, NULL);
 	if (tls_context_check(cert, key, context, &wrong, &warning) != 0) {
 		snprintf(why, why_len, "%s: %s", config->url, wrong);
 		goto out;

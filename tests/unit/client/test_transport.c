@@ -11,6 +11,8 @@
 
 #include <cmocka.h>
 
+#include <dirent.h>
+
 #include "client/error.h"
 #include "client/options.h"
 #include "client/transport.h"
@@ -705,6 +707,439 @@ test_many_threads(void **state)
 	fake_fini(&f);
 }
 
+/* ---- synchronous calls ---- */
+
+static void
+probe_init_sync(struct probe *p, const char *body, unsigned timeout_ms)
+{
+	probe_init(p, body, timeout_ms);
+	p->call.end = NULL;
+}
+
+static int
+probe_run_sync(struct transport *t, struct probe *p, const char *body, unsigned timeout_ms)
+{
+	probe_init_sync(p, body, timeout_ms);
+	return transport_run(t, &p->call);
+}
+
+static unsigned
+threads_now(void)
+{
+	DIR *d = opendir("/proc/self/task");
+	unsigned n = 0;
+
+	assert_non_null(d);
+	while (readdir(d) != NULL)
+		n++;
+	closedir(d);
+	return n - 2;
+}
+
+/* By the caller's own thread: the only ones that come are the server's. */
+static void
+test_synchronous(void **state)
+{
+	struct dropper d = { .drops = 4 };
+	struct transport *t;
+	struct probe p;
+	struct fake f;
+	unsigned before;
+	int i;
+
+	(void)state;
+	fake_init(&f, answer, NULL);
+	fake_start(&f);
+	before = threads_now();
+	t = transport_to(f.address, 4, 4);
+	for (i = 0; i < 5; i++) {
+		assert_int_equal(probe_run_sync(t, &p, "abc", LONG_MS), 0);
+		assert_string_equal(p.text, "fine");
+		probe_fini(&p);
+	}
+	assert_int_equal(threads_now(), before + 1);
+	transport_free(t);
+	fake_stop(&f);
+	fake_fini(&f);
+
+	fake_init(&f, drop_first, &d);
+	fake_start(&f);
+	t = transport_to(f.address, 4, 4);
+	assert_int_equal(probe_run_sync(t, &p, "a token and a request", LONG_MS), 0);
+	assert_string_equal(p.text, "at last");
+	probe_fini(&p);
+	fake_stop(&f);
+	assert_int_equal(probe_run_sync(t, &p, "", 50), FOB_EUNAVAILABLE);
+	assert_non_null(strstr(p.call.error.message, f.address));
+	probe_fini(&p);
+	transport_free(t);
+	fake_fini(&f);
+}
+
+struct late {
+	struct transport *t;
+	unsigned timeout_ms;
+	int64_t took_ms;
+	int fault;
+};
+
+static void *
+late_run(void *arg)
+{
+	struct late *l = arg;
+	int64_t start_ms = transport_now_ms();
+	struct probe p;
+
+	l->fault = probe_run_sync(l->t, &p, "", l->timeout_ms);
+	l->took_ms = transport_now_ms() - start_ms;
+	probe_fini(&p);
+	return NULL;
+}
+
+/* Each by its own deadline, whoever reads for whom: the reader's is the second, the third and the last of them. */
+static void
+test_synchronous_deadlines(void **state)
+{
+	struct late l[4] = { { .timeout_ms = 150 }, { .timeout_ms = 100 }, { .timeout_ms = 400 },
+		{ .timeout_ms = 250 } };
+	pthread_t threads[4];
+	struct fake f;
+	unsigned i, round;
+
+	(void)state;
+	fake_init(&f, never_answer, NULL);
+	for (round = 0; round < 4; round++) {
+		fake_start(&f);
+		l[0].t = transport_to(f.address, 4, 4);
+		for (i = 0; i < 4; i++) {
+			l[(i + round) % 4].t = l[0].t;
+			pthread_create(&threads[i], NULL, late_run, &l[(i + round) % 4]);
+			fake_wait_received(&f, round * 4 + i + 1);
+		}
+		for (i = 0; i < 4; i++)
+			pthread_join(threads[i], NULL);
+		for (i = 0; i < 4; i++) {
+			assert_int_equal(l[i].fault, FOB_EDEADLINE_EXCEEDED);
+			assert_in_range(l[i].took_ms, l[i].timeout_ms, l[i].timeout_ms + 5000);
+		}
+		transport_free(l[0].t);
+		fake_stop(&f);
+	}
+	fake_fini(&f);
+}
+
+/* A server that hangs up now and then, and otherwise answers out of order. */
+static bool
+moody(void *arg, struct fake_request *q)
+{
+	_Atomic unsigned *n = arg;
+	unsigned i = (*n)++;
+
+	if (i % 97 == 96)
+		return false;
+	return fake_reply(q->connection, q->id, i % 31 == 30 ? 14 : 0, "fine", NULL);
+}
+
+struct crowd {
+	struct transport *t;
+	_Atomic unsigned ended, cancelled, wrong;
+};
+
+static void *
+crowd_sync(void *arg)
+{
+	struct crowd *c = arg;
+	struct probe p;
+	int i, rc;
+
+	for (i = 0; i < 300; i++) {
+		rc = probe_run_sync(c->t, &p, "x", i % 10 == 9 ? 1 : LONG_MS);
+		if (rc != 0 && (rc != FOB_EDEADLINE_EXCEEDED || i % 10 != 9) && rc != FOB_EUNAVAILABLE)
+			c->wrong++;
+		probe_fini(&p);
+		c->ended++;
+	}
+	return NULL;
+}
+
+static void *
+crowd_async(void *arg)
+{
+	struct crowd *c = arg;
+	struct probe p;
+	uint64_t number;
+	int i;
+
+	for (i = 0; i < 300; i++) {
+		probe_init(&p, "x", i % 10 == 9 ? 1 : LONG_MS);
+		if (transport_submit(c->t, &p.call, &number) != 0) {
+			c->wrong++;
+			break;
+		}
+		if (i % 3 == 0 && transport_cancel(c->t, number))
+			c->cancelled++;
+		probe_wait(&p);
+		if (p.ends != 1)
+			c->wrong++;
+		probe_fini(&p);
+		c->ended++;
+	}
+	return NULL;
+}
+
+/* Both kinds at once, with deadlines, cancelling, rests and lost connections: each call ends, once. */
+static void
+test_crowd(void **state)
+{
+	_Atomic unsigned requests = 0;
+	struct crowd c = { 0 };
+	pthread_t threads[16];
+	struct fake f;
+	unsigned i;
+
+	(void)state;
+	fake_init(&f, moody, &requests);
+	fake_start(&f);
+	c.t = transport_to(f.address, 8, 100);
+	for (i = 0; i < 16; i++)
+		pthread_create(&threads[i], NULL, i % 2 == 0 ? crowd_sync : crowd_async, &c);
+	for (i = 0; i < 16; i++)
+		pthread_join(threads[i], NULL);
+	assert_int_equal(c.wrong, 0);
+	assert_int_equal(c.ended, 16 * 300);
+	assert_true(c.cancelled > 0);
+	transport_free(c.t);
+	fake_stop(&f);
+	fake_fini(&f);
+}
+
+/* ---- a peer that has vanished without a word ---- */
+
+/* The first connection's requests are read, and never answered. */
+static bool
+mute_at_first(void *arg, struct fake_request *q)
+{
+	_Atomic bool *spoke = arg;
+
+	if (q->connection == &q->connection->fake->connections[0] && !*spoke)
+		return true;
+	return fake_reply(q->connection, q->id, 0, "fine", NULL);
+}
+
+static struct fob_verification unused_result;
+static int unused_fault;
+static const struct codec_item unused_item = { .result = &unused_result, .fault = &unused_fault };
+
+/* Two verifies and a second without a byte condemn the connection; not one, nor any number of other calls. */
+static void
+test_silence(void **state)
+{
+	_Atomic bool spoke = false;
+	struct probe first, second, changes[8];
+	struct transport *t;
+	int64_t start_ms;
+	struct fake f;
+	unsigned i;
+
+	(void)state;
+	fake_init(&f, mute_at_first, &spoke);
+	fake_start(&f);
+	t = transport_to(f.address, 8, 8);
+	for (i = 0; i < 8; i++) {
+		probe_init(&changes[i], "", LONG_MS);
+		changes[i].call.change = i < 4;
+		assert_int_equal(transport_submit(t, &changes[i].call, NULL), 0);
+	}
+	fake_wait_received(&f, 8);
+	start_ms = transport_now_ms();
+	probe_init_sync(&first, "", 1500);
+	first.call.item = &unused_item;
+	assert_int_equal(transport_run(t, &first.call), FOB_EDEADLINE_EXCEEDED);
+	assert_int_equal(f.n, 1);
+	probe_fini(&first);
+	/* It has been silent for longer than a second, so that the second one finds it out at once. */
+	probe_init_sync(&second, "", 10000);
+	second.call.item = &unused_item;
+	assert_int_equal(transport_run(t, &second.call), 0);
+	assert_in_range(transport_now_ms() - start_ms, 1500, 6000);
+	for (i = 0; i < 8; i++) {
+		assert_int_equal(probe_wait(&changes[i]), 0);
+		assert_true(changes[i].call.unanswered);
+		probe_fini(&changes[i]);
+	}
+	assert_int_equal(f.n, 2);
+	probe_fini(&second);
+	transport_free(t);
+	fake_stop(&f);
+	fake_fini(&f);
+}
+
+/* ---- without a connection ---- */
+
+static struct transport *
+transport_with(const char *address, bool fail_fast, unsigned connect_wait_ms)
+{
+	struct fob_options *o = fob_options_new();
+	struct transport *t = NULL;
+	struct fob_error e;
+
+	assert_int_equal(fob_options_set_address(o, address), 0);
+	assert_int_equal(fob_options_set_fail_fast(o, fail_fast), 0);
+	if (connect_wait_ms != 0)
+		assert_int_equal(fob_options_set_connect_wait_ms(o, connect_wait_ms), 0);
+	assert_int_equal(transport_new(o, &t, &e), 0);
+	fob_options_free(o);
+	return t;
+}
+
+static void
+test_fail_fast(void **state)
+{
+	int64_t start_ms = transport_now_ms();
+	struct transport *t;
+	struct probe p;
+	struct fake f;
+	int i, rc, kind;
+
+	(void)state;
+	for (kind = 0; kind < 2; kind++) {
+		fake_init(&f, answer, NULL);
+		t = transport_with(f.address, true, 0);
+		for (i = 0; i < 20; i++) {
+			probe_init(&p, "", LONG_MS);
+			if (kind == 0)
+				p.call.end = NULL;
+			if ((rc = transport_submit(t, &p.call, NULL)) == 0)
+				rc = kind == 0 ? transport_wait(t, &p.call) : probe_wait(&p);
+			assert_int_equal(rc, FOB_EUNAVAILABLE);
+			assert_non_null(strstr(p.call.error.message, "No such file"));
+			probe_fini(&p);
+		}
+		/* And yet it connects as soon as there is a server. */
+		fake_start(&f);
+		do {
+			probe_init(&p, "", LONG_MS);
+			if (kind == 0)
+				p.call.end = NULL;
+			if ((rc = transport_submit(t, &p.call, NULL)) == 0)
+				rc = kind == 0 ? transport_wait(t, &p.call) : probe_wait(&p);
+			probe_fini(&p);
+		} while (rc == FOB_EUNAVAILABLE && transport_now_ms() - start_ms < LONG_MS / 2);
+		assert_int_equal(rc, 0);
+		transport_free(t);
+		fake_stop(&f);
+		fake_fini(&f);
+	}
+}
+
+static void
+test_connect_wait(void **state)
+{
+	struct transport *t;
+	struct probe p, queued;
+	struct fake f;
+
+	(void)state;
+	fake_init(&f, never_answer, NULL);
+	t = transport_with(f.address, false, 100);
+	probe_init(&queued, "", LONG_MS);
+	assert_int_equal(transport_submit(t, &queued.call, NULL), 0);
+	assert_int_equal(probe_run_sync(t, &p, "", LONG_MS), FOB_EUNAVAILABLE);
+	assert_int_equal(probe_wait(&queued), FOB_EUNAVAILABLE);
+	assert_in_range(queued.ended_ms - (queued.call.deadline_ms - LONG_MS), 100, 5000);
+	probe_fini(&p);
+	probe_fini(&queued);
+	transport_free(t);
+
+	/* Not for as long as there is a connection; and from when it is lost. */
+	fake_start(&f);
+	t = transport_with(f.address, false, 100);
+	assert_int_equal(probe_run_sync(t, &p, "", 300), FOB_EDEADLINE_EXCEEDED);
+	probe_fini(&p);
+	probe_init(&p, "", LONG_MS);
+	assert_int_equal(transport_submit(t, &p.call, NULL), 0);
+	fake_wait_received(&f, 2);
+	fake_stop(&f);
+	assert_int_not_equal(probe_wait(&p), 0);
+	assert_true(p.ended_ms < p.call.deadline_ms - LONG_MS / 2);
+	probe_fini(&p);
+	transport_free(t);
+	fake_fini(&f);
+}
+
+/* ---- state ---- */
+
+struct states {
+	pthread_mutex_t mutex;
+	pthread_cond_t changed;
+	unsigned n;
+	enum fob_connection_state seen[64];
+	char reason[64][64];
+};
+
+static void
+state_changed(void *arg, const char *address, enum fob_connection_state state, const struct fob_error *reason)
+{
+	struct states *s = arg;
+
+	assert(strncmp(address, "ipc://", 6) == 0);
+	pthread_mutex_lock(&s->mutex);
+	assert(s->n < 64);
+	snprintf(s->reason[s->n], sizeof(s->reason[0]), "%.63s", reason->message);
+	s->seen[s->n++] = state;
+	pthread_cond_broadcast(&s->changed);
+	pthread_mutex_unlock(&s->mutex);
+}
+
+static enum fob_connection_state
+state_wait(struct states *s, unsigned i)
+{
+	enum fob_connection_state state;
+
+	pthread_mutex_lock(&s->mutex);
+	while (s->n <= i)
+		pthread_cond_wait(&s->changed, &s->mutex);
+	state = s->seen[i];
+	pthread_mutex_unlock(&s->mutex);
+	return state;
+}
+
+static void
+test_states(void **state)
+{
+	struct states s = { .mutex = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER };
+	struct fob_options *o = fob_options_new();
+	struct transport *t = NULL;
+	struct probe p;
+	struct fake f;
+	unsigned i = 0;
+
+	(void)state;
+	fake_init(&f, answer, NULL);
+	assert_int_equal(fob_options_set_address(o, f.address), 0);
+	assert_int_equal(fob_options_set_state_callback(o, state_changed, &s), 0);
+	assert_int_equal(transport_new(o, &t, NULL), 0);
+	assert_int_equal(state_wait(&s, 0), FOB_CONNECTION_STATE_LOST);
+	assert_string_equal(s.reason[0], "No such file or directory");
+	fake_start(&f);
+	while (state_wait(&s, ++i) == FOB_CONNECTION_STATE_LOST)
+		continue;
+	/* Synchronous calls go on beside the thread, which notices that the server leaves. */
+	assert_int_equal(probe_run_sync(t, &p, "", LONG_MS), 0);
+	probe_fini(&p);
+	fake_stop(&f);
+	assert_int_equal(state_wait(&s, i + 1), FOB_CONNECTION_STATE_LOST);
+	assert_string_equal(s.reason[i + 1], "closed by the server");
+	fake_start(&f);
+	assert_int_equal(state_wait(&s, i + 2), FOB_CONNECTION_STATE_MADE);
+	transport_free(t);
+	fob_options_free(o);
+	fake_stop(&f);
+	fake_fini(&f);
+}
+
+/* ---- replies that lie ---- */
+
 /* First a reply that claims 8 GiB, or to be too long; then good ones. */
 static bool
 lie_about_length(void *arg, struct fake_request *q)
@@ -808,6 +1243,9 @@ main(void)
 		cmocka_unit_test(test_unavailable_does_not_hold_up_others), cmocka_unit_test(test_free_ends_every_call),
 		cmocka_unit_test(test_free_under_load), cmocka_unit_test(test_server_dies_under_load),
 		cmocka_unit_test(test_hang_up_in_the_handshake), cmocka_unit_test(test_many_threads),
+		cmocka_unit_test(test_synchronous), cmocka_unit_test(test_synchronous_deadlines),
+		cmocka_unit_test(test_crowd), cmocka_unit_test(test_silence), cmocka_unit_test(test_fail_fast),
+		cmocka_unit_test(test_connect_wait), cmocka_unit_test(test_states),
 		cmocka_unit_test(test_length_that_lies), cmocka_unit_test(test_request_too_large),
 		cmocka_unit_test(test_request_too_large_for_the_queue) };
 

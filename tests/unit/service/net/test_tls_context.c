@@ -12,7 +12,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "service/net/tls.h"
+#include "service/net/tls_context.h"
 
 static const char certificate[] = "-----BEGIN CERTIFICATE-----\n"
 				  "MIIBFDCBuwIUL6gFklh0QQALUQjqdA7pYNDQ0b8wCgYIKoZIzj0EAwIwDDEKMAgG\n"
