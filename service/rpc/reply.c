@@ -30,12 +30,15 @@ log_reply(const struct call *call, int code)
 static void
 end(struct call *call)
 {
+	struct service *service = call->service;
+
 	if (call->worker != NULL) {
 		call_reset(call);
 		return;
 	}
-	atomic_fetch_sub(&call->service->changes, 1);
 	call_release(call);
+	/* Last: whoever waits for the count may free the spare calls then. */
+	atomic_fetch_sub(&service->changes, 1);
 }
 
 static void
