@@ -312,7 +312,7 @@ verifies_to_send(const struct calls *cs, size_t *len)
 	*len = 0;
 	if (cs->on_wire[CALLS_VERIFY] >= messages || cs->n_waiting[CALLS_VERIFY] == 0)
 		return 0;
-	if (cs->wait_for_more && cs->n_waiting[CALLS_VERIFY] < max / 2)
+	if ((cs->wait_for_more || cs->on_wire[CALLS_VERIFY] > 0) && cs->n_waiting[CALLS_VERIFY] < max / 2)
 		return 0;
 	if (max > FOB_BATCH_MAX)
 		max = FOB_BATCH_MAX;
