@@ -19,6 +19,7 @@ VARIANT := $(notdir $(CC))$(if $(SAN),-$(subst $(comma),-,$(SAN)))
 B := build/$(VARIANT)
 Q := $(if $(V),,@)
 
+.DEFAULT_GOAL := all
 include tests/lib/packages.mk
 
 # ---- flags ----

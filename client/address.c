@@ -1,11 +1,11 @@
 /*
  * address.c - where a server is (see address.h). Never opens a socket.
  */
+#include "client/address.h"
+
 #include <netdb.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include "client/address.h"
 
 static const struct {
 	const char *prefix;

@@ -4,11 +4,11 @@
  * Called by codec.c, and by protobuf-c through the allocator. Calls malloc. Never gives out more than its budget, and
  * never gives memory back before it has been wiped: replies carry new secrets.
  */
+#include "client/arena.h"
+
 #include <stdlib.h>
 
 #include <sodium.h>
-
-#include "client/arena.h"
 
 #define ALIGN (_Alignof(max_align_t))
 #define BLOCK_SIZE 16384

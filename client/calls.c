@@ -1,11 +1,12 @@
 /*
  * calls.c - the calls to one server, until they have ended (see calls.h). Never looks into a body.
  */
+#include "client/calls.h"
+
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "client/calls.h"
 #include "client/envelope.h"
 #include "client/error.h"
 

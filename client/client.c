@@ -4,6 +4,8 @@
  * Single verifies are a struct verify; every other call is a struct request: made, encoded, submitted, answered by
  * request_reply(), ended by request_end(). A batch is one request for each server that it concerns.
  */
+#include "client/fob.h"
+
 #include <assert.h>
 #include <pthread.h>
 #include <stdlib.h>

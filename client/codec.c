@@ -2,6 +2,8 @@
  * codec.c - libfob's requests as bytes, and bytes as its results. The only client file that knows the generated
  * messages. Never trusts a length, a number or a character of a reply.
  */
+#include "client/codec.h"
+
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,7 +11,6 @@
 #include <sodium.h>
 
 #include "client/arena.h"
-#include "client/codec.h"
 #include "client/error.h"
 #include "client/sized.h"
 #include "proto/c/utf8.h"

@@ -1,6 +1,8 @@
 /*
  * connection.c - a connection to one of a server's addresses (see connection.h). Knows neither calls nor locks.
  */
+#include "client/connection.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
@@ -15,7 +17,6 @@
 
 #include <sodium.h>
 
-#include "client/connection.h"
 #include "client/error.h"
 
 #define PAUSE_MIN_MS 10

@@ -2,9 +2,9 @@
  * envelope.c - the fob.rpc.v1.Request around a method's message (see envelope.h). By hand, as protobuf-c would want a
  * batch's body in one piece before it copies it.
  */
-#include <string.h>
-
 #include "client/envelope.h"
+
+#include <string.h>
 
 /* A field's number and wire type in front of its value: fob/rpc/v1/rpc.proto. */
 enum { METHOD = 1 << 3 | 2, BODY = 2 << 3 | 2, TIMEOUT_MS = 3 << 3 | 0, TRACEPARENT = 4 << 3 | 2 };

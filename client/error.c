@@ -1,11 +1,11 @@
 /*
  * error.c - filling a struct fob_error. Never prints, never allocates.
  */
+#include "client/error.h"
+
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
-
-#include "client/error.h"
 
 int
 error_set(struct fob_error *error, int fault, const char *format, ...)

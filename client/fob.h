@@ -209,7 +209,7 @@ int fob_options_add_address(struct fob_options *, const char *address);
 /*
  * An address for what concerns one environment only, so that live and test can be two fobd, as two users, on two
  * sockets. A verify goes where the prefix of its key says, and a batch is split. A key without a prefix, and a call
- * that names no environment, goes to the list of addresses; without one to live's address, without that to test's.
+ * that names no environment, go to the list of addresses, or to live's address where there is no list.
  */
 int fob_options_set_environment_address(struct fob_options *, enum fob_environment, const char *address);
 /* For tls+tcp. PEM files: the CA that the server's certificate is checked against (required), and our own pair. */
@@ -226,9 +226,8 @@ int fob_options_set_timeout_ms(struct fob_options *, uint32_t timeout_ms);
  */
 int fob_options_set_connect_wait_ms(struct fob_options *, uint32_t wait_ms);
 /*
- * Fail fast: while there is no connection and the last attempt to make one has failed, a call ends with
- * FOB_EUNAVAILABLE at once. It waits for an attempt that is under way, so the first call of a new client is not
- * refused. Default: off.
+ * Fail fast: from when an attempt to connect has failed until one succeeds, calls end with FOB_EUNAVAILABLE at once.
+ * They wait for the first attempt of a new client, and for the first one after a connection was lost. Default: off.
  */
 int fob_options_set_fail_fast(struct fob_options *, bool fail_fast);
 
@@ -249,8 +248,8 @@ int fob_options_set_loop(struct fob_options *, bool loop);
 
 /*
  * Called when a connection was made or lost, and each time that an attempt to make the first one has failed, on the
- * thread that other callbacks are called on and under the same rules (see fob_verify_cb). ${address} is the one that was
- * given to the options. ${reason} is never NULL; it has a message when the state is LOST.
+ * thread that other callbacks are called on and under the same rules (see below). ${address} is the one that was given
+ * to the options. ${reason} is never NULL; it has a message when the state is LOST.
  */
 enum fob_connection_state { FOB_CONNECTION_STATE_LOST = 0, FOB_CONNECTION_STATE_MADE = 1 };
 typedef void (*fob_state_cb)(

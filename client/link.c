@@ -2,6 +2,8 @@
  * link.c - one server of a client: who writes, who reads, who waits (see link.h). Never calls back with the lock held,
  * and holds no lock over a system call that may wait.
  */
+#include "client/link.h"
+
 #include <assert.h>
 #include <errno.h>
 #include <poll.h>
@@ -15,7 +17,6 @@
 
 #include "client/error.h"
 #include "client/futex.h"
-#include "client/link.h"
 
 /* Bits of a call's ${wake}. */
 enum { DONE = 1, DRIVE = 2, ASLEEP = 4 };

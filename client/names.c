@@ -2,9 +2,10 @@
  * names.c - the helpers that need no client: names, what a verdict means to HTTP and which one lets a request through,
  * the Basic header, wiping.
  */
+#include "client/fob.h"
+
 #include <sodium.h>
 
-#include "client/fob.h"
 #include "proto/c/basic.h"
 #include "proto/c/names.h"
 

@@ -2,6 +2,8 @@
  * options.c - what a client is made from. Never opens a file or a socket: whether the address answers and the
  * certificates fit is found out later.
  */
+#include "client/options.h"
+
 #include <ctype.h>
 #include <errno.h>
 #include <stdlib.h>
@@ -9,7 +11,6 @@
 #include <sys/un.h>
 
 #include "client/error.h"
-#include "client/options.h"
 
 static const char scheme_ipc[] = "ipc://";
 static const char scheme_tcp[] = "tcp://";

@@ -1,9 +1,10 @@
 /*
  * resolver.c - a name is resolved on a thread of its own (see resolver.h).
  */
+#include "client/resolver.h"
+
 #include <stdatomic.h>
 
-#include "client/resolver.h"
 #include "client/thread.h"
 
 static void *

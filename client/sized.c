@@ -1,10 +1,11 @@
 /*
  * sized.c - structs that start with their size (see sized.h). Never reads or writes beyond the smaller of two sizes.
  */
+#include "client/sized.h"
+
 #include <string.h>
 
 #include "client/error.h"
-#include "client/sized.h"
 
 #define SIZED_MIN (2 * sizeof(size_t)) /* the size and one member: what every version has */
 

@@ -2,6 +2,8 @@
  * transport.c - the servers of a client, and the thread or the loop that drives asynchronous calls (see transport.h).
  * The work itself is link.c's.
  */
+#include "client/transport.h"
+
 #include <assert.h>
 #include <errno.h>
 #include <poll.h>
@@ -20,7 +22,6 @@
 #include "client/options.h"
 #include "client/thread.h"
 #include "client/tls_context.h"
-#include "client/transport.h"
 
 #define LINKS_MAX 3
 #define WAKE_EVENT UINT32_MAX

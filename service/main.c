@@ -1,6 +1,6 @@
 /*
  * main.c - the daemon: flags, start in the right order, a guard once a second, and the way down. Everything that a
- * request meets is elsewhere; see "code structure" in DESIGN.md.
+ * request meets is elsewhere; see "Structure" in DESIGN.md.
  */
 #include <errno.h>
 #include <getopt.h>
@@ -17,14 +17,18 @@
 #include "service/process/harden.h"
 #include "service/net/server.h"
 #include "service/base/log.h"
+#include "service/base/names.h"
 #include "service/process/notify.h"
 #include "service/offline/offline.h"
 #include "service/reload.h"
 #include "service/lmdb/trap.h"
+#include "service/store/init.h"
+#include "service/store/open.h"
+#include "service/store/rotate.h"
 
 #define WHY_LEN 1024
 #define DEFAULT_CONFIG "/etc/fob/fobd.conf"
-/* After the databases are closed, nothing is lost by leaving: see the pitfalls of nng_close in DESIGN.md. */
+/* After the databases are closed, nothing is lost by leaving: nng_close() may hang, see NOTES.md. */
 #define CLOSE_S 1
 
 static const char usage[] =
@@ -351,14 +355,14 @@ reload_settings(struct reload *reload, const struct flags *flags, const struct n
 static void
 describe_rotation(const struct engine *engine, char *text, size_t len)
 {
-	struct store_progress progress;
+	struct store_rotation_progress progress;
 	struct store_txn *txn;
 	size_t at = strlen(text);
 
-	if (engine == NULL || !store_is_moving(engine->store) || (txn = store_txn_new(engine->store)) == NULL)
+	if (engine == NULL || !store_is_rotating(engine->store) || (txn = store_txn_new(engine->store)) == NULL)
 		return;
 	if (store_read(txn) == 0) {
-		if (store_progress(txn, &progress) && progress.of_records > 0)
+		if (store_rotation_progress(txn, &progress) && progress.of_records > 0)
 			snprintf(text + at, len - at, "%s%s: %u %% moved to the new pepper", at > 0 ? ", " : "",
 			    environment_name(engine->environment),
 			    (unsigned)(progress.records >= progress.of_records ?

@@ -15,6 +15,7 @@
 #include <string.h>
 
 #include "service/base/log.h"
+#include "service/base/names.h"
 
 struct retired {
 	struct config config;
@@ -170,7 +171,7 @@ reload_peppers(struct reload *r)
 		if (pepper_load(r->start->environments[e].pepper, &pepper, why, sizeof(why)) == 0)
 			writer_offer_pepper(r->service->engines[e]->writer, pepper);
 		else
-			LOG(LOG_ERROR, "the pepper's file is refused; fobd goes on with the pepper that it has",
+			LOG(LOG_ERROR, "the pepper's new file is refused, and the pepper in use stays in use",
 			    LOG_S("environment", environment_name((enum environment)e)), LOG_S("reason", why));
 	}
 }

@@ -2,12 +2,12 @@
  * basic.c - the user name of an HTTP Basic Authorization header (see basic.h). Decodes in constant time
  * (libsodium's base64), and never leaves a decoded byte on the stack.
  */
+#include "proto/c/basic.h"
+
 #include <string.h>
 #include <strings.h>
 
 #include <sodium.h>
-
-#include "proto/c/basic.h"
 
 static const char scheme[] = "Basic";
 #define SCHEME_LEN (sizeof(scheme) - 1)

@@ -11,6 +11,7 @@
 
 #include "service/base/config_internal.h"
 #include "service/base/log.h"
+#include "service/base/names.h"
 
 #define CONNECTIONS_MAX 65536
 #define IN_FLIGHT_MAX 4096

@@ -1,6 +1,6 @@
 /*
- * limits.h - every limit of the service, and the defaults of those that are settings. README.md shows them
- * to users. Sizes are bytes, without a terminating NUL; the names of times end in their unit.
+ * limits.h - every limit of the service, and the defaults of those that are settings. OPERATIONS.md shows
+ * them to users. Sizes are bytes, without a terminating NUL; the names of times end in their unit.
  */
 #ifndef LIMITS_H
 #define LIMITS_H

@@ -5,6 +5,8 @@
  * line must not allocate and must end at 4 KiB. Never waits for the reader of stderr: a line that cannot
  * be written at once is dropped, and a later line says how many were.
  */
+#include "service/base/log.h"
+
 #include <assert.h>
 #include <errno.h>
 #include <poll.h>
@@ -16,7 +18,6 @@
 #include <unistd.h>
 
 #include "proto/c/utf8.h"
-#include "service/base/log.h"
 
 #define LINE_SIZE 4096 /* PIPE_BUF: the kernel does not interleave shorter writes to a pipe */
 #define TAIL_SIZE 24   /* kept free for the closing quote, "truncated" and the newline */

@@ -1,9 +1,7 @@
 /*
- * names.c - the stable names of what types.h numbers, for logs, events and messages to people; and what the names of
- * operations, which others choose, are made of.
- * Never NULL: a number that a later version wrote is "UNKNOWN".
+ * names.c - names for the numbers of types.h (see names.h).
  */
-#include "service/base/types.h"
+#include "service/base/names.h"
 
 #include "proto/c/names.h"
 

@@ -54,11 +54,4 @@ enum fault {
 	FAULT_DISK = 103     /* at open only: the disk failed (EIO), so a change of the settings would not help */
 };
 
-const char *environment_name(enum environment environment); /* "live", "test" */
-const char *kind_name(enum kind kind);                      /* "secret", "publishable" */
-const char *verdict_name(enum verdict verdict);             /* "VALID", ... */
-
-/* Whether an operation can be called that: 1 to LIMIT_OPERATION of A-Z a-z 0-9 . _ : / - */
-bool operation_name_ok(const void *name, size_t len);
-
 #endif

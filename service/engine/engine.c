@@ -1,13 +1,14 @@
 /*
- * engine.c - put one environment together and take it apart (see engine.h). The pieces
- * know nothing of one another but what they are given here.
+ * engine.c - put one environment together and take it apart (see engine.h).
  */
+#include "service/engine/engine.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "service/engine/engine.h"
+#include "service/store/open.h"
 
-/* Readers beside the contexts: the writer's own, and room for an offline look. */
+/* Readers beside those that the caller asks for: the writer's own, and room for fobd --backup and --check. */
 #define READERS_MORE 16
 
 static uint32_t

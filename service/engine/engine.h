@@ -1,5 +1,6 @@
 /*
- * engine.h - one environment, running: its database, clock, last-used times and writer.
+ * engine.h - one environment, running: its database, clock, last-used times and writer. The two environments share
+ * nothing: from one struct engine nothing of the other can be reached.
  */
 #ifndef ENGINE_H
 #define ENGINE_H
@@ -10,7 +11,6 @@
 #include "service/engine/writer.h"
 #include "service/store/store.h"
 
-/* One environment: nothing in here is reachable from the other one. */
 struct engine {
 	enum environment environment;
 	struct store *store;
@@ -21,7 +21,7 @@ struct engine {
 
 /*
  * engine_open(config, environment, readers, engine, why, why_len):
- * Open store, last-used times and writer of one environment. ${readers}: contexts that may read it at once.
+ * Open store, last-used times and writer of one environment. ${readers}: how many transactions may read it at once.
  * Returns: 0; with one line at ${why}: -FAULT_CORRUPT for a damaged database, -FAULT_FULL for a full disk,
  *          -FAULT_DISK for one that fails, another negative fault for what an operator has set wrongly.
  */

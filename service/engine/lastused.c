@@ -1,7 +1,6 @@
 /*
- * lastused.c - the mapped file of last-used times (see lastused.h). Opened by engine.c; called by verify.c for each valid
- * key, by message.c for lists and by writer.c before a commit that adds keys; calls trap.c, so that a file that is cut
- * short or cannot be read is never more than a missing time. Never touches LMDB.
+ * lastused.c - the mapped file of last-used times (see lastused.h). If the file is cut short or its disk fails, trap.c
+ * turns the access into a missing time. Never touches LMDB.
  */
 #include "service/engine/lastused.h"
 
@@ -21,7 +20,7 @@
 #define MINUTE_MS 60000
 #define CELL 8
 #define STEP (64U << 10) /* cells by which the file grows: half a megabyte */
-/* Address space for every serial that there can be would be 32 GiB; it costs nothing until it is touched. */
+/* Address space for every possible serial: 32 GiB, of which only touched pages cost memory. */
 #define MAP_BYTES ((size_t)CELL << 32)
 
 struct lastused {
@@ -107,7 +106,7 @@ lastused_grow(struct lastused *l, uint32_t keys)
 	} while (rc == EINTR);
 	if (rc != 0)
 		return rc == ENOSPC || rc == EDQUOT || rc == EFBIG ? -FAULT_FULL : -FAULT_IO;
-	/* Released after the space is there: who sees the new count may touch the new cells. */
+	/* Release: a thread that sees the new count may use the new cells. */
 	atomic_store_explicit(&l->n, (uint32_t)to, memory_order_release);
 	return 0;
 }
@@ -126,13 +125,13 @@ make_cell(const struct pepper *pepper, const uint8_t digest[RECORD_DIGEST_LEN], 
 void
 lastused_prefetch(const struct lastused *l, uint32_t serial)
 {
-	/* A hint: of a cell that is not there the processor takes no notice. */
+	/* Only a hint: the processor ignores it when the cell's page is not mapped. */
 	__builtin_prefetch(&l->cells[serial], 1);
 }
 
 /*
- * Not relaxed: a verify that looks at the pepper behind this store, and a writer that publishes one before it moves the cell
- * (see verify.c), must not both miss the other.
+ * Sequentially consistent: a verify stores the cell and then reads the pepper, the writer publishes a pepper and then
+ * rotates the cell, and at least one of them must see the other (see note_use() in rpc/verify.c).
  */
 void
 lastused_put(struct lastused *l, const struct pepper *pepper, uint32_t serial, const uint8_t digest[RECORD_DIGEST_LEN],
@@ -155,7 +154,7 @@ lastused_touch(struct lastused *l, const struct pepper *pepper, uint32_t serial,
 	return true;
 }
 
-/* Was ${cell} made for this key before the pepper was rotated? */
+/* Was ${cell} made for this key under the old pepper? */
 static bool
 is_old_cell(const struct pepper *pepper, uint64_t cell, const uint8_t digest[RECORD_DIGEST_LEN])
 {
@@ -168,7 +167,7 @@ is_old_cell(const struct pepper *pepper, uint64_t cell, const uint8_t digest[REC
 }
 
 void
-lastused_move(struct lastused *l, const struct pepper *pepper, uint32_t serial, const uint8_t old[RECORD_DIGEST_LEN],
+lastused_rotate(struct lastused *l, const struct pepper *pepper, uint32_t serial, const uint8_t old[RECORD_DIGEST_LEN],
     const uint8_t digest[RECORD_DIGEST_LEN])
 {
 	uint64_t cell;
@@ -176,21 +175,21 @@ lastused_move(struct lastused *l, const struct pepper *pepper, uint32_t serial, 
 	if (serial >= atomic_load_explicit(&l->n, memory_order_acquire))
 		return;
 	cell = atomic_load(&l->cells[serial]);
-	/* A verify that comes between knows better. */
+	/* If a verify has stored a newer time meanwhile, that one stays. */
 	if (cell != 0 && is_old_cell(pepper, cell, old))
 		atomic_compare_exchange_strong(
 		    &l->cells[serial], &cell, make_cell(pepper, digest, (uint32_t)(cell >> 32)));
 }
 
-/* A key that is yet to be moved has a cell of either kind: as it was, or of a use since. */
+/* During a rotation, a key that is still under its old digest has a cell of the old pepper, or of the new after a use. */
 static bool
-fits_moving(const struct pepper *pepper, uint64_t cell, const uint8_t digest[RECORD_DIGEST_LEN])
+fits_rotating(const struct pepper *pepper, uint64_t cell, const uint8_t digest[RECORD_DIGEST_LEN])
 {
 	uint8_t next[RECORD_DIGEST_LEN];
 
 	if (!pepper_has_old(pepper))
 		return false;
-	pepper_move(pepper, digest, next);
+	pepper_rotate(pepper, digest, next);
 	return is_old_cell(pepper, cell, digest) || cell == make_cell(pepper, next, (uint32_t)(cell >> 32));
 }
 
@@ -205,7 +204,7 @@ lastused_get(
 		return 0;
 	cell = atomic_load_explicit(&l->cells[serial], memory_order_relaxed);
 	minute = (uint32_t)(cell >> 32);
-	if (cell == 0 || (cell != make_cell(pepper, digest, minute) && !fits_moving(pepper, cell, digest)))
+	if (cell == 0 || (cell != make_cell(pepper, digest, minute) && !fits_rotating(pepper, cell, digest)))
 		return 0;
 	return (int64_t)minute * MINUTE_MS;
 }

@@ -1,15 +1,15 @@
 /*
- * lastused.h - when each key was last verified, to the minute, with no write to the database: one 8-byte cell per key,
- * by the key's serial, in a file that is mapped into memory. A verify stores into its cell at most once a minute, and the
- * kernel writes the pages back in its own time. After a power loss the last half minute may be missing; after a
- * crash of fobd alone nothing is.
+ * lastused.h - when each key was last verified, to the minute, without a write to the database: one 8-byte cell for each
+ * key, by the key's serial, in a file that is mapped into memory. A verify stores into its cell at most once a minute, and
+ * the kernel writes the pages back later. After a power loss the last half minute may be missing; after a crash of fobd
+ * alone nothing is.
  *
- * A cell holds the minute (since the epoch, 4 bytes) and a check made from the key's digest and the minute under the
- * pepper, so that a flipped bit, a stale file or a reused serial shows as "never seen", not as a wrong time. The pepper comes
- * with each call, as a digest does: while it is rotated, two are in use.
+ * A cell holds the minute (since the epoch, 4 bytes) and a check, made under the pepper from the key's digest and the
+ * minute. So a flipped bit, a stale file or a reused serial shows as "never seen" and not as a wrong time. The pepper is
+ * passed to each call, because two are in use during a rotation.
  *
- * It is a convenience, and harms no verify: of what is missing because the file was cut short or its disk fails, every key
- * is "never seen", and is noted in memory until the next start, which makes the file whole again.
+ * Faults of this file never harm a verify. If it was cut short, or its disk fails, the keys concerned are "never seen", and
+ * their uses are noted in memory until the next start, which repairs the file.
  */
 #ifndef LASTUSED_H
 #define LASTUSED_H
@@ -31,19 +31,16 @@ void lastused_close(struct lastused *lastused);
 
 /*
  * lastused_grow(lastused, keys):
- * Have cells for ${keys} keys, with their disk space: a full disk is told here, not as SIGBUS in a verify.
+ * Have cells for ${keys} keys, with their disk space, so that a full disk is reported here and not as SIGBUS in a verify.
  * Threads: the writer's. Returns: 0, -FAULT_FULL, -FAULT_IO.
  */
 int lastused_grow(struct lastused *lastused, uint32_t keys);
 
-/* Have the key's cell brought into the processor's cache: it is needed soon. Threads: any. */
+/* Prefetch the key's cell. Threads: any. */
 void lastused_prefetch(const struct lastused *lastused, uint32_t serial);
 
-/*
- * While records are moved to a new pepper: a cell that fits the key's old digest is made to fit its new one.
- * Threads: the writer's.
- */
-void lastused_move(struct lastused *lastused, const struct pepper *pepper, uint32_t serial,
+/* The key has got a new digest in a rotation: a cell that fits the old one is made to fit it. Threads: the writer's. */
+void lastused_rotate(struct lastused *lastused, const struct pepper *pepper, uint32_t serial,
     const uint8_t old[RECORD_DIGEST_LEN], const uint8_t digest[RECORD_DIGEST_LEN]);
 
 /*
@@ -52,7 +49,7 @@ void lastused_move(struct lastused *lastused, const struct pepper *pepper, uint3
  */
 bool lastused_touch(struct lastused *lastused, const struct pepper *pepper, uint32_t serial,
     const uint8_t digest[RECORD_DIGEST_LEN], int64_t now_ms);
-/* The same, whatever the minute was. */
+/* Store a use, even if one is noted for this minute. */
 void lastused_put(struct lastused *lastused, const struct pepper *pepper, uint32_t serial,
     const uint8_t digest[RECORD_DIGEST_LEN], int64_t now_ms);
 

@@ -1,7 +1,7 @@
 /*
- * writer.h - one environment's only writer: a thread that takes the mutations that are waiting, decides and applies
- * each in one transaction, commits once for all of them, and only then lets them be answered. It is also the sweeper,
- * which turns a grace that has ended into a committed fact.
+ * writer.h - one environment's only writer: a thread that takes the waiting mutations, decides and applies all of them in
+ * one transaction, commits once, and only then answers them. The same thread is the sweeper, which turns the end of a
+ * grace into a committed fact, and makes the steps of a pepper's rotation.
  */
 #ifndef WRITER_H
 #define WRITER_H
@@ -18,33 +18,33 @@ struct mutation;
  * Make ${change} out of the mutation, and its reply: the bytes of the method's response message. May be called again
  * after a rollback. Threads: the writer's. Returns: 0, or a negative fault with a sentence at mutation->why.
  *
- * A mutation that needs several changes returns MUTATION_MORE with each but the last: that one is applied, and the
- * callback is called again, with mutation->step counted up from 0 and a view that has what was applied. The reply is made
- * with the last change, and the token goes with it; all are in one transaction. Once one is applied, only the storage may
- * fail: what else can refuse the mutation is checked at step 0.
+ * A mutation that needs several changes returns MUTATION_MORE with each but the last. The change is then applied, and the
+ * callback is called again, with mutation->step counted up from 0 and a view that includes what was applied. All changes
+ * are in one transaction. The last one holds the reply and the token. Everything but a fault of the storage that can refuse
+ * the mutation must be checked at step 0, before a change is applied.
  */
 #define MUTATION_MORE 1
 typedef int (*mutation_decide_cb)(struct mutation *mutation, const struct view *view, struct change *change);
 
 /*
- * The end: ${fault} is 0, and then mutation->reply is committed, or what it was when its token was used first; or a
- * negative fault with mutation->why. Threads: the writer's: be quick. The mutation is the caller's again, to be wiped.
+ * The end. ${fault} is 0: mutation->reply is committed, or is the reply to the token's first use; or a negative fault with
+ * mutation->why. The mutation is the caller's again, and has to be wiped. Threads: the writer's, which must not be blocked.
  */
 typedef void (*mutation_done_cb)(struct mutation *mutation, int fault);
 
-/* Belongs to the caller, who leaves it alone between writer_submit() and done. */
+/* Belongs to the caller, but is the writer's between writer_submit() and done. */
 struct mutation {
 	mutation_decide_cb decide;
 	mutation_done_cb done;
 	void *arg;
 	int64_t deadline_ms; /* by clock_boot_ms(): checked before the work */
 	unsigned weight;     /* how many ordinary mutations it counts for in a commit; 0 is 1 */
-	unsigned step;       /* how many of its changes have been applied, in this try */
+	unsigned step;       /* how many of its changes have been applied in this transaction */
 	uint8_t token[LIMIT_TOKEN];
 	uint8_t request[PEPPER_DIGEST_LEN]; /* pepper_request() of the method and its request, without the token */
 	uint8_t reply[RECORD_REPLY_MAX];
 	size_t reply_len;
-	bool replayed; /* the reply is that of the token's first use */
+	bool replayed; /* the reply is the one to the token's first use */
 	why_text why;
 	/* the writer's */
 	struct mutation *next;
@@ -68,21 +68,18 @@ void writer_stop(struct writer *writer);
 
 /*
  * writer_submit(writer, mutation):
- * Queue ${mutation}. Returns: 0: done will be called once; -FAULT_RESOURCE_EXHAUSTED: the queue is full, it will not.
+ * Queue ${mutation}. Returns: 0: done will be called once; -FAULT_RESOURCE_EXHAUSTED: the queue is full, and it will not.
  * Threads: any. Never blocks for longer than another submit.
  */
 int writer_submit(struct writer *writer, struct mutation *mutation);
 
 /*
  * writer_offer_pepper(writer, file):
- * The pepper's file was read anew. When it has more lines than before, the writer begins to move all records to the newest, as
- * soon as no other move is under way; when it lacks one, that is refused in the log. Nobody waits for either.
+ * The pepper's file was read anew. If it has more lines than before, the writer begins a rotation as soon as no other is
+ * under way. If it lacks a line, it is refused, and the log says so. This returns without waiting for either.
  * Ownership: taken. Threads: any.
  */
 void writer_offer_pepper(struct writer *writer, struct pepper *file);
-
-/* Has this environment taken an import, so that keys may be stored by their SHA-256? Threads: any, without a lock. */
-bool writer_imported(const struct writer *writer);
 
 void writer_count(struct writer *writer, struct writer_counters *counters);
 

@@ -1,7 +1,6 @@
 /*
- * decide.c - turn a wish into a change, or refuse it with a reason (see decide.h). Called by admin.c and writer.c, in
- * the writer's transaction, and by restore.c in its own; reads through store.c, and asks store_apply.c whether there is
- * room. Writes nothing, asks no clock, makes no secret.
+ * decide.c - turn a request into a change, or refuse it with a reason (see decide.h). Writes nothing, reads no clock, makes
+ * no secret.
  */
 #include "service/keys/decide.h"
 
@@ -12,7 +11,10 @@
 #include <string.h>
 #include <time.h>
 
-/* Generations stop here, so that "the one after" always exists. */
+#include "service/base/names.h"
+#include "service/store/size.h"
+
+/* The last generation, so that the next one can always be represented. */
 #define GENERATION_MAX (UINT32_MAX - 1)
 
 static int refuse(why_text why, int fault, const char *format, ...) __attribute__((format(printf, 3, 4)));
@@ -28,7 +30,7 @@ refuse(why_text why, int fault, const char *format, ...)
 	return -fault;
 }
 
-/* Pass a store's fault on. */
+/* Pass on a fault of the store. */
 static int
 failed(why_text why, int fault)
 {
@@ -76,7 +78,7 @@ check_room(const struct view *view, uint32_t keys, why_text why)
 	int fault;
 
 	if (view->state->next_serial > UINT32_MAX - keys)
-		return refuse(why, FAULT_RESOURCE_EXHAUSTED, "this database has given out all of its 2^32 keys");
+		return refuse(why, FAULT_RESOURCE_EXHAUSTED, "this database has used up its 2^32 serials");
 	if ((fault = store_room(view->txn)) == 0)
 		return 0;
 	return refuse(why, FAULT_RESOURCE_EXHAUSTED,
@@ -201,11 +203,12 @@ decide_nothing(const struct view *view, struct change *change)
 }
 
 /*
- * What an import's key is to an account whose generation of that kind is ${generation}. Returns: IMPORT_DONE: it is to
- * be added; IMPORT_UNCHANGED: it is there, or there is none to import; a conflict; or a negative fault.
+ * Compare a key that is to be imported with an account, whose generation of that kind is ${generation}. Returns:
+ * IMPORT_DONE: it has to be added; IMPORT_UNCHANGED: it is there, or there is none to import; a conflict; or a negative
+ * fault.
  */
 static int
-judge_import(
+compare_import(
     const struct view *view, const char *account, enum kind kind, uint32_t generation, const struct new_secret *secret)
 {
 	struct record_key key;
@@ -214,13 +217,13 @@ judge_import(
 	if (secret == NULL)
 		return IMPORT_UNCHANGED;
 	if ((fault = store_key(view->txn, secret->digest, &key)) == -FAULT_NOT_FOUND && secret->has_old &&
-	    store_moving(view->txn))
+	    store_txn_is_rotating(view->txn))
 		fault = store_key(view->txn, secret->old, &key);
 	if (fault == -FAULT_NOT_FOUND)
 		return generation == 0 ? IMPORT_DONE : IMPORT_ACCOUNT_CONFLICT;
 	if (fault != 0)
 		return fault;
-	/* Its kind is part of its digest. */
+	/* The kind is part of the digest, so this is damage. */
 	if (key.kind != kind)
 		return -FAULT_CORRUPT;
 	return strcmp(key.account, account) == 0 ? IMPORT_UNCHANGED : IMPORT_KEY_CONFLICT;
@@ -256,11 +259,12 @@ decide_import(const struct view *view, const struct import *import, enum import_
 						  import->created_ms != 0 ? import->created_ms : view->now_ms };
 		snprintf(a->account, sizeof(a->account), "%s", import->account);
 	}
-	secret = judge_import(view, a->account, KIND_SECRET, a->secret_generation, import->secret);
-	publishable = judge_import(view, a->account, KIND_PUBLISHABLE, a->publishable_generation, import->publishable);
+	secret = compare_import(view, a->account, KIND_SECRET, a->secret_generation, import->secret);
+	publishable =
+	    compare_import(view, a->account, KIND_PUBLISHABLE, a->publishable_generation, import->publishable);
 	if (secret < 0 || publishable < 0)
 		return failed(why, secret < 0 ? secret : publishable);
-	/* An account is taken as a whole or not at all: the conflict of either key is the item's. */
+	/* An account is imported as a whole or not at all, so a conflict of either key is the item's. */
 	*outcome = (enum import_outcome)(secret > publishable ? secret : publishable);
 	if (*outcome > IMPORT_UNCHANGED)
 		return 0;
@@ -273,14 +277,14 @@ decide_import(const struct view *view, const struct import *import, enum import_
 		add_imported_key(view, change, import->secret, KIND_SECRET);
 	if (publishable == IMPORT_DONE)
 		add_imported_key(view, change, import->publishable, KIND_PUBLISHABLE);
-	/* For an account that was there, the event says what it has now; when that is both, of its secret key. */
+	/* For an account that existed, the event names the key that was added; if there are two, the secret key. */
 	set_event(change, EVENT_ACCOUNT_IMPORTED, is_new ? NULL : &change->keys[0].key);
 	return 0;
 }
 
 /* ---- roll ---- */
 
-/* May this secret ask for a roll of its own slot? Only the current one: not one in grace, not another's. */
+/* Only the current secret key of the account may authorise a roll: not one in grace, and not another account's. */
 static int
 check_authority(const struct roll *roll, const struct change_key *current, why_text why)
 {
@@ -293,7 +297,7 @@ check_authority(const struct roll *roll, const struct change_key *current, why_t
 	return 0;
 }
 
-/* A ninth key in grace is refused, with the time at which a place is free again. */
+/* At the limit of keys in grace, the refusal says when the next roll will be possible. */
 static int
 check_grace(const struct record_account *account, why_text why)
 {
@@ -303,16 +307,16 @@ check_grace(const struct record_account *account, why_text why)
 
 	if (account->n_grace < LIMIT_IN_GRACE)
 		return 0;
-	/* Rounded up: at that second the place is free. */
+	/* Rounded up to a second at which the roll is possible. */
 	free_s = (time_t)((grace_first_end(account) + 999) / 1000);
 	gmtime_r(&free_s, &tm);
 	strftime(at, sizeof(at), "%Y-%m-%dT%H:%M:%SZ", &tm);
 	return refuse(why, FAULT_RESOURCE_EXHAUSTED,
-	    "%d secret keys of %s are in grace, which is the most: roll again from %s, or revoke one, or roll with a grace of 0",
+	    "%d secret keys of %s are in grace, which is the limit: roll again from %s, or revoke one, or roll with a grace of 0",
 	    LIMIT_IN_GRACE, account->account, at);
 }
 
-/* What becomes of the key that is superseded. */
+/* End the key that is superseded, now or after a grace. */
 static void
 supersede(const struct view *view, int64_t grace_ms, struct change *change, struct record_key *old)
 {
@@ -406,7 +410,7 @@ mark_key(const struct view *view, enum kind kind, uint32_t generation, struct ch
 	struct change_key c;
 	int fault;
 
-	/* An account that was imported may lack one. */
+	/* An imported account may lack a key of this kind. */
 	if (generation == 0)
 		return 0;
 	if ((fault = find_key(view, change->account.account, kind, generation, &c)) != 0)
@@ -454,7 +458,7 @@ decide_expire(const struct view *view, const uint8_t digest[RECORD_DIGEST_LEN], 
 	if ((fault = store_key(view->txn, digest, &c->key)) != 0 ||
 	    (fault = store_account(view->txn, c->key.account, &change->account)) != 0)
 		return fault == -FAULT_NOT_FOUND ? -FAULT_CORRUPT : fault;
-	/* The index by which the sweeper came here says otherwise: one of the two is damaged. */
+	/* The index of deadlines says that it is due, so one of the two is damaged. */
 	if (c->key.state != KEY_GRACE || c->key.expires_ms > view->now_ms)
 		return -FAULT_CORRUPT;
 

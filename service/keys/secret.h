@@ -5,8 +5,8 @@
  *	random  30   base62 from the system's CSPRNG: 178 bits
  *	check    6   CRC-32 (IEEE 802.3) of the 38 bytes before, as a number in base 62, most significant digit first
  *
- * base62 digits are 0-9, A-Z, a-z, in that order. The checksum lets a typo or a random probe be refused before any
- * database is opened, and lets a secret scanner be sure of what it found. It protects nothing.
+ * base62 digits are 0-9, A-Z, a-z, in that order. With the checksum a typo or a random probe is refused before a database
+ * is read, and a secret scanner can be sure of what it found. The checksum is no protection: anybody can compute it.
  */
 #ifndef SECRET_H
 #define SECRET_H
@@ -29,15 +29,15 @@ struct secret_form {
 
 /*
  * secret_parse(secret, len, form, why):
- * Check the form of ${secret} and say in *${form} what its prefix promises.
+ * Check the form of ${secret}. *${form} becomes what the prefix says.
  * Returns: 0; 1 when the prefix is one of ours but the rest is not a key (*${form} is set); -1 when even the prefix is
  *          not. Unless 0, *${why} is a static sentence that holds nothing of the secret.
  */
 int secret_parse(const void *secret, size_t len, struct secret_form *form, const char **why);
 
 /*
- * Does ${text} hold the prefix of a key? Then it may hold a key: what is stored and logged in the clear, an account's
- * id say, must not be one.
+ * Does ${text} contain the prefix of a key? Then it may contain a key. Text that is stored and logged in the clear, such as
+ * an account's id, must not.
  */
 bool secret_is_in(const void *text, size_t len);
 

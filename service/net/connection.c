@@ -160,6 +160,7 @@ connection_free(struct connection *c)
 	buffer_free(&c->in);
 	buffer_free(&c->out);
 	buffer_free(&c->sent);
+	atomic_fetch_sub(&c->listener->server->leaving, c->leaving);
 	pthread_mutex_destroy(&c->mutex);
 	free(c);
 }
@@ -177,6 +178,8 @@ connection_close_locked(struct connection *c)
 	list_remove(&server->all, c, PLACE_ALL);
 	list_remove(&server->stalled, c, PLACE_STALLED);
 	list_remove(&c->listener->ungreeted, c, PLACE_UNGREETED);
+	c->leaving = c->budget.held;
+	atomic_fetch_add(&server->leaving, c->leaving);
 	pthread_mutex_unlock(&server->mutex);
 	atomic_fetch_sub(&server->live, 1);
 	nng_stream_close(c->stream);

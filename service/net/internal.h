@@ -64,6 +64,7 @@ struct connection {
 	_Atomic unsigned refs;
 	_Atomic unsigned changes; /* pending */
 	struct links links[PLACES];
+	size_t leaving; /* what its buffers held when it was closed */
 	int64_t arrived_ms;
 	_Atomic int64_t progress_ms; /* when the send that is under way began, or last got on */
 
@@ -112,8 +113,9 @@ struct server {
 	struct listener listeners[LIMIT_LISTENERS];
 	size_t n_listeners;
 
-	_Atomic uint32_t live; /* connections that are open */
-	struct budget budget;  /* of their buffers */
+	_Atomic uint32_t live;  /* connections that are open */
+	struct budget budget;   /* of their buffers */
+	_Atomic size_t leaving; /* the part of it of connections that are closed, which the sweep is about to free */
 	_Atomic uint64_t refused, dropped;
 	struct rate_limit relieved;
 
@@ -224,7 +226,9 @@ bool rate_limit_pass(struct rate_limit *limit, uint64_t *left_out);
 /* How many descriptors this process has open. */
 unsigned descriptors_count(void);
 
-/* All buffers together hold more than they may: close the connection that holds the most. */
+/* All buffers together hold more than they may, those that are about to be freed not counted. */
+bool server_holds_too_much(const struct server *server);
+/* Then: close the connection that holds the most. */
 void server_relieve(struct server *server);
 
 #endif

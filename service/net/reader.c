@@ -161,7 +161,7 @@ take_turn(struct connection *c, struct workspace *ws, size_t n)
 	if (bytes == ws->in)
 		sodium_memzero(ws->in, len);
 	buffer_consume(&ws->plain, ws->plain.len, LIMIT_READ);
-	if (atomic_load_explicit(&server->budget.held, memory_order_relaxed) > LIMIT_BUFFERS)
+	if (server_holds_too_much(server))
 		server_relieve(server);
 }
 

@@ -152,16 +152,27 @@ descriptors_count(void)
 	return n - 3; /* ".", ".." and the folder's own */
 }
 
+bool
+server_holds_too_much(const struct server *server)
+{
+	return server->budget.held > LIMIT_BUFFERS + server->leaving;
+}
+
 void
 server_relieve(struct server *server)
 {
 	struct connection *greediest = NULL;
 	uint64_t left_out;
+	size_t most = 0;
 
 	pthread_mutex_lock(&server->mutex);
-	for (struct connection *c = server->all.first; c != NULL; c = c->links[PLACE_ALL].next)
-		if (greediest == NULL || c->budget.held > greediest->budget.held)
-			greediest = c;
+	/* Another thread may have closed one meanwhile. */
+	if (server_holds_too_much(server))
+		for (struct connection *c = server->all.first; c != NULL; c = c->links[PLACE_ALL].next)
+			if (c->budget.held > most) {
+				most = c->budget.held;
+				greediest = c;
+			}
 	if (greediest != NULL)
 		connection_ref(greediest);
 	pthread_mutex_unlock(&server->mutex);

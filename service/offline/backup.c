@@ -14,6 +14,8 @@
 
 #include "service/base/clock.h"
 #include "service/base/folder.h"
+#include "service/base/names.h"
+#include "service/store/copy.h"
 
 #define PATH_LEN 4096
 

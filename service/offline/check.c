@@ -12,6 +12,8 @@
 #include <stdarg.h>
 #include <stdlib.h>
 
+#include "service/base/bytes.h"
+#include "service/base/names.h"
 #include "service/offline/check_internal.h"
 
 #define LINES_MAX 1000

@@ -6,6 +6,7 @@
 
 #include <stdio.h>
 
+#include "service/store/open.h"
 #include "service/store/store.h"
 
 /*

@@ -6,7 +6,7 @@
 
 #include <stdio.h>
 
-#include "service/store/store.h"
+#include "service/store/walk.h"
 
 struct check {
 	struct store *store;

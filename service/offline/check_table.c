@@ -10,6 +10,8 @@
 #include <string.h>
 
 #include "service/base/bytes.h"
+#include "service/base/names.h"
+#include "service/store/walk.h"
 
 #define LABEL_LEN (LIMIT_ACCOUNT + 32)
 

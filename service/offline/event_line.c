@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "proto/c/names.h"
+#include "service/base/names.h"
 
 #define WORD_LEN (LIMIT_ACCOUNT + 8)
 

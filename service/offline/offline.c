@@ -7,8 +7,11 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "service/base/names.h"
 #include "service/offline/backup.h"
 #include "service/offline/check.h"
+#include "service/offline/restore.h"
+#include "service/store/open.h"
 
 #define WHY_LEN 1024
 #define READERS 16
@@ -135,7 +138,7 @@ offline_restore(const struct config *config, char *const *args, int n_args, cons
 		return refuse(why);
 	}
 	options = options_of(config, environment, STORE_RESTORE);
-	rc = backup_restore(&options, file, stdout, why, sizeof(why));
+	rc = restore_backup(&options, file, stdout, why, sizeof(why));
 	if (file != NULL)
 		fclose(file);
 	if (rc != 0)

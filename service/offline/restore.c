@@ -1,21 +1,26 @@
 /*
- * restore.c - turn a copy into a database that fobd serves (see backup.h), and replay the events since the copy
+ * restore.c - turn a copy into a database that fobd serves (see restore.h), and replay the events since the copy
  * was taken, with their own times and sequence numbers. Never changes anything unless all of it succeeds.
  *
  * A replayed roll makes a key of its generation with a random digest, as the secret that was given out is not
  * known. What counts is that the old key ends. Accounts that were made or imported since are not made again:
  * their keys are not known, and a key that does not exist cannot become valid again.
  */
+#include "service/offline/restore.h"
+
 #include <inttypes.h>
 #include <sodium.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "service/offline/backup.h"
+#include "service/base/names.h"
 #include "service/base/clock.h"
 #include "service/keys/decide.h"
 #include "service/offline/event_line.h"
+#include "service/store/apply.h"
+#include "service/store/copy.h"
+#include "service/store/walk.h"
 
 struct restore {
 	const struct store_options *options;
@@ -376,7 +381,7 @@ tell(struct restore *r, bool replayed, FILE *out)
 }
 
 int
-backup_restore(const struct store_options *options, FILE *events, FILE *out, char *why, size_t why_len)
+restore_backup(const struct store_options *options, FILE *events, FILE *out, char *why, size_t why_len)
 {
 	struct restore r = { .options = options, .why = why, .why_len = why_len };
 	struct store *store;

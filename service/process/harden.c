@@ -2,6 +2,8 @@
  * harden.c - give up privileges and raise the limit of open files (see harden.h). Never goes on after a
  * step that failed.
  */
+#include "service/process/harden.h"
+
 #include <errno.h>
 #include <grp.h>
 #include <pwd.h>
@@ -13,7 +15,6 @@
 #include <unistd.h>
 
 #include "service/base/limits.h"
-#include "service/process/harden.h"
 
 int
 harden_process(char *why, size_t why_len)

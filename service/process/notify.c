@@ -3,6 +3,8 @@
  * would be much code in a process that holds keys. Never waits, and never ends the daemon: it goes on without a
  * manager that does not listen.
  */
+#include "service/process/notify.h"
+
 #include <errno.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -11,8 +13,6 @@
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
-
-#include "service/process/notify.h"
 
 /* The whole of ${text} as a decimal number; 0 when it is not one. */
 static uint64_t

@@ -1,160 +1,19 @@
 /*
- * admin.c - the mutations: check the request, hand it to its environment's writer, and there, within the transaction,
- * make the secret, have decide.c decide, and write the reply. Called by dispatch.c and by writer.c; calls decide.c.
- * The rules are not here; the secrets are in nobody's hands but the reply's.
+ * admin.c - CreateAccount, RollKey, RevokeKey, SuspendAccount, ResumeAccount: check the request, and in the writer's
+ * transaction make the secrets, have keys/decide.c decide, and write the reply. The rules are not here. A new secret is
+ * in the reply and nowhere else.
  */
-#include <assert.h>
+#include "service/rpc/handlers.h"
+
 #include <sodium.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "fob/v1/admin.pb-c.h"
-#include "service/rpc/handlers.h"
-#include "service/base/log.h"
-#include "service/rpc/message.h"
-#include "service/rpc/reply.h"
+#include "service/keys/lookup.h"
 #include "service/keys/secret.h"
-
-/* ---- the way in ---- */
-
-/*
- * A resent request is recognised by its method and all its fields but the token, as they decode: two clients may encode
- * one message in two ways.
- */
-static int
-digest_request(struct call *call, const char *method, const ProtobufCMessage *request, ProtobufCBinaryData *token)
-{
-	ProtobufCBinaryData kept = *token;
-	size_t method_len = strlen(method) + 1, len;
-	uint8_t *bytes;
-
-	token->len = 0;
-	len = protobuf_c_message_get_packed_size(request);
-	if ((bytes = scratch_alloc(&call->scratch, method_len + len)) == NULL)
-		return call_fault(call, FAULT_RESOURCE_EXHAUSTED, "the request needs more memory than it may have");
-	memcpy(bytes, method, method_len);
-	protobuf_c_message_pack(request, bytes + method_len);
-	pepper_request(store_pepper(call->engine->store), bytes, method_len + len, call->mutation.request);
-	*token = kept;
-	return 0;
-}
-
-struct import_work;
-static void done(struct mutation *mutation, int fault);
-
-/*
- * Give the mutation to the writer of its environment; ${weight} is its share of a commit. Returns CALL_PENDING, or a
- * negated fault.
- */
-static int
-submit_heavy(struct call *call, const char *method, const ProtobufCMessage *request, int environment,
-    ProtobufCBinaryData *token, mutation_decide_cb decide, struct import_work *import, unsigned weight)
-{
-	struct mutation *m = &call->mutation;
-	int fault;
-
-	if (token->len != LIMIT_TOKEN)
-		return call_fault(call, FAULT_INVALID_ARGUMENT,
-		    "request_token: must be exactly %d random bytes, here are %zu", LIMIT_TOKEN, token->len);
-	if ((call->engine = call_engine(call, environment, &fault)) == NULL)
-		return fault;
-	m->decide = decide;
-	m->done = done;
-	m->arg = call;
-	m->deadline_ms = call->deadline_ms;
-	m->weight = weight;
-	memcpy(m->token, token->data, LIMIT_TOKEN);
-	call->request = request;
-	call->import = import;
-	if ((fault = digest_request(call, method, request, token)) != 0)
-		return fault;
-	if ((fault = writer_submit(call->engine->writer, m)) != 0)
-		return call_fault(call, FAULT_RESOURCE_EXHAUSTED,
-		    "%d mutations are waiting, which is the most: try again later", LIMIT_QUEUE);
-	return CALL_PENDING;
-}
-
-static int
-submit(struct call *call, const char *method, const ProtobufCMessage *request, int environment,
-    ProtobufCBinaryData *token, mutation_decide_cb decide)
-{
-	return submit_heavy(call, method, request, environment, token, decide, NULL, 1);
-}
-
-/* ---- the way out ---- */
-
-/* What becomes of an import's items. */
-struct import_work {
-	unsigned next; /* the item at hand */
-	unsigned done, unchanged;
-	Fob__V1__ImportOutcome outcomes[LIMIT_IMPORT];
-};
-
-/* One line for all of them: each account is an event of the database's anyway. */
-static void
-log_import(const struct call *call)
-{
-	const struct import_work *work = call->import;
-
-	LOG(LOG_INFO, "accounts imported", LOG_S("environment", environment_name(call->engine->environment)),
-	    LOG_I("imported", work->done), LOG_I("unchanged", work->unchanged),
-	    LOG_I("refused", work->next - work->done - work->unchanged),
-	    LOG_PEER(call->origin.peer),
-	    LOG_S("traceparent", call->traceparent[0] != '\0' ? call->traceparent : NULL));
-}
-
-static void
-log_event(const struct call *call)
-{
-	static const char *const names[] = {
-		[EVENT_ACCOUNT_CREATED] = "account created",
-		[EVENT_KEY_ROLLED] = "key rolled",
-		[EVENT_KEY_REVOKED] = "key revoked",
-		[EVENT_ACCOUNT_SUSPENDED] = "account suspended",
-		[EVENT_ACCOUNT_RESUMED] = "account resumed",
-	};
-	const struct record_event *e = &call->event;
-	const char *environment = environment_name(call->engine->environment);
-	const char *trace = call->traceparent[0] != '\0' ? call->traceparent : NULL;
-
-	if (e->type == EVENT_NONE)
-		return;
-	if (e->kind == 0)
-		LOG(LOG_INFO, names[e->type], LOG_S("environment", environment), LOG_S("account", e->account),
-		    LOG_PEER(call->origin.peer), LOG_S("traceparent", trace));
-	else
-		LOG(LOG_INFO, names[e->type], LOG_S("environment", environment), LOG_S("account", e->account),
-		    LOG_S("kind", kind_name(e->kind)), LOG_I("generation", e->generation), LOG_B("last4", e->last4, 4),
-		    LOG_I("expires_ms", e->expires_ms), LOG_PEER(call->origin.peer), LOG_S("traceparent", trace));
-}
-
-/* The writer's last word on a mutation. */
-static void
-done(struct mutation *m, int fault)
-{
-	struct call *call = m->arg;
-
-	if (fault == 0 && !m->replayed && call->import != NULL)
-		log_import(call);
-	else if (fault == 0 && !m->replayed)
-		log_event(call);
-	if (fault != 0)
-		snprintf(call->message, sizeof(call->message), "%s", m->why);
-	reply_change(call, fault, m->reply, m->reply_len);
-}
-
-/* Encode the response into the mutation, where its token keeps it, and note the event for the log. */
-static void
-set_reply(struct mutation *m, const struct change *change, const ProtobufCMessage *response)
-{
-	struct call *call = m->arg;
-
-	m->reply_len = protobuf_c_message_get_packed_size(response);
-	/* Every response is bounded by the length of an account id: see the table of sizes in tests/unit. */
-	assert(m->reply_len <= sizeof(m->reply));
-	protobuf_c_message_pack(response, m->reply);
-	call->event = change->event;
-}
+#include "service/rpc/message.h"
+#include "service/rpc/mutation.h"
 
 /* ---- secrets ---- */
 
@@ -210,7 +69,7 @@ decide_create_account(struct mutation *m, const struct view *view, struct change
 		out.account = &out_account;
 		out.secret_key = &secret_key;
 		out.publishable_key = &publishable_key;
-		set_reply(m, change, &out.base);
+		mutation_reply(m, change, &out.base);
 	}
 	sodium_memzero(secret, sizeof(secret));
 	sodium_memzero(publishable, sizeof(publishable));
@@ -220,6 +79,9 @@ decide_create_account(struct mutation *m, const struct view *view, struct change
 int
 admin_create_account(struct call *call, const ProtobufCMessage *request, ProtobufCMessage *response)
 {
+	static const struct mutation_plan plan = {
+		.method = "CreateAccount", .decide = decide_create_account, .weight = 1
+	};
 	Fob__V1__CreateAccountRequest *in = (Fob__V1__CreateAccountRequest *)(uintptr_t)request;
 	char account[LIMIT_ACCOUNT + 1];
 	int fault;
@@ -227,153 +89,10 @@ admin_create_account(struct call *call, const ProtobufCMessage *request, Protobu
 	(void)response;
 	if ((fault = message_take_account(call, &in->account, account)) != 0)
 		return fault;
-	return submit(call, "CreateAccount", request, (int)in->environment, &in->request_token, decide_create_account);
-}
-
-/* ---- ImportAccounts ---- */
-
-/* Four accounts of an import are as much work in a commit as one ordinary mutation, whose token they do without. */
-#define IMPORT_PER_WEIGHT 4
-
-/* The key of an item: absent with both fields empty. Returns false when it is none. */
-static bool
-take_imported_key(const struct engine *engine, enum kind kind, const ProtobufCBinaryData *sha256,
-    const ProtobufCBinaryData *last4, struct new_secret *secret, const struct new_secret **out)
-{
-	*out = NULL;
-	if (sha256->len == 0 && last4->len == 0)
-		return true;
-	if (sha256->len != crypto_hash_sha256_BYTES || last4->len != sizeof(secret->last4))
-		return false;
-	for (size_t i = 0; i < last4->len; i++)
-		if (!((last4->data[i] >= '0' && last4->data[i] <= '9') ||
-			(last4->data[i] >= 'A' && last4->data[i] <= 'Z') ||
-			(last4->data[i] >= 'a' && last4->data[i] <= 'z')))
-			return false;
-	pepper_imported(store_pepper(engine->store), kind, sha256->data, secret->digest);
-	if ((secret->has_old = pepper_has_old(store_pepper(engine->store))))
-		pepper_imported_old(store_pepper(engine->store), kind, sha256->data, secret->old);
-	memcpy(secret->last4, last4->data, sizeof(secret->last4));
-	*out = secret;
-	return true;
-}
-
-static int
-import_item(struct call *call, const struct view *view, const Fob__V1__ImportItem *in, enum import_outcome *outcome,
-    struct change *change)
-{
-	struct new_secret secret, publishable;
-	char account[LIMIT_ACCOUNT + 1];
-	struct import import = { .account = account, .created_ms = in->created_ms };
-
-	if (!record_account_ok(in->account.data, in->account.len) || secret_is_in(in->account.data, in->account.len)) {
-		*outcome = IMPORT_BAD_ACCOUNT;
-		return 0;
-	}
-	if (!take_imported_key(
-		call->engine, KIND_SECRET, &in->secret_sha256, &in->secret_last4, &secret, &import.secret) ||
-	    !take_imported_key(call->engine, KIND_PUBLISHABLE, &in->publishable_sha256, &in->publishable_last4,
-		&publishable, &import.publishable)) {
-		*outcome = IMPORT_BAD_KEY;
-		return 0;
-	}
-	if (in->created_ms < 0 || in->created_ms > view->now_ms) {
-		*outcome = IMPORT_BAD_TIME;
-		return 0;
-	}
-	memcpy(account, in->account.data, in->account.len);
-	account[in->account.len] = '\0';
-	return decide_import(view, &import, outcome, change, call->mutation.why);
-}
-
-/* Each account that is imported is a change; the last one alters nothing but keeps the token. */
-static int
-decide_import_accounts(struct mutation *m, const struct view *view, struct change *change)
-{
-	struct call *call = m->arg;
-	const Fob__V1__ImportAccountsRequest *in = (const Fob__V1__ImportAccountsRequest *)call->request;
-	Fob__V1__ImportAccountsResponse out = FOB__V1__IMPORT_ACCOUNTS_RESPONSE__INIT;
-	struct import_work *work = call->import;
-	enum import_outcome outcome;
-	int fault;
-
-	if (m->step == 0) {
-		work->next = work->done = work->unchanged = 0;
-		if ((fault = decide_import_room(view, (unsigned)in->n_items, m->why)) != 0)
-			return fault;
-	}
-	while (work->next < in->n_items) {
-		if ((fault = import_item(call, view, in->items[work->next], &outcome, change)) != 0)
-			return fault;
-		work->outcomes[work->next++] = (Fob__V1__ImportOutcome)outcome;
-		work->unchanged += outcome == IMPORT_UNCHANGED;
-		if (outcome == IMPORT_DONE) {
-			work->done++;
-			return MUTATION_MORE;
-		}
-	}
-	decide_nothing(view, change);
-	out.n_outcomes = in->n_items;
-	out.outcomes = work->outcomes;
-	set_reply(m, change, &out.base);
-	return 0;
-}
-
-int
-admin_import_accounts(struct call *call, const ProtobufCMessage *request, ProtobufCMessage *response)
-{
-	Fob__V1__ImportAccountsRequest *in = (Fob__V1__ImportAccountsRequest *)(uintptr_t)request;
-	struct import_work *work;
-	int fault;
-
-	(void)response;
-	if (call_engine(call, (int)in->environment, &fault) == NULL)
-		return fault;
-	if (in->n_items < 1 || in->n_items > LIMIT_IMPORT)
-		return call_fault(call, FAULT_INVALID_ARGUMENT, "items: 1 to %d in one import, here are %zu",
-		    LIMIT_IMPORT, in->n_items);
-	if ((work = scratch_alloc(&call->scratch, sizeof(*work))) == NULL)
-		return call_fault(call, FAULT_RESOURCE_EXHAUSTED, "the request needs more memory than it may have");
-	return submit_heavy(call, "ImportAccounts", request, (int)in->environment, &in->request_token,
-	    decide_import_accounts, work, (unsigned)(in->n_items / IMPORT_PER_WEIGHT));
+	return mutation_submit(call, request, (int)in->environment, &in->request_token, &plan);
 }
 
 /* ---- RollKey ---- */
-
-/*
- * The digest of the secret that asks for a roll, as it would be stored: an imported one is looked for where there may
- * be one, as a verify does.
- */
-static int
-digest_authorizing(
-    const struct engine *engine, const struct view *view, const ProtobufCBinaryData *secret, uint8_t digest[32])
-{
-	const struct pepper *pepper = store_pepper(engine->store);
-	const bool moving = store_moving(view->txn);
-	uint8_t sha256[crypto_hash_sha256_BYTES];
-	struct record_key key;
-	int fault;
-
-	pepper_digest(pepper, secret->data, secret->len, digest);
-	if ((!view->state->imported && !moving) || (fault = store_key(view->txn, digest, &key)) == 0)
-		return 0;
-	if (fault == -FAULT_NOT_FOUND && moving) {
-		pepper_digest_old(pepper, secret->data, secret->len, digest);
-		fault = store_key(view->txn, digest, &key);
-	}
-	if (fault != -FAULT_NOT_FOUND || !view->state->imported)
-		return fault == -FAULT_NOT_FOUND ? 0 : fault;
-	crypto_hash_sha256(sha256, secret->data, secret->len);
-	pepper_imported(pepper, KIND_SECRET, sha256, digest);
-	if (moving && (fault = store_key(view->txn, digest, &key)) == -FAULT_NOT_FOUND) {
-		pepper_imported_old(pepper, KIND_SECRET, sha256, digest);
-		fault = 0;
-	} else if (!moving) {
-		fault = 0;
-	}
-	sodium_memzero(sha256, sizeof(sha256));
-	return fault;
-}
 
 static int
 decide_roll_key(struct mutation *m, const struct view *view, struct change *change)
@@ -381,7 +100,7 @@ decide_roll_key(struct mutation *m, const struct view *view, struct change *chan
 	struct call *call = m->arg;
 	const Fob__V1__RollKeyRequest *in = (const Fob__V1__RollKeyRequest *)call->request;
 	Fob__V1__RollKeyResponse out = FOB__V1__ROLL_KEY_RESPONSE__INIT;
-	uint8_t authorizing[RECORD_DIGEST_LEN];
+	struct lookup authorizing;
 	char secret[SECRET_LEN], account[LIMIT_ACCOUNT + 1];
 	struct roll roll = {
 		.account = account,
@@ -395,11 +114,13 @@ decide_roll_key(struct mutation *m, const struct view *view, struct change *chan
 	if ((fault = message_take_account(call, &in->account, account)) != 0)
 		return fault;
 	if (in->authorizing_secret.len > 0) {
-		if ((fault = digest_authorizing(call->engine, view, &in->authorizing_secret, authorizing)) != 0) {
+		fault = lookup_key(view->txn, in->authorizing_secret.data, in->authorizing_secret.len, KIND_SECRET,
+		    true, &authorizing);
+		if (fault != 0 && fault != -FAULT_NOT_FOUND) {
 			snprintf(m->why, sizeof(m->why), "the database could not be read");
 			return fault;
 		}
-		roll.authorizing = authorizing;
+		roll.authorizing = authorizing.stored;
 	}
 	make_secret(call->engine, KIND_SECRET, secret, &roll.secret);
 	if ((fault = decide_roll(view, &roll, change, m->why)) == 0) {
@@ -409,7 +130,7 @@ decide_roll_key(struct mutation *m, const struct view *view, struct change *chan
 			fill_key(m, change, 1, &keys[1]);
 			out.old_key = &keys[1];
 		}
-		set_reply(m, change, &out.base);
+		mutation_reply(m, change, &out.base);
 	}
 	sodium_memzero(secret, sizeof(secret));
 	return fault;
@@ -418,6 +139,7 @@ decide_roll_key(struct mutation *m, const struct view *view, struct change *chan
 int
 admin_roll_key(struct call *call, const ProtobufCMessage *request, ProtobufCMessage *response)
 {
+	static const struct mutation_plan plan = { .method = "RollKey", .decide = decide_roll_key, .weight = 1 };
 	Fob__V1__RollKeyRequest *in = (Fob__V1__RollKeyRequest *)(uintptr_t)request;
 	char account[LIMIT_ACCOUNT + 1];
 	int fault;
@@ -431,7 +153,7 @@ admin_roll_key(struct call *call, const ProtobufCMessage *request, ProtobufCMess
 		return call_fault(call, FAULT_INVALID_ARGUMENT, "kind: must be SECRET (1), or 0, which means the same");
 	if (in->grace != NULL && in->grace->seconds > LIMIT_GRACE_S)
 		return call_fault(call, FAULT_INVALID_ARGUMENT, "grace: at most %d seconds (24 hours)", LIMIT_GRACE_S);
-	return submit(call, "RollKey", request, (int)in->environment, &in->request_token, decide_roll_key);
+	return mutation_submit(call, request, (int)in->environment, &in->request_token, &plan);
 }
 
 /* ---- RevokeKey ---- */
@@ -451,13 +173,14 @@ decide_revoke_key(struct mutation *m, const struct view *view, struct change *ch
 		return fault;
 	fill_key(m, change, 0, &key);
 	out.key = &key;
-	set_reply(m, change, &out.base);
+	mutation_reply(m, change, &out.base);
 	return 0;
 }
 
 int
 admin_revoke_key(struct call *call, const ProtobufCMessage *request, ProtobufCMessage *response)
 {
+	static const struct mutation_plan plan = { .method = "RevokeKey", .decide = decide_revoke_key, .weight = 1 };
 	Fob__V1__RevokeKeyRequest *in = (Fob__V1__RevokeKeyRequest *)(uintptr_t)request;
 	char account[LIMIT_ACCOUNT + 1];
 	int fault;
@@ -470,7 +193,7 @@ admin_revoke_key(struct call *call, const ProtobufCMessage *request, ProtobufCMe
 	if (in->generation == 0)
 		return call_fault(
 		    call, FAULT_INVALID_ARGUMENT, "generation: must be given; generations count up from 1");
-	return submit(call, "RevokeKey", request, (int)in->environment, &in->request_token, decide_revoke_key);
+	return mutation_submit(call, request, (int)in->environment, &in->request_token, &plan);
 }
 
 /* ---- SuspendAccount, ResumeAccount: two messages of one shape ---- */
@@ -502,7 +225,7 @@ decide_suspend_account(struct mutation *m, const struct view *view, struct chang
 	if ((fault = decide_suspension(m, view, change, &in->account, true, &account)) != 0)
 		return fault;
 	out.account = &account;
-	set_reply(m, change, &out.base);
+	mutation_reply(m, change, &out.base);
 	return 0;
 }
 
@@ -518,13 +241,16 @@ decide_resume_account(struct mutation *m, const struct view *view, struct change
 	if ((fault = decide_suspension(m, view, change, &in->account, false, &account)) != 0)
 		return fault;
 	out.account = &account;
-	set_reply(m, change, &out.base);
+	mutation_reply(m, change, &out.base);
 	return 0;
 }
 
 int
 admin_suspend_account(struct call *call, const ProtobufCMessage *request, ProtobufCMessage *response)
 {
+	static const struct mutation_plan plan = {
+		.method = "SuspendAccount", .decide = decide_suspend_account, .weight = 1
+	};
 	Fob__V1__SuspendAccountRequest *in = (Fob__V1__SuspendAccountRequest *)(uintptr_t)request;
 	char account[LIMIT_ACCOUNT + 1];
 	int fault;
@@ -532,13 +258,15 @@ admin_suspend_account(struct call *call, const ProtobufCMessage *request, Protob
 	(void)response;
 	if ((fault = message_take_account(call, &in->account, account)) != 0)
 		return fault;
-	return submit(
-	    call, "SuspendAccount", request, (int)in->environment, &in->request_token, decide_suspend_account);
+	return mutation_submit(call, request, (int)in->environment, &in->request_token, &plan);
 }
 
 int
 admin_resume_account(struct call *call, const ProtobufCMessage *request, ProtobufCMessage *response)
 {
+	static const struct mutation_plan plan = {
+		.method = "ResumeAccount", .decide = decide_resume_account, .weight = 1
+	};
 	Fob__V1__ResumeAccountRequest *in = (Fob__V1__ResumeAccountRequest *)(uintptr_t)request;
 	char account[LIMIT_ACCOUNT + 1];
 	int fault;
@@ -546,5 +274,5 @@ admin_resume_account(struct call *call, const ProtobufCMessage *request, Protobu
 	(void)response;
 	if ((fault = message_take_account(call, &in->account, account)) != 0)
 		return fault;
-	return submit(call, "ResumeAccount", request, (int)in->environment, &in->request_token, decide_resume_account);
+	return mutation_submit(call, request, (int)in->environment, &in->request_token, &plan);
 }

@@ -11,6 +11,7 @@
 
 #include "fob/rpc/v1/rpc.pb-c.h"
 #include "fob/v1/types.pb-c.h"
+#include "service/base/names.h"
 
 #define SPARE_CALLS 64 /* kept for the next changes; each holds a few pages */
 

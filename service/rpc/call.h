@@ -30,9 +30,10 @@ struct call {
 	struct mutation mutation;
 	struct engine *engine;
 	const ProtobufCMessage *request;
-	struct record_event event;  /* what will have happened, for the log */
-	struct import_work *import; /* of an ImportAccounts: in scratch memory, admin.c's */
-	struct call *next;          /* in the service's list of spare calls */
+	struct record_event event;            /* what will have happened, for the log */
+	void (*log)(const struct call *call); /* once it is committed; NULL: ${event} is logged */
+	struct import_work *import;           /* of an ImportAccounts: import.c's, in scratch memory */
+	struct call *next;                    /* in the service's list of spare calls */
 };
 
 /* What a handler returns beside 0 and negated faults: the writer has the change, and answers it by reply_change(). */

@@ -38,7 +38,7 @@ static const struct {
 		{ "ListKeys", list_keys, false },
 		{ "ListAccounts", list_accounts, false },
 		{ "ListEvents", list_events, false },
-		{ "ImportAccounts", admin_import_accounts, true },
+		{ "ImportAccounts", import_accounts, true },
 	    } },
 	{ &fob__v1__health__descriptor, false,
 	    {
@@ -179,8 +179,7 @@ handle(struct call *call, const struct route *route, const ProtobufCBinaryData *
 	ProtobufCMessage *request, *response;
 	int fault;
 
-	request = protobuf_c_message_unpack(
-	    route->descriptor->input, &call->scratch.allocator, body->len, body->data);
+	request = protobuf_c_message_unpack(route->descriptor->input, &call->scratch.allocator, body->len, body->data);
 	response = scratch_alloc(&call->scratch, route->descriptor->output->sizeof_message);
 	if (request == NULL || response == NULL) {
 		reply_fault(call, decode_fault(call, "request's body"));

@@ -13,8 +13,7 @@
  * whatever the bytes are. ${now_ms} is clock_boot_ms().
  * Ownership: ${bytes} and ${origin} are borrowed until this returns, ${origin}->peer until the reply.
  */
-void dispatch(
-    struct worker *worker, const struct origin *origin, const uint8_t *bytes, size_t len, int64_t now_ms);
+void dispatch(struct worker *worker, const struct origin *origin, const uint8_t *bytes, size_t len, int64_t now_ms);
 
 /* Answer without looking at the request: for a transport that refuses it. */
 void dispatch_refuse(struct worker *worker, const struct origin *origin, enum fault fault, const char *message);

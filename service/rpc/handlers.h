@@ -1,6 +1,6 @@
 /*
  * handlers.h - the methods of the services; contracts in proto/fob/v1/, form in call.h. verify.c has Keys, admin.c
- * the mutations, list.c the lists, health.c Health.
+ * and import.c the mutations, list.c the lists, health.c Health.
  */
 #ifndef HANDLERS_H
 #define HANDLERS_H
@@ -15,7 +15,7 @@ int admin_roll_key(struct call *call, const ProtobufCMessage *request, ProtobufC
 int admin_revoke_key(struct call *call, const ProtobufCMessage *request, ProtobufCMessage *response);
 int admin_suspend_account(struct call *call, const ProtobufCMessage *request, ProtobufCMessage *response);
 int admin_resume_account(struct call *call, const ProtobufCMessage *request, ProtobufCMessage *response);
-int admin_import_accounts(struct call *call, const ProtobufCMessage *request, ProtobufCMessage *response);
+int import_accounts(struct call *call, const ProtobufCMessage *request, ProtobufCMessage *response);
 
 int list_keys(struct call *call, const ProtobufCMessage *request, ProtobufCMessage *response);
 int list_accounts(struct call *call, const ProtobufCMessage *request, ProtobufCMessage *response);

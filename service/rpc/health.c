@@ -1,11 +1,14 @@
 /*
  * health.c - Check and Stats: adds up what the workers, the writers and the transport have counted. Changes nothing.
  */
+#include "service/rpc/handlers.h"
+
 #include <string.h>
 
 #include "fob/v1/health.pb-c.h"
-#include "service/rpc/handlers.h"
 #include "service/rpc/message.h"
+#include "service/store/rotate.h"
+#include "service/store/size.h"
 #include "service/rpc/worker.h"
 
 /* ---- Check ---- */
@@ -16,7 +19,7 @@ serving(const struct engine *engine)
 	return engine != NULL && !store_failed(engine->store);
 }
 
-/* All that is configured serves. */
+/* Does every configured environment serve? */
 static bool
 all_serving(const struct service *service)
 {
@@ -146,19 +149,17 @@ fill_verdicts(struct call *call, const uint64_t sums[VERDICTS], Fob__V1__Environ
 static void
 fill_database(struct call *call, struct engine *engine, Fob__V1__EnvironmentStats *out)
 {
-	struct store_progress progress;
+	struct store_rotation_progress progress;
 	struct record_state state;
 	struct store_txn *txn;
 	struct store_size size;
 
-	/*
-	 * An environment that cannot be read is shown as not serving; the rest of the numbers are still worth having.
-	 */
+	/* An environment that cannot be read has zeros here, and is shown as not serving by its caller. */
 	if ((txn = worker_reader(call->worker, engine)) == NULL || store_read(txn) != 0)
 		return;
 	store_size(txn, &size);
 	out->pepper_lines = pepper_newest(store_txn_pepper(txn));
-	out->rotating = store_progress(txn, &progress);
+	out->rotating = store_rotation_progress(txn, &progress);
 	out->rotation_keys = progress.keys;
 	out->rotation_records = progress.records;
 	out->rotation_of_records = progress.of_records;

@@ -1,24 +1,25 @@
 /*
- * list.c - ListKeys, ListAccounts, ListEvents: a page at a time, each page from one snapshot, which is let go of
- * before the reply is encoded. Called by dispatch.c; calls store_walk.c. A page token is the last position that was
- * given out.
+ * list.c - ListKeys, ListAccounts, ListEvents, a page at a time. Each page is from one snapshot, which is released before
+ * the reply is encoded. A page token is the last position on the page before.
  */
+#include "service/rpc/handlers.h"
+
 #include <string.h>
 
 #include "fob/v1/admin.pb-c.h"
 #include "service/base/bytes.h"
-#include "service/rpc/handlers.h"
 #include "service/rpc/message.h"
 #include "service/rpc/worker.h"
+#include "service/store/walk.h"
 
-/* A page under construction. */
+/* The page at hand. */
 struct page {
 	struct call *call;
 	struct engine *engine;
 	int64_t now_ms;
-	size_t size;  /* wanted */
-	size_t n;     /* there */
-	bool more;    /* one more would have followed */
+	size_t size;  /* at most so many items */
+	size_t n;     /* so far */
+	bool more;    /* there are more behind this page */
 	bool full;    /* the scratch memory is used up */
 	void **items; /* messages */
 	uint8_t last[LIMIT_ACCOUNT];
@@ -63,7 +64,7 @@ page_end(struct page *page, struct store_txn *txn, int fault)
 	return fault;
 }
 
-/* Room for one more message, or NULL, when the walk is to end. */
+/* Memory for one more message, or NULL when the walk has to end. */
 static void *
 page_add(struct page *page, size_t size)
 {
@@ -99,7 +100,7 @@ page_token(struct page *page, ProtobufCBinaryData *token)
 static int
 bad_token(struct call *call)
 {
-	return call_fault(call, FAULT_INVALID_ARGUMENT, "page_token: not one that this list gave out");
+	return call_fault(call, FAULT_INVALID_ARGUMENT, "page_token: not a token of this list");
 }
 
 /* ---- keys ---- */
@@ -169,7 +170,7 @@ visit_account(void *arg, const struct record_account *account)
 	if ((out = page_add(page, sizeof(*out))) == NULL)
 		return false;
 	message_account(page->engine, account, out);
-	/* A grace that has ended by now is none, whether or not the sweeper has got to it: as ListKeys shows it. */
+	/* A grace that has ended does not count, even if the sweeper has not ended it yet; ListKeys does the same. */
 	out->keys_in_grace = 0;
 	for (unsigned i = 0; i < account->n_grace; i++)
 		out->keys_in_grace += page->now_ms < account->grace[i].expires_ms;
@@ -215,7 +216,7 @@ visit_event(void *arg, const struct record_event *event)
 	struct page *page = arg;
 	Fob__V1__Event *out;
 
-	/* Events that the filter leaves out count too: a page is a bounded piece of work. */
+	/* Events that the filter leaves out count, too, so that the work for one page is bounded. */
 	if (page->scanned == LIMIT_SCAN) {
 		page->more = true;
 		return false;

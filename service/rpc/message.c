@@ -1,6 +1,5 @@
 /*
- * message.c - fill and read the messages that several handlers share (see message.h). Called by verify.c, admin.c,
- * list.c and health.c. Decides nothing.
+ * message.c - fill and read the messages that several handlers share (see message.h). Decides nothing.
  */
 #include "service/rpc/message.h"
 
@@ -74,7 +73,7 @@ message_take_account(struct call *call, const ProtobufCBinaryData *field, char a
 	if (!record_account_ok(field->data, field->len))
 		return call_fault(
 		    call, FAULT_INVALID_ARGUMENT, "account: must be 1 to %d bytes of [A-Za-z0-9._-]", LIMIT_ACCOUNT);
-	/* It would be stored, logged and told in the clear. */
+	/* The id is stored, logged and shown in the clear, and must not hold a secret that was pasted there. */
 	if (secret_is_in(field->data, field->len))
 		return call_fault(
 		    call, FAULT_INVALID_ARGUMENT, "account: holds the beginning of a key: give the account's id");

@@ -15,8 +15,8 @@ bool message_copy(struct call *call, ProtobufCBinaryData *field, const void *byt
 
 /*
  * message_key(engine, digest, key, now_ms, out), message_account(engine, account, out):
- * Fill ${out}, which is initialised here and borrows its text from the record. A grace that has ended by ${now_ms} is
- * shown as ended, whether or not the sweeper has got to it.
+ * Fill ${out}, which is initialised here and borrows its text from the record. A key whose grace has ended by ${now_ms}
+ * is shown as expired, even if the sweeper has not ended it yet.
  */
 void message_key(const struct engine *engine, const uint8_t digest[RECORD_DIGEST_LEN], const struct record_key *key,
     int64_t now_ms, Fob__V1__Key *out);

@@ -78,8 +78,7 @@ reply_message(struct call *call, const ProtobufCMessage *message)
 	uint8_t *body;
 
 	if ((body = scratch_alloc(&call->scratch, len)) == NULL) {
-		reply_fault(
-		    call, call_fault(call, FAULT_RESOURCE_EXHAUSTED, "the reply is too large: ask for less"));
+		reply_fault(call, call_fault(call, FAULT_RESOURCE_EXHAUSTED, "the reply is too large: ask for less"));
 		return;
 	}
 	protobuf_c_message_pack(message, body);

@@ -1,22 +1,25 @@
 /*
- * verify.c - VerifyKey and VerifyKeys, from the request to the verdict, top to bottom. Called by dispatch.c; calls
- * secret.c (form), pepper.c (digest), store.c (one record, in a read transaction that is renewed and let go), clock.c.
- * Takes no lock, allocates nothing but scratch, writes nothing to the database.
+ * verify.c - VerifyKey and VerifyKeys, from the request to the verdict, top to bottom. Takes no lock, allocates nothing
+ * but scratch memory, and writes nothing to the database.
  *
- * A verdict is an answer; a fault (a database that fails, a damaged record) is none, and never becomes one.
+ * A verdict is an answer. A fault (a database that fails, a damaged record) is not an answer, and never becomes one.
  */
+#include "service/rpc/handlers.h"
+
 #include <sodium.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "fob/v1/keys.pb-c.h"
 #include "proto/c/basic.h"
-#include "service/rpc/handlers.h"
+#include "service/base/names.h"
 #include "service/rpc/message.h"
+#include "service/keys/lookup.h"
 #include "service/rpc/worker.h"
 #include "service/keys/secret.h"
+#include "service/keys/verdict.h"
 
-/* What a batch holds on to: one read transaction per environment, however many items it has. */
+/* A batch of any size uses one read transaction per environment. */
 struct verification {
 	struct call *call;
 	bool reading[ENVIRONMENTS];
@@ -37,7 +40,7 @@ deny(Fob__V1__VerifyKeyResponse *out, enum verdict verdict, const char *detail)
 	message_text(&out->detail, detail);
 }
 
-/* ---- 1. the request: a fault here is the caller's mistake, not the key's ---- */
+/* ---- 1. the request: here a fault is the caller's mistake and says nothing of the key ---- */
 
 static int
 check_request(struct call *call, const Fob__V1__VerifyKeyRequest *in)
@@ -77,7 +80,7 @@ read_credential(const Fob__V1__VerifyKeyRequest *in, struct credential *credenti
 	    (const char *)in->authorization.data, in->authorization.len, credential->basic, &credential->len, why);
 }
 
-/* ---- 3. the form: a typo or a probe goes no further ---- */
+/* ---- 3. the form: a typo or a random probe is refused before the database is read ---- */
 
 static void
 tell_prefix(const struct secret_form *form, Fob__V1__VerifyKeyResponse *out)
@@ -88,21 +91,21 @@ tell_prefix(const struct secret_form *form, Fob__V1__VerifyKeyResponse *out)
 }
 
 /*
- * A key of another system's form can only be an imported one. Where nothing was imported it goes no further, and nobody
- * pays for those who did; the prefix has told the environment, and no other's import matters.
+ * A key of another system's form can only be an imported one. Where nothing was imported, it is refused without a read.
+ * The prefix decides the environment, so the other environment's imports do not matter.
  */
 static bool
 may_be_imported(const struct call *call, const struct credential *credential, const struct secret_form *form)
 {
 	const struct engine *engine = call->service->engines[form->environment];
 
-	return engine != NULL && credential->len <= LIMIT_IMPORTED_SECRET && writer_imported(engine->writer);
+	return engine != NULL && credential->len <= LIMIT_IMPORTED_SECRET && store_has_imported(engine->store);
 }
 
 /*
- * Returns true when the key is of a form that can be here and of an environment that is wanted and served: *${engine}
- * is its own, or NULL when its database could not be opened, which is no verdict. *${why} is then NULL, or why it is no
- * key unless it was imported.
+ * Returns false when the form or the environment decides the verdict, which is then in ${out}. Else *${engine} is the
+ * environment's, or NULL when its database could not be opened; and *${why} is NULL, or a sentence on the form of a key
+ * that is valid only if it was imported.
  */
 static bool
 choose_engine(struct call *call, const Fob__V1__VerifyKeyRequest *in, const struct credential *credential,
@@ -162,50 +165,6 @@ end_reads(struct verification *v)
 /* ---- 5. the verdict ---- */
 
 static bool
-listed(char *const *names, size_t n, const ProtobufCBinaryData *operation)
-{
-	for (size_t i = 0; i < n; i++)
-		if (strlen(names[i]) == operation->len && memcmp(names[i], operation->data, operation->len) == 0)
-			return true;
-	return false;
-}
-
-/*
- * A secret key may do anything, but a superseded one can no longer authorise a roll. A publishable key may do what is
- * listed, and nothing else: an unknown operation is a forbidden one.
- */
-static bool
-allowed(const struct config *config, const struct record_key *key, const ProtobufCBinaryData *operation)
-{
-	if (operation->len == 0)
-		return true;
-	if (key->kind == KIND_PUBLISHABLE)
-		return listed(config->publishable_operations, config->n_publishable_operations, operation);
-	return key->state != KEY_GRACE || !listed(config->roll_operations, config->n_roll_operations, operation);
-}
-
-/* Valid strictly before its deadline: by this comparison, whatever the sweeper has got to. */
-static enum verdict
-judge(const struct config *config, const struct record_key *key, const ProtobufCBinaryData *operation, int64_t now_ms)
-{
-	switch (key->state) {
-	case KEY_CURRENT:
-		break;
-	case KEY_GRACE:
-		if (now_ms >= key->expires_ms)
-			return VERDICT_EXPIRED;
-		break;
-	case KEY_EXPIRED:
-		return VERDICT_EXPIRED;
-	default:
-		return VERDICT_REVOKED;
-	}
-	if (key->suspended)
-		return VERDICT_SUSPENDED;
-	return allowed(config, key, operation) ? VERDICT_VALID : VERDICT_FORBIDDEN;
-}
-
-static bool
 tell_key(struct call *call, const struct record_key *key, Fob__V1__VerifyKeyResponse *out)
 {
 	out->generation = key->generation;
@@ -216,49 +175,10 @@ tell_key(struct call *call, const struct record_key *key, Fob__V1__VerifyKeyResp
 	    message_copy(call, &out->last4, key->last4, sizeof(key->last4));
 }
 
-/* While records are moved to a new pepper a key may still be under its old digest. */
-static bool
-try_old(const struct store_txn *txn, int fault)
-{
-	return fault == -FAULT_NOT_FOUND && store_moving(txn);
-}
-
 /*
- * Find the key's record by the digest under which it is stored, or will be: *${digest} is that of the newest pepper.
- * One of Fob's own form may still be an imported one (one in 2^32 of those that look like it), and is looked for among
- * them when it is none of ours.
- */
-static int
-find_record(struct store_txn *txn, const struct engine *engine, const struct credential *credential,
-    const struct secret_form *form, bool ours, uint8_t digest[RECORD_DIGEST_LEN], struct record_key *key)
-{
-	const struct pepper *pepper = store_txn_pepper(txn);
-	uint8_t sha256[crypto_hash_sha256_BYTES], old[RECORD_DIGEST_LEN];
-	int fault;
-
-	if (ours) {
-		pepper_digest(pepper, credential->secret, credential->len, digest);
-		if (try_old(txn, fault = store_key(txn, digest, key))) {
-			pepper_digest_old(pepper, credential->secret, credential->len, old);
-			fault = store_key(txn, old, key);
-		}
-		if (fault != -FAULT_NOT_FOUND || !writer_imported(engine->writer))
-			return fault;
-	}
-	crypto_hash_sha256(sha256, credential->secret, credential->len);
-	pepper_imported(pepper, form->kind, sha256, digest);
-	if (try_old(txn, fault = store_key(txn, digest, key))) {
-		pepper_imported_old(pepper, form->kind, sha256, old);
-		fault = store_key(txn, old, key);
-	}
-	sodium_memzero(sha256, sizeof(sha256));
-	return fault;
-}
-
-/*
- * A rotation may begin while a verify is under way, and the key be moved before its use is noted: then it is noted once
- * more, for the pepper that is in use now. The writer publishes that one first and moves the cell later; here the cell
- * is stored first and the pepper looked at later; so one of the two sees the other.
+ * A rotation may begin during a verify, and rotate the key's cell before the use is noted under the old pepper. The use
+ * would be lost, so it is then noted once more under the pepper that is in use now. The writer publishes the pepper and
+ * then rotates the cell; here the cell is stored and then the pepper is read; so at least one side sees the other.
  */
 static void
 note_use(struct engine *engine, const struct pepper *pepper, uint32_t serial, uint8_t digest[RECORD_DIGEST_LEN],
@@ -276,22 +196,23 @@ note_use(struct engine *engine, const struct pepper *pepper, uint32_t serial, ui
 
 /* ${why}: as choose_engine() left it. */
 static int
-look_up(struct verification *v, struct engine *engine, const struct credential *credential,
+tell_verdict(struct verification *v, struct engine *engine, const struct credential *credential,
     const struct secret_form *form, const char *why, const ProtobufCBinaryData *operation,
     Fob__V1__VerifyKeyResponse *out)
 {
-	uint8_t digest[RECORD_DIGEST_LEN];
+	const struct record_key *key;
 	struct record_account account;
-	struct record_key key;
 	struct store_txn *txn;
+	struct lookup found;
 	enum verdict verdict;
 	int64_t now_ms;
 	int fault;
 
 	if ((fault = begin_read(v, engine, &txn)) != 0)
 		return fault;
-	if ((fault = find_record(txn, engine, credential, form, why == NULL, digest, &key)) == -FAULT_NOT_FOUND) {
-		/* An import changes the answer for the imported keys, and for no other. */
+	fault = lookup_key(txn, credential->secret, credential->len, form->kind, why == NULL, &found);
+	if (fault == -FAULT_NOT_FOUND) {
+		/* A key of another form stays MALFORMED, whether the database has imported keys or not. */
 		if (why != NULL)
 			deny(out, VERDICT_MALFORMED, why);
 		else
@@ -300,26 +221,27 @@ look_up(struct verification *v, struct engine *engine, const struct credential *
 	}
 	if (fault != 0)
 		return fault;
-	lastused_prefetch(engine->lastused, key.serial);
-	if (key.kind != form->kind)
+	key = &found.key;
+	lastused_prefetch(engine->lastused, key->serial);
+	if (key->kind != form->kind)
 		return -FAULT_CORRUPT;
-	if (!tell_key(v->call, &key, out))
+	if (!tell_key(v->call, key, out))
 		return call_fault(
 		    v->call, FAULT_RESOURCE_EXHAUSTED, "the batch needs more memory than a request may have");
-	if (key.state != KEY_CURRENT) {
-		if ((fault = store_account(txn, key.account, &account)) != 0)
+	if (key->state != KEY_CURRENT) {
+		if ((fault = store_account(txn, key->account, &account)) != 0)
 			return fault == -FAULT_NOT_FOUND ? -FAULT_CORRUPT : fault;
 		out->current_generation =
-		    key.kind == KIND_SECRET ? account.secret_generation : account.publishable_generation;
+		    key->kind == KIND_SECRET ? account.secret_generation : account.publishable_generation;
 	}
 
 	now_ms = clock_now_ms(&engine->clock);
-	verdict = judge(atomic_load(&v->call->service->config), &key, operation, now_ms);
-	/* A grace that has ended is no grace, whether or not the sweeper has got to it. */
-	out->superseded = key.state == KEY_GRACE && verdict != VERDICT_EXPIRED;
+	verdict = verdict_of(atomic_load(&v->call->service->config), key, operation->data, operation->len, now_ms);
+	/* A key whose grace has ended is not superseded any more, even if the sweeper has not ended it yet. */
+	out->superseded = key->state == KEY_GRACE && verdict != VERDICT_EXPIRED;
 	if (verdict == VERDICT_VALID) {
 		out->verdict = FOB__V1__VERDICT__VALID;
-		note_use(engine, store_txn_pepper(txn), key.serial, digest, now_ms);
+		note_use(engine, store_txn_pepper(txn), key->serial, found.digest, now_ms);
 	} else {
 		deny(out, verdict, verdict_details[verdict]);
 	}
@@ -344,7 +266,7 @@ verify(struct verification *v, const Fob__V1__VerifyKeyRequest *in, Fob__V1__Ver
 		deny(out, VERDICT_MALFORMED, why);
 	else if (choose_engine(v->call, in, &credential, &form, &engine, &why, out))
 		fault = engine != NULL ?
-		    look_up(v, engine, &credential, &form, why, &in->operation, out) :
+		    tell_verdict(v, engine, &credential, &form, why, &in->operation, out) :
 		    call_fault(v->call, FAULT_UNAVAILABLE, "the database of this environment could not be opened");
 	if (credential.secret == credential.basic)
 		sodium_memzero(credential.basic, sizeof(credential.basic));
@@ -366,7 +288,7 @@ verify_key(struct call *call, const ProtobufCMessage *request, ProtobufCMessage 
 	return fault;
 }
 
-/* One item's answer; its fault is its own. */
+/* One item. Its fault is its own, and does not end the batch. Returns false when the scratch memory is used up. */
 static bool
 verify_item(struct verification *v, const Fob__V1__VerifyKeyRequest *in, Fob__V1__VerifyKeysItem *out)
 {
@@ -382,8 +304,7 @@ verify_item(struct verification *v, const Fob__V1__VerifyKeyRequest *in, Fob__V1
 		return false;
 	out->result = NULL;
 	out->code = (Fob__Rpc__V1__Code)call_code(fault);
-	return message_copy(
-	    v->call, &out->message, call_message(v->call, fault), strlen(call_message(v->call, fault)));
+	return message_copy(v->call, &out->message, call_message(v->call, fault), strlen(call_message(v->call, fault)));
 }
 
 int
@@ -396,7 +317,7 @@ verify_keys(struct call *call, const ProtobufCMessage *request, ProtobufCMessage
 	bool fits = true;
 
 	if (in->n_items > LIMIT_BATCH)
-		return call_fault(call, FAULT_INVALID_ARGUMENT, "items: at most %d in one batch, here are %zu",
+		return call_fault(call, FAULT_INVALID_ARGUMENT, "items: at most %d in one batch, but there are %zu",
 		    LIMIT_BATCH, in->n_items);
 	if ((items = scratch_alloc(&call->scratch, in->n_items * sizeof(*items))) == NULL ||
 	    (out->items = scratch_alloc(&call->scratch, in->n_items * sizeof(*out->items))) == NULL)

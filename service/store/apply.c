@@ -1,22 +1,14 @@
 /*
- * store_apply.c - a change is written: keys, their account, the event, the token (see store.h). Called by writer.c and
- * restore.c, and by decide.c, which asks whether there is room; calls lmdb.c, record.c, store_time.c, and store_move.c
- * while a pepper is rotated. Decides nothing: rules live in decide.c, times come with the change.
+ * apply.c - write a change: keys, their account, the event, the token (see apply.h). Decides nothing: the rules are in
+ * keys/decide.c, and every time and digest comes with the change.
  */
-#include "service/store/internal.h"
+#include "service/store/apply.h"
 
 #include <assert.h>
 #include <string.h>
 
 #include "service/base/bytes.h"
-
-int
-store_room(struct store_txn *txn)
-{
-	if (lmdb_used_bytes(txn->txn) >= txn->store->ceiling_bytes / 10 * 9)
-		return -FAULT_FULL;
-	return lmdb_reserve(txn->store->lmdb, RESERVE_BYTES);
-}
+#include "service/store/internal.h"
 
 static void
 apply_key(struct store_txn *txn, const struct change_key *c)
@@ -46,8 +38,8 @@ apply_account(struct store_txn *txn, const struct change *change)
 	struct record_bytes value;
 	unsigned kind;
 
-	/* store_settle() may have given its keys other names since it was read. */
-	if (store_moving(txn) && store_get_account(txn, account.account, &now) == 0)
+	/* Since the change was decided, store_rotate_key() may have given its keys other digests. */
+	if (store_txn_is_rotating(txn) && store_get_account(txn, account.account, &now) == 0)
 		memcpy(account.ref, now.ref, sizeof(account.ref));
 	for (unsigned i = 0; i < change->n_keys; i++) {
 		if (!change->keys[i].is_new)
@@ -60,7 +52,7 @@ apply_account(struct store_txn *txn, const struct change *change)
 	lmdb_put(txn->txn, TABLE_ACCOUNTS, account.account, len, value.bytes, value.len);
 }
 
-/* Two for each one added, so that a lowered events_kept is caught up with. */
+/* Two are deleted for each one added, so that a lowered events_kept takes effect. */
 static void
 forget_events(struct store_txn *txn, uint64_t newest)
 {
@@ -115,7 +107,7 @@ store_apply(struct store_txn *txn, const struct change *change, struct record_st
 	for (unsigned i = 0; i < change->n_keys; i++) {
 		assert(change->touches_account || !change->keys[i].is_new);
 		key = change->keys[i];
-		if ((fault = store_settle(txn, &key)) != 0)
+		if ((fault = store_rotate_key(txn, &key)) != 0)
 			return fault;
 		apply_key(txn, &key);
 		if (change->keys[i].is_new && change->keys[i].key.serial >= next->next_serial)
@@ -127,11 +119,14 @@ store_apply(struct store_txn *txn, const struct change *change, struct record_st
 		apply_event(txn, &change->event, ++next->event_sequence);
 	if (change->has_token)
 		apply_token(txn, change);
-	next->imported = next->imported || change->imports;
+	if (change->imports) {
+		next->imported = true;
+		atomic_store_explicit(&txn->store->has_imported, true, memory_order_release);
+	}
 	next->revision++;
 	if (change->time_ms > next->newest_ms)
 		next->newest_ms = change->time_ms;
-	return store_judged(txn->store, lmdb_fault(txn->txn));
+	return store_count_damage(txn->store, lmdb_fault(txn->txn));
 }
 
 int

@@ -1,11 +1,11 @@
 /*
- * store_copy.c - a copy of a database, and the mark in it that says that it is one (see store.h). Called by backup.c
- * and restore.c, and by store_open.c, which refuses to serve what is marked; calls lmdb.c and record.c. Never makes a
- * file.
+ * copy.c - copy a database, and mark a copy as one (see copy.h). Never makes a file.
  */
-#include "service/store/internal.h"
+#include "service/store/copy.h"
 
 #include <string.h>
+
+#include "service/store/internal.h"
 
 int
 store_copy(struct store *store, int fd)
@@ -19,9 +19,10 @@ store_copy_mark(struct store_txn *txn, struct record_copy *copy)
 	struct lmdb_value value;
 	int fault;
 
-	if ((fault = store_look_up(txn, TABLE_META, COPY, strlen(COPY), &value)) != 0)
-		return store_judged(txn->store, fault);
-	return store_judged(txn->store, record_get_copy(txn->pepper, COPY, strlen(COPY), value.data, value.len, copy));
+	if ((fault = store_get(txn, TABLE_META, COPY, strlen(COPY), &value)) != 0)
+		return store_count_damage(txn->store, fault);
+	return store_count_damage(
+	    txn->store, record_get_copy(txn->pepper, COPY, strlen(COPY), value.data, value.len, copy));
 }
 
 void

@@ -1,15 +1,15 @@
 /*
- * store_init.c - make a database, its folder and its pepper (see store.h). Called by main.c for --init; calls lmdb.c,
- * pepper.c, store_open.c for how LMDB is to open it, and record.c for the first two records. Never changes a database
- * that has records.
+ * init.c - make a database, its folder and its pepper (see init.h). Never changes a database that has records.
  */
-#include "service/store/internal.h"
+#include "service/store/init.h"
 
 #include <errno.h>
 #include <sodium.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+
+#include "service/store/internal.h"
 
 static int
 make_folder(const char *path, char *why, size_t why_len)
@@ -60,8 +60,8 @@ found(struct store *store)
 }
 
 /*
- * Has the database its identity? Returns: 1; 0 when all that it has is empty tables; a negative fault. One that has
- * records and no identity is damaged: founding it anew would hand every serial out again.
+ * Has the database its identity? Returns: 1; 0 when it has nothing but empty tables; a negative fault. A database with
+ * records and without an identity is damaged: if it were initialised again, every serial would be given out twice.
  */
 static int
 is_founded(struct store *store)
@@ -86,8 +86,8 @@ is_founded(struct store *store)
 }
 
 /*
- * A new database is made in a folder of its own and moved when it is whole: what a power cut leaves of LMDB's first
- * pages would otherwise be refused as damaged by every later start, --init included.
+ * A new database is made in a folder of its own, and its file is moved to its place when it is complete. A power cut may
+ * leave LMDB's first pages half written, and every later start, --init included, would refuse them as damaged.
  */
 static int
 make_new(struct store *store, const struct store_options *options, char *why, size_t why_len)
@@ -137,14 +137,11 @@ store_init(const struct store_options *options, char *why, size_t why_len)
 	store.pepper = pepper;
 	if (is_new && make_new(&store, options, why, why_len) != 0)
 		goto err0;
-	/*
-	 * A first start of an older fobd, cut off, left a database without an identity: it holds nothing, and is
-	 * finished here.
-	 */
+	/* An older fobd whose first start was cut off left a database without an identity. It is completed here. */
 	if (lmdb_open(&lmdb_options, &store.lmdb, why, why_len) != 0)
 		goto err0;
 	if ((founded = is_founded(&store)) < 0)
-		snprintf(why, why_len, "%s: a database without its identity: not one of Fob's, or a damaged one",
+		snprintf(why, why_len, "%s: the database has no identity: it was not made by fobd, or it is damaged",
 		    options->path);
 	else if (founded == 0 && found(&store) != 0)
 		snprintf(why, why_len, "%s: cannot write the new database", options->path);

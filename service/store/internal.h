@@ -1,26 +1,29 @@
 /*
- * store_internal.h - what store.c and its parts, the store_*.c, share: what a store and a transaction are, and what
- * the parts call of each other. For those files alone; everybody else sees store.h.
+ * internal.h - what the files of this room share: the inside of a store and of a transaction, and what they call of each
+ * other. No other room includes it.
  *
- * Faults that a record's decoder has found are counted once, where they leave the store: by store_judged(). What is
- * below does not count, but for what says so.
+ * Damage is counted once, where it leaves the room, by store_count_damage(). The functions below do not count, unless
+ * they say so.
  */
 #ifndef STORE_INTERNAL_H
 #define STORE_INTERNAL_H
 
 #include <stdatomic.h>
 
+#include "service/store/change.h"
+#include "service/store/open.h"
+#include "service/store/rotate.h"
 #include "service/store/store.h"
 
 #define RESERVE_BYTES (1U << 20)
-#define MOVE_ENTRIES 32 /* in one commit: a mutation that comes meanwhile waits for it */
+#define ROTATE_ENTRIES 32 /* in one commit, for which a change that comes meanwhile has to wait */
 
 static const char IDENTITY[] = "identity";
 static const char STATE[] = "state";
 static const char COPY[] = "copy";
 static const char ROTATION[] = "rotation";
 
-/* Each line's file, and two forms of it that are in use one after the other. */
+/* For each line of the file: the file as read, and two forms of it that are in use one after the other. */
 #define PEPPERS_MAX (PEPPER_LINES_MAX * 3)
 
 struct store {
@@ -28,25 +31,26 @@ struct store {
 	struct lmdb *lmdb;
 	struct record_identity identity;
 	/*
-	 * What records are made with and believed by: store_read() says how it changes. What was in use is kept until
-	 * the end, and nobody need know when its last reader is gone: it holds no line that its successor does not hold
-	 * as well.
+	 * What records are made and checked with; store_read() says how it changes. A pepper that was in use is kept
+	 * until the store is closed, so nobody has to find out when its last reader has gone. It holds no line that its
+	 * successor does not hold.
 	 */
 	struct pepper *_Atomic pepper;
-	struct pepper *moved; /* what ${pepper} is to be at the end of a move: the same without the old lines */
-	struct pepper *file;  /* all lines that were read, perhaps more than are in use */
+	struct pepper *rotated; /* what ${pepper} is at the end of the rotation: the same without the old lines */
+	struct pepper *file;    /* all lines that were read, perhaps more than are in use */
 	struct pepper *kept[PEPPERS_MAX];
 	unsigned n_kept;
 	struct record_rotation rotation;      /* as committed */
 	struct record_rotation next_rotation; /* as the writer's transaction has it */
-	bool last_move;                       /* and that is the end of it */
-	struct record_bytes move_keys[MOVE_ENTRIES];
-	store_moved_cb on_move;
-	void *on_move_arg;
+	bool last_step;                       /* ${next_rotation} is the end of it */
+	struct record_bytes rotate_keys[ROTATE_ENTRIES];
+	store_rotated_key_cb on_rotated_key;
+	void *on_rotated_key_arg;
 	char *path;
 	uint64_t ceiling_bytes;
 	uint64_t events_kept;
 	_Atomic uint64_t corrupt_records;
+	_Atomic bool has_imported;
 };
 
 struct store_txn {
@@ -55,19 +59,19 @@ struct store_txn {
 	const struct pepper *pepper; /* it covers the snapshot */
 };
 
-/* Count what a record decoder refused. */
+/* Returns ${fault}. */
 static inline int
-store_judged(struct store *store, int fault)
+store_count_damage(struct store *store, int fault)
 {
 	if (fault == -FAULT_CORRUPT)
 		atomic_fetch_add_explicit(&store->corrupt_records, 1, memory_order_relaxed);
 	return fault;
 }
 
-/* ---- reading ---- */
+/* ---- store.c: reading ---- */
 
 /* An entry, or the certainty that there is none. Returns: 0; -FAULT_NOT_FOUND; another fault. */
-int store_look_up(struct store_txn *txn, enum table table, const void *key, size_t len, struct lmdb_value *value);
+int store_get(struct store_txn *txn, enum table table, const void *key, size_t len, struct lmdb_value *value);
 int store_get_account(struct store_txn *txn, const char *account, struct record_account *out);
 
 /* Where a key stands among those of its account. */
@@ -77,14 +81,13 @@ struct place {
 	uint32_t generation;
 };
 
-/* Is the key at ${place} one of the current ones, which ${account} names itself? All others have a slot. */
+/* Does ${account} name the key at ${place} itself? It does so for its current keys; all others have a slot. */
 bool store_in_account(const struct record_account *account, const struct place *place);
 /* Is this the key of a slot of ${place}'s account? Then the rest of ${place} becomes the slot's. */
 bool store_slot_of(const struct lmdb_value *key, struct place *place);
 /*
- * The key that another record names by the beginning of its digest. Whose key it is its own record says, which is
- * tagged: should two digests ever begin alike, the right one is found. When there is none, that is a hole in the
- * database: -FAULT_CORRUPT.
+ * The key that another record names by the first bytes of its digest. The key's own record, which is tagged, says whose
+ * key it is, so the right one is found even if two digests begin alike. Returns -FAULT_CORRUPT when there is none.
  */
 int store_key_of_ref(struct store_txn *txn, const struct place *place, const uint8_t ref[RECORD_REF_LEN],
     uint8_t digest[RECORD_DIGEST_LEN], struct record_key *key);
@@ -97,24 +100,21 @@ store_put(struct store_txn *txn, enum table table, const struct record_bytes *ke
 	lmdb_put(txn->txn, table, key->bytes, key->len, value->bytes, value->len);
 }
 
-/* An entry of an index by time. */
+/* time.c: an entry of an index by time. */
 void store_put_time(struct store_txn *txn, enum table table, int64_t time_ms, const uint8_t digest[RECORD_DIGEST_LEN]);
-/* The entry that ${c} had in the expiry table. */
+/* time.c: delete the entry that ${c} had in the expiry table. */
 void store_del_expiry(struct store_txn *txn, const struct change_key *c);
 
-/* ---- peppers ---- */
-
-/* ${pepper} is the store's from here on, until it is closed. Returns it. */
-struct pepper *store_keep(struct store *store, struct pepper *pepper);
-
 /*
- * What a change is about to touch is moved first, so that all that is written is under the newest pepper: a record's
- * digest and its tag are always of the same one. ${c} is to go on with the new digest. A fault is counted.
+ * rotate.c: rotate the key that a change is about to write, so that all that is written is under the newest pepper: a
+ * key's digest and its tag must always be of the same one. ${c} gets the new digest. A fault is counted.
  */
-int store_settle(struct store_txn *txn, struct change_key *c);
+int store_rotate_key(struct store_txn *txn, struct change_key *c);
 
-/* ---- opening ---- */
+/* ---- open.c ---- */
 
+/* The store owns ${pepper} from here on, until it is closed. Returns it. */
+struct pepper *store_keep_pepper(struct store *store, struct pepper *pepper);
 /* How LMDB is to open the database of ${options}, or to make it. */
 struct lmdb_options store_lmdb_options(const struct store_options *options, bool create);
 

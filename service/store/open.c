@@ -1,10 +1,8 @@
 /*
- * store_open.c - open a database, and refuse one that is not what it should be: of this environment, schema and
- * pepper, and no copy where none is meant (see store.h). Called by engine.c, by the commands that serve nothing, and by
- * store_init.c and store_move.c; calls lmdb.c, pepper.c and record.c. Writes nothing but the identity of a database
- * that it raises to a newer schema.
+ * open.c - open a database, and refuse one that is not what it should be: of this environment, schema and pepper, and not
+ * a copy where none is meant (see open.h). Writes nothing but the identity of a database that it raises to a newer schema.
  */
-#include "service/store/internal.h"
+#include "service/store/open.h"
 
 #include <assert.h>
 #include <sodium.h>
@@ -14,6 +12,9 @@
 #include <time.h>
 
 #include "service/base/log.h"
+#include "service/base/names.h"
+#include "service/store/copy.h"
+#include "service/store/internal.h"
 
 static const char *const table_names[TABLES] = {
 	[TABLE_META] = "meta",
@@ -48,10 +49,7 @@ store_lmdb_options(const struct store_options *options, bool create)
 		.path = options->path,
 		.names = table_names,
 		.n_tables = TABLES,
-		/*
-		 * The ceiling is ours; the map is twice that, so that what ends keys still fits when the ceiling is
-		 * reached.
-		 */
+		/* Twice the ceiling, so that changes that end keys still fit when the ceiling is reached. */
 		.map_bytes = options->ceiling_bytes * 2,
 		.readers = options->readers,
 		.create = create,
@@ -59,14 +57,14 @@ store_lmdb_options(const struct store_options *options, bool create)
 	};
 }
 
-/* LMDB has opened it: what fails then is not what an operator has set wrongly. */
+/* After LMDB has opened the file, a fault to read is the disk's, and not a wrong setting. */
 static int
 opening_fault(int fault)
 {
 	return fault == -FAULT_IO ? -FAULT_DISK : fault;
 }
 
-/* Which says nothing against the database. Returns the fault that opening it has. */
+/* A read that failed does not mean that the database is damaged. Returns the fault of store_open(). */
 static int
 cannot_read(const struct store *store, int fault, char *why, size_t why_len)
 {
@@ -75,7 +73,7 @@ cannot_read(const struct store *store, int fault, char *why, size_t why_len)
 	return opening_fault(fault);
 }
 
-/* How many of the pepper's lines make this fingerprint? They are in use then. 0: none. */
+/* Use as many of the pepper's lines as make this fingerprint. Returns how many; 0: no number of them does. */
 static unsigned
 fit_pepper(struct pepper *pepper, const struct record_identity *identity, const uint8_t wanted[PEPPER_DIGEST_LEN])
 {
@@ -104,7 +102,7 @@ check_identity(struct store *store, struct lmdb_txn *txn, const char *pepper_pat
 		return cannot_read(store, fault, why, why_len);
 	if (fault != 0 ||
 	    record_get_identity(NULL, IDENTITY, strlen(IDENTITY), value.data, value.len, &identity) != 0) {
-		snprintf(why, why_len, "%s: not a database of Fob's, or a damaged one", store->path);
+		snprintf(why, why_len, "%s: the database was not made by fobd, or it is damaged", store->path);
 		return -FAULT_CORRUPT;
 	}
 	if (identity.schema > RECORD_SCHEMA) {
@@ -119,8 +117,8 @@ check_identity(struct store *store, struct lmdb_txn *txn, const char *pepper_pat
 	}
 	if (fit_pepper(store->pepper, &identity, identity.fingerprint) == 0) {
 		snprintf(why, why_len,
-		    "%s: this pepper does not belong to the database %s: use the one that it was made with, with the line of "
-		    "each rotation since",
+		    "%s: this pepper does not belong to the database %s: use the file that it was made with, including the "
+		    "line of each rotation since",
 		    pepper_path, store->path);
 		return -FAULT_FAILED_PRECONDITION;
 	}
@@ -133,8 +131,9 @@ check_identity(struct store *store, struct lmdb_txn *txn, const char *pepper_pat
 }
 
 /*
- * From now on records may be of this fobd's schema, which an older one must not take for damage. Those that are there
- * stay as they are: each is read in its own version, and takes the newest when it is next written.
+ * Records will be written in this fobd's schema from now on, and an older fobd would take them for damaged ones; with the
+ * new schema in the identity it refuses the database. Records that are there stay as they are: each is read in its own
+ * version, and is written in the newest.
  */
 static int
 raise_schema(struct store *store, struct record_identity *identity, char *why, size_t why_len)
@@ -163,7 +162,7 @@ raise_schema(struct store *store, struct record_identity *identity, char *why, s
 	return opening_fault(fault);
 }
 
-/* A copy knows nothing of what ended after it was taken. Is it one, and may it be? */
+/* Is the database a copy, and may it be one for this use? A copy lacks what ended after it was taken. */
 static int
 check_use(struct store *store, struct lmdb_txn *lmdb_txn, enum store_use use, char *why, size_t why_len)
 {
@@ -177,11 +176,11 @@ check_use(struct store *store, struct lmdb_txn *lmdb_txn, enum store_use use, ch
 	if ((fault = store_copy_mark(&txn, &copy)) == -FAULT_IO || fault == -FAULT_INTERNAL)
 		return cannot_read(store, fault, why, why_len);
 	if (fault != 0 && fault != -FAULT_NOT_FOUND) {
-		snprintf(why, why_len, "%s: the database is damaged where it would say that it is a copy", store->path);
+		snprintf(why, why_len, "%s: the record that says whether this is a backup is damaged", store->path);
 		return fault;
 	}
 	if (use == STORE_RESTORE && fault != 0) {
-		snprintf(why, why_len, "%s: this is no backup: there is nothing to restore", store->path);
+		snprintf(why, why_len, "%s: this is not a backup: there is nothing to restore", store->path);
 		return -FAULT_FAILED_PRECONDITION;
 	}
 	if (fault != 0 || (use != STORE_SERVE && use != STORE_COPY))
@@ -196,9 +195,9 @@ check_use(struct store *store, struct lmdb_txn *lmdb_txn, enum store_use use, ch
 	return -FAULT_FAILED_PRECONDITION;
 }
 
-/* Go on with a move that is under way. Returns: 0: there is none; 1: there is; a negative fault. */
+/* Go on with a rotation that is under way. Returns: 0: there is none; 1: there is; a negative fault. */
 static int
-resume_move(
+resume_rotation(
     struct store *store, struct lmdb_txn *lmdb_txn, const struct record_identity *identity, char *why, size_t why_len)
 {
 	struct store_txn txn = { .store = store, .txn = lmdb_txn, .pepper = store->pepper };
@@ -207,15 +206,15 @@ resume_move(
 	unsigned old, newest;
 	int fault;
 
-	/* To miss one that is there would be to take every key that has not been moved for one that never was. */
-	if ((fault = store_look_up(&txn, TABLE_META, ROTATION, strlen(ROTATION), &value)) == -FAULT_NOT_FOUND)
+	/* If this record were missed, keys that are not rotated yet would not be found. */
+	if ((fault = store_get(&txn, TABLE_META, ROTATION, strlen(ROTATION), &value)) == -FAULT_NOT_FOUND)
 		return 0;
 	if (fault == -FAULT_IO || fault == -FAULT_INTERNAL)
 		return cannot_read(store, fault, why, why_len);
 	if (fault != 0) {
 		snprintf(why, why_len,
-		    "%s: the database is damaged where it would say that its pepper is being rotated: restore it from "
-		    "a backup",
+		    "%s: the record that says whether the pepper is being rotated is damaged: restore the database from a "
+		    "backup",
 		    store->path);
 		return fault;
 	}
@@ -225,37 +224,49 @@ resume_move(
 		pepper_use(store->pepper, old, newest);
 		return 1;
 	}
-	snprintf(why, why_len,
-	    "%s: how far the pepper's rotation has come is damaged: restore the database from a backup", store->path);
+	snprintf(why, why_len, "%s: the record of the pepper's rotation is damaged: restore the database from a backup",
+	    store->path);
 	return -FAULT_CORRUPT;
 }
 
 struct pepper *
-store_keep(struct store *store, struct pepper *pepper)
+store_keep_pepper(struct store *store, struct pepper *pepper)
 {
 	assert(store->n_kept < PEPPERS_MAX);
 	return store->kept[store->n_kept++] = pepper;
 }
 
-/* Which lines of the pepper are in use, and whether records are being moved. */
+/* Set which lines of the pepper are in use, and whether a rotation is under way. */
 static int
 start_pepper(struct store *store, struct lmdb_txn *txn, bool serves, char *why, size_t why_len)
 {
-	struct pepper *moved;
-	int moving;
+	struct pepper *rotated;
+	int resumed;
 
-	if ((moving = resume_move(store, txn, &store->identity, why, why_len)) < 0)
-		return moving;
-	if ((moved = pepper_using(store->pepper, 0, pepper_newest(store->pepper))) == NULL) {
+	if ((resumed = resume_rotation(store, txn, &store->identity, why, why_len)) < 0)
+		return resumed;
+	if ((rotated = pepper_using(store->pepper, 0, pepper_newest(store->pepper))) == NULL) {
 		snprintf(why, why_len, "out of memory");
 		return -FAULT_INTERNAL;
 	}
-	store->moved = store_keep(store, moved);
+	store->rotated = store_keep_pepper(store, rotated);
 	store->next_rotation = store->rotation;
-	if (moving > 0 && serves)
+	if (resumed > 0 && serves)
 		LOG(LOG_INFO, "pepper rotation goes on", LOG_S("environment", environment_name(store->environment)),
-		    LOG_I("keys_moved", store->rotation.keys), LOG_I("records_moved", store->rotation.records));
+		    LOG_I("keys_rotated", store->rotation.keys), LOG_I("records_rotated", store->rotation.records));
 	return 0;
+}
+
+/* A state that cannot be read is reported by writer_start(), which needs it; other users do not. */
+static void
+look_for_imports(struct store *store, struct lmdb_txn *txn)
+{
+	struct record_state state;
+	struct lmdb_value value;
+
+	if (lmdb_get(txn, TABLE_META, STATE, strlen(STATE), &value) == 0 &&
+	    record_get_state(store->pepper, STATE, strlen(STATE), value.data, value.len, &state) == 0)
+		store->has_imported = state.imported;
 }
 
 static int
@@ -265,7 +276,7 @@ load_pepper(struct store *store, const char *path, char *why, size_t why_len)
 
 	if (pepper_load(path, &pepper, why, why_len) != 0)
 		return -FAULT_FAILED_PRECONDITION;
-	store->pepper = store->file = store_keep(store, pepper);
+	store->pepper = store->file = store_keep_pepper(store, pepper);
 	return 0;
 }
 
@@ -304,7 +315,8 @@ store_open(const struct store_options *options, struct store **out, char *why, s
 			goto out;
 		}
 	}
-	fault = start_pepper(store, txn, options->use == STORE_SERVE, why, why_len);
+	if ((fault = start_pepper(store, txn, options->use == STORE_SERVE, why, why_len)) == 0)
+		look_for_imports(store, txn);
 out:
 	lmdb_txn_free(txn);
 	if (fault == 0)
@@ -320,7 +332,7 @@ store_close(struct store *store)
 	if (store == NULL)
 		return;
 	lmdb_close(store->lmdb);
-	/* Newest first: a form is freed before the file that has its lines. */
+	/* The newest first: pepper_using() made it of lines that an older one holds. */
 	while (store->n_kept > 0)
 		pepper_free(store->kept[--store->n_kept]);
 	free(store->path);

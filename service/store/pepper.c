@@ -1,7 +1,6 @@
 /*
- * pepper.c - the pepper's file and everything that is computed with it (see pepper.h). Called by main.c, which adds a
- * line; by the store's parts and reload.c, which read it; and by all that need a digest, an index or a tag. Uses
- * libsodium. The only file that holds key material; it hands none out.
+ * pepper.c - the pepper's file, and everything that is computed with it (see pepper.h). This is the only file that holds
+ * key material, and it hands none out.
  */
 #include "service/store/pepper.h"
 
@@ -29,7 +28,7 @@ static_assert(
     PEPPER_SEAL_LEN == crypto_aead_xchacha20poly1305_ietf_NPUBBYTES + crypto_aead_xchacha20poly1305_ietf_ABYTES,
     "seal");
 
-/* Of one line. */
+/* Derived from one line. */
 struct keys {
 	uint8_t digest_key[32];
 	uint8_t index_key[32];
@@ -38,14 +37,14 @@ struct keys {
 	uint8_t fingerprint_key[32];
 	uint8_t tag_key[crypto_shorthash_siphashx24_KEYBYTES];
 	uint8_t imported_key[32];
-	uint8_t move_key[32];
+	uint8_t rotate_key[32];
 };
 
 struct pepper {
 	struct keys *keys; /* of each line, in locked memory */
 	unsigned lines;
 	unsigned newest; /* how many of them are in use */
-	unsigned old;    /* 0, or how many of them are being moved on from */
+	unsigned old;    /* how many were in use before the rotation that is under way; 0: none is */
 	bool borrowed;   /* ${keys} are another pepper's */
 };
 
@@ -121,7 +120,7 @@ derive(const uint8_t bytes[32], struct keys *keys)
 	crypto_kdf_derive_from_key(keys->fingerprint_key, sizeof(keys->fingerprint_key), 5, context, bytes);
 	crypto_kdf_derive_from_key(keys->tag_key, sizeof(keys->tag_key), 6, context, bytes);
 	crypto_kdf_derive_from_key(keys->imported_key, sizeof(keys->imported_key), 7, context, bytes);
-	crypto_kdf_derive_from_key(keys->move_key, sizeof(keys->move_key), 8, context, bytes);
+	crypto_kdf_derive_from_key(keys->rotate_key, sizeof(keys->rotate_key), 8, context, bytes);
 }
 
 static struct pepper *
@@ -235,7 +234,7 @@ name_user(uid_t uid, char *name, size_t len)
 	fclose(users);
 }
 
-/* Returns NULL, or what is wrong with the file behind ${fd} as a file, perhaps at ${text}. */
+/* Returns NULL, or a sentence, perhaps at ${text}, on what is wrong with the file's type, owner or mode. */
 static const char *
 file_fault(int fd, char *text, size_t len)
 {
@@ -265,7 +264,7 @@ is_repeated(const uint8_t (*masters)[32], unsigned n)
 	return false;
 }
 
-/* How many lines ${text} has, each read to ${masters}; 0 when it is not what it should be. */
+/* Decode the lines of ${text} to ${masters}. Returns how many; 0 when the text is not a pepper file's. */
 static unsigned
 read_lines(const char *text, size_t len, uint8_t (*masters)[32])
 {
@@ -282,7 +281,7 @@ read_lines(const char *text, size_t len, uint8_t (*masters)[32])
 	return lines;
 }
 
-/* The file as it is, and what its lines hold. Returns how many, or 0 with a line at ${why}. The caller wipes both. */
+/* Read the file, and decode its lines. Returns how many, or 0 with a line at ${why}. The caller wipes both buffers. */
 static unsigned
 read_file(const char *path, char text[FILE_MAX + 1], uint8_t (*masters)[32], char *why, size_t why_len)
 {
@@ -292,7 +291,7 @@ read_file(const char *path, char text[FILE_MAX + 1], uint8_t (*masters)[32], cha
 	ssize_t len;
 	int fd;
 
-	/* Not blocking: a FIFO is to be refused, not waited for. */
+	/* Without O_NONBLOCK, opening a FIFO would block; it is refused below. */
 	if ((fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC)) < 0) {
 		snprintf(why, why_len, "%s: cannot read the pepper: %s%s", path, strerror(errno),
 		    errno == ENOENT ? ". `fobd --init` makes one for a new database; an old database needs its own" :
@@ -329,7 +328,7 @@ pepper_load(const char *path, struct pepper **pepper, char *why, size_t why_len)
 	return rc;
 }
 
-/* ${text} beside the file at ${path}, down to the disk, and then in its place. */
+/* Write ${text} to a new file, sync it, and put it in the place of the file at ${path}. */
 static int
 replace_file(const char *path, const char *text, size_t len, char *why, size_t why_len)
 {
@@ -363,12 +362,12 @@ pepper_append(const char *path, char *why, size_t why_len)
 	unsigned lines;
 	int rc = -1;
 
-	/* Behind a link, so that the file is replaced and not the link. One that is not there read_file() tells. */
+	/* The file that a link points to is replaced, not the link. If there is none, read_file() reports it. */
 	if (realpath(path, real) == NULL && snprintf(real, sizeof(real), "%s", path) >= (int)sizeof(real))
 		real[0] = '\0';
 	if ((lines = read_file(real, text, masters, why, why_len)) == PEPPER_LINES_MAX) {
-		snprintf(
-		    why, why_len, "%s: the pepper was rotated %d times, which is the most", path, PEPPER_LINES_MAX - 1);
+		snprintf(why, why_len, "%s: the pepper was rotated %d times, which is the limit", path,
+		    PEPPER_LINES_MAX - 1);
 	} else if (lines > 0) {
 		make_line(text + lines * LINE_LEN);
 		rc = replace_file(real, text, (lines + 1) * LINE_LEN, why, why_len);
@@ -384,7 +383,7 @@ keyed(const uint8_t key[32], const void *data, size_t len, uint8_t out[32])
 	crypto_generichash_blake2b(out, 32, data, len, key, 32);
 }
 
-/* On from the first ${from} lines to the first ${to}. */
+/* Turn a digest under the first ${from} lines into one under the first ${to}. */
 static void
 chain(const struct pepper *pepper, unsigned from, unsigned to, uint8_t digest[PEPPER_DIGEST_LEN])
 {
@@ -392,7 +391,7 @@ chain(const struct pepper *pepper, unsigned from, unsigned to, uint8_t digest[PE
 
 	for (unsigned i = from; i < to; i++) {
 		memcpy(before, digest, sizeof(before));
-		keyed(pepper->keys[i].move_key, before, sizeof(before), digest);
+		keyed(pepper->keys[i].rotate_key, before, sizeof(before), digest);
 	}
 }
 
@@ -403,7 +402,7 @@ digest_under(const struct pepper *pepper, unsigned lines, const void *secret, si
 	chain(pepper, 1, lines, digest);
 }
 
-/* Under a key of its own: or else who knows a SHA-256 could give it, in some form, for the secret. */
+/* A key of its own keeps apart a secret whose SHA-256 was imported and a secret that consists of such a SHA-256. */
 static void
 imported_under(
     const struct pepper *pepper, unsigned lines, enum kind kind, const uint8_t sha256[32], uint8_t digest[32])
@@ -443,7 +442,7 @@ pepper_imported_old(
 }
 
 void
-pepper_move(const struct pepper *pepper, const uint8_t old[PEPPER_DIGEST_LEN], uint8_t digest[PEPPER_DIGEST_LEN])
+pepper_rotate(const struct pepper *pepper, const uint8_t old[PEPPER_DIGEST_LEN], uint8_t digest[PEPPER_DIGEST_LEN])
 {
 	memcpy(digest, old, PEPPER_DIGEST_LEN);
 	chain(pepper, pepper->old, pepper->newest, digest);

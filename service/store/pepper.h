@@ -1,13 +1,13 @@
 /*
- * pepper.h - the secret of one environment, which lives outside its database: 32 random bytes, from which every key that
- * the service computes with is derived (crypto_kdf, BLAKE2b). Without it a database tells nothing about the secrets that
- * it verifies, and nobody can write a record into it that the service would believe.
+ * pepper.h - the secret of one environment, which is kept outside its database: 32 random bytes, from which every key
+ * that the service computes with is derived (crypto_kdf, BLAKE2b). Without it, a database tells an attacker nothing
+ * about the secrets that it verifies, and a record that he writes into it is refused.
  *
- * The file holds lines of "fob-pepper-v1 <64 hex digits>", is a regular file, and has mode 0600 or 0400. There is one line,
- * and one more for each rotation, the oldest first. A pepper is all of them up to its newest line: a digest is made under
- * the first, and then goes through each later one in turn, so that what is stored can be moved on without the secret, and
- * nobody can compute or check it who lacks one line. Tags are under the newest line alone; what hangs on a request
- * token stays under the first, as 256 random bits that are stored nowhere protect it.
+ * The file is a regular file of mode 0600 or 0400, and holds lines of "fob-pepper-v1 <64 hex digits>": one, and one more
+ * for each rotation, the oldest first. A digest is made under the first line, and is then put through each later line in
+ * use. So a stored digest can be rotated without the secret, and an attacker who lacks one of the lines can neither
+ * compute nor check a digest. Tags are made under the newest line alone. What depends on a request token stays under the
+ * first line: the token's 256 random bits, which are stored nowhere, protect it.
  */
 #ifndef PEPPER_H
 #define PEPPER_H
@@ -36,14 +36,14 @@ int pepper_create(const char *path, char *why, size_t why_len);
 
 /*
  * pepper_append(path, why, why_len):
- * Add a new line to the file at ${path}, synced to disk with its directory: what is there is never in danger.
+ * Add a new line to the file at ${path}, by replacing the file with a synced one: its lines cannot be lost on the way.
  * Returns: 0; -1 with a line at ${why}, and the file is as it was.
  */
 int pepper_append(const char *path, char *why, size_t why_len);
 
 /*
  * pepper_load(path, pepper, why, why_len):
- * Read ${path} and derive the keys, in memory that is locked, guarded and kept out of core dumps. All lines are in use.
+ * Read ${path} and derive the keys, in memory that is locked, guarded and left out of core dumps. All lines are in use.
  * Returns: 0, *${pepper} is to be freed with pepper_free(); -1 with a line at ${why}.
  */
 int pepper_load(const char *path, struct pepper **pepper, char *why, size_t why_len);
@@ -53,34 +53,35 @@ void pepper_free(struct pepper *pepper);
 
 unsigned pepper_lines(const struct pepper *pepper);
 /*
- * Use the first ${newest} lines. With ${old}, records are being moved on from the first ${old} of them: pepper_tag_fits() then
- * believes tags of that time, too. 0: there is nothing to move.
+ * Use the first ${newest} lines. ${old}: a rotation from the first ${old} of them is under way, so pepper_tag_fits()
+ * accepts tags of that pepper, too; 0: there is none.
  */
 void pepper_use(struct pepper *pepper, unsigned old, unsigned newest);
-/* Another of the same lines, which are pepper_use()d so. To be freed before ${pepper}. Returns NULL without memory. */
+/* A pepper with the lines of ${pepper}, in use as by pepper_use(). Free it before ${pepper}. NULL without memory. */
 struct pepper *pepper_using(const struct pepper *pepper, unsigned old, unsigned newest);
 bool pepper_has_old(const struct pepper *pepper);
 /* How many lines are in use. */
 unsigned pepper_newest(const struct pepper *pepper);
-/* How many lines ${pepper} has behind those of ${base}; -1: it does not begin with them. */
+/* How many lines ${pepper} has after those of ${base}; -1: it does not begin with the lines of ${base}. */
 int pepper_added(const struct pepper *pepper, const struct pepper *base);
 
 /* What is stored for a secret: its keyed BLAKE2b-256. */
 void pepper_digest(const struct pepper *pepper, const void *secret, size_t len, uint8_t digest[PEPPER_DIGEST_LEN]);
 
 /*
- * What is stored for an imported key: the same of the SHA-256 of its secret, which is all that was ever known of it. Its
- * kind goes in, so that a key can only ever be found as what its prefix says.
+ * What is stored for an imported key: the same of its secret's SHA-256, as the secret itself was not imported. The kind
+ * is part of it, so a key is only found as the kind that its prefix says.
  */
 void pepper_imported(
     const struct pepper *pepper, enum kind kind, const uint8_t sha256[32], uint8_t digest[PEPPER_DIGEST_LEN]);
 
-/* The same two as they were under the old lines; and what becomes of such a digest under the newest. */
+/* The same two digests under the old lines; and the digest under the newest line, from one under the old lines. */
 void pepper_digest_old(const struct pepper *pepper, const void *secret, size_t len, uint8_t digest[PEPPER_DIGEST_LEN]);
 void pepper_imported_old(
     const struct pepper *pepper, enum kind kind, const uint8_t sha256[32], uint8_t digest[PEPPER_DIGEST_LEN]);
-void pepper_move(const struct pepper *pepper, const uint8_t old[PEPPER_DIGEST_LEN], uint8_t digest[PEPPER_DIGEST_LEN]);
-/* A digest under the newest line of ${from}, brought to the newest of ${pepper}, which has its lines and as many or more. */
+void
+pepper_rotate(const struct pepper *pepper, const uint8_t old[PEPPER_DIGEST_LEN], uint8_t digest[PEPPER_DIGEST_LEN]);
+/* Turn a digest under ${from} into one under ${pepper}, which begins with the lines of ${from}. */
 void pepper_advance(const struct pepper *pepper, const struct pepper *from, uint8_t digest[PEPPER_DIGEST_LEN]);
 
 /* Where a request token's reply is stored: H(pepper, "index", token). */
@@ -92,21 +93,21 @@ void pepper_request(const struct pepper *pepper, const void *request, size_t len
 /* A record's tag: SipHash-2-4-128, https://cr.yp.to/siphash/siphash-20120918.pdf and its 128-bit form in libsodium. */
 void pepper_tag(const struct pepper *pepper, const void *data, size_t len, uint8_t tag[PEPPER_TAG_LEN]);
 
-/* What the tag was under the old lines. */
+/* The tag under the old lines. */
 void pepper_tag_old(const struct pepper *pepper, const void *data, size_t len, uint8_t tag[PEPPER_TAG_LEN]);
-/* Is it one of the newest line? Of that, or of the old lines while there are any? */
+/* Is it the tag under the newest line? Under the newest or, during a rotation, the old lines? */
 bool pepper_tag_is_newest(const struct pepper *pepper, const void *data, size_t len, const uint8_t tag[PEPPER_TAG_LEN]);
 bool pepper_tag_fits(const struct pepper *pepper, const void *data, size_t len, const uint8_t tag[PEPPER_TAG_LEN]);
 
 /*
- * What a database keeps to know its pepper again, each line that is in use. ${id} is the database's own random number.
+ * What a database keeps to recognise its pepper: a digest over each line in use. ${id} is the database's random number.
  */
 void pepper_fingerprint(const struct pepper *pepper, const uint8_t id[PEPPER_ID_LEN], enum environment environment,
     uint8_t fingerprint[PEPPER_DIGEST_LEN]);
 
 /*
  * pepper_seal(pepper, token, bound, bound_len, text, len, sealed):
- * Encrypt ${len} bytes of ${text} so that only who has the pepper *and* the token can read them, bound to ${bound}
+ * Encrypt ${len} bytes of ${text}, bound to ${bound}; both the pepper and the token are needed to decrypt them
  * (XChaCha20-Poly1305, https://datatracker.ietf.org/doc/draft-irtf-cfrg-xchacha/). ${sealed} takes len + PEPPER_SEAL_LEN.
  */
 void pepper_seal(const struct pepper *pepper, const uint8_t token[LIMIT_TOKEN], const void *bound, size_t bound_len,

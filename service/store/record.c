@@ -1,7 +1,5 @@
 /*
- * record.c - the bytes of every record (see record.h). Called by store.c and its parts, by check.c, and by all who take
- * an account's id from outside; calls pepper.c for the tags. Knows nothing of LMDB; never trusts a length that it
- * reads.
+ * record.c - the bytes of every record (see record.h). Knows nothing of LMDB, and never trusts a length that it reads.
  */
 #include "service/store/record.h"
 
@@ -13,7 +11,7 @@
 
 #define TAG_LEN PEPPER_TAG_LEN
 
-/* The form that a table's records are written in. Every one before it is read. */
+/* The version that a table's records are written in. All versions before it are read. */
 static const uint8_t versions[TABLES] = {
 	[TABLE_META] = 1,
 	[TABLE_KEYS] = 2,
@@ -109,7 +107,7 @@ end(const struct pepper *pepper, enum table table, const void *key, size_t key_l
 	put_bytes(b, tag, TAG_LEN);
 }
 
-/* ---- reading: a cursor that goes bad instead of past the end ---- */
+/* ---- reading: past the end, the reader is marked as bad and gives zeros ---- */
 
 struct reader {
 	const uint8_t *p;
@@ -194,12 +192,12 @@ get_account(struct reader *r, size_t len, char account[LIMIT_ACCOUNT + 1])
 	}
 	memcpy(account, take(r, len), len);
 	account[len] = '\0';
-	/* It is a string from here on, and would be another one. */
+	/* As a C string it would be cut off at the NUL, and be another account's id. */
 	if (memchr(account, '\0', len) != NULL)
 		r->bad = true;
 }
 
-/* Check the tag and set ${r} to what lies between version and tag. A NULL ${pepper} skips the tag. */
+/* Check the tag and set ${r} to the bytes between version and tag. With a NULL ${pepper} the tag is not checked. */
 static int
 open_value(const struct pepper *pepper, enum table table, const void *key, size_t key_len, const void *value,
     size_t len, struct reader *r)
@@ -277,7 +275,7 @@ record_put_key(
 	put_varint(out, x->generation);
 	put32(out, x->serial);
 	put_varint(out, (uint64_t)x->created_ms);
-	/* Most keys are current, and a database of ten million is mostly keys. */
+	/* Left out for current keys: nearly all keys are current, and most of a large database is keys. */
 	if (x->state != KEY_CURRENT) {
 		put_varint(out, (uint64_t)x->expires_ms);
 		put_varint(out, (uint64_t)x->ended_ms);
@@ -288,8 +286,7 @@ record_put_key(
 }
 
 /*
- * What version 2 has shorter: three bytes for what are now bits, integers of their full length, a length of the
- * account.
+ * Version 1 has a byte each for what are bits in version 2, integers of full length, and the account's length.
  */
 static void
 get_key_1(struct reader *r, uint8_t *bits, struct record_key *x)
@@ -521,7 +518,7 @@ record_put_state(const struct pepper *pepper, const void *key, size_t key_len, c
 	put64(out, (uint64_t)x->newest_ms);
 	put64(out, x->event_sequence);
 	put32(out, x->next_serial);
-	/* Only where it says something: a database without an import stays as it always was. */
+	/* Written only when it is true, so that an older fobd can read a database without an import. */
 	if (x->imported)
 		put8(out, STATE_IMPORTED);
 	end(pepper, TABLE_META, key, key_len, out);

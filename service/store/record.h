@@ -1,15 +1,15 @@
 /*
- * record.h - what is stored, byte by byte. Every value starts with its form's version and ends in a 16-byte tag over
- * (table, key, value): LMDB 0.9 has no page checksums, and a flipped bit must never turn into VALID. Integers are
- * big-endian; in what there are millions of, times and generations are varints: seven bits a byte, the lowest first, a
- * set eighth bit: more follow.
+ * record.h - what is stored, byte by byte. Every value starts with its version and ends in a 16-byte tag over (table,
+ * key, value): LMDB 0.9 has no page checksums, and a flipped bit must never turn into VALID. Integers are big-endian.
+ * In keys and accounts, times and generations are varints: seven bits a byte, the lowest first; a set eighth bit means
+ * that more bytes follow.
  *
  *	table    key                                   value (between version and tag)
  *	meta     "identity"                            schema 4, environment 1, id 16, pepper's fingerprint 32
  *	meta     "state"                               revision 8, newest_ms 8, event sequence 8, next serial 4; then,
  *	                                               once the database has taken an import: 1
  *	meta     "copy", in a backup only               taken_ms 8, revision 8, event sequence 8
- *	meta     "rotation"                            struct record_rotation, while a new pepper is being moved to
+ *	meta     "rotation"                            struct record_rotation, while a rotation is under way
  *	keys     digest 32                             struct record_key
  *	accounts account id                            struct record_account
  *	slots    account id, 0, kind 1, generation 4   the beginning of its key's digest, 16
@@ -20,11 +20,11 @@
  *
  * An account id holds no NUL, so slots sort by account, then kind, then generation.
  *
- * An account's record names its current keys itself, and only a superseded key has a slot: most accounts have none. The
- * beginning of a digest names a key as well as all of it does: who follows it asks the record that is found there for
- * its account, kind and generation. Records of keys, accounts and slots are of version 2; all others, and those that
- * schema 1 wrote, of version 1, in which every key has a slot, with its whole digest. They are read, and are written
- * anew when something changes in them.
+ * An account's record names its current keys itself. Only superseded keys have a slot, so most accounts have no slot. A
+ * key is named by the first bytes of its digest; whether it is the right one is checked by the account, kind and
+ * generation in the key's own record. Records of keys, accounts and slots are of version 2, all others of version 1.
+ * Schema 1 had version 1 only, in which every key has a slot that holds the whole digest. Such records are read, and are
+ * written in version 2 when something changes in them.
  */
 #ifndef RECORD_H
 #define RECORD_H
@@ -55,10 +55,10 @@ enum table {
 	TABLES
 };
 
-/* On disk and, plus nothing, on the wire (fob.v1.KeyState). */
+/* As on disk and on the wire (fob.v1.KeyState). */
 enum key_state { KEY_CURRENT = 1, KEY_GRACE = 2, KEY_EXPIRED = 3, KEY_REVOKED = 4 };
 
-/* As on the wire (fob.v1.EventType); none changes no record that an operator would ask about. */
+/* As on disk and on the wire (fob.v1.EventType). EVENT_NONE: a change that makes no event. */
 enum event_type {
 	EVENT_NONE = 0,
 	EVENT_ACCOUNT_CREATED = 1,
@@ -74,7 +74,7 @@ enum event_type {
 struct record_key {
 	enum kind kind;
 	enum key_state state;
-	bool suspended; /* a copy of the account's, so that a verify reads one record */
+	bool suspended; /* copied from the account, so that a verify reads one record */
 	uint32_t generation;
 	uint32_t serial; /* its place in the file of last-used times */
 	int64_t created_ms;
@@ -94,7 +94,7 @@ struct record_account {
 		uint32_t generation;
 		int64_t expires_ms;
 	} grace[LIMIT_IN_GRACE]; /* the secret keys in grace, oldest first */
-	/* By kind - 1: the current key's digest begins so; or, while has_ref is false, its slot says. */
+	/* By kind - 1: the first bytes of the current key's digest. While has_ref is false, they are in its slot. */
 	bool has_ref[2];
 	uint8_t ref[2][RECORD_REF_LEN];
 	char account[LIMIT_ACCOUNT + 1]; /* from the table's key */
@@ -120,10 +120,10 @@ struct record_event {
 
 struct record_state {
 	uint64_t revision; /* changes applied since the database was made */
-	int64_t newest_ms; /* the newest time that a change carried: time never runs behind it */
+	int64_t newest_ms; /* the newest time of a change: the clock never goes back behind it */
 	uint64_t event_sequence;
 	uint32_t next_serial;
-	bool imported; /* there may be keys that are stored by their SHA-256 */
+	bool imported; /* there are imported keys */
 };
 
 struct record_identity {
@@ -133,21 +133,21 @@ struct record_identity {
 	uint8_t fingerprint[PEPPER_DIGEST_LEN];
 };
 
-/* That this is a backup, and of what. */
+/* The mark of a backup, and what it is a backup of. */
 struct record_copy {
 	int64_t taken_ms;
 	uint64_t revision;
 	uint64_t event_sequence;
 };
 
-/* How far the move to a new pepper has come. There while it is under way. */
+/* How far the rotation that is under way has come. */
 struct record_rotation {
-	uint8_t old_fingerprint[PEPPER_DIGEST_LEN]; /* of the lines that are moved on from */
-	enum table table;                           /* which is being walked; and its last key that is done with */
+	uint8_t old_fingerprint[PEPPER_DIGEST_LEN]; /* of the pepper before */
+	enum table table;                           /* which is at hand, and its last key that is done */
 	uint8_t at_len;
 	uint8_t at[RECORD_KEY_MAX];
-	uint64_t keys;    /* moved to another digest */
-	uint64_t records; /* walked */
+	uint64_t keys;    /* with new digests */
+	uint64_t records; /* done, of all tables */
 };
 
 /* A value under construction, or a table's key. */
@@ -197,11 +197,11 @@ void record_put_slot(const struct pepper *, const void *key, size_t key_len, con
     struct record_bytes *);
 int record_get_slot(
     const struct pepper *, const void *key, size_t key_len, const void *value, size_t len, uint8_t ref[RECORD_REF_LEN]);
-/* The value of an index table's entry, which is nothing but its tag. */
+/* The value of an index table's entry, which is only its tag. */
 void record_put_empty(const struct pepper *, enum table, const void *key, size_t key_len, struct record_bytes *);
 int record_get_empty(const struct pepper *, enum table, const void *key, size_t key_len, const void *value, size_t len);
 
-/* Is this entry of ${table} what was written: does its tag fit? Returns: 0, or -FAULT_CORRUPT. */
+/* Does the tag of this entry of ${table} fit? Returns: 0, or -FAULT_CORRUPT. */
 int record_sound(const struct pepper *, enum table, const void *key, size_t key_len, const void *value, size_t len);
 
 void record_put_rotation(
@@ -209,10 +209,10 @@ void record_put_rotation(
 int record_get_rotation(
     const struct pepper *, const void *key, size_t key_len, const void *value, size_t len, struct record_rotation *);
 
-/* Is its tag of the pepper's newest line? A key's record is stored by its digest under the same line as its tag. */
+/* Is its tag of the pepper's newest line? A key's digest and its record's tag are always of the same line. */
 bool
 record_is_newest(const struct pepper *, enum table, const void *key, size_t key_len, const void *value, size_t len);
-/* A sound value as it is, with a tag of the newest line. */
+/* The same value with a tag of the newest line. */
 void record_tag_anew(const struct pepper *, enum table, const void *key, size_t key_len, const void *value, size_t len,
     struct record_bytes *);
 

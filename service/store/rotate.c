@@ -1,22 +1,21 @@
 /*
- * store_move.c - a pepper's rotation: all records are moved to the newest line of the pepper, some in each commit (see
- * store.h, store_internal.h). Called by writer.c, by store_apply.c for what a change is about to touch, and by main.c
- * and health.c, which tell how far it is; calls lmdb.c, pepper.c and record.c. Never believes a record more than it was
- * believed before: one that is damaged stays so.
+ * rotate.c - the rotation of a pepper (see rotate.h). A damaged record stays damaged: it never gets a new tag.
  */
-#include "service/store/internal.h"
+#include "service/store/rotate.h"
 
 #include <assert.h>
 #include <string.h>
 
+#include "service/store/internal.h"
+
 /* ---- one key, and what names it ---- */
 
 /*
- * Bring a key that is under the old digest to the new one, with its entry in the expiry table. Its tag says which of
- * the two it is. *${digest} becomes the new one. Returns: 1: moved; 0: it was new already; a negative fault.
+ * Write a key that is under its old digest under the new one, with its entry in the expiry table. The key's tag says which
+ * of the two it is under. *${digest} becomes the new digest. Returns: 1: done; 0: it was new already; a negative fault.
  */
 static int
-move_key(struct store_txn *txn, const struct record_key *key, uint8_t digest[RECORD_DIGEST_LEN])
+rotate_key(struct store_txn *txn, const struct record_key *key, uint8_t digest[RECORD_DIGEST_LEN])
 {
 	struct change_key c = { .key = *key, .old_expires_ms = key->expires_ms };
 	struct lmdb_value value;
@@ -28,7 +27,7 @@ move_key(struct store_txn *txn, const struct record_key *key, uint8_t digest[REC
 	if (record_is_newest(txn->pepper, TABLE_KEYS, digest, RECORD_DIGEST_LEN, value.data, value.len))
 		return 0;
 	memcpy(c.digest, digest, sizeof(c.digest));
-	pepper_move(txn->pepper, c.digest, digest);
+	pepper_rotate(txn->pepper, c.digest, digest);
 	lmdb_del(txn->txn, TABLE_KEYS, c.digest, sizeof(c.digest));
 	record_put_key(txn->pepper, digest, RECORD_DIGEST_LEN, key, &out);
 	lmdb_put(txn->txn, TABLE_KEYS, digest, RECORD_DIGEST_LEN, out.bytes, out.len);
@@ -36,24 +35,24 @@ move_key(struct store_txn *txn, const struct record_key *key, uint8_t digest[REC
 		store_del_expiry(txn, &c);
 		store_put_time(txn, TABLE_EXPIRY, key->expires_ms, digest);
 	}
-	if (txn->store->on_move != NULL)
-		txn->store->on_move(txn->store->on_move_arg, txn->pepper, key->serial, c.digest, digest);
+	if (txn->store->on_rotated_key != NULL)
+		txn->store->on_rotated_key(txn->store->on_rotated_key_arg, txn->pepper, key->serial, c.digest, digest);
 	txn->store->next_rotation.keys++;
 	return 1;
 }
 
 static int
-move_current(
+rotate_current(
     struct store_txn *txn, const struct place *place, struct record_account *account, uint8_t digest[RECORD_DIGEST_LEN])
 {
 	size_t len = strlen(account->account);
 	struct record_bytes value;
 	struct record_key key;
-	int moved;
+	int done;
 
-	if ((moved = store_key_of_ref(txn, place, account->ref[place->kind - 1], digest, &key)) != 0 ||
-	    (moved = move_key(txn, &key, digest)) <= 0)
-		return moved;
+	if ((done = store_key_of_ref(txn, place, account->ref[place->kind - 1], digest, &key)) != 0 ||
+	    (done = rotate_key(txn, &key, digest)) <= 0)
+		return done;
 	memcpy(account->ref[place->kind - 1], digest, RECORD_REF_LEN);
 	record_put_account(txn->pepper, account->account, len, account, &value);
 	lmdb_put(txn->txn, TABLE_ACCOUNTS, account->account, len, value.bytes, value.len);
@@ -61,53 +60,53 @@ move_current(
 }
 
 static int
-move_superseded(struct store_txn *txn, const struct place *place, uint8_t digest[RECORD_DIGEST_LEN])
+rotate_superseded(struct store_txn *txn, const struct place *place, uint8_t digest[RECORD_DIGEST_LEN])
 {
 	uint8_t ref[RECORD_REF_LEN];
 	struct record_bytes slot, out;
 	struct lmdb_value value;
 	struct record_key key;
-	int moved;
+	int done;
 
 	record_slot_key(place->account, place->kind, place->generation, &slot);
-	if ((moved = lmdb_get(txn->txn, TABLE_SLOTS, slot.bytes, slot.len, &value)) != 0 ||
-	    (moved = record_get_slot(txn->pepper, slot.bytes, slot.len, value.data, value.len, ref)) != 0 ||
-	    (moved = store_key_of_ref(txn, place, ref, digest, &key)) != 0 ||
-	    (moved = move_key(txn, &key, digest)) <= 0)
-		return moved;
+	if ((done = lmdb_get(txn->txn, TABLE_SLOTS, slot.bytes, slot.len, &value)) != 0 ||
+	    (done = record_get_slot(txn->pepper, slot.bytes, slot.len, value.data, value.len, ref)) != 0 ||
+	    (done = store_key_of_ref(txn, place, ref, digest, &key)) != 0 ||
+	    (done = rotate_key(txn, &key, digest)) <= 0)
+		return done;
 	record_put_slot(txn->pepper, slot.bytes, slot.len, digest, &out);
 	store_put(txn, TABLE_SLOTS, &slot, &out);
 	return lmdb_fault(txn->txn);
 }
 
-/* The key at ${place}, and what names it. *${digest}: where it is then. */
+/* The key at ${place}, and what names it. *${digest}: its digest afterwards. */
 static int
-move_place(struct store_txn *txn, const struct place *place, uint8_t digest[RECORD_DIGEST_LEN])
+rotate_place(struct store_txn *txn, const struct place *place, uint8_t digest[RECORD_DIGEST_LEN])
 {
 	struct record_account account;
 	int fault;
 
 	if ((fault = store_get_account(txn, place->account, &account)) == 0)
-		fault = store_in_account(&account, place) ? move_current(txn, place, &account, digest) :
-							    move_superseded(txn, place, digest);
+		fault = store_in_account(&account, place) ? rotate_current(txn, place, &account, digest) :
+							    rotate_superseded(txn, place, digest);
 	return fault == -FAULT_NOT_FOUND ? -FAULT_CORRUPT : fault;
 }
 
 int
-store_settle(struct store_txn *txn, struct change_key *c)
+store_rotate_key(struct store_txn *txn, struct change_key *c)
 {
 	const struct place place = { c->key.account, c->key.kind, c->key.generation };
 
-	if (!store_moving(txn) || c->is_new)
+	if (!store_txn_is_rotating(txn) || c->is_new)
 		return 0;
-	return store_judged(txn->store, move_place(txn, &place, c->digest));
+	return store_count_damage(txn->store, rotate_place(txn, &place, c->digest));
 }
 
 /* ---- one entry of any table ---- */
 
-/* One entry, as it is, under a tag of the newest line. One that is damaged stays so: it must not hold up the rest. */
+/* Give an entry a tag of the newest line. A damaged one is counted and passed over, so that the rest can be done. */
 static int
-move_tag(struct store_txn *txn, enum table table, const struct record_bytes *key)
+rotate_tag(struct store_txn *txn, enum table table, const struct record_bytes *key)
 {
 	struct lmdb_value value;
 	struct record_bytes out;
@@ -117,8 +116,8 @@ move_tag(struct store_txn *txn, enum table table, const struct record_bytes *key
 		return fault;
 	if (record_is_newest(txn->pepper, table, key->bytes, key->len, value.data, value.len))
 		return 0;
-	if (store_judged(txn->store, record_sound(txn->pepper, table, key->bytes, key->len, value.data, value.len)) !=
-	    0)
+	if (store_count_damage(
+		txn->store, record_sound(txn->pepper, table, key->bytes, key->len, value.data, value.len)) != 0)
 		return 0;
 	record_tag_anew(txn->pepper, table, key->bytes, key->len, value.data, value.len, &out);
 	store_put(txn, table, key, &out);
@@ -126,7 +125,7 @@ move_tag(struct store_txn *txn, enum table table, const struct record_bytes *key
 }
 
 static int
-move_account(struct store_txn *txn, const struct record_bytes *key)
+rotate_account(struct store_txn *txn, const struct record_bytes *key)
 {
 	struct place place = { .kind = KIND_SECRET };
 	uint8_t digest[RECORD_DIGEST_LEN];
@@ -143,14 +142,14 @@ move_account(struct store_txn *txn, const struct record_bytes *key)
 		return fault;
 	for (; place.kind <= KIND_PUBLISHABLE; place.kind++) {
 		place.generation = record_generation(&account, place.kind);
-		if (store_in_account(&account, &place) && (fault = move_current(txn, &place, &account, digest)) != 0)
+		if (store_in_account(&account, &place) && (fault = rotate_current(txn, &place, &account, digest)) != 0)
 			return fault;
 	}
-	return move_tag(txn, TABLE_ACCOUNTS, key);
+	return rotate_tag(txn, TABLE_ACCOUNTS, key);
 }
 
 static int
-move_slot(struct store_txn *txn, const struct record_bytes *key)
+rotate_slot(struct store_txn *txn, const struct record_bytes *key)
 {
 	uint8_t digest[RECORD_DIGEST_LEN];
 	struct place place = { 0 };
@@ -165,35 +164,35 @@ move_slot(struct store_txn *txn, const struct record_bytes *key)
 	place.account = name;
 	if (!store_slot_of(&k, &place))
 		return -FAULT_CORRUPT;
-	fault = move_superseded(txn, &place, digest);
-	return fault == 0 ? move_tag(txn, TABLE_SLOTS, key) : fault;
+	fault = rotate_superseded(txn, &place, digest);
+	return fault == 0 ? rotate_tag(txn, TABLE_SLOTS, key) : fault;
 }
 
 static int
-move_entry(struct store_txn *txn, enum table table, const struct record_bytes *key)
+rotate_entry(struct store_txn *txn, enum table table, const struct record_bytes *key)
 {
 	int fault;
 
 	if (table == TABLE_ACCOUNTS)
-		fault = move_account(txn, key);
+		fault = rotate_account(txn, key);
 	else if (table == TABLE_SLOTS)
-		fault = move_slot(txn, key);
+		fault = rotate_slot(txn, key);
 	else
-		fault = move_tag(txn, table, key);
+		fault = rotate_tag(txn, table, key);
 	return fault == -FAULT_NOT_FOUND ? -FAULT_CORRUPT : fault;
 }
 
-/* ---- the beginning of a move ---- */
+/* ---- the beginning ---- */
 
 void
-store_on_move(struct store *store, store_moved_cb moved, void *arg)
+store_on_rotated_key(struct store *store, store_rotated_key_cb rotated, void *arg)
 {
-	store->on_move = moved;
-	store->on_move_arg = arg;
+	store->on_rotated_key = rotated;
+	store->on_rotated_key_arg = arg;
 }
 
 bool
-store_is_moving(const struct store *store)
+store_is_rotating(const struct store *store)
 {
 	return pepper_has_old(store->pepper);
 }
@@ -205,26 +204,26 @@ store_rotation(const struct store *store)
 }
 
 int
-store_offer(struct store *store, struct pepper *file)
+store_offer_pepper(struct store *store, struct pepper *file)
 {
 	int added = pepper_added(file, store->file);
 
 	if (added > 0)
-		store->file = store_keep(store, file);
+		store->file = store_keep_pepper(store, file);
 	else
 		pepper_free(file);
 	return added;
 }
 
 bool
-store_may_begin(const struct store *store)
+store_may_rotate(const struct store *store)
 {
-	return !store_is_moving(store) && pepper_newest(store->pepper) < pepper_lines(store->file);
+	return !store_is_rotating(store) && pepper_newest(store->pepper) < pepper_lines(store->file);
 }
 
-/* In a transaction. What it writes is read by nobody who serves: until it is committed, no record needs ${pepper}. */
+/* Returns: 0; a negative fault, and nothing has changed. */
 static int
-commit_begin(struct store *store, struct lmdb_txn *txn, const struct pepper *pepper)
+commit_beginning(struct store *store, struct lmdb_txn *txn, const struct pepper *pepper)
 {
 	struct record_rotation rotation = { .table = TABLE_ACCOUNTS };
 	struct record_identity identity = store->identity;
@@ -245,24 +244,25 @@ commit_begin(struct store *store, struct lmdb_txn *txn, const struct pepper *pep
 }
 
 int
-store_begin(struct store_txn *txn)
+store_begin_rotation(struct store_txn *txn)
 {
 	struct store *store = txn->store;
 	unsigned old = pepper_newest(store->pepper), lines = pepper_lines(store->file);
-	struct pepper *moving = pepper_using(store->file, old, lines), *moved = pepper_using(store->file, 0, lines);
+	struct pepper *rotating = pepper_using(store->file, old, lines);
+	struct pepper *rotated = pepper_using(store->file, 0, lines);
 	int fault = -FAULT_INTERNAL;
 
-	assert(store_may_begin(store));
-	if (moving != NULL && moved != NULL && (fault = lmdb_reserve(store->lmdb, RESERVE_BYTES)) == 0 &&
+	assert(store_may_rotate(store));
+	if (rotating != NULL && rotated != NULL && (fault = lmdb_reserve(store->lmdb, RESERVE_BYTES)) == 0 &&
 	    (fault = lmdb_write(txn->txn)) == 0)
-		fault = commit_begin(store, txn->txn, moving);
+		fault = commit_beginning(store, txn->txn, rotating);
 	if (fault != 0) {
-		pepper_free(moving);
-		pepper_free(moved);
+		pepper_free(rotating);
+		pepper_free(rotated);
 		return fault;
 	}
-	store->moved = store_keep(store, moved);
-	store->pepper = store_keep(store, moving);
+	store->rotated = store_keep_pepper(store, rotated);
+	store->pepper = store_keep_pepper(store, rotating);
 	return 0;
 }
 
@@ -276,7 +276,7 @@ compare(const struct lmdb_value *a, const void *key, size_t len)
 	return order != 0 ? order : (a->len > len) - (a->len < len);
 }
 
-/* The keys of up to ${most} entries behind ${r}'s position. Returns how many, or a negative fault. */
+/* Copy the table keys of up to ${most} entries behind ${r}'s position. Returns how many, or a negative fault. */
 static int
 next_entries(struct store_txn *txn, const struct record_rotation *r, int most, struct record_bytes *keys)
 {
@@ -298,7 +298,7 @@ next_entries(struct store_txn *txn, const struct record_rotation *r, int most, s
 	return fault == 0 || fault == -FAULT_NOT_FOUND ? n : fault;
 }
 
-/* The tables in the order in which they are moved. Keys go with what names them, expiries with their keys. */
+/* The order of the tables. Keys are done with the accounts and slots that name them, expiries with their keys. */
 static enum table
 table_after(enum table table)
 {
@@ -317,32 +317,32 @@ table_after(enum table table)
 }
 
 int
-store_move(struct store_txn *txn)
+store_rotate(struct store_txn *txn)
 {
 	struct record_rotation *r = &txn->store->next_rotation;
 	struct record_bytes value;
 	int fault, n;
 
-	assert(store_moving(txn));
-	/* A move can wait, and a revocation cannot: what is kept for those is not for this. */
+	assert(store_txn_is_rotating(txn));
+	/* A rotation can wait and a revocation cannot, so the disk space that is reserved for revocations is left alone. */
 	if ((fault = lmdb_reserve(txn->store->lmdb, RESERVE_BYTES)) != 0)
 		return fault;
-	if ((n = next_entries(txn, r, MOVE_ENTRIES, txn->store->move_keys)) < 0)
-		return store_judged(txn->store, n);
+	if ((n = next_entries(txn, r, ROTATE_ENTRIES, txn->store->rotate_keys)) < 0)
+		return store_count_damage(txn->store, n);
 	for (int i = 0; i < n; i++) {
-		const struct record_bytes *key = &txn->store->move_keys[i];
+		const struct record_bytes *key = &txn->store->rotate_keys[i];
 
 		memcpy(r->at, key->bytes, key->len);
 		r->at_len = (uint8_t)key->len;
-		if ((fault = move_entry(txn, r->table, key)) != 0)
-			return store_judged(txn->store, fault);
+		if ((fault = rotate_entry(txn, r->table, key)) != 0)
+			return store_count_damage(txn->store, fault);
 		r->records++;
 	}
-	if (n < MOVE_ENTRIES) {
+	if (n < ROTATE_ENTRIES) {
 		r->table = table_after(r->table);
 		r->at_len = 0;
 	}
-	if ((txn->store->last_move = r->table == TABLE_META)) {
+	if ((txn->store->last_step = r->table == TABLE_META)) {
 		lmdb_del(txn->txn, TABLE_META, ROTATION, strlen(ROTATION));
 	} else {
 		record_put_rotation(txn->pepper, ROTATION, strlen(ROTATION), r, &value);
@@ -352,23 +352,23 @@ store_move(struct store_txn *txn)
 }
 
 bool
-store_moved(struct store *store)
+store_rotated(struct store *store)
 {
 	store->rotation = store->next_rotation;
-	if (store->last_move)
-		store->pepper = store->moved;
-	return store->last_move;
+	if (store->last_step)
+		store->pepper = store->rotated;
+	return store->last_step;
 }
 
 bool
-store_progress(struct store_txn *txn, struct store_progress *progress)
+store_rotation_progress(struct store_txn *txn, struct store_rotation_progress *progress)
 {
 	struct record_rotation r;
 	struct lmdb_value value;
 
 	memset(progress, 0, sizeof(*progress));
-	if (!store_moving(txn) || lmdb_get(txn->txn, TABLE_META, ROTATION, strlen(ROTATION), &value) != 0 ||
-	    store_judged(txn->store,
+	if (!store_txn_is_rotating(txn) || lmdb_get(txn->txn, TABLE_META, ROTATION, strlen(ROTATION), &value) != 0 ||
+	    store_count_damage(txn->store,
 		record_get_rotation(txn->pepper, ROTATION, strlen(ROTATION), value.data, value.len, &r)) != 0)
 		return false;
 	progress->keys = r.keys;

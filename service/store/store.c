@@ -1,16 +1,13 @@
 /*
- * store.c - a transaction on one environment's database, and the record that is asked for in it (see store.h). Called
- * by verify.c, admin.c, decide.c, writer.c and all who read; calls lmdb.c for pages and record.c for bytes. Its parts
- * make and open a database (store_init.c, store_open.c), walk over it (store_walk.c, store_time.c), change it
- * (store_apply.c), move it to a new pepper (store_move.c) and copy it (store_copy.c). Decides nothing, and never takes
- * a miss on trust.
+ * store.c - a transaction on one environment's database, and the records that are read in it (see store.h). Writes nothing.
  */
-#include "service/store/internal.h"
+#include "service/store/store.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 #include "service/base/bytes.h"
+#include "service/store/internal.h"
 
 /* ---- transactions ---- */
 
@@ -39,10 +36,9 @@ store_txn_free(struct store_txn *txn)
 }
 
 /*
- * At each moment the pepper that store->pepper points at covers what is committed: a rotation's new one is published
- * before the first commit of records that need it, and the old lines leave it after the last commit of those that
- * needed them. So the snapshot is covered by the one that is there before *and* after it is taken. It changes a few
- * times in the life of a process.
+ * store->pepper always fits what is committed: a rotation's new pepper is published before the first commit of records
+ * under it, and the old lines are dropped after the commit of the last record that needed them. So a pepper that is the
+ * same before and after the snapshot was taken fits the snapshot. It changes a few times in the life of a process.
  */
 int
 store_read(struct store_txn *txn)
@@ -53,7 +49,7 @@ store_read(struct store_txn *txn)
 		txn->pepper = txn->store->pepper;
 		if ((fault = lmdb_read(txn->txn)) != 0)
 			return fault;
-/* GCC's thread sanitizer knows no fences, and warns; LMDB, which this one is for, it does not look into. */
+/* GCC's thread sanitizer warns of fences, which it does not support. This one orders loads inside LMDB anyway. */
 #ifndef __SANITIZE_THREAD__
 		atomic_thread_fence(memory_order_acquire);
 #endif
@@ -76,7 +72,7 @@ store_txn_pepper(const struct store_txn *txn)
 }
 
 bool
-store_moving(const struct store_txn *txn)
+store_txn_is_rotating(const struct store_txn *txn)
 {
 	return pepper_has_old(txn->pepper);
 }
@@ -86,8 +82,8 @@ store_write(struct store_txn *txn)
 {
 	txn->pepper = txn->store->pepper;
 	txn->store->next_rotation = txn->store->rotation;
-	txn->store->last_move = false;
-	return store_judged(txn->store, lmdb_write(txn->txn));
+	txn->store->last_step = false;
+	return store_count_damage(txn->store, lmdb_write(txn->txn));
 }
 
 int
@@ -104,7 +100,7 @@ store_abort(struct store_txn *txn)
 
 /* ---- an entry, or the certainty that there is none ---- */
 
-/* One that is not there is fine. */
+/* The neighbour at the end of a table does not exist, and that is sound. */
 static int
 check_neighbour(struct store_txn *txn, enum table table, const struct lmdb_entry *entry)
 {
@@ -114,9 +110,9 @@ check_neighbour(struct store_txn *txn, enum table table, const struct lmdb_entry
 }
 
 /*
- * "Not there" is an answer, and a damaged page must not give it: a flipped bit in a key, or in what leads to it, makes
- * LMDB miss. So it is proved: the pages on the way to its place hide nothing, and the entries before and behind that
- * place are what was written, or the table is empty. Returns: -FAULT_NOT_FOUND when that is so; another fault.
+ * A flipped bit in a key, or in a branch page, makes LMDB miss an entry that exists. So -FAULT_NOT_FOUND is returned only
+ * after every page on the lookup path was validated, and the entries before and behind the key's place have sound tags,
+ * or the table is empty. Any damage is another fault.
  */
 static int
 prove_absent(struct store_txn *txn, enum table table, const void *key, size_t len)
@@ -133,7 +129,7 @@ prove_absent(struct store_txn *txn, enum table table, const void *key, size_t le
 }
 
 int
-store_look_up(struct store_txn *txn, enum table table, const void *key, size_t len, struct lmdb_value *value)
+store_get(struct store_txn *txn, enum table table, const void *key, size_t len, struct lmdb_value *value)
 {
 	int fault;
 
@@ -150,7 +146,7 @@ get_key(struct store_txn *txn, const uint8_t digest[RECORD_DIGEST_LEN], struct r
 	struct lmdb_value value;
 	int fault;
 
-	if ((fault = store_look_up(txn, TABLE_KEYS, digest, RECORD_DIGEST_LEN, &value)) != 0)
+	if ((fault = store_get(txn, TABLE_KEYS, digest, RECORD_DIGEST_LEN, &value)) != 0)
 		return fault;
 	return record_get_key(txn->pepper, digest, RECORD_DIGEST_LEN, value.data, value.len, key);
 }
@@ -158,7 +154,7 @@ get_key(struct store_txn *txn, const uint8_t digest[RECORD_DIGEST_LEN], struct r
 int
 store_key(struct store_txn *txn, const uint8_t digest[RECORD_DIGEST_LEN], struct record_key *key)
 {
-	return store_judged(txn->store, get_key(txn, digest, key));
+	return store_count_damage(txn->store, get_key(txn, digest, key));
 }
 
 int
@@ -168,7 +164,7 @@ store_get_account(struct store_txn *txn, const char *account, struct record_acco
 	struct lmdb_value value;
 	int fault;
 
-	if ((fault = store_look_up(txn, TABLE_ACCOUNTS, account, len, &value)) != 0)
+	if ((fault = store_get(txn, TABLE_ACCOUNTS, account, len, &value)) != 0)
 		return fault;
 	return record_get_account(txn->pepper, account, len, value.data, value.len, out);
 }
@@ -176,7 +172,7 @@ store_get_account(struct store_txn *txn, const char *account, struct record_acco
 int
 store_account(struct store_txn *txn, const char *account, struct record_account *out)
 {
-	return store_judged(txn->store, store_get_account(txn, account, out));
+	return store_count_damage(txn->store, store_get_account(txn, account, out));
 }
 
 int
@@ -185,10 +181,10 @@ store_state(struct store_txn *txn, struct record_state *state)
 	struct lmdb_value value;
 	int fault;
 
-	/* A database without its state record is not one that we made. */
+	/* store_init() writes this record, so a database without it is damaged. */
 	if ((fault = lmdb_get(txn->txn, TABLE_META, STATE, strlen(STATE), &value)) != 0)
-		return store_judged(txn->store, fault == -FAULT_NOT_FOUND ? -FAULT_CORRUPT : fault);
-	return store_judged(
+		return store_count_damage(txn->store, fault == -FAULT_NOT_FOUND ? -FAULT_CORRUPT : fault);
+	return store_count_damage(
 	    txn->store, record_get_state(txn->pepper, STATE, strlen(STATE), value.data, value.len, state));
 }
 
@@ -198,9 +194,9 @@ store_token(struct store_txn *txn, const uint8_t index[PEPPER_DIGEST_LEN], struc
 	struct lmdb_value value;
 	int fault;
 
-	if ((fault = store_look_up(txn, TABLE_TOKENS, index, PEPPER_DIGEST_LEN, &value)) != 0)
-		return store_judged(txn->store, fault);
-	return store_judged(
+	if ((fault = store_get(txn, TABLE_TOKENS, index, PEPPER_DIGEST_LEN, &value)) != 0)
+		return store_count_damage(txn->store, fault);
+	return store_count_damage(
 	    txn->store, record_get_token(txn->pepper, index, PEPPER_DIGEST_LEN, value.data, value.len, token));
 }
 
@@ -210,9 +206,9 @@ store_has(struct store_txn *txn, enum table table, const void *key, size_t len)
 	struct lmdb_value value;
 	int fault;
 
-	if ((fault = store_look_up(txn, table, key, len, &value)) == 0)
+	if ((fault = store_get(txn, table, key, len, &value)) == 0)
 		fault = record_sound(txn->pepper, table, key, len, value.data, value.len);
-	return store_judged(txn->store, fault);
+	return store_count_damage(txn->store, fault);
 }
 
 /* ---- a key, by its place among those of its account ---- */
@@ -275,7 +271,7 @@ key_of_place(
 	if (store_in_account(&account, place))
 		return store_key_of_ref(txn, place, account.ref[place->kind - 1], digest, key);
 	record_slot_key(place->account, place->kind, place->generation, &slot);
-	if ((fault = store_look_up(txn, TABLE_SLOTS, slot.bytes, slot.len, &value)) != 0 ||
+	if ((fault = store_get(txn, TABLE_SLOTS, slot.bytes, slot.len, &value)) != 0 ||
 	    (fault = record_get_slot(txn->pepper, slot.bytes, slot.len, value.data, value.len, ref)) != 0)
 		return fault;
 	return store_key_of_ref(txn, place, ref, digest, key);
@@ -288,7 +284,7 @@ store_slot(
 	const struct place place = { account, kind, generation };
 	struct record_key key;
 
-	return store_judged(txn->store, key_of_place(txn, &place, digest, &key));
+	return store_count_damage(txn->store, key_of_place(txn, &place, digest, &key));
 }
 
 /* ---- the store as a whole ---- */
@@ -323,21 +319,22 @@ store_corrupt_records(const struct store *store)
 	return atomic_load_explicit(&store->corrupt_records, memory_order_relaxed);
 }
 
+bool
+store_has_imported(const struct store *store)
+{
+	return atomic_load_explicit(&store->has_imported, memory_order_acquire);
+}
+
+bool
+store_txn_has_imported(const struct store_txn *txn)
+{
+	return store_has_imported(txn->store);
+}
+
 uint64_t
 store_entries(struct store_txn *txn, enum table table)
 {
 	return lmdb_entries(txn->txn, table);
-}
-
-void
-store_size(struct store_txn *txn, struct store_size *size)
-{
-	*size = (struct store_size){
-		.accounts = lmdb_entries(txn->txn, TABLE_ACCOUNTS),
-		.keys = lmdb_entries(txn->txn, TABLE_KEYS),
-		.used_bytes = lmdb_used_bytes(txn->txn),
-		.ceiling_bytes = txn->store->ceiling_bytes,
-	};
 }
 
 void

@@ -1,17 +1,16 @@
 /*
- * store_time.c - the two tables that are indexes by time, of deadlines and of request tokens (see store.h,
- * store_internal.h). Called by writer.c, whose sweeper asks what is due and has tokens forgotten, and by store_apply.c
- * and store_move.c, which add and take out entries; calls lmdb.c and record.c. Asks no clock.
+ * time.c - the indexes by time (see time.h, and internal.h for adding and deleting entries). Reads no clock.
  */
-#include "service/store/internal.h"
+#include "service/store/time.h"
 
 #include <string.h>
 
 #include "service/base/bytes.h"
+#include "service/store/internal.h"
 
 /*
- * On to the first sound entry of an index by time, from where ${cursor} is. Damaged ones are counted and passed over:
- * they must not keep other keys from ending and other tokens from being forgotten.
+ * Go on to the first sound entry of an index, from where ${cursor} is. Damaged entries are counted and passed over, so
+ * that they do not keep other keys from ending and other tokens from being forgotten.
  */
 static int
 sound_by_time(struct store_txn *txn, enum table table, struct lmdb_cursor *cursor, int fault, int64_t *time_ms,
@@ -19,7 +18,7 @@ sound_by_time(struct store_txn *txn, enum table table, struct lmdb_cursor *curso
 {
 	for (; fault == 0; fault = lmdb_next(cursor)) {
 		if (cursor->key.len == 8 + RECORD_DIGEST_LEN &&
-		    store_judged(txn->store,
+		    store_count_damage(txn->store,
 			record_get_empty(txn->pepper, table, cursor->key.data, cursor->key.len, cursor->value.data,
 			    cursor->value.len)) == 0)
 			break;
@@ -83,7 +82,7 @@ store_put_time(struct store_txn *txn, enum table table, int64_t time_ms, const u
 	store_put(txn, table, &key, &value);
 }
 
-/* A missing entry is damage, and counted; it must not keep its key from being ended. */
+/* A missing entry is damage, and is counted. The change that ends its key must still succeed. */
 void
 store_del_expiry(struct store_txn *txn, const struct change_key *c)
 {
@@ -92,7 +91,7 @@ store_del_expiry(struct store_txn *txn, const struct change_key *c)
 
 	record_time_key(c->old_expires_ms, c->digest, &key);
 	if (lmdb_get(txn->txn, TABLE_EXPIRY, key.bytes, key.len, &value) == -FAULT_NOT_FOUND)
-		(void)store_judged(txn->store, -FAULT_CORRUPT);
+		(void)store_count_damage(txn->store, -FAULT_CORRUPT);
 	else
 		lmdb_del(txn->txn, TABLE_EXPIRY, key.bytes, key.len);
 }
@@ -118,9 +117,9 @@ store_forget_tokens(struct store_txn *txn, int64_t before_ms, unsigned most, int
 			return (int)n;
 		record_time_key(created_ms, index, &age);
 		lmdb_del(txn->txn, TABLE_TOKEN_AGE, age.bytes, age.len);
-		/* One that is missing is damage, and counted; it must not keep the others from being forgotten. */
+		/* A missing token is damage, and is counted. The others must still be forgotten. */
 		if (lmdb_get(txn->txn, TABLE_TOKENS, index, sizeof(index), &value) == -FAULT_NOT_FOUND)
-			(void)store_judged(txn->store, -FAULT_CORRUPT);
+			(void)store_count_damage(txn->store, -FAULT_CORRUPT);
 		else
 			lmdb_del(txn->txn, TABLE_TOKENS, index, sizeof(index));
 		if ((fault = lmdb_fault(txn->txn)) != 0)

@@ -1,26 +1,26 @@
 /*
- * store_walk.c - walks over a table: an account's keys, all accounts, events, all entries as they are (see store.h).
- * Called by list.c, check.c and restore.c; calls lmdb.c and record.c, and the visitor for each. Writes nothing.
+ * walk.c - walks over a table (see walk.h). Writes nothing.
  */
-#include "service/store/internal.h"
+#include "service/store/walk.h"
 
 #include <string.h>
 
 #include "service/base/bytes.h"
+#include "service/store/internal.h"
 
 /* The end of a walk is not a fault. */
 static int
 walked(struct store_txn *txn, int fault, struct lmdb_cursor *cursor)
 {
 	lmdb_cursor_end(cursor);
-	return fault == -FAULT_NOT_FOUND ? 0 : store_judged(txn->store, fault);
+	return fault == -FAULT_NOT_FOUND ? 0 : store_count_damage(txn->store, fault);
 }
 
-/* A walk over an account's keys: its slots, with the current keys, of which the account knows, where they belong. */
+/* A walk over an account's keys: its slots, with its current keys, which the account itself names, at their places. */
 struct key_walk {
 	struct store_txn *txn;
 	struct record_account account;
-	uint64_t at; /* order() of what was visited last */
+	uint64_t at; /* order() of the key that was visited last */
 	store_key_cb visit;
 	void *arg;
 	bool stop; /* the visitor has had enough */
@@ -46,7 +46,7 @@ visit_key(struct key_walk *w, const struct place *place, const uint8_t ref[RECOR
 	return 0;
 }
 
-/* Those of the current keys that lie between what was visited last and ${before}. */
+/* Visit the current keys between the key that was visited last and ${before}. */
 static int
 visit_current(struct key_walk *w, uint64_t before)
 {
@@ -106,7 +106,7 @@ store_each_key(
 	int fault;
 
 	fault = walk_keys(&w, account);
-	return fault == -FAULT_NOT_FOUND ? 0 : store_judged(txn->store, fault);
+	return fault == -FAULT_NOT_FOUND ? 0 : store_count_damage(txn->store, fault);
 }
 
 int

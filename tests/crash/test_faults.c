@@ -16,6 +16,7 @@
 #include <sys/wait.h>
 
 #include "tests/crash/shim.h"
+#include "service/base/names.h"
 #include "tests/unit/service/harness.h"
 
 #if defined(__SANITIZE_ADDRESS__)

@@ -15,6 +15,8 @@
 #include <errno.h>
 #include <sys/wait.h>
 
+#include "service/store/init.h"
+#include "service/store/open.h"
 #include "tests/crash/shim.h"
 #include "tests/unit/service/harness.h"
 

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "client/fob.h"
+#include "service/base/names.h"
 #include "service/offline/event_line.h"
 #include "tests/fuzz/fuzz.h"
 

@@ -15,7 +15,10 @@
 
 #include "fob/v1/admin.pb-c.h"
 #include "fob/v1/keys.pb-c.h"
+#include "service/store/init.h"
+#include "service/store/open.h"
 #include "tests/fuzz/fuzz.h"
+#include "service/base/names.h"
 #include "tests/fuzz/world.h"
 
 #define START_MS INT64_C(1800000000000)

@@ -8,9 +8,6 @@ sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 
 import random
-import resource
-import select
-import socket
 import struct
 import time
 import unittest
@@ -42,25 +39,21 @@ class Peers(unittest.TestCase):
         return took
 
     def settled(self, base, timeout_s=20):
-        """Descriptors are back where they were, give or take the daemon's own look at its listeners."""
+        """Descriptors are back where they were."""
         def back():
             with self.fobd.client("admin") as c:
                 stats = c.stats()
             self.seen = stats.open_descriptors
-            return stats.open_descriptors <= base + 2
+            return stats.open_descriptors <= base
         try:
             daemon.wait_until("descriptors are back at %d" % base, back, timeout_s, 0.1)
         except AssertionError as e:
             raise AssertionError("%s: now %d" % (e, self.seen)) from None
 
     def base(self):
-        """The most descriptors that it shows while it has nothing to do: its own dials come and go."""
-        most = 0
+        """The descriptors that it shows while it has nothing to do but to answer this."""
         with self.fobd.client("admin") as c:
-            end = time.monotonic() + 2.2
-            while time.monotonic() < end:
-                most = max(most, c.stats().open_descriptors)
-        return most
+            return c.stats().open_descriptors
 
     def attack(self, listener):
         self.begin()
@@ -98,7 +91,7 @@ class Peers(unittest.TestCase):
         self.attack("tcp")
 
     def test_ordinary_clients_that_leave_leak_nothing(self):
-        """Four receives under way when the peer goes: it is how nng 1.5.2 lost descriptors for good."""
+        """Four requests are under way when the peer goes."""
         self.begin()
         base = self.base()
         request = fobwire.request(VERIFY, fobwire.verify_request(self.secret))
@@ -127,38 +120,6 @@ class Peers(unittest.TestCase):
                 held.append(s)
         self.served("verify"), self.served("tcp")
         self.settled(base, 30)
-        for s in held:
-            s.close()
-        self.fobd.stop()
-
-    def test_thousands_of_silent_peers_are_no_reason_to_end(self):
-        """They hold descriptors, which is not to be taken for a leak: whoever is connected is served on."""
-        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        many = min(3300, hard - 200)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, many + 200), hard))
-        self.addCleanup(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard))
-        self.begin()
-        held = []
-        with self.fobd.client("verify") as c:
-            end = time.monotonic() + 13  # the guard looks every ten seconds
-            while time.monotonic() < end:
-                while len(held) < many:
-                    s = socket.socket(socket.AF_UNIX)
-                    s.setblocking(False)
-                    try:
-                        s.connect(self.fobd.urls["verify"][len("ipc://"):])
-                    except BlockingIOError:  # a full backlog: the next time around
-                        s.close()
-                        break
-                    held.append(s)
-                self.assertEqual(c.verdict(self.secret), "VALID")
-                thrown_out = select.poll()
-                for s in held:
-                    thrown_out.register(s, select.POLLRDHUP)
-                gone = {fd for fd, _ in thrown_out.poll(50)}
-                for s in [s for s in held if s.fileno() in gone]:
-                    held.remove(s)
-                    s.close()
         for s in held:
             s.close()
         self.fobd.stop()
@@ -209,14 +170,15 @@ class Peers(unittest.TestCase):
         self.begin()
         request = fobwire.request(VERIFY, fobwire.verify_request(self.secret))
         with self.fobd.connection("verify") as c:
-            ids = c.send_many([request] * 48)
             with self.fobd.client() as other:
-                daemon.wait_until("all are answered", lambda: other.stats().in_flight <= 1)
+                before = other.stats().requests
+                ids = c.send_many([request] * 48)
+                daemon.wait_until("all are answered", lambda: other.stats().requests >= before + 48)
             self.assertEqual({c.recv()[0] for _ in ids}, set(ids))
         self.fobd.stop()
 
     def test_the_in_flight_limit_of_a_connection(self):
-        """Beyond it a request is refused, beyond twice as many the connection is closed; what was accepted is kept."""
+        """Beyond it a change is refused, however many there are, and what was accepted is kept."""
         self.begin(settings="in_flight = 4\n")
         secrets, seen = [], {}
 
@@ -239,22 +201,18 @@ class Peers(unittest.TestCase):
             for _ in range(50):
                 for data in c.exchange_many(rolls(8)):
                     take(data)
-                daemon.wait_until("its end", lambda: other.stats().in_flight <= 1)
+                daemon.wait_until("its end", lambda: other.stats().in_flight == 0)
             tap.comment(seen)
             self.assertGreaterEqual(seen.get("OK", 0), 50 * 4)
             self.assertGreater(seen.get("RESOURCE_EXHAUSTED", 0), 0)
 
             late = rolls(256)
-            c.send_many(late)
-            try:
-                for _ in late:
-                    take(c.recv()[1])
-            except fobwire.Closed:  # or not, if it was as quick to refuse as we to send
-                self.assertGreaterEqual(other.stats().connections_dropped, 1)
-            daemon.wait_until("its end", lambda: other.stats().in_flight <= 1)
+            for data in c.exchange_many(late):
+                take(data)
+            self.assertEqual(other.stats().connections_dropped, 0)
             account = [a for a in other.accounts(LIVE) if a.account == "flight"][0]
             self.assertGreaterEqual(account.secret_generation, 1 + len(secrets))
-            # Of the last ones some may have been applied unheard: each once, as their tokens tell.
+            # Those that were refused have not used their tokens: again, one at a time, each is applied once.
             generations = {k.key.generation for k in secrets}
             self.assertEqual(len(generations), len(secrets))
             with self.fobd.connection("admin") as again:

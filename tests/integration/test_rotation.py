@@ -290,7 +290,7 @@ class Rotation(unittest.TestCase):
             self.rotate()
         done = self.fobd.run("--rotate-pepper", "live")
         self.assertEqual(done.returncode, 1)
-        self.assertIn("which is the most", done.stderr)
+        self.assertIn("which is the limit", done.stderr)
         self.assertEqual(len(lines(self.fobd.pepper("live"))), 4)
         self.assertEqual(len(lines(self.fobd.pepper("test"))), 1)
         self.assertEqual(sorted(n for n in os.listdir(self.fobd.place) if "pepper" in n),

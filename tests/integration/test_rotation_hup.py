@@ -183,7 +183,7 @@ class Calls(Base):
 
 
 class Files(Base):
-    REFUSED = "the pepper's file is refused; fobd goes on with the pepper that it has"
+    REFUSED = "the pepper's new file is refused, and the pepper in use stays in use"
 
     def reread(self, reason):
         """Send SIGHUP and wait until the log has the reason of the refusal."""
@@ -215,10 +215,10 @@ class Files(Base):
         good = test_rotation.lines(path)
         other = good[0][:-3] + ("00\n" if good[0][-3:-1] != "00" else "11\n")
         new = good[0][:20] + good[1][20:]
-        for text, reason in ((good[:1], "a line that it had is not there as it was: put the file back"),
-                             ([other, good[1]], "a line that it had is not there"),
-                             ([good[1], good[0]], "a line that it had is not there"),
-                             ([good[0], new, good[1]], "a line that it had is not there"),
+        for text, reason in ((good[:1], "a line that the file had is missing or changed: put it back"),
+                             ([other, good[1]], "a line that the file had is missing"),
+                             ([good[1], good[0]], "a line that the file had is missing"),
+                             ([good[0], new, good[1]], "a line that the file had is missing"),
                              ([], "not a pepper file"), (good + [good[0]], "not a pepper file.*no two alike"),
                              (good + ["fob-pepper-v1 12\n"], "not a pepper file"),
                              (good + [other, new, other[:20] + new[20:]], "not a pepper file.*at most 4 lines")):

@@ -9,7 +9,9 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 
 import base64
 import re
+import shutil
 import signal
+import subprocess
 import unittest
 
 import certs
@@ -157,10 +159,23 @@ class Memory(unittest.TestCase):
         c.verify_many([fobwire.verify_request(s) for s in mine] * 50)
         return mine, token
 
+    def in_two_parts(c, _account, secret):
+        data = fobwire.frame(c.url, b"\x80\0\0\1" + fobwire.request(
+            "fob.v1.Keys/VerifyKey", fobwire.verify_request(secret, operation="charges.create")))
+        c.connection.sock.sendall(data[:-1])
+        c.connection.sock.sendall(data[-1:])
+        c.connection.recv()
+
+    # A connection's last request.
+    LAST = (lambda c, account, secret: None,  # a batch
+            lambda c, account, secret: c.verify(secret),
+            lambda c, account, secret: c.roll(LIVE, account, grace=0).new_key.secret,
+            in_two_parts)
+
     def no_copies(self, fobd, secrets, tokens, when):
         left = {}
 
-        def clean():  # nng frees a message a moment after it was sent
+        def clean():  # the last reply is wiped a moment after it was sent
             nonlocal left
             left = leaks.secrets_in_memory(fobd.pid, secrets, tokens)
             return not left
@@ -168,6 +183,20 @@ class Memory(unittest.TestCase):
             daemon.wait_until("no secret in memory", clean, 5, every_s=0.2)
         except AssertionError:
             self.fail("copies of secrets in the memory of fobd, %s: %s" % (when, left))
+
+    def no_copies_in_a_core(self, fobd, secrets, tokens):
+        """What root's debugger writes."""
+        if not shutil.which("gcore"):
+            tap.comment("gdb is not installed: no core was searched")
+            return
+        path, known = os.path.join(daemon.folder(), "core"), leaks.pieces(secrets, tokens)
+        done = subprocess.run(["gcore", "-o", path, str(fobd.pid)], stdin=subprocess.DEVNULL, capture_output=True)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        with open("%s.%d" % (path, fobd.pid), "rb") as f:  # most of it are stacks that were never used
+            core = b"".join(page for page in iter(lambda: f.read(4096), b"") if page != bytes(4096))
+        self.assertIn(fobd.pepper("live").encode(), core, "the core holds nothing")
+        found = len(leaks.words_in(core, known)) + sum(core.count(token) for token in tokens)
+        self.assertEqual(found, 0, "copies of secrets in a core of fobd")
 
     @unittest.skipIf(daemon.SANITIZED, "a sanitizer keeps what was freed")
     @unittest.skipUnless(os.geteuid() == 0, "only root may read fobd's memory")
@@ -177,20 +206,18 @@ class Memory(unittest.TestCase):
         fobd = self.start_with_tls()
         secrets, tokens, idle = set(), set(), []
         self.addCleanup(lambda: [c.close() for c in idle])
-        last = (lambda c, account, secret: None,  # a batch
-                lambda c, account, secret: c.verify(secret),
-                lambda c, account, secret: c.roll(LIVE, account, grace=0).new_key.secret)
         for listener in ("admin", "tcpadmin", "tlsadmin"):
             for i in range(15):
                 account = "%s-%d" % (listener, i)
                 idle.append(fobd.client(listener))
                 mine, token = self.talk(idle[-1], account)
-                newest = last[i % len(last)](idle[-1], account, mine[-1])
+                newest = self.LAST[i % 4](idle[-1], account, mine[-1])
                 secrets.update(mine + [newest] if isinstance(newest, bytes) else mine)
                 tokens.add(token)
         path = fobd.pepper("live").encode()
         self.assertTrue(any(path in data for _, data in leaks.memory_of(fobd.pid)), "the scan sees nothing")
         self.no_copies(fobd, secrets, tokens, "with the connections open")
+        self.no_copies_in_a_core(fobd, secrets, tokens)
         for c in idle:
             c.close()
         self.no_copies(fobd, secrets, tokens, "after they were closed")

@@ -290,7 +290,7 @@ class Document(unittest.TestCase):
             limits = {n: int(v) for n, v in re.findall(r"#define LIMIT_(\w+) (\d+)\b", f.read())}
         for name in ("REQUEST", "BATCH", "ACCOUNT", "OPERATION", "PAGE", "PAGE_DEFAULT", "TOKEN", "TIMEOUT_MS",
                      "TIMEOUT_DEFAULT_MS", "GRACE_S", "IN_GRACE", "IN_FLIGHT", "CONNECTIONS", "QUEUE", "SEND_MS",
-                     "MESSAGE", "SCAN", "IMPORT", "IMPORTED_SECRET"):
+                     "MESSAGE", "SCAN", "IMPORT", "IMPORTED_SECRET", "UNGREETED"):
             self.has(r"\| %s\b" % format(limits[name], ","), "LIMIT_%s = %d" % (name, limits[name]))
 
 

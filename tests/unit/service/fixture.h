@@ -16,7 +16,11 @@
 #include <unistd.h>
 
 #include "service/base/clock.h"
+#include "service/base/names.h"
 #include "service/lmdb/lmdb.h"
+#include "service/store/apply.h"
+#include "service/store/init.h"
+#include "service/store/open.h"
 #include "service/store/record.h"
 #include "service/store/store.h"
 

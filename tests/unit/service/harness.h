@@ -18,9 +18,12 @@
 #include "fob/v1/keys.pb-c.h"
 #include "service/rpc/dispatch.h"
 #include "service/base/log.h"
+#include "service/base/names.h"
 #include "service/keys/secret.h"
 #include "service/rpc/service.h"
 #include "service/rpc/worker.h"
+#include "service/store/init.h"
+#include "service/store/open.h"
 #include "tests/unit/service/fixture.h"
 
 #define HARNESS_START_MS INT64_C(1800000000000)

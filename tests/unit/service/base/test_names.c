@@ -10,7 +10,7 @@
 
 #include <string.h>
 
-#include "service/base/types.h"
+#include "service/base/names.h"
 
 static void
 every_environment_and_kind(void **state)

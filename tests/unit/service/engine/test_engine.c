@@ -12,6 +12,8 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
+#include "service/store/init.h"
+#include "service/store/open.h"
 #include "tests/unit/service/harness.h"
 
 static int

@@ -311,7 +311,7 @@ what_is_missing_is_never(void **state)
 	assert_int_equal(truncate(p->file, 4096), 0);
 	for (uint32_t serial = 3 * PAGE_CELLS; serial < cells; serial += PAGE_CELLS) {
 		assert_int_equal(lastused_get(p->lastused, p->pepper, serial, ours), 0);
-		lastused_move(p->lastused, p->pepper, serial, ours, theirs);
+		lastused_rotate(p->lastused, p->pepper, serial, ours, theirs);
 		lastused_touch(p->lastused, p->pepper, serial, ours, MINUTE);
 		assert_int_equal(lastused_get(p->lastused, p->pepper, serial, ours), MINUTE);
 		/* The file, as long as it is not all replaced. */

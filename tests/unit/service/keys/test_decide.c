@@ -9,6 +9,9 @@
 
 #include <cmocka.h>
 
+#include "service/store/apply.h"
+#include "service/store/time.h"
+#include "service/store/walk.h"
 #include "tests/unit/service/fixture.h"
 
 #include "service/keys/decide.h"
@@ -561,7 +564,7 @@ serials_run_out(void **state)
 	assert_int_equal(create("last"), 0);
 	assert_int_equal(key_of("last", KIND_PUBLISHABLE, 1).serial, UINT32_MAX - 1);
 	assert_int_equal(create("next"), -FAULT_RESOURCE_EXHAUSTED);
-	assert_non_null(strstr(why, "given out all of its 2^32 keys"));
+	assert_non_null(strstr(why, "used up its 2^32 serials"));
 	assert_int_equal(roll("acme", DAY), -FAULT_RESOURCE_EXHAUSTED);
 	assert_int_equal(revoke_key("acme", KIND_SECRET, 1), 0);
 }

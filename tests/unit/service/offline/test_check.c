@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "service/store/open.h"
 #include "tests/unit/service/harness.h"
 #include "service/base/bytes.h"
 #include "service/offline/check.h"

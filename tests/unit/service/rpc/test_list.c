@@ -9,6 +9,8 @@
 
 #include <cmocka.h>
 
+#include "service/store/apply.h"
+#include "service/store/size.h"
 #include "tests/unit/service/harness.h"
 #include "service/base/bytes.h"
 

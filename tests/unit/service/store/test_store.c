@@ -11,6 +11,12 @@
 
 #include <fcntl.h>
 
+#include "service/store/apply.h"
+#include "service/store/init.h"
+#include "service/store/open.h"
+#include "service/store/size.h"
+#include "service/store/time.h"
+#include "service/store/walk.h"
 #include "tests/unit/service/fixture.h"
 
 #define NOW FIXTURE_NOW_MS
@@ -215,7 +221,7 @@ an_interrupted_init_is_finished(void **state)
 	/* A database of empty tables. */
 	fixture_raw_put(&f, TABLE_META, "identity", 8, NULL, 0);
 	fixture_raw_put(&f, TABLE_META, "state", 5, NULL, 0);
-	refused_open(&f.options, "not a database of Fob's, or a damaged one");
+	refused_open(&f.options, "the database was not made by fobd, or it is damaged");
 	init();
 	fixture_store_open(&f);
 	assert_int_equal(read_state().revision, 0);
@@ -231,10 +237,10 @@ a_lost_identity_is_not_a_new_database(void **state)
 	apply(&c);
 	fixture_store_close(&f);
 	fixture_raw_put(&f, TABLE_META, "identity", 8, NULL, 0);
-	refused_open(&f.options, "not a database of Fob's, or a damaged one");
-	refused_init(&f.options, "a database without its identity");
+	refused_open(&f.options, "the database was not made by fobd, or it is damaged");
+	refused_init(&f.options, "the database has no identity");
 	/* Nothing was made of it. */
-	refused_open(&f.options, "not a database of Fob's, or a damaged one");
+	refused_open(&f.options, "the database was not made by fobd, or it is damaged");
 }
 
 static void
@@ -891,7 +897,7 @@ damaged_records(void **state)
 	 * is wrong.
 	 */
 	fixture_raw_put(&f, TABLE_META, "aopy", 4, "marked", 6);
-	refused_open(&f.options, "the database is damaged where it would say that it is a copy");
+	refused_open(&f.options, "the record that says whether this is a backup is damaged");
 	fixture_raw_put(&f, TABLE_META, "aopy", 4, NULL, 0);
 	fixture_store_open(&f);
 }
@@ -919,7 +925,7 @@ a_table_that_begins_nowhere(void **state)
 	rewind(file);
 	assert_int_equal(fwrite(bytes, 1, len, file), len);
 	assert_int_equal(fclose(file), 0);
-	refused_open(&f.options, "a damaged one");
+	refused_open(&f.options, "or it is damaged");
 }
 
 /* A damaged entry of the expiry table must not keep other keys from ending, or its own key from being revoked. */

@@ -1,5 +1,5 @@
 /*
- * test_rotation_live.c - a pepper rotation under requests: it begins or ends during a read, a batch, a commit, and while
+ * test_rotation.c - a pepper rotation under requests: it begins or ends during a read, a batch, a commit, and while
  * changes are queued; a key is used while it is moved; pepper files are refused; threads. The test replaces LMDB's
  * functions, so that it can stop at any of these points.
  */
@@ -629,5 +629,5 @@ main(void)
 		TEST(test_threads),
 	};
 
-	return cmocka_run_group_tests_name("rotation_live", tests, NULL, NULL);
+	return cmocka_run_group_tests_name("rotation", tests, NULL, NULL);
 }

@@ -1,5 +1,5 @@
 /*
- * test_rotation.c - a database that is moved from one pepper to the next: digests through all lines of the pepper; every
+ * test_rotate.c - a database that is moved from one pepper to the next: digests through all lines of the pepper; every
  * key, token, event and deadline is found after each commit of the rotation, after a restart there, and while keys are
  * rolled, revoked, suspended and ended in between; damage stays damage; wrong peppers are refused. The golden values are
  * from an implementation in Python (hashlib's BLAKE2b).
@@ -18,6 +18,14 @@
 #include <sys/stat.h>
 
 #include "service/keys/decide.h"
+#include "service/keys/lookup.h"
+#include "service/store/apply.h"
+#include "service/store/init.h"
+#include "service/store/open.h"
+#include "service/store/rotate.h"
+#include "service/store/size.h"
+#include "service/store/time.h"
+#include "service/store/walk.h"
 #include "tests/unit/service/fixture.h"
 
 #define LINE1 "fob-pepper-v1 0708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f20212223242526\n"
@@ -116,7 +124,7 @@ test_chain(void **state)
 	assert_hex(two, "ac3affc5785085fd128102c8b8e83bc319b904fc0006803508fc5d2626662ff7");
 	pepper_digest_old(p, "secret", 6, moved);
 	assert_memory_equal(moved, one, 32);
-	pepper_move(p, one, moved);
+	pepper_rotate(p, one, moved);
 	assert_memory_equal(moved, two, 32);
 	assert_true(pepper_tag_fits(p, "x", 1, tag));
 	assert_false(pepper_tag_is_newest(p, "x", 1, tag));
@@ -150,7 +158,7 @@ test_append(void **state)
 		pepper_free(p);
 	}
 	assert_int_equal(pepper_append(path, why, sizeof(why)), -1);
-	assert_non_null(strstr(why, "which is the most"));
+	assert_non_null(strstr(why, "which is the limit"));
 	/* What was there is there, and no two lines are alike. */
 	assert_non_null(file = fopen(path, "r"));
 	assert_int_equal(fread(text, 1, sizeof(text), file), PEPPER_LINES_MAX * LINE_LEN);
@@ -183,17 +191,18 @@ digests_of(struct test *t, unsigned n, bool old, uint8_t digest[32])
 		pepper_digest(pepper, secret, (size_t)len, digest);
 }
 
-/* As verify.c does it. */
+/* *${digest}: where it is stored. */
 static int
 find(struct test *t, struct store_txn *txn, unsigned n, uint8_t digest[32], struct record_key *key)
 {
-	int fault;
+	struct lookup found;
+	char secret[16];
+	int fault, len = snprintf(secret, sizeof(secret), "s%u", n);
 
-	digests_of(t, n, false, digest);
-	if ((fault = store_key(txn, digest, key)) != -FAULT_NOT_FOUND || !store_moving(txn))
-		return fault;
-	digests_of(t, n, true, digest);
-	return store_key(txn, digest, key);
+	fault = lookup_key(txn, secret, (size_t)len, t->known[n].key.kind, !t->known[n].imported, &found);
+	memcpy(digest, found.stored, RECORD_DIGEST_LEN);
+	*key = found.key;
+	return fault;
 }
 
 static struct new_secret
@@ -265,8 +274,8 @@ finish(struct test *t, struct change *change, struct record_state *state, const 
 	assert_int_equal(store_apply(t->f.writer, change, state), 0);
 	assert_int_equal(store_put_state(t->f.writer, state), 0);
 	assert_int_equal(store_commit(t->f.writer), 0);
-	if (store_is_moving(t->f.store))
-		assert_false(store_moved(t->f.store));
+	if (store_is_rotating(t->f.store))
+		assert_false(store_rotated(t->f.store));
 	remember(t, change);
 }
 
@@ -360,9 +369,9 @@ static void
 open_and_begin(struct test *t)
 {
 	fixture_store_open(&t->f);
-	store_on_move(t->f.store, count_move, t);
-	if (store_may_begin(t->f.store))
-		assert_int_equal(store_begin(t->f.writer), 0);
+	store_on_rotated_key(t->f.store, count_move, t);
+	if (store_may_rotate(t->f.store))
+		assert_int_equal(store_begin_rotation(t->f.writer), 0);
 }
 
 static void
@@ -497,7 +506,7 @@ check_tags(struct test *t)
 	lmdb_close(db);
 	pepper_free(pepper);
 	fixture_store_open(&t->f);
-	store_on_move(t->f.store, count_move, t);
+	store_on_rotated_key(t->f.store, count_move, t);
 }
 
 /* One commit of the way. Returns true at its end. */
@@ -507,10 +516,10 @@ step(struct test *t)
 	struct record_state state;
 
 	(void)begin(t, &state);
-	assert_int_equal(store_move(t->f.writer), 0);
+	assert_int_equal(store_rotate(t->f.writer), 0);
 	assert_int_equal(store_put_state(t->f.writer, &state), 0);
 	assert_int_equal(store_commit(t->f.writer), 0);
-	return store_moved(t->f.store);
+	return store_rotated(t->f.store);
 }
 
 static void
@@ -520,7 +529,7 @@ step_in_vain(struct test *t)
 	unsigned moved = t->moved;
 
 	(void)begin(t, &state);
-	assert_int_equal(store_move(t->f.writer), 0);
+	assert_int_equal(store_rotate(t->f.writer), 0);
 	store_abort(t->f.writer);
 	t->moved = moved;
 }
@@ -538,7 +547,7 @@ test_a_restart_at_every_commit(void **state)
 	for (unsigned rotation = 0; rotation < 2; rotation++) {
 		add_line(t);
 		reopen(t);
-		assert_true(store_is_moving(t->f.store));
+		assert_true(store_is_rotating(t->f.store));
 		t->moved = 0;
 		for (bool end = false; !end; steps++) {
 			check_all(t);
@@ -551,9 +560,9 @@ test_a_restart_at_every_commit(void **state)
 				reopen(t);
 		}
 		assert_int_equal(t->moved, t->n);
-		assert_false(store_is_moving(t->f.store));
+		assert_false(store_is_rotating(t->f.store));
 		reopen(t);
-		assert_false(store_is_moving(t->f.store));
+		assert_false(store_is_rotating(t->f.store));
 		check_tags(t);
 		check_all(t);
 	}
@@ -623,13 +632,13 @@ test_a_full_disk_keeps_its_reserve(void **state)
 		/* Nobody else asks for room, which what adds no key does not. */
 		revoke_key(t, "a05", KIND_SECRET, 2);
 		(void)begin(t, &meta);
-		if ((fault = store_move(t->f.writer)) != 0) {
+		if ((fault = store_rotate(t->f.writer)) != 0) {
 			store_abort(t->f.writer);
 			break;
 		}
 		assert_int_equal(store_put_state(t->f.writer, &meta), 0);
 		assert_int_equal(store_commit(t->f.writer), 0);
-		if (store_moved(t->f.store))
+		if (store_rotated(t->f.store))
 			fail_msg("the move came to its end after %u steps", steps);
 	}
 	assert_int_equal(fault, -FAULT_FULL);
@@ -673,7 +682,7 @@ test_damage_on_the_way_is_still_noticed(void **state)
 	/* The rotation stops there, and both peppers stay valid until the damage is repaired. */
 	for (unsigned i = 0; i < 2; i++) {
 		(void)begin(t, &meta);
-		assert_int_equal(store_move(t->f.writer), -FAULT_CORRUPT);
+		assert_int_equal(store_rotate(t->f.writer), -FAULT_CORRUPT);
 		store_abort(t->f.writer);
 	}
 	assert_int_equal(store_read(t->f.reader), 0);
@@ -727,7 +736,7 @@ test_a_move_is_not_missed(void **state)
 
 			*byte ^= mask;
 			if (store_open(&t->f.options, &store, why, sizeof(why)) == 0) {
-				assert_true(store_is_moving(store));
+				assert_true(store_is_rotating(store));
 				store_close(store);
 				opened++;
 			} else {
@@ -741,7 +750,7 @@ test_a_move_is_not_missed(void **state)
 	munmap(file, (size_t)st.st_size);
 	close(fd);
 	fixture_store_open(&t->f);
-	assert_true(store_is_moving(t->f.store));
+	assert_true(store_is_rotating(t->f.store));
 	while (!step(t))
 		;
 	check_all(t);
@@ -775,7 +784,7 @@ test_the_old_pepper_counts_for_nothing_afterwards(void **state)
 	while (!step(t))
 		;
 	assert_int_equal(store_read(t->f.reader), 0);
-	assert_false(store_moving(t->f.reader));
+	assert_false(store_txn_is_rotating(t->f.reader));
 	store_read_end(t->f.reader);
 	fixture_store_close(&t->f);
 	fixture_raw_put(&t->f, TABLE_ACCOUNTS, "a05", 3, old, len);
@@ -817,7 +826,7 @@ test_other_lines_are_refused(void **state)
 	for (unsigned end = 0; end < 2; end++) {
 		fixture_write_file(t->f.pepper, LINE1 LINE2, 2 * LINE_LEN, 0600);
 		open_and_begin(t);
-		while (end == 1 && store_is_moving(t->f.store))
+		while (end == 1 && store_is_rotating(t->f.store))
 			(void)step(t);
 		check_all(t);
 		fixture_store_close(&t->f);
@@ -830,7 +839,7 @@ test_other_lines_are_refused(void **state)
 	/* Two at once are one way. */
 	fixture_write_file(t->f.pepper, LINE1 LINE2 LINE3, 3 * LINE_LEN, 0600);
 	open_and_begin(t);
-	assert_true(store_is_moving(t->f.store));
+	assert_true(store_is_rotating(t->f.store));
 	while (!step(t))
 		;
 	check_tags(t);
@@ -853,5 +862,5 @@ main(void)
 		cmocka_unit_test(test_other_lines_are_refused),
 	};
 
-	return cmocka_run_group_tests_name("rotation", tests, fixture_begin, NULL);
+	return cmocka_run_group_tests_name("rotate", tests, fixture_begin, NULL);
 }

@@ -1,5 +1,5 @@
 /*
- * test_schema.c - a database of schema 1 under this fobd: it is opened and upgraded; verifies, lists, rolls, revocations,
+ * test_open.c - a database of schema 1 under this fobd: it is opened and upgraded; verifies, lists, rolls, revocations,
  * suspensions and ends of keys work; records that are not changed keep their bytes. After each test the offline check
  * finds the database whole, in its mixture of both schemas.
  */
@@ -12,8 +12,10 @@
 
 #include "service/offline/backup.h"
 #include "service/offline/check.h"
+#include "service/offline/restore.h"
 #include "tests/unit/service/fixture.h"
 #include "tests/unit/service/harness.h"
+#include "service/store/open.h"
 #include "tests/unit/service/store/schema1.h"
 
 #define E ENVIRONMENT_TEST
@@ -581,7 +583,7 @@ a_copy_of_it_is_restored(void **state)
 	fixture_remove(f->h->paths[E][0]);
 	assert_int_equal(rename(copy, f->h->paths[E][0]), 0);
 	options = options_of(f, STORE_RESTORE);
-	if (backup_restore(&options, NULL, out, why, sizeof(why)) != 0)
+	if (restore_backup(&options, NULL, out, why, sizeof(why)) != 0)
 		fail_msg("%s", why);
 	fclose(out);
 	up(f);
@@ -605,5 +607,5 @@ main(void)
 		TEST(a_copy_of_it_is_restored),
 	};
 
-	return cmocka_run_group_tests_name("schema", tests, fixture_begin, NULL);
+	return cmocka_run_group_tests_name("open", tests, fixture_begin, NULL);
 }
