@@ -18,8 +18,8 @@
 #define SPLIT 4
 /* Bytes that are written at once, about. */
 #define TAKE_MAX 262144
-/* Messages with verifies on the wire, beyond which verifies wait and travel together. */
-#define VERIFY_MESSAGES 3
+/* Messages that the verifies which are under way are spread over, at least. */
+#define SHARES 3
 
 _Static_assert(CALLS_SLOTS == 256, "an id holds a slot in its lowest byte");
 
@@ -299,19 +299,20 @@ frame_together(
 }
 
 /*
- * How many of the verifies that wait go into the next message: each message's fair share of all that are under way,
- * waiting or not. 0: not now. *${len} is what they take in one body.
+ * How many of the verifies that wait go into the next message: all of them, up to a share of all that are under way, so
+ * that a crowd's messages follow each other and neither end waits for the other. 0: not now. *${len} is what they take
+ * in one body.
  */
 static unsigned
 verifies_to_send(const struct calls *cs, size_t *len)
 {
 	unsigned all = cs->n_waiting[CALLS_VERIFY] + cs->verifies;
-	unsigned messages = cs->in_flight < VERIFY_MESSAGES ? cs->in_flight : VERIFY_MESSAGES;
-	unsigned n = 0, max = (all + messages - 1) / messages;
+	unsigned shares = cs->in_flight < SHARES ? cs->in_flight : SHARES;
+	unsigned n = 0, max = (all + shares - 1) / shares;
 	const struct call *c;
 
 	*len = 0;
-	if (cs->on_wire[CALLS_VERIFY] >= messages || cs->n_waiting[CALLS_VERIFY] == 0)
+	if (cs->on_wire[CALLS_VERIFY] >= cs->in_flight || cs->n_waiting[CALLS_VERIFY] == 0)
 		return 0;
 	if (cs->wait_for_more && cs->n_waiting[CALLS_VERIFY] < max / 2)
 		return 0;

@@ -46,12 +46,39 @@ wake_thread(struct link *l)
 		l->wake = l->woken = true;
 }
 
+static _Atomic uint32_t *
+bed_of(struct link *l, uint32_t bed)
+{
+	return &l->beds[bed / 32 % LINK_BEDS];
+}
+
+/* Of one word, whose threads are to be woken together. */
+struct rouse {
+	_Atomic uint32_t *word;
+	uint32_t bits;
+};
+
+static void
+rouse_all(struct rouse *r)
+{
+	if (r->bits == 0)
+		return;
+	atomic_fetch_add(r->word, 1);
+	futex_wake(r->word, r->bits);
+	r->bits = 0;
+}
+
 /* Once it knows, the call may be gone. */
 static void
-tell(struct call *c, uint32_t news)
+tell(struct link *l, struct call *c, uint32_t news, struct rouse *r)
 {
+	uint32_t bed = c->bed;
+
+	if (r->word != bed_of(l, bed))
+		rouse_all(r);
+	r->word = bed_of(l, bed);
 	if (atomic_fetch_or(&c->wake, news) & ASLEEP)
-		futex_wake(&c->wake);
+		r->bits |= UINT32_C(1) << bed % 32;
 }
 
 void
@@ -59,6 +86,7 @@ link_unlock(struct link *l)
 {
 	struct call_list told = TAILQ_HEAD_INITIALIZER(told);
 	struct call *c, *next, *heir = l->heir;
+	struct rouse r = { 0 };
 	bool wake = l->wake;
 
 	l->wake = false;
@@ -69,10 +97,11 @@ link_unlock(struct link *l)
 		eventfd_write(l->wake_fd, 1);
 	for (c = TAILQ_FIRST(&told); c != NULL; c = next) {
 		next = TAILQ_NEXT(c, in_waiters);
-		tell(c, DONE);
+		tell(l, c, DONE, &r);
 	}
 	if (heir != NULL)
-		tell(heir, DRIVE);
+		tell(l, heir, DRIVE, &r);
+	rouse_all(&r);
 }
 
 /* ---- ends ---- */
@@ -648,30 +677,29 @@ drive(struct link *l, struct call *c)
 	hand_over(l);
 }
 
-/* Sleeps until there are news or the call's time is over. Returns: the news. */
+/* Sleeps until one of ${bits} is set or the time has come. Returns: what is set. */
 static uint32_t
-sleep_for_news(struct call *c)
+sleep_until(struct link *l, struct call *c, uint32_t bits, int64_t at_ms)
 {
-	uint32_t seen = atomic_load(&c->wake);
+	_Atomic uint32_t *bed = bed_of(l, c->bed);
+	uint32_t seen, news = atomic_load(&c->wake);
 
-	while ((seen & (DONE | DRIVE)) == 0 && transport_now_ms() < c->deadline_ms) {
-		if ((seen & ASLEEP) != 0 || atomic_compare_exchange_strong(&c->wake, &seen, seen | ASLEEP))
-			futex_wait(&c->wake, seen | ASLEEP, c->deadline_ms);
-		seen = atomic_load(&c->wake);
+	while ((news & bits) == 0 && transport_now_ms() < at_ms) {
+		seen = atomic_load(bed);
+		news = atomic_fetch_or(&c->wake, ASLEEP);
+		if ((news & bits) == 0)
+			futex_wait(bed, seen, at_ms, UINT32_C(1) << c->bed % 32);
+		news = atomic_load(&c->wake);
 	}
-	return seen;
+	return news;
 }
 
 /* Whoever has promised to tell it something has done so, and does not touch it any more. */
 static void
-await_promised(struct call *c)
+await_promised(struct link *l, struct call *c)
 {
-	uint32_t seen;
-
-	while (((seen = atomic_load(&c->wake)) & c->promised) != c->promised) {
-		if ((seen & ASLEEP) != 0 || atomic_compare_exchange_strong(&c->wake, &seen, seen | ASLEEP))
-			futex_wait(&c->wake, seen | ASLEEP, INT64_MAX / 1000);
-	}
+	while ((sleep_until(l, c, c->promised, INT64_MAX / 1000) & c->promised) != c->promised)
+		continue;
 }
 
 int
@@ -684,7 +712,7 @@ link_wait(struct link *l, struct call *c)
 		if (!l->driven)
 			wake_thread(l);
 		link_unlock(l);
-		if (sleep_for_news(c) & DONE)
+		if (sleep_until(l, c, DONE | DRIVE, c->deadline_ms) & DONE)
 			return c->fault;
 		link_lock(l);
 		if (c->waits)
@@ -697,7 +725,7 @@ link_wait(struct link *l, struct call *c)
 		drive(l, c);
 	}
 	link_unlock(l);
-	await_promised(c);
+	await_promised(l, c);
 	return c->fault;
 }
 
@@ -751,6 +779,7 @@ link_submit(struct link *l, struct call *c)
 	int rc;
 
 	c->link = l;
+	c->bed = l->next_bed++;
 	c->connect_by_ms = l->open ? INT64_MAX : connect_by(l, transport_now_ms());
 	if (l->closing)
 		return error_set(&c->error, FOB_ECANCELLED, "the client is being freed");

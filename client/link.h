@@ -16,6 +16,8 @@
 #include "client/calls.h"
 #include "client/connection.h"
 
+#define LINK_BEDS 64
+
 struct link {
 	/* Set once. */
 	const struct fob_options *options; /* the transport's copy: numbers only */
@@ -23,7 +25,14 @@ struct link {
 
 	struct connection connection; /* the driver's; its descriptor and session are the writer's, too, while open */
 
+	/*
+	 * What threads that wait sleep on, 32 to a word, each with a bit of its own: those who came one after another are
+	 * woken with one system call.
+	 */
+	_Atomic uint32_t beds[LINK_BEDS];
+
 	pthread_mutex_t mutex; /* of all below */
+	uint32_t next_bed;
 	struct calls calls;
 	bool open;    /* frames may be written */
 	bool failing; /* no connection, and the last attempt has failed */

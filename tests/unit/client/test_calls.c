@@ -687,8 +687,7 @@ static void
 test_with_changes(void **state)
 {
 	struct fob_client *c = client_with(1, CALLS);
-	struct fob_roll_request roll = { FOB_ROLL_REQUEST_INIT,
-		.environment = FOB_ENVIRONMENT_LIVE,
+	struct fob_roll_request roll = { FOB_ROLL_REQUEST_INIT, .environment = FOB_ENVIRONMENT_LIVE,
 		.account = "acct_1" };
 	unsigned i;
 
@@ -827,12 +826,12 @@ main(void)
 	/* A hang is a failure too. */
 	const unsigned whole_s = 120;
 	const struct CMUnitTest tests[] = { TEST(test_alone), TEST(test_lanes), TEST(test_together),
-		TEST(test_one_waits), TEST(test_deadlines), TEST(test_deadline_without_server),
-		TEST(test_own_fault), BAD_COMPANY(-FOB_EINVALID_ARGUMENT), BAD_COMPANY(-FOB_ERESOURCE_EXHAUSTED),
-		BAD_COMPANY(-FOB_EINTERNAL), BAD_COMPANY(-FOB_EUNIMPLEMENTED), BAD_COMPANY(99),
-		TEST(test_reply_does_not_fit), TEST(test_unavailable), TEST(test_large), TEST(test_connection_lost),
-		TEST(test_freed_under_load), TEST(test_batch_bound), TEST(test_queue_bound), TEST(test_with_changes),
-		TEST(test_threads), TEST(test_callbacks_call), TEST(test_freed_while_callbacks_call) };
+		TEST(test_one_waits), TEST(test_deadlines), TEST(test_deadline_without_server), TEST(test_own_fault),
+		BAD_COMPANY(-FOB_EINVALID_ARGUMENT), BAD_COMPANY(-FOB_ERESOURCE_EXHAUSTED), BAD_COMPANY(-FOB_EINTERNAL),
+		BAD_COMPANY(-FOB_EUNIMPLEMENTED), BAD_COMPANY(99), TEST(test_reply_does_not_fit),
+		TEST(test_unavailable), TEST(test_large), TEST(test_connection_lost), TEST(test_freed_under_load),
+		TEST(test_batch_bound), TEST(test_queue_bound), TEST(test_with_changes), TEST(test_threads),
+		TEST(test_callbacks_call), TEST(test_freed_while_callbacks_call) };
 
 	alarm(whole_s);
 	return cmocka_run_group_tests_name("client/calls", tests, NULL, NULL);
