@@ -5,9 +5,10 @@
  * An operation on a stream that has been closed may end without a callback (nng 1.5.2), so none is begun once ${closed}
  * is set, under the mutex.
  */
+#include "service/net/internal.h"
+
 #include <stdlib.h>
 
-#include "service/net/internal.h"
 #include "service/net/peer.h"
 
 /* ---- the beginning ---- */

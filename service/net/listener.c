@@ -2,6 +2,8 @@
  * listener.c - listens, and accepts one connection after the other, no faster than descriptors come back (see
  * internal.h). An accept that fails is tried again by the sweep: nothing that a peer does ends a listener.
  */
+#include "service/net/internal.h"
+
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <dirent.h>
@@ -13,7 +15,6 @@
 #include <sys/un.h>
 
 #include "service/base/log.h"
-#include "service/net/internal.h"
 #include "service/net/socket_file.h"
 #include "service/net/tls_context.h"
 

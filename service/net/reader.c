@@ -2,11 +2,12 @@
  * reader.c - a connection's turns: what was received becomes requests, each is answered, and the next receive begins.
  * One thread at a time is the reader. It waits for nothing.
  */
+#include "service/net/internal.h"
+
 #include <sodium.h>
 #include <stdio.h>
 
 #include "service/base/log.h"
-#include "service/net/internal.h"
 #include "service/net/peer.h"
 #include "service/net/stream.h"
 #include "service/rpc/dispatch.h"

@@ -2,10 +2,11 @@
  * receive.c - the bytes of a turn: what a receive brought, what more the socket has, and what was left of the last turn;
  * with TLS, decrypted.
  */
+#include "service/net/internal.h"
+
 #include <string.h>
 
 #include "service/base/log.h"
-#include "service/net/internal.h"
 #include "service/net/stream.h"
 
 static bool

@@ -2,12 +2,13 @@
  * sweep.c - the one thread that looks after time and memory: it closes connections that do not greet or do not take
  * their replies, sends what changes have answered, begins accepts anew, frees connections, and gives memory back.
  */
+#include "service/net/internal.h"
+
 #include <malloc.h>
 #include <stdlib.h>
 #include <time.h>
 
 #include "service/base/log.h"
-#include "service/net/internal.h"
 
 #define STALLED_EVERY_MS 20
 #define COUNT_EVERY_MS 5
