@@ -261,14 +261,12 @@ connect_begin(struct connection *c, int64_t now_ms)
 	}
 	if (t->address.scheme != ADDRESS_IPC)
 		tcp_options(c->fd);
-	if (!c->again)
-		c->due_ms = now_ms + c->patience_ms;
+	c->due_ms = now_ms + c->patience_ms;
 	c->phase = CONNECTION_CONNECTS;
 	if (connect(c->fd, &to->any, t->endpoints.len[c->endpoint]) == 0 || errno == EINPROGRESS)
 		return;
 	if (errno == EAGAIN) {
 		fd_close(c);
-		c->again = true;
 		c->where = t->address.text;
 		snprintf(c->reason, sizeof(c->reason), "its backlog is full");
 		wait_for(c, now_ms + BACKLOG_MIN_MS + random_below(c, BACKLOG_MAX_MS - BACKLOG_MIN_MS + 1));
@@ -326,7 +324,6 @@ connected(struct connection *c, int64_t now_ms)
 	const struct address *a = &target_of(c)->address;
 	uint8_t greeting[SP_GREETING_LEN], *to;
 
-	c->again = false;
 	sp_greeting(SP_REQ, greeting);
 	if (a->scheme == ADDRESS_TLS) {
 		c->session = tls_session_new(c->tls, c->tls_name != NULL ? c->tls_name : a->host);
@@ -361,6 +358,15 @@ connecting(struct connection *c, int64_t now_ms)
 		connected(c, now_ms);
 }
 
+/* While the connection is not open. */
+static const char *
+io_reason(int error)
+{
+	if (error == 0 || error == ECONNRESET || error == EPIPE)
+		return "the connection is closed as soon as it is made";
+	return strerrordesc_np(error);
+}
+
 static bool
 out_send(struct connection *c, int64_t now_ms)
 {
@@ -371,7 +377,7 @@ out_send(struct connection *c, int64_t now_ms)
 	if ((n = send(c->fd, c->out.p, c->out.len, MSG_DONTWAIT | MSG_NOSIGNAL)) < 0) {
 		if (errno == EAGAIN || errno == EINTR)
 			return true;
-		attempt_failed(c, now_ms, strerrordesc_np(errno));
+		attempt_failed(c, now_ms, io_reason(errno));
 		return false;
 	}
 	buffer_consume(&c->out, (size_t)n, READ_SIZE);
@@ -388,7 +394,7 @@ bytes_receive(struct connection *c, int64_t now_ms, uint8_t *to, size_t max)
 		return n;
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return 0;
-	attempt_failed(c, now_ms, n == 0 ? "the connection is closed as soon as it is made" : strerrordesc_np(errno));
+	attempt_failed(c, now_ms, io_reason(n == 0 ? 0 : errno));
 	return -1;
 }
 

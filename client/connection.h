@@ -56,7 +56,6 @@ struct connection {
 	struct resolver resolver;
 	int64_t due_ms; /* of the next attempt, or when this one has taken too long. INT64_MAX: never */
 	uint32_t pause_ms, patience_ms;
-	bool again;      /* the endpoint is to be tried again: its backlog was full */
 	bool proven;     /* since it is open the server has sent more than a greeting */
 	unsigned failed; /* rounds since it was last open */
 	uint32_t random;
