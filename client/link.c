@@ -28,6 +28,8 @@ enum { DONE = 1, DRIVE = 2, ASLEEP = 4 };
 #define READ_MIN 16384
 #define BUFFER_KEPT 65536
 #define REPLIES_AT_ONCE 64
+/* After so many a writer leaves the rest to the next reply, which is sure to come, or to the next call. */
+#define WRITES_AT_ONCE 16
 /* Callbacks that take longer than that do not hold up the calls that they make. */
 #define CORK_MS 2
 
@@ -298,12 +300,14 @@ may_write(const struct link *l)
 void
 link_flush(struct link *l)
 {
+	unsigned writes = 0;
+
 	if (l->writing || !may_write(l))
 		return;
 	l->writing = true;
 	if (is_idle(l))
 		look_first(l);
-	while (may_write(l) && fill(l))
+	while (may_write(l) && (writes++ < WRITES_AT_ONCE || l->sending.len > 0) && fill(l))
 		send_some(l);
 	l->writing = false;
 	/* So that the driver sees it. */
