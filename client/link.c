@@ -31,7 +31,7 @@ enum { DONE = 1, DRIVE = 2, ASLEEP = 4 };
 /* After so many a writer leaves the rest to the next reply, which is sure to come, or to the next call. */
 #define WRITES_AT_ONCE 16
 /* Callbacks that take longer than that do not hold up the calls that they make. */
-#define CORK_MS 2
+#define CALLBACKS_MS 2
 
 /* ---- the lock, and what happens when it is released ---- */
 
@@ -49,61 +49,61 @@ wake_thread(struct link *l)
 }
 
 static _Atomic uint32_t *
-bed_of(struct link *l, uint32_t bed)
+word_of(struct link *l, uint32_t slot)
 {
-	return &l->beds[bed / 32 % LINK_BEDS];
+	return &l->words[slot / 32 % LINK_WORDS];
 }
 
-/* Of one word, whose threads are to be woken together. */
-struct rouse {
+/* Threads that sleep on one word and are to be woken together. */
+struct wakeup {
 	_Atomic uint32_t *word;
 	uint32_t bits;
 };
 
 static void
-rouse_all(struct rouse *r)
+wakeup_send(struct wakeup *w)
 {
-	if (r->bits == 0)
+	if (w->bits == 0)
 		return;
-	atomic_fetch_add(r->word, 1);
-	futex_wake(r->word, r->bits);
-	r->bits = 0;
+	atomic_fetch_add(w->word, 1);
+	futex_wake(w->word, w->bits);
+	w->bits = 0;
 }
 
 /* Once it knows, the call may be gone. */
 static void
-tell(struct link *l, struct call *c, uint32_t news, struct rouse *r)
+tell(struct link *l, struct call *c, uint32_t bits, struct wakeup *w)
 {
-	uint32_t bed = c->bed;
+	uint32_t slot = c->slot;
 
-	if (r->word != bed_of(l, bed))
-		rouse_all(r);
-	r->word = bed_of(l, bed);
-	if (atomic_fetch_or(&c->wake, news) & ASLEEP)
-		r->bits |= UINT32_C(1) << bed % 32;
+	if (w->word != word_of(l, slot))
+		wakeup_send(w);
+	w->word = word_of(l, slot);
+	if (atomic_fetch_or(&c->wake, bits) & ASLEEP)
+		w->bits |= UINT32_C(1) << slot % 32;
 }
 
 void
 link_unlock(struct link *l)
 {
-	struct call_list told = TAILQ_HEAD_INITIALIZER(told);
-	struct call *c, *next, *heir = l->heir;
-	struct rouse r = { 0 };
+	struct call_list to_wake = TAILQ_HEAD_INITIALIZER(to_wake);
+	struct call *c, *next, *next_driver = l->next_driver;
+	struct wakeup w = { 0 };
 	bool wake = l->wake;
 
 	l->wake = false;
-	l->heir = NULL;
-	TAILQ_CONCAT(&told, &l->told, in_waiters);
+	l->next_driver = NULL;
+	TAILQ_CONCAT(&to_wake, &l->to_wake, in_waiters);
 	pthread_mutex_unlock(&l->mutex);
 	if (wake)
 		eventfd_write(l->wake_fd, 1);
-	for (c = TAILQ_FIRST(&told); c != NULL; c = next) {
+	for (c = TAILQ_FIRST(&to_wake); c != NULL; c = next) {
 		next = TAILQ_NEXT(c, in_waiters);
-		tell(l, c, DONE, &r);
+		tell(l, c, DONE, &w);
 	}
-	if (heir != NULL)
-		tell(l, heir, DRIVE, &r);
-	rouse_all(&r);
+	if (next_driver != NULL)
+		tell(l, next_driver, DRIVE, &w);
+	wakeup_send(&w);
 }
 
 /* ---- ends ---- */
@@ -121,7 +121,7 @@ call_end(struct link *l, struct call *c, int fault)
 		/* A driver, or who is about to hear that it is, sees for itself. */
 		if ((c->promised & DRIVE) == 0) {
 			c->promised |= DONE;
-			TAILQ_INSERT_TAIL(&l->told, c, in_waiters);
+			TAILQ_INSERT_TAIL(&l->to_wake, c, in_waiters);
 		}
 		return;
 	}
@@ -241,9 +241,9 @@ static bool
 writer_back(struct link *l, unsigned generation)
 {
 	link_lock(l);
-	if (l->orphan >= 0)
-		close(l->orphan);
-	l->orphan = -1;
+	if (l->stale_fd >= 0)
+		close(l->stale_fd);
+	l->stale_fd = -1;
 	if (l->generation == generation)
 		return true;
 	/* These bytes are nobody's. */
@@ -351,9 +351,9 @@ lost(struct link *l, int64_t now_ms, const char *reason)
 	l->broken = 0;
 	l->generation++;
 	fd = connection_lost(&l->connection, now_ms, reason);
-	/* The writer may be using the descriptor, and has the bytes. If there is an orphan already it is using that. */
-	if (l->writing && l->orphan < 0)
-		l->orphan = fd;
+	/* The writer may be using the descriptor, and has the bytes. If there is an stale_fd already it is using that. */
+	if (l->writing && l->stale_fd < 0)
+		l->stale_fd = fd;
 	else
 		close(fd);
 	if (!l->writing)
@@ -643,14 +643,14 @@ hand_over(struct link *l)
 	/* The latest: its reply is likely to come last, so that it can do the others' work longest. */
 	if ((c = TAILQ_FIRST(&l->waiters)) == NULL) {
 		l->driven = false;
-		if (l->blind)
+		if (l->unwatched)
 			wake_thread(l);
 		return;
 	}
 	TAILQ_REMOVE(&l->waiters, c, in_waiters);
 	c->waits = false;
 	c->promised |= DRIVE;
-	l->heir = c;
+	l->next_driver = c;
 }
 
 /* The thread has asynchronous calls to drive, and will do the same for the others. */
@@ -684,17 +684,17 @@ drive(struct link *l, struct call *c)
 static uint32_t
 sleep_until(struct link *l, struct call *c, uint32_t bits, int64_t at_ms)
 {
-	_Atomic uint32_t *bed = bed_of(l, c->bed);
-	uint32_t seen, news = atomic_load(&c->wake);
+	_Atomic uint32_t *word = word_of(l, c->slot);
+	uint32_t seen, set = atomic_load(&c->wake);
 
-	while ((news & bits) == 0 && transport_now_ms() < at_ms) {
-		seen = atomic_load(bed);
-		news = atomic_fetch_or(&c->wake, ASLEEP);
-		if ((news & bits) == 0)
-			futex_wait(bed, seen, at_ms, UINT32_C(1) << c->bed % 32);
-		news = atomic_load(&c->wake);
+	while ((set & bits) == 0 && transport_now_ms() < at_ms) {
+		seen = atomic_load(word);
+		set = atomic_fetch_or(&c->wake, ASLEEP);
+		if ((set & bits) == 0)
+			futex_wait(word, seen, at_ms, UINT32_C(1) << c->slot % 32);
+		set = atomic_load(&c->wake);
 	}
-	return news;
+	return set;
 }
 
 /* Whoever has promised to tell it something has done so, and does not touch it any more. */
@@ -738,10 +738,10 @@ int
 link_init(struct link *l, const struct fob_options *o, const struct options_addresses *addresses, SSL_CTX *tls,
     struct fob_error *error)
 {
-	*l = (struct link){ .options = o, .wake_fd = -1, .orphan = -1 };
+	*l = (struct link){ .options = o, .wake_fd = -1, .stale_fd = -1 };
 	pthread_mutex_init(&l->mutex, NULL);
 	TAILQ_INIT(&l->waiters);
-	TAILQ_INIT(&l->told);
+	TAILQ_INIT(&l->to_wake);
 	TAILQ_INIT(&l->ended);
 	calls_init(&l->calls, o->in_flight, o->queue);
 	l->where = "the server";
@@ -783,7 +783,7 @@ link_submit(struct link *l, struct call *c)
 	int rc;
 
 	c->link = l;
-	c->bed = l->next_bed++;
+	c->slot = l->next_slot++;
 	c->connect_by_ms = l->open ? INT64_MAX : connect_by(l, transport_now_ms());
 	if (l->closing)
 		return error_set(&c->error, FOB_ECANCELLED, "the client is being freed");
@@ -791,7 +791,7 @@ link_submit(struct link *l, struct call *c)
 		return unavailable(l, &c->error);
 	if ((rc = calls_add(&l->calls, c)) != 0)
 		return rc;
-	if (l->corked && pthread_equal(l->corker, pthread_self()))
+	if (l->in_callbacks && pthread_equal(l->callback_thread, pthread_self()))
 		return 0;
 	if (l->options->loop || (c->end != NULL && (!l->ours || c->deadline_ms < l->asleep_until_ms)))
 		wake_thread(l);
@@ -855,7 +855,7 @@ link_prepare(struct link *l, short *events, int64_t *at_ms)
 	*at_ms = l->ours ? next_ms(l, transport_now_ms()) : l->calls.expire_at_ms;
 	if (!TAILQ_EMPTY(&l->ended) || l->made || l->lost)
 		*at_ms = 0;
-	l->blind = l->driven && !l->ours;
+	l->unwatched = l->driven && !l->ours;
 	if (l->ours)
 		*events = events_of(l);
 	else
@@ -921,14 +921,14 @@ link_callbacks(struct link *l)
 	l->calls.wait_for_more = !TAILQ_EMPTY(&ended);
 	link_flush(l);
 	l->calls.wait_for_more = false;
-	l->corked = true;
-	l->corker = pthread_self();
+	l->in_callbacks = true;
+	l->callback_thread = pthread_self();
 	link_unlock(l);
 	while ((c = TAILQ_FIRST(&ended)) != NULL) {
 		TAILQ_REMOVE(&ended, c, in_queue);
 		c->end(c, c->fault);
 		n++;
-		if ((now_ms = transport_now_ms()) - since_ms < CORK_MS)
+		if ((now_ms = transport_now_ms()) - since_ms < CALLBACKS_MS)
 			continue;
 		since_ms = now_ms;
 		link_lock(l);
@@ -936,7 +936,7 @@ link_callbacks(struct link *l)
 		link_unlock(l);
 	}
 	link_lock(l);
-	l->corked = false;
+	l->in_callbacks = false;
 	link_flush(l);
 	link_unlock(l);
 	return n;

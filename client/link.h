@@ -16,42 +16,42 @@
 #include "client/calls.h"
 #include "client/connection.h"
 
-#define LINK_BEDS 64
+#define LINK_WORDS 64
 
 struct link {
 	/* Set once. */
 	const struct fob_options *options; /* the transport's copy: numbers only */
 	int wake_fd;                       /* -1: none. An eventfd, of the thread or the loop */
 
-	struct buffer raw; /* the driver's: what the socket has brought, before it is decrypted */
+	struct buffer raw;            /* the driver's: what the socket has brought, before it is decrypted */
 	struct connection connection; /* the driver's; its descriptor and session are the writer's, too, while open */
 
 	/*
-	 * What threads that wait sleep on, 32 to a word, each with a bit of its own: those who came one after another are
-	 * woken with one system call.
+	 * What waiting threads sleep on: 32 to a word, each with a bit of its own, so that threads which came one after
+	 * another are woken with one system call.
 	 */
-	_Atomic uint32_t beds[LINK_BEDS];
+	_Atomic uint32_t words[LINK_WORDS];
 
 	pthread_mutex_t mutex; /* of all below */
-	uint32_t next_bed;
+	uint32_t next_slot;
 	struct calls calls;
 	bool open;    /* frames may be written */
 	bool failing; /* no connection, and the last attempt has failed */
 	bool closing;
-	bool driven;  /* somebody has the driver's role */
-	bool writing; /* somebody has the writer's role */
-	bool blocked; /* the socket takes no more for now */
-	bool ours;    /* the thread, or the loop, has the driver's role */
-	bool wanted;  /* the thread waits for the driver's role */
-	bool blind;   /* the thread does not watch the connection, as it has a driver */
-	bool asleep;  /* the thread, or the loop, waits for what link_prepare() said */
-	bool woken;   /* and has been woken by wake_fd */
-	bool wake;    /* wake_fd is to be written to when the lock is released */
-	bool corked;  /* in callbacks: what they submit is written when they are done */
-	pthread_t corker;
+	bool driven;       /* somebody has the driver's role */
+	bool writing;      /* somebody has the writer's role */
+	bool blocked;      /* the socket takes no more for now */
+	bool ours;         /* the thread, or the loop, has the driver's role */
+	bool wanted;       /* the thread waits for the driver's role */
+	bool unwatched;    /* the thread does not watch the connection, as it has a driver */
+	bool asleep;       /* the thread, or the loop, waits for what link_prepare() said */
+	bool woken;        /* and has been woken by wake_fd */
+	bool wake;         /* wake_fd is to be written to when the lock is released */
+	bool in_callbacks; /* ${callback_thread} is in callbacks: what it submits is written when they are done */
+	pthread_t callback_thread;
 	int64_t asleep_until_ms;
-	int broken; /* errno of a send that failed */
-	int orphan; /* -1; or the descriptor of a lost connection, to be closed by the writer */
+	int broken;   /* errno of a send that failed */
+	int stale_fd; /* -1; or the descriptor of a lost connection, to be closed by the writer */
 	unsigned generation;
 	struct buffer sending;   /* the writer's, while there is one */
 	struct buffer plain;     /* the same before it is encrypted */
@@ -59,10 +59,9 @@ struct link {
 	unsigned silent_verifies;
 	int64_t heard_ms;
 	struct call_list waiters; /* synchronous calls whose threads wait, the latest first */
-	struct call_list told;    /* synchronous calls that have ended and whose threads are to be woken */
-	struct call *heir;        /* NULL, or the one whose thread is to be told that it is the driver */
+	struct call_list to_wake; /* synchronous calls that have ended and whose threads are to be woken */
+	struct call *next_driver; /* NULL, or the one whose thread is to be told that it is the driver */
 	struct call_list ended;   /* asynchronous calls whose callbacks are to be called */
-	uint64_t number;
 	/* What the state callback is to be told. */
 	bool made, lost, lost_first, ever;
 	const char *made_at, *lost_at;

@@ -92,7 +92,7 @@ struct call {
 	TAILQ_ENTRY(call) in_live;
 	TAILQ_ENTRY(call) in_waiters; /* or among those to be woken */
 	uint32_t promised;            /* bits of ${wake} that somebody is about to set */
-	uint32_t bed;                 /* where its thread sleeps */
+	uint32_t slot;                /* of the words that threads sleep on */
 	_Atomic uint32_t wake;
 	struct message own; /* when it travels alone */
 	struct call *self;
