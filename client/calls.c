@@ -339,6 +339,8 @@ calls_take(struct calls *cs, enum sp_framing framing, int64_t now_ms, struct buf
 
 	for (kind = CALLS_OTHER; kind <= CALLS_CHANGE; kind++) {
 		while (cs->n_waiting[kind] > 0 && cs->on_wire[kind] < cs->in_flight && out->len < TAKE_MAX) {
+			if (TAILQ_FIRST(&cs->waiting[kind])->method == codec_method_name(METHOD_VERIFY_KEYS))
+				verifies++;
 			if (frame_alone(cs, kind, framing, now_ms, out) != 0)
 				return -1;
 		}

@@ -467,17 +467,17 @@ frames_read(struct link *l, struct buffer *in)
 
 /* What the socket brought, decrypted if need be, is at the end of ${in}. Returns: NULL, or why the connection ends. */
 static const char *
-decrypt(struct link *l, struct buffer *raw)
+decrypt(struct link *l)
 {
 	struct connection *c = &l->connection;
 	int rv;
 
 	link_lock(l);
-	rv = tls_feed(c->session, raw->p, raw->len);
+	rv = tls_feed(c->session, l->raw.p, l->raw.len);
 	if (rv == 0)
 		rv = tls_read(c->session, &c->in);
 	link_unlock(l);
-	buffer_consume(raw, raw->len, 0);
+	buffer_consume(&l->raw, l->raw.len, BUFFER_KEPT);
 	return rv == 0 ? NULL : rv == 1 ? "closed by the server" : "TLS: what came cannot be decrypted";
 }
 
@@ -489,7 +489,7 @@ static int
 receive(struct link *l, int flags)
 {
 	struct connection *c = &l->connection;
-	struct buffer raw = { 0 }, *to = c->session == NULL ? &c->in : &raw;
+	struct buffer *to = c->session == NULL ? &c->in : &l->raw;
 	const char *why = NULL;
 	size_t room = READ_MIN;
 	uint8_t *p;
@@ -510,7 +510,7 @@ receive(struct link *l, int flags)
 		l->silent_verifies = 0;
 		link_unlock(l);
 		if (c->session != NULL)
-			why = decrypt(l, &raw);
+			why = decrypt(l);
 		c->proven = true;
 		if (!frames_read(l, &c->in) && why == NULL)
 			why = "the server does not speak the protocol";
@@ -519,7 +519,6 @@ receive(struct link *l, int flags)
 	} else if (errno != EAGAIN && errno != EINTR) {
 		why = strerrordesc_np(errno);
 	}
-	buffer_free(&raw);
 	if (why == NULL)
 		return n == (ssize_t)room ? 1 : 0;
 	link_lock(l);
@@ -752,6 +751,7 @@ void
 link_fini(struct link *l)
 {
 	connection_fini(&l->connection);
+	buffer_free(&l->raw);
 	buffer_free(&l->sending);
 	buffer_free(&l->plain);
 	pthread_mutex_destroy(&l->mutex);

@@ -23,6 +23,7 @@ struct link {
 	const struct fob_options *options; /* the transport's copy: numbers only */
 	int wake_fd;                       /* -1: none. An eventfd, of the thread or the loop */
 
+	struct buffer raw; /* the driver's: what the socket has brought, before it is decrypted */
 	struct connection connection; /* the driver's; its descriptor and session are the writer's, too, while open */
 
 	/*

@@ -268,7 +268,7 @@ int
 transport_submit(struct transport *t, struct call *c, uint64_t *number)
 {
 	struct link *l;
-	int rc;
+	int rc, cancel;
 
 	assert(c->method != NULL && c->reply != NULL && (unsigned)c->environment <= FOB_ENVIRONMENT_TEST);
 	error_clear(&c->error);
@@ -285,17 +285,25 @@ transport_submit(struct transport *t, struct call *c, uint64_t *number)
 	if (number != NULL)
 		*number = c->number;
 	l = t->by_environment[c->environment];
+	/* A caller that is cancelled with pthread_cancel() must not take a role with it. */
+	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel);
 	link_lock(l);
 	rc = link_submit(l, c);
 	link_unlock(l);
+	pthread_setcancelstate(cancel, &cancel);
 	return rc;
 }
 
 int
 transport_wait(struct transport *t, struct call *c)
 {
+	int rc, cancel;
+
 	(void)t;
-	return link_wait(c->link, c);
+	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel);
+	rc = link_wait(c->link, c);
+	pthread_setcancelstate(cancel, &cancel);
+	return rc;
 }
 
 int
