@@ -347,9 +347,5 @@ main(void)
 		cmocka_unit_test_setup_teardown(test_unload, setup, teardown) };
 
 	alarm(whole_s);
-<<<<<<<< HEAD:tests/unit/client/test_fob.c
-	return cmocka_run_group_tests_name("client/fob", tests, NULL, NULL);
-========
-	return cmocka_run_group_tests_name("client/thread", tests, NULL, NULL);
->>>>>>>> fb109e3cf43553b742a5f4cf0c7a32e984ecbc3f:tests/unit/client/test_thread.c
-}
+<	return cmocka_run_group_tests_name("client/thread", tests, NULL, NULL);
+>}
