@@ -101,8 +101,6 @@ def sanitizer_runtime():
     return found.group(1) if found else None
 
 
-THREAD_SANITIZED = "thread" in os.path.basename(BUILD) or "libtsan" in (sanitizer_runtime() or "")
-
 
 class Daemon:
     """One fobd and its folder. Its listeners are verify and admin (ipc), tcp and tcpadmin."""
