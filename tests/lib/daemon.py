@@ -101,7 +101,6 @@ def sanitizer_runtime():
     return found.group(1) if found else None
 
 
-
 class Daemon:
     """One fobd and its folder. Its listeners are verify and admin (ipc), tcp and tcpadmin."""
 
