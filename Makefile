@@ -156,6 +156,12 @@ $(B)/tests/crash/test_%: $(B)/tests/crash/test_%.o $(B)/tests/crash/shim.o $(MAD
 $(B)/tests/crash/test_client: $(B)/tests/crash/test_client.o $(B)/tests/crash/shim.o $(CLIENT_OBJ) $(SHARED_OBJ) $(PROTO_OBJ)
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ -lcmocka -llmdb $(LIBS_CLIENT) -ldl
 
+# Preloaded into a fobd, so not instrumented.
+$(B)/tests/lib/clock.o: override SAN :=
+
+$(B)/tests/lib/clock.so: $(B)/tests/lib/clock.o
+	$(Q)$(CC) -shared -pthread $(LDFLAGS) -o $@ $<
+
 $(B)/tests/crash/shim.so: $(B)/tests/crash/shim.o
 	$(Q)$(CC) -shared -pthread $(LDFLAGS) -o $@ $< -ldl
 
@@ -269,7 +275,7 @@ bench: all $(LOAD_BIN) ## measure Fob against its targets; report in build/bench
 -include $(LOAD_OBJ:.o=.d)
 
 unit-bin: $(UNIT_BIN)
-tool-bin: $(TOOL_BIN)
+tool-bin: $(TOOL_BIN) $(B)/tests/lib/clock.so
 crash-bin: $(CRASH_BIN) $(B)/tests/crash/shim.so
 fuzz-bin: $(FUZZ_BIN)
 

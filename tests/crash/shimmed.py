@@ -67,8 +67,8 @@ class Daemon(daemon.Daemon):
         self.handle = Handle(self.place)
         self.shimmed = False
 
-    def environ(self, faketime=None):
-        env = super().environ(faketime)
+    def environ(self, clock=None):
+        env = super().environ(clock)
         if self.shimmed:
             first = daemon.sanitizer_runtime()
             env.update(LD_PRELOAD=(first + ":" if first else "") + SHIM, FOB_SHIM=self.handle.path)

@@ -20,14 +20,7 @@ from pb import LIVE, SECRET, TEST
 DAY_S = 86400
 
 
-@unittest.skipIf(daemon.THREAD_SANITIZED, "libfaketime and ThreadSanitizer do not go together")
-@unittest.skipUnless(daemon.FAKETIME_LIBRARY, "libfaketime is not installed")
 class Day(unittest.TestCase):
-    @classmethod
-    def setUpClass(cls):
-        if daemon.SANITIZED and not daemon.starts_under_faketime():
-            raise unittest.SkipTest("this libfaketime and this sanitizer do not start together")
-
     def setUp(self):
         self.fobd = daemon.Daemon()
         self.clock = daemon.Clock(self.fobd.place)
@@ -35,7 +28,7 @@ class Day(unittest.TestCase):
         self.addCleanup(self.fobd.kill)
 
     def start(self, init=True):
-        self.fobd.start(faketime=self.clock.path, init=init)
+        self.fobd.start(clock=self.clock, init=init)
         self.admin = self.fobd.client("admin")
         self.addCleanup(self.admin.close)
 

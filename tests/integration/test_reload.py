@@ -144,7 +144,7 @@ class Settings(unittest.TestCase):
             s.bind(path)
             s.settimeout(10 * daemon.SLOWER)
             environ = self.fobd.environ
-            self.fobd.environ = lambda faketime=None: dict(environ(faketime), NOTIFY_SOCKET=path)
+            self.fobd.environ = lambda clock=None: dict(environ(clock), NOTIFY_SOCKET=path)
             self.fobd.start(init=False)
             self.assertEqual(s.recv(4096), b"READY=1")
             self.fobd.process.send_signal(signal.SIGHUP)

@@ -82,7 +82,8 @@ class Rooms(unittest.TestCase):
             for name in (n for n in names if n.startswith("test_")):
                 source = os.path.relpath(folder, os.path.join(ROOT, "tests/unit")) + "/" + name[len("test_"):]
                 source = "tests/" + source if source.startswith("load/") else source
-                self.assertTrue(os.path.exists(os.path.join(ROOT, source)), "%s tests no %s" % (name, source))
+                self.assertTrue(os.path.exists(os.path.join(ROOT, source)) or
+                                os.path.exists(os.path.join(ROOT, source[:-1] + "h")), "%s tests no %s" % (name, source))
 
 
 tap.main()

@@ -101,9 +101,6 @@ def sanitizer_runtime():
     return found.group(1) if found else None
 
 
-THREAD_SANITIZED = "thread" in os.path.basename(BUILD) or "libtsan" in (sanitizer_runtime() or "")
-
-
 class Daemon:
     """One fobd and its folder. Its listeners are verify and admin (ipc), tcp and tcpadmin."""
 
@@ -149,13 +146,11 @@ class Daemon:
 
     # ---- run ----
 
-    def environ(self, faketime=None):
-        env = {k: v for k, v in os.environ.items() if not k.startswith(("FAKETIME", "NOTIFY_SOCKET", "WATCHDOG",
-                                                                        "LD_"))}
-        if faketime:
+    def environ(self, clock=None):
+        env = {k: v for k, v in os.environ.items() if not k.startswith(("NOTIFY_SOCKET", "WATCHDOG", "LD_"))}
+        if clock:
             first = sanitizer_runtime()
-            env.update(LD_PRELOAD=(first + ":" if first else "") + FAKETIME_LIBRARY, FAKETIME_TIMESTAMP_FILE=faketime,
-                       FAKETIME_NO_CACHE="1", DONT_FAKE_MONOTONIC="1", FAKETIME_DONT_RESET="1")
+            env.update(LD_PRELOAD=(first + ":" if first else "") + CLOCK_LIBRARY, TEST_CLOCK=clock.path)
         return env
 
     def init(self):
@@ -164,20 +159,20 @@ class Daemon:
             raise AssertionError("fobd --init: %d: %s" % (done.returncode, done.stderr))
         return self
 
-    def run(self, *args, timeout_s=10, faketime=None, user=None):
+    def run(self, *args, timeout_s=10, clock=None, user=None):
         """Run fobd until it ends; returns a CompletedProcess with text."""
         return subprocess.run([FOBD, "--config", self.config, *args], stdin=subprocess.DEVNULL, capture_output=True,
                               text=True,
-                              errors="replace", timeout=timeout_s * SLOWER, env=self.environ(faketime), cwd="/",
+                              errors="replace", timeout=timeout_s * SLOWER, env=self.environ(clock), cwd="/",
                               preexec_fn=_die_with_parent, user=user, group=user, extra_groups=[] if user else None)
 
-    def start(self, faketime=None, init=True, listener="admin"):
+    def start(self, clock=None, init=True, listener="admin"):
         """Start fobd and wait until ${listener} answers. All starts append to the same log file."""
         if init:
             self.init()
         with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen([FOBD, "--config", self.config], stdin=subprocess.DEVNULL,
-                                            stdout=log, stderr=log, env=self.environ(faketime), cwd="/",
+                                            stdout=log, stderr=log, env=self.environ(clock), cwd="/",
                                             preexec_fn=self._before_exec)
 
         def up():
@@ -269,40 +264,24 @@ def secrets_in(data):
 
 # ---- a clock that the test sets ----
 
-FAKETIME_LIBRARY = next((p for p in (
-    "/usr/lib/%s-linux-gnu/faketime/libfaketime.so.1" % os.uname().machine, "/usr/lib/faketime/libfaketime.so.1",
-) if os.path.exists(p)), "")
+CLOCK_LIBRARY = os.path.join(BUILD, "tests", "lib", "clock.so")
 
 
 class Clock:
-    """A wall clock that stands still until the test sets it. CLOCK_MONOTONIC and CLOCK_BOOTTIME are the system's."""
+    """A wall clock that stands still until the test sets it; see clock.c. A reading after set() is the new time."""
 
     def __init__(self, place, start_s=1_900_000_000):
         self.path = os.path.join(place, "now")
+        with open(self.path, "wb") as f:
+            f.write(bytes(8))
         self.set(start_s)
 
     def set(self, seconds):
         self.now_s = seconds
-        with open(self.path + ".new", "w") as f:
-            f.write(time.strftime("%Y-%m-%d %H:%M:%S\n", time.localtime(seconds)))
-        os.rename(self.path + ".new", self.path)
-        # libfaketime parses the file into a static variable without a lock: a thread that has just read the old time may
-        # overwrite the new one. Nothing shows when no thread can do so any more, so this is a plain wait.
-        time.sleep(0.05)
+        with open(self.path, "r+b", buffering=0) as f:  # one write: never half of a time
+            f.write((seconds * 1_000_000_000).to_bytes(8, sys.byteorder))
 
 
 if not os.access(FOBD, os.X_OK):
     print("Bail out! no %s" % FOBD)
     sys.exit(1)
-
-
-def starts_under_faketime():
-    """False for a program with AddressSanitizer on Debian 13: it and libfaketime deadlock before main()."""
-    fobd = Daemon()
-    clock = Clock(fobd.place)
-    try:
-        return fobd.run("--version", faketime=clock.path, timeout_s=5).returncode == 0
-    except subprocess.TimeoutExpired:
-        return False
-    finally:
-        fobd.kill()

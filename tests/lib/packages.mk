@@ -2,7 +2,7 @@
 PACKAGES_RUN := gcc libc6-dev make pkg-config libnng-dev libssl-dev liblmdb-dev libprotobuf-c-dev \
 	protobuf-c-compiler libsodium-dev libconfuse-dev libseccomp-dev libjansson-dev zlib1g-dev
 PACKAGES_TEST := $(PACKAGES_RUN) clang libclang-rt-dev libcmocka-dev bats perl python3 python3-protobuf \
-	protobuf-compiler libfaketime openssl gdb libevent-dev libuv1-dev
+	protobuf-compiler openssl gdb libevent-dev libuv1-dev
 
 deps-run:
 	@tests/lib/install-packages $(PACKAGES_RUN)
