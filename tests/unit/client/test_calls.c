@@ -665,9 +665,10 @@ test_queue_bound(void **state)
 
 	(void)state;
 	script.hold = true;
-	ask_many(c, 0, 11);
-	assert_int_equal(ask(c, 11, "v11", LONG_MS), FOB_ERESOURCE_EXHAUSTED);
+	ask_many(c, 0, 1);
 	message(0);
+	ask_many(c, 1, 11);
+	assert_int_equal(ask(c, 11, "v11", LONG_MS), FOB_ERESOURCE_EXHAUSTED);
 	release_and_check(11);
 	assert_int_equal(callers.list[11].ends, 0);
 	fob_client_free(c);
