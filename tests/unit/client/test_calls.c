@@ -665,7 +665,6 @@ test_queue_bound(void **state)
 
 	(void)state;
 	script.hold = true;
-	/* Once the first is on the wire, alone, the others wait. */
 	ask_many(c, 0, 1);
 	message(0);
 	ask_many(c, 1, 11);
