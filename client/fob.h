@@ -231,7 +231,10 @@ int fob_options_set_connect_wait_ms(struct fob_options *, uint32_t wait_ms);
  */
 int fob_options_set_fail_fast(struct fob_options *, bool fail_fast);
 
-/* Messages on the wire at once to one server, 1 to 64, which is fobd's limit. Default 64. */
+/*
+ * Messages on the wire at once to one server, 1 to 64: so many with verifies, so many changes (64 is fobd's limit for
+ * them), and so many others. Default 64.
+ */
 int fob_options_set_in_flight(struct fob_options *, unsigned messages);
 /*
  * Calls that wait for their turn on the wire, 0 to 1,048,576; one more is refused with FOB_ERESOURCE_EXHAUSTED.
