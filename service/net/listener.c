@@ -50,15 +50,14 @@ is_ours(int fd, const struct listener *l, uint16_t port)
 	return path == NULL && sa.ss_family == AF_INET6 && ((struct sockaddr_in6 *)&sa)->sin6_port == port;
 }
 
-/* Connections inherit them. */
+/* Connections inherit the times. Whether there is keepalive at all nng sets on each connection. */
 static void
 set_keepalive(int fd)
 {
 	static const struct {
 		int level, name, value;
-	} options[] = { { SOL_SOCKET, SO_KEEPALIVE, 1 }, { IPPROTO_TCP, TCP_KEEPIDLE, KEEP_IDLE_S },
-		{ IPPROTO_TCP, TCP_KEEPINTVL, KEEP_INTERVAL_S }, { IPPROTO_TCP, TCP_KEEPCNT, KEEP_COUNT },
-		{ IPPROTO_TCP, TCP_USER_TIMEOUT, UNACKNOWLEDGED_MS } };
+	} options[] = { { IPPROTO_TCP, TCP_KEEPIDLE, KEEP_IDLE_S }, { IPPROTO_TCP, TCP_KEEPINTVL, KEEP_INTERVAL_S },
+		{ IPPROTO_TCP, TCP_KEEPCNT, KEEP_COUNT }, { IPPROTO_TCP, TCP_USER_TIMEOUT, UNACKNOWLEDGED_MS } };
 
 	for (size_t i = 0; i < sizeof(options) / sizeof(options[0]); i++)
 		(void)setsockopt(fd, options[i].level, options[i].name, &options[i].value, sizeof(int));
@@ -207,7 +206,9 @@ listener_open(struct listener *l, char *why, size_t why_len)
 		return -1;
 	if ((rc = nng_aio_alloc(&l->accept_aio, accepted, l)) != 0 ||
 	    (rc = nng_stream_listener_alloc(&l->stream_listener, stream_url(l->config))) != 0 ||
-	    (path == NULL && (rc = nng_stream_listener_set_bool(l->stream_listener, NNG_OPT_TCP_NODELAY, true)) != 0) ||
+	    (path == NULL &&
+		((rc = nng_stream_listener_set_bool(l->stream_listener, NNG_OPT_TCP_NODELAY, true)) != 0 ||
+		    (rc = nng_stream_listener_set_bool(l->stream_listener, NNG_OPT_TCP_KEEPALIVE, true)) != 0)) ||
 	    (rc = listen_with_mode(l, path != NULL)) != 0) {
 		snprintf(why, why_len, "%s: cannot listen: %s", l->config->url,
 		    rc == NNG_EADDRINUSE ? "the address is in use by another program" : nng_strerror(rc));
