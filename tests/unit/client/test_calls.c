@@ -208,7 +208,7 @@ message(unsigned i)
 
 struct caller {
 	struct callers *all;
-	char secret[8];
+	char secret[16];
 	unsigned ends;
 	int fault;
 	int64_t ended_ms;
@@ -257,7 +257,7 @@ ask(struct fob_client *client, unsigned i, const char *secret, uint32_t timeout_
 static void
 ask_many(struct fob_client *client, unsigned from, unsigned to)
 {
-	char secret[8];
+	char secret[16];
 	unsigned i;
 
 	for (i = from; i < to; i++) {
@@ -716,7 +716,7 @@ test_with_changes(void **state)
 static void *
 verify_often(void *client)
 {
-	char secret[8];
+	char secret[16];
 	struct fob_verify_request r = { FOB_VERIFY_REQUEST_INIT, .secret = secret };
 	struct fob_verification v = { FOB_VERIFICATION_INIT };
 	uintptr_t ok = 0;
