@@ -525,22 +525,6 @@ lmdb_next(struct lmdb_cursor *cursor)
 	return move(cursor, &k, MDB_NEXT);
 }
 
-int
-lmdb_prev(struct lmdb_cursor *cursor)
-{
-	MDB_val k;
-
-	return move(cursor, &k, MDB_PREV);
-}
-
-int
-lmdb_last(struct lmdb_cursor *cursor)
-{
-	MDB_val k;
-
-	return move(cursor, &k, MDB_LAST);
-}
-
 void
 lmdb_cursor_end(struct lmdb_cursor *cursor)
 {

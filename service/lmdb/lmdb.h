@@ -144,8 +144,6 @@ struct lmdb_cursor {
  * fault. All return as lmdb_get(). */
 int lmdb_seek(struct lmdb_txn *txn, unsigned table, const void *key, size_t key_len, struct lmdb_cursor *cursor);
 int lmdb_next(struct lmdb_cursor *cursor);
-int lmdb_prev(struct lmdb_cursor *cursor);
-int lmdb_last(struct lmdb_cursor *cursor);
 void lmdb_cursor_end(struct lmdb_cursor *cursor);
 
 /* The bytes of all tables' pages; the entries of one table. 0 if a page cannot be read. */
