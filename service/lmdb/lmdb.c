@@ -14,16 +14,7 @@
 
 #include "service/lmdb/trap.h"
 
-struct lmdb_txn {
-	struct lmdb *db;
-	MDB_txn *txn;
-	int fault;
-	bool begun; /* a read transaction that can be renewed */
-	bool write;
-	bool written[LMDB_TABLES_MAX];      /* tables that this write transaction has changed */
-	MDB_cursor *spare[LMDB_TABLES_MAX]; /* a read transaction's cursors, renewed instead of allocated */
-	uint8_t value[LMDB_VALUE_MAX];
-};
+#define ROOT_TRIES 8
 
 int
 lmdb_fault_of(int rc)
@@ -129,8 +120,19 @@ lmdb_read(struct lmdb_txn *txn)
 
 	if (lmdb_failed(txn->db))
 		return -FAULT_IO;
-	if ((fault = try_begin(txn, MDB_RDONLY)) == 0)
+	/* Of a snapshot whose meta page is a later commit's already the root is not known. */
+	for (unsigned tries = 0; tries < ROOT_TRIES; tries++) {
+		if ((fault = try_begin(txn, MDB_RDONLY)) != 0)
+			return fault;
 		txn->begun = true;
+		if ((fault = lmdb_take_root(txn)) != -FAULT_NOT_FOUND)
+			break;
+		mdb_txn_reset(txn->txn);
+	}
+	if (fault == -FAULT_NOT_FOUND)
+		fault = try_begin(txn, MDB_RDONLY);
+	else if (fault != 0)
+		mdb_txn_reset(txn->txn);
 	return fault;
 }
 
@@ -256,134 +258,7 @@ lmdb_fault(const struct lmdb_txn *txn)
 	return txn->fault;
 }
 
-/* ---- entries ---- */
-
-/* LMDB's interface takes keys and values as void *, but does not write to them. */
-static MDB_val
-val(const void *data, size_t len)
-{
-	union {
-		const void *in;
-		void *out;
-	} u = { .in = data };
-
-	return (MDB_val){ .mv_data = u.out, .mv_size = len };
-}
-
-/*
- * Copy what LMDB found to ${to}, which has ${size} bytes. Called with the trap set: in a damaged page
- * the value's address and its length may both be wrong.
- */
-static int
-copy_out(const MDB_val *from, uint8_t *to, size_t size, struct lmdb_value *value)
-{
-	if (from->mv_size > size)
-		return MDB_CORRUPTED;
-	memcpy(to, from->mv_data, from->mv_size);
-	*value = (struct lmdb_value){ .data = to, .len = from->mv_size };
-	return 0;
-}
-
-int
-lmdb_get(struct lmdb_txn *txn, unsigned table, const void *key, size_t key_len, struct lmdb_value *value)
-{
-	MDB_val k = val(key, key_len), v;
-	sigjmp_buf trap;
-	int rc;
-
-	if (sigsetjmp(trap, 0) != 0)
-		return lmdb_sprung(txn->db);
-	trap_set(&trap);
-	if ((rc = mdb_get(txn->txn, txn->db->tables[table], &k, &v)) == 0)
-		rc = copy_out(&v, txn->value, sizeof(txn->value), value);
-	trap_clear();
-	/* LMDB reports damage that it met on the way to a table's root page as MDB_BAD_TXN. */
-	if (rc == MDB_BAD_TXN && !txn->write)
-		rc = MDB_CORRUPTED;
-	return lmdb_fault_of(rc);
-}
-
-/* A table's record, from LMDB itself. The page that it is read from is not validated. */
-static int
-ask_tree(struct lmdb_txn *txn, const char *name, struct descent_tree *tree)
-{
-	MDB_val k = val(name, strlen(name)), v;
-	int rc;
-
-	if ((rc = mdb_get(txn->txn, LMDB_ALL_TABLES, &k, &v)) == 0 && v.mv_size != sizeof(*tree))
-		rc = MDB_CORRUPTED;
-	if (rc == 0)
-		memcpy(tree, v.mv_data, sizeof(*tree));
-	return rc == MDB_NOTFOUND ? -FAULT_CORRUPT : lmdb_fault_of(rc);
-}
-
-/*
- * A table's record as of this transaction's snapshot, from validated pages. A write transaction gets
- * the last commit's record, as its own changes are not in the file yet. LMDB is asked only when two
- * commits have been made since the snapshot, as its meta page is overwritten then.
- * Called with a trap set.
- */
-static int
-find_tree(struct lmdb_txn *txn, unsigned table, struct descent_tree *tree)
-{
-	uint64_t txnid = mdb_txn_id(txn->txn);
-	const char *name = txn->db->names[table];
-	int fault;
-
-	fault = descent_table(&txn->db->map, txn->write ? txnid - 1 : txnid, name, tree);
-	return fault == -FAULT_NOT_FOUND ? ask_tree(txn, name, tree) : fault;
-}
-
-static int
-copy_entry(const struct descent_entry *from, struct lmdb_entry *to)
-{
-	to->key_len = from->key_len;
-	to->len = from->len;
-	if (from->key_len == 0)
-		return 0;
-	if (from->key_len > sizeof(to->key) || from->len > sizeof(to->value))
-		return -FAULT_CORRUPT;
-	memcpy(to->key, from->key, from->key_len);
-	memcpy(to->value, from->value, from->len);
-	return 0;
-}
-
-/*
- * Validate the pages that lead to ${key}; with ${beside}, also the pages next to them. When ${key} is
- * absent and ${gap} is not NULL, *${gap} gets its neighbours.
- */
-static int
-descend(struct lmdb_txn *txn, unsigned table, const void *key, size_t key_len, bool beside, struct lmdb_gap *gap)
-{
-	struct descent_tree tree;
-	struct descent_gap found;
-	sigjmp_buf trap;
-	int fault;
-
-	if (sigsetjmp(trap, 0) != 0)
-		return -FAULT_CORRUPT;
-	trap_set(&trap);
-	if ((fault = find_tree(txn, table, &tree)) == 0)
-		fault = beside ? descent_beside(&txn->db->map, &tree, key, key_len) :
-				 descent_find(&txn->db->map, &tree, key, key_len, &found);
-	if (fault == -FAULT_NOT_FOUND && gap != NULL &&
-	    (copy_entry(&found.before, &gap->before) != 0 || copy_entry(&found.behind, &gap->behind) != 0))
-		fault = -FAULT_CORRUPT;
-	trap_clear();
-	return fault;
-}
-
-int
-lmdb_prove_absent(struct lmdb_txn *txn, unsigned table, const void *key, size_t key_len, struct lmdb_gap *gap)
-{
-	int fault;
-
-	if ((fault = descend(txn, table, key, key_len, false, gap)) != 0)
-		return fault;
-	/* The file has the key and LMDB does not find it: correct only if this transaction deleted it. */
-	gap->before.key_len = gap->behind.key_len = 0;
-	return txn->write && txn->written[table] ? -FAULT_NOT_FOUND : -FAULT_CORRUPT;
-}
+/* ---- writing ---- */
 
 /*
  * Before LMDB writes: validate the pages that it will change. A deletion may merge a page with its
@@ -393,7 +268,7 @@ lmdb_prove_absent(struct lmdb_txn *txn, unsigned table, const void *key, size_t 
 static int
 check_before_write(struct lmdb_txn *txn, unsigned table, const void *key, size_t key_len, bool deletes)
 {
-	int fault = descend(txn, table, key, key_len, deletes, NULL);
+	int fault = lmdb_descend(txn, table, key, key_len, deletes, NULL);
 
 	txn->written[table] = true;
 	return fault == -FAULT_NOT_FOUND ? 0 : fault;
@@ -416,7 +291,7 @@ try_put(struct lmdb_txn *txn, unsigned table, MDB_val *k, MDB_val *v)
 void
 lmdb_put(struct lmdb_txn *txn, unsigned table, const void *key, size_t key_len, const void *value, size_t len)
 {
-	MDB_val k = val(key, key_len), v = val(value, len);
+	MDB_val k = lmdb_val(key, key_len), v = lmdb_val(value, len);
 
 	assert(key_len <= LMDB_KEY_MAX && len <= LMDB_VALUE_MAX);
 	if (txn->fault == 0 && (txn->fault = check_before_write(txn, table, key, key_len, false)) == 0)
@@ -440,7 +315,7 @@ try_del(struct lmdb_txn *txn, unsigned table, MDB_val *k)
 void
 lmdb_del(struct lmdb_txn *txn, unsigned table, const void *key, size_t key_len)
 {
-	MDB_val k = val(key, key_len);
+	MDB_val k = lmdb_val(key, key_len);
 	int fault;
 
 	if (txn->fault != 0 || (txn->fault = check_before_write(txn, table, key, key_len, true)) != 0)
@@ -463,8 +338,8 @@ move(struct lmdb_cursor *cursor, MDB_val *k, MDB_cursor_op op)
 		return lmdb_sprung(cursor->txn->db);
 	trap_set(&trap);
 	if ((rc = mdb_cursor_get(cursor->cursor, k, &v, op)) == 0 &&
-	    (rc = copy_out(k, cursor->key_bytes, sizeof(cursor->key_bytes), &cursor->key)) == 0)
-		rc = copy_out(&v, cursor->value_bytes, sizeof(cursor->value_bytes), &cursor->value);
+	    (rc = lmdb_copy_out(k, cursor->key_bytes, sizeof(cursor->key_bytes), &cursor->key)) == 0)
+		rc = lmdb_copy_out(&v, cursor->value_bytes, sizeof(cursor->value_bytes), &cursor->value);
 	trap_clear();
 	return lmdb_fault_of(rc);
 }
@@ -507,7 +382,7 @@ open_cursor(struct lmdb_cursor *cursor)
 int
 lmdb_seek(struct lmdb_txn *txn, unsigned table, const void *key, size_t key_len, struct lmdb_cursor *cursor)
 {
-	MDB_val k = val(key, key_len);
+	MDB_val k = lmdb_val(key, key_len);
 	int fault;
 
 	cursor->txn = txn;

@@ -99,6 +99,20 @@ int lmdb_fault(const struct lmdb_txn *txn);
  */
 int lmdb_get(struct lmdb_txn *txn, unsigned table, const void *key, size_t key_len, struct lmdb_value *value);
 
+/* One of several keys that are looked up at once. */
+struct lmdb_query {
+	const void *key;
+	size_t key_len;
+	void *to; /* gets the value */
+	size_t room;
+	size_t len; /* of the value */
+	int fault;  /* as lmdb_get() returns */
+};
+
+/* At most LMDB_PASS keys, in a read transaction. Their lookups are interleaved (see reader.h). */
+#define LMDB_PASS 64
+void lmdb_gets(struct lmdb_txn *txn, unsigned table, struct lmdb_query *queries, size_t n);
+
 /* A copy of an entry. key_len 0: there is no entry. */
 struct lmdb_entry {
 	size_t key_len;

@@ -12,6 +12,7 @@
 #include "fob/rpc/v1/rpc.pb-c.h"
 #include "fob/v1/types.pb-c.h"
 #include "service/base/names.h"
+#include "service/rpc/worker.h"
 
 #define SPARE_CALLS 64 /* kept for the next changes; each holds a few pages */
 
@@ -34,7 +35,8 @@ call_fini(struct call *call)
 void
 call_reset(struct call *call)
 {
-	scratch_reset(&call->scratch);
+	if (call->worker == NULL || call->worker->kept.n == 0)
+		scratch_reset(&call->scratch);
 	if (call->mutation.decide != NULL)
 		sodium_memzero(&call->mutation, sizeof(call->mutation));
 	call->method = NULL;
@@ -138,6 +140,8 @@ call_message(const struct call *call, int fault)
 		return "the database has failed; fobd must be restarted";
 	case FAULT_FULL:
 		return "no room";
+	case FAULT_INTERNAL:
+		return "out of memory";
 	default:
 		return "";
 	}

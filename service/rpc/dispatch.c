@@ -14,6 +14,7 @@
 #include "fob/v1/keys.pb-c.h"
 #include "service/rpc/handlers.h"
 #include "service/rpc/reply.h"
+#include "service/rpc/verify.h"
 
 #define METHODS_MAX 16
 
@@ -189,7 +190,7 @@ handle(struct call *call, const struct route *route, const ProtobufCBinaryData *
 	call->method = route->method;
 	fault = route->method->handler(call, request, response);
 	/* A pending call is the writer's, and may have been answered by now. */
-	if (fault == CALL_PENDING)
+	if (fault == CALL_PENDING || fault == CALL_KEPT)
 		return;
 	if (fault != 0)
 		reply_fault(call, fault);
@@ -197,8 +198,8 @@ handle(struct call *call, const struct route *route, const ProtobufCBinaryData *
 		reply_message(call, response);
 }
 
-void
-dispatch(struct worker *worker, const struct origin *origin, const uint8_t *bytes, size_t len, int64_t now_ms)
+static void
+answer(struct worker *worker, const struct origin *origin, const uint8_t *bytes, size_t len, int64_t now_ms)
 {
 	struct call *call = &worker->call, *change;
 	Fob__Rpc__V1__Request *envelope;
@@ -206,6 +207,7 @@ dispatch(struct worker *worker, const struct origin *origin, const uint8_t *byte
 	int fault;
 
 	call->origin = *origin;
+	scratch_begin(&call->scratch);
 	if ((envelope = fob__rpc__v1__request__unpack(&call->scratch.allocator, len, bytes)) == NULL) {
 		reply_fault(call, decode_fault(call, "request"));
 		return;
@@ -222,6 +224,20 @@ dispatch(struct worker *worker, const struct origin *origin, const uint8_t *byte
 		return;
 	handle(change, &route, &envelope->body);
 	call_reset(call);
+}
+
+void
+dispatch(struct worker *worker, const struct origin *origin, const uint8_t *bytes, size_t len, int64_t now_ms)
+{
+	if (worker->kept.n == VERIFY_PASS || worker->call.scratch.used > SCRATCH_KEPT)
+		verify_kept(worker);
+	answer(worker, origin, bytes, len, now_ms);
+}
+
+void
+dispatch_end(struct worker *worker)
+{
+	verify_kept(worker);
 }
 
 void

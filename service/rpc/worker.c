@@ -8,7 +8,10 @@
 int
 worker_init(struct worker *worker, struct service *service)
 {
-	memset(worker, 0, sizeof(*worker));
+	/* The kept verifies are set when they are used. */
+	memset(worker, 0, offsetof(struct worker, kept));
+	worker->kept.n = 0;
+	worker->next = NULL;
 	worker->service = service;
 	if (call_init(&worker->call, service, worker) != 0)
 		return -1;

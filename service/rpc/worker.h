@@ -6,12 +6,14 @@
 #define WORKER_H
 
 #include "service/rpc/call.h"
+#include "service/rpc/verify.h"
 
 struct worker {
 	struct service *service;
 	struct call call;                        /* the request at hand */
 	struct store_txn *readers[ENVIRONMENTS]; /* made at the first use */
 	struct tally tally;
+	struct kept kept;    /* VerifyKeys that have begun */
 	struct worker *next; /* in the service's list */
 };
 

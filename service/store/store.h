@@ -52,6 +52,16 @@ bool store_txn_is_rotating(const struct store_txn *txn);
 /* ---- records ---- */
 
 int store_key(struct store_txn *txn, const uint8_t digest[RECORD_DIGEST_LEN], struct record_key *key);
+/* One of several keys that are looked up at once: in, and out. ${fault} is what store_key() would return. */
+struct store_search {
+	const uint8_t *digest;
+	struct record_key *key;
+	int fault;
+};
+
+/* At most STORE_PASS keys, in a read transaction. They wait for memory together. */
+#define STORE_PASS LMDB_PASS
+void store_keys(struct store_txn *txn, struct store_search *searches, size_t n);
 int store_account(struct store_txn *txn, const char *account, struct record_account *out);
 int store_slot(
     struct store_txn *txn, const char *account, enum kind kind, uint32_t generation, uint8_t digest[RECORD_DIGEST_LEN]);

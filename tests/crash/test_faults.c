@@ -292,6 +292,7 @@ ask(struct harness_call *hc, unsigned i)
 {
 	hc->sent++;
 	dispatch(&hc->worker, &hc->origin, requests[i].bytes, requests[i].len, clock_boot_ms());
+	dispatch_end(&hc->worker);
 	if (!harness_await(hc, 30) || hc->len > REPLY_MAX) {
 		problem("a request without a reply");
 		return false;
