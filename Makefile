@@ -11,7 +11,8 @@ PREFIX ?= /usr/local
 CFLAGS ?= -O2 -g
 PYTHON ?= /usr/bin/python3
 PKG_CONFIG ?= pkg-config
-PROTOC_C ?= protoc-c
+# Since protobuf-c 1.5 (Debian 13) protoc-c works with a warning: protoc is to call the generator.
+PROTOC_C ?= $(if $(shell command -v protoc),protoc,protoc-c)
 
 comma := ,
 VERSION := $(shell sed -n 's/^\#define FOB_VERSION "\(.*\)"/\1/p' client/fob.h)
@@ -70,7 +71,7 @@ run: deps-run ## install what is missing, build, start fobd with a demo account
 	$(Q)+$(MAKE) -s all
 	$(Q)exec tests/lib/demo $(B)
 
-test: deps-test ## install what is missing, build every variant, run every test
+test: deps-test ## install what is missing, build every variant, run every test: 10 minutes. One: tests/run --help
 	$(Q)+tests/run
 
 torture: deps-test ## the tests in their long form
@@ -81,13 +82,20 @@ fuzz: deps-test ## fuzz under libFuzzer: FUZZ=target (all), FUZZ_SECONDS in all 
 
 # ---- rules ----
 
+# The first command that fails would name a file, not the package that has it. Where packages are missing and the generator
+# is there, the libraries may have come in another way.
+$(B)/packages: tests/lib/packages.mk
+	@mkdir -p $(@D)
+	$(Q)tests/lib/install-packages --check $(PACKAGES_RUN) || command -v protoc-gen-c >/dev/null
+	$(Q)touch $@
+
 # protoc-c reads `string` fields as `bytes`: protobuf-c would turn a string into a char * that ends at an embedded NUL, and
 # the NUL could not be refused. On the wire both are the same (https://protobuf.dev/programming-guides/encoding/).
 $(B)/proto/%.proto: proto/%.proto
 	@mkdir -p $(@D)
 	$(Q)sed -E 's/^( *(repeated )?)string /\1bytes /' $< > $@
 
-$(B)/proto/%.pb-c.c $(B)/proto/%.pb-c.h &: $(B)/proto/%.proto | $(PROTOS:%=$(B)/proto/%.proto)
+$(B)/proto/%.pb-c.c $(B)/proto/%.pb-c.h &: $(B)/proto/%.proto | $(PROTOS:%=$(B)/proto/%.proto) $(B)/packages
 	$(Q)$(PROTOC_C) --c_out=$(B)/proto -I$(B)/proto $<
 
 $(B)/proto/%.pb-c.o: $(B)/proto/%.pb-c.c | $(PROTO_H)
@@ -176,22 +184,25 @@ $(B)/tests/fuzz/fuzz_%: $(B)/tests/fuzz/fuzz_%.o $(FUZZ_SHARED) $(B)/libservice.
 	$(Q)$(CC) $(ALL_LDFLAGS) $(if $(FUZZ_MAIN),,-fsanitize=fuzzer) $(FUZZ_WRAP) -o $@ $< $(FUZZ_SHARED) \
 	    $(CLIENT_OBJ) $(B)/libservice.a $(LIBS_DAEMON) $(LIBS_CLIENT)
 
-install: all ## install below $(DESTDIR)$(PREFIX)
-	install -D -m 755 $(B)/fobd $(DESTDIR)$(PREFIX)/sbin/fobd
-	install -D -m 755 $(B)/fob $(DESTDIR)$(PREFIX)/bin/fob
-	install -D -m 644 $(B)/libfob.a $(DESTDIR)$(PREFIX)/lib/libfob.a
-	install -D -m 755 $(B)/libfob.so.0 $(DESTDIR)$(PREFIX)/lib/libfob.so.0
-	ln -sf libfob.so.0 $(DESTDIR)$(PREFIX)/lib/libfob.so
-	install -D -m 644 client/fob.h $(DESTDIR)$(PREFIX)/include/fob.h
-	install -D -m 644 client/cli/fob.1 $(DESTDIR)$(PREFIX)/share/man/man1/fob.1
-	install -D -m 644 service/fobd.8 $(DESTDIR)$(PREFIX)/share/man/man8/fobd.8
-	install -D -m 644 client/cli/fob.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/fob
-	install -D -m 644 service/fobd.conf $(DESTDIR)$(PREFIX)/share/doc/fob/fobd.conf
-	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system
-	sed -e 's|/usr/local|$(PREFIX)|g' service/fobd.service > $(DESTDIR)$(PREFIX)/lib/systemd/system/fobd.service
-	install -d $(DESTDIR)$(PREFIX)/lib/pkgconfig
-	sed -e 's|@PREFIX@|$(PREFIX)|g' -e 's|@VERSION@|$(VERSION)|g' client/fob.pc.in \
-	    > $(DESTDIR)$(PREFIX)/lib/pkgconfig/fob.pc
+# Builds nothing: it is called as root, and what root built the user could not build again.
+D = $(DESTDIR)$(PREFIX)
+install: ## install below $(DESTDIR)$(PREFIX) what `make` has built
+	@$(MAKE) -q B="$(B)" all 2>/dev/null || { echo 'make install: $(B) is not built, or older than its sources;' \
+	    'run `make` first (as root `make deps-run` installs the packages for it)' >&2; exit 1; }
+	install -D -m 755 $(B)/fobd "$(D)/sbin/fobd"
+	install -D -m 755 $(B)/fob "$(D)/bin/fob"
+	install -D -m 644 $(B)/libfob.a "$(D)/lib/libfob.a"
+	install -D -m 755 $(B)/libfob.so.0 "$(D)/lib/libfob.so.0"
+	ln -sf libfob.so.0 "$(D)/lib/libfob.so"
+	install -D -m 644 client/fob.h "$(D)/include/fob.h"
+	install -D -m 644 client/cli/fob.1 "$(D)/share/man/man1/fob.1"
+	install -D -m 644 service/fobd.8 "$(D)/share/man/man8/fobd.8"
+	install -D -m 644 client/cli/fob.bash "$(D)/share/bash-completion/completions/fob"
+	install -D -m 644 -t "$(D)/share/doc/fob" service/fobd.conf proto/PROTOCOL.md
+	for p in $(PROTOS); do install -D -m 644 proto/$$p.proto "$(D)/share/fob/proto/$$p.proto" || exit; done
+	install -d "$(D)/lib/systemd/system" "$(D)/lib/pkgconfig"
+	sed -e 's|/usr/local|$(PREFIX)|g' service/fobd.service > "$(D)/lib/systemd/system/fobd.service"
+	sed -e 's|@PREFIX@|$(PREFIX)|g' -e 's|@VERSION@|$(VERSION)|g' client/fob.pc.in > "$(D)/lib/pkgconfig/fob.pc"
 
 # ---- examples ----
 

@@ -28,12 +28,7 @@ teardown() {
 
 # create: the account, its four keys in the files live.secret, live.publishable, test.secret and test.publishable.
 create() {
-	fob account create "$account" --output json > created.json 2> created.err
-	local i
-	for i in 0 1 2 3; do
-		json "d['keys'][$i]['secret']" < created.json > secret
-		mv secret "$(json "d['keys'][$i]['environment'] + '.' + d['keys'][$i]['kind']" < created.json)"
-	done
+	create_account "$account"
 }
 
 # roll ARGUMENTS...: the account's live key; the new one in live.secret, the one before in live.old.

@@ -6,12 +6,7 @@ load ../lib/daemon.bash
 setup_file() {
 	start_fobd "$BATS_FILE_TMPDIR/d"
 	cd "$BATS_FILE_TMPDIR"
-	fob account create acct_1 --output json > created.json 2> created.err
-	local i
-	for i in 0 1 2 3; do
-		json "d['keys'][$i]['secret']" < created.json > secret
-		mv secret "$(json "d['keys'][$i]['environment'] + '.' + d['keys'][$i]['kind']" < created.json)"
-	done
+	create_account acct_1
 	echo sk_live_000000000000000000000000000000000000 > mistyped
 }
 
@@ -27,9 +22,10 @@ setup() {
 # loop EXAMPLE: 1,000 keys of four sorts through one connection, and the end of input while calls are under way.
 loop() {
 	[[ -x $examples/$1 ]] || skip "not built: there is no $1"
-	local i
+	local i four
+	four=$(cat live.secret mistyped test.publishable mistyped)
 	for ((i = 0; i < 250; i++)); do
-		cat live.secret mistyped test.publishable mistyped
+		printf '%s\n' "$four"
 	done > "$BATS_TEST_TMPDIR/keys"
 	cat "$BATS_TEST_TMPDIR/keys" | "$examples/$1" "$FOBD_VERIFY" > "$BATS_TEST_TMPDIR/answers"
 	sort -n "$BATS_TEST_TMPDIR/answers" | awk '

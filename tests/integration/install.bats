@@ -1,19 +1,18 @@
 #!/usr/bin/env bats
-# What `make install` lays down, used as a user of libfob would: the header, both libraries, pkg-config, the symbols.
+# What `make install` lays down, used as a user of libfob would: the header, both libraries, pkg-config, the symbols. And
+# what else a newcomer does first: `make`, `make run`.
 
-bats_require_minimum_version 1.5.0
+load ../lib/daemon.bash
 
 setup_file() {
 	cd "$BATS_TEST_DIRNAME/../.."
 	export ROOT="$PWD" DEST="$BATS_FILE_TMPDIR/dest"
-	# The programs under test exist already: install must not build them again with other flags.
-	build=${FOB_BUILD:-build/gcc}
-	case $build in
+	case $FOB_BUILD in
 	*address*) san=address,undefined ;;
 	*) san= ;;
 	esac
 	export san
-	make -s --no-print-directory install B="$build" SAN="$san" CFLAGS="-O2 -g -Werror" DESTDIR="$DEST" PREFIX=/usr
+	install_to "$DEST"
 	cat > "$BATS_FILE_TMPDIR/user.c" <<'END'
 #include <fob.h>
 #include <stdio.h>
@@ -36,6 +35,14 @@ main(void)
 	return 0;
 }
 END
+}
+
+teardown() {
+	stop_fobd
+}
+
+install_to() {
+	make -s --no-print-directory -C "$ROOT" install B="$FOB_BUILD" SAN="$san" DESTDIR="$1" PREFIX=/usr
 }
 
 compile() {
@@ -62,6 +69,83 @@ declared() {
 	run "$BATS_TEST_TMPDIR/user"
 	[ "$status" -eq 0 ]
 	[ "$output" = "UNAVAILABLE 0 503" ]
+}
+
+# The example of README.md, compiled as its first comment says, against a fobd.
+@test "verify.c: compiled with the shared and with the static library, as pkg-config says, it verifies a key" {
+	local way
+	export PKG_CONFIG_PATH=$DEST/usr/lib/pkgconfig
+	cd "$BATS_TEST_TMPDIR"
+	start_fobd "$BATS_FILE_TMPDIR/d"
+	create_account acct_1
+	gcc ${san:+-fsanitize=$san} -o shared "$ROOT/client/examples/verify.c" \
+	    $(PKG_CONFIG_SYSROOT_DIR=$DEST pkg-config --cflags --libs fob)
+	# A sanitizer's runtime cannot be linked statically.
+	[[ -n $san ]] || gcc -static -o static "$ROOT/client/examples/verify.c" -I"$DEST/usr/include" -L"$DEST/usr/lib" \
+	    $(pkg-config --static --cflags --libs fob)
+	for way in shared static; do
+		[[ $way == shared || -z $san ]] || continue
+		run -0 env LD_LIBRARY_PATH="$DEST/usr/lib" "./$way" "$FOBD_VERIFY" < live.secret
+		[ "$output" = "acct_1, live mode" ]
+	done
+}
+
+@test "the .proto files and PROTOCOL.md are installed, and a client's messages are made from them" {
+	cmp "$ROOT/proto/PROTOCOL.md" "$DEST/usr/share/doc/fob/PROTOCOL.md"
+	protoc -I"$DEST/usr/share/fob/proto" --c_out="$BATS_TEST_TMPDIR" fob/rpc/v1/rpc.proto fob/v1/types.proto \
+	    fob/v1/keys.proto fob/v1/admin.proto fob/v1/health.proto
+	[ -s "$BATS_TEST_TMPDIR/fob/v1/admin.pb-c.h" ]
+}
+
+@test "install: a DESTDIR with a blank gets the same files" {
+	install_to "$BATS_TEST_TMPDIR/a b"
+	diff -r "$DEST" "$BATS_TEST_TMPDIR/a b"
+}
+
+@test "install builds nothing: it says what to do first" {
+	run -2 make --no-print-directory install B="$BATS_TEST_TMPDIR/none" DESTDIR="$BATS_TEST_TMPDIR/dest"
+	[[ $output == *"is not built"*"run \`make\` first"* ]]
+	[ ! -e "$BATS_TEST_TMPDIR/dest" ] && [ ! -e "$BATS_TEST_TMPDIR/none" ]
+}
+
+@test "plain make builds the programs, and installs no package" {
+	run -0 make --no-print-directory -n B="$BATS_TEST_TMPDIR/none"
+	[[ $output == *"-o $BATS_TEST_TMPDIR/none/fobd "* && $output == *"/libfob.so.0"* ]]
+	[[ $output != *"install-packages gcc"* ]]
+}
+
+@test "where packages are missing, make names them before a command fails" {
+	run -1 "$ROOT/tests/lib/install-packages" --check make no-such-package-1 no-such-package-2
+	[[ $output == *"not installed: no-such-package-1 no-such-package-2"*"apt-get install no-such"* ]]
+	run -0 "$ROOT/tests/lib/install-packages" --check make
+	[ -z "$output" ]
+}
+
+# demo_on PORT: `make run`, in a clone that has nothing but its script. It is up when it has said how it ends.
+demo_on() {
+	FOB_PORT=$1 tests/lib/demo "$FOB_BUILD" > "said.$1" 2>&1 3>&- &
+	demos="$demos $!"
+	wait_until 30 grep -q "Ctrl-C here stops fobd" "said.$1" || {
+		cat "said.$1"
+		return 1
+	}
+}
+
+@test "make run: two at once, each with a port and a folder of its own" {
+	local one two demos=
+	cd "$BATS_TEST_TMPDIR"
+	mkdir -p tests/lib
+	cp "$ROOT/tests/lib/demo" tests/lib
+	one=$(free_port)
+	two=$(free_port)
+	demo_on "$one"
+	demo_on "$two"
+	run -0 fob --address "ipc://run/$one/admin.sock" health
+	run -0 fob --address "tcp://127.0.0.1:$two" health
+	run ! env FOB_PORT="$two" tests/lib/demo "$FOB_BUILD"
+	[[ $output == *"port $two is in use"* ]]
+	kill $demos
+	wait $demos
 }
 
 @test "the header is C++ too" {
