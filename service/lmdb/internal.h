@@ -6,6 +6,7 @@
 
 #include <lmdb.h>
 #include <stdatomic.h>
+#include <sys/types.h>
 
 #include "service/lmdb/descent.h"
 #include "service/lmdb/lmdb.h"
@@ -26,7 +27,7 @@ struct lmdb {
 	uint64_t reserved_to;   /* the file is allocated up to here; only the writer uses it */
 	MDB_cursor *walks[2];   /* of lmdb_open(), here so that they can be closed after a trap */
 	_Atomic bool failed;
-	_Atomic bool sprung; /* a trap has sprung inside LMDB: its state is undefined, so nothing of it is freed */
+	_Atomic pid_t left_by; /* the thread that a trap left with a write transaction, and LMDB's lock; 0: none */
 };
 
 /* Every LMDB or system error becomes a fault here. */

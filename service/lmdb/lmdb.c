@@ -20,6 +20,7 @@ struct lmdb_txn {
 	int fault;
 	bool begun; /* a read transaction that can be renewed */
 	bool write;
+	bool left;                          /* a trap has left this write transaction half-way: nothing of it is freed */
 	bool written[LMDB_TABLES_MAX];      /* tables that this write transaction has changed */
 	MDB_cursor *spare[LMDB_TABLES_MAX]; /* a read transaction's cursors, renewed instead of allocated */
 	uint8_t value[LMDB_VALUE_MAX];
@@ -54,7 +55,6 @@ lmdb_fault_of(int rc)
 int
 lmdb_sprung(struct lmdb *db)
 {
-	atomic_store(&db->sprung, true);
 	atomic_store(&db->failed, true);
 	return -FAULT_CORRUPT;
 }
@@ -74,6 +74,19 @@ lmdb_counted_bytes(struct lmdb *db)
 	trap_clear();
 	return ((uint64_t)info.me_last_pgno + 1) * db->page_bytes;
 }
+
+/* The same for a call with ${txn}. A write transaction that was left half-way can neither go on nor be aborted. */
+static int
+left_by_trap(struct lmdb_txn *txn)
+{
+	if (txn->write) {
+		txn->left = true;
+		txn->fault = -FAULT_CORRUPT;
+		atomic_store(&txn->db->left_by, gettid());
+	}
+	return lmdb_sprung(txn->db);
+}
+
 bool
 lmdb_failed(const struct lmdb *db)
 {
@@ -97,7 +110,7 @@ lmdb_txn_free(struct lmdb_txn *txn)
 {
 	if (txn == NULL)
 		return;
-	if (!atomic_load(&txn->db->sprung)) {
+	if (!txn->left) {
 		for (unsigned i = 0; i < LMDB_TABLES_MAX; i++)
 			if (txn->spare[i] != NULL)
 				mdb_cursor_close(txn->spare[i]);
@@ -114,8 +127,12 @@ try_begin(struct lmdb_txn *txn, unsigned flags)
 	sigjmp_buf trap;
 	int rc;
 
-	if (sigsetjmp(trap, 0) != 0)
+	if (sigsetjmp(trap, 0) != 0) {
+		/* It may have the writer's lock. */
+		if ((flags & MDB_RDONLY) == 0)
+			atomic_store(&txn->db->left_by, gettid());
 		return lmdb_sprung(txn->db);
+	}
 	trap_set(&trap);
 	rc = txn->begun ? mdb_txn_renew(txn->txn) : mdb_txn_begin(txn->db->env, NULL, flags, &txn->txn);
 	trap_clear();
@@ -140,7 +157,7 @@ lmdb_read_end(struct lmdb_txn *txn)
 	mdb_txn_reset(txn->txn);
 }
 
-/* Record a failure from which only a restart recovers. */
+/* Record a failure from which the database recovers only by being opened anew. */
 static int
 judge(struct lmdb *db, int fault)
 {
@@ -212,7 +229,7 @@ try_commit(struct lmdb_txn *txn)
 	int rc;
 
 	if (sigsetjmp(trap, 0) != 0) {
-		lmdb_sprung(txn->db);
+		left_by_trap(txn);
 		return EIO;
 	}
 	trap_set(&trap);
@@ -221,13 +238,25 @@ try_commit(struct lmdb_txn *txn)
 	return rc;
 }
 
+/*
+ * Must this write transaction not go on? A call with it may have failed whose fault the caller does not look at, or a
+ * trap may have sprung in another thread.
+ */
+static bool
+is_spoilt(struct lmdb_txn *txn)
+{
+	if (txn->fault == 0 && lmdb_failed(txn->db))
+		txn->fault = -FAULT_IO;
+	return txn->fault != 0;
+}
+
 int
 lmdb_commit(struct lmdb_txn *txn)
 {
 	int rc;
 
 	assert(txn->write);
-	if (txn->fault != 0) {
+	if (is_spoilt(txn)) {
 		rc = txn->fault;
 		lmdb_abort(txn);
 		return rc;
@@ -244,7 +273,7 @@ void
 lmdb_abort(struct lmdb_txn *txn)
 {
 	assert(txn->write);
-	if (!atomic_load(&txn->db->sprung))
+	if (!txn->left)
 		mdb_txn_abort(txn->txn);
 	txn->txn = NULL;
 	txn->write = false;
@@ -292,7 +321,7 @@ lmdb_get(struct lmdb_txn *txn, unsigned table, const void *key, size_t key_len, 
 	int rc;
 
 	if (sigsetjmp(trap, 0) != 0)
-		return lmdb_sprung(txn->db);
+		return left_by_trap(txn);
 	trap_set(&trap);
 	if ((rc = mdb_get(txn->txn, txn->db->tables[table], &k, &v)) == 0)
 		rc = copy_out(&v, txn->value, sizeof(txn->value), value);
@@ -406,7 +435,7 @@ try_put(struct lmdb_txn *txn, unsigned table, MDB_val *k, MDB_val *v)
 	int rc;
 
 	if (sigsetjmp(trap, 0) != 0)
-		return lmdb_sprung(txn->db);
+		return left_by_trap(txn);
 	trap_set(&trap);
 	rc = mdb_put(txn->txn, txn->db->tables[table], k, v, 0);
 	trap_clear();
@@ -419,7 +448,7 @@ lmdb_put(struct lmdb_txn *txn, unsigned table, const void *key, size_t key_len, 
 	MDB_val k = val(key, key_len), v = val(value, len);
 
 	assert(key_len <= LMDB_KEY_MAX && len <= LMDB_VALUE_MAX);
-	if (txn->fault == 0 && (txn->fault = check_before_write(txn, table, key, key_len, false)) == 0)
+	if (!is_spoilt(txn) && (txn->fault = check_before_write(txn, table, key, key_len, false)) == 0)
 		txn->fault = judge(txn->db, try_put(txn, table, &k, &v));
 }
 
@@ -430,7 +459,7 @@ try_del(struct lmdb_txn *txn, unsigned table, MDB_val *k)
 	int rc;
 
 	if (sigsetjmp(trap, 0) != 0)
-		return lmdb_sprung(txn->db);
+		return left_by_trap(txn);
 	trap_set(&trap);
 	rc = mdb_del(txn->txn, txn->db->tables[table], k, NULL);
 	trap_clear();
@@ -443,7 +472,7 @@ lmdb_del(struct lmdb_txn *txn, unsigned table, const void *key, size_t key_len)
 	MDB_val k = val(key, key_len);
 	int fault;
 
-	if (txn->fault != 0 || (txn->fault = check_before_write(txn, table, key, key_len, true)) != 0)
+	if (is_spoilt(txn) || (txn->fault = check_before_write(txn, table, key, key_len, true)) != 0)
 		return;
 	/* A missing entry means that two indexes disagree. This change fails; the database does not. */
 	fault = try_del(txn, table, &k);
@@ -460,7 +489,7 @@ move(struct lmdb_cursor *cursor, MDB_val *k, MDB_cursor_op op)
 	int rc;
 
 	if (sigsetjmp(trap, 0) != 0)
-		return lmdb_sprung(cursor->txn->db);
+		return left_by_trap(cursor->txn);
 	trap_set(&trap);
 	if ((rc = mdb_cursor_get(cursor->cursor, k, &v, op)) == 0 &&
 	    (rc = copy_out(k, cursor->key_bytes, sizeof(cursor->key_bytes), &cursor->key)) == 0)
@@ -477,7 +506,7 @@ try_open_cursor(struct lmdb_cursor *cursor, MDB_cursor **c)
 	int rc;
 
 	if (sigsetjmp(trap, 0) != 0)
-		return lmdb_sprung(txn->db);
+		return left_by_trap(txn);
 	trap_set(&trap);
 	rc = *c == NULL ? mdb_cursor_open(txn->txn, txn->db->tables[cursor->table], c) : mdb_cursor_renew(txn->txn, *c);
 	trap_clear();
@@ -530,7 +559,7 @@ lmdb_cursor_end(struct lmdb_cursor *cursor)
 {
 	struct lmdb_txn *txn = cursor->txn;
 
-	if (cursor->cursor != NULL && !atomic_load(&txn->db->sprung)) {
+	if (cursor->cursor != NULL && !txn->left) {
 		if (!txn->write && txn->spare[cursor->table] == NULL)
 			txn->spare[cursor->table] = cursor->cursor;
 		else
@@ -548,7 +577,7 @@ table_stat(struct lmdb_txn *txn, unsigned table, MDB_stat *stat)
 	int rc;
 
 	if (sigsetjmp(trap, 0) != 0) {
-		lmdb_sprung(txn->db);
+		left_by_trap(txn);
 		return false;
 	}
 	trap_set(&trap);

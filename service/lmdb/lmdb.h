@@ -9,7 +9,8 @@
  *   - a commit fails for another reason than lack of space: after a failed fdatasync the next commit of
  *     LMDB 0.9.24 succeeds on pages that never reached the disk (measured);
  *   - LMDB followed a damaged page out of its map (see trap.h).
- * From then on every call returns -FAULT_IO. A restart starts from what is on the disk.
+ * From then on every call returns -FAULT_IO, and an open write transaction cannot be committed. Closed and opened
+ * anew, the database is what is on the disk.
  */
 #ifndef LMDB_WRAP_H
 #define LMDB_WRAP_H
@@ -56,7 +57,10 @@ struct lmdb_options {
  * Returns: 0; a negative fault with one line at ${why}; -FAULT_DISK if the system cannot read it (EIO).
  */
 int lmdb_open(const struct lmdb_options *options, struct lmdb **db, char *why, size_t why_len);
-/* Free every transaction before. NULL is allowed. */
+/*
+ * Free every transaction before. NULL is allowed. If the database has failed, the thread that wrote must have ended, as a
+ * trap may have left it with LMDB's lock. (If it is the caller itself, what LMDB has open stays open.)
+ */
 void lmdb_close(struct lmdb *db);
 /* True once the database has failed for good. Threads: any. */
 bool lmdb_failed(const struct lmdb *db);

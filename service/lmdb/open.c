@@ -263,6 +263,18 @@ unmap_pages(struct lmdb *db)
 		munmap(u.out, db->map.n_pages * db->map.page_bytes);
 }
 
+/*
+ * Close what LMDB has open. A write transaction that a trap has left half-way keeps LMDB's lock. The kernel frees that
+ * lock when the thread that took it ends, and needs the lock file's mapping for it, so as long as that thread lives
+ * nothing is closed. Of LMDB's memory only the pages and cursors of that transaction are lost.
+ */
+static void
+close_env(struct lmdb *db)
+{
+	if (atomic_load(&db->left_by) != gettid())
+		mdb_env_close(db->env);
+}
+
 static int
 open_tables(struct lmdb *db, const struct lmdb_options *options)
 {
@@ -289,6 +301,8 @@ try_open_tables(struct lmdb *db, const struct lmdb_options *options)
 
 	if (sigsetjmp(trap, 0) != 0) {
 		lmdb_sprung(db);
+		if (options->create)
+			atomic_store(&db->left_by, gettid());
 		return MDB_CORRUPTED;
 	}
 	trap_set(&trap);
@@ -428,8 +442,7 @@ err3:
 	goto err0;
 err2:
 	unmap_pages(db);
-	if (!atomic_load(&db->sprung))
-		mdb_env_close(db->env);
+	close_env(db);
 err1:
 	snprintf(why, why_len, "%s: cannot open the database: %s", options->path, mdb_strerror(rc));
 	fault = opening_fault(rc);
@@ -445,8 +458,7 @@ lmdb_close(struct lmdb *db)
 	if (db == NULL)
 		return;
 	unmap_pages(db);
-	if (!atomic_load(&db->sprung))
-		mdb_env_close(db->env);
+	close_env(db);
 	unlock(db);
 	free(db);
 }

@@ -12,8 +12,8 @@
  *	rc = mdb_get(...);
  *	trap_clear();
  *
- * After that LMDB's state is undefined: a write transaction and its lock stay as they are until the
- * process ends. A trap does not help where LMDB *writes* by a damaged page, as that corrupts memory before
+ * After that LMDB's state is undefined: a write transaction and its lock stay as they are until its
+ * thread ends. A trap does not help where LMDB *writes* by a damaged page, as that corrupts memory before
  * it faults. Those pages are validated first (descent.h).
  */
 #ifndef TRAP_H

@@ -9,14 +9,21 @@
 
 #include <cmocka.h>
 
+#include <dirent.h>
+#include <dlfcn.h>
 #include <fcntl.h>
+#include <lmdb.h>
+#include <pthread.h>
 #include <signal.h>
 #include <sys/file.h>
+#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
 
 #include "tests/unit/service/fixture.h"
+
+#include "service/lmdb/trap.h"
 
 /* ---- failing system calls ---- */
 
@@ -77,6 +84,39 @@ fallocate(int fd, int mode, off_t at, off_t len)
 	}
 	return (int)syscall(SYS_fallocate, fd, mode, at, len);
 }
+
+/* ---- traps that spring inside LMDB ---- */
+
+enum trapped { NOTHING, GET, CURSOR_GET, STAT, PUT, DEL, COMMIT, TRAPPED };
+static enum trapped trapped;          /* the next call of it reads what */
+static const volatile char *no_access; /* nobody may read */
+
+static void
+fault_in(enum trapped call)
+{
+	if (trapped != call)
+		return;
+	trapped = NOTHING;
+	(void)*no_access;
+}
+
+#define TRAPPED_CALL(call, name, parameters, arguments) \
+	OURS int name parameters \
+	{ \
+		static __typeof__(&name) next; \
+		fault_in(call); \
+		if (next == NULL) \
+			*(void **)&next = dlsym(RTLD_NEXT, #name); \
+		return next arguments; \
+	}
+
+TRAPPED_CALL(GET, mdb_get, (MDB_txn * txn, MDB_dbi dbi, MDB_val *k, MDB_val *v), (txn, dbi, k, v))
+TRAPPED_CALL(
+    CURSOR_GET, mdb_cursor_get, (MDB_cursor * cursor, MDB_val *k, MDB_val *v, MDB_cursor_op op), (cursor, k, v, op))
+TRAPPED_CALL(STAT, mdb_stat, (MDB_txn * txn, MDB_dbi dbi, MDB_stat *stat), (txn, dbi, stat))
+TRAPPED_CALL(PUT, mdb_put, (MDB_txn * txn, MDB_dbi dbi, MDB_val *k, MDB_val *v, unsigned flags), (txn, dbi, k, v, flags))
+TRAPPED_CALL(DEL, mdb_del, (MDB_txn * txn, MDB_dbi dbi, MDB_val *k, MDB_val *v), (txn, dbi, k, v))
+TRAPPED_CALL(COMMIT, mdb_txn_commit, (MDB_txn * txn), (txn))
 
 /* ---- a database ---- */
 
@@ -462,6 +502,115 @@ a_failed_write_is_the_end(void **state)
 	close_it(p);
 	open_it(p);
 	expect_now(p, A, "k", "old");
+}
+
+/* A write transaction in whose midst a trap springs, by the call ${arg} of the enumeration above. */
+static void *
+write_with_a_trap(void *arg)
+{
+	struct place *p = arg;
+	struct lmdb_cursor cursor;
+	struct lmdb_value value;
+
+	assert_int_equal(lmdb_write(p->w), 0);
+	put(p, A, "before", "new");
+	/* Like a caller that counts on the commit to fail, this looks at no fault. */
+	(void)lmdb_get(p->w, A, "k", 1, &value);
+	(void)lmdb_seek(p->w, A, "k", 1, &cursor);
+	lmdb_cursor_end(&cursor);
+	(void)lmdb_used_bytes(p->w);
+	put(p, A, "k", "new");
+	del(p, B, "k");
+	put(p, B, "after", "new");
+	assert_int_not_equal(lmdb_commit(p->w), 0);
+	assert_int_equal(trapped, NOTHING);
+	assert_true(lmdb_failed(p->db));
+	assert_int_equal(lmdb_write(p->w), -FAULT_IO);
+	return NULL;
+}
+
+static unsigned
+count_descriptors(void)
+{
+	DIR *dir = opendir("/proc/self/fd");
+	unsigned n = 0;
+
+	while (readdir(dir) != NULL)
+		n++;
+	closedir(dir);
+	return n;
+}
+
+static void
+try_each_trap(struct place *p)
+{
+	void *page = mmap(NULL, 4096, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	unsigned before = count_descriptors();
+	pthread_t thread;
+
+	assert_ptr_not_equal(page, MAP_FAILED);
+	no_access = page;
+	trap_install(); /* cmocka has taken the signals since the file was opened */
+	for (enum trapped call = GET; call < TRAPPED; call++) {
+		put_now(p, A, "k", "old");
+		put_now(p, B, "k", "old");
+		trapped = call;
+		assert_int_equal(pthread_create(&thread, NULL, write_with_a_trap, p), 0);
+		pthread_join(thread, NULL);
+		close_it(p);
+		open_it(p);
+		assert_int_equal(count_descriptors(), before);
+		expect_now(p, A, "k", "old");
+		expect_now(p, A, "before", NULL);
+		expect_now(p, B, "k", "old");
+		expect_now(p, B, "after", NULL);
+	}
+	put_now(p, A, "k", "new");
+	munmap(page, 4096);
+}
+
+/*
+ * What a trap has left half-way is not committed, whatever the caller does next. The database can be opened anew when
+ * the thread has ended that had LMDB's lock.
+ */
+static void
+nothing_is_committed_after_a_trap(void **state)
+{
+	try_each_trap(*state);
+}
+
+/* The same while another process has the file open, as a backup does: then the lock is not made anew. */
+static void
+a_trap_beside_a_backup(void **state)
+{
+	struct place *p = *state;
+	int opened[2], leave[2], status;
+	char byte = 0;
+	pid_t pid;
+
+	close_it(p);
+	assert_int_equal(pipe(opened), 0);
+	assert_int_equal(pipe(leave), 0);
+	assert_true((pid = fork()) >= 0);
+	if (pid == 0) {
+		struct lmdb_options options = p->options;
+		char why[512];
+
+		options.access = LMDB_BESIDE;
+		close(leave[1]);
+		if (lmdb_open(&options, &p->db, why, sizeof(why)) != 0 || write(opened[1], &byte, 1) != 1)
+			_exit(1);
+		_exit(read(leave[0], &byte, 1) == 0 ? 0 : 2);
+	}
+	assert_int_equal(read(opened[0], &byte, 1), 1);
+	open_it(p);
+	try_each_trap(p);
+	for (int i = 0; i < 2; i++) {
+		close(opened[i]);
+		close(leave[i]);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
 }
 
 static void
@@ -874,6 +1023,8 @@ main(void)
 		TEST(a_full_disk_is_not_the_end),
 		TEST(a_failed_sync_is_the_end),
 		TEST(a_failed_write_is_the_end),
+		TEST(nothing_is_committed_after_a_trap),
+		TEST(a_trap_beside_a_backup),
 		TEST(a_commit_is_synced),
 		TEST(walks_in_order),
 		TEST(says_what_it_uses),
