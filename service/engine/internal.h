@@ -44,6 +44,8 @@ struct writer {
 	struct change change;      /* the change at hand: too large for the stack, and it holds a sealed secret */
 	struct sweeper sweeper;
 	struct rotation rotation;
+	int64_t next_look_ms; /* at the database's file and its readers */
+	bool readers_full;    /* and the log says so */
 
 	pthread_t thread;
 	pthread_mutex_t lock;

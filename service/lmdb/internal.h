@@ -1,5 +1,5 @@
 /*
- * internal.h - what open.c and lmdb.c share. They are the only files that include <lmdb.h>.
+ * internal.h - what open.c, lmdb.c and upkeep.c share. They are the only files that include <lmdb.h>.
  */
 #ifndef LMDB_INTERNAL_H
 #define LMDB_INTERNAL_H
@@ -26,12 +26,21 @@ struct lmdb {
 	struct descent_map map; /* a mapping of our own: LMDB does not tell where it mapped the file */
 	uint64_t reserved_to;   /* the file is allocated up to here; only the writer uses it */
 	MDB_cursor *walks[2];   /* of lmdb_open(), here so that they can be closed after a trap */
-	_Atomic bool failed;
+	char *path;             /* to look whether its data.mdb is still this file; NULL: not looked at */
+	struct lmdb_file file;
+	_Atomic bool readers_full;
+	const char *_Atomic failure; /* NULL: it has not failed */
 	_Atomic pid_t left_by; /* the thread that a trap left with a write transaction, and LMDB's lock; 0: none */
 };
 
 /* Every LMDB or system error becomes a fault here. */
 int lmdb_fault_of(int rc);
+
+/* The database has failed for good. The first reason counts; ${why} is never freed. */
+void lmdb_fail(struct lmdb *db, const char *why);
+
+/* Does the path still name the open file? If not, the database has failed. */
+bool lmdb_in_place(struct lmdb *db);
 
 /* A trap has sprung inside LMDB: this database has failed. Returns -FAULT_CORRUPT. */
 int lmdb_sprung(struct lmdb *db);

@@ -20,8 +20,8 @@ struct lmdb_txn {
 	int fault;
 	bool begun; /* a read transaction that can be renewed */
 	bool write;
-	bool left;                          /* a trap has left this write transaction half-way: nothing of it is freed */
-	bool written[LMDB_TABLES_MAX];      /* tables that this write transaction has changed */
+	bool left;                     /* a trap has left this write transaction half-way: nothing of it is freed */
+	bool written[LMDB_TABLES_MAX]; /* tables that this write transaction has changed */
 	MDB_cursor *spare[LMDB_TABLES_MAX]; /* a read transaction's cursors, renewed instead of allocated */
 	uint8_t value[LMDB_VALUE_MAX];
 };
@@ -45,6 +45,8 @@ lmdb_fault_of(int rc)
 	case MDB_VERSION_MISMATCH:
 	case MDB_INCOMPATIBLE:
 		return -FAULT_CORRUPT;
+	case MDB_READERS_FULL:
+		return -FAULT_READERS;
 	case ENOMEM:
 		return -FAULT_INTERNAL;
 	default:
@@ -52,10 +54,18 @@ lmdb_fault_of(int rc)
 	}
 }
 
+void
+lmdb_fail(struct lmdb *db, const char *why)
+{
+	const char *none = NULL;
+
+	atomic_compare_exchange_strong(&db->failure, &none, why);
+}
+
 int
 lmdb_sprung(struct lmdb *db)
 {
-	atomic_store(&db->failed, true);
+	lmdb_fail(db, "LMDB met a page that is damaged, missing or unreadable");
 	return -FAULT_CORRUPT;
 }
 
@@ -90,7 +100,13 @@ left_by_trap(struct lmdb_txn *txn)
 bool
 lmdb_failed(const struct lmdb *db)
 {
-	return atomic_load_explicit(&db->failed, memory_order_relaxed);
+	return lmdb_failure(db) != NULL;
+}
+
+const char *
+lmdb_failure(const struct lmdb *db)
+{
+	return atomic_load_explicit(&db->failure, memory_order_relaxed);
 }
 
 /* ---- transactions ---- */
@@ -146,8 +162,15 @@ lmdb_read(struct lmdb_txn *txn)
 
 	if (lmdb_failed(txn->db))
 		return -FAULT_IO;
-	if ((fault = try_begin(txn, MDB_RDONLY)) == 0)
+	if ((fault = try_begin(txn, MDB_RDONLY)) == -FAULT_READERS) {
+		/* Processes that were killed have left their slots. */
+		lmdb_reader_check(txn->db);
+		fault = try_begin(txn, MDB_RDONLY);
+	}
+	if (fault == 0)
 		txn->begun = true;
+	else if (fault == -FAULT_READERS)
+		atomic_store(&txn->db->readers_full, true);
 	return fault;
 }
 
@@ -161,8 +184,10 @@ lmdb_read_end(struct lmdb_txn *txn)
 static int
 judge(struct lmdb *db, int fault)
 {
-	if (fault == -FAULT_IO || fault == -FAULT_CORRUPT)
-		atomic_store(&db->failed, true);
+	if (fault == -FAULT_IO)
+		lmdb_fail(db, "a write or a sync failed");
+	else if (fault == -FAULT_CORRUPT)
+		lmdb_fail(db, "LMDB met a damaged page in a write");
 	return fault;
 }
 
@@ -190,7 +215,7 @@ lmdb_write(struct lmdb_txn *txn)
 	int fault;
 
 	assert(txn->txn == NULL);
-	if (lmdb_failed(txn->db))
+	if (lmdb_failed(txn->db) || !lmdb_in_place(txn->db))
 		return -FAULT_IO;
 	fault = try_begin(txn, 0);
 	txn->write = fault == 0;
@@ -636,10 +661,4 @@ int
 lmdb_copy(struct lmdb *db, int fd)
 {
 	return lmdb_fault_of(mdb_env_copyfd(db->env, fd));
-}
-
-void
-lmdb_reader_check(struct lmdb *db)
-{
-	mdb_reader_check(db->env, NULL);
 }

@@ -397,6 +397,31 @@ check_page_bytes(const struct lmdb_options *options, char *why, size_t why_len)
 	return fault == -FAULT_NOT_FOUND ? 0 : fault;
 }
 
+/* A database that is served is watched: see lmdb_in_place(). */
+static int
+know_file(struct lmdb *db, const struct lmdb_options *options)
+{
+	if (options->access != LMDB_SERVE)
+		return 0;
+	if ((db->path = strdup(options->path)) == NULL)
+		return ENOMEM;
+	return lmdb_file(db, &db->file) == 0 ? 0 : EIO;
+}
+
+/* Returns the fault. */
+static int
+cannot_open(const struct lmdb_options *options, int rc, char *why, size_t why_len)
+{
+	if (rc == ENOMEM)
+		snprintf(why, why_len,
+		    "%s: cannot open the database: no memory, or no address space to map it: fobd maps twice the setting "
+		    "ceiling, two times over, which is %llu MiB. Lower ceiling, or raise the limit (ulimit -v)",
+		    options->path, (unsigned long long)(options->map_bytes >> 19));
+	else
+		snprintf(why, why_len, "%s: cannot open the database: %s", options->path, mdb_strerror(rc));
+	return opening_fault(rc);
+}
+
 int
 lmdb_open(const struct lmdb_options *options, struct lmdb **out, char *why, size_t why_len)
 {
@@ -430,7 +455,7 @@ lmdb_open(const struct lmdb_options *options, struct lmdb **out, char *why, size
 	if ((fault = check_whole(db, options, why, why_len)) != 0)
 		goto err3;
 	mdb_reader_check(db->env, NULL);
-	if ((rc = map_pages(db)) != 0 || (rc = try_open_tables(db, options)) != 0)
+	if ((rc = know_file(db, options)) != 0 || (rc = map_pages(db)) != 0 || (rc = try_open_tables(db, options)) != 0)
 		goto err2;
 	if (options->create && (rc = folder_sync(options->path)) != 0)
 		goto err2;
@@ -444,10 +469,10 @@ err2:
 	unmap_pages(db);
 	close_env(db);
 err1:
-	snprintf(why, why_len, "%s: cannot open the database: %s", options->path, mdb_strerror(rc));
-	fault = opening_fault(rc);
+	fault = cannot_open(options, rc, why, why_len);
 err0:
 	unlock(db);
+	free(db->path);
 	free(db);
 	return fault;
 }
@@ -460,6 +485,7 @@ lmdb_close(struct lmdb *db)
 	unmap_pages(db);
 	close_env(db);
 	unlock(db);
+	free(db->path);
 	free(db);
 }
 

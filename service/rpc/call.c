@@ -120,6 +120,7 @@ call_code(int fault)
 	case FAULT_CORRUPT:
 	case FAULT_IO:
 	case FAULT_DISK:
+	case FAULT_READERS:
 		return FOB__RPC__V1__CODE__UNAVAILABLE;
 	default:
 		return -fault;
@@ -135,7 +136,9 @@ call_message(const struct call *call, int fault)
 	case FAULT_CORRUPT:
 		return "a record of the database is damaged";
 	case FAULT_IO:
-		return "the database has failed; fobd must be restarted";
+		return "the database has failed; fobd opens it anew by itself, as soon as it can";
+	case FAULT_READERS:
+		return "too many other processes read the database: every reader's slot is taken";
 	case FAULT_FULL:
 		return "no room";
 	default:

@@ -16,7 +16,7 @@
 static bool
 serving(const struct engine *engine)
 {
-	return engine != NULL && !store_failed(engine->store);
+	return engine != NULL && !store_failed(engine->store) && !store_readers_full(engine->store);
 }
 
 /* Does every configured environment serve? */
