@@ -157,7 +157,8 @@ call_engine(struct call *call, int environment, int *fault)
 	}
 	engine = call->service->engines[environment - 1];
 	if (engine == NULL && call->service->broken[environment - 1])
-		*fault = call_fault(call, FAULT_UNAVAILABLE, "the database of this environment could not be opened");
+		*fault = call_fault(call, FAULT_UNAVAILABLE,
+		    "the database of this environment is not open: it has failed, and fobd opens it as soon as it can");
 	else if (engine == NULL)
 		*fault = call_fault(call, FAULT_FAILED_PRECONDITION, "this server does not serve the %s environment",
 		    environment_name((enum environment)(environment - 1)));

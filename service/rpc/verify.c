@@ -267,7 +267,8 @@ verify(struct verification *v, const Fob__V1__VerifyKeyRequest *in, Fob__V1__Ver
 	else if (choose_engine(v->call, in, &credential, &form, &engine, &why, out))
 		fault = engine != NULL ?
 		    tell_verdict(v, engine, &credential, &form, why, &in->operation, out) :
-		    call_fault(v->call, FAULT_UNAVAILABLE, "the database of this environment could not be opened");
+		    call_fault(v->call, FAULT_UNAVAILABLE,
+			"the database of this environment is not open: it has failed, and fobd opens it as soon as it can");
 	if (credential.secret == credential.basic)
 		sodium_memzero(credential.basic, sizeof(credential.basic));
 	if (fault == 0 && out->environment == FOB__V1__ENVIRONMENT__ENVIRONMENT_UNSPECIFIED)

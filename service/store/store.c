@@ -319,6 +319,12 @@ store_failure(const struct store *store)
 	return lmdb_failure(store->lmdb);
 }
 
+int
+store_file(const struct store *store, struct lmdb_file *file)
+{
+	return lmdb_file(store->lmdb, file);
+}
+
 bool
 store_readers_full(const struct store *store)
 {

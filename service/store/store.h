@@ -29,6 +29,8 @@ enum environment store_environment(const struct store *store);
 /* Has the database failed for good? And why, in a sentence that is never freed; else NULL. */
 bool store_failed(const struct store *store);
 const char *store_failure(const struct store *store);
+/* The file that is open. Returns: 0; -FAULT_IO. */
+int store_file(const struct store *store, struct lmdb_file *file);
 /* Was the last reader that asked for a slot in LMDB's table refused? */
 bool store_readers_full(const struct store *store);
 uint64_t store_corrupt_records(const struct store *store);
