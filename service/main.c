@@ -22,7 +22,6 @@
 #include "service/offline/offline.h"
 #include "service/reload.h"
 #include "service/reopen.h"
-#include "service/lmdb/trap.h"
 #include "service/store/init.h"
 #include "service/store/open.h"
 #include "service/store/rotate.h"
@@ -420,7 +419,6 @@ look_after(struct reload *reload, struct reopen *reopen, const struct flags *fla
 		}
 		reload_tidy(reload);
 		busy = reopen_look(reopen);
-		trap_tell();
 		tell_state(reload->service, notify, &told);
 		notify_watchdog(notify);
 	}

@@ -129,6 +129,9 @@ commit_state(struct writer *w, const struct record_state *next)
 		store_abort(w->txn);
 		return fault;
 	}
+	/* A cell that fits the new digest is believed before the commit, too; one that fits the old digest not after it. */
+	if (store_is_rotating(w->store))
+		lastused_flush(w->lastused);
 	if ((fault = store_commit(w->txn)) == 0) {
 		w->state = *next;
 		clock_not_before(w->clock, next->newest_ms);

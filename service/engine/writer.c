@@ -94,6 +94,15 @@ look_after_store(struct writer *w)
 		LOG(LOG_INFO, "there are slots for readers again", LOG_S("environment", writer_environment(w)));
 }
 
+static void
+flush_last_used(struct writer *w)
+{
+	if (clock_boot_ms() < w->next_flush_ms)
+		return;
+	w->next_flush_ms = clock_boot_ms() + FLUSH_MS;
+	lastused_flush(w->lastused);
+}
+
 static void *
 run(void *arg)
 {
@@ -110,6 +119,7 @@ run(void *arg)
 			commit_batch(w, batch, now_ms);
 		rotation_run(w);
 		look_after_store(w);
+		flush_last_used(w);
 	}
 	return NULL;
 }
