@@ -28,6 +28,7 @@ struct lmdb {
 	MDB_cursor *walks[2];   /* of lmdb_open(), here so that they can be closed after a trap */
 	char *path;             /* to look whether its data.mdb is still this file; NULL: not looked at */
 	struct lmdb_file file;
+	int64_t next_check_ns; /* of the free pages, by CLOCK_BOOTTIME; only the writer uses it */
 	_Atomic bool readers_full;
 	const char *_Atomic failure; /* NULL: it has not failed */
 	_Atomic pid_t left_by; /* the thread that a trap left with a write transaction, and LMDB's lock; 0: none */

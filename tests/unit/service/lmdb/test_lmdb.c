@@ -86,6 +86,25 @@ fallocate(int fd, int mode, off_t at, off_t len)
 	return (int)syscall(SYS_fallocate, fd, mode, at, len);
 }
 
+/* ---- a slow processor ---- */
+
+static int64_t check_ns, skip_ns; /* what each look at a thread's processor time adds; what time has passed */
+static unsigned cpu_looks;
+
+OURS int
+clock_gettime(clockid_t clock, struct timespec *now)
+{
+	int64_t add_ns = skip_ns;
+	int rc = (int)syscall(SYS_clock_gettime, clock, now);
+
+	if (clock == CLOCK_THREAD_CPUTIME_ID)
+		add_ns = ++cpu_looks * check_ns;
+	now->tv_nsec += add_ns % 1000000000;
+	now->tv_sec += add_ns / 1000000000 + now->tv_nsec / 1000000000;
+	now->tv_nsec %= 1000000000;
+	return rc;
+}
+
 /* ---- traps that spring inside LMDB ---- */
 
 enum trapped { NOTHING, GET, CURSOR_GET, STAT, PUT, DEL, COMMIT, TRAPPED };
@@ -620,6 +639,31 @@ a_trap_beside_a_backup(void **state)
 	assert_int_equal(status, 0);
 }
 
+/* The list of free pages is validated before each commit, or, when that takes long, for a twentieth of the time. */
+static void
+a_long_list_of_free_pages(void **state)
+{
+	struct place *p = *state;
+
+	cpu_looks = 0;
+	for (int i = 0; i < 10; i++)
+		put_now(p, A, "k", "v");
+	assert_int_equal(cpu_looks, 2 * 10);
+	check_ns = INT64_C(3600000000000); /* an hour */
+	for (int i = 0; i < 10; i++)
+		put_now(p, A, "k", "v");
+	assert_int_equal(cpu_looks, 2 * 11);
+	skip_ns = 19 * check_ns;
+	put_now(p, A, "k", "v");
+	assert_int_equal(cpu_looks, 2 * 11);
+	skip_ns = 20 * check_ns;
+	check_ns = 1000;
+	for (int i = 0; i < 10; i++)
+		put_now(p, A, "k", "v");
+	assert_int_equal(cpu_looks, 2 * 21);
+	check_ns = skip_ns = 0;
+}
+
 /* ---- a file that loses its name ---- */
 
 static void
@@ -1151,6 +1195,7 @@ main(void)
 		TEST(a_failed_write_is_the_end),
 		TEST(nothing_is_committed_after_a_trap),
 		TEST(a_trap_beside_a_backup),
+		TEST(a_long_list_of_free_pages),
 		TEST(without_its_name_it_has_failed),
 		TEST(a_commit_is_synced),
 		TEST(walks_in_order),
