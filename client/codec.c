@@ -861,6 +861,7 @@ environment_stats_from(const Fob__V1__EnvironmentStats *m, struct fob_environmen
 	s->rotation_keys = m->rotation_keys;
 	s->rotation_records = m->rotation_records;
 	s->rotation_of_records = m->rotation_of_records;
+	s->failures = m->failures;
 }
 
 #define ENVIRONMENTS_MAX 2

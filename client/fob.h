@@ -699,6 +699,7 @@ struct fob_environment_stats {
 	uint64_t rotation_keys;
 	uint64_t rotation_records;
 	uint64_t rotation_of_records; /* as many as there are now: about the whole way */
+	uint64_t failures;            /* times that its database has failed; fobd then opens it anew by itself */
 };
 
 struct fob_stats {

@@ -165,7 +165,7 @@ get_from_lmdb(struct lmdb_txn *txn, unsigned table, const void *key, size_t key_
 	int rc;
 
 	if (sigsetjmp(trap, 0) != 0)
-		return lmdb_sprung(txn->db);
+		return lmdb_left_by_trap(txn);
 	trap_set(&trap);
 	if ((rc = mdb_get(txn->txn, txn->db->tables[table], &k, &v)) == 0)
 		rc = lmdb_copy_out(&v, txn->value, sizeof(txn->value), value);

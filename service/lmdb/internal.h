@@ -1,11 +1,12 @@
 /*
- * internal.h - what open.c and lmdb.c share. They are the only files that include <lmdb.h>.
+ * internal.h - what open.c, lmdb.c and upkeep.c share. They are the only files that include <lmdb.h>.
  */
 #ifndef LMDB_INTERNAL_H
 #define LMDB_INTERNAL_H
 
 #include <lmdb.h>
 #include <stdatomic.h>
+#include <sys/types.h>
 
 #include "service/lmdb/descent.h"
 #include "service/lmdb/lmdb.h"
@@ -25,8 +26,12 @@ struct lmdb {
 	struct descent_map map; /* a mapping of our own: LMDB does not tell where it mapped the file */
 	uint64_t reserved_to;   /* the file is allocated up to here; only the writer uses it */
 	MDB_cursor *walks[2];   /* of lmdb_open(), here so that they can be closed after a trap */
-	_Atomic bool failed;
-	_Atomic bool sprung; /* a trap has sprung inside LMDB: its state is undefined, so nothing of it is freed */
+	char *path;             /* to look whether its data.mdb is still this file; NULL: not looked at */
+	struct lmdb_file file;
+	int64_t next_check_ns; /* of the free pages, by CLOCK_BOOTTIME; only the writer uses it */
+	_Atomic bool readers_full;
+	const char *_Atomic failure; /* NULL: it has not failed */
+	_Atomic pid_t left_by; /* the thread that a trap left with a write transaction, and LMDB's lock; 0: none */
 };
 
 struct lmdb_txn {
@@ -35,6 +40,7 @@ struct lmdb_txn {
 	int fault;
 	bool begun; /* a read transaction that can be renewed */
 	bool write;
+	bool left; /* a trap has left this write transaction half-way: nothing of it is freed */
 	bool written[LMDB_TABLES_MAX];      /* tables that this write transaction has changed */
 	MDB_cursor *spare[LMDB_TABLES_MAX]; /* a read transaction's cursors, renewed instead of allocated */
 	uint8_t value[LMDB_VALUE_MAX];
@@ -50,8 +56,16 @@ struct lmdb_txn {
 /* Every LMDB or system error becomes a fault here. */
 int lmdb_fault_of(int rc);
 
+/* The database has failed for good. The first reason counts; ${why} is never freed. */
+void lmdb_fail(struct lmdb *db, const char *why);
+
+/* Does the path still name the open file? If not, the database has failed. */
+bool lmdb_in_place(struct lmdb *db);
+
 /* A trap has sprung inside LMDB: this database has failed. Returns -FAULT_CORRUPT. */
 int lmdb_sprung(struct lmdb *db);
+/* The same for a call with ${txn}. A write transaction that was left half-way can neither go on nor be aborted. */
+int lmdb_left_by_trap(struct lmdb_txn *txn);
 
 /* How long the file must be by LMDB's own count of pages; 0 if that cannot be read. */
 uint64_t lmdb_counted_bytes(struct lmdb *db);

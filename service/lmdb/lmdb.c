@@ -10,11 +10,14 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "service/lmdb/trap.h"
 
 #define ROOT_TRIES 8
+#define CHECK_NS 1000000
+#define CHECK_PART 20 /* a twentieth */
 
 int
 lmdb_fault_of(int rc)
@@ -35,6 +38,8 @@ lmdb_fault_of(int rc)
 	case MDB_VERSION_MISMATCH:
 	case MDB_INCOMPATIBLE:
 		return -FAULT_CORRUPT;
+	case MDB_READERS_FULL:
+		return -FAULT_READERS;
 	case ENOMEM:
 		return -FAULT_INTERNAL;
 	default:
@@ -42,11 +47,18 @@ lmdb_fault_of(int rc)
 	}
 }
 
+void
+lmdb_fail(struct lmdb *db, const char *why)
+{
+	const char *none = NULL;
+
+	atomic_compare_exchange_strong(&db->failure, &none, why);
+}
+
 int
 lmdb_sprung(struct lmdb *db)
 {
-	atomic_store(&db->sprung, true);
-	atomic_store(&db->failed, true);
+	lmdb_fail(db, "LMDB met a page that is damaged, missing or unreadable");
 	return -FAULT_CORRUPT;
 }
 
@@ -65,10 +77,28 @@ lmdb_counted_bytes(struct lmdb *db)
 	trap_clear();
 	return ((uint64_t)info.me_last_pgno + 1) * db->page_bytes;
 }
+
+int
+lmdb_left_by_trap(struct lmdb_txn *txn)
+{
+	if (txn->write) {
+		txn->left = true;
+		txn->fault = -FAULT_CORRUPT;
+		atomic_store(&txn->db->left_by, gettid());
+	}
+	return lmdb_sprung(txn->db);
+}
+
 bool
 lmdb_failed(const struct lmdb *db)
 {
-	return atomic_load_explicit(&db->failed, memory_order_relaxed);
+	return lmdb_failure(db) != NULL;
+}
+
+const char *
+lmdb_failure(const struct lmdb *db)
+{
+	return atomic_load_explicit(&db->failure, memory_order_relaxed);
 }
 
 /* ---- transactions ---- */
@@ -88,7 +118,7 @@ lmdb_txn_free(struct lmdb_txn *txn)
 {
 	if (txn == NULL)
 		return;
-	if (!atomic_load(&txn->db->sprung)) {
+	if (!txn->left) {
 		for (unsigned i = 0; i < LMDB_TABLES_MAX; i++)
 			if (txn->spare[i] != NULL)
 				mdb_cursor_close(txn->spare[i]);
@@ -105,12 +135,33 @@ try_begin(struct lmdb_txn *txn, unsigned flags)
 	sigjmp_buf trap;
 	int rc;
 
-	if (sigsetjmp(trap, 0) != 0)
+	if (sigsetjmp(trap, 0) != 0) {
+		/* It may have the writer's lock. */
+		if ((flags & MDB_RDONLY) == 0)
+			atomic_store(&txn->db->left_by, gettid());
 		return lmdb_sprung(txn->db);
+	}
 	trap_set(&trap);
 	rc = txn->begun ? mdb_txn_renew(txn->txn) : mdb_txn_begin(txn->db->env, NULL, flags, &txn->txn);
 	trap_clear();
 	return lmdb_fault_of(rc);
+}
+
+static int
+begin_read(struct lmdb_txn *txn)
+{
+	int fault;
+
+	if ((fault = try_begin(txn, MDB_RDONLY)) == -FAULT_READERS) {
+		/* Processes that were killed have left their slots. */
+		lmdb_reader_check(txn->db);
+		fault = try_begin(txn, MDB_RDONLY);
+	}
+	if (fault == 0)
+		txn->begun = true;
+	else if (fault == -FAULT_READERS)
+		atomic_store(&txn->db->readers_full, true);
+	return fault;
 }
 
 int
@@ -122,18 +173,14 @@ lmdb_read(struct lmdb_txn *txn)
 		return -FAULT_IO;
 	/* Of a snapshot whose meta page is a later commit's already the root is not known. */
 	for (unsigned tries = 0; tries < ROOT_TRIES; tries++) {
-		if ((fault = try_begin(txn, MDB_RDONLY)) != 0)
+		if ((fault = begin_read(txn)) != 0 || (fault = lmdb_take_root(txn)) == 0)
 			return fault;
-		txn->begun = true;
-		if ((fault = lmdb_take_root(txn)) != -FAULT_NOT_FOUND)
-			break;
 		mdb_txn_reset(txn->txn);
+		if (fault != -FAULT_NOT_FOUND)
+			return fault;
 	}
-	if (fault == -FAULT_NOT_FOUND)
-		fault = try_begin(txn, MDB_RDONLY);
-	else if (fault != 0)
-		mdb_txn_reset(txn->txn);
-	return fault;
+	/* Then LMDB is asked for it. */
+	return begin_read(txn);
 }
 
 void
@@ -142,13 +189,24 @@ lmdb_read_end(struct lmdb_txn *txn)
 	mdb_txn_reset(txn->txn);
 }
 
-/* Record a failure from which only a restart recovers. */
+/* Record a failure from which the database recovers only by being opened anew. */
 static int
 judge(struct lmdb *db, int fault)
 {
-	if (fault == -FAULT_IO || fault == -FAULT_CORRUPT)
-		atomic_store(&db->failed, true);
+	if (fault == -FAULT_IO)
+		lmdb_fail(db, "a write or a sync failed");
+	else if (fault == -FAULT_CORRUPT)
+		lmdb_fail(db, "LMDB met a damaged page in a write");
 	return fault;
+}
+
+static int64_t
+clock_ns(clockid_t clock)
+{
+	struct timespec now;
+
+	clock_gettime(clock, &now);
+	return now.tv_sec * INT64_C(1000000000) + now.tv_nsec;
 }
 
 /*
@@ -156,7 +214,7 @@ judge(struct lmdb *db, int fault)
  * not leave it half-way.
  */
 static int
-check_writable(struct lmdb_txn *txn)
+check_pages(struct lmdb_txn *txn)
 {
 	sigjmp_buf trap;
 	int fault;
@@ -169,13 +227,35 @@ check_writable(struct lmdb_txn *txn)
 	return fault;
 }
 
+/*
+ * The list of free pages is validated as a whole, as one wrong number in it may overwrite a page in use. That takes 0.3 ms
+ * for each GiB of free pages. So that it does not slow down every commit, a list that takes more than CHECK_NS is not
+ * validated before each of them, but as often as takes CHECK_PART of the time. Processor time is measured: in that of the
+ * wall, a check that had to wait would count as a long one.
+ */
+static int
+check_writable(struct lmdb_txn *txn)
+{
+	struct lmdb *db = txn->db;
+	int64_t took_ns;
+	int fault;
+
+	if (db->next_check_ns != 0 && clock_ns(CLOCK_BOOTTIME) < db->next_check_ns)
+		return 0;
+	took_ns = -clock_ns(CLOCK_THREAD_CPUTIME_ID);
+	fault = check_pages(txn);
+	took_ns += clock_ns(CLOCK_THREAD_CPUTIME_ID);
+	db->next_check_ns = fault == 0 && took_ns > CHECK_NS ? clock_ns(CLOCK_BOOTTIME) + took_ns * CHECK_PART : 0;
+	return fault;
+}
+
 int
 lmdb_write(struct lmdb_txn *txn)
 {
 	int fault;
 
 	assert(txn->txn == NULL);
-	if (lmdb_failed(txn->db))
+	if (lmdb_failed(txn->db) || !lmdb_in_place(txn->db))
 		return -FAULT_IO;
 	fault = try_begin(txn, 0);
 	txn->write = fault == 0;
@@ -214,7 +294,7 @@ try_commit(struct lmdb_txn *txn)
 	int rc;
 
 	if (sigsetjmp(trap, 0) != 0) {
-		lmdb_sprung(txn->db);
+		lmdb_left_by_trap(txn);
 		return EIO;
 	}
 	trap_set(&trap);
@@ -223,13 +303,25 @@ try_commit(struct lmdb_txn *txn)
 	return rc;
 }
 
+/*
+ * Must this write transaction not go on? A call with it may have failed whose fault the caller does not look at, or a
+ * trap may have sprung in another thread.
+ */
+static bool
+is_spoilt(struct lmdb_txn *txn)
+{
+	if (txn->fault == 0 && lmdb_failed(txn->db))
+		txn->fault = -FAULT_IO;
+	return txn->fault != 0;
+}
+
 int
 lmdb_commit(struct lmdb_txn *txn)
 {
 	int rc;
 
 	assert(txn->write);
-	if (txn->fault != 0) {
+	if (is_spoilt(txn)) {
 		rc = txn->fault;
 		lmdb_abort(txn);
 		return rc;
@@ -246,7 +338,7 @@ void
 lmdb_abort(struct lmdb_txn *txn)
 {
 	assert(txn->write);
-	if (!atomic_load(&txn->db->sprung))
+	if (!txn->left)
 		mdb_txn_abort(txn->txn);
 	txn->txn = NULL;
 	txn->write = false;
@@ -281,7 +373,7 @@ try_put(struct lmdb_txn *txn, unsigned table, MDB_val *k, MDB_val *v)
 	int rc;
 
 	if (sigsetjmp(trap, 0) != 0)
-		return lmdb_sprung(txn->db);
+		return lmdb_left_by_trap(txn);
 	trap_set(&trap);
 	rc = mdb_put(txn->txn, txn->db->tables[table], k, v, 0);
 	trap_clear();
@@ -294,7 +386,7 @@ lmdb_put(struct lmdb_txn *txn, unsigned table, const void *key, size_t key_len, 
 	MDB_val k = lmdb_val(key, key_len), v = lmdb_val(value, len);
 
 	assert(key_len <= LMDB_KEY_MAX && len <= LMDB_VALUE_MAX);
-	if (txn->fault == 0 && (txn->fault = check_before_write(txn, table, key, key_len, false)) == 0)
+	if (!is_spoilt(txn) && (txn->fault = check_before_write(txn, table, key, key_len, false)) == 0)
 		txn->fault = judge(txn->db, try_put(txn, table, &k, &v));
 }
 
@@ -305,7 +397,7 @@ try_del(struct lmdb_txn *txn, unsigned table, MDB_val *k)
 	int rc;
 
 	if (sigsetjmp(trap, 0) != 0)
-		return lmdb_sprung(txn->db);
+		return lmdb_left_by_trap(txn);
 	trap_set(&trap);
 	rc = mdb_del(txn->txn, txn->db->tables[table], k, NULL);
 	trap_clear();
@@ -318,7 +410,7 @@ lmdb_del(struct lmdb_txn *txn, unsigned table, const void *key, size_t key_len)
 	MDB_val k = lmdb_val(key, key_len);
 	int fault;
 
-	if (txn->fault != 0 || (txn->fault = check_before_write(txn, table, key, key_len, true)) != 0)
+	if (is_spoilt(txn) || (txn->fault = check_before_write(txn, table, key, key_len, true)) != 0)
 		return;
 	/* A missing entry means that two indexes disagree. This change fails; the database does not. */
 	fault = try_del(txn, table, &k);
@@ -335,7 +427,7 @@ move(struct lmdb_cursor *cursor, MDB_val *k, MDB_cursor_op op)
 	int rc;
 
 	if (sigsetjmp(trap, 0) != 0)
-		return lmdb_sprung(cursor->txn->db);
+		return lmdb_left_by_trap(cursor->txn);
 	trap_set(&trap);
 	if ((rc = mdb_cursor_get(cursor->cursor, k, &v, op)) == 0 &&
 	    (rc = lmdb_copy_out(k, cursor->key_bytes, sizeof(cursor->key_bytes), &cursor->key)) == 0)
@@ -352,7 +444,7 @@ try_open_cursor(struct lmdb_cursor *cursor, MDB_cursor **c)
 	int rc;
 
 	if (sigsetjmp(trap, 0) != 0)
-		return lmdb_sprung(txn->db);
+		return lmdb_left_by_trap(txn);
 	trap_set(&trap);
 	rc = *c == NULL ? mdb_cursor_open(txn->txn, txn->db->tables[cursor->table], c) : mdb_cursor_renew(txn->txn, *c);
 	trap_clear();
@@ -405,7 +497,7 @@ lmdb_cursor_end(struct lmdb_cursor *cursor)
 {
 	struct lmdb_txn *txn = cursor->txn;
 
-	if (cursor->cursor != NULL && !atomic_load(&txn->db->sprung)) {
+	if (cursor->cursor != NULL && !txn->left) {
 		if (!txn->write && txn->spare[cursor->table] == NULL)
 			txn->spare[cursor->table] = cursor->cursor;
 		else
@@ -423,7 +515,7 @@ table_stat(struct lmdb_txn *txn, unsigned table, MDB_stat *stat)
 	int rc;
 
 	if (sigsetjmp(trap, 0) != 0) {
-		lmdb_sprung(txn->db);
+		lmdb_left_by_trap(txn);
 		return false;
 	}
 	trap_set(&trap);
@@ -482,10 +574,4 @@ int
 lmdb_copy(struct lmdb *db, int fd)
 {
 	return lmdb_fault_of(mdb_env_copyfd(db->env, fd));
-}
-
-void
-lmdb_reader_check(struct lmdb *db)
-{
-	mdb_reader_check(db->env, NULL);
 }

@@ -162,7 +162,7 @@ begin(struct call *call, const Fob__V1__VerifyKeyRequest *in, Fob__V1__VerifyKey
 	if (!choose_engine(call, in, &credential, &form, &v->engine, &v->why, out))
 		return 0;
 	if (v->engine == NULL)
-		return call_fault(call, FAULT_UNAVAILABLE, "the database of this environment could not be opened");
+		return call_fault(call, FAULT_UNAVAILABLE, "the database of this environment is not open: it has failed, and fobd opens it as soon as it can");
 	v->in = in;
 	v->out = out;
 	v->found.secret = credential.secret;

@@ -49,10 +49,15 @@ worker_reader(struct worker *worker, struct engine *engine)
 }
 
 void
+worker_free_reader(struct worker *worker, enum environment environment)
+{
+	store_txn_free(worker->readers[environment]);
+	worker->readers[environment] = NULL;
+}
+
+void
 worker_free_readers(struct worker *worker)
 {
-	for (int e = 0; e < ENVIRONMENTS; e++) {
-		store_txn_free(worker->readers[e]);
-		worker->readers[e] = NULL;
-	}
+	for (int e = 0; e < ENVIRONMENTS; e++)
+		worker_free_reader(worker, (enum environment)e);
 }

@@ -24,7 +24,8 @@ void worker_fini(struct worker *worker);
 
 /* This worker's read transaction on an engine. NULL when there is no memory. */
 struct store_txn *worker_reader(struct worker *worker, struct engine *engine);
-/* Let go of the databases, which may then be closed. Threads: the worker is not in use. */
+/* Let go of a database, which may then be closed. Threads: no request uses the worker's transaction on it. */
+void worker_free_reader(struct worker *worker, enum environment environment);
 void worker_free_readers(struct worker *worker);
 
 static inline void

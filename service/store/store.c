@@ -343,6 +343,24 @@ store_failed(const struct store *store)
 	return lmdb_failed(store->lmdb);
 }
 
+const char *
+store_failure(const struct store *store)
+{
+	return lmdb_failure(store->lmdb);
+}
+
+int
+store_file(const struct store *store, struct lmdb_file *file)
+{
+	return lmdb_file(store->lmdb, file);
+}
+
+bool
+store_readers_full(const struct store *store)
+{
+	return lmdb_readers_full(store->lmdb);
+}
+
 uint64_t
 store_corrupt_records(const struct store *store)
 {
@@ -371,4 +389,10 @@ void
 store_upkeep(struct store *store)
 {
 	lmdb_reader_check(store->lmdb);
+}
+
+void
+store_look(struct store *store)
+{
+	lmdb_look(store->lmdb);
 }

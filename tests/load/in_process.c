@@ -75,10 +75,14 @@ open_service(const char *path, struct service *service)
 	pthread_mutex_init(&service->mutex, NULL);
 	service->config = &config;
 	service->transport = &transport;
-	for (int e = 0; e < ENVIRONMENTS; e++)
+	for (int e = 0; e < ENVIRONMENTS; e++) {
+		struct engine *engine = NULL;
+
 		if (config.environments[e].configured &&
-		    engine_open(&config, (enum environment)e, READERS, &service->engines[e], why, sizeof(why)) != 0)
+		    engine_open(&config, (enum environment)e, READERS, &engine, why, sizeof(why)) != 0)
 			fail(why);
+		service->engines[e] = engine;
+	}
 }
 
 __attribute__((noinline)) static void

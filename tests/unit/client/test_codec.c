@@ -694,6 +694,7 @@ test_stats(void **state)
 	env.rotation_keys = 6;
 	env.rotation_records = 7;
 	env.rotation_of_records = 8;
+	env.failures = 9;
 	m.n_codes = 3;
 	m.codes = code_pointers;
 	m.n_environments = 2;
@@ -715,6 +716,7 @@ test_stats(void **state)
 	assert_int_equal(s->environments[0]->rotation_keys, 6);
 	assert_int_equal(s->environments[0]->rotation_records, 7);
 	assert_int_equal(s->environments[0]->rotation_of_records, 8);
+	assert_int_equal(s->environments[0]->failures, 9);
 	free(s);
 
 	m.n_environments = 3;

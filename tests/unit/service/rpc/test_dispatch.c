@@ -538,7 +538,7 @@ codes(void **state)
 		{ FAULT_NOT_FOUND, 5 }, { FAULT_ALREADY_EXISTS, 6 }, { FAULT_PERMISSION_DENIED, 7 },
 		{ FAULT_RESOURCE_EXHAUSTED, 8 }, { FAULT_FAILED_PRECONDITION, 9 }, { FAULT_ABORTED, 10 },
 		{ FAULT_UNIMPLEMENTED, 12 }, { FAULT_INTERNAL, 13 }, { FAULT_UNAVAILABLE, 14 }, { FAULT_CORRUPT, 14 },
-		{ FAULT_IO, 14 }, { FAULT_FULL, 8 } };
+		{ FAULT_IO, 14 }, { FAULT_READERS, 14 }, { FAULT_FULL, 8 } };
 	struct fixture *f = *state;
 
 	for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
@@ -546,8 +546,8 @@ codes(void **state)
 		f->verify->worker.call.message[0] = '\0';
 		if (table[i].fault >= FAULT_CORRUPT)
 			assert_int_not_equal(call_message(&f->verify->worker.call, -table[i].fault)[0], '\0');
-		assert_int_equal(
-		    call_fault(&f->verify->worker.call, (enum fault)table[i].fault, "%s %d", "why", 7), -table[i].fault);
+		assert_int_equal(call_fault(&f->verify->worker.call, (enum fault)table[i].fault, "%s %d", "why", 7),
+		    -table[i].fault);
 		assert_string_equal(call_message(&f->verify->worker.call, -table[i].fault), "why 7");
 	}
 	/* A message that is too long is cut, not written past its end. */
