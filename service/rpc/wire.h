@@ -1,0 +1,30 @@
+/*
+ * wire.h - messages from bytes and to bytes. The messages of a verify are read and written by hand when they have their
+ * usual form, for which protobuf-c takes a third of a verify's instructions; everything else is protobuf-c's. Both give the
+ * same (tests/unit/service/rpc/test_wire.c).
+ */
+#ifndef WIRE_H
+#define WIRE_H
+
+#include "fob/rpc/v1/rpc.pb-c.h"
+#include "service/rpc/scratch.h"
+
+/*
+ * wire_request(scratch, bytes, len, request), wire_unpack(descriptor, scratch, bytes, len):
+ * Decode an envelope, or a message.
+ * Ownership: the message is in ${scratch} and may borrow from ${bytes}.
+ * Returns:   false or NULL: not a valid message, or, with scratch->exhausted, one that needs too much memory.
+ */
+bool wire_request(struct scratch *scratch, const uint8_t *bytes, size_t len, Fob__Rpc__V1__Request *request);
+ProtobufCMessage *wire_unpack(
+    const ProtobufCMessageDescriptor *descriptor, struct scratch *scratch, const uint8_t *bytes, size_t len);
+
+/* How many bytes ${message} takes; and write so many. */
+size_t wire_size(const ProtobufCMessage *message);
+void wire_pack(const ProtobufCMessage *message, uint8_t *out);
+
+/* The same for a Response whose code is OK and whose body is ${message}, which takes ${len} bytes. */
+size_t wire_response_size(size_t len);
+void wire_pack_response(const ProtobufCMessage *message, size_t len, uint8_t *out);
+
+#endif
