@@ -5,7 +5,6 @@
 #include "client/cli/cli.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -18,6 +17,7 @@
 
 #include "client/cli/out.h"
 #include "client/cli/text.h"
+#include "proto/c/program.h"
 
 #define GLOBAL_OPTIONS (CLI_BIT(OPT_ENVIRONMENT) - 1) /* all that come before it */
 /* Of those, what a command takes that asks no fobd: --address must not be thought to say whose database is meant. */
@@ -691,24 +691,30 @@ cli_confirm(const struct cli *cli, const char *fmt, ...)
 
 /* ---- main ---- */
 
-/*
- * Nobody may read our memory or make a file of it. And the three standard descriptors must be taken, or else the first
- * socket becomes stdout; taken for reading only, so that writing to a closed stdout is an error and not silence.
- */
+static void
+leave(int signal_number)
+{
+	_exit(128 + signal_number);
+}
+
+/* The first process of a container has no default actions: a signal that it does not handle is dropped. */
+static void
+end_on_signals(void)
+{
+	static const int signals[] = { SIGHUP, SIGINT, SIGQUIT, SIGTERM };
+
+	for (size_t i = 0; i < sizeof(signals) / sizeof(signals[0]) && getpid() == 1; i++)
+		signal(signals[i], leave);
+}
+
+/* No other process may read this one's memory or make a file of it. */
 static int
 harden(void)
 {
-	int fd;
-
 	if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) != 0 || setrlimit(RLIMIT_CORE, &(struct rlimit){ 0, 0 }) != 0)
 		return -1;
-	do {
-		if ((fd = open("/dev/null", O_RDONLY)) < 0)
-			return -1;
-	} while (fd <= STDERR_FILENO);
-	close(fd);
 	umask(077);
-	signal(SIGPIPE, SIG_IGN);
+	end_on_signals();
 	return 0;
 }
 
@@ -718,6 +724,10 @@ main(int argc, char *argv[])
 	struct cli cli = { .name = "fob", .rerun = "" };
 	int rc, failed;
 
+	if (program_begin() != 0) {
+		out_say("a standard descriptor is closed, and /dev/null cannot be opened for it: %s", strerror(errno));
+		return CLI_LOCAL;
+	}
 	if (harden() != 0) {
 		out_say("cannot protect its own memory: %s", strerror(errno));
 		return CLI_LOCAL;

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "proto/c/program.h"
 #include "tests/load/flags.h"
 #include "tests/load/keys.h"
 #include "tests/load/load.h"
@@ -331,6 +332,8 @@ main(int argc, char *argv[])
 	struct flags f;
 	int rc = 0;
 
+	if (program_begin() != 0)
+		return 1;
 	flags_parse(argc, argv, &f);
 	measure_block_signals();
 	get_keys(&f, &keys);
