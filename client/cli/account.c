@@ -197,7 +197,7 @@ cli_account_create(struct cli *cli)
 		return CLI_LOCAL;
 	if ((rc = cli_connect(cli)) != CLI_OK || (rc = cli_served(cli, envs, &n)) != CLI_OK)
 		return rc;
-	if (token_init(&token, cli->options[OPT_TOKEN_FILE]) != 0)
+	if (cli_may_show(cli) != CLI_OK || token_init(&token, cli->options[OPT_TOKEN_FILE]) != 0)
 		return CLI_LOCAL;
 	rc = create_all(cli, envs, n, &token);
 	token_fini(&token);

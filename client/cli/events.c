@@ -214,13 +214,13 @@ streams_again(struct stream *streams, size_t n)
 	}
 }
 
-/* Wait until it is time to ask again; false when nobody reads our output any more. */
+/* Wait until it is time to ask again; false when standard output has no reader any more, which poll() always tells. */
 static bool
 wait_a_round(void)
 {
 	struct pollfd out = { .fd = STDOUT_FILENO };
 
-	return poll(&out, 1, FOLLOW_MS) <= 0 || (out.revents & (POLLERR | POLLNVAL)) == 0;
+	return poll(&out, 1, FOLLOW_MS) <= 0;
 }
 
 /* All anchors. Returns 0 with *${restored}: one whose event is not what it was, or NULL; or the fault of *${failed}. */
@@ -265,8 +265,9 @@ show_all(struct cli *cli, struct stream *streams, size_t n)
 			rc = round_show(cli, streams, n, &failed, &error);
 		if (!out_is_json())
 			out_rows();
+		/* main() says why, unless its reader has left. */
 		if (out_flush() != 0)
-			return CLI_LOCAL;
+			return CLI_OK;
 		if (rc != 0 && (!follow || (rc != FOB_EDEADLINE_EXCEEDED && rc != FOB_EUNAVAILABLE)))
 			return cli_fault(cli, fob_environment_name(failed->env), rc, &error);
 		if (!follow)
@@ -277,10 +278,8 @@ show_all(struct cli *cli, struct stream *streams, size_t n)
 			out_say("%s: waiting for it to come back", cli->name);
 		troubled = rc != 0;
 		streams_again(streams, n);
-		if (!wait_a_round()) {
-			out_say("%s: nobody reads standard output any more", cli->name);
-			return CLI_LOCAL;
-		}
+		if (!wait_a_round())
+			return CLI_OK;
 	}
 }
 

@@ -335,7 +335,7 @@ cli_key_roll(struct cli *cli)
 	if ((rc = cli_connect(cli)) != CLI_OK || (rc = roll_confirm(cli, &roll)) != CLI_OK)
 		goto out;
 	rc = CLI_LOCAL;
-	if (token_init(&token, cli->options[OPT_TOKEN_FILE]) != 0)
+	if (cli_may_show(cli) != CLI_OK || token_init(&token, cli->options[OPT_TOKEN_FILE]) != 0)
 		goto out;
 	rc = roll_run(cli, &roll, &token);
 	token_fini(&token);

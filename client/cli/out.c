@@ -7,11 +7,14 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -22,6 +25,7 @@
 #define CELL_SIZE 128
 #define ROWS 128
 #define PAIR_WIDTH 28
+#define READY_BYTES 4096 /* more than four keys need, as JSON */
 
 static bool json_wanted;
 static bool terminal; /* stdout is one: relative times */
@@ -82,6 +86,43 @@ static void
 put_text(const char *text)
 {
 	put(text, strlen(text));
+}
+
+/* A regular file: whether it may and can grow. Returns 0 or an errno. */
+static int
+file_ready(void)
+{
+	off_t at = (fcntl(STDOUT_FILENO, F_GETFL) & O_APPEND) != 0 ? lseek(STDOUT_FILENO, 0, SEEK_END) :
+								     lseek(STDOUT_FILENO, 0, SEEK_CUR);
+	struct rlimit limit;
+
+	if (at < 0)
+		return errno;
+	if (getrlimit(RLIMIT_FSIZE, &limit) == 0 && (rlim_t)at + READY_BYTES > limit.rlim_cur)
+		return EFBIG;
+	/* Some file systems cannot do this, which says nothing of their space. */
+	if (fallocate(STDOUT_FILENO, FALLOC_FL_KEEP_SIZE, at, READY_BYTES) != 0 &&
+	    (errno == ENOSPC || errno == EDQUOT || errno == EFBIG))
+		return errno;
+	return 0;
+}
+
+int
+out_ready(void)
+{
+	struct pollfd out = { .fd = STDOUT_FILENO, .events = POLLOUT };
+	struct stat st;
+
+	if ((fcntl(STDOUT_FILENO, F_GETFL) & O_ACCMODE) == O_RDONLY)
+		return EBADF;
+	if (poll(&out, 1, 0) > 0 && (out.revents & (POLLERR | POLLHUP)) != 0)
+		return EPIPE;
+	if (fstat(STDOUT_FILENO, &st) != 0)
+		return errno;
+	/* A device may refuse even nothing, as /dev/full does. */
+	if (S_ISCHR(st.st_mode) && write(STDOUT_FILENO, "", 0) < 0)
+		return errno;
+	return S_ISREG(st.st_mode) ? file_ready() : 0;
 }
 
 int

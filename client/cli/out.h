@@ -66,6 +66,14 @@ void out_close(void);
 void out_json_time(json_t *object, const char *name, int64_t ms);
 
 /*
+ * out_ready():
+ * See that a few kilobytes can be written to standard output: that it is open, has a reader, and has space, of which
+ * some is reserved where it is a regular file.
+ * Returns: 0; the errno that a write would get.
+ */
+int out_ready(void);
+
+/*
  * out_flush():
  * Hand all that was written to the system.
  * Returns: 0; the errno of the first write that failed, from then on for ever. Says nothing.

@@ -23,6 +23,7 @@ setup() {
 teardown() {
 	[[ -z ${LOSER_PID:-} ]] || kill "$LOSER_PID"
 	[[ -z ${follower:-} ]] || kill "$follower" 2> /dev/null || true
+	kill -CONT "$FOBD_PID" 2> /dev/null || true
 	[[ $FOBD_DIR == "$BATS_FILE_TMPDIR"/* ]] || stop_fobd
 }
 
@@ -217,19 +218,42 @@ states() {
 	[[ $(states) == "grace current" ]]
 }
 
+@test "standard output that cannot be written to: said before anything is changed" {
+	create
+	for to in '> /dev/full' '>&-' '1< /dev/null'; do
+		run -1 bash -c "'$FOB_BUILD/fob' key roll '$account' --environment live $to"
+		[[ $output == *"nothing was changed"* && $output != *sk_live_* ]]
+	done
+	[[ $(states) == current ]]
+	run -1 bash -c "ulimit -f 0; '$FOB_BUILD/fob' account create '$account.2' > new.txt"
+	[[ $output == *"nothing was changed"*"File too large"* ]]
+	run -3 fob key list "$account.2"
+	# A file with room for little more.
+	truncate -s 2000 new.txt
+	run -1 bash -c "ulimit -f 4; '$FOB_BUILD/fob' account create '$account.2' >> new.txt"
+	run -0 bash -c "ulimit -f 8; '$FOB_BUILD/fob' account create '$account.2' >> new.txt"
+	[[ $(grep -ac 'sk_live_' new.txt) == 1 ]]
+}
+
 @test "a new secret that cannot be written: said loudly, and the rerun that is named shows it" {
 	create
-	run -1 bash -c "'$FOB_BUILD/fob' key roll '$account' --environment live > /dev/full"
-	[[ $output == *"COULD NOT BE WRITTEN"* && $output == *"No space left on device"* && $output != *sk_live_* ]]
-	token=$(grep -oE -- '--token-file [^ ]+' <<< "$output")
-	run -0 fob key roll "$account" --environment live $token
+	mkfifo p
+	kill -STOP "$FOBD_PID"
+	"$FOB_BUILD/fob" key roll "$account" --environment live --token-file t > p 2> roll.err 3>&- &
+	roller=$!
+	exec 9< p
+	wait_until 10 test -s t
+	exec 9<&-
+	kill -CONT "$FOBD_PID"
+	rc=0
+	wait "$roller" || rc=$?
+	[[ $rc == 1 && $(states) == "grace current" ]]
+	[[ $(cat roll.err) == *"COULD NOT BE WRITTEN"*"Broken pipe"*"same --token-file"* ]]
+	! grep -q sk_live_ roll.err
+	run -0 fob key roll "$account" --environment live --token-file t
 	grep -oE 'sk_live_[0-9A-Za-z]{36}' <<< "$output" > live.secret
 	run -0 fob verify < live.secret
 	[[ $(states) == "grace current" ]]
-	run -1 bash -c "'$FOB_BUILD/fob' account create '$account.2' --token-file t >&-"
-	[[ $output == *"COULD NOT BE WRITTEN"* && $output == *"same --token-file"* ]]
-	run -0 fob account create "$account.2" --token-file t
-	[[ $output == *sk_live_* && $output == *sk_test_* ]]
 }
 
 @test "key revoke by its name: refused from then on, again is no error, one that is not there is" {
@@ -368,9 +392,35 @@ states() {
 	wait_until 10 grep -q key_rolled followed
 	kill "$follower"
 	[[ ! -s follow.err ]]
-	run -1 bash -c "set -o pipefail; '$FOB_BUILD/fob' events --follow --output json 2> err | head -n 1"
-	[[ $(wc -l <<< "$output") -eq 1 ]]
-	[[ -s err ]]
+	run -0 bash -c "set -o pipefail; '$FOB_BUILD/fob' events --follow --output json 2> err | head -n 1"
+	[[ $(wc -l <<< "$output") -eq 1 && ! -s err ]]
+}
+
+@test "a reader that leaves, of a pipe or of a socket, is no error" {
+	create
+	for c in "events --follow" "key list $account" "account list --output json" "verify --secret-file live.secret"; do
+		run -0 "$PYTHON" -c '
+import socket, subprocess, sys
+for ours, theirs in socket.socketpair(), socket.socketpair():
+    ours.close()
+    done = subprocess.run(sys.argv[1:], stdin=subprocess.DEVNULL, stdout=theirs, stderr=subprocess.PIPE, timeout=20)
+    assert (done.returncode, done.stderr) == (0, b""), done
+' "$FOB_BUILD/fob" $c
+		run -0 bash -c "set -o pipefail; '$FOB_BUILD/fob' $c 2>&1 | true"
+		[[ -z $output ]]
+	done
+}
+
+@test "the first process of a PID namespace ends on SIGTERM" {
+	unshare -rpf true || skip "no user and PID namespaces here"
+	unshare -rpf --kill-child "$FOB_BUILD/fob" events --follow > followed 2> follow.err 3>&- &
+	follower=$!
+	wait_until 10 test -s followed
+	run -0 kill $(< "/proc/$follower/task/$follower/children")
+	rc=0
+	wait "$follower" || rc=$?
+	[[ $rc == 143 ]]
+	follower=
 }
 
 @test "events --follow goes on through a restart of fobd" {

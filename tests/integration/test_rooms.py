@@ -22,8 +22,7 @@ LIBRARIES = {"nng/": ("service/net",), "lmdb.h": ("service/lmdb",)}
 # Headers without a .c of their name: types alone, functions that are all inline, or the interface of several files. An
 # internal.h or ..._internal.h is always one.
 SHARED = {"service/rpc/handlers.h", "service/rpc/service.h", "service/store/change.h", "service/base/bytes.h",
-          "service/base/limits.h", "service/base/types.h", "client/fob.h", "client/futex.h", "client/cli/cli.h",
-          "proto/c/program.h"}
+          "service/base/limits.h", "service/base/types.h", "client/fob.h", "client/futex.h", "proto/c/program.h"}
 
 
 def may_include(path, header):
