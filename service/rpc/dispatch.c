@@ -12,6 +12,7 @@
 #include "fob/v1/admin.pb-c.h"
 #include "fob/v1/health.pb-c.h"
 #include "fob/v1/keys.pb-c.h"
+#include "proto/c/numbers.h"
 #include "service/rpc/handlers.h"
 #include "service/rpc/reply.h"
 
@@ -145,7 +146,8 @@ decode_fault(struct call *call, const char *what)
 	if (call->scratch.exhausted)
 		return call_fault(
 		    call, FAULT_RESOURCE_EXHAUSTED, "the %s needs more memory than a request may have", what);
-	return call_fault(call, FAULT_INVALID_ARGUMENT, "the %s is not a valid protobuf message", what);
+	return call_fault(call, FAULT_INVALID_ARGUMENT,
+	    "the %s is not a valid protobuf message, or a number in it does not fit its field", what);
 }
 
 /* A change is decoded into a call of its own, as the writer answers it later. */
@@ -179,7 +181,10 @@ handle(struct call *call, const struct route *route, const ProtobufCBinaryData *
 	ProtobufCMessage *request, *response;
 	int fault;
 
-	request = protobuf_c_message_unpack(route->descriptor->input, &call->scratch.allocator, body->len, body->data);
+	request = NULL;
+	if (numbers_fit(route->descriptor->input, body->data, body->len))
+		request = protobuf_c_message_unpack(
+		    route->descriptor->input, &call->scratch.allocator, body->len, body->data);
 	response = scratch_alloc(&call->scratch, route->descriptor->output->sizeof_message);
 	if (request == NULL || response == NULL) {
 		reply_fault(call, decode_fault(call, "request's body"));
@@ -206,7 +211,8 @@ dispatch(struct worker *worker, const struct origin *origin, const uint8_t *byte
 	int fault;
 
 	call->origin = *origin;
-	if ((envelope = fob__rpc__v1__request__unpack(&call->scratch.allocator, len, bytes)) == NULL) {
+	if (!numbers_fit(&fob__rpc__v1__request__descriptor, bytes, len) ||
+	    (envelope = fob__rpc__v1__request__unpack(&call->scratch.allocator, len, bytes)) == NULL) {
 		reply_fault(call, decode_fault(call, "request"));
 		return;
 	}
