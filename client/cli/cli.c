@@ -126,6 +126,12 @@ cli_fault(const struct cli *cli, const char *where, int fault, const struct fob_
 {
 	const char *message = error->message[0] != '\0' ? error->message : "no more is known";
 
+	if (fault == FOB_EALREADY_EXISTS && cli->options[OPT_TOKEN_FILE] != NULL &&
+	    strstr(message, "request_token") != NULL) {
+		out_say("%s: %s: the token in %s was used for another command: name a file that is not there yet",
+		    cli->name, fob_fault_name(fault), cli->options[OPT_TOKEN_FILE]);
+		return cli_code(fault);
+	}
 	out_say("%s%s%s: %s: %s", cli->name, where != NULL ? ": " : "", where != NULL ? where : "",
 	    fob_fault_name(fault), message);
 	return cli_code(fault);

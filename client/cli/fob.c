@@ -17,6 +17,7 @@
 
 #include "client/cli/out.h"
 #include "client/cli/text.h"
+#include "proto/c/key_form.h"
 #include "proto/c/program.h"
 
 #define GLOBAL_OPTIONS (CLI_BIT(OPT_ENVIRONMENT) - 1) /* all that come before it */
@@ -282,7 +283,7 @@ parse(struct cli *cli, int argc, char *argv[], struct words *words)
 	bool only_words = false;
 
 	for (int i = 1; i < argc; i++) {
-		if (text_looks_like_key(argv[i])) {
+		if (key_form_in(argv[i], strlen(argv[i]))) {
 			out_say(
 			    "an argument looks like an API key, or like a header with one. Keys are never taken "
 			    "from the command line, where other users and the shell's history see them: give it "

@@ -10,6 +10,7 @@
 #include <jansson.h>
 
 #include "client/cli/text.h"
+#include "proto/c/key_form.h"
 
 enum field {
 	FIELD_ACCOUNT,
@@ -331,7 +332,7 @@ next(struct import_reader *r, struct import_line *line, const char **why)
 	if ((rc = text_read(r, why)) == IMPORT_END || rc == IMPORT_FAILED || rc == IMPORT_NOTHING)
 		return rc;
 	/* Before all else: what is said of such a line must not depend on the rest of it. */
-	if (text_looks_like_key(r->text)) {
+	if (key_form_in(r->text, strlen(r->text))) {
 		*why = out_of_place;
 		return IMPORT_REFUSED;
 	}

@@ -70,15 +70,6 @@ secret_parse(const void *data, size_t len, struct secret_form *form, const char 
 	return 0;
 }
 
-bool
-secret_is_in(const void *text, size_t len)
-{
-	for (size_t i = 0; i < N_PREFIXES; i++)
-		if (len > 0 && memmem(text, len, prefixes[i].prefix, SECRET_PREFIX_LEN) != NULL)
-			return true;
-	return false;
-}
-
 /*
  * Random base62 characters. Bytes of 248 and more are skipped, so that all 62 characters are equally likely; of 64 bytes,
  * 62 are used on average. randombytes_uniform() would make a system call for each character.

@@ -192,6 +192,58 @@ states() {
 	run -0 fob account suspend "$account" --yes --token-file s
 }
 
+@test "--token-file: commands at once with one new file use one token" {
+	create
+	for i in {1..12}; do
+		"$FOB_BUILD/fob" account suspend "$account" --environment live --yes --token-file t > /dev/null 2> "err.$i" 3>&- &
+		jobs[i]=$!
+	done
+	for i in {1..12}; do
+		wait "${jobs[i]}" || { cat err.*; false; }
+	done
+	run -0 fob events --account "$account" --environment live
+	[[ $(grep -c account_suspended <<< "$output") == 1 ]]
+	[[ -z $(compgen -G "t.??????") ]]
+}
+
+@test "--token-file: what cannot be used, and why" {
+	echo "not a token" > t
+	chmod 600 t
+	run -1 fob account create "$account" --token-file t
+	[[ $output == *"t: not a token"* ]]
+	run -0 fob account create "$account" --token-file u
+	printf '\xef\xbb\xbf%s\r\n' "$(cat u)" > t
+	run -0 fob account create "$account" --token-file t
+	run -4 fob account create "$account.2" --token-file u
+	[[ $output == *"the token in u was used for another command"* && $output != *request_token* ]]
+	run -1 fob account create "$account.2" --token-file no/u
+	[[ $output == *"no/u: No such file or directory"* ]]
+}
+
+@test "a secret with a byte order mark, blanks or line ends around it; UTF-16 is named" {
+	create
+	for form in '%s' '%s\n' '%s\r\n' ' %s \n\n' '\xef\xbb\xbf%s\r\n'; do
+		printf "$form" "$(cat live.secret)" > key
+		run -0 fob verify --secret-file key
+	done
+	printf '\xff\xfes\0k\0' > key
+	run -1 fob verify --secret-file key
+	[[ $output == *"key is UTF-16"* ]]
+	printf '\xef\xbb\xbf \n' > key
+	run -1 fob verify --secret-file key
+	[[ $output == *"nothing"* ]]
+}
+
+@test "a name that begins like a key is no key" {
+	create
+	mkdir mask_test_env
+	cp live.secret mask_test_env/sk_live_acct_1.txt
+	run -0 fob verify --secret-file mask_test_env/sk_live_acct_1.txt --operation task_live_run
+	run -0 fob account create "disk_live_$BATS_TEST_NUMBER" --environment live
+	run -1 fob verify "sk_live_0123456789abcdef"
+	[[ $output == *"looks like an API key"* && $output != *0123456789* ]]
+}
+
 @test "no answer in time: it may have been applied; a rerun with the token kept by fob applies it once" {
 	create
 	lose_replies "$PWD/lossy"

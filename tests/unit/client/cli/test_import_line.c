@@ -110,16 +110,16 @@ objects_that_are_refused(void **state)
 static void
 keys_are_out_of_place(void **state)
 {
-	static const char *const texts[] = { "sk_live_abc", "{\"account\":\"sk_test_abc\"}",
-		"{\"account\":\"a\",\"secret_sha256\":\"sk_live_0123456789\",\"secret_last4\":\"abcd\"}",
-		"{\"account\":\"a\",\"secret\":\"pk_live_0123456789\"}" };
+	static const char *const texts[] = { "sk_live_0123456789ab", "{\"account\":\"sk_test_0123456789ab\"}",
+		"{\"account\":\"a\",\"secret_sha256\":\"sk_live_0123456789ab\",\"secret_last4\":\"abcd\"}",
+		"{\"account\":\"a\",\"secret\":\"pk_live_0123456789ab\"}" };
 
 	(void)state;
 	for (size_t i = 0; i < COUNT(texts); i++) {
 		assert_int_equal(read_one(texts[i], false), IMPORT_REFUSED);
 		assert_ptr_equal(why, out_of_place);
 	}
-	open_text("sk_live_abc\naccount\na\n", 22, true);
+	open_text("sk_live_0123456789ab\naccount\na\n", 31, true);
 	assert_int_equal(read_next(), IMPORT_FAILED);
 	assert_ptr_equal(why, out_of_place);
 	import_reader_fini(&reader);
