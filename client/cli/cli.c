@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "client/cli/out.h"
@@ -41,6 +42,32 @@ look_first(const struct cli *cli)
 	return CLI_FAULT;
 }
 
+/* What libfob would say in its own terms. Returns CLI_OK, or CLI_LOCAL with the reason said. */
+static int
+options_check(const struct cli *cli)
+{
+	static const enum cli_option of_tls[] = { OPT_TLS_CA, OPT_TLS_CERT, OPT_TLS_KEY, OPT_TLS_SERVER_NAME };
+	bool is_tls = strncmp(cli->address, "tls+tcp://", strlen("tls+tcp://")) == 0;
+	size_t path_max = sizeof(((struct sockaddr_un *)0)->sun_path) - 1, len = strlen(cli->address);
+
+	for (size_t i = 0; i < sizeof(of_tls) / sizeof(of_tls[0]); i++) {
+		if (is_tls || cli->options[of_tls[i]] == NULL)
+			continue;
+		out_say("--%s is for tls+tcp:// only, and the address is %s", cli_option_name(of_tls[i]), cli->address);
+		return CLI_LOCAL;
+	}
+	if (is_tls && cli->options[OPT_TLS_CA] == NULL) {
+		out_say("tls+tcp:// needs --tls-ca FILE: the CA that signed the server's certificate");
+		return CLI_LOCAL;
+	}
+	if (strncmp(cli->address, "ipc://", strlen("ipc://")) == 0 && len - strlen("ipc://") > path_max) {
+		out_say("the path of a socket has at most %zu bytes, and that of %s has %zu", path_max, cli->address,
+		    len - strlen("ipc://"));
+		return CLI_LOCAL;
+	}
+	return CLI_OK;
+}
+
 /* Options of the connection into ${o}. Returns the first option that was refused, or OPT_COUNT. */
 static enum cli_option
 connection_options(const struct cli *cli, struct fob_options *o)
@@ -49,6 +76,8 @@ connection_options(const struct cli *cli, struct fob_options *o)
 
 	if (fob_options_set_address(o, cli->address) != 0)
 		return OPT_ADDRESS;
+	/* A person is told at once; an import, which is many calls, goes on through a restart of fobd. */
+	(void)fob_options_set_fail_fast(o, strcmp(cli->name, "account import") != 0);
 	if (fob_options_set_timeout_ms(o, cli->timeout_ms) != 0)
 		return OPT_TIMEOUT;
 	if (cli->options[OPT_TLS_CA] != NULL && fob_options_set_tls_ca(o, cli->options[OPT_TLS_CA]) != 0)
@@ -64,12 +93,14 @@ connection_options(const struct cli *cli, struct fob_options *o)
 int
 cli_connect(struct cli *cli)
 {
-	struct fob_options *o = fob_options_new();
+	struct fob_options *o;
 	struct fob_error error;
 	enum cli_option wrong;
 	int rc = CLI_LOCAL;
 
-	if (o == NULL) {
+	if (options_check(cli) != CLI_OK)
+		return CLI_LOCAL;
+	if ((o = fob_options_new()) == NULL) {
 		out_say("out of memory");
 		goto out;
 	}

@@ -63,6 +63,19 @@ states() {
 	[[ $(json "d['status']" <<< "$output") == SERVING ]]
 }
 
+@test "addresses that cannot be, and a fobd that is not there, at once" {
+	run -1 fob health --address "ipc:///$(printf '%0107d' 0)"
+	[[ $output == *"at most 107 bytes"*"has 108"* ]]
+	run -1 fob health --address 127.0.0.1:7400
+	[[ $output == *"is not an address"* ]]
+	run -1 fob health --address tls+tcp://127.0.0.1:1
+	[[ $output == *"needs --tls-ca FILE"* && $output != *fob_options* ]]
+	run -1 fob health --tls-ca x
+	[[ $output == *"--tls-ca is for tls+tcp:// only"* ]]
+	run -2 timeout 30 "$FOB_BUILD/fob" health --timeout 60s --address tcp://127.0.0.1:1
+	[[ $output == *"Connection refused"* ]]
+}
+
 @test "account create: four keys on stdout, once; that it was the only time on stderr" {
 	run --separate-stderr -0 fob account create "$account"
 	for p in sk_live_ pk_live_ sk_test_ pk_test_; do

@@ -202,7 +202,8 @@ check_address(const char *name, const char *address)
 	if ((o = fob_options_new()) == NULL)
 		flags_fail("out of memory");
 	if (fob_options_set_address(o, address) != 0)
-		flags_fail("--%s %s: ipc://PATH, tcp://HOST:PORT or tls+tcp://HOST:PORT", name, address);
+		flags_fail(
+		    "--%s %s: ipc://PATH of at most 107 bytes, tcp://HOST:PORT or tls+tcp://HOST:PORT", name, address);
 	fob_options_free(o);
 }
 
