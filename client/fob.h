@@ -414,7 +414,7 @@ struct fob_key {
 	int64_t created_ms;
 	int64_t expires_ms;
 	int64_t ended_ms;
-	int64_t last_used_ms; /* to the minute; 0: never seen */
+	int64_t last_used_ms; /* to the minute, and not before created_ms; 0: never seen */
 	char account[FOB_ACCOUNT_SIZE];
 	char last4[FOB_LAST4_SIZE];
 };

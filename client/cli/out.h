@@ -39,7 +39,7 @@ void out_text(const char *text);
 #define OUT_COLUMNS 10
 void out_table(const char *const *titles, size_t n);
 void out_cell(enum out_colour colour, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-/* A time as UTC, with how far away it is when stdout is a terminal. */
+/* A time as UTC; on a terminal with how far away it is, or only that where lines would be too long. */
 void out_cell_time(int64_t ms);
 void out_rows(void);
 

@@ -51,6 +51,9 @@ message_key(const struct engine *engine, const uint8_t digest[RECORD_DIGEST_LEN]
 	out->expires_ms = key->expires_ms;
 	out->ended_ms = over ? key->expires_ms : key->ended_ms;
 	out->last_used_ms = lastused_get(engine->lastused, store_pepper(engine->store), key->serial, digest);
+	/* The beginning of a minute, which may be before the key. */
+	if (out->last_used_ms != 0 && out->last_used_ms < key->created_ms)
+		out->last_used_ms = key->created_ms;
 }
 
 void

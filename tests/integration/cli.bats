@@ -30,11 +30,8 @@ teardown() {
 # create: the account, its four keys in the files live.secret, live.publishable, test.secret and test.publishable.
 create() {
 	fob account create "$account" --output json > created.json 2> created.err
-	local i
-	for i in 0 1 2 3; do
-		json "d['keys'][$i]['secret']" < created.json > secret
-		mv secret "$(json "d['keys'][$i]['environment'] + '.' + d['keys'][$i]['kind']" < created.json)"
-	done
+	json "[open(k['environment'] + '.' + k['kind'], 'w').write(k['secret'] + '\n') for k in d['keys']]" \
+	    < created.json > written
 }
 
 # roll ARGUMENTS...: the account's live key; the new one in live.secret, the one before in live.old.
@@ -381,13 +378,46 @@ states() {
 	[[ $output == *VALID* && $output != *"$(cat live.secret)"* && $output == *$'\e[32m'* ]]
 	roll
 	run -0 on_terminal '' "$FOB_BUILD/fob" key list "$account"
-	[[ $output == *"(in 23h59m)"* && $output == *$'\e['* ]]
+	[[ $output == *"in 23h59m"* && $output == *$'\e['* ]]
 	run -0 on_terminal '' "$FOB_BUILD/fob" --no-color key list "$account"
 	[[ $output != *$'\e['* ]]
 	NO_COLOR=1 run -0 on_terminal '' "$FOB_BUILD/fob" key list "$account"
 	[[ $output != *$'\e['* ]]
 	run -0 fob key list "$account"
 	[[ $output != *$'\e['* && $output != *"(in "* ]]
+}
+
+@test "a terminal: no line is longer than it is wide; with room, times are shown in both ways" {
+	create
+	roll
+	roll
+	fob key revoke "$account" --environment live --kind secret --generation 1 --yes > /dev/null
+	fob verify < live.secret > /dev/null
+	fob account suspend "$account" --environment test --yes > /dev/null
+	for c in "key list $account" "account list" "events --account $account" "account resume $account"; do
+		run -0 on_terminal '' bash -c "stty cols 80; exec '$FOB_BUILD/fob' --no-color $c"
+		[[ $(wc -L <<< "$output") -le 80 && $output == *" ago"* ]] || { echo "$output"; false; }
+		run -0 on_terminal '' bash -c "stty cols 200; exec '$FOB_BUILD/fob' --no-color $c"
+		[[ $output == *"Z ("*" ago)"* ]]
+	done
+}
+
+@test "a key that was revoked does not expire, and none was used before it was made" {
+	create
+	roll
+	fob verify < live.secret > /dev/null
+	fob key revoke "$account" --environment live --kind secret --generation 1 --yes > /dev/null
+	run -0 fob key list "$account" --environment live --output json
+	[[ $(json "[(k['state'], k['expires'], k['ended'] is None) for k in d['keys'] if k['kind'] == 'secret']" <<< "$output") == \
+	    "[('revoked', None, False), ('current', None, True)]" ]]
+	[[ $(json "[k['last_used_ms'] >= k['created_ms'] for k in d['keys'] if k['last_used']]" <<< "$output") == "[True]" ]]
+	run -0 fob events --account "$account" --environment live --output json
+	[[ $(json "d['event'], d['expires']" <<< "${lines[-1]}") == "('key_revoked', None)" ]]
+	run -3 fob verify --output json < live.old
+	[[ $(json "d['verdict'], d['expires']" <<< "$output") == "('REVOKED', None)" ]]
+	# The newest secret key has one time of an end, in the past.
+	run -0 fob key list "$account" --environment live
+	[[ $output == *revoked* && $output != *"in 2"* ]]
 }
 
 @test "account suspend and resume: both environments, or one" {
@@ -416,7 +446,7 @@ states() {
 	[[ $(json "[a['account'] for a in d['accounts'] if a['account'].startswith('$account.')]" <<< "$output") == \
 	    "['$account.1', '$account.2', '$account.3']" ]]
 	run -0 fob account list --environment test
-	[[ $output != *"$account."* && ${lines[0]} == ENVIRONMENT* ]]
+	[[ $output != *"$account."* && ${lines[0]} == ENV* ]]
 }
 
 @test "key list: last used, nobody's account, half an account" {
@@ -446,6 +476,8 @@ states() {
 	[[ ${#lines[@]} -eq 2 && $output == *account_created* ]]
 	run -0 fob events
 	[[ $output == *"$account"* ]]
+	run -3 fob events --account nobody_here
+	[[ $output == *"NOT_FOUND: no account nobody_here"* ]]
 }
 
 @test "events --follow: what happens later appears; it ends when nobody reads" {
@@ -456,7 +488,7 @@ states() {
 	roll
 	wait_until 10 grep -q key_rolled followed
 	kill "$follower"
-	[[ ! -s follow.err ]]
+	[[ $(cat follow.err) == "fob: events: NOT_FOUND: no account $account yet: waiting for it" ]]
 	run -0 bash -c "set -o pipefail; '$FOB_BUILD/fob' events --follow --output json 2> err | head -n 1"
 	[[ $(wc -l <<< "$output") -eq 1 && ! -s err ]]
 }

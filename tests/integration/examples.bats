@@ -7,11 +7,8 @@ setup_file() {
 	start_fobd "$BATS_FILE_TMPDIR/d"
 	cd "$BATS_FILE_TMPDIR"
 	fob account create acct_1 --output json > created.json 2> created.err
-	local i
-	for i in 0 1 2 3; do
-		json "d['keys'][$i]['secret']" < created.json > secret
-		mv secret "$(json "d['keys'][$i]['environment'] + '.' + d['keys'][$i]['kind']" < created.json)"
-	done
+	json "[open(k['environment'] + '.' + k['kind'], 'w').write(k['secret'] + '\n') for k in d['keys']]" \
+	    < created.json > written
 	echo sk_live_000000000000000000000000000000000000 > mistyped
 }
 
