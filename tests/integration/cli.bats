@@ -560,6 +560,16 @@ for ours, theirs in socket.socketpair(), socket.socketpair():
 	stop_fobd
 }
 
+@test "backup to a folder whose name ends in a slash" {
+	run -0 fob backup --config "$FOBD_DIR/fobd.conf" live copy//
+	[[ $output == *"live: copied to copy: "* ]]
+	[[ -f copy/data.mdb && $(ls -A) == copy ]]
+	run -1 fob backup --config "$FOBD_DIR/fobd.conf" live copy/
+	[[ $output == *"copy: exists already"* ]]
+	run -1 fob backup --config "$FOBD_DIR/fobd.conf" live "$(printf '%05000d' 0)"
+	[[ $output == *"too long"* ]]
+}
+
 @test "stats: what was done is counted" {
 	start_fobd "$BATS_TEST_TMPDIR/d"
 	create
