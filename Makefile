@@ -128,7 +128,8 @@ $(B)/fobd: $(B)/service/main.o $(B)/libservice.a
 	@$(if $(V),,echo '  LD      $@')
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS_DAEMON)
 
-$(B)/fob: $(CLI_OBJ) $(B)/libfob.a
+# Parts of proto/c that libfob does not export.
+$(B)/fob: $(CLI_OBJ) $(B)/proto/c/key_form.o $(B)/libfob.a
 	@$(if $(V),,echo '  LD      $@')
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS_CLI)
 

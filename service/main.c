@@ -12,6 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "proto/c/program.h"
 #include "service/base/config.h"
 #include "service/process/confine.h"
 #include "service/process/harden.h"
@@ -319,7 +320,6 @@ block_signals(sigset_t *set)
 	sigaddset(set, SIGINT);
 	sigaddset(set, SIGHUP);
 	sigprocmask(SIG_BLOCK, set, NULL);
-	signal(SIGPIPE, SIG_IGN);
 }
 
 /*
@@ -500,6 +500,8 @@ main(int argc, char *argv[])
 	char why[WHY_LEN];
 	int rc;
 
+	if (program_begin() != 0)
+		return fail("a standard descriptor is closed, and /dev/null cannot be opened for it");
 	parse_flags(argc, argv, &flags);
 	if (harden_process(why, sizeof(why)) != 0)
 		return fail(why);

@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -30,6 +31,7 @@ lmdb_fault_of(int rc)
 	case MDB_MAP_FULL:
 	case MDB_TXN_FULL:
 	case ENOSPC:
+	case EFBIG:
 	case EDQUOT:
 		return -FAULT_FULL;
 	case MDB_CORRUPTED:
@@ -555,7 +557,11 @@ lmdb_reserve(struct lmdb *db, uint64_t bytes)
 {
 	uint64_t end = lmdb_counted_bytes(db) + bytes;
 	mdb_filehandle_t fd;
+	struct rlimit limit;
 
+	/* A write that crosses the limit is cut short, which LMDB takes for an I/O error. */
+	if (getrlimit(RLIMIT_FSIZE, &limit) == 0 && end > limit.rlim_cur)
+		return -FAULT_FULL;
 	if (end <= db->reserved_to)
 		return 0;
 	mdb_env_get_fd(db->env, &fd);
@@ -563,7 +569,7 @@ lmdb_reserve(struct lmdb *db, uint64_t bytes)
 	 * LMDB manages the file's size itself. */
 	if (allocate(fd, db->reserved_to, end + bytes) == 0)
 		db->reserved_to = end + bytes;
-	else if ((errno == ENOSPC || errno == EDQUOT) && allocate(fd, db->reserved_to, end) != 0)
+	else if ((errno == ENOSPC || errno == EFBIG || errno == EDQUOT) && allocate(fd, db->reserved_to, end) != 0)
 		return -FAULT_FULL;
 	else
 		db->reserved_to = end;

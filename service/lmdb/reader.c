@@ -9,7 +9,7 @@
 #define POINTER_LINES 4 /* of the header and the pointers, for which a page's beginning is fetched */
 #define VALUE_LINES 3
 
-static void
+static inline void
 prefetch(const uint8_t *p, unsigned lines)
 {
 	for (unsigned i = 0; i < lines; i++)
@@ -28,11 +28,11 @@ go_to_page(const struct descent_map *map, struct reader_search *s)
 	prefetch(s->page, POINTER_LINES);
 }
 
-static void
+static inline void
 prefetch_middle(const struct descent_map *map, const struct reader_search *s)
 {
 	if (s->from < s->to) {
-		size_t at = page_pointer(s->page, s->from + (s->to - s->from) / 2);
+		size_t at = page_pointer(s->page, (s->from + s->to) / 2);
 
 		if (at < map->page_bytes)
 			prefetch(s->page + at, 1);
@@ -57,7 +57,7 @@ open_page(const struct descent_map *map, struct reader_search *s, bool leaf)
 }
 
 /* The entry ${i}, whose header and key are within the page. Returns where it begins; 0: it is not. */
-static size_t
+static inline size_t
 entry_at(const struct descent_map *map, const uint8_t *page, unsigned i, struct page_node *node)
 {
 	size_t at = page_pointer(page, i);
@@ -101,12 +101,23 @@ take_value(const struct descent_map *map, struct reader_search *s, size_t at, st
 		prefetch(s->value, VALUE_LINES);
 }
 
-static int
+/* The first eight bytes as a number that is ordered as they are; a shorter key has zeros behind it. */
+static uint64_t
+head_of(struct page_key key)
+{
+	uint64_t head = 0;
+
+	memcpy(&head, key.bytes, key.len < sizeof(head) ? key.len : sizeof(head));
+	return be64toh(head);
+}
+
+/* Nearly all keys differ in their heads. */
+static inline int
 compare(const uint8_t *key, size_t len, const struct reader_search *s)
 {
 	uint64_t head;
 
-	if (len >= sizeof(head) && s->key.len >= sizeof(head)) {
+	if (len >= sizeof(head)) {
 		memcpy(&head, key, sizeof(head));
 		head = be64toh(head);
 		if (head != s->head)
@@ -116,10 +127,10 @@ compare(const uint8_t *key, size_t len, const struct reader_search *s)
 }
 
 /* One step of a binary search. Afterwards the way through a branch leads to the child before s->from. */
-static void
+static inline void
 step(const struct descent_map *map, struct reader_search *s, bool leaf)
 {
-	unsigned middle = s->from + (s->to - s->from) / 2;
+	unsigned middle = (s->from + s->to) / 2;
 	struct page_node node;
 	size_t at;
 	int order;
@@ -129,12 +140,12 @@ step(const struct descent_map *map, struct reader_search *s, bool leaf)
 		return;
 	}
 	order = compare(s->page + at + NODE_HEADER, node.key_len, s);
-	if (order == 0 && leaf)
-		take_value(map, s, at, node);
-	else if (order <= 0)
+	if (order > 0)
+		s->to = middle;
+	else if (order < 0 || !leaf)
 		s->from = middle + 1;
 	else
-		s->to = middle;
+		take_value(map, s, at, node);
 }
 
 static void
@@ -153,7 +164,8 @@ search_page(const struct descent_map *map, struct reader_search *searches, size_
 				continue;
 			step(map, s, leaf);
 			if (s->page != NULL && s->from < s->to) {
-				prefetch_middle(map, s);
+				if (n > 1)
+					prefetch_middle(map, s);
 				more = true;
 			}
 		}
@@ -183,9 +195,7 @@ reader_find(const struct descent_map *map, const struct descent_tree *tree, stru
 		s->value = NULL;
 		s->number = tree->root;
 		s->page = NULL;
-		s->head = 0;
-		memcpy(&s->head, s->key.bytes, s->key.len < sizeof(s->head) ? s->key.len : sizeof(s->head));
-		s->head = be64toh(s->head);
+		s->head = head_of(s->key);
 		if (depth > 0)
 			go_to_page(map, s);
 	}

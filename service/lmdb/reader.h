@@ -24,7 +24,7 @@ struct reader_search {
 	/* reader_find()'s own; NULL: it has ended */
 	const uint8_t *page;
 	uint64_t number;
-	uint64_t head;     /* the key's first eight bytes, if it has as many */
+	uint64_t head;     /* of the key: its first eight bytes, as a number */
 	unsigned from, to; /* the entries among which the key, or the way to it, may be */
 };
 

@@ -38,12 +38,13 @@ struct call {
 
 /* What a handler returns beside 0 and negated faults: the writer has the change, and answers it by reply_change(). */
 #define CALL_PENDING 1
-/* Likewise: a VerifyKey, which the worker keeps until verify_kept(). */
-#define CALL_KEPT 2
+/* Likewise: a VerifyKey, which verify.c answers itself, now or in verify_kept(). */
+#define CALL_TAKEN 2
 
 /*
- * A handler fills ${response}, which is initialised, from ${request}, which is decoded; both live in call->scratch.
- * Returns: 0; a negated fault with call->message set; CALL_PENDING; CALL_KEPT.
+ * A handler fills ${response}, which is initialised, from ${request}, which is decoded; both live in call->scratch. VerifyKey
+ * has a response of its own, and gets NULL.
+ * Returns: 0; a negated fault with call->message set; CALL_PENDING; CALL_TAKEN.
  */
 typedef int (*handler_cb)(struct call *call, const ProtobufCMessage *request, ProtobufCMessage *response);
 

@@ -11,13 +11,13 @@
  * dispatch(worker, origin, bytes, len, now_ms):
  * Answer one request: the transport's reply() is called exactly once, whatever the bytes are: on this thread, now or in
  * dispatch_end(), or later on the writer's. ${now_ms} is clock_boot_ms().
- * Ownership: ${bytes} and ${origin} are borrowed until this returns, ${origin}->peer until the reply.
+ * Ownership: ${bytes} are borrowed until dispatch_end(), ${origin} until this returns, ${origin}->peer until the reply.
  */
 void dispatch(struct worker *worker, const struct origin *origin, const uint8_t *bytes, size_t len, int64_t now_ms);
 
 /*
- * A VerifyKey may be kept, to be looked up together with those that follow: ${bytes} are not needed any longer, but the reply
- * comes no later than in dispatch_end(). To be called when no more requests are at hand, before the thread waits.
+ * A VerifyKey may be kept, to be looked up together with those that follow: its ${bytes} are borrowed until dispatch_end(),
+ * which comes when no more requests are at hand.
  */
 void dispatch_end(struct worker *worker);
 

@@ -78,6 +78,17 @@ scratch_begin(struct scratch *scratch)
 }
 
 void
+scratch_trim(struct scratch *scratch, const uint8_t *end)
+{
+	const size_t align = alignof(max_align_t);
+	size_t used = (size_t)(end - scratch->bytes);
+
+	used = (used + align - 1) / align * align;
+	assert(used <= scratch->used);
+	scratch->used = used;
+}
+
+void
 scratch_reset(struct scratch *scratch)
 {
 	sodium_memzero(scratch->bytes, scratch->used);

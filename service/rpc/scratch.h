@@ -32,6 +32,9 @@ void scratch_begin(struct scratch *scratch);
 /* Zeroed, aligned for anything. NULL when the request's budget is used up. */
 void *scratch_alloc(struct scratch *scratch, size_t size);
 
+/* Take back all that was handed out from ${end} on, which is in the piece that came last. */
+void scratch_trim(struct scratch *scratch, const uint8_t *end);
+
 /* Wipe what was handed out, and give the pages of a large request back. */
 void scratch_reset(struct scratch *scratch);
 

@@ -140,17 +140,19 @@ choose_engine(struct call *call, const Fob__V1__VerifyKeyRequest *in, const stru
 
 /* ---- 4. the first half ---- */
 
-/* What verify_begin() returns beside 0 (${out} is the answer) and negated faults. */
+/* What begin() returns beside 0 (v->out is the answer) and negated faults. */
 #define LOOKUP 1
 
 static int
-begin(struct call *call, const Fob__V1__VerifyKeyRequest *in, Fob__V1__VerifyKeyResponse *out, struct verification *v)
+begin(struct call *call, const Fob__V1__VerifyKeyRequest *in, struct verification *v)
 {
+	Fob__V1__VerifyKeyResponse *out = &v->out;
 	struct credential credential;
 	struct secret_form form = { 0 };
 	const char *why;
 	int rc;
 
+	fob__v1__verify_key_response__init(out);
 	if ((rc = check_request(call, in)) != 0)
 		return rc;
 	if ((rc = read_credential(call, in, &credential, &why)) < -1)
@@ -162,9 +164,9 @@ begin(struct call *call, const Fob__V1__VerifyKeyRequest *in, Fob__V1__VerifyKey
 	if (!choose_engine(call, in, &credential, &form, &v->engine, &v->why, out))
 		return 0;
 	if (v->engine == NULL)
-		return call_fault(call, FAULT_UNAVAILABLE, "the database of this environment is not open: it has failed, and fobd opens it as soon as it can");
+		return call_fault(call, FAULT_UNAVAILABLE,
+		    "the database of this environment is not open: it has failed, and fobd opens it as soon as it can");
 	v->in = in;
-	v->out = out;
 	v->found.secret = credential.secret;
 	v->found.len = credential.len;
 	v->found.kind = form.kind;
@@ -218,19 +220,19 @@ end_reads(struct reading *r)
 }
 
 static void
-look_up(struct reading *r, struct verification *vs, size_t n, enum environment environment)
+look_up(struct reading *r, struct verification *const *vs, size_t n, enum environment environment)
 {
 	struct lookup *lookups[VERIFY_PASS];
 	struct store_txn *txn = NULL;
 	size_t found = 0;
 
 	for (size_t i = 0; i < n; i++) {
-		if (vs[i].engine->environment != environment)
+		if (vs[i]->engine->environment != environment)
 			continue;
-		if (txn == NULL && (txn = begin_read(r, vs[i].engine)) == NULL)
-			vs[i].found.fault = r->faults[environment];
+		if (txn == NULL && (txn = begin_read(r, vs[i]->engine)) == NULL)
+			vs[i]->found.fault = r->faults[environment];
 		else
-			lookups[found++] = &vs[i].found;
+			lookups[found++] = &vs[i]->found;
 	}
 	if (found > 0)
 		lookup_keys(txn, lookups, found);
@@ -275,7 +277,7 @@ finish(struct call *call, struct verification *v)
 {
 	struct store_txn *txn = call->worker->readers[v->engine->environment];
 	const struct record_key *key = &v->found.key;
-	Fob__V1__VerifyKeyResponse *out = v->out;
+	Fob__V1__VerifyKeyResponse *out = &v->out;
 	struct record_account account;
 	enum verdict verdict;
 	int64_t now_ms;
@@ -316,34 +318,44 @@ finish(struct call *call, struct verification *v)
 
 /* Between begin() and finish() of ${n} verifies. The read transactions are open until end_reads(). */
 static void
-look_up_all(struct reading *r, struct verification *vs, size_t n)
+look_up_all(struct reading *r, struct verification *const *vs, size_t n)
 {
 	for (int e = 0; e < ENVIRONMENTS; e++)
 		look_up(r, vs, n, (enum environment)e);
 	for (size_t i = 0; i < n; i++)
-		if (vs[i].found.fault == 0)
-			lastused_prefetch(vs[i].engine->lastused, vs[i].found.key.serial);
+		if (vs[i]->found.fault == 0)
+			lastused_prefetch(vs[i]->engine->lastused, vs[i]->found.key.serial);
 }
 
 /* ---- VerifyKey ---- */
+
+static void
+answer(struct call *call, struct verification *v, int fault)
+{
+	if (fault != 0) {
+		reply_fault(call, fault);
+		return;
+	}
+	count(call, &v->out);
+	reply_message(call, &v->out.base);
+}
 
 int
 verify_key(struct call *call, const ProtobufCMessage *request, ProtobufCMessage *response)
 {
 	struct kept *kept = &call->worker->kept;
 	struct verification *v = &kept->verifications[kept->n];
-	Fob__V1__VerifyKeyResponse *out = (Fob__V1__VerifyKeyResponse *)response;
 	int rc;
 
-	if ((rc = begin(call, (const Fob__V1__VerifyKeyRequest *)request, out, v)) == LOOKUP) {
-		v->origin = call->origin;
-		memcpy(v->traceparent, call->traceparent, sizeof(v->traceparent));
-		kept->n++;
-		return CALL_KEPT;
+	(void)response;
+	if ((rc = begin(call, (const Fob__V1__VerifyKeyRequest *)request, v)) != LOOKUP) {
+		answer(call, v, rc);
+		return CALL_TAKEN;
 	}
-	if (rc == 0)
-		count(call, out);
-	return rc;
+	v->origin = call->origin;
+	memcpy(v->traceparent, call->traceparent, sizeof(v->traceparent));
+	kept->n++;
+	return CALL_TAKEN;
 }
 
 void
@@ -351,23 +363,20 @@ verify_kept(struct worker *worker)
 {
 	struct reading reading = { .worker = worker };
 	struct kept *kept = &worker->kept;
+	struct verification *vs[VERIFY_PASS];
 	struct call *call = &worker->call;
-	struct verification *v;
-	int fault;
 
 	if (kept->n == 0)
 		return;
-	look_up_all(&reading, kept->verifications, kept->n);
+	for (size_t i = 0; i < kept->n; i++)
+		vs[i] = &kept->verifications[i];
+	look_up_all(&reading, vs, kept->n);
 	for (size_t i = 0; i < kept->n; i++) {
-		v = &kept->verifications[i];
+		struct verification *v = &kept->verifications[i];
+
 		call->origin = v->origin;
 		memcpy(call->traceparent, v->traceparent, sizeof(call->traceparent));
-		if ((fault = finish(call, v)) == 0)
-			count(call, v->out);
-		if (fault != 0)
-			reply_fault(call, fault);
-		else
-			reply_message(call, &v->out->base);
+		answer(call, v, finish(call, v));
 	}
 	end_reads(&reading);
 	kept->n = 0;
@@ -384,18 +393,18 @@ tell_no_memory(struct call *call)
 
 /* The fault of one item is its own, and does not end the batch. Returns false when the scratch memory is used up. */
 static bool
-tell_item(struct call *call, int fault, Fob__V1__VerifyKeysItem *item)
+tell_item(struct call *call, int fault, struct verification *v, Fob__V1__VerifyKeysItem *item)
 {
 	const char *message;
 
 	if (fault == 0) {
+		item->result = &v->out;
 		count(call, item->result);
 		return true;
 	}
 	if (fault == -FAULT_RESOURCE_EXHAUSTED)
 		return false;
 	message = call_message(call, fault);
-	item->result = NULL;
 	item->code = (Fob__Rpc__V1__Code)call_code(fault);
 	if (!message_copy(call, &item->message, message, strlen(message)))
 		return false;
@@ -403,27 +412,24 @@ tell_item(struct call *call, int fault, Fob__V1__VerifyKeysItem *item)
 	return true;
 }
 
-/* At most VERIFY_PASS items. Their messages point into ${vs} until the reply is encoded. */
+/* At most VERIFY_PASS items. What they are answered points into ${vs} until the reply is encoded. */
 static bool
 verify_items(struct call *call, struct reading *reading, Fob__V1__VerifyKeyRequest *const *in, size_t n,
     Fob__V1__VerifyKeysItem *items, struct verification *vs)
 {
-	Fob__V1__VerifyKeysItem *waiting[VERIFY_PASS];
+	struct verification *waiting[VERIFY_PASS];
 	size_t n_waiting = 0;
-	int rc;
+	int rc[VERIFY_PASS];
 
 	for (size_t i = 0; i < n; i++) {
-		if ((items[i].result = scratch_alloc(&call->scratch, sizeof(*items[i].result))) == NULL)
-			return false;
-		fob__v1__verify_key_response__init(items[i].result);
-		if ((rc = begin(call, in[i], items[i].result, &vs[n_waiting])) == LOOKUP)
-			waiting[n_waiting++] = &items[i];
-		else if (!tell_item(call, rc, &items[i]))
+		if ((rc[i] = begin(call, in[i], &vs[i])) == LOOKUP)
+			waiting[n_waiting++] = &vs[i];
+		else if (!tell_item(call, rc[i], &vs[i], &items[i]))
 			return false;
 	}
-	look_up_all(reading, vs, n_waiting);
-	for (size_t i = 0; i < n_waiting; i++)
-		if (!tell_item(call, finish(call, &vs[i]), waiting[i]))
+	look_up_all(reading, waiting, n_waiting);
+	for (size_t i = 0; i < n; i++)
+		if (rc[i] == LOOKUP && !tell_item(call, finish(call, &vs[i]), &vs[i], &items[i]))
 			return false;
 	return true;
 }
@@ -435,7 +441,7 @@ verify_keys(struct call *call, const ProtobufCMessage *request, ProtobufCMessage
 	Fob__V1__VerifyKeysResponse *out = (Fob__V1__VerifyKeysResponse *)response;
 	struct reading reading = { .worker = call->worker };
 	Fob__V1__VerifyKeysItem *items;
-	struct verification *vs;
+	struct verification *vs = call->worker->batch;
 	bool fits = true;
 	size_t n;
 
@@ -443,8 +449,7 @@ verify_keys(struct call *call, const ProtobufCMessage *request, ProtobufCMessage
 		return call_fault(call, FAULT_INVALID_ARGUMENT, "items: at most %d in one batch, but there are %zu",
 		    LIMIT_BATCH, in->n_items);
 	if ((items = scratch_alloc(&call->scratch, in->n_items * sizeof(*items))) == NULL ||
-	    (out->items = scratch_alloc(&call->scratch, in->n_items * sizeof(*out->items))) == NULL ||
-	    (vs = scratch_alloc(&call->scratch, in->n_items * sizeof(*vs))) == NULL)
+	    (out->items = scratch_alloc(&call->scratch, in->n_items * sizeof(*out->items))) == NULL)
 		return tell_no_memory(call);
 	out->n_items = in->n_items;
 	for (size_t i = 0; i < in->n_items; i++) {

@@ -12,7 +12,7 @@
 
 struct verification {
 	const Fob__V1__VerifyKeyRequest *in;
-	Fob__V1__VerifyKeyResponse *out; /* borrows from ${found} */
+	Fob__V1__VerifyKeyResponse out; /* borrows from ${found} */
 	struct engine *engine;
 	const char *why; /* NULL, or what is wrong with the form of a key that is valid only if it was imported */
 	struct lookup found;
@@ -21,7 +21,7 @@ struct verification {
 	char traceparent[LIMIT_TRACEPARENT + 1];
 };
 
-/* VerifyKeys whose requests and responses are in the worker's scratch memory. */
+/* VerifyKeys whose requests are in the transport's bytes, or in the worker's scratch memory. */
 struct kept {
 	size_t n;
 	struct verification verifications[VERIFY_PASS];

@@ -7,14 +7,22 @@
 #include "service/rpc/wire.h"
 
 #include <string.h>
+#include <sys/types.h>
 
 #include "fob/v1/keys.pb-c.h"
+#include "proto/c/numbers.h"
 
 enum { VARINT = 0, BYTES = 2 };
 
 #define TAG(number, type) ((number) << 3 | (type))
 
 /* ---- reading ---- */
+
+static ProtobufCMessage *
+unpack_any(const ProtobufCMessageDescriptor *type, struct scratch *scratch, const uint8_t *bytes, size_t len)
+{
+	return numbers_fit(type, bytes, len) ? protobuf_c_message_unpack(type, &scratch->allocator, len, bytes) : NULL;
+}
 
 struct cursor {
 	const uint8_t *p, *end;
@@ -88,14 +96,14 @@ read_request(const uint8_t *bytes, size_t len, Fob__Rpc__V1__Request *out)
 bool
 wire_request(struct scratch *scratch, const uint8_t *bytes, size_t len, Fob__Rpc__V1__Request *out)
 {
-	Fob__Rpc__V1__Request *unpacked;
+	ProtobufCMessage *unpacked;
 
 	fob__rpc__v1__request__init(out);
 	if (read_request(bytes, len, out))
 		return true;
-	if ((unpacked = fob__rpc__v1__request__unpack(&scratch->allocator, len, bytes)) == NULL)
+	if ((unpacked = unpack_any(&fob__rpc__v1__request__descriptor, scratch, bytes, len)) == NULL)
 		return false;
-	*out = *unpacked;
+	*out = *(Fob__Rpc__V1__Request *)unpacked;
 	return true;
 }
 
@@ -127,8 +135,7 @@ unpack_verify(struct scratch *scratch, const uint8_t *bytes, size_t len)
 		return NULL;
 	fob__v1__verify_key_request__init(request);
 	if (!read_verify(bytes, len, request))
-		return protobuf_c_message_unpack(
-		    &fob__v1__verify_key_request__descriptor, &scratch->allocator, len, bytes);
+		return unpack_any(&fob__v1__verify_key_request__descriptor, scratch, bytes, len);
 	return &request->base;
 }
 
@@ -153,8 +160,7 @@ unpack_batch(struct scratch *scratch, const uint8_t *bytes, size_t len)
 	ssize_t n = count_items(bytes, len);
 
 	if (n < 0)
-		return protobuf_c_message_unpack(
-		    &fob__v1__verify_keys_request__descriptor, &scratch->allocator, len, bytes);
+		return unpack_any(&fob__v1__verify_keys_request__descriptor, scratch, bytes, len);
 	if (batch == NULL || (items = scratch_alloc(scratch, (size_t)n * sizeof(*items))) == NULL)
 		return NULL;
 	fob__v1__verify_keys_request__init(batch);
@@ -166,8 +172,7 @@ unpack_batch(struct scratch *scratch, const uint8_t *bytes, size_t len)
 
 		fob__v1__verify_key_request__init(item);
 		if (!read_verify(field.data, field.len, item))
-			return protobuf_c_message_unpack(
-			    &fob__v1__verify_keys_request__descriptor, &scratch->allocator, len, bytes);
+			return unpack_any(&fob__v1__verify_keys_request__descriptor, scratch, bytes, len);
 		batch->items[batch->n_items] = item;
 	}
 	return &batch->base;
@@ -180,28 +185,15 @@ wire_unpack(const ProtobufCMessageDescriptor *descriptor, struct scratch *scratc
 		return unpack_verify(scratch, bytes, len);
 	if (descriptor == &fob__v1__verify_keys_request__descriptor)
 		return unpack_batch(scratch, bytes, len);
-	return protobuf_c_message_unpack(descriptor, &scratch->allocator, len, bytes);
+	return unpack_any(descriptor, scratch, bytes, len);
 }
 
 /* ---- writing: a field is left out when it is zero or empty ---- */
 
-static inline size_t
-varint_size(uint64_t v)
-{
-	return v == 0 ? 1 : (size_t)(70 - __builtin_clzll(v)) / 7;
-}
-
-static inline size_t
-number_size(uint64_t v)
-{
-	return v == 0 ? 0 : 1 + varint_size(v);
-}
-
-static inline size_t
-bytes_size(size_t len)
-{
-	return len == 0 ? 0 : 1 + varint_size(len) + len;
-}
+#define NUMBER_MAX 11 /* tag and varint */
+#define LEN_MAX 6     /* tag and length of a field */
+#define VERIFIED_MAX (9 * NUMBER_MAX + 3 * LEN_MAX)
+#define ITEM_MAX (LEN_MAX + NUMBER_MAX + LEN_MAX + LEN_MAX + VERIFIED_MAX)
 
 static inline uint8_t *
 put_varint(uint8_t *p, uint64_t v)
@@ -232,16 +224,32 @@ put_bytes(uint8_t *p, unsigned number, const ProtobufCBinaryData *field)
 	return p + field->len;
 }
 
-/* An enum is a number of 32 bits, written as one of 64: none of ours is negative. */
-static size_t
-verified_size(const Fob__V1__VerifyKeyResponse *m)
+/*
+ * A message within a message comes behind its length, which is known when it is written: room is left for a length of one
+ * byte, and a longer message is moved.
+ */
+static inline uint8_t *
+begin_message(uint8_t *p, unsigned number)
 {
-	return number_size(m->verdict) + bytes_size(m->detail.len) + bytes_size(m->account.len) +
-	    number_size(m->environment) + number_size(m->livemode != 0) + number_size(m->kind) +
-	    number_size(m->generation) + number_size(m->current_generation) + number_size(m->superseded != 0) +
-	    number_size((uint64_t)m->created_ms) + number_size((uint64_t)m->expires_ms) + bytes_size(m->last4.len);
+	*p = (uint8_t)TAG(number, BYTES);
+	return p + 2;
 }
 
+static inline uint8_t *
+end_message(uint8_t *message, uint8_t *end)
+{
+	size_t len = (size_t)(end - message), len_len = 1;
+	uint8_t bytes[LEN_MAX];
+
+	if (len >= 0x80) {
+		len_len = (size_t)(put_varint(bytes, len) - bytes);
+		memmove(message - 1 + len_len, message, len);
+	}
+	put_varint(message - 1, len);
+	return message - 1 + len_len + len;
+}
+
+/* An enum of ours is never negative. */
 static uint8_t *
 put_verified(uint8_t *p, const Fob__V1__VerifyKeyResponse *m)
 {
@@ -259,81 +267,75 @@ put_verified(uint8_t *p, const Fob__V1__VerifyKeyResponse *m)
 	return put_bytes(p, 12, &m->last4);
 }
 
-/* A message within a message is there even if it is empty. */
 static size_t
-item_size(const Fob__V1__VerifyKeysItem *m)
+verified_max(const Fob__V1__VerifyKeyResponse *m)
 {
-	size_t len = m->result != NULL ? verified_size(m->result) : 0;
-
-	return number_size(m->code) + bytes_size(m->message.len) +
-	    (m->result != NULL ? 1 + varint_size(len) + len : 0);
-}
-
-static uint8_t *
-put_item(uint8_t *p, const Fob__V1__VerifyKeysItem *m)
-{
-	p = put_number(p, 1, m->code);
-	p = put_bytes(p, 2, &m->message);
-	if (m->result == NULL)
-		return p;
-	*p++ = (uint8_t)TAG(3, BYTES);
-	return put_verified(put_varint(p, verified_size(m->result)), m->result);
-}
-
-static size_t
-batch_size(const Fob__V1__VerifyKeysResponse *m)
-{
-	size_t size = 0, len;
-
-	for (size_t i = 0; i < m->n_items; i++) {
-		len = item_size(m->items[i]);
-		size += 1 + varint_size(len) + len;
-	}
-	return size;
+	return VERIFIED_MAX + m->detail.len + m->account.len + m->last4.len;
 }
 
 static uint8_t *
 put_batch(uint8_t *p, const Fob__V1__VerifyKeysResponse *m)
 {
 	for (size_t i = 0; i < m->n_items; i++) {
-		*p++ = (uint8_t)TAG(1, BYTES);
-		p = put_item(put_varint(p, item_size(m->items[i])), m->items[i]);
+		const Fob__V1__VerifyKeysItem *item = m->items[i];
+		uint8_t *begin = begin_message(p, 1), *result;
+
+		p = put_number(begin, 1, item->code);
+		p = put_bytes(p, 2, &item->message);
+		/* It is there even if it is empty. */
+		if (item->result != NULL) {
+			result = begin_message(p, 3);
+			p = end_message(result, put_verified(result, item->result));
+		}
+		p = end_message(begin, p);
 	}
 	return p;
 }
 
+static size_t
+batch_max(const Fob__V1__VerifyKeysResponse *m)
+{
+	size_t max = 0;
+
+	for (size_t i = 0; i < m->n_items; i++)
+		max += ITEM_MAX + m->items[i]->message.len +
+		    (m->items[i]->result != NULL ? verified_max(m->items[i]->result) - VERIFIED_MAX : 0);
+	return max;
+}
+
 size_t
-wire_size(const ProtobufCMessage *message)
+wire_max(const ProtobufCMessage *message)
 {
 	if (message->descriptor == &fob__v1__verify_key_response__descriptor)
-		return verified_size((const Fob__V1__VerifyKeyResponse *)message);
+		return verified_max((const Fob__V1__VerifyKeyResponse *)message);
 	if (message->descriptor == &fob__v1__verify_keys_response__descriptor)
-		return batch_size((const Fob__V1__VerifyKeysResponse *)message);
+		return batch_max((const Fob__V1__VerifyKeysResponse *)message);
 	return protobuf_c_message_get_packed_size(message);
 }
 
-void
+size_t
 wire_pack(const ProtobufCMessage *message, uint8_t *out)
 {
 	if (message->descriptor == &fob__v1__verify_key_response__descriptor)
-		put_verified(out, (const Fob__V1__VerifyKeyResponse *)message);
-	else if (message->descriptor == &fob__v1__verify_keys_response__descriptor)
-		put_batch(out, (const Fob__V1__VerifyKeysResponse *)message);
-	else
-		protobuf_c_message_pack(message, out);
+		return (size_t)(put_verified(out, (const Fob__V1__VerifyKeyResponse *)message) - out);
+	if (message->descriptor == &fob__v1__verify_keys_response__descriptor)
+		return (size_t)(put_batch(out, (const Fob__V1__VerifyKeysResponse *)message) - out);
+	return protobuf_c_message_pack(message, out);
 }
 
-size_t
-wire_response_size(size_t len)
+uint8_t *
+wire_pack_response(const ProtobufCMessage *message, uint8_t *out, size_t *len)
 {
-	return bytes_size(len);
-}
+	uint8_t *body = out + WIRE_RESPONSE, header[LEN_MAX];
+	size_t body_len = wire_pack(message, body), header_len;
 
-void
-wire_pack_response(const ProtobufCMessage *message, size_t len, uint8_t *out)
-{
-	if (len == 0)
-		return;
-	*out++ = (uint8_t)TAG(3, BYTES);
-	wire_pack(message, put_varint(out, len));
+	if (body_len == 0) {
+		*len = 0;
+		return body;
+	}
+	header[0] = (uint8_t)TAG(3, BYTES);
+	header_len = (size_t)(put_varint(header + 1, body_len) - header);
+	memcpy(body - header_len, header, header_len);
+	*len = header_len + body_len;
+	return body - header_len;
 }

@@ -16,15 +16,20 @@
  * Returns:   false or NULL: not a valid message, or, with scratch->exhausted, one that needs too much memory.
  */
 bool wire_request(struct scratch *scratch, const uint8_t *bytes, size_t len, Fob__Rpc__V1__Request *request);
-ProtobufCMessage *wire_unpack(
-    const ProtobufCMessageDescriptor *descriptor, struct scratch *scratch, const uint8_t *bytes, size_t len);
+ProtobufCMessage *
+wire_unpack(const ProtobufCMessageDescriptor *descriptor, struct scratch *scratch, const uint8_t *bytes, size_t len);
 
-/* How many bytes ${message} takes; and write so many. */
-size_t wire_size(const ProtobufCMessage *message);
-void wire_pack(const ProtobufCMessage *message, uint8_t *out);
-
-/* The same for a Response whose code is OK and whose body is ${message}, which takes ${len} bytes. */
-size_t wire_response_size(size_t len);
-void wire_pack_response(const ProtobufCMessage *message, size_t len, uint8_t *out);
+/*
+ * wire_max(message):          how many bytes ${message} takes, or a little more.
+ * wire_pack(message, out):    write it to ${out}, which has wire_max() bytes. Returns how many it took.
+ *
+ * wire_pack_response(message, out, len):
+ * Write a Response whose code is OK and whose body is ${message}. ${out} has WIRE_RESPONSE + wire_max() bytes; *${len} gets
+ * the response's. Returns where in ${out} it begins.
+ */
+#define WIRE_RESPONSE 6
+size_t wire_max(const ProtobufCMessage *message);
+size_t wire_pack(const ProtobufCMessage *message, uint8_t *out);
+uint8_t *wire_pack_response(const ProtobufCMessage *message, uint8_t *out, size_t *len);
 
 #endif

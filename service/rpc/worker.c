@@ -8,10 +8,9 @@
 int
 worker_init(struct worker *worker, struct service *service)
 {
-	/* The kept verifies are set when they are used. */
+	/* The rest, which is large, is set when it is used. */
 	memset(worker, 0, offsetof(struct worker, kept));
 	worker->kept.n = 0;
-	worker->next = NULL;
 	worker->service = service;
 	if (call_init(&worker->call, service, worker) != 0)
 		return -1;

@@ -13,8 +13,9 @@ struct worker {
 	struct call call;                        /* the request at hand */
 	struct store_txn *readers[ENVIRONMENTS]; /* made at the first use */
 	struct tally tally;
-	struct kept kept;    /* VerifyKeys that have begun */
 	struct worker *next; /* in the service's list */
+	struct kept kept;    /* VerifyKeys that have begun */
+	struct verification batch[LIMIT_BATCH];
 };
 
 /* Returns: 0; -1 when there is no memory. From here on Stats adds up the worker's counters. */

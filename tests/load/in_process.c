@@ -2,8 +2,9 @@
  * in_process.c - the program in-process: how long fobd's own code takes for a VerifyKey, from the request's bytes to the
  * reply's, on one core and without a socket. It opens the databases of a configuration that no fobd serves.
  *
- * --pass N: the requests of so many keys are there at once, as when one read of a socket brought them. Their lookups are
- * interleaved; with 1 none is. Run it under `valgrind --tool=callgrind --toggle-collect=run_pass` to count instructions.
+ * --pass N: the requests of so many keys are there at once, as when one read of a socket brought them; with --batch they are
+ * the items of one VerifyKeys. Their lookups are interleaved; with 1 none is. To count instructions, run it under
+ * `valgrind --tool=callgrind --toggle-collect=run_pass`.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,6 +13,8 @@
 
 #include <sodium.h>
 
+#include "fob/rpc/v1/rpc.pb-c.h"
+#include "fob/v1/keys.pb-c.h"
 #include "service/base/clock.h"
 #include "service/base/log.h"
 #include "service/rpc/dispatch.h"
@@ -22,18 +25,22 @@
 
 #define PASS_MAX 256
 #define READERS 4
-#define CHUNK 4096 /* requests between two readings of the clock */
+#define BATCH_METHOD "fob.v1.Keys/VerifyKeys"
+#define METHOD_END (2 + sizeof("fob.v1.Keys/VerifyKey") - 1) /* in what verify_encode() writes */
+#define CHUNK 4096                                           /* requests between two readings of the clock */
 
-static const char usage[] = "Usage: in-process --config FILE --keys FILE [--pass N] [--count N]\n"
+static const char usage[] = "Usage: in-process --config FILE --keys FILE [--pass N] [--batch] [--count N]\n"
 			    "\n"
 			    "      --config FILE   fobd's, whose databases are used\n"
 			    "      --keys FILE     secrets, one a line, as fob-load --setup writes them\n"
-			    "      --pass N        requests at once, 1 to 256 (16)\n"
-			    "      --count N       requests in all (1000000)\n";
+			    "      --pass N        requests at once, a power of two, at most 256 (16)\n"
+			    "      --batch         ask for them in one VerifyKeys\n"
+			    "      --count N       keys in all (1000000)\n";
 
 struct flags {
 	const char *config, *keys;
 	size_t pass, count;
+	bool batch;
 };
 
 struct request {
@@ -42,6 +49,8 @@ struct request {
 };
 
 static size_t valid, replies;
+static uint8_t last[64 * 1024]; /* reply */
+static size_t last_len;
 
 static _Noreturn void
 fail(const char *why)
@@ -60,6 +69,10 @@ take_reply(const struct origin *origin, const uint8_t *bytes, size_t len, bool a
 	replies++;
 	if (verify_decode(bytes, len, &verdict) == 0 && verdict == 1)
 		valid++;
+	if (len > sizeof(last))
+		fail("a reply is too long");
+	memcpy(last, bytes, len);
+	last_len = len;
 }
 
 static const struct transport_ops transport = { .reply = take_reply };
@@ -85,16 +98,58 @@ open_service(const char *path, struct service *service)
 	}
 }
 
-__attribute__((noinline)) static void
+static const struct peer peer;
+static const struct origin from = { .role = ROLE_VERIFY, .peer = &peer };
+
+__attribute__((noinline, noclone)) static void
 run_pass(struct worker *worker, const struct request *requests, size_t n)
 {
-	static const struct peer peer;
-	struct origin origin = { .role = ROLE_VERIFY, .peer = &peer };
 	int64_t now_ms = clock_boot_ms();
 
 	for (size_t i = 0; i < n; i++)
-		dispatch(worker, &origin, requests[i].bytes, requests[i].len, now_ms);
+		dispatch(worker, &from, requests[i].bytes, requests[i].len, now_ms);
 	dispatch_end(worker);
+}
+
+__attribute__((noinline, noclone)) static void
+run_batch(struct worker *worker, const uint8_t *bytes, size_t len)
+{
+	dispatch(worker, &from, bytes, len, clock_boot_ms());
+}
+
+/* One VerifyKeys of the ${n} keys of ${requests}, whose bodies are its items. */
+static void
+make_batch(const struct request *requests, size_t n, uint8_t **bytes, size_t *len)
+{
+	static uint8_t body[PASS_MAX * VERIFY_BYTES_MAX], envelope[sizeof(body) + VERIFY_BYTES_MAX];
+	Fob__Rpc__V1__Request request = FOB__RPC__V1__REQUEST__INIT;
+	size_t at = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		size_t item = requests[i].bytes[METHOD_END + 1];
+
+		body[at++] = 0x0a;
+		memcpy(body + at, requests[i].bytes + METHOD_END + 1, 1 + item);
+		at += 1 + item;
+	}
+	request.method = (ProtobufCBinaryData){ .data = (uint8_t *)BATCH_METHOD, .len = strlen(BATCH_METHOD) };
+	request.body = (ProtobufCBinaryData){ .data = body, .len = at };
+	*len = fob__rpc__v1__request__pack(&request, envelope);
+	*bytes = envelope;
+}
+
+static void
+check_batch(size_t n)
+{
+	Fob__Rpc__V1__Response *response = fob__rpc__v1__response__unpack(NULL, last_len, last);
+	Fob__V1__VerifyKeysResponse *batch =
+	    fob__v1__verify_keys_response__unpack(NULL, response->body.len, response->body.data);
+
+	for (size_t i = 0; i < batch->n_items && batch->n_items == n; i++)
+		valid += batch->items[i]->result != NULL && batch->items[i]->result->verdict == FOB__V1__VERDICT__VALID;
+	replies += n - 1;
+	fob__v1__verify_keys_response__free_unpacked(batch, NULL);
+	fob__rpc__v1__response__free_unpacked(response, NULL);
 }
 
 static int64_t
@@ -112,31 +167,42 @@ run(const struct flags *f, struct worker *worker, const struct keys *keys)
 	static struct request requests[CHUNK];
 	int64_t from_ns, spent_ns = 0;
 	struct keys_choice choice;
+	uint8_t *batch;
+	size_t len;
 
 	/* The first time that a page of the database is used it is mapped, which takes longer than a verify. */
 	for (size_t i = 0; i < keys->n; i++) {
 		requests[0].len = verify_encode(keys->secrets[i], requests[0].bytes);
-		run_pass(worker, requests, 1);
+		dispatch(worker, &from, requests[0].bytes, requests[0].len, clock_boot_ms());
+		dispatch_end(worker);
 	}
 	valid = replies = 0;
 	keys_choose(&choice, keys, 0, 1);
 	while (replies < f->count) {
 		for (size_t i = 0; i < CHUNK; i++)
 			requests[i].len = verify_encode(keys_next(&choice), requests[i].bytes);
+		for (size_t i = 0; i < CHUNK && f->batch; i += f->pass) {
+			make_batch(requests + i, f->pass, &batch, &len);
+			from_ns = processor_ns();
+			run_batch(worker, batch, len);
+			spent_ns += processor_ns() - from_ns;
+			check_batch(f->pass);
+		}
 		from_ns = processor_ns();
-		for (size_t i = 0; i < CHUNK; i += f->pass)
-			run_pass(worker, requests + i, CHUNK - i < f->pass ? CHUNK - i : f->pass);
+		for (size_t i = 0; i < CHUNK && !f->batch; i += f->pass)
+			run_pass(worker, requests + i, f->pass);
 		spent_ns += processor_ns() - from_ns;
 	}
 	printf("pass=%zu keys=%zu replies=%zu valid=%zu ns=%.0f\n", f->pass, keys->n, replies, valid,
 	    (double)spent_ns / (double)replies);
 }
 
-enum { FLAG_CONFIG = FLAGS_OWN, FLAG_KEYS, FLAG_PASS, FLAG_COUNT };
+enum { FLAG_CONFIG = FLAGS_OWN, FLAG_KEYS, FLAG_PASS, FLAG_COUNT, FLAG_BATCH };
 
 static const struct option options[] = { { "config", required_argument, NULL, FLAG_CONFIG },
 	{ "keys", required_argument, NULL, FLAG_KEYS }, { "pass", required_argument, NULL, FLAG_PASS },
-	{ "count", required_argument, NULL, FLAG_COUNT }, { NULL, 0, NULL, 0 } };
+	{ "count", required_argument, NULL, FLAG_COUNT }, { "batch", no_argument, NULL, FLAG_BATCH },
+	{ NULL, 0, NULL, 0 } };
 
 static void
 flag(int c, struct flags *f)
@@ -153,6 +219,9 @@ flag(int c, struct flags *f)
 		break;
 	case FLAG_COUNT:
 		f->count = flags_number("count", optarg, 1, UINT32_MAX);
+		break;
+	case FLAG_BATCH:
+		f->batch = true;
 		break;
 	default:
 		fputs(usage, stderr);
@@ -174,6 +243,8 @@ main(int argc, char *argv[])
 		flag(c, &f);
 	if (f.config == NULL || f.keys == NULL)
 		fail("give --config and --keys");
+	if (CHUNK % f.pass != 0)
+		fail("--pass: a power of two");
 	if (keys_load(f.keys, &keys, why, sizeof(why)) != 0)
 		fail(why);
 	open_service(f.config, &service);

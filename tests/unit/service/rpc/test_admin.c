@@ -537,7 +537,8 @@ outcomes_of_an_import(void **state)
 
 	assert_int_equal(import_one(f, ENVIRONMENT_LIVE, "a b", "sk_live_x", NULL), IMPORT_BAD_ACCOUNT);
 	assert_int_equal(import_one(f, ENVIRONMENT_LIVE, "", "sk_live_x", NULL), IMPORT_BAD_ACCOUNT);
-	assert_int_equal(import_one(f, ENVIRONMENT_LIVE, "sk_live_x", "sk_live_x", NULL), IMPORT_BAD_ACCOUNT);
+	assert_int_equal(
+	    import_one(f, ENVIRONMENT_LIVE, "sk_live_0123456789ab", "sk_live_x", NULL), IMPORT_BAD_ACCOUNT);
 	for (int i = 0; i < 5; i++) {
 		item_init(&item, "bad", "sk_live_bad", NULL);
 		if (i < 2)

@@ -433,6 +433,37 @@ a_few_unknown_fields_are_fine(void **state)
 	free(more);
 }
 
+/* A generation of 2^32 + 1 is not the first, nor a timeout of 2^32 the default. */
+static void
+numbers_that_do_not_fit(void **state)
+{
+	static const uint8_t generation[] = { 0x28, 0x81, 0x80, 0x80, 0x80, 0x10 };
+	static const uint8_t timeout[] = { 0x18, 0x80, 0x80, 0x80, 0x80, 0x10 };
+	Fob__V1__RevokeKeyRequest in = FOB__V1__REVOKE_KEY_REQUEST__INIT;
+	struct harness_token token = harness_token();
+	struct fixture *f = *state;
+	uint8_t body[256], *bytes, *longer;
+	size_t len;
+
+	in.request_token = harness_bytes(token.bytes, LIMIT_TOKEN);
+	in.environment = FOB__V1__ENVIRONMENT__LIVE;
+	in.account = harness_text("acme");
+	in.kind = FOB__V1__KEY_KIND__SECRET;
+	len = fob__v1__revoke_key_request__pack(&in, body);
+	memcpy(body + len, generation, sizeof(generation));
+	assert_int_equal(send_envelope(f->admin, "fob.v1.Admin/RevokeKey", 22, body, len + sizeof(generation), 0, NULL),
+	    INVALID_ARGUMENT);
+	works_on(f, f->admin);
+	bytes = verify_request(f, &len);
+	assert_non_null(longer = malloc(len + sizeof(timeout)));
+	memcpy(longer, bytes, len);
+	memcpy(longer + len, timeout, sizeof(timeout));
+	assert_int_equal(send_raw(f->verify, longer, len), OK);
+	assert_int_equal(send_raw(f->verify, longer, len + sizeof(timeout)), INVALID_ARGUMENT);
+	free(longer);
+	free(bytes);
+}
+
 static void
 the_largest_request(void **state)
 {
@@ -631,6 +662,7 @@ main(void)
 		TEST(mutated_others),
 		TEST(bombs),
 		TEST(a_few_unknown_fields_are_fine),
+		TEST(numbers_that_do_not_fit),
 		TEST(the_largest_request),
 		TEST(timeouts),
 		TEST(traceparents),
