@@ -67,7 +67,10 @@ struct route {
 	bool admin_only;
 };
 
-/* "fob.v1.Keys/VerifyKey": looked up by name in the descriptors. */
+/*
+ * "fob.v1.Keys/VerifyKey": looked up by name in the descriptors. ${route}->admin_only is set by the service's name alone,
+ * also when the method is not found.
+ */
 static bool
 find_method(const ProtobufCBinaryData *name, struct route *route)
 {
@@ -79,19 +82,19 @@ find_method(const ProtobufCBinaryData *name, struct route *route)
 		return false;
 	service_len = (size_t)(slash - name->data);
 	method_len = name->len - service_len - 1;
-	if (method_len >= sizeof(method) || memchr(slash + 1, '\0', method_len) != NULL)
-		return false;
-	memcpy(method, slash + 1, method_len);
-	method[method_len] = '\0';
 	for (size_t i = 0; i < N_SERVICES; i++) {
 		const ProtobufCServiceDescriptor *d = services[i].descriptor;
 
 		if (strlen(d->name) != service_len || memcmp(d->name, name->data, service_len) != 0)
 			continue;
+		route->admin_only = services[i].admin_only;
+		if (method_len >= sizeof(method) || memchr(slash + 1, '\0', method_len) != NULL)
+			return false;
+		memcpy(method, slash + 1, method_len);
+		method[method_len] = '\0';
 		if ((route->descriptor = protobuf_c_service_descriptor_get_method_by_name(d, method)) == NULL)
 			return false;
 		route->method = &services[i].methods[route->descriptor - d->methods];
-		route->admin_only = services[i].admin_only;
 		return true;
 	}
 	return false;
@@ -124,13 +127,14 @@ static int
 check_request(struct call *call, const Fob__Rpc__V1__Request *request, int64_t now_ms, struct route *route)
 {
 	uint32_t timeout_ms = request->timeout_ms;
+	bool found = find_method(&request->method, route);
 
 	keep_traceparent(call, &request->traceparent);
-	if (!find_method(&request->method, route))
-		return call_fault(
-		    call, FAULT_UNIMPLEMENTED, "no such method; methods are named like fob.v1.Keys/VerifyKey");
 	if (route->admin_only && call->origin.role != ROLE_ADMIN)
 		return call_fault(call, FAULT_PERMISSION_DENIED, "this listener does not serve fob.v1.Admin");
+	if (!found)
+		return call_fault(
+		    call, FAULT_UNIMPLEMENTED, "no such method; methods are named like fob.v1.Keys/VerifyKey");
 	if (timeout_ms > LIMIT_TIMEOUT_MS)
 		return call_fault(call, FAULT_INVALID_ARGUMENT, "timeout_ms: at most %d", LIMIT_TIMEOUT_MS);
 	call->deadline_ms = now_ms + (timeout_ms != 0 ? timeout_ms : atomic_load(&call->service->config)->timeout_ms);
