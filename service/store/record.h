@@ -84,16 +84,19 @@ struct record_key {
 	char account[LIMIT_ACCOUNT + 1];
 };
 
+/* Of a secret key in grace. */
+struct record_grace {
+	uint32_t generation;
+	int64_t expires_ms;
+};
+
 struct record_account {
 	int64_t created_ms;
 	int64_t suspended_ms;       /* 0: not suspended */
 	uint32_t secret_generation; /* this and the next: 0 for an imported account without such a key */
 	uint32_t publishable_generation;
 	uint8_t n_grace;
-	struct {
-		uint32_t generation;
-		int64_t expires_ms;
-	} grace[LIMIT_IN_GRACE]; /* the secret keys in grace, oldest first */
+	struct record_grace grace[LIMIT_IN_GRACE]; /* the secret keys in grace, oldest first */
 	/* By kind - 1: the first bytes of the current key's digest. While has_ref is false, they are in its slot. */
 	bool has_ref[2];
 	uint8_t ref[2][RECORD_REF_LEN];

@@ -12,6 +12,7 @@
 #include <fcntl.h>
 #include <sys/mman.h>
 
+#include "service/engine/internal.h"
 #include "tests/unit/service/harness.h"
 
 struct fixture {
@@ -291,6 +292,40 @@ the_ninth_key_in_grace(void **state)
 	assert_null(harness_roll(f->hc, ENVIRONMENT_LIVE, "acme", 3600, NULL));
 	harness_advance(f->h, 1);
 	assert_non_null(harness_roll(f->hc, ENVIRONMENT_LIVE, "acme", 3600, NULL));
+}
+
+static unsigned
+count_events(struct fixture *f, Fob__V1__EventType type)
+{
+	Fob__V1__ListEventsRequest in = FOB__V1__LIST_EVENTS_REQUEST__INIT;
+	Fob__V1__ListEventsResponse *r;
+	unsigned n = 0;
+
+	in.environment = FOB__V1__ENVIRONMENT__LIVE;
+	assert_int_equal(harness_ask(f->hc, "fob.v1.Admin/ListEvents", &in.base), 0);
+	r = harness_body(f->hc, &fob__v1__list_events_response__descriptor);
+	for (size_t i = 0; i < r->n_events; i++)
+		n += r->events[i]->type == type;
+	return n;
+}
+
+/* As while the disk is full or a page is damaged: the roll ends the key whose place it needs. */
+static void
+a_grace_that_the_sweeper_cannot_end(void **state)
+{
+	struct fixture *f = *state;
+	struct writer *writer = f->h->service.engines[ENVIRONMENT_LIVE]->writer;
+
+	assert_non_null(harness_create(f->hc, ENVIRONMENT_LIVE, "acme", NULL));
+	for (int i = 0; i < LIMIT_IN_GRACE; i++)
+		assert_non_null(harness_roll(f->hc, ENVIRONMENT_LIVE, "acme", 3600, NULL));
+	pthread_mutex_lock(&writer->lock);
+	writer->sweeper.retry_ms = INT64_MAX;
+	pthread_mutex_unlock(&writer->lock);
+	harness_advance(f->h, 3600000);
+	assert_non_null(harness_roll(f->hc, ENVIRONMENT_LIVE, "acme", 3600, NULL));
+	assert_int_equal(count_events(f, FOB__V1__EVENT_TYPE__KEY_EXPIRED), 1);
+	assert_int_equal(count_events(f, FOB__V1__EVENT_TYPE__KEY_ROLLED), LIMIT_IN_GRACE + 1);
 }
 
 static void
@@ -1050,6 +1085,7 @@ main(void)
 		TEST(roll),
 		TEST(what_a_roll_may_ask),
 		TEST(the_ninth_key_in_grace),
+		TEST(a_grace_that_the_sweeper_cannot_end),
 		TEST(revoke_key),
 		TEST(suspend_and_resume),
 		TEST(an_imported_key_is_a_key),
