@@ -81,6 +81,14 @@ int writer_submit(struct writer *writer, struct mutation *mutation);
  */
 void writer_offer_pepper(struct writer *writer, struct pepper *file);
 
+/*
+ * writer_expire_soon(writer):
+ * A verify has answered EXPIRED for a key whose state is still grace: commit its end now. The sweeper wakes by itself at
+ * deadlines, but up to a second late when the wall clock was set forward.
+ * Threads: any. Takes a lock only when it is the first call since the sweeper's last run.
+ */
+void writer_expire_soon(struct writer *writer);
+
 void writer_count(struct writer *writer, struct writer_counters *counters);
 
 #endif

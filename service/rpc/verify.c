@@ -237,6 +237,9 @@ tell_verdict(struct verification *v, struct engine *engine, const struct credent
 
 	now_ms = clock_now_ms(&engine->clock);
 	verdict = verdict_of(atomic_load(&v->call->service->config), key, operation->data, operation->len, now_ms);
+	/* EXPIRED is irrevocable once it is committed. */
+	if (verdict == VERDICT_EXPIRED && key->state == KEY_GRACE)
+		writer_expire_soon(engine->writer);
 	/* A key whose grace has ended is not superseded any more, even if the sweeper has not ended it yet. */
 	out->superseded = key->state == KEY_GRACE && verdict != VERDICT_EXPIRED;
 	if (verdict == VERDICT_VALID) {
