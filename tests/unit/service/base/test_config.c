@@ -294,6 +294,28 @@ defaults(void **state)
 	config_fini(&c);
 }
 
+/* As editors leave a file: a byte order mark, CRLF, no end of the last line. */
+static void
+what_editors_do(void **state)
+{
+	static const char text[] = "\xef\xbb\xbf" BASE "# note\r\nroll_operations = {\"a\",\r\n \"b\"}\r\ndrain = 7";
+	struct config c;
+	char why[512] = "";
+
+	(void)state;
+	if (load(text, &c, why) != 0)
+		fail_msg("%s", why);
+	assert_int_equal(c.drain_ms, 7);
+	assert_int_equal(c.n_roll_operations, 2);
+	config_fini(&c);
+	/* The line of an error is the file's. */
+	assert_int_equal(load("\xef\xbb\xbf"
+			      "timeout = 0\n" BASE,
+			     &c, why),
+	    -1);
+	assert_non_null(strstr(why, ":1: timeout = 0 is out of range"));
+}
+
 /* Plain TCP needs no setting where no network is crossed. */
 static void
 exposed_listeners(void **state)
@@ -479,6 +501,9 @@ files_that_are_none(void **state)
 	write_file("timeout = 1\0\n", 13);
 	assert_int_equal(config_load(file, &c, why, sizeof(why)), -1);
 	assert_non_null(strstr(why, "holds a NUL byte"));
+	write_file("\xff\xfet\0i\0", 6);
+	assert_int_equal(config_load(file, &c, why, sizeof(why)), -1);
+	assert_non_null(strstr(why, "is UTF-16"));
 	large = malloc(300000);
 	assert_non_null(large);
 	memset(large, '\n', 300000);
@@ -539,6 +564,7 @@ main(void)
 		cmocka_unit_test(documented_file_is_the_defaults),
 		cmocka_unit_test(defaults),
 		cmocka_unit_test(exposed_listeners),
+		cmocka_unit_test(what_editors_do),
 		cmocka_unit_test(every_setting),
 		cmocka_unit_test(relative_paths_are_below_the_files_folder),
 		cmocka_unit_test(one_socket_by_two_paths),
