@@ -45,7 +45,7 @@ struct config {
 	size_t n_publishable_operations;
 	char *roll_operations[LIMIT_OPERATIONS]; /* what a superseded secret key may not do */
 	size_t n_roll_operations;
-	char *user; /* that fobd becomes after the sockets are open; NULL: none */
+	char *user; /* that fobd becomes before it reads a pepper, a TLS file or a database; NULL: none */
 	enum log_level log_level;
 	bool log_json;
 	uint32_t timeout_ms;  /* of a request that names none */
