@@ -26,6 +26,8 @@ const char events_help[] = "Usage: fob events [--account ACCOUNT] [--environment
 			   "\n"
 			   "Each environment numbers its events from 1 without gaps (SEQUENCE). For\n"
 			   "key_rolled, GENERATION is the new key's and EXPIRES is when the old one ends.\n"
+			   "BY is who asked: a user and process of the server's machine, or an address, with\n"
+			   "the name in the certificate over TLS.\n"
 			   "\n"
 			   "Examples:\n"
 			   "  fob events --account acct_42\n"
@@ -45,9 +47,32 @@ static void
 event_table(void)
 {
 	static const char *const titles[] = { "TIME", "ENVIRONMENT", "SEQUENCE", "EVENT", "ACCOUNT", "KIND",
-		"GENERATION", "LAST4", "EXPIRES" };
+		"GENERATION", "LAST4", "EXPIRES", "BY" };
 
 	out_table(titles, sizeof(titles) / sizeof(titles[0]));
+}
+
+/* Who asked, with the names that fobd's log has. */
+static void
+event_json_by(json_t *o, const struct fob_event *e)
+{
+	if (o == NULL)
+		return;
+	json_object_set_new(o, "uid", e->has_user ? json_integer((json_int_t)e->uid) : json_null());
+	json_object_set_new(o, "pid", e->has_user ? json_integer((json_int_t)e->pid) : json_null());
+	json_object_set_new(o, "peer", e->address[0] != '\0' ? json_string(e->address) : json_null());
+	json_object_set_new(o, "certificate", e->certificate[0] != '\0' ? json_string(e->certificate) : json_null());
+}
+
+static void
+event_cell_by(const struct fob_event *e)
+{
+	if (e->has_user)
+		out_cell(OUT_PLAIN, "uid=%u pid=%u", (unsigned)e->uid, (unsigned)e->pid);
+	else if (e->certificate[0] != '\0')
+		out_cell(OUT_PLAIN, "%s %s", e->certificate, e->address);
+	else
+		out_cell(OUT_PLAIN, "%s", e->address[0] != '\0' ? e->address : "-");
 }
 
 static void
@@ -64,6 +89,7 @@ event_show(enum fob_environment env, const struct fob_event *e)
 
 		out_json_time(o, "time", e->time_ms);
 		out_json_time(o, "expires", e->expires_ms);
+		event_json_by(o, e);
 		out_json(o);
 		return;
 	}
@@ -79,6 +105,7 @@ event_show(enum fob_environment env, const struct fob_event *e)
 		out_cell(OUT_PLAIN, "-");
 	out_cell(OUT_PLAIN, "%s", e->last4[0] != '\0' ? e->last4 : "-");
 	out_cell_time(e->expires_ms);
+	event_cell_by(e);
 }
 
 static int

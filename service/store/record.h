@@ -22,7 +22,8 @@
  *
  * An account's record names its current keys itself. Only superseded keys have a slot, so most accounts have no slot. A
  * key is named by the first bytes of its digest; whether it is the right one is checked by the account, kind and
- * generation in the key's own record. Records of keys, accounts and slots are of version 2, all others of version 1.
+ * generation in the key's own record. Records of keys, accounts, slots and events are of version 2, all others of
+ * version 1. Schema 2 had events of version 1, which do not say who asked for a change.
  * Schema 1 had version 1 only, in which every key has a slot that holds the whole digest. Such records are read, and are
  * written in version 2 when something changes in them.
  */
@@ -36,7 +37,7 @@
 #include "service/store/pepper.h"
 #include "service/base/types.h"
 
-#define RECORD_SCHEMA 2
+#define RECORD_SCHEMA 3
 #define RECORD_DIGEST_LEN PEPPER_DIGEST_LEN
 #define RECORD_REF_LEN 16     /* of a digest, where another record names its key */
 #define RECORD_REPLY_MAX 1024 /* of a sealed reply */
@@ -119,6 +120,8 @@ struct record_event {
 	int64_t expires_ms;
 	char last4[4];
 	char account[LIMIT_ACCOUNT + 1];
+	/* Who asked; of zeros for nobody (the end of a grace) and in an event from before schema 3. */
+	struct peer by;
 };
 
 struct record_state {
