@@ -543,6 +543,7 @@ a_refusal_is_logged_by_itself(void **state)
 	assert_true(saved >= 0 && dup2(file, STDERR_FILENO) >= 0);
 	log_setup(LOG_DEBUG, false);
 	send_envelope(f->verify, "fob.v1.Keys/VerifyKey", 21, NULL, 0, 0, trace);
+	harness_call_forget(f->verify);
 	f->verify->sent++;
 	dispatch_refuse(&f->verify->worker, &f->verify->origin, FAULT_RESOURCE_EXHAUSTED, "too many");
 	harness_wait(f->verify);
