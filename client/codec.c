@@ -952,6 +952,29 @@ page_check(size_t n, uint32_t page_size, struct fob_error *error)
 	    0;
 }
 
+/* Cut to fit, with ? for what is not printable: it is for people and logs. */
+static void
+peer_copy(char to[FOB_PEER_SIZE], const ProtobufCBinaryData *from)
+{
+	size_t len = from->len < FOB_PEER_SIZE ? from->len : FOB_PEER_SIZE - 1;
+
+	for (size_t i = 0; i < len; i++)
+		to[i] = from->data[i] >= ' ' && from->data[i] <= '~' ? (char)from->data[i] : '?';
+	to[len] = '\0';
+}
+
+static void
+origin_from(const Fob__V1__Origin *m, struct fob_event *e)
+{
+	if (m == NULL)
+		return;
+	peer_copy(e->address, &m->address);
+	peer_copy(e->certificate, &m->certificate);
+	e->has_user = e->address[0] == '\0';
+	e->uid = e->has_user ? m->uid : 0;
+	e->pid = e->has_user ? m->pid : 0;
+}
+
 static int
 event_from(const void *message, void *event)
 {
@@ -975,6 +998,7 @@ event_from(const void *message, void *event)
 	e->kind = kind_from(m->kind);
 	e->generation = m->generation;
 	e->expires_ms = m->expires_ms;
+	origin_from(m->origin, e);
 	return 0;
 }
 

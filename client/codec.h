@@ -10,7 +10,7 @@
 
 #include "client/fob.h"
 
-#define CODEC_REQUEST_MAX 65532     /* what a server takes: 64 KiB on the wire, of which the SP header is 4 bytes */
+#define CODEC_REQUEST_MAX 65532     /* with its envelope. A server takes 65,536, and does not count the id before it */
 #define CODEC_REPLY_MAX (1U << 20)  /* what we take */
 #define CODEC_MEMORY_MAX (4U << 20) /* for decoding one reply */
 

@@ -96,6 +96,7 @@ extern "C" {
 /* Sizes, terminating NUL included. */
 #define FOB_ACCOUNT_SIZE 65
 #define FOB_LAST4_SIZE 5
+#define FOB_PEER_SIZE 65
 #define FOB_SECRET_SIZE 48 /* 8 of prefix, 30 random, 6 checksum */
 #define FOB_DETAIL_SIZE 128
 
@@ -443,6 +444,15 @@ struct fob_event {
 	int64_t expires_ms;
 	char account[FOB_ACCOUNT_SIZE];
 	char last4[FOB_LAST4_SIZE];
+	/*
+	 * Who asked for the change: over TCP ${address} is set, and over TLS ${certificate}, the common name in it; over a
+	 * unix socket ${has_user} is. None of them: nobody asked (the end of a grace, a restore), or the server did not keep
+	 * it.
+	 */
+	uint32_t uid, pid; /* ${pid} is 0 when it is in another PID namespace */
+	bool has_user;
+	char address[FOB_PEER_SIZE];
+	char certificate[FOB_PEER_SIZE];
 };
 
 /*

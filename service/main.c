@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "proto/c/program.h"
@@ -334,6 +335,18 @@ limit_heaps(void)
 	mallopt(M_ARENA_MAX, cores > 0 && cores < 1024 ? (int)cores : 1);
 }
 
+/* A pipe, as bash makes it for --config <(...), gives its text only once. */
+static bool
+can_be_read_again(const char *path, char *why, size_t why_len)
+{
+	struct stat st;
+
+	if (stat(path, &st) != 0 || S_ISREG(st.st_mode))
+		return true;
+	snprintf(why, why_len, "%s: is no regular file, so it could be read only once, at the start", path);
+	return false;
+}
+
 /* What is wrong with the new settings is said, and nothing changes. */
 static void
 reload_settings(struct reload *reload, const struct flags *flags, const struct notify *notify)
@@ -342,7 +355,9 @@ reload_settings(struct reload *reload, const struct flags *flags, const struct n
 	char why[WHY_LEN];
 
 	notify_reloading(notify);
-	if (config_load(flags->config, &config, why, sizeof(why)) != 0 ||
+	config = (struct config){ 0 };
+	if (!can_be_read_again(flags->config, why, sizeof(why)) ||
+	    config_load(flags->config, &config, why, sizeof(why)) != 0 ||
 	    apply_log_flags(flags, &config, why, sizeof(why)) != 0 ||
 	    reload_apply(reload, &config, why, sizeof(why)) != 0)
 		LOG(LOG_ERROR, "settings not reloaded; nothing has changed", LOG_S("reason", why));

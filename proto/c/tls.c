@@ -254,7 +254,7 @@ tls_peer_name(const struct tls_session *s, char *name, size_t size)
 	if (X509_NAME_get_text_by_NID(X509_get_subject_name(certificate), NID_commonName, name, (int)size) < 0)
 		name[0] = '\0';
 	for (char *p = name; *p != '\0'; p++)
-		if (*p < ' ' || *p > '~')
+		if (*p < ' ' || *p > '~' || *p == '"' || *p == '\\')
 			*p = '?';
 	X509_free(certificate);
 }

@@ -48,7 +48,10 @@ int tls_write(struct tls_session *session, const uint8_t *plain, size_t len);
 /* Append what the socket is to send. Returns: 0; -1 out of memory. */
 int tls_take(struct tls_session *session, struct buffer *out);
 
-/* The common name of the peer's certificate, made printable and cut to fit; empty when there is none. */
+/*
+ * The common name of the peer's certificate, cut to fit, with ? for what is not printable ASCII, for a quote and for a
+ * backslash; empty when there is none.
+ */
 void tls_peer_name(const struct tls_session *session, char *name, size_t size);
 
 #endif

@@ -17,9 +17,10 @@
 enum role { ROLE_VERIFY, ROLE_ADMIN };
 
 struct config_listener {
-	char *url; /* ipc://PATH, tcp://HOST:PORT, tls+tcp://HOST:PORT */
+	char *url; /* ipc://PATH, tcp://ADDRESS:PORT, tls+tcp://ADDRESS:PORT; no name is resolved */
 	enum role role;
-	bool insecure; /* admin over plain TCP: must be set in the file, and is logged as a warning */
+	bool insecure; /* as in the file; without it an exposed listener is refused */
+	bool exposed;  /* tcp:// for admin, or at an address that is not loopback: logged as a warning */
 	mode_t mode;   /* of a unix socket */
 	uid_t allow_uids[LIMIT_ALLOW_USERS]; /* of a unix socket: users whose requests are answered */
 	size_t n_allow_uids;                 /* 0: every user who can open the socket */
@@ -44,7 +45,7 @@ struct config {
 	size_t n_publishable_operations;
 	char *roll_operations[LIMIT_OPERATIONS]; /* what a superseded secret key may not do */
 	size_t n_roll_operations;
-	char *user; /* that fobd becomes after the sockets are open; NULL: none */
+	char *user; /* that fobd becomes before it reads a pepper, a TLS file or a database; NULL: none */
 	enum log_level log_level;
 	bool log_json;
 	uint32_t timeout_ms;  /* of a request that names none */
@@ -56,7 +57,7 @@ struct config {
 /*
  * config_load(path, config, why, why_len):
  * Read the file at ${path} into ${config} and check every value: types, ranges, unknown names, listeners
- * that appear twice, roles (admin over tcp:// needs `insecure = true`), TLS files, environments that share
+ * that appear twice, roles (an exposed tcp:// needs `insecure = true`), TLS files, environments that share
  * a path or a pepper. Relative paths, ipc:// ones included, are resolved: they are below the folder of
  * ${path}.
  * Ownership: ${path} borrowed; free ${config} with config_fini(). On failure it is zeroed, which

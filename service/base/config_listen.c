@@ -3,6 +3,7 @@
  */
 #include "service/base/config_internal.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <pwd.h>
 #include <stdio.h>
@@ -13,6 +14,59 @@
 #include "service/base/log.h"
 
 #define UNIX_PATH_MAX_LEN (sizeof(((struct sockaddr_un *)NULL)->sun_path) - 1)
+
+/* ---- the address ---- */
+
+/* The address of a URL whose port was checked. Returns false when it is no address, but a name. */
+static bool
+parse_host(const char *url, struct in6_addr *v6, struct in_addr *v4, bool *is_v6)
+{
+	const char *host = strstr(url, "//") + 2, *colon = strrchr(host, ':');
+	char text[INET6_ADDRSTRLEN];
+	size_t len = (size_t)(colon - host);
+
+	*is_v6 = host[0] == '[';
+	if (*is_v6) {
+		host++;
+		len -= 2;
+	}
+	if (len >= sizeof(text))
+		return false;
+	memcpy(text, host, len);
+	text[len] = '\0';
+	return inet_pton(*is_v6 ? AF_INET6 : AF_INET, text, *is_v6 ? (void *)v6 : (void *)v4) == 1;
+}
+
+/* A name may stand for several addresses, and for others at the next start: it would not be clear who can connect. */
+static int
+check_host(struct config_loader *l, int line, const char *url)
+{
+	struct in6_addr v6;
+	struct in_addr v4;
+	bool is_v6;
+
+	if (parse_host(url, &v6, &v4, &is_v6))
+		return 0;
+	return config_refuse(l, line,
+	    "listen \"%s\": give an address, such as 127.0.0.1 or [::1], not a name; 0.0.0.0 and [::] stand for all "
+	    "addresses of this machine",
+	    url);
+}
+
+/* Is this tcp:// address reached from this machine only? */
+static bool
+is_loopback(const char *url)
+{
+	struct in6_addr v6;
+	struct in_addr v4;
+	bool is_v6;
+
+	if (!parse_host(url, &v6, &v4, &is_v6))
+		return false;
+	if (!is_v6)
+		return ntohl(v4.s_addr) >> 24 == IN_LOOPBACKNET;
+	return IN6_IS_ADDR_LOOPBACK(&v6) || (IN6_IS_ADDR_V4MAPPED(&v6) && v6.s6_addr[12] == IN_LOOPBACKNET);
+}
 
 static int
 check_port(struct config_loader *l, int line, const char *url)
@@ -55,8 +109,11 @@ load_url(struct config_loader *l, cfg_t *section, struct config_listener *out)
 			    out->url, strlen(path), UNIX_PATH_MAX_LEN);
 		return 0;
 	}
-	if (strncmp(url, "tcp://", 6) == 0 || strncmp(url, "tls+tcp://", 10) == 0)
-		return check_port(l, line, url) != 0 ? -1 : config_copy(l, url, &out->url);
+	if (strncmp(url, "tcp://", 6) == 0 || strncmp(url, "tls+tcp://", 10) == 0) {
+		if (check_port(l, line, url) != 0 || check_host(l, line, url) != 0)
+			return -1;
+		return config_copy(l, url, &out->url);
+	}
 	return config_refuse(l, line, "listen \"%s\": a URL begins with ipc://, tcp:// or tls+tcp://", url);
 }
 
@@ -183,17 +240,21 @@ load_tls(struct config_loader *l, cfg_t *section, struct config_listener *out)
 static int
 load_insecure(struct config_loader *l, cfg_t *section, struct config_listener *out)
 {
-	bool plain_admin = out->role == ROLE_ADMIN && strncmp(out->url, "tcp://", 6) == 0;
+	bool plain = strncmp(out->url, "tcp://", 6) == 0;
 
 	out->insecure = cfg_getbool(section, "insecure") == cfg_true;
-	if (out->insecure && !plain_admin)
-		return config_refuse(l, config_line(l, section, "insecure"),
-		    "insecure is for role = \"admin\" over tcp:// only; remove it");
-	if (plain_admin && !out->insecure)
+	out->exposed = plain && (out->role == ROLE_ADMIN || !is_loopback(out->url));
+	if (out->insecure && !plain)
+		return config_refuse(l, config_line(l, section, "insecure"), "insecure is for tcp:// only; remove it");
+	if (!out->exposed || out->insecure)
+		return 0;
+	if (out->role == ROLE_ADMIN)
 		return config_refuse(l, config_section_line(l, section),
 		    "admin over tcp:// lets anyone who reaches the port make and "
 		    "roll keys; use ipc:// or tls+tcp://, or set insecure = true");
-	return 0;
+	return config_refuse(l, config_section_line(l, section),
+	    "over tcp:// keys cross the network in clear; use ipc://, tls+tcp:// or a loopback address, or set "
+	    "insecure = true");
 }
 
 static int

@@ -16,6 +16,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "service/base/folder.h"
+
 #define FILE_MAX (256U << 10)
 
 /* The file that is being parsed: libconfuse's callbacks take no argument of the caller's. */
@@ -64,32 +66,56 @@ static void __attribute__((format(printf, 2, 0))) on_parse_error(cfg_t *cfg, con
 /* ---- the text ---- */
 
 static int
+refuse_reading(struct config_loader *l)
+{
+	char reason[256];
+
+	folder_explain(l->path, errno, reason, sizeof(reason));
+	return config_refuse(l, 0, "cannot be read: %s; --config names another", reason);
+}
+
+static int
+read_file(struct config_loader *l, size_t *len)
+{
+	ssize_t n = 0;
+	int fd = open(l->path, O_RDONLY | O_CLOEXEC), rc = 0;
+
+	if (fd < 0)
+		return refuse_reading(l);
+	while (*len <= FILE_MAX && (n = read(fd, l->text + *len, FILE_MAX + 1 - *len)) > 0)
+		*len += (size_t)n;
+	if (n < 0)
+		rc = refuse_reading(l);
+	close(fd);
+	return rc;
+}
+
+/* A byte order mark, which some editors put before UTF-8, becomes blanks. */
+static void
+blank_mark(char *text)
+{
+	if (strncmp(text, "\xef\xbb\xbf", 3) == 0)
+		memset(text, ' ', 3);
+}
+
+static int
 read_text(struct config_loader *l)
 {
 	size_t len = 0;
-	ssize_t n = 0;
-	int fd = open(l->path, O_RDONLY | O_CLOEXEC);
 
-	if (fd < 0)
-		return config_refuse(l, 0, "cannot be read: %s; --config names another", strerror(errno));
 	l->text = malloc(FILE_MAX + 1);
-	if (l->text == NULL) {
-		close(fd);
+	if (l->text == NULL)
 		return config_refuse(l, 0, "out of memory");
-	}
-	while (len <= FILE_MAX && (n = read(fd, l->text + len, FILE_MAX + 1 - len)) > 0)
-		len += (size_t)n;
-	if (n < 0) {
-		config_refuse(l, 0, "cannot be read: %s; --config names another", strerror(errno));
-		close(fd);
+	if (read_file(l, &len) != 0)
 		return -1;
-	}
-	close(fd);
 	if (len > FILE_MAX)
 		return config_refuse(l, 0, "is larger than %u bytes; this is not a settings file", FILE_MAX);
 	l->text[len] = '\0';
+	if (len >= 2 && (memcmp(l->text, "\xff\xfe", 2) == 0 || memcmp(l->text, "\xfe\xff", 2) == 0))
+		return config_refuse(l, 0, "is UTF-16; save it as UTF-8 or plain text");
 	if (strlen(l->text) != len)
 		return config_refuse(l, 0, "holds a NUL byte; this is not a settings file");
+	blank_mark(l->text);
 	return 0;
 }
 

@@ -5,7 +5,7 @@
 #ifndef LIMITS_H
 #define LIMITS_H
 
-#define LIMIT_REQUEST 65536       /* one message on the wire, envelope included */
+#define LIMIT_REQUEST 65536       /* one request, its envelope included, SP's header not */
 #define LIMIT_ARENA (2U << 20)    /* memory to decode and answer one request */
 #define LIMIT_BATCH 256           /* items of a VerifyKeys */
 #define LIMIT_IMPORT 256          /* items of an ImportAccounts */

@@ -31,6 +31,15 @@ enum verdict {
 };
 #define VERDICTS 9
 
+/* Who made a connection, and so who asked for a change. */
+struct peer {
+	bool known; /* a unix socket's, as the kernel says: ${uid} and ${pid} */
+	uint32_t uid;
+	uint32_t pid;         /* 0: in a PID namespace that is not ours */
+	char address[64];     /* "192.0.2.7:50312"; empty for a unix socket */
+	char certificate[65]; /* the common name of a TLS client's certificate, printable; empty without TLS */
+};
+
 /*
  * Faults: why the service could not answer. A function returns a fault negated. The numbers are gRPC's
  * (fob.rpc.v1.Code), and above them storage faults, which become UNAVAILABLE on the wire.

@@ -82,6 +82,9 @@ step(struct writer *w, struct mutation *m, const struct view *view, const uint8_
 
 	if ((more = m->decide(m, view, &w->change)) < 0)
 		return m->fault = more;
+	/* A grace ends by itself, also when a roll needs its place. */
+	if (w->change.event.type != EVENT_NONE && w->change.event.type != EVENT_KEY_EXPIRED)
+		w->change.event.by = m->by;
 	if (more == 0)
 		add_token(w, m, index, &w->change);
 	if ((fault = store_apply(w->txn, &w->change, next)) == 0)

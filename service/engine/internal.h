@@ -58,6 +58,8 @@ struct writer {
 	bool stopping;
 	struct pepper *offered; /* becomes rotation.file */
 
+	_Atomic bool expiry_asked; /* writer_expire_soon(), until the sweeper has run; set by any thread */
+
 	_Atomic uint64_t mutations, replays, refused, commits, keys_expired; /* read by any thread */
 	_Atomic uint32_t queue_depth;
 };

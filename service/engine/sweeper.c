@@ -207,8 +207,10 @@ sweeper_run(struct writer *w, int64_t now_ms)
 	bool upkeep = clock_boot_ms() >= w->sweeper.next_upkeep_ms;
 	int more = 1;
 
-	if (store_failed(w->store) || clock_boot_ms() < w->sweeper.retry_ms ||
-	    (now_ms < w->sweeper.next_expiry_ms && !upkeep && !should_commit_time(w, now_ms)))
+	if (store_failed(w->store) || clock_boot_ms() < w->sweeper.retry_ms)
+		return;
+	atomic_store(&w->expiry_asked, false);
+	if (now_ms < w->sweeper.next_expiry_ms && !upkeep && !should_commit_time(w, now_ms))
 		return;
 	for (int i = 0; i < COMMITS_MAX && more > 0; i++) {
 		more = sweep_once(w, now_ms, upkeep);

@@ -21,12 +21,21 @@ writer_environment(const struct writer *w)
 
 /* ---- the thread ---- */
 
+/* How long until the sweeper has something to do, as far as the deadlines tell. */
+static int64_t
+until_next_expiry_ms(struct writer *w)
+{
+	if (atomic_load(&w->expiry_asked))
+		return 0;
+	return w->sweeper.next_expiry_ms == INT64_MAX ? RETRY_MS : w->sweeper.next_expiry_ms - clock_now_ms(w->clock);
+}
+
 /* Until there is something to do, or a key's deadline comes, but not longer than RETRY_MS. */
 static void
 wait_for_work(struct writer *w)
 {
 	const struct sweeper *s = &w->sweeper;
-	int64_t wait_ms = s->next_expiry_ms == INT64_MAX ? RETRY_MS : s->next_expiry_ms - clock_now_ms(w->clock);
+	int64_t wait_ms = until_next_expiry_ms(w);
 	int64_t retry_ms = store_failed(w->store) ? RETRY_MS : s->retry_ms - clock_boot_ms();
 	struct timespec at;
 
@@ -246,6 +255,16 @@ writer_offer_pepper(struct writer *w, struct pepper *file)
 	pthread_cond_signal(&w->wake);
 	pthread_mutex_unlock(&w->lock);
 	pepper_free(before);
+}
+
+void
+writer_expire_soon(struct writer *w)
+{
+	if (atomic_exchange(&w->expiry_asked, true))
+		return;
+	pthread_mutex_lock(&w->lock);
+	pthread_cond_signal(&w->wake);
+	pthread_mutex_unlock(&w->lock);
 }
 
 void

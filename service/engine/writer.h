@@ -40,6 +40,7 @@ struct mutation {
 	int64_t deadline_ms; /* by clock_boot_ms(): checked before the work */
 	unsigned weight;     /* how many ordinary mutations it counts for in a commit; 0 is 1 */
 	unsigned step;       /* how many of its changes have been applied in this transaction */
+	struct peer by;      /* who asks: for the events of its changes */
 	uint8_t token[LIMIT_TOKEN];
 	uint8_t request[PEPPER_DIGEST_LEN]; /* pepper_request() of the method and its request, without the token */
 	uint8_t reply[RECORD_REPLY_MAX];
@@ -80,6 +81,14 @@ int writer_submit(struct writer *writer, struct mutation *mutation);
  * Ownership: taken. Threads: any.
  */
 void writer_offer_pepper(struct writer *writer, struct pepper *file);
+
+/*
+ * writer_expire_soon(writer):
+ * A verify has answered EXPIRED for a key whose state is still grace: commit its end now. The sweeper wakes by itself at
+ * deadlines, but up to a second late when the wall clock was set forward.
+ * Threads: any. Takes a lock only when it is the first call since the sweeper's last run.
+ */
+void writer_expire_soon(struct writer *writer);
 
 void writer_count(struct writer *writer, struct writer_counters *counters);
 

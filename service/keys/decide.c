@@ -148,14 +148,16 @@ grace_remove(struct record_account *account, uint32_t generation)
 	account->n_grace = (uint8_t)n;
 }
 
-static int64_t
+/* Of an account with a key in grace: the entry whose grace ends first. */
+static const struct record_grace *
 grace_first_end(const struct record_account *account)
 {
-	int64_t first = INT64_MAX;
+	const struct record_grace *first = &account->grace[0];
 
-	for (unsigned i = 0; i < account->n_grace; i++)
-		if (account->grace[i].expires_ms < first)
-			first = account->grace[i].expires_ms;
+	assert(account->n_grace > 0);
+	for (unsigned i = 1; i < account->n_grace; i++)
+		if (account->grace[i].expires_ms < first->expires_ms)
+			first = &account->grace[i];
 	return first;
 }
 
@@ -297,18 +299,21 @@ check_authority(const struct roll *roll, const struct change_key *current, why_t
 	return 0;
 }
 
-/* At the limit of keys in grace, the refusal says when the next roll will be possible. */
+/*
+ * At the limit of keys in grace, the refusal says when the next roll will be possible. Keys whose grace has ended are
+ * none of them, also while the sweeper has not ended them yet.
+ */
 static int
-check_grace(const struct record_account *account, why_text why)
+check_grace(const struct view *view, const struct record_account *account, why_text why)
 {
 	time_t free_s;
 	struct tm tm;
 	char at[32];
 
-	if (account->n_grace < LIMIT_IN_GRACE)
+	if (account->n_grace < LIMIT_IN_GRACE || grace_first_end(account)->expires_ms <= view->now_ms)
 		return 0;
 	/* Rounded up to a second at which the roll is possible. */
-	free_s = (time_t)((grace_first_end(account) + 999) / 1000);
+	free_s = (time_t)((grace_first_end(account)->expires_ms + 999) / 1000);
 	gmtime_r(&free_s, &tm);
 	strftime(at, sizeof(at), "%Y-%m-%dT%H:%M:%SZ", &tm);
 	return refuse(why, FAULT_RESOURCE_EXHAUSTED,
@@ -332,10 +337,28 @@ supersede(const struct view *view, int64_t grace_ms, struct change *change, stru
 	}
 }
 
+/* The account's list of keys in grace is full, and the first of them has ended: end that one, so that it makes room. */
+static int
+expire_first(const struct view *view, const struct record_account *account, struct change *change, why_text why)
+{
+	struct change_key key;
+	int fault;
+
+	fault = find_key(view, account->account, KIND_SECRET, grace_first_end(account)->generation, &key);
+	if (fault == 0)
+		fault = decide_expire(view, key.digest, change);
+	if (fault != 0)
+		return failed(why, fault == -FAULT_NOT_FOUND ? -FAULT_CORRUPT : fault);
+	snprintf(why, sizeof(why_text), "%d secret keys of %s are in grace, and one of them has to be ended first",
+	    LIMIT_IN_GRACE, change->account.account);
+	return DECIDE_EXPIRY_FIRST;
+}
+
 int
 decide_roll(const struct view *view, const struct roll *roll, struct change *change, why_text why)
 {
 	struct change_key old;
+	bool needs_place;
 	uint32_t generation;
 	int fault;
 
@@ -353,10 +376,13 @@ decide_roll(const struct view *view, const struct roll *roll, struct change *cha
 		    roll->expected_generation, generation);
 	if (generation >= GENERATION_MAX)
 		return refuse(why, FAULT_FAILED_PRECONDITION, "this slot has used up its generations");
-	if (roll->grace_ms > 0 && old.key.state == KEY_CURRENT && (fault = check_grace(&change->account, why)) != 0)
+	needs_place = roll->grace_ms > 0 && old.key.state == KEY_CURRENT;
+	if (needs_place && (fault = check_grace(view, &change->account, why)) != 0)
 		return fault;
 	if ((fault = check_room(view, 2, why)) != 0)
 		return fault;
+	if (needs_place && change->account.n_grace == LIMIT_IN_GRACE)
+		return expire_first(view, &change->account, change, why);
 
 	change->account.secret_generation = generation + 1;
 	change->touches_account = true;

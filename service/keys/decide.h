@@ -73,7 +73,10 @@ void decide_nothing(const struct view *view, struct change *change);
 /*
  * change->keys[0] is the new key, [1] the old one, even if it had ended before. An account that was imported without a
  * secret key has no old one.
+ * Returns: also DECIDE_EXPIRY_FIRST: nothing refuses the roll, but its list of keys in grace is full, and the grace of
+ * one has ended. ${change} ends that key: apply it and decide the roll again.
  */
+#define DECIDE_EXPIRY_FIRST 1
 int decide_roll(const struct view *view, const struct roll *roll, struct change *change, why_text why);
 /* change->keys[0] is the key. */
 int decide_revoke(const struct view *view, const char *account, enum kind kind, uint32_t generation,

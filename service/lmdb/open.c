@@ -215,7 +215,11 @@ check_whole(struct lmdb *db, const struct lmdb_options *options, char *why, size
 	mdb_env_get_fd(db->env, &fd);
 	db->page_bytes = stat.ms_psize;
 	needed = lmdb_counted_bytes(db);
-	if (fstat(fd, &st) == 0 && needed != 0 && (uint64_t)st.st_size >= needed)
+	if (fstat(fd, &st) != 0) {
+		snprintf(why, why_len, "%s/data.mdb: %s", options->path, strerror(errno));
+		return -FAULT_DISK;
+	}
+	if (needed != 0 && (uint64_t)st.st_size >= needed)
 		return 0;
 	if (needed != 0 && (uint64_t)st.st_size % db->page_bytes == 0 && all_is_there(db) &&
 	    ((flags_of(options->access) & MDB_RDONLY) != 0 || ftruncate(fd, (off_t)needed) == 0))

@@ -6,6 +6,7 @@
 
 #include <pthread.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdlib.h>
 
 static _Thread_local sigjmp_buf *volatile armed;
@@ -18,15 +19,19 @@ static void
 on_fault(int signal_number, siginfo_t *info, void *context)
 {
 	const struct sigaction *former = signal_number == SIGSEGV ? &former_segv : &former_bus;
+	/* By kill(2) or the like: no access has failed, so no database has. */
+	bool was_sent = info->si_code <= 0;
 
-	if (armed != NULL)
+	if (!was_sent && armed != NULL)
 		trap_spring();
 	if ((former->sa_flags & SA_SIGINFO) != 0) {
 		former->sa_sigaction(signal_number, info, context);
 		return;
 	}
-	/* The thread repeats the instruction, and the default action ends the process. */
+	/* The thread repeats the instruction that failed, and the default action ends the process. */
 	signal(signal_number, SIG_DFL);
+	if (was_sent)
+		raise(signal_number);
 }
 
 static void

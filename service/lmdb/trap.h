@@ -23,8 +23,8 @@
 
 /*
  * Install the signal handlers. Call it before a database is opened. May be called again, and takes the
- * signals back from a library that has replaced the handlers. A fault outside of a trap goes to the
- * handler that was installed before.
+ * signals back from a library that has replaced the handlers. A fault outside of a trap, and a signal
+ * that a process has sent, go to the handler that was installed before.
  */
 void trap_install(void);
 

@@ -262,10 +262,12 @@ listener_open(struct listener *l, char *why, size_t why_len)
 	tune(l);
 	LOG(LOG_INFO, "listening", LOG_S("url", l->config->url),
 	    LOG_S("role", l->config->role == ROLE_ADMIN ? "admin" : "verify"));
-	if (l->config->insecure)
+	if (l->config->exposed)
 		LOG(LOG_WARN,
-		    "administration over plain TCP: whoever reaches this address may roll and revoke keys, and read "
-		    "new ones on the way",
+		    l->config->role == ROLE_ADMIN ?
+			"administration over plain TCP: whoever reaches this address may roll and revoke keys, and read "
+			"new ones on the way" :
+			"keys over plain TCP: whoever is on the way to this address can read them",
 		    LOG_S("url", l->config->url));
 	return 0;
 }

@@ -29,8 +29,8 @@ peer_of(nng_stream *stream, struct peer *peer)
 	if (nng_stream_get_uint64(stream, NNG_OPT_IPC_PEER_UID, &uid) == 0 &&
 	    nng_stream_get_uint64(stream, NNG_OPT_IPC_PEER_PID, &pid) == 0) {
 		peer->known = true;
-		peer->uid = (uid_t)uid;
-		peer->pid = (pid_t)pid;
+		peer->uid = (uint32_t)uid;
+		peer->pid = (uint32_t)pid;
 	} else {
 		address_of(stream, peer->address, sizeof(peer->address));
 	}

@@ -13,6 +13,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "service/base/folder.h"
 #include "service/base/log.h"
 
 #define PEM_MAX (256 << 10)
@@ -43,16 +44,18 @@ read_pem(
     const struct config_listener *config, const char *setting, const char *path, char **out, char *why, size_t why_len)
 {
 	const char *what = NULL;
+	char *text, reason[256];
 	struct stat st;
-	char *text;
 	size_t len;
 	FILE *f;
 
 	/* Under Landlock, opening a folder fails with EACCES: "is a directory" helps more. */
 	if (stat(path, &st) == 0 && S_ISDIR(st.st_mode))
 		return refuse_file(config, setting, path, strerror(EISDIR), why, why_len);
-	if ((f = fopen(path, "re")) == NULL)
-		return refuse_file(config, setting, path, strerror(errno), why, why_len);
+	if ((f = fopen(path, "re")) == NULL) {
+		folder_explain(path, errno, reason, sizeof(reason));
+		return refuse_file(config, setting, path, reason, why, why_len);
+	}
 	/* Unbuffered, so that stdio keeps no copy of a private key. */
 	setbuf(f, NULL);
 	if ((text = calloc(1, PEM_ROOM)) == NULL) {

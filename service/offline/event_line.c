@@ -158,6 +158,55 @@ take_expires_ms(struct line *line, const char *text)
 	return take_time(text, &line->event.expires_ms);
 }
 
+static bool
+take_uid(struct line *line, const char *text)
+{
+	uint64_t n;
+
+	if (!number(text, 0, UINT32_MAX, &n))
+		return false;
+	line->event.by.uid = (uint32_t)n;
+	return line->event.by.known = true;
+}
+
+static bool
+take_pid(struct line *line, const char *text)
+{
+	uint64_t n;
+
+	if (!number(text, 0, UINT32_MAX, &n))
+		return false;
+	line->event.by.pid = (uint32_t)n;
+	return true;
+}
+
+static bool
+take_printable(const char *text, char *out, size_t size)
+{
+	size_t len = strlen(text);
+
+	if (len >= size)
+		return false;
+	for (size_t i = 0; i < len; i++)
+		if (text[i] < ' ' || text[i] > '~')
+			return false;
+	memset(out, 0, size);
+	memcpy(out, text, len);
+	return true;
+}
+
+static bool
+take_peer(struct line *line, const char *text)
+{
+	return take_printable(text, line->event.by.address, sizeof(line->event.by.address));
+}
+
+static bool
+take_certificate(struct line *line, const char *text)
+{
+	return take_printable(text, line->event.by.certificate, sizeof(line->event.by.certificate));
+}
+
 static const struct {
 	const char *name;
 	bool quoted;
@@ -172,6 +221,10 @@ static const struct {
 	{ "last4", true, take_last4 },
 	{ "time_ms", false, take_time_ms },
 	{ "expires_ms", false, take_expires_ms },
+	{ "uid", false, take_uid },
+	{ "pid", false, take_pid },
+	{ "peer", true, take_peer },
+	{ "certificate", true, take_certificate },
 };
 
 /* Unknown members are ignored; null means that the member is absent. */

@@ -71,7 +71,9 @@ decide_rolled(
 	roll.grace_ms = e->expires_ms > e->time_ms ? e->expires_ms - e->time_ms : 0;
 	randombytes_buf(roll.secret.digest, sizeof(roll.secret.digest));
 	memcpy(roll.secret.last4, e->last4, sizeof(roll.secret.last4));
-	return decide_roll(view, &roll, change, why);
+	fault = decide_roll(view, &roll, change, why);
+	/* The events have the end of a grace before the roll that took its place. */
+	return fault == DECIDE_EXPIRY_FIRST ? -FAULT_RESOURCE_EXHAUSTED : fault;
 }
 
 static int

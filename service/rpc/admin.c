@@ -134,7 +134,7 @@ decide_roll_key(struct mutation *m, const struct view *view, struct change *chan
 		mutation_reply(m, change, &out.base);
 	}
 	sodium_memzero(secret, sizeof(secret));
-	return fault;
+	return fault == DECIDE_EXPIRY_FIRST ? MUTATION_MORE : fault;
 }
 
 int

@@ -76,7 +76,9 @@ is_name(const char *text, const uint8_t *bytes, size_t len)
 	return strlen(text) == len && memcmp(text, bytes, len) == 0;
 }
 
-/* "fob.v1.Keys/VerifyKey" */
+/*
+ * "fob.v1.Keys/VerifyKey". ${route}->admin_only is set by the service's name alone, also when the method is not found.
+ */
 static bool
 find_method(const ProtobufCBinaryData *name, struct route *route)
 {
@@ -130,13 +132,14 @@ static int
 check_request(struct call *call, const Fob__Rpc__V1__Request *request, int64_t now_ms, struct route *route)
 {
 	uint32_t timeout_ms = request->timeout_ms;
+	bool found = find_method(&request->method, route);
 
 	keep_traceparent(call, &request->traceparent);
-	if (!find_method(&request->method, route))
-		return call_fault(
-		    call, FAULT_UNIMPLEMENTED, "no such method; methods are named like fob.v1.Keys/VerifyKey");
 	if (route->admin_only && call->origin.role != ROLE_ADMIN)
 		return call_fault(call, FAULT_PERMISSION_DENIED, "this listener does not serve fob.v1.Admin");
+	if (!found)
+		return call_fault(
+		    call, FAULT_UNIMPLEMENTED, "no such method; methods are named like fob.v1.Keys/VerifyKey");
 	if (timeout_ms > LIMIT_TIMEOUT_MS)
 		return call_fault(call, FAULT_INVALID_ARGUMENT, "timeout_ms: at most %d", LIMIT_TIMEOUT_MS);
 	call->deadline_ms = now_ms + (timeout_ms != 0 ? timeout_ms : atomic_load(&call->service->config)->timeout_ms);

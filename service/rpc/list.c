@@ -210,6 +210,27 @@ list_accounts(struct call *call, const ProtobufCMessage *request, ProtobufCMessa
 
 /* ---- events ---- */
 
+/* Who asked. Returns false when the scratch memory is used up. */
+static bool
+tell_origin(struct page *page, const struct peer *by, Fob__V1__Event *event)
+{
+	Fob__V1__Origin *out;
+
+	if (!by->known && by->address[0] == '\0')
+		return true;
+	if ((out = scratch_alloc(&page->call->scratch, sizeof(*out))) == NULL) {
+		page->full = true;
+		return false;
+	}
+	fob__v1__origin__init(out);
+	out->uid = by->uid;
+	out->pid = by->pid;
+	message_text(&out->address, by->address);
+	message_text(&out->certificate, by->certificate);
+	event->origin = out;
+	return page_copy(page, &out->address) && page_copy(page, &out->certificate);
+}
+
 static bool
 visit_event(void *arg, const struct record_event *event)
 {
@@ -234,7 +255,8 @@ visit_event(void *arg, const struct record_event *event)
 		message_text(&out->account, event->account);
 		if (event->kind != 0)
 			message_bytes(&out->last4, event->last4, sizeof(event->last4));
-		if (!page_copy(page, &out->account) || !page_copy(page, &out->last4))
+		if (!page_copy(page, &out->account) || !page_copy(page, &out->last4) ||
+		    !tell_origin(page, &event->by, out))
 			return false;
 	}
 	page->scanned++;

@@ -55,6 +55,7 @@ mutation_submit(struct call *call, const ProtobufCMessage *request, int environm
 	m->arg = call;
 	m->deadline_ms = call->deadline_ms;
 	m->weight = plan->weight;
+	m->by = *call->origin.peer;
 	memcpy(m->token, token->data, LIMIT_TOKEN);
 	call->request = request;
 	call->log = plan->log;

@@ -13,15 +13,6 @@
 struct call;
 struct worker;
 
-/* Who made a connection. */
-struct peer {
-	bool known; /* a unix socket's, as the kernel says: ${uid} and ${pid} */
-	uid_t uid;
-	pid_t pid;
-	char address[64];     /* "192.0.2.7:50312"; empty for a unix socket */
-	char certificate[65]; /* the common name of a TLS client's certificate; empty without TLS */
-};
-
 /* Where a request came from, and where its reply goes. */
 struct origin {
 	void *connection; /* the transport's */

@@ -305,6 +305,9 @@ finish(struct call *call, struct verification *v)
 	now_ms = clock_now_ms(&v->engine->clock);
 	verdict =
 	    verdict_of(atomic_load(&call->service->config), key, v->in->operation.data, v->in->operation.len, now_ms);
+	/* EXPIRED is irrevocable once it is committed. */
+	if (verdict == VERDICT_EXPIRED && key->state == KEY_GRACE)
+		writer_expire_soon(v->engine->writer);
 	/* A key whose grace has ended is not superseded any more, even if the sweeper has not ended it yet. */
 	out->superseded = key->state == KEY_GRACE && verdict != VERDICT_EXPIRED;
 	if (verdict == VERDICT_VALID) {

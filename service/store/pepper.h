@@ -3,8 +3,8 @@
  * that the service computes with is derived (crypto_kdf, BLAKE2b). Without it, a database tells an attacker nothing
  * about the secrets that it verifies, and a record that he writes into it is refused.
  *
- * The file is a regular file of mode 0600 or 0400, and holds lines of "fob-pepper-v1 <64 hex digits>": one, and one more
- * for each rotation, the oldest first. A digest is made under the first line, and is then put through each later line in
+ * The file is a regular file of mode 0600 or 0400 (or of root's, and readable to root's group or one of this process's),
+ * and holds lines of "fob-pepper-v1 <64 hex digits>": one, and one more for each rotation, the oldest first. A digest is made under the first line, and is then put through each later line in
  * use. So a stored digest can be rotated without the secret, and an attacker who lacks one of the lines can neither
  * compute nor check a digest. Tags are made under the newest line alone. What depends on a request token stays under the
  * first line: the token's 256 random bits, which are stored nowhere, protect it.
@@ -36,7 +36,8 @@ int pepper_create(const char *path, char *why, size_t why_len);
 
 /*
  * pepper_append(path, why, why_len):
- * Add a new line to the file at ${path}, by replacing the file with a synced one: its lines cannot be lost on the way.
+ * Add a new line to the file at ${path}, by replacing the file with a synced one: its lines cannot be lost on the way,
+ * nor by another process that does the same. A kill leaves at most ${path}.fobd.tmp, which the next call removes.
  * Returns: 0; -1 with a line at ${why}, and the file is as it was.
  */
 int pepper_append(const char *path, char *why, size_t why_len);

@@ -20,7 +20,7 @@ static const uint8_t versions[TABLES] = {
 	[TABLE_EXPIRY] = 1,
 	[TABLE_TOKENS] = 1,
 	[TABLE_TOKEN_AGE] = 1,
-	[TABLE_EVENTS] = 1,
+	[TABLE_EVENTS] = 2,
 };
 
 /* ---- writing ---- */
@@ -458,6 +458,76 @@ record_get_token(
 
 /* ---- events ---- */
 
+/* Who asked: one of these, and then uid 4, pid 4; or the address and the certificate, each behind its length. */
+enum { BY_NOBODY = 0, BY_USER = 1, BY_ADDRESS = 2 };
+
+static void
+put_text(struct record_bytes *b, const char *text)
+{
+	size_t len = strlen(text);
+
+	put8(b, (uint8_t)len);
+	put_bytes(b, text, len);
+}
+
+static void
+put_peer(struct record_bytes *b, const struct peer *peer)
+{
+	if (peer->known) {
+		put8(b, BY_USER);
+		put32(b, peer->uid);
+		put32(b, peer->pid);
+	} else if (peer->address[0] != '\0') {
+		put8(b, BY_ADDRESS);
+		put_text(b, peer->address);
+		put_text(b, peer->certificate);
+	} else {
+		put8(b, BY_NOBODY);
+	}
+}
+
+/* A text of fewer than ${size} printable bytes. */
+static void
+get_text(struct reader *r, char *text, size_t size)
+{
+	size_t len = get8(r);
+	const uint8_t *bytes;
+
+	if (len >= size) {
+		r->bad = true;
+		return;
+	}
+	bytes = take(r, len);
+	for (size_t i = 0; i < len; i++) {
+		r->bad = r->bad || bytes[i] < ' ' || bytes[i] > '~';
+		text[i] = (char)bytes[i];
+	}
+}
+
+static void
+get_peer(struct reader *r, struct peer *peer)
+{
+	*peer = (struct peer){ 0 };
+	if (r->version == 1)
+		return;
+	switch (get8(r)) {
+	case BY_NOBODY:
+		break;
+	case BY_USER:
+		peer->known = true;
+		peer->uid = get32(r);
+		peer->pid = get32(r);
+		break;
+	case BY_ADDRESS:
+		get_text(r, peer->address, sizeof(peer->address));
+		get_text(r, peer->certificate, sizeof(peer->certificate));
+		r->bad = r->bad || peer->address[0] == '\0';
+		break;
+	default:
+		r->bad = true;
+	}
+}
+
 void
 record_put_event(const struct pepper *pepper, const void *key, size_t key_len, const struct record_event *x,
     struct record_bytes *out)
@@ -470,6 +540,7 @@ record_put_event(const struct pepper *pepper, const void *key, size_t key_len, c
 	put64(out, (uint64_t)x->expires_ms);
 	put_bytes(out, x->last4, sizeof(x->last4));
 	put_account(out, x->account);
+	put_peer(out, &x->by);
 	end(pepper, TABLE_EVENTS, key, key_len, out);
 }
 
@@ -503,6 +574,7 @@ record_get_event(
 		get_no_account(&r, x->account);
 	else
 		get_account(&r, get8(&r), x->account);
+	get_peer(&r, &x->by);
 	return close_value(&r);
 }
 

@@ -22,7 +22,8 @@
  *
  * An account's record names its current keys itself. Only superseded keys have a slot, so most accounts have no slot. A
  * key is named by the first bytes of its digest; whether it is the right one is checked by the account, kind and
- * generation in the key's own record. Records of keys, accounts and slots are of version 2, all others of version 1.
+ * generation in the key's own record. Records of keys, accounts, slots and events are of version 2, all others of
+ * version 1. Schema 2 had events of version 1, which do not say who asked for a change.
  * Schema 1 had version 1 only, in which every key has a slot that holds the whole digest. Such records are read, and are
  * written in version 2 when something changes in them.
  */
@@ -36,7 +37,7 @@
 #include "service/store/pepper.h"
 #include "service/base/types.h"
 
-#define RECORD_SCHEMA 2
+#define RECORD_SCHEMA 3
 #define RECORD_DIGEST_LEN PEPPER_DIGEST_LEN
 #define RECORD_REF_LEN 16     /* of a digest, where another record names its key */
 #define RECORD_REPLY_MAX 1024 /* of a sealed reply */
@@ -86,16 +87,19 @@ struct record_key {
 	char account[LIMIT_ACCOUNT + 1];
 };
 
+/* Of a secret key in grace. */
+struct record_grace {
+	uint32_t generation;
+	int64_t expires_ms;
+};
+
 struct record_account {
 	int64_t created_ms;
 	int64_t suspended_ms;       /* 0: not suspended */
 	uint32_t secret_generation; /* this and the next: 0 for an imported account without such a key */
 	uint32_t publishable_generation;
 	uint8_t n_grace;
-	struct {
-		uint32_t generation;
-		int64_t expires_ms;
-	} grace[LIMIT_IN_GRACE]; /* the secret keys in grace, oldest first */
+	struct record_grace grace[LIMIT_IN_GRACE]; /* the secret keys in grace, oldest first */
 	/* By kind - 1: the first bytes of the current key's digest. While has_ref is false, they are in its slot. */
 	bool has_ref[2];
 	uint8_t ref[2][RECORD_REF_LEN];
@@ -118,6 +122,8 @@ struct record_event {
 	int64_t expires_ms;
 	char last4[4];
 	char account[LIMIT_ACCOUNT + 1];
+	/* Who asked; of zeros for nobody (the end of a grace) and in an event from before schema 3. */
+	struct peer by;
 };
 
 struct record_state {

@@ -74,7 +74,7 @@ int store_account(struct store_txn *txn, const char *account, struct record_acco
 int store_slot(
     struct store_txn *txn, const char *account, enum kind kind, uint32_t generation, uint8_t digest[RECORD_DIGEST_LEN]);
 int store_state(struct store_txn *txn, struct record_state *state);
-/* ${token}->sealed points into the map: copy it before the transaction ends. */
+/* ${token}->sealed is valid until the next call with ${txn}. */
 int store_token(struct store_txn *txn, const uint8_t index[PEPPER_DIGEST_LEN], struct record_token *token);
 /* Returns: 0: the entry is there and sound; -FAULT_NOT_FOUND; -FAULT_CORRUPT; another fault. */
 int store_has(struct store_txn *txn, enum table table, const void *key, size_t len);

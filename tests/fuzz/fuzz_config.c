@@ -47,7 +47,8 @@ check_listener(const struct config_listener *l)
 
 	FUZZ_CHECK(tls || tcp || strncmp(l->url, "ipc://", 6) == 0, "a URL of no transport: %s", l->url);
 	FUZZ_CHECK(l->role == ROLE_VERIFY || l->role == ROLE_ADMIN, "no role");
-	FUZZ_CHECK(!(l->role == ROLE_ADMIN && tcp) || l->insecure, "admin over plain TCP without insecure = true");
+	FUZZ_CHECK(!(l->role == ROLE_ADMIN && tcp) || l->exposed, "admin over plain TCP is not called exposed");
+	FUZZ_CHECK(!l->exposed || l->insecure, "exposed over plain TCP without insecure = true");
 	FUZZ_CHECK(!(l->role == ROLE_ADMIN && tls) || (l->tls_cert != NULL && l->tls_key != NULL && l->tls_ca != NULL),
 	    "admin over TLS without all three files");
 	FUZZ_CHECK(tls || tcp || (l->mode & ~(mode_t)0777) == 0, "mode %o", l->mode);

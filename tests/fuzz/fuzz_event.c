@@ -31,6 +31,8 @@ check(const struct record_event *e)
 	FUZZ_CHECK(e->type == EVENT_RESTORED || record_account_ok(e->account, strlen(e->account)), "no account");
 	FUZZ_CHECK(e->kind == 0 || e->kind == KIND_SECRET || e->kind == KIND_PUBLISHABLE, "a kind that is none");
 	FUZZ_CHECK(e->last4[0] == '\0' || is_printable(e->last4, sizeof(e->last4)), "a last4 that is none");
+	FUZZ_CHECK(memchr(e->by.address, '\0', sizeof(e->by.address)) != NULL, "an address without an end");
+	FUZZ_CHECK(memchr(e->by.certificate, '\0', sizeof(e->by.certificate)) != NULL, "a name without an end");
 }
 
 static void
@@ -47,7 +49,7 @@ read_again(const struct record_event *e, enum environment environment)
 {
 	const char *kind = e->kind != 0 ? kind_name(e->kind) : "", *why;
 	struct record_event again;
-	char line[512];
+	char line[1024];
 	FILE *f = fmemopen(line, sizeof(line), "w");
 
 	FUZZ_CHECK(f != NULL, "no memory");
@@ -56,6 +58,11 @@ read_again(const struct record_event *e, enum environment environment)
 	print_member(f, "account", e->account, strlen(e->account));
 	print_member(f, "kind", kind, strlen(kind));
 	print_member(f, "last4", e->last4, e->last4[0] != '\0' ? sizeof(e->last4) : 0);
+	print_member(f, "peer", e->by.address, strlen(e->by.address));
+	print_member(f, "certificate", e->by.certificate, strlen(e->by.certificate));
+	if (e->by.known)
+		fprintf(f, "\"uid\": %" PRIu32 ", ", e->by.uid);
+	fprintf(f, "\"pid\": %" PRIu32 ", ", e->by.pid);
 	fprintf(f, "\"generation\": %" PRIu32 ", \"time_ms\": %" PRId64 ", \"expires_ms\": %" PRId64 "}\n",
 	    e->generation, e->time_ms, e->expires_ms);
 	FUZZ_CHECK(fclose(f) == 0, "too long");

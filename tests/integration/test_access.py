@@ -7,6 +7,7 @@ import sys
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 
+import socket
 import ssl
 import subprocess
 import unittest
@@ -96,7 +97,10 @@ class Access(unittest.TestCase):
                                      "fob.v1.Keys/RollKey", "fob.v1.Health/RollKey", "fob.v1.admin/RollKey",
                                      "fob.v1.Admin/rollkey", "fob.v1.Admin/RollKey\0", "fob.v1.Admin\0/RollKey"):
                         r = verify.response(disguise, fobwire.roll_request(LIVE, "role"))
-                        self.assertIn(fobwire.code_name(r.code), ("UNIMPLEMENTED", "INVALID_ARGUMENT"), disguise)
+                        # A service that is spelled right is refused as Admin, whatever else is wrong.
+                        codes = ("PERMISSION_DENIED",) if disguise.startswith("fob.v1.Admin/") else (
+                            "UNIMPLEMENTED", "INVALID_ARGUMENT")
+                        self.assertIn(fobwire.code_name(r.code), codes, disguise)
                     self.assertEqual(verify.check(), pb.health.CheckResponse.SERVING)
             self.assertEqual(self.state(admin), before)
             tap.count("%d requests refused" % tried)
@@ -184,6 +188,21 @@ class Access(unittest.TestCase):
         loud = [line for line in fobd.log().splitlines() if "level=warn" in line and "plain TCP" in line]
         self.assertEqual(len([line for line in loud if address in line]), 1, fobd.log())
         self.assertEqual(len(loud), 2, "one for each such listener, and none for others")
+        fobd.stop()
+
+    def test_keys_over_plain_tcp_only_when_the_settings_say_so(self):
+        with socket.socket() as s:  # a port that is free at every address
+            s.bind(("0.0.0.0", 0))
+            port = s.getsockname()[1]
+        section = 'listen "tcp://0.0.0.0:%d" {\n\trole = "verify"\n%s}\n'
+        fobd = daemon.Daemon(settings=section % (port, ""))
+        self.addCleanup(fobd.kill)
+        self.assertIn("keys cross the network in clear", self.refused_settings(fobd))
+        fobd = daemon.Daemon(settings=section % (port, "\tinsecure = true\n")).start()
+        self.addCleanup(fobd.kill)
+        loud = [line for line in fobd.log().splitlines() if "level=warn" in line and "keys over plain TCP" in line]
+        self.assertEqual(len(loud), 1, fobd.log())
+        self.assertIn("0.0.0.0:%d" % port, loud[0])
         fobd.stop()
 
     def refused_settings(self, fobd):

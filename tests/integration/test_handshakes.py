@@ -266,6 +266,9 @@ class Handshakes(unittest.TestCase):
         line = re.search(r'.*msg="account created".*account=by-certificate.*', self.fobd.log()).group()
         self.assertIn(" peer=%s:%d" % (host, port), line)
         self.assertIn(" certificate=client-ed25519", line)
+        with self.fobd.client("admin") as c:
+            (event,) = c.events(LIVE, "by-certificate")
+        self.assertEqual(event.origin, pb.admin.Origin(address="%s:%d" % (host, port), certificate="client-ed25519"))
 
 
 tap.main()

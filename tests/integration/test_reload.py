@@ -60,6 +60,15 @@ class Settings(unittest.TestCase):
         self.assertEqual(self.verdict("keys.replace", self.old), "FORBIDDEN")
         self.fobd.stop()
 
+    def test_a_pipe_cannot_be_read_again(self):
+        """As with --config <(...) of bash: a second read would find nothing, or wait for a writer for ever."""
+        os.unlink(self.fobd.config)
+        os.mkfifo(self.fobd.config)
+        log = reload(self.fobd, "nothing has changed")
+        self.assertRegex(log, r"settings not reloaded.*is no regular file, so it could be read only once, at the start")
+        self.assertEqual(self.verdict("tokenize"), "VALID")
+        self.fobd.stop()
+
     def test_log_level(self):
         self.change('"info"', '"debug"')
         reload(self.fobd)
@@ -239,6 +248,30 @@ class Tls(unittest.TestCase):
         self.fobd.write_config(text)
         reload(self.fobd)
         with self.connect("ca2", "operator2") as s:
+            self.check(s)
+        self.fobd.stop()
+
+    def test_a_link_to_another_folder(self):
+        """fobd may read only in the folders of its start, and says so, where the kernel confines it."""
+        for release in ("1", "2"):
+            os.mkdir(self.file("release" + release))
+            for name in ("server.pem", "server.key", "ca.pem"):
+                shutil.copy(self.file(name), self.file("release" + release))
+        os.symlink("release1", self.file("current"))
+        self.fobd.write_config(self.fobd.config_text.replace(self.file("now-"), self.file("current/")))
+        self.fobd.restart()
+        confined = re.search("msg=confined .*landlock=abi", self.fobd.log())
+        os.unlink(self.file("current"))
+        os.symlink("release2", self.file("current"))
+        if confined:
+            log = reload(self.fobd, "nothing has changed")
+            self.assertRegex(log, r"current/server.pem: Permission denied. fobd may only read in the folders .*: restart it")
+        else:
+            reload(self.fobd)
+        with self.connect("ca", "operator") as s:
+            self.check(s)
+        self.fobd.restart()
+        with self.connect("ca", "operator") as s:
             self.check(s)
         self.fobd.stop()
 

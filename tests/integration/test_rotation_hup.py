@@ -13,6 +13,7 @@ import random
 import re
 import shutil
 import signal
+import struct
 import threading
 import time
 import unittest
@@ -219,13 +220,13 @@ class Files(Base):
                              ([other, good[1]], "a line that the file had is missing"),
                              ([good[1], good[0]], "a line that the file had is missing"),
                              ([good[0], new, good[1]], "a line that the file had is missing"),
-                             ([], "not a pepper file"), (good + [good[0]], "not a pepper file.*no two alike"),
-                             (good + ["fob-pepper-v1 12\n"], "not a pepper file"),
-                             (good + [other, new, other[:20] + new[20:]], "not a pepper file.*at most 4 lines")):
+                             ([], "not a pepper file: it is empty"), (good + [good[0]], "not a pepper file: line . repeats"),
+                             (good + ["fob-pepper-v1 12\n"], "not a pepper file: line . has 2 characters"),
+                             (good + [other, new, other[:20] + new[20:]], "not a pepper file: it has more than 4 lines")):
             self.write(path, text)
             self.reread(reason)
             self.check_keys()
-        self.write(path, good + [new], 0o640)
+        self.write(path, good + [new], 0o644)
         self.reread("others may read it: chmod 0600")
         os.unlink(path)
         self.reread("No such file")
@@ -306,12 +307,52 @@ class Files(Base):
             os.chmod(away, 0o755)
             os.rename(path, os.path.join(away, "pepper"))
             os.symlink(os.path.join(away, "pepper"), path)
-            self.reread("cannot read the pepper: Permission denied")
+            self.reread("cannot read the pepper: Permission denied. fobd may only read in the folders .*: restart it")
             self.check_keys()
             os.rename(os.path.join(away, "pepper"), path)
         self.hangup()
         self.await_end(1)
         self.check_keys()
+        self.fobd.stop()
+
+    def give_as_systemd_does(self, path, mode):
+        """Root's, and an access control list lets nobody read it: as LoadCredential= leaves it for User=nobody."""
+        os.chown(path, 0, 0)
+        os.chmod(path, mode)
+        execute = mode & 0o100 and 1
+        entries = ((0x01, mode >> 6), (0x02, 4 | execute, 65534), (0x04, 0), (0x10, 4 | execute), (0x20, 0))
+        acl = struct.pack("<I", 2) + b"".join(
+            struct.pack("<HHI", tag, rights, of[0] if of else 0xffffffff) for tag, rights, *of in entries)
+        try:
+            os.setxattr(path, "system.posix_acl_access", acl)
+        except OSError as e:
+            self.skipTest("this file system has no access control lists: %s" % e)
+
+    @unittest.skipUnless(os.geteuid() == 0, "only root may give itself up")
+    def test_as_a_credential_of_systemd(self):
+        os.chown(self.fobd.place, 65534, 65534)
+        self.fobd.write_config(self.fobd.config_text + 'user = "nobody"\n')
+        self.fobd.init()
+        credentials = daemon.folder()
+        path = os.path.join(credentials, "live.pepper")
+        shutil.move(self.fobd.pepper("live"), path)
+        self.give_as_systemd_does(path, 0o400)
+        self.give_as_systemd_does(credentials, 0o500)
+        self.assertEqual(os.stat(path).st_mode & 0o777, 0o440)
+        self.fobd.write_config(self.fobd.config_text.replace(self.fobd.pepper("live"), path))
+        self.fobd.start(init=False)
+        self.assertRegex(self.fobd.log(), "msg=(confined|.*sanitizer)")
+        self.secrets = []
+        self.check_keys()
+        self.hangup()
+        daemon.wait_until("a reload", lambda: self.count("settings reloaded"))
+        self.assertNotIn("is refused", self.fobd.log())
+        # A credential cannot be changed in its place: the file that it is loaded from is rotated.
+        done = self.fobd.run("--rotate-pepper", "live")
+        self.assertNotEqual(done.returncode, 0)
+        self.assertIn("cannot write the pepper file: Permission denied", done.stderr)
+        os.chmod(path, 0o444)
+        self.reread("others may read it")
         self.fobd.stop()
 
 

@@ -86,6 +86,12 @@ class Peers(unittest.TestCase):
             line = re.search(r'.*msg="%s".*' % what, fobd.log())
             self.assertIsNotNone(line, what)
             self.assertRegex(line.group(), who)
+        fobd.restart()
+        with fobd.client("admin") as c:
+            events = c.events(LIVE)
+        self.assertEqual(len(events), 6)
+        for event in events:
+            self.assertEqual(event.origin, pb.admin.Origin(uid=ME, pid=os.getpid()))
 
     def test_over_tcp_nobody_is_named(self):
         fobd = daemon.Daemon().start()
@@ -94,6 +100,10 @@ class Peers(unittest.TestCase):
             c.create(LIVE, "far")
         line = re.search(r'.*msg="account created".*', fobd.log()).group()
         self.assertNotRegex(line, r" (uid|pid)=")
+        with fobd.client("admin") as c:
+            (event,) = c.events(LIVE)
+        self.assertRegex(event.origin.address, r"^127\.[0-9.]+:[0-9]+$")
+        self.assertEqual((event.origin.uid, event.origin.pid, event.origin.certificate), (0, 0, ""))
 
     def test_an_allowed_user_is_served(self):
         fobd = self.start([OTHER, ME])

@@ -625,9 +625,9 @@ test_pages(void **state)
 	free(reply);
 }
 
-/* Returns 0 with the one event of a page at *${out}, or the fault of the page. */
+/* The same of an event that ${origin} asked for. */
 static int
-decode_event(int type, ProtobufCBinaryData account, struct fob_event *out)
+decode_event_of(int type, ProtobufCBinaryData account, Fob__V1__Origin *origin, struct fob_event *out)
 {
 	Fob__V1__ListEventsResponse m = FOB__V1__LIST_EVENTS_RESPONSE__INIT;
 	Fob__V1__Event event = FOB__V1__EVENT__INIT, *events[1] = { &event };
@@ -640,6 +640,7 @@ decode_event(int type, ProtobufCBinaryData account, struct fob_event *out)
 
 	event.type = (Fob__V1__EventType)type;
 	event.account = account;
+	event.origin = origin;
 	m.events = events;
 	m.n_events = 1;
 	m.next_page_token = TEXT("abc");
@@ -651,6 +652,42 @@ decode_event(int type, ProtobufCBinaryData account, struct fob_event *out)
 	free(page);
 	free(reply);
 	return rc;
+}
+
+/* Returns 0 with the one event of a page at *${out}, or the fault of the page. */
+static int
+decode_event(int type, ProtobufCBinaryData account, struct fob_event *out)
+{
+	return decode_event_of(type, account, NULL, out);
+}
+
+static void
+test_who_asked(void **state)
+{
+	Fob__V1__Origin origin = FOB__V1__ORIGIN__INIT;
+	struct fob_event event;
+	uint8_t big[300];
+
+	(void)state;
+	assert_int_equal(decode_event(FOB__V1__EVENT_TYPE__KEY_EXPIRED, TEXT("acme"), &event), 0);
+	assert_false(event.has_user);
+	assert_string_equal(event.address, "");
+	origin.pid = 77;
+	assert_int_equal(decode_event_of(FOB__V1__EVENT_TYPE__KEY_ROLLED, TEXT("acme"), &origin, &event), 0);
+	assert_true(event.has_user);
+	assert_int_equal(event.uid, 0);
+	assert_int_equal(event.pid, 77);
+	origin.address = TEXT("192.0.2.7:50312");
+	origin.certificate = TEXT("ops\n\xff");
+	assert_int_equal(decode_event_of(FOB__V1__EVENT_TYPE__KEY_ROLLED, TEXT("acme"), &origin, &event), 0);
+	assert_false(event.has_user);
+	assert_int_equal(event.pid, 0);
+	assert_string_equal(event.address, "192.0.2.7:50312");
+	assert_string_equal(event.certificate, "ops??");
+	memset(big, 'x', sizeof(big));
+	origin.certificate = (ProtobufCBinaryData){ .len = sizeof(big), .data = big };
+	assert_int_equal(decode_event_of(FOB__V1__EVENT_TYPE__KEY_ROLLED, TEXT("acme"), &origin, &event), 0);
+	assert_int_equal(strlen(event.certificate), FOB_PEER_SIZE - 1);
 }
 
 /* Every type of the .proto has a number and a name in libfob. */
@@ -894,7 +931,7 @@ main(void)
 		cmocka_unit_test(test_contradictions), cmocka_unit_test(test_text), cmocka_unit_test(test_fault_codes),
 		cmocka_unit_test(test_cut_and_changed), cmocka_unit_test(test_memory_is_bounded),
 		cmocka_unit_test(test_arena), cmocka_unit_test(test_batch), cmocka_unit_test(test_new_keys),
-		cmocka_unit_test(test_first_keys), cmocka_unit_test(test_import), cmocka_unit_test(test_pages),
+		cmocka_unit_test(test_first_keys), cmocka_unit_test(test_import), cmocka_unit_test(test_pages), cmocka_unit_test(test_who_asked),
 		cmocka_unit_test(test_event_types), cmocka_unit_test(test_event_types_of_a_newer_server),
 		cmocka_unit_test(test_stats), cmocka_unit_test(test_verify_requests), cmocka_unit_test(test_grace),
 		cmocka_unit_test(test_verify_requests_that_cannot_be), cmocka_unit_test(test_requests_that_cannot_be) };

@@ -146,7 +146,7 @@ LAYOUT(fob_verification, 248, detail, 118);
 LAYOUT(fob_verify_batch_request, 56, traceparent, 48);
 LAYOUT(fob_key, 128, last4, 121);
 LAYOUT(fob_account, 120, account, 48);
-LAYOUT(fob_event, 120, last4, 113);
+LAYOUT(fob_event, 264, certificate, 194);
 LAYOUT(fob_account_request, 48, traceparent, 40);
 LAYOUT(fob_roll_request, 80, traceparent, 72);
 LAYOUT(fob_revoke_request, 56, traceparent, 48);

@@ -127,7 +127,7 @@ static const struct wrong wrongs[] = {
 	    ":2: mode = 48 is not a mode" },
 	{ "mode of an admin socket", "listen \"ipc:///a\" { role = admin\n mode = 0666 }",
 	    ":2: mode = 0666 lets every user" },
-	{ "allow_users on tcp", "listen \"tcp://h:1\" { role = verify\n allow_users = root }",
+	{ "allow_users on tcp", "listen \"tcp://127.0.0.1:1\" { role = verify\n allow_users = root }",
 	    ":2: allow_users is for ipc:// only" },
 	{ "allow_users empty", "listen \"ipc:///a\" { role = verify\n allow_users = ' ' }",
 	    ":2: allow_users is empty" },
@@ -141,26 +141,41 @@ static const struct wrong wrongs[] = {
 	    ":2: allow_users: \"0x1\" is not a user number" },
 	{ "allow_users the number that is none", "listen \"ipc:///a\" { role = verify\n allow_users = 4294967295 }",
 	    ":2: allow_users: \"4294967295\" is not a user number; give 0 to 4294967294" },
-	{ "mode on tcp", "listen \"tcp://h:1\" { role = verify\n mode = 0600 }", ":2: mode is for ipc:// only" },
-	{ "admin on tcp", LISTEN "\nlisten \"tcp://h:1\" {\n role = admin\n}", ":3: admin over tcp:// lets anyone" },
-	{ "admin on tcp, insecure = false", "listen \"tcp://h:1\" {\n role = admin\n insecure = false\n}",
+	{ "mode on tcp", "listen \"tcp://127.0.0.1:1\" { role = verify\n mode = 0600 }",
+	    ":2: mode is for ipc:// only" },
+	{ "admin on tcp", LISTEN "\nlisten \"tcp://127.0.0.1:1\" {\n role = admin\n}",
+	    ":3: admin over tcp:// lets anyone" },
+	{ "admin on tcp, insecure = false", "listen \"tcp://127.0.0.1:1\" {\n role = admin\n insecure = false\n}",
 	    ":1: admin over tcp" },
+	{ "verify on tcp", LISTEN "\nlisten \"tcp://10.0.0.5:1\" {\n role = verify\n}", ":3: over tcp:// keys cross" },
+	{ "verify on all addresses", "listen \"tcp://0.0.0.0:1\" { role = verify }", ":1: over tcp:// keys cross" },
+	{ "verify on all addresses, IPv6", "listen \"tcp://[::]:1\" { role = verify }", ":1: over tcp:// keys cross" },
+	{ "verify on a mapped address", "listen \"tcp://[::ffff:10.0.0.5]:1\" { role = verify }",
+	    ":1: over tcp:// keys cross" },
+	{ "a name", "listen \"tcp://localhost:1\" { role = verify }",
+	    ":1: listen \"tcp://localhost:1\": give an address" },
+	{ "a name over tls", "listen \"tls+tcp://fob.example:1\" { role = verify " TLS " }", ": give an address" },
+	{ "a short address", "listen \"tcp://127.1:1\" { role = verify }",
+	    ":1: listen \"tcp://127.1:1\": give an address" },
+	{ "an IPv4 address in brackets", "listen \"tcp://[127.0.0.1]:1\" { role = verify }", ": give an address" },
+	{ "nothing in brackets", "listen \"tcp://[]:1\" { role = verify }", ": give an address" },
+	{ "a long name", "listen \"tcp://" X64 X64 ":1\" { role = verify }", ": give an address" },
 	{ "insecure on ipc", "listen \"ipc:///a\" { role = admin\n insecure = true }",
-	    ":2: insecure is for role = \"admin\"" },
-	{ "insecure verify", "listen \"tcp://h:1\" { role = verify\n insecure = true }", ":2: insecure is for role" },
-	{ "insecure tls", "listen \"tls+tcp://h:1\" { role = admin " TLS "\n insecure = true }",
-	    ":2: insecure is for role" },
-	{ "tls without files", "listen \"tls+tcp://h:1\" { role = admin }",
+	    ":2: insecure is for tcp:// only" },
+	{ "insecure tls", "listen \"tls+tcp://127.0.0.1:1\" { role = admin " TLS "\n insecure = true }",
+	    ":2: insecure is for tcp:// only" },
+	{ "tls without files", "listen \"tls+tcp://127.0.0.1:1\" { role = admin }",
 	    ":1: tls+tcp:// needs tls_cert = \"PATH\"" },
-	{ "tls without a key", "listen \"tls+tcp://h:1\" { role = admin tls_cert = a }",
+	{ "tls without a key", "listen \"tls+tcp://127.0.0.1:1\" { role = admin tls_cert = a }",
 	    ":1: tls+tcp:// needs tls_key" },
-	{ "tls without a CA", "listen \"tls+tcp://h:1\" { role = verify tls_cert = a tls_key = b }",
+	{ "tls without a CA", "listen \"tls+tcp://127.0.0.1:1\" { role = verify tls_cert = a tls_key = b }",
 	    ":1: tls+tcp:// needs tls_ca" },
-	{ "tls with an empty name", "listen \"tls+tcp://h:1\" { role = admin\n tls_cert = \"\" }",
+	{ "tls with an empty name", "listen \"tls+tcp://127.0.0.1:1\" { role = admin\n tls_cert = \"\" }",
 	    ":2: tls_cert is empty" },
 	{ "tls_cert on ipc", "listen \"ipc:///a\" { role = verify\n tls_cert = a }",
 	    ":2: tls_cert is for tls+tcp:// only" },
-	{ "tls_ca on tcp", "listen \"tcp://h:1\" { role = verify\n tls_ca = a }", ":2: tls_ca is for tls+tcp:// only" },
+	{ "tls_ca on tcp", "listen \"tcp://127.0.0.1:1\" { role = verify\n tls_ca = a }",
+	    ":2: tls_ca is for tls+tcp:// only" },
 
 	{ "unknown environment", LISTEN "environment \"prod\" { }\n",
 	    ":2: environment \"prod\" is unknown; give \"live\"" },
@@ -277,6 +292,58 @@ defaults(void **state)
 	assert_false(c.log_json);
 	config_fini(&c);
 	config_fini(&c);
+}
+
+/* As editors leave a file: a byte order mark, CRLF, no end of the last line. */
+static void
+what_editors_do(void **state)
+{
+	static const char text[] = "\xef\xbb\xbf" BASE "# note\r\nroll_operations = {\"a\",\r\n \"b\"}\r\ndrain = 7";
+	struct config c;
+	char why[512] = "";
+
+	(void)state;
+	if (load(text, &c, why) != 0)
+		fail_msg("%s", why);
+	assert_int_equal(c.drain_ms, 7);
+	assert_int_equal(c.n_roll_operations, 2);
+	config_fini(&c);
+	/* The line of an error is the file's. */
+	assert_int_equal(load("\xef\xbb\xbf"
+			      "timeout = 0\n" BASE,
+			     &c, why),
+	    -1);
+	assert_non_null(strstr(why, ":1: timeout = 0 is out of range"));
+}
+
+/* Plain TCP needs no setting where no network is crossed. */
+static void
+exposed_listeners(void **state)
+{
+	static const struct {
+		const char *listen;
+		bool exposed;
+	} table[] = { { "ipc:///v\" { role = verify }", false }, { "ipc:///v\" { role = admin }", false },
+		{ "tcp://127.0.0.1:1\" { role = verify }", false }, { "tcp://127.9.8.7:1\" { role = verify }", false },
+		{ "tcp://[::1]:1\" { role = verify }", false },
+		{ "tcp://[::ffff:127.0.0.1]:1\" { role = verify }", false },
+		{ "tcp://127.0.0.1:1\" { role = verify insecure = true }", false },
+		{ "tcp://127.0.0.1:1\" { role = admin insecure = true }", true },
+		{ "tcp://0.0.0.0:1\" { role = verify insecure = true }", true },
+		{ "tcp://[::]:1\" { role = verify insecure = true }", true },
+		{ "tcp://10.0.0.5:1\" { role = verify insecure = true }", true },
+		{ "tls+tcp://10.0.0.5:1\" { role = admin " TLS " }", false } };
+	char text[400], why[512] = "";
+	struct config c;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
+		snprintf(text, sizeof(text), "listen \"%s\n" LIVE, table[i].listen);
+		if (load(text, &c, why) != 0)
+			fail_msg("%s: %s", table[i].listen, why);
+		assert_int_equal(c.listeners[0].exposed, table[i].exposed);
+		config_fini(&c);
+	}
 }
 
 static void
@@ -434,6 +501,9 @@ files_that_are_none(void **state)
 	write_file("timeout = 1\0\n", 13);
 	assert_int_equal(config_load(file, &c, why, sizeof(why)), -1);
 	assert_non_null(strstr(why, "holds a NUL byte"));
+	write_file("\xff\xfet\0i\0", 6);
+	assert_int_equal(config_load(file, &c, why, sizeof(why)), -1);
+	assert_non_null(strstr(why, "is UTF-16"));
 	large = malloc(300000);
 	assert_non_null(large);
 	memset(large, '\n', 300000);
@@ -493,6 +563,8 @@ main(void)
 	const struct CMUnitTest fixed[] = {
 		cmocka_unit_test(documented_file_is_the_defaults),
 		cmocka_unit_test(defaults),
+		cmocka_unit_test(exposed_listeners),
+		cmocka_unit_test(what_editors_do),
 		cmocka_unit_test(every_setting),
 		cmocka_unit_test(relative_paths_are_below_the_files_folder),
 		cmocka_unit_test(one_socket_by_two_paths),

@@ -216,6 +216,33 @@ a_full_disk_does_not_make_the_sweeper_spin(void **state)
 	assert_int_equal(counted(h).keys_expired, 1);
 }
 
+/*
+ * The wall clock was set past a deadline, and a verify says EXPIRED: the end is committed at once. Without the verify it
+ * would be at the writer's next look at the clock, up to a second later.
+ */
+static void
+a_verify_that_says_expired(void **state)
+{
+	struct harness *h = *state;
+	struct harness_call *hc = harness_call_new(h, ROLE_ADMIN);
+	struct harness_secrets s;
+	int64_t asked_ms, took_ms;
+
+	assert_non_null(harness_create(hc, ENVIRONMENT_LIVE, "acme", &s));
+	assert_non_null(harness_roll(hc, ENVIRONMENT_LIVE, "acme", 5, NULL));
+	/* Until the writer waits for the deadline, which nothing tells. */
+	nap(50);
+	h->clock.wall_ns += INT64_C(5000000000);
+	asked_ms = clock_boot_ms();
+	assert_int_equal(harness_verdict(hc, s.secret), FOB__V1__VERDICT__EXPIRED);
+	for (int i = 0; i < 3000 && counted(h).keys_expired == 0; i++)
+		nap(1);
+	took_ms = clock_boot_ms() - asked_ms;
+	assert_int_equal(state_of(h, "acme", 1), KEY_EXPIRED);
+	assert_in_range(took_ms, 0, 700);
+	harness_call_free(hc);
+}
+
 /* With a damaged key only that key's end is not written. */
 static void
 a_damaged_key_holds_nobody_up(void **state)
@@ -364,6 +391,7 @@ main(void)
 		TEST(commits_no_time_without_a_grace),
 		TEST(sweeps_at_start),
 		TEST(a_full_disk_does_not_make_the_sweeper_spin),
+		TEST(a_verify_that_says_expired),
 		TEST(a_damaged_key_holds_nobody_up),
 		TEST(a_damaged_page_holds_nobody_else_up),
 	};

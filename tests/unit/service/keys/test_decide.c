@@ -74,6 +74,8 @@ begin_view(void)
 static int
 finish(int fault)
 {
+	if (fault == DECIDE_EXPIRY_FIRST)
+		return fault;
 	if (fault != 0) {
 		store_abort(f.writer);
 		assert_in_range(strlen(why), 10, sizeof(why) - 2);
@@ -412,6 +414,28 @@ a_ninth_in_grace_is_refused(void **state)
 	/* Or when the current one has been: that one needs no place. */
 	assert_int_equal(revoke_key("acme", KIND_SECRET, account_of("acme").secret_generation), 0);
 	assert_int_equal(roll("acme", DAY), 0);
+}
+
+/* A grace that has ended takes no place, also before the sweeper has ended the key. */
+static void
+a_grace_that_was_not_swept(void **state)
+{
+	(void)state;
+	assert_int_equal(create("acme"), 0);
+	for (int i = 0; i < LIMIT_IN_GRACE; i++)
+		assert_int_equal(roll("acme", i == 3 ? HOUR : DAY), 0);
+	now_ms = NOW + HOUR;
+	assert_int_equal(roll("acme", DAY), DECIDE_EXPIRY_FIRST);
+	assert_int_equal(change.event.type, EVENT_KEY_EXPIRED);
+	assert_int_equal(change.event.generation, 4);
+	assert_int_equal(store_apply(f.writer, &change, &state_in_write), 0);
+	assert_int_equal(store_put_state(f.writer, &state_in_write), 0);
+	assert_int_equal(store_commit(f.writer), 0);
+	assert_int_equal(key_of("acme", KIND_SECRET, 4).state, KEY_EXPIRED);
+	assert_int_equal(roll("acme", DAY), 0);
+	assert_int_equal(roll("acme", DAY), -FAULT_RESOURCE_EXHAUSTED);
+	assert_non_null(strstr(why, "roll again from 2026-09-22T14:13:20Z"));
+	assert_int_equal(sweep(), 0);
 }
 
 /* The told time is of the first to end, and never too early: fractions of a second are rounded up. */
@@ -845,6 +869,7 @@ main(void)
 		TEST(a_shorter_grace),
 		TEST(no_grace_at_all),
 		TEST(a_ninth_in_grace_is_refused),
+		TEST(a_grace_that_was_not_swept),
 		TEST(the_told_time),
 		TEST(an_expected_generation),
 		TEST(who_may_authorize),

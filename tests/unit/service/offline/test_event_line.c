@@ -59,6 +59,32 @@ an_event_of_a_key(void **state)
 }
 
 static void
+who_asked(void **state)
+{
+	struct record_event e;
+	const char *why;
+
+	(void)state;
+	assert_int_equal(read_line("{" ROLLED "}\n", &e, &why), 0);
+	assert_false(e.by.known);
+	assert_int_equal(
+	    read_line("{" ROLLED ", \"uid\": 0, \"pid\": 77, \"peer\": null, \"certificate\": null}", &e, &why), 0);
+	assert_true(e.by.known);
+	assert_int_equal(e.by.uid, 0);
+	assert_int_equal(e.by.pid, 77);
+	assert_int_equal(read_line("{" ROLLED ", \"uid\": null, \"pid\": null, \"peer\": \"192.0.2.7:50312\", "
+				   "\"certificate\": \"ops 1\"}",
+			     &e, &why),
+	    0);
+	assert_false(e.by.known);
+	assert_string_equal(e.by.address, "192.0.2.7:50312");
+	assert_string_equal(e.by.certificate, "ops 1");
+	assert_int_equal(read_line("{" ROLLED ", \"uid\": 4294967296}", &e, &why), -1);
+	assert_int_equal(read_line("{" ROLLED ", \"uid\": \"1\"}", &e, &why), -1);
+	assert_int_equal(read_line("{" ROLLED ", \"peer\": \"\x7f\"}", &e, &why), -1);
+}
+
+static void
 an_event_of_an_account(void **state)
 {
 	struct record_event e;
@@ -231,6 +257,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(an_event_of_a_key),
+		cmocka_unit_test(who_asked),
 		cmocka_unit_test(an_event_of_an_account),
 		cmocka_unit_test(an_event_of_the_database),
 		cmocka_unit_test(an_account_named_null),

@@ -12,6 +12,7 @@
 #include <fcntl.h>
 #include <sys/mman.h>
 
+#include "service/engine/internal.h"
 #include "tests/unit/service/harness.h"
 
 struct fixture {
@@ -291,6 +292,75 @@ the_ninth_key_in_grace(void **state)
 	assert_null(harness_roll(f->hc, ENVIRONMENT_LIVE, "acme", 3600, NULL));
 	harness_advance(f->h, 1);
 	assert_non_null(harness_roll(f->hc, ENVIRONMENT_LIVE, "acme", 3600, NULL));
+}
+
+/* All events of live. */
+static Fob__V1__ListEventsResponse *
+ask_events(struct fixture *f)
+{
+	Fob__V1__ListEventsRequest in = FOB__V1__LIST_EVENTS_REQUEST__INIT;
+
+	in.environment = FOB__V1__ENVIRONMENT__LIVE;
+	assert_int_equal(harness_ask(f->hc, "fob.v1.Admin/ListEvents", &in.base), 0);
+	return harness_body(f->hc, &fob__v1__list_events_response__descriptor);
+}
+
+static unsigned
+count_events(struct fixture *f, Fob__V1__EventType type)
+{
+	Fob__V1__ListEventsResponse *r = ask_events(f);
+	unsigned n = 0;
+
+	for (size_t i = 0; i < r->n_events; i++)
+		n += r->events[i]->type == type;
+	return n;
+}
+
+/* As while the disk is full or a page is damaged: the roll ends the key whose place it needs. */
+static void
+a_grace_that_the_sweeper_cannot_end(void **state)
+{
+	struct fixture *f = *state;
+	struct writer *writer = f->h->service.engines[ENVIRONMENT_LIVE]->writer;
+
+	assert_non_null(harness_create(f->hc, ENVIRONMENT_LIVE, "acme", NULL));
+	for (int i = 0; i < LIMIT_IN_GRACE; i++)
+		assert_non_null(harness_roll(f->hc, ENVIRONMENT_LIVE, "acme", 3600, NULL));
+	pthread_mutex_lock(&writer->lock);
+	writer->sweeper.retry_ms = INT64_MAX;
+	pthread_mutex_unlock(&writer->lock);
+	harness_advance(f->h, 3600000);
+	assert_non_null(harness_roll(f->hc, ENVIRONMENT_LIVE, "acme", 3600, NULL));
+	assert_int_equal(count_events(f, FOB__V1__EVENT_TYPE__KEY_EXPIRED), 1);
+	assert_int_equal(count_events(f, FOB__V1__EVENT_TYPE__KEY_ROLLED), LIMIT_IN_GRACE + 1);
+}
+
+/* Each event says who asked for it; the end of a grace has nobody. */
+static void
+who_asked(void **state)
+{
+	struct fixture *f = *state;
+	Fob__V1__ListEventsResponse *r;
+
+	f->hc->peer = (struct peer){ .known = true, .uid = 1000, .pid = 77 };
+	assert_non_null(harness_create(f->hc, ENVIRONMENT_LIVE, "acme", NULL));
+	f->hc->peer = (struct peer){ .address = "192.0.2.7:50312", .certificate = "ops" };
+	assert_non_null(harness_roll(f->hc, ENVIRONMENT_LIVE, "acme", 60, NULL));
+	harness_advance(f->h, 60000);
+	f->hc->peer = (struct peer){ .address = "192.0.2.8:1" };
+	assert_int_equal(harness_revoke(f->hc, ENVIRONMENT_LIVE, "acme", FOB__V1__KEY_KIND__SECRET, 2), 0);
+
+	r = ask_events(f);
+	assert_int_equal(r->n_events, 4);
+	assert_int_equal(r->events[0]->origin->uid, 1000);
+	assert_int_equal(r->events[0]->origin->pid, 77);
+	assert_int_equal(r->events[0]->origin->address.len, 0);
+	assert_true(harness_is(&r->events[1]->origin->address, "192.0.2.7:50312"));
+	assert_true(harness_is(&r->events[1]->origin->certificate, "ops"));
+	assert_int_equal(r->events[2]->type, FOB__V1__EVENT_TYPE__KEY_EXPIRED);
+	assert_null(r->events[2]->origin);
+	assert_true(harness_is(&r->events[3]->origin->address, "192.0.2.8:1"));
+	assert_int_equal(r->events[3]->origin->certificate.len, 0);
 }
 
 static void
@@ -1052,6 +1122,8 @@ main(void)
 		TEST(roll),
 		TEST(what_a_roll_may_ask),
 		TEST(the_ninth_key_in_grace),
+		TEST(a_grace_that_the_sweeper_cannot_end),
+		TEST(who_asked),
 		TEST(revoke_key),
 		TEST(suspend_and_resume),
 		TEST(an_imported_key_is_a_key),

@@ -172,10 +172,12 @@ methods_that_are_not_there(void **state)
 	uint8_t *body = verify_request(f, &len);
 
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		bool of_admin = strncmp(names[i], "fob.v1.Admin/", 13) == 0;
+
 		assert_int_equal(
 		    send_envelope(f->admin, names[i], strlen(names[i]), body, len, 0, NULL), UNIMPLEMENTED);
-		assert_int_equal(
-		    send_envelope(f->verify, names[i], strlen(names[i]), body, len, 0, NULL), UNIMPLEMENTED);
+		assert_int_equal(send_envelope(f->verify, names[i], strlen(names[i]), body, len, 0, NULL),
+		    of_admin ? PERMISSION_DENIED : UNIMPLEMENTED);
 	}
 	for (size_t i = 0; i < sizeof(with_nul) / sizeof(with_nul[0]); i++)
 		assert_int_equal(
@@ -203,8 +205,10 @@ a_verify_listener_serves_no_admin(void **state)
 	assert_int_equal(send_raw(f->admin, bytes, len), OK);
 	free(bytes);
 	assert_int_equal(harness_verdict(f->verify, f->live.secret), FOB__V1__VERDICT__REVOKED);
-	/* An unknown method of Admin is UNIMPLEMENTED on a verify listener, too. */
-	assert_int_equal(send_method(f->verify, "fob.v1.Admin/Nothing"), UNIMPLEMENTED);
+	/* Whatever else is wrong with it, as PROTOCOL.md says. */
+	assert_int_equal(send_method(f->verify, "fob.v1.Admin/Nothing"), PERMISSION_DENIED);
+	assert_int_equal(send_method(f->verify, "fob.v1.Admin/"), PERMISSION_DENIED);
+	assert_int_equal(send_method(f->admin, "fob.v1.Admin/Nothing"), UNIMPLEMENTED);
 }
 
 static void
@@ -558,6 +562,39 @@ refusing(void **state)
 	works_on(f, f->verify);
 }
 
+/* The log line of a refusal has nothing of the request before it, whose worker it uses. */
+static void
+a_refusal_is_logged_by_itself(void **state)
+{
+	static const char trace[] = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+	struct fixture *f = *state;
+	char text[4096] = "", *line;
+	int saved = dup(STDERR_FILENO), file = memfd_create("log", MFD_CLOEXEC);
+
+	assert_true(saved >= 0 && dup2(file, STDERR_FILENO) >= 0);
+	log_setup(LOG_DEBUG, false);
+	send_envelope(f->verify, "fob.v1.Keys/VerifyKey", 21, NULL, 0, 0, trace);
+	harness_call_forget(f->verify);
+	f->verify->sent++;
+	dispatch_refuse(&f->verify->worker, &f->verify->origin, FAULT_RESOURCE_EXHAUSTED, "too many");
+	harness_wait(f->verify);
+	log_setup(LOG_ERROR, false);
+	assert_true(dup2(saved, STDERR_FILENO) >= 0);
+	close(saved);
+	assert_true(pread(file, text, sizeof(text) - 1, 0) > 0);
+	close(file);
+	line = strchr(text, '\n');
+	assert_non_null(line);
+	*line++ = '\0';
+	assert_non_null(strstr(text, "VerifyKey"));
+	assert_non_null(strstr(text, trace));
+	assert_non_null(strstr(text, "credential"));
+	assert_non_null(strstr(line, "too many"));
+	assert_null(strstr(line, "VerifyKey"));
+	assert_null(strstr(line, trace));
+	assert_null(strstr(line, "credential"));
+}
+
 /* ---- faults and their codes ---- */
 
 static void
@@ -668,6 +705,7 @@ main(void)
 		TEST(traceparents),
 		TEST(draining),
 		TEST(refusing),
+		TEST(a_refusal_is_logged_by_itself),
 		TEST(codes),
 		TEST(a_message_is_told_once),
 		TEST(environments),

@@ -1,5 +1,6 @@
 /*
- * test_pepper.c - pepper.c: the file is made once and refused if anything about it is wrong; the derived keys are
+ * test_pepper.c - pepper.c, pepper_file.c, pepper_text.c: the file is made once, and refused if anything about it is wrong
+ * that an editor does not do; a kill leaves one file at most; the derived keys are
  * independent; the seal needs both pepper and token. The golden values are from an implementation in Python (hashlib's
  * BLAKE2b; SipHash-2-4-128 checked against its authors' vector).
  */
@@ -10,14 +11,18 @@
 
 #include <cmocka.h>
 
+#include <dirent.h>
 #include <fcntl.h>
+#include <grp.h>
 #include <signal.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 
 #include "tests/unit/service/fixture.h"
 
-#define LINE "fob-pepper-v1 0708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f20212223242526\n"
+#define DIGITS "0708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f20212223242526"
+#define BARE "fob-pepper-v1 " DIGITS
+#define LINE BARE "\n"
 
 static void
 assert_hex(const void *bytes, size_t len, const char *hex)
@@ -177,7 +182,7 @@ refused(const char *path, const char *reason)
 static void
 modes(void **state)
 {
-	static const mode_t bad[] = { 0640, 0604, 0660, 0666, 0610, 0601, 0620, 0602, 0644 };
+	static const mode_t bad[] = { 0604, 0660, 0666, 0610, 0601, 0620, 0602, 0644 };
 	char folder[FIXTURE_PATH], path[FIXTURE_PATH], why[512] = "";
 	struct pepper *pepper;
 
@@ -236,42 +241,249 @@ no_file(void **state)
 	fixture_remove(folder);
 }
 
+/* What editors and secret stores make of a file: the same pepper. */
 static void
-other_content(void **state)
+accepted_content(void **state)
 {
+	static const char bare[] = BARE;
 	static const struct {
-		const char *name;
-		size_t cut; /* bytes left out at the end */
-		long at;    /* -1: nowhere */
-		char becomes;
-	} cases[] = {
-		{ "empty", sizeof(LINE) - 1, -1, 0 },
-		{ "no newline", 1, -1, 0 },
-		{ "half", 40, -1, 0 },
-		{ "another magic", 0, 0, 'F' },
-		{ "another version", 0, 12, '2' },
-		{ "not hex", 0, 14, 'g' },
-		{ "a space in the hex", 0, 40, ' ' },
-		{ "a NUL in the hex", 0, 50, '\0' },
-		{ "not hex at the end", 0, 77, 'g' },
-		{ "another end", 0, 78, '0' },
-	};
-	char folder[FIXTURE_PATH], path[FIXTURE_PATH], line[256];
+		const char *name, *before, *after;
+	} cases[] = { { "no newline", "", "" }, { "CRLF", "", "\r\n" }, { "blanks at the end", "", " \t \n" },
+		{ "blanks at the beginning", "  \t", "\n" }, { "a byte order mark", "\xef\xbb\xbf", "\n" },
+		{ "all of it", "\xef\xbb\xbf\r\n \r\n  ", "  \r\n\r\n\n" } };
+	char folder[FIXTURE_PATH], path[FIXTURE_PATH], text[256], why[512] = "";
+	struct pepper *pepper, *same = fixture_pepper(7);
 
 	(void)state;
 	fixture_folder(folder);
 	fixture_path(folder, "pepper", path);
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-		memcpy(line, LINE, sizeof(LINE));
-		if (cases[i].at >= 0)
-			line[cases[i].at] = cases[i].becomes;
-		fixture_write_file(path, line, strlen(LINE) - cases[i].cut, 0600);
-		refused(path, "not a pepper file");
+		int len = snprintf(text, sizeof(text), "%s%s%s", cases[i].before, bare, cases[i].after);
+
+		fixture_write_file(path, text, (size_t)len, 0600);
+		if (pepper_load(path, &pepper, why, sizeof(why)) != 0)
+			fail_msg("%s: %s", cases[i].name, why);
+		assert_int_equal(pepper_lines(pepper), 1);
+		assert_int_equal(pepper_added(pepper, same), 0);
+		pepper_free(pepper);
+		/* A line that is added to it leaves the first as it is, and the file as fobd writes it. */
+		assert_int_equal(pepper_append(path, why, sizeof(why)), 0);
+		assert_int_equal(pepper_load(path, &pepper, why, sizeof(why)), 0);
+		assert_int_equal(pepper_added(pepper, same), 1);
+		pepper_free(pepper);
 	}
-	/* Anything behind it. */
-	snprintf(line, sizeof(line), "%s\n", LINE);
-	fixture_write_file(path, line, strlen(line), 0600);
-	refused(path, "not a pepper file");
+	pepper_free(same);
+	fixture_remove(folder);
+}
+
+static void
+other_content(void **state)
+{
+	static const struct {
+		const char *name, *text;
+		size_t len; /* 0: strlen() */
+		const char *why;
+	} cases[] = {
+		{ "blank", "\n \n", 0, "it is empty" },
+		{ "half", "fob-pepper-v1 0708090a0b0c0d0e0f10", 0, "line 1 has 20 characters after" },
+		{ "a digit too many", BARE "a\n", 0, "line 1 has 65 characters" },
+		{ "another magic", "Fob-pepper-v1 0708090a\n", 0, "line 1 does not begin with \"fob-pepper-v1\"" },
+		{ "another version", "fob-pepper-v2 0708090a\n", 0, "line 1 does not begin with" },
+		{ "the digits alone", DIGITS "\n", 0, "line 1 does not begin with" },
+		{ "no space", "fob-pepper-v1" DIGITS "\n", 0, "and a space" },
+		{ "not hex", "fob-pepper-v1 g708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f20212223242526\n", 0,
+		    "line 1 has a character among its 64 digits" },
+		{ "a space in the hex",
+		    "fob-pepper-v1 0708090a 0b0c0d0e0f101112131415161718191a1b1c1d1e1f2021222324252\n", 0,
+		    "line 1 has a character among" },
+		{ "a NUL in the hex",
+		    "fob-pepper-v1 0708090a0b\0c0d0e0f101112131415161718191a1b1c1d1e1f20212223242526\n", 79,
+		    "line 1 has a" },
+		{ "something behind it", BARE "\n\nmore\n", 0, "line 3 does not begin with" },
+		{ "the same twice", BARE "\r\n" BARE, 0, "line 2 repeats an earlier line" },
+		{ "UTF-16",
+		    "\xff\xfe"
+		    "f\0o\0b\0",
+		    8, "it is UTF-16" },
+	};
+	char folder[FIXTURE_PATH], path[FIXTURE_PATH], text[2000];
+
+	(void)state;
+	fixture_folder(folder);
+	fixture_path(folder, "pepper", path);
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		fixture_write_file(path, cases[i].text, cases[i].len != 0 ? cases[i].len : strlen(cases[i].text), 0600);
+		refused(path, "not a pepper file: ");
+		refused(path, cases[i].why);
+	}
+	fixture_write_file(path, "", 0, 0600);
+	refused(path, "it is empty");
+	memset(text, ' ', sizeof(text));
+	fixture_write_file(path, text, sizeof(text), 0600);
+	refused(path, "it is too long");
+	fixture_remove(folder);
+}
+
+/* A container's secret, or systemd's: root's, and readable to a group that is root's or our own. */
+static void
+a_group_that_may_read(void **state)
+{
+	static const struct {
+		gid_t group;
+		mode_t mode;
+		bool taken;
+	} cases[] = { { 0, 0440, true }, { 0, 0640, true }, { 4711, 0440, true }, { 4712, 0440, false },
+		{ 0, 0444, false }, { 4711, 0460, false }, { 4711, 0450, false } };
+	static const gid_t groups[] = { 4711 };
+	char folder[FIXTURE_PATH], path[FIXTURE_PATH], why[512] = "";
+	struct pepper *pepper;
+	int status;
+	pid_t pid;
+
+	(void)state;
+	if (geteuid() != 0)
+		skip();
+	fixture_folder(folder);
+	assert_int_equal(chmod(folder, 0755), 0);
+	fixture_path(folder, "pepper", path);
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		fixture_write_file(path, LINE, strlen(LINE), cases[i].mode);
+		assert_int_equal(chown(path, 0, cases[i].group), 0);
+		assert_true((pid = fork()) >= 0);
+		if (pid == 0) {
+			/* Root's group may not be ours; the right to read it then comes from a list that the test has not. */
+			gid_t gid = cases[i].group == 0 ? 0 : 65534;
+
+			if (setgroups(1, groups) != 0 || setgid(gid) != 0 || setuid(65534) != 0)
+				_exit(2);
+			if (pepper_load(path, &pepper, why, sizeof(why)) == 0)
+				_exit(0);
+			_exit(strstr(why, "others may read it") != NULL || strstr(why, "Permission denied") != NULL ?
+				1 :
+				3);
+		}
+		assert_int_equal(waitpid(pid, &status, 0), pid);
+		assert_true(WIFEXITED(status));
+		assert_int_equal(WEXITSTATUS(status), cases[i].taken ? 0 : 1);
+	}
+	fixture_remove(folder);
+}
+
+/* ---- a kill on the way ---- */
+
+static unsigned
+count_files(const char *folder)
+{
+	unsigned n = 0;
+	DIR *dir = opendir(folder);
+
+	assert_non_null(dir);
+	while (readdir(dir) != NULL)
+		n++;
+	closedir(dir);
+	return n - 2;
+}
+
+static int killed_at; /* the call, counted from 1; 0: none */
+
+/* rename(2) and link(2) in place of libc's: killed before it, or behind it. */
+static int
+with_kills(int (*call)(const char *, const char *), const char *from, const char *to)
+{
+	int rc;
+
+	if (killed_at == 1)
+		raise(SIGKILL);
+	rc = call(from, to);
+	if (killed_at == 2)
+		raise(SIGKILL);
+	return rc;
+}
+
+static int
+link_of_libc(const char *from, const char *to)
+{
+	return linkat(AT_FDCWD, from, AT_FDCWD, to, 0);
+}
+
+static int
+rename_of_libc(const char *from, const char *to)
+{
+	return renameat(AT_FDCWD, from, AT_FDCWD, to);
+}
+
+__attribute__((visibility("default"))) int
+link(const char *from, const char *to)
+{
+	return with_kills(link_of_libc, from, to);
+}
+
+__attribute__((visibility("default"))) int
+rename(const char *from, const char *to)
+{
+	return with_kills(rename_of_libc, from, to);
+}
+
+/* However often it is killed, at most one file is left over, and the next one that is not killed removes it. */
+static void
+killed_on_the_way(void **state)
+{
+	char folder[FIXTURE_PATH], path[FIXTURE_PATH], why[512] = "";
+	struct pepper *pepper;
+
+	(void)state;
+	fixture_folder(folder);
+	fixture_path(folder, "pepper", path);
+	for (int i = 0; i < 12; i++) {
+		int status;
+		pid_t pid = fork();
+
+		assert_true(pid >= 0);
+		if (pid == 0) {
+			killed_at = i % 4 < 3 ? 1 : 2;
+			_exit(access(path, F_OK) == 0 ? pepper_append(path, why, sizeof(why)) :
+							pepper_create(path, why, sizeof(why)));
+		}
+		assert_int_equal(waitpid(pid, &status, 0), pid);
+		assert_true(WIFSIGNALED(status));
+		assert_in_range(count_files(folder), 1, 2);
+	}
+	/* Made by the fourth, and rotated by the eighth and the twelfth. */
+	assert_int_equal(pepper_append(path, why, sizeof(why)), 0);
+	assert_int_equal(count_files(folder), 1);
+	assert_int_equal(pepper_load(path, &pepper, why, sizeof(why)), 0);
+	assert_int_equal(pepper_lines(pepper), 4);
+	pepper_free(pepper);
+	fixture_remove(folder);
+}
+
+/* Rotations at once: each adds its line to the lines of those before it. */
+static void
+two_at_once(void **state)
+{
+	enum { N = PEPPER_LINES_MAX - 1 };
+	char folder[FIXTURE_PATH], path[FIXTURE_PATH], why[512] = "";
+	struct pepper *pepper;
+	pid_t pids[N];
+	int status;
+
+	(void)state;
+	fixture_folder(folder);
+	fixture_write_file(fixture_path(folder, "pepper", path), LINE, strlen(LINE), 0600);
+	for (int i = 0; i < N; i++) {
+		assert_true((pids[i] = fork()) >= 0);
+		if (pids[i] == 0)
+			_exit(pepper_append(path, why, sizeof(why)) == 0 ? 0 : 1);
+	}
+	for (int i = 0; i < N; i++) {
+		assert_int_equal(waitpid(pids[i], &status, 0), pids[i]);
+		assert_true(WIFEXITED(status));
+		assert_int_equal(WEXITSTATUS(status), 0);
+	}
+	assert_int_equal(pepper_load(path, &pepper, why, sizeof(why)), 0);
+	assert_int_equal(pepper_lines(pepper), N + 1);
+	pepper_free(pepper);
+	assert_int_equal(count_files(folder), 1);
 	fixture_remove(folder);
 }
 
@@ -455,7 +667,11 @@ main(void)
 		cmocka_unit_test(modes),
 		cmocka_unit_test(another_owner),
 		cmocka_unit_test(no_file),
+		cmocka_unit_test(accepted_content),
 		cmocka_unit_test(other_content),
+		cmocka_unit_test(a_group_that_may_read),
+		cmocka_unit_test(killed_on_the_way),
+		cmocka_unit_test(two_at_once),
 		cmocka_unit_test(golden),
 		cmocka_unit_test(keys_have_nothing_in_common),
 		cmocka_unit_test(opens_for_pepper_and_token),

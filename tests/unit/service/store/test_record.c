@@ -178,7 +178,8 @@ make_event(const struct pepper *p, struct record_bytes *key, struct record_bytes
 		.generation = 4,
 		.expires_ms = T0 + FIXTURE_DAY_MS,
 		.last4 = { 'u', 'A', 'd', '0' },
-		.account = "acme" };
+		.account = "acme",
+		.by = { .known = true, .uid = 1000, .pid = 77 } };
 
 	record_sequence_key(5, key);
 	record_put_event(p, key->bytes, key->len, &x, value);
@@ -267,6 +268,9 @@ make_token_age(const struct pepper *p, struct record_bytes *key, struct record_b
 	"01000001a0c4506c00000001a0c4506c0100000004000000010100000003000001a0c976c800f9d450d451a8d1adf5c76804c790374d"
 #define SLOT_1 "01" D_HEX "e3d2a43c279fd8b4138ffb8852aa6328"
 
+/* And what schema 2 wrote. */
+#define EVENT_1 "01020100000004000001a0c4506c00000001a0c976c800754164300461636d65ce53e0bf75c83c613a96a92e0c2622dc"
+
 static void
 set_hex(struct record_bytes *bytes, const char *hex)
 {
@@ -306,6 +310,26 @@ make_slot_1(const struct pepper *p, struct record_bytes *key, struct record_byte
 	set_hex(value, SLOT_1);
 }
 
+static void
+make_event_1(const struct pepper *p, struct record_bytes *key, struct record_bytes *value)
+{
+	(void)p;
+	record_sequence_key(5, key);
+	set_hex(value, EVENT_1);
+}
+
+static void
+make_event_over_tls(const struct pepper *p, struct record_bytes *key, struct record_bytes *value)
+{
+	struct record_event x = { .time_ms = T0,
+		.type = EVENT_ACCOUNT_SUSPENDED,
+		.account = "acme",
+		.by = { .address = "192.0.2.7:50312", .certificate = "ops" } };
+
+	record_sequence_key(5, key);
+	record_put_event(p, key->bytes, key->len, &x, value);
+}
+
 static const struct kind_of_record kinds[] = {
 	{ "key", get_key, make_key, D_HEX,
 	    "0205030000000980d8c1a28c347541643061636d6573c1ae9187d400d16de882f0545a9413" },
@@ -318,7 +342,8 @@ static const struct kind_of_record kinds[] = {
 	    "01000001a0c4506c00000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f7365616c6564"
 	    "33e4ec34acf11d4ea481a45fadcf9ef5" },
 	{ "event", get_event, make_event, "0000000000000005",
-	    "01020100000004000001a0c4506c00000001a0c976c800754164300461636d65ce53e0bf75c83c613a96a92e0c2622dc" },
+	    "02020100000004000001a0c4506c00000001a0c976c800754164300461636d6501000003e80000004d"
+	    "985ef599814760494df5d1a5d8ad66e4" },
 	{ "state", get_state, make_state, "7374617465",
 	    "010000000000000001000001a0c4506c000000000000000002000000036087931677bba75c8955bb777e4a107d" },
 	{ "identity", get_identity, make_identity, "6964656e74697479",
@@ -329,9 +354,13 @@ static const struct kind_of_record kinds[] = {
 	{ "token age", get_token_age, make_token_age, "000001a0c4506c00" D_HEX, "0143c05b394fee0f01aacfbd61987c4221" },
 	{ "account with one reference", get_account, make_half_account, "61636d65",
 	    "020280d8c1a28c34000401808182838485868788898a8b8c8d8e8f984f64992f3b4bd4835df1e5d6cfb82e" },
+	{ "event over TLS", get_event, make_event_over_tls, "0000000000000005",
+	    "02050000000000000001a0c4506c000000000000000000000000000461636d65020f3139322e302e322e373a3530333132036f7073"
+	    "9d8838eff330f2ed6a89a05a67fab37f" },
 	{ "key of version 1", get_key, make_key_1, D_HEX, KEY_1 },
 	{ "key in grace of version 1", get_key, make_grace_1, D_HEX, GRACE_1 },
 	{ "account of version 1", get_account, make_account_1, "61636d65", ACCOUNT_1 },
+	{ "event of version 1", get_event, make_event_1, "0000000000000005", EVENT_1 },
 	{ "slot of version 1", get_slot, make_slot_1, "61636d65000100000004", SLOT_1 },
 };
 #define N_KINDS (sizeof(kinds) / sizeof(kinds[0]))
@@ -656,6 +685,7 @@ version_1(void **state)
 	struct record_bytes key, value;
 	uint8_t ref[RECORD_REF_LEN];
 	struct record_account a;
+	struct record_event e;
 	struct record_key got;
 
 	(void)state;
@@ -684,6 +714,13 @@ version_1(void **state)
 	assert_int_equal(a.grace[0].expires_ms, T0 + FIXTURE_DAY_MS);
 	/* Its current keys are in slots, all of them. */
 	assert_false(a.has_ref[0] || a.has_ref[1]);
+
+	make_event_1(pepper, &key, &value);
+	memset(&e, 0xee, sizeof(e));
+	assert_int_equal(record_get_event(pepper, key.bytes, key.len, value.bytes, value.len, &e), 0);
+	assert_string_equal(e.account, "acme");
+	assert_int_equal(e.generation, 4);
+	assert_memory_equal(&e.by, &(struct peer){ 0 }, sizeof(e.by));
 
 	make_slot_1(pepper, &key, &value);
 	assert_int_equal(record_get_slot(pepper, key.bytes, key.len, value.bytes, value.len, ref), 0);
@@ -836,6 +873,8 @@ an_event_that_is_cut_is_noticed(void **state)
 {
 	static const struct record_event cases[] = {
 		{ .type = EVENT_ACCOUNT_CREATED, .account = "acme" },
+		{ .type = EVENT_ACCOUNT_CREATED, .account = "acme", .by = { .known = true, .uid = 1, .pid = 2 } },
+		{ .type = EVENT_ACCOUNT_CREATED, .account = "acme", .by = { .address = "a", .certificate = "b" } },
 		{ .type = EVENT_RESTORED },
 	};
 
@@ -862,6 +901,12 @@ events(void **state)
 	static const struct record_event cases[] = {
 		{ .sequence = 0, .type = EVENT_ACCOUNT_CREATED, .account = "a" },
 		{ .sequence = 7, .time_ms = T0, .type = EVENT_RESTORED },
+		{ .sequence = 8, .type = EVENT_KEY_REVOKED, .account = "a", .by = { .known = true, .pid = 1 } },
+		{ .sequence = 9,
+		    .type = EVENT_KEY_REVOKED,
+		    .account = "a",
+		    .by = { .known = true, .uid = UINT32_MAX, .pid = UINT32_MAX } },
+		{ .sequence = 10, .type = EVENT_KEY_REVOKED, .account = "a", .by = { .address = "127.0.0.1:1" } },
 		{ .sequence = UINT64_MAX,
 		    .time_ms = INT64_MAX,
 		    .type = EVENT_ACCOUNT_RESUMED,
@@ -869,7 +914,9 @@ events(void **state)
 		    .generation = UINT32_MAX,
 		    .expires_ms = INT64_MAX,
 		    .last4 = { 'a', 'b', 'c', '\xff' },
-		    .account = LONGEST },
+		    .account = LONGEST,
+		    .by = { .address = "[0000:0000:0000:0000:0000:ffff:255.255.255.255%abcdefghijk]:655",
+			.certificate = LONGEST } },
 	};
 
 	(void)state;
@@ -888,6 +935,7 @@ events(void **state)
 		assert_int_equal(got.expires_ms, cases[i].expires_ms);
 		assert_memory_equal(got.last4, cases[i].last4, 4);
 		assert_string_equal(got.account, cases[i].account);
+		assert_memory_equal(&got.by, &cases[i].by, sizeof(got.by));
 	}
 }
 
