@@ -1,5 +1,5 @@
 /*
- * folder.c - sync a folder (see folder.h). Never makes or changes one.
+ * folder.c - syncing a folder, and errors of the file system (see folder.h). Never makes or changes a file.
  */
 #include "service/base/folder.h"
 
@@ -9,6 +9,8 @@
 #include <limits.h>
 #include <stdio.h>
 #include <unistd.h>
+
+#include "service/base/types.h"
 
 int
 folder_sync(const char *path)
@@ -30,4 +32,28 @@ folder_sync_around(const char *path)
 	if (snprintf(copy, sizeof(copy), "%s", path) >= (int)sizeof(copy))
 		return ENAMETOOLONG;
 	return folder_sync(dirname(copy));
+}
+
+int
+folder_fault(int error)
+{
+	switch (error) {
+	case 0:
+		return 0;
+	case ENOSPC:
+	case EDQUOT:
+	case EFBIG:
+		return -FAULT_FULL;
+	case EIO:
+	case EROFS: /* ext4 remounts itself read-only after an error */
+	case ESTALE:
+	case ENODEV:
+	case ENXIO:
+	case ENOTCONN:
+	case ETIMEDOUT:
+	case EREMOTEIO:
+		return -FAULT_DISK;
+	default:
+		return -FAULT_IO;
+	}
 }

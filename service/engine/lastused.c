@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "service/base/bytes.h"
+#include "service/base/folder.h"
 #include "service/lmdb/trap.h"
 
 #define MINUTE_MS 60000
@@ -45,7 +46,7 @@ lastused_open(const char *folder, uint32_t keys, struct lastused **out, char *wh
 	snprintf(l->path, sizeof(l->path), "%s/lastused", folder);
 	path = l->path;
 	if ((l->fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600)) < 0) {
-		fault = errno == EIO ? -FAULT_DISK : -FAULT_IO;
+		fault = folder_fault(errno);
 		snprintf(why, why_len, "%s: cannot open: %s", path, strerror(errno));
 		goto err0;
 	}

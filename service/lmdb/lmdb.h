@@ -53,7 +53,8 @@ struct lmdb_options {
 /*
  * lmdb_open(options, db, why, why_len):
  * Lock the folder, check that the file is complete, open it and its tables.
- * Returns: 0; a negative fault with one line at ${why}; -FAULT_DISK if the system cannot read it (EIO).
+ * Returns: 0; a negative fault with one line at ${why}, among them -FAULT_NOT_FOUND: there is no database;
+ *          -FAULT_CORRUPT: it is damaged, cut short or empty; -FAULT_DISK: its storage fails or is read-only.
  */
 int lmdb_open(const struct lmdb_options *options, struct lmdb **db, char *why, size_t why_len);
 /* Free every transaction before. NULL is allowed. */

@@ -11,7 +11,7 @@
 #include "service/offline/backup.h"
 #include "service/offline/check.h"
 #include "service/offline/restore.h"
-#include "service/store/open.h"
+#include "service/store/init.h"
 
 #define WHY_LEN 1024
 #define READERS 16
@@ -144,5 +144,6 @@ offline_restore(const struct config *config, char *const *args, int n_args, cons
 		fclose(file);
 	if (rc != 0)
 		return refuse(why);
+	store_note(&options);
 	return fflush(stdout) == 0 ? 0 : refuse("it is restored, but standard output cannot be written to");
 }

@@ -30,8 +30,8 @@ struct store_options {
  * Open an existing database and check that it is whole, of this environment, of no newer schema, and belongs to this
  * pepper. A database of an older schema is raised to this one by a commit of its identity alone, which is logged.
  * Returns: 0, *${store} to be closed with store_close(); -FAULT_CORRUPT for damage; -FAULT_FULL; -FAULT_DISK for
- *          a disk that fails; another negative fault for what an operator has set wrongly (no database, another's
- *          pepper, ...). One line at ${why}.
+ *          storage that fails or is read-only; -FAULT_NOT_FOUND: no database; another negative fault for what an
+ *          operator has set wrongly (another's pepper, a backup, ...). One line at ${why}.
  */
 int store_open(const struct store_options *options, struct store **store, char *why, size_t why_len);
 void store_close(struct store *store);

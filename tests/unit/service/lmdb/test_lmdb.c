@@ -607,10 +607,10 @@ no_database(void **state)
 
 	close_it(p);
 	assert_int_equal(unlink(p->file), 0);
-	refused(p, -FAULT_NOT_FOUND, "there is no database here; fobd --init makes a new one");
+	refused(p, -FAULT_NOT_FOUND, "look whether its disk is mounted, or restore a backup");
 	assert_int_equal(access(p->file, F_OK), -1);
 	fixture_write_file(p->file, "", 0, 0600);
-	refused(p, -FAULT_NOT_FOUND, "no database here");
+	refused(p, -FAULT_CORRUPT, "the file is empty: it was cut short");
 	p->options.path = fixture_path(p->folder, "none", other);
 	refused(p, -FAULT_NOT_FOUND, "no database here");
 	p->options.create = true;
