@@ -1,5 +1,5 @@
 /*
- * internal.h - what open.c and lmdb.c share. They are the only files that include <lmdb.h>.
+ * internal.h - what open.c, lmdb.c and copy.c share. They are the only files that include <lmdb.h>.
  */
 #ifndef LMDB_INTERNAL_H
 #define LMDB_INTERNAL_H

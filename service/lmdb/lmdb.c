@@ -603,12 +603,6 @@ lmdb_reserve(struct lmdb *db, uint64_t bytes)
 	return 0;
 }
 
-int
-lmdb_copy(struct lmdb *db, int fd)
-{
-	return lmdb_fault_of(mdb_env_copyfd(db->env, fd));
-}
-
 void
 lmdb_reader_check(struct lmdb *db)
 {

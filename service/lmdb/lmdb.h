@@ -1,5 +1,5 @@
 /*
- * lmdb.h - LMDB as Fob uses it. Only lmdb.c and open.c include LMDB's own <lmdb.h>, and translate its
+ * lmdb.h - LMDB as Fob uses it. Only lmdb.c, open.c and copy.c include LMDB's own <lmdb.h>, and translate its
  * codes into faults.
  *
  * A write transaction carries a sticky fault: after a put or delete has failed, later ones do nothing,
@@ -160,12 +160,14 @@ uint64_t lmdb_entries(struct lmdb_txn *txn, unsigned table);
 int lmdb_reserve(struct lmdb *db, uint64_t bytes);
 
 /*
- * lmdb_copy(db, fd):
+ * lmdb_copy(db, fd, stop):
  * Write a copy of the newest snapshot to ${fd}, an empty file, while others may write. Holds the snapshot
- * until it is done. Not synced.
- * Returns: 0; -FAULT_FULL; -FAULT_IO.
+ * until it is done, or until ${fd} has taken nothing for 30 s. It then still waits for ${fd}, but stops no
+ * change and holds nothing of the database. Not synced. ${stop}: given up soon after it is true; may be NULL.
+ * Threads: any; makes one of its own meanwhile.
+ * Returns: 0; -FAULT_FULL; -FAULT_IO; -FAULT_DEADLINE_EXCEEDED; -FAULT_CANCELLED.
  */
-int lmdb_copy(struct lmdb *db, int fd);
+int lmdb_copy(struct lmdb *db, int fd, const _Atomic bool *stop);
 
 /* Free the reader slots of processes that have died. */
 void lmdb_reader_check(struct lmdb *db);
