@@ -1,6 +1,6 @@
 /*
- * offline.c - fob check, backup, restore and pepper rotate: what is done to a database itself, not asked of a fobd that
- * serves it. Each replaces this process by the fobd that was installed with this fob; nothing here opens a database.
+ * offline.c - fob check, restore and pepper rotate, and fob backup --config: what is done to a database itself, not asked
+ * of a fobd that serves it. Each replaces this process by the fobd that was installed with this fob; nothing here opens a database.
  */
 #include "client/cli/cli.h"
 
@@ -29,22 +29,6 @@ const char check_help[] = "Usage: fob check [--config FILE] [live|test [FOLDER]]
 			  "Examples:\n"
 			  "  fob check\n"
 			  "  fob check live /backup/live-2026-01-31\n";
-
-const char backup_help[] = "Usage: fob backup [--config FILE] live|test FOLDER\n"
-			   "\n"
-			   "Copy the database of one environment to a new folder, also while fobd serves it\n"
-			   "and keys are made and ended. FOLDER appears when the copy is whole and on the\n"
-			   "disk, or not at all. Run it as the user that fobd runs as.\n"
-			   "\n"
-			   "  --config FILE  fobd's settings (default: /etc/fob/fobd.conf)\n"
-			   "\n"
-			   "The copy opens only with the pepper, which is not in it: keep a copy of that,\n"
-			   "elsewhere. Keep the events too, as often as you can, because they say what has\n"
-			   "ended since a backup: see fob restore --help.\n"
-			   "\n"
-			   "Examples:\n"
-			   "  fob backup live /backup/live-2026-01-31\n"
-			   "  fob events --follow --output json >> /elsewhere/events.json\n";
 
 const char restore_help[] = "Usage: fob restore [--config FILE] live|test --events FILE [--accept-revived]\n"
 			    "       fob restore [--config FILE] live|test --accept-revived\n"
@@ -118,9 +102,8 @@ unchanged(const char *text)
 	return u.out;
 }
 
-/* Become fobd with ${flag}, our words, and the options that it shares with us. Returns only when that fails. */
-static int
-become_fobd(const struct cli *cli, const char *flag)
+int
+cli_become_fobd(const struct cli *cli, const char *flag)
 {
 	char path[PATH_MAX], *argv[ARGS_MAX];
 	size_t n = 0;
@@ -152,23 +135,17 @@ become_fobd(const struct cli *cli, const char *flag)
 int
 cli_check(struct cli *cli)
 {
-	return become_fobd(cli, "--check");
-}
-
-int
-cli_backup(struct cli *cli)
-{
-	return become_fobd(cli, "--backup");
+	return cli_become_fobd(cli, "--check");
 }
 
 int
 cli_restore(struct cli *cli)
 {
-	return become_fobd(cli, "--restore");
+	return cli_become_fobd(cli, "--restore");
 }
 
 int
 cli_pepper_rotate(struct cli *cli)
 {
-	return become_fobd(cli, "--rotate-pepper");
+	return cli_become_fobd(cli, "--rotate-pepper");
 }

@@ -8,6 +8,7 @@
 #include "service/base/clock.h"
 #include "service/base/config.h"
 #include "service/engine/lastused.h"
+#include "service/engine/snapshot.h"
 #include "service/engine/writer.h"
 #include "service/store/store.h"
 
@@ -17,6 +18,7 @@ struct engine {
 	struct clock clock;
 	struct lastused *lastused;
 	struct writer *writer;
+	struct snapshot *snapshot;
 };
 
 /*

@@ -391,6 +391,16 @@ check_page_bytes(const struct lmdb_options *options, char *why, size_t why_len)
 	return fault == -FAULT_NOT_FOUND ? 0 : fault;
 }
 
+/* LMDB locks a byte of its lock file by the process's id, so two processes of one id shut each other out. */
+static const char *
+reason_of(const struct lmdb_options *options, int rc)
+{
+	if (options->access == LMDB_BESIDE && (rc == EAGAIN || rc == EACCES))
+		return "the fobd that serves it has this process's id, in another PID namespace (container). Have it make the "
+		       "backup itself: fob backup without --config";
+	return mdb_strerror(rc);
+}
+
 int
 lmdb_open(const struct lmdb_options *options, struct lmdb **out, char *why, size_t why_len)
 {
@@ -439,7 +449,7 @@ err2:
 	if (!atomic_load(&db->sprung))
 		mdb_env_close(db->env);
 err1:
-	snprintf(why, why_len, "%s: cannot open the database: %s", options->path, mdb_strerror(rc));
+	snprintf(why, why_len, "%s: cannot open the database: %s", options->path, reason_of(options, rc));
 	fault = opening_fault(rc);
 err0:
 	unlock(db);

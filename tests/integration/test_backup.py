@@ -9,6 +9,7 @@ sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 
 import glob
+import hashlib
 import json
 import random
 import resource
@@ -174,6 +175,136 @@ class Backup(unittest.TestCase):
         shutil.copytree(folder, other.database("live"))
         shutil.copy(self.fobd.pepper("live"), other.pepper("live"))
         self.assertIn("this is a backup", other.run().stderr)
+
+    # ---- copies that fobd makes and sends ----
+
+    def ask(self, *args, environment="live", **kw):
+        return self.fob("backup", "--address", self.fobd.urls["admin"], environment, *args, **kw)
+
+    def part(self, c, name, offset=0, environment=LIVE):
+        return c.call("fob.v1.Admin/ReadBackup", pb.admin.ReadBackupRequest(environment=environment, backup=name,
+                                                                            offset=offset))
+
+    def whole(self, c, name, environment=LIVE):
+        """Ask for the first part until the copy is made. Returns that part."""
+        def made():
+            part = self.part(c, name, environment=environment)
+            return part if part.size else None
+        return daemon.wait_until("the copy", made, 30)
+
+    def test_over_the_socket(self):
+        """The copy is what the program of the same name makes: marked, whole, restored. No second process opened the
+        database, and nothing is left beside it."""
+        secrets = self.history()
+        shutil.rmtree(self.dest)
+        before = sorted(os.listdir(self.fobd.database("live")))
+        done = self.ask(self.dest + "/")
+        self.assertEqual(done.stderr, "")
+        self.assertRegex(done.stdout, r"^live: copied to %s: revision 22, events to 22, \d+ bytes\. The copy opens only with the "
+                         r"pepper, which is not in it: keep a copy of the pepper elsewhere\n$" % self.dest)
+        self.assertEqual(os.listdir(self.dest), ["data.mdb"])
+        self.assertEqual(stat.S_IMODE(os.stat(self.dest).st_mode), 0o700)
+        self.assertEqual(stat.S_IMODE(os.stat(os.path.join(self.dest, "data.mdb")).st_mode), 0o600)
+        self.assertEqual(sorted(os.listdir(self.fobd.database("live"))), before)
+        self.assertIn("live: whole: ", self.check("live", self.dest).stdout)
+        self.assertRegex(self.fobd.log(), 'level=info msg="backup is being read" environment=live uid=%d pid=' % os.getuid())
+        told = json.loads(self.ask("--output", "json", self.dest + "2").stdout)
+        self.assertEqual((told["environment"], told["revision"], told["event_sequence"], told["folder"]),
+                         ("live", 22, 22, self.dest + "2"))
+        path, _ = self.events()
+        self.fobd.stop()
+        self.put_in_place()
+        self.refused_to_serve()
+        self.restore("--events", path)
+        self.fobd.start(init=False)
+        self.assertEqual(self.verdicts(secrets)["revoked"], "REVOKED")
+        self.fobd.stop()
+        self.assert_clean()
+
+    def test_over_the_socket_under_writes(self):
+        slots = [(LIVE, "s%d" % i) for i in range(4)]
+        with self.fobd.client() as c:
+            for slot in slots:
+                c.create(*slot)
+        rollers = load.Rollers(self.fobd, slots, depth=2).start()
+        for i in range(3):
+            seen = rollers.acknowledged()
+            daemon.wait_until("rolls between copies", lambda: rollers.acknowledged() > seen + 3, 30)
+            self.ask(self.dest + str(i))
+            self.assertIn("live: whole: ", self.check("live", self.dest + str(i)).stdout)
+        self.fobd.terminate()
+        rollers.join()
+        self.assertGreater(os.path.getsize(os.path.join(self.dest + "2", "data.mdb")), 8192)
+
+    def test_parts(self):
+        """The same request gives the same bytes; one backup at a time; one that nobody reads makes way."""
+        first, second = os.urandom(16), os.urandom(16)
+        with self.fobd.client() as c, self.fobd.client() as other:
+            c.call("fob.v1.Admin/ImportAccounts", pb.admin.ImportAccountsRequest(
+                request_token=fobwire.new_token(), environment=LIVE, items=[pb.admin.ImportItem(
+                    account="a%d" % i, secret_sha256=os.urandom(32), secret_last4=b"last") for i in range(256)]))
+            for bad, says in ((b"", "exactly 16"), (b"x" * 17, "exactly 16")):
+                with self.assertRaisesRegex(fobwire.Fault, says):
+                    self.part(c, bad)
+            with self.assertRaisesRegex(fobwire.Fault, "FAILED_PRECONDITION.*begin another one"):
+                self.part(c, first, offset=1)
+            part = self.whole(c, first)
+            self.assertEqual(len(part.data), min(part.size, 131072))
+            self.assertEqual(self.part(other, first), part)
+            with self.assertRaisesRegex(fobwire.Fault, "RESOURCE_EXHAUSTED.*one at a time"):
+                self.part(other, second)
+            self.whole(other, second, environment=TEST)  # another environment's is its own
+            with self.assertRaisesRegex(fobwire.Fault, "INVALID_ARGUMENT.*the backup has %d bytes" % part.size):
+                self.part(c, first, offset=part.size + 1)
+            data = part.data
+            while len(data) < part.size:
+                data += self.part(c, first, offset=len(data)).data
+            self.assertEqual(hashlib.sha256(data).digest(), part.sha256)
+            self.assertEqual(self.part(c, first, offset=len(data)).data, b"")
+            self.assertEqual(self.whole(other, second).event_sequence, 256)  # the first was read
+            with self.assertRaisesRegex(fobwire.Fault, "begin another one"):
+                self.part(c, first, offset=4096)
+        with self.fobd.client("verify") as c, self.assertRaisesRegex(fobwire.Fault, "PERMISSION_DENIED"):
+            self.part(c, first)
+        self.fobd.stop()  # also with a backup at hand
+
+    def test_over_the_socket_what_is_refused(self):
+        self.ask(self.dest)
+        self.assertIn("exists already; name a new folder", self.ask(self.dest, code=1).stderr)
+        self.assertIn("cannot make a folder next to it", self.ask("/nowhere/copy", code=1).stderr)
+        self.assertIn("is not an environment", self.ask(self.dest + "2", environment="prod", code=1).stderr)
+        self.assertIn("with --config no fobd is asked", self.ask(self.dest + "2", "--config", self.fobd.config, code=1).stderr)
+        limit = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (8192, 8192))  # noqa: E731
+        self.ask(self.dest + "2", code=None, preexec=limit)
+        self.assertFalse(os.path.exists(self.dest + "2"))
+        for left in glob.glob(self.dest + "2.partial*"):
+            shutil.rmtree(left)
+        self.fobd.stop()
+        self.assertIn("fob backup --config FILE copies the database without one", self.ask(self.dest + "2", code=2).stderr)
+        self.assert_clean()
+
+    def test_from_another_pid_namespace(self):
+        """Two processes of one id cannot both open the database: that is said, with the way that works."""
+        space = ["unshare", "-p", "-f", "--kill-child"]
+        if os.geteuid() != 0 or subprocess.run([*space, "true"], capture_output=True).returncode != 0:
+            self.skipTest("needs a PID namespace of its own")
+        self.fobd.stop()
+        wrapper = os.path.join(self.fobd.place, "fobd")
+        with open(wrapper, "w") as f:
+            f.write('#!/bin/sh\nexec %s "%s" "$@"\n' % (" ".join(space), daemon.FOBD))
+        os.chmod(wrapper, 0o700)
+        real, daemon.FOBD = daemon.FOBD, wrapper
+        try:
+            self.fobd.start(init=False)
+            done = self.fobd.run("--backup", "live", self.dest)
+        finally:
+            daemon.FOBD = real
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("has this process's id, in another PID namespace (container). Have it make the backup itself: fob backup "
+                      "without --config", done.stderr)
+        self.ask(self.dest)
+        self.fobd.kill()
+        self.assertIn("live: whole: ", self.check("live", self.dest).stdout)
 
     # ---- restore ----
 
