@@ -18,7 +18,7 @@ struct engine {
 	struct clock clock;
 	struct lastused *lastused;
 	struct writer *writer;
-	struct snapshot *snapshot;
+	struct snapshot *snapshot; /* NULL only in tests, which then make no backup */
 };
 
 /*

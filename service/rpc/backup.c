@@ -43,6 +43,8 @@ backup_read(struct call *call, const ProtobufCMessage *request, ProtobufCMessage
 
 	if ((engine = call_engine(call, (int)in->environment, &fault)) == NULL)
 		return fault;
+	if (engine->snapshot == NULL)
+		return call_fault(call, FAULT_UNAVAILABLE, "no backup can be made here");
 	if (in->backup.len != SNAPSHOT_ID_LEN)
 		return call_fault(call, FAULT_INVALID_ARGUMENT, "backup: exactly %d random bytes", SNAPSHOT_ID_LEN);
 	if ((bytes = scratch_alloc(&call->scratch, LIMIT_BACKUP_PART + sizeof(part.sha256))) == NULL)
