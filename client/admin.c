@@ -397,6 +397,35 @@ fob_event_page_free(struct fob_event_page *page)
 	free(page);
 }
 
+/* ---- backup ---- */
+
+int
+fob_read_backup(struct fob_client *c, const struct fob_backup_request *given, struct fob_backup_part **out,
+    struct fob_error *error)
+{
+	struct fob_backup_request request;
+	struct request *r = NULL;
+	int rc;
+
+	*out = NULL;
+	error_clear(error);
+	if ((rc = SIZED_TAKE(&request, given, "fob_backup_request", error)) == 0 &&
+	    (rc = request_new(c, METHOD_READ_BACKUP, TERMS(request), &r, error)) == 0)
+		rc = codec_encode_backup(&request, &r->call.body, error);
+	if ((rc = request_run(c, r, rc, error)) == 0) {
+		*out = r->result.backup;
+		r->result.backup = NULL;
+	}
+	request_free(r);
+	return rc;
+}
+
+void
+fob_backup_part_free(struct fob_backup_part *part)
+{
+	free(part);
+}
+
 /* ---- health ---- */
 
 static int

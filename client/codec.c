@@ -35,7 +35,8 @@ codec_method_name(enum method method)
 		[METHOD_LIST_EVENTS] = "fob.v1.Admin/ListEvents",
 		[METHOD_HEALTH] = "fob.v1.Health/Check",
 		[METHOD_STATS] = "fob.v1.Health/Stats",
-		[METHOD_IMPORT_ACCOUNTS] = "fob.v1.Admin/ImportAccounts" };
+		[METHOD_IMPORT_ACCOUNTS] = "fob.v1.Admin/ImportAccounts",
+		[METHOD_READ_BACKUP] = "fob.v1.Admin/ReadBackup" };
 
 	return names[method];
 }
@@ -347,6 +348,19 @@ codec_encode_list(enum method method, const struct fob_list_request *request, co
 		assert(method == METHOD_LIST_EVENTS);
 		return pack(&events.base, body, error);
 	}
+}
+
+int
+codec_encode_backup(const struct fob_backup_request *request, struct codec_body *body, struct fob_error *error)
+{
+	Fob__V1__ReadBackupRequest m = FOB__V1__READ_BACKUP_REQUEST__INIT;
+
+	if (request->backup == NULL)
+		return error_set(error, FOB_EINVALID_ARGUMENT, "backup: FOB_BACKUP_LEN random bytes are needed");
+	m.environment = (Fob__V1__Environment)request->environment;
+	m.backup = borrow(request->backup, FOB_BACKUP_LEN);
+	m.offset = request->offset;
+	return pack(&m.base, body, error);
 }
 
 int
@@ -816,6 +830,43 @@ codec_decode_import(const uint8_t *reply, size_t len, size_t n, enum fob_import_
 		for (size_t i = 0; rc == 0 && i < n; i++)
 			out[i] = (enum fob_import_outcome)known(m->outcomes[i], FOB_IMPORT_OUTCOME_BAD_TIME);
 	}
+	reply_close(&r);
+	return rc;
+}
+
+/* A part that claims to reach behind the end, or to be whole without its digest, is none. */
+static int
+backup_from(const Fob__V1__ReadBackupResponse *m, struct fob_backup_part **out, struct fob_error *error)
+{
+	struct fob_backup_part *part;
+
+	if (m->data.len > m->size || (m->size > 0 && m->sha256.len != sizeof(part->sha256)))
+		return error_set(error, FOB_EINTERNAL, "the reply is not a part of a backup");
+	if ((part = calloc(1, sizeof(*part) + m->data.len)) == NULL)
+		return error_set(error, FOB_EINTERNAL, "out of memory");
+	part->size = sizeof(*part);
+	part->total = m->size;
+	part->len = m->data.len;
+	part->data = (const uint8_t *)(part + 1);
+	if (m->data.len > 0)
+		memcpy(part + 1, m->data.data, m->data.len);
+	if (m->sha256.len == sizeof(part->sha256))
+		memcpy(part->sha256, m->sha256.data, sizeof(part->sha256));
+	part->revision = m->revision;
+	part->event_sequence = m->event_sequence;
+	*out = part;
+	return 0;
+}
+
+int
+codec_decode_backup(const uint8_t *reply, size_t len, struct fob_backup_part **out, struct fob_error *error)
+{
+	struct reply r;
+	int rc;
+
+	*out = NULL;
+	if ((rc = reply_open(&r, reply, len, &fob__v1__read_backup_response__descriptor, error)) == 0)
+		rc = backup_from((const Fob__V1__ReadBackupResponse *)r.inner, out, error);
 	reply_close(&r);
 	return rc;
 }

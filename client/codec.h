@@ -27,7 +27,8 @@ enum method {
 	METHOD_LIST_EVENTS,
 	METHOD_HEALTH,
 	METHOD_STATS,
-	METHOD_IMPORT_ACCOUNTS
+	METHOD_IMPORT_ACCOUNTS,
+	METHOD_READ_BACKUP
 };
 
 /* "fob.v1.Keys/VerifyKey" and so on: what the envelope calls ${method}. */
@@ -71,6 +72,7 @@ int codec_encode_import(
 /* METHOD_LIST_KEYS, METHOD_LIST_ACCOUNTS (whose account is not looked at) or METHOD_LIST_EVENTS. */
 int codec_encode_list(enum method method, const struct fob_list_request *request, const struct fob_cursor *cursor,
     struct codec_body *body, struct fob_error *error);
+int codec_encode_backup(const struct fob_backup_request *request, struct codec_body *body, struct fob_error *error);
 int codec_encode_health(const char *service, struct codec_body *body, struct fob_error *error);
 int codec_encode_stats(struct codec_body *body, struct fob_error *error);
 
@@ -108,6 +110,8 @@ int codec_decode_account(
 /* ${out} has ${n} items. */
 int
 codec_decode_import(const uint8_t *reply, size_t len, size_t n, enum fob_import_outcome *out, struct fob_error *error);
+/* One allocation, to be freed with free(). */
+int codec_decode_backup(const uint8_t *reply, size_t len, struct fob_backup_part **out, struct fob_error *error);
 int codec_decode_health(const uint8_t *reply, size_t len, enum fob_health_status *out, struct fob_error *error);
 /* One allocation, to be freed with free(). */
 int codec_decode_stats(const uint8_t *reply, size_t len, struct fob_stats **out, struct fob_error *error);

@@ -672,6 +672,43 @@ int fob_list_accounts_async(struct fob_client *, const struct fob_list_request *
 int fob_list_events_async(struct fob_client *, const struct fob_list_request *, const struct fob_cursor *,
     fob_event_page_cb cb, void *arg, uint64_t *call, struct fob_error *);
 
+/* ---- backup ---- */
+
+/*
+ * Read a backup of an environment's database, a part at a time, from an admin listener. The server makes a consistent
+ * copy, marked as a backup, and keeps it until it was read, or for a minute after the last request. It makes one at a time
+ * for each environment; another is FOB_ERESOURCE_EXHAUSTED.
+ *
+ * Choose ${backup} at random, and ask with ${offset} 0 until ${total} is not 0: until then the copy is still being made,
+ * so pause between requests. Then ask for the rest, with ${offset} the number of bytes so far, until that is ${total}.
+ * FOB_EFAILED_PRECONDITION: the server has given the copy up, or was restarted; begin anew under another ${backup}. The
+ * same request gives the same bytes again. The call has no asynchronous form.
+ */
+#define FOB_BACKUP_LEN 16
+struct fob_backup_request {
+	size_t size;
+	enum fob_environment environment; /* LIVE or TEST */
+	const void *backup;               /* FOB_BACKUP_LEN random bytes, the same in all requests of one backup */
+	uint64_t offset;
+	uint32_t timeout_ms;
+	const char *traceparent;
+};
+#define FOB_BACKUP_REQUEST_INIT .size = sizeof(struct fob_backup_request)
+
+struct fob_backup_part {
+	size_t size;
+	uint64_t total; /* bytes of the whole backup; 0: it is still being made */
+	size_t len;     /* bytes at ${data}; 0 at the end */
+	const uint8_t *data;
+	uint8_t sha256[FOB_SHA256_LEN]; /* of the whole backup */
+	uint64_t revision;              /* of the database, as it is in the backup */
+	uint64_t event_sequence;        /* of the newest event in the backup */
+};
+
+int fob_read_backup(
+    struct fob_client *, const struct fob_backup_request *, struct fob_backup_part **, struct fob_error *);
+void fob_backup_part_free(struct fob_backup_part *);
+
 /* ---- health ---- */
 
 struct fob_health_request {

@@ -87,6 +87,9 @@ request_free(struct request *r)
 	case METHOD_STATS:
 		free(r->result.stats);
 		break;
+	case METHOD_READ_BACKUP:
+		free(r->result.backup);
+		break;
 	default:
 		break;
 	}
@@ -120,6 +123,8 @@ request_decode(struct request *r, const uint8_t *p, size_t len)
 		return codec_decode_health(p, len, &r->result.health, error);
 	case METHOD_STATS:
 		return codec_decode_stats(p, len, &r->result.stats, error);
+	case METHOD_READ_BACKUP:
+		return codec_decode_backup(p, len, &r->result.backup, error);
 	case METHOD_IMPORT_ACCOUNTS:
 		return codec_decode_import(p, len, r->n, r->result.outcomes, error);
 	}
@@ -241,6 +246,7 @@ request_callback(struct request *r)
 		break;
 	case METHOD_VERIFY_KEY:
 	case METHOD_VERIFY_KEYS:
+	case METHOD_READ_BACKUP: /* synchronous only */
 		break;
 	}
 }

@@ -39,6 +39,7 @@ union result {
 	struct fob_key key;
 	struct fob_account account;
 	struct fob_stats *stats;
+	struct fob_backup_part *backup;
 	enum fob_health_status health;
 	union codec_page *page;
 	enum fob_import_outcome *outcomes;

@@ -1,9 +1,8 @@
 /*
- * main.c - the daemon: flags, start in the right order, a guard once a second, and the way down. Everything that a
+ * main.c - the daemon: start in the right order, a guard once a second, and the way down. Everything that a
  * request meets is elsewhere; see "Structure" in DESIGN.md.
  */
 #include <errno.h>
-#include <getopt.h>
 #include <malloc.h>
 #include <signal.h>
 #include <sodium.h>
@@ -15,6 +14,7 @@
 
 #include "proto/c/program.h"
 #include "service/base/config.h"
+#include "service/flags.h"
 #include "service/process/confine.h"
 #include "service/process/harden.h"
 #include "service/net/server.h"
@@ -29,164 +29,9 @@
 #include "service/store/rotate.h"
 
 #define WHY_LEN 1024
-#define DEFAULT_CONFIG "/etc/fob/fobd.conf"
+#define REASON_LEN (WHY_LEN / 2 - 2) /* of each environment: two fit in one line */
 /* After the databases are closed, nothing is lost by leaving: nng_close() may hang, see NOTES.md. */
 #define CLOSE_S 1
-
-static const char usage[] =
-    "Usage: fobd [--config FILE] [OPTION...]\n"
-    "       fobd [--config FILE] --check [live|test [FOLDER]]\n"
-    "       fobd [--config FILE] --backup live|test FOLDER\n"
-    "       fobd [--config FILE] --restore (--events FILE | --accept-revived) live|test\n"
-    "       fobd [--config FILE] --rotate-pepper live|test\n"
-    "\n"
-    "The daemon of Fob: whose API key is this, and may it do that?\n"
-    "It runs in the foreground and logs to standard error. SIGTERM and SIGINT end it after what is under way;\n"
-    "SIGHUP has it read its settings, TLS files and peppers again.\n"
-    "\n"
-    "  -c, --config FILE    settings; default " DEFAULT_CONFIG ". service/fobd.conf documents them all\n"
-    "      --init           make the folders, peppers and databases that are missing, then exit\n"
-    "      --check          prove that the databases are whole, while no fobd serves them, then exit: 0 when they\n"
-    "                       are, 2 when one is not, 1 when it could not be found out. FOLDER: a backup to look at\n"
-    "      --backup         copy the database of an environment, which may be served, to a new folder, then exit\n"
-    "      --restore        let a copy be served that was put at the environment's path, then exit: see fob restore\n"
-    "      --events FILE    for --restore: what fob events --output json printed; - is standard input\n"
-    "      --accept-revived for --restore: keys that have ended since the copy was taken are valid again\n"
-    "      --check-config   read the settings, then exit: 0 when they are right\n"
-    "      --rotate-pepper  add a new line to the pepper of an environment, then exit: on SIGHUP, or at its next\n"
-    "                       start, fobd moves the database to it while it serves. People say fob pepper rotate\n"
-    "      --log-level L    error, warn, info or debug, in place of the setting\n"
-    "      --log-format F   logfmt or json, in place of the setting\n"
-    "      --version        print the version, then exit\n"
-    "  -h, --help           print this, then exit\n";
-
-struct flags {
-	const char *config;
-	const char *log_level;
-	const char *log_format;
-	bool init;
-	bool check_config;
-	bool check;
-	bool backup;
-	bool restore;
-	const char *events;
-	bool accept_revived;
-	bool rotate;
-	char *const *args; /* what follows the options */
-	int n_args;
-};
-
-enum {
-	FLAG_INIT = 256,
-	FLAG_BACKUP,
-	FLAG_RESTORE,
-	FLAG_EVENTS,
-	FLAG_ACCEPT,
-	FLAG_CHECK,
-	FLAG_CHECK_CONFIG,
-	FLAG_ROTATE,
-	FLAG_LEVEL,
-	FLAG_FORMAT,
-	FLAG_VERSION
-};
-
-static const struct option options[] = {
-	{ "config", required_argument, NULL, 'c' },
-	{ "init", no_argument, NULL, FLAG_INIT },
-	{ "check", no_argument, NULL, FLAG_CHECK },
-	{ "backup", no_argument, NULL, FLAG_BACKUP },
-	{ "restore", no_argument, NULL, FLAG_RESTORE },
-	{ "events", required_argument, NULL, FLAG_EVENTS },
-	{ "accept-revived", no_argument, NULL, FLAG_ACCEPT },
-	{ "check-config", no_argument, NULL, FLAG_CHECK_CONFIG },
-	{ "rotate-pepper", no_argument, NULL, FLAG_ROTATE },
-	{ "log-level", required_argument, NULL, FLAG_LEVEL },
-	{ "log-format", required_argument, NULL, FLAG_FORMAT },
-	{ "version", no_argument, NULL, FLAG_VERSION },
-	{ "help", no_argument, NULL, 'h' },
-	{ NULL, 0, NULL, 0 },
-};
-
-/* A command on a database, which serves nothing. */
-static bool
-is_offline(const struct flags *flags)
-{
-	return flags->check || flags->backup || flags->restore;
-}
-
-static int
-run_offline(const struct flags *flags, const struct config *config)
-{
-	if (flags->check + flags->backup + flags->restore != 1) {
-		fputs("fobd: one of --check, --backup and --restore at a time\n", stderr);
-		return 1;
-	}
-	if (flags->check)
-		return offline_check(config, flags->args, flags->n_args);
-	if (flags->backup)
-		return offline_backup(config, flags->args, flags->n_args);
-	return offline_restore(config, flags->args, flags->n_args, flags->events, flags->accept_revived);
-}
-
-static void
-parse_flags(int argc, char *argv[], struct flags *flags)
-{
-	int c;
-
-	*flags = (struct flags){ .config = DEFAULT_CONFIG };
-	while ((c = getopt_long(argc, argv, "c:h", options, NULL)) != -1) {
-		switch (c) {
-		case 'c':
-			flags->config = optarg;
-			break;
-		case FLAG_INIT:
-			flags->init = true;
-			break;
-		case FLAG_CHECK:
-			flags->check = true;
-			break;
-		case FLAG_BACKUP:
-			flags->backup = true;
-			break;
-		case FLAG_RESTORE:
-			flags->restore = true;
-			break;
-		case FLAG_EVENTS:
-			flags->events = optarg;
-			break;
-		case FLAG_ACCEPT:
-			flags->accept_revived = true;
-			break;
-		case FLAG_CHECK_CONFIG:
-			flags->check_config = true;
-			break;
-		case FLAG_ROTATE:
-			flags->rotate = true;
-			break;
-		case FLAG_LEVEL:
-			flags->log_level = optarg;
-			break;
-		case FLAG_FORMAT:
-			flags->log_format = optarg;
-			break;
-		case FLAG_VERSION:
-			printf("fobd %s\n", FOBD_VERSION);
-			exit(0);
-		case 'h':
-			fputs(usage, stdout);
-			exit(0);
-		default:
-			fputs("fobd: see fobd --help\n", stderr);
-			exit(1);
-		}
-	}
-	flags->args = argv + optind;
-	flags->n_args = argc - optind;
-	if (optind < argc && !is_offline(flags) && !flags->rotate) {
-		fprintf(stderr, "fobd: unexpected argument \"%s\": see fobd --help\n", argv[optind]);
-		exit(1);
-	}
-}
 
 /* One clear line, and status 1. */
 static int
@@ -276,18 +121,30 @@ close_engines(struct service *service)
 }
 
 /*
- * A database that is damaged, or whose disk is full or fails, is not to keep the other environment down: that one is
- * served. What is set wrongly (a pepper, a folder) is for the operator who is starting us to put right.
+ * One environment's storage must not keep the other environment down: a database that is damaged, cut short or not there,
+ * a disk that is full, read-only or fails. What is set wrongly (a pepper, a path) is for the operator who is starting us
+ * to put right.
  */
 static bool
 other_may_be_served(int fault)
 {
-	return fault == -FAULT_CORRUPT || fault == -FAULT_FULL || fault == -FAULT_DISK;
+	return fault == -FAULT_CORRUPT || fault == -FAULT_NOT_FOUND || fault == -FAULT_FULL || fault == -FAULT_DISK;
+}
+
+/* ${reasons}: why an environment is not served; empty if it is. */
+static void
+tell_broken(const struct service *service, char reasons[ENVIRONMENTS][REASON_LEN])
+{
+	for (int e = 0; e < ENVIRONMENTS; e++)
+		if (service->broken[e])
+			LOG(LOG_ERROR, "this environment is not served",
+			    LOG_S("environment", environment_name((enum environment)e)), LOG_S("reason", reasons[e]));
 }
 
 static int
 open_engines(struct service *service, const struct config *config, char *why, size_t why_len)
 {
+	char reasons[ENVIRONMENTS][REASON_LEN] = { "", "" };
 	struct engine *engine;
 	unsigned opened = 0;
 	int fault;
@@ -295,7 +152,7 @@ open_engines(struct service *service, const struct config *config, char *why, si
 	for (int e = 0; e < ENVIRONMENTS; e++) {
 		if (!config->environments[e].configured)
 			continue;
-		fault = engine_open(config, (enum environment)e, SERVER_WORKERS, &engine, why, why_len);
+		fault = engine_open(config, (enum environment)e, SERVER_WORKERS, &engine, reasons[e], REASON_LEN);
 		if (fault == 0) {
 			service->engines[e] = engine;
 			opened++;
@@ -303,13 +160,18 @@ open_engines(struct service *service, const struct config *config, char *why, si
 		}
 		if (!other_may_be_served(fault)) {
 			close_engines(service);
+			snprintf(why, why_len, "%s", reasons[e]);
 			return -1;
 		}
 		service->broken[e] = true;
-		LOG(LOG_ERROR, "this environment is not served",
-		    LOG_S("environment", environment_name((enum environment)e)), LOG_S("reason", why));
 	}
-	return opened > 0 ? 0 : -1;
+	if (opened == 0) {
+		snprintf(why, why_len, "%s%s%s", reasons[0], reasons[0][0] != '\0' && reasons[1][0] != '\0' ? "; " : "",
+		    reasons[1]);
+		return -1;
+	}
+	tell_broken(service, reasons);
+	return 0;
 }
 
 /* Before the first thread: all of them inherit it, and the main thread alone waits for signals. */
@@ -506,18 +368,55 @@ serve(const struct config *config, const struct flags *flags, const struct notif
 	return 0;
 }
 
+static int
+serve_notifying(const struct config *config, const struct flags *flags, char *why, size_t why_len)
+{
+	struct notify notify;
+	int rc;
+
+	if (notify_init(&notify) != 0)
+		LOG(LOG_WARN, "NOTIFY_SOCKET cannot be used", LOG_S("reason", strerror(errno)));
+	rc = serve(config, flags, &notify, why, why_len);
+	notify_fini(&notify);
+	return rc;
+}
+
+/* Returns the exit status. */
+static int
+run(const struct flags *flags, const struct config *config, char *why, size_t why_len)
+{
+	switch (flags->mode) {
+	case MODE_CHECK:
+		return offline_check(config, flags->args, flags->n_args);
+	case MODE_BACKUP:
+		return offline_backup(config, flags->args, flags->n_args);
+	case MODE_RESTORE:
+		return offline_restore(config, flags->args, flags->n_args, flags->events, flags->accept_revived);
+	case MODE_INIT:
+		return init_databases(config, why, why_len) == 0 ? 0 : fail(why);
+	case MODE_ROTATE_PEPPER:
+		return rotate_pepper(config, flags, why, why_len) == 0 ? 0 : fail(why);
+	default:
+		return serve_notifying(config, flags, why, why_len);
+	}
+}
+
 int
 main(int argc, char *argv[])
 {
 	struct config config;
-	struct notify notify;
 	struct flags flags;
 	char why[WHY_LEN];
 	int rc;
 
 	if (program_begin() != 0)
 		return fail("a standard descriptor is closed, and /dev/null cannot be opened for it");
-	parse_flags(argc, argv, &flags);
+	if (flags_parse(argc, argv, &flags) != 0)
+		return 1;
+	if (flags.mode == MODE_HELP || flags.mode == MODE_VERSION) {
+		fputs(flags.mode == MODE_HELP ? flags_usage : "fobd " FOBD_VERSION "\n", stdout);
+		return 0;
+	}
 	if (harden_process(why, sizeof(why)) != 0)
 		return fail(why);
 	if (sodium_init() < 0)
@@ -526,33 +425,15 @@ main(int argc, char *argv[])
 		return fail(why);
 	if (apply_log_flags(&flags, &config, why, sizeof(why)) != 0)
 		return fail(why);
-	if (flags.check_config) {
+	if (flags.mode == MODE_CHECK_CONFIG) {
 		config_fini(&config);
 		return 0;
 	}
 	log_setup(config.log_level, config.log_json);
-	if ((!is_offline(&flags) && harden_descriptors(config.connections, why, sizeof(why)) != 0) ||
+	if ((flags.mode == MODE_SERVE && harden_descriptors(config.connections, why, sizeof(why)) != 0) ||
 	    (config.user != NULL && harden_drop(config.user, why, sizeof(why)) != 0))
 		return fail(why);
-	if (is_offline(&flags)) {
-		rc = run_offline(&flags, &config);
-		config_fini(&config);
-		return rc;
-	}
-	if (flags.init) {
-		rc = init_databases(&config, why, sizeof(why)) == 0 ? 0 : fail(why);
-		config_fini(&config);
-		return rc;
-	}
-	if (flags.rotate) {
-		rc = rotate_pepper(&config, &flags, why, sizeof(why)) == 0 ? 0 : fail(why);
-		config_fini(&config);
-		return rc;
-	}
-	if (notify_init(&notify) != 0)
-		LOG(LOG_WARN, "NOTIFY_SOCKET cannot be used", LOG_S("reason", strerror(errno)));
-	rc = serve(&config, &flags, &notify, why, sizeof(why));
-	notify_fini(&notify);
+	rc = run(&flags, &config, why, sizeof(why));
 	config_fini(&config);
 	return rc;
 }

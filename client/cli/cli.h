@@ -1,7 +1,7 @@
 /*
  * cli.h - what the files of the `fob` command share: the options as given, the connection, and how a fault is told.
- * fob.c fills it in; one file per noun (account.c, import.c, key.c, verify.c, events.c, health.c, offline.c) holds the
- * commands.
+ * fob.c fills it in; one file per noun (account.c, import.c, key.c, verify.c, events.c, health.c, backup.c, offline.c)
+ * holds the commands.
  * Threads: none, except those that libfob has.
  */
 #ifndef CLI_H
@@ -139,6 +139,9 @@ int cli_account(const struct cli *cli, const char *account);
 int cli_may_confirm(const struct cli *cli);
 /* Asks "... [y/N]" unless --yes. Returns CLI_OK, or CLI_LOCAL: no. */
 int cli_confirm(const struct cli *cli, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+/* Become fobd with ${flag}, our words, and the options that it shares with us. Returns only when that fails. */
+int cli_become_fobd(const struct cli *cli, const char *flag);
 
 /* The commands. Each returns an exit code, having said what there is to say. */
 int cli_account_create(struct cli *cli);

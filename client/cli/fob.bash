@@ -10,7 +10,8 @@ _fob_options() {
 	"key revoke") echo --environment --kind --generation --secret-file --token-file ;;
 	verify) echo --secret-file --basic --operation --require ;;
 	events) echo --account --environment --follow ;;
-	check | backup | "pepper rotate") echo --config --help; return ;;
+	check | "pepper rotate") echo --config --help; return ;;
+	backup) echo --config ;;
 	restore) echo --config --events --accept-revived --help; return ;;
 	esac
 	echo --address --timeout --output --yes --no-color --tls-ca --tls-cert --tls-key --tls-server-name --help --version

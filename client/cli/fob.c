@@ -113,11 +113,11 @@ static const struct command commands[] = {
 };
 #define COMMANDS (sizeof(commands) / sizeof(commands[0]))
 
-/* Who takes fobd's settings asks no fobd. */
+/* Who takes fobd's settings asks no fobd; fob backup does one or the other. */
 static bool
 is_offline(const struct command *command)
 {
-	return (command->options & CLI_BIT(OPT_CONFIG)) != 0;
+	return (command->options & CLI_BIT(OPT_CONFIG)) != 0 && command->run != cli_backup;
 }
 
 static const char overview[] = "Usage: fob [OPTIONS] COMMAND [ARGUMENTS]\n"

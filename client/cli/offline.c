@@ -1,6 +1,6 @@
 /*
- * offline.c - fob check, backup, restore and pepper rotate: what is done to a database itself, not asked of a fobd that
- * serves it. Each replaces this process by the fobd that was installed with this fob; nothing here opens a database.
+ * offline.c - fob check, restore and pepper rotate, and fob backup --config: what is done to a database itself, not asked
+ * of a fobd that serves it. Each replaces this process by the fobd that was installed with this fob; nothing here opens a database.
  */
 #include "client/cli/cli.h"
 
@@ -30,23 +30,7 @@ const char check_help[] = "Usage: fob check [--config FILE] [live|test [FOLDER]]
 			  "  fob check\n"
 			  "  fob check live /backup/live-2026-01-31\n";
 
-const char backup_help[] = "Usage: fob backup [--config FILE] live|test FOLDER\n"
-			   "\n"
-			   "Copy the database of one environment to a new folder, also while fobd serves it\n"
-			   "and keys are made and ended. FOLDER appears when the copy is whole and on the\n"
-			   "disk, or not at all. Run it as the user that fobd runs as.\n"
-			   "\n"
-			   "  --config FILE  fobd's settings (default: /etc/fob/fobd.conf)\n"
-			   "\n"
-			   "The copy opens only with the pepper, which is not in it: keep a copy of that,\n"
-			   "elsewhere. Keep the events too, as often as you can, because they say what has\n"
-			   "ended since a backup: see fob restore --help.\n"
-			   "\n"
-			   "Examples:\n"
-			   "  fob backup live /backup/live-2026-01-31\n"
-			   "  fob events --follow --output json >> /elsewhere/events.json\n";
-
-const char restore_help[] = "Usage: fob restore [--config FILE] live|test --events FILE\n"
+const char restore_help[] = "Usage: fob restore [--config FILE] live|test --events FILE [--accept-revived]\n"
 			    "       fob restore [--config FILE] live|test --accept-revived\n"
 			    "\n"
 			    "A backup knows nothing of the keys that ended after it was taken, so fobd does\n"
@@ -54,12 +38,15 @@ const char restore_help[] = "Usage: fob restore [--config FILE] live|test --even
 			    "ends those keys, too, and lets it be served. Run it as the user that fobd runs\n"
 			    "as: it makes files there.\n"
 			    "\n"
-			    "  --events FILE     what fob events --output json printed, with all events since\n"
-			    "                    the backup; - is standard input\n"
-			    "  --accept-revived  do without: what has ended since is valid again\n"
+			    "  --events FILE     what fob events --output json printed: the newest event that\n"
+			    "                    the backup has, and all since; - is standard input\n"
+			    "  --accept-revived  do without: what has ended since is valid again. With --events:\n"
+			    "                    use what fits of a file that lacks the backup's newest event,\n"
+			    "                    or that has events of other accounts or keys\n"
 			    "  --config FILE     fobd's settings (default: /etc/fob/fobd.conf)\n"
 			    "\n"
-			    "It says which accounts lost their newest secret key, and are to be rolled.\n"
+			    "It says which accounts lost their newest secret key, and are to be rolled, and\n"
+			    "which were made after the backup, and are missing.\n"
 			    "Afterwards make a new backup, and begin a new file of events: their numbers\n"
 			    "may be given again, and a file that has two of one number is refused.\n"
 			    "\n"
@@ -115,9 +102,8 @@ unchanged(const char *text)
 	return u.out;
 }
 
-/* Become fobd with ${flag}, our words, and the options that it shares with us. Returns only when that fails. */
-static int
-become_fobd(const struct cli *cli, const char *flag)
+int
+cli_become_fobd(const struct cli *cli, const char *flag)
 {
 	char path[PATH_MAX], *argv[ARGS_MAX];
 	size_t n = 0;
@@ -149,23 +135,17 @@ become_fobd(const struct cli *cli, const char *flag)
 int
 cli_check(struct cli *cli)
 {
-	return become_fobd(cli, "--check");
-}
-
-int
-cli_backup(struct cli *cli)
-{
-	return become_fobd(cli, "--backup");
+	return cli_become_fobd(cli, "--check");
 }
 
 int
 cli_restore(struct cli *cli)
 {
-	return become_fobd(cli, "--restore");
+	return cli_become_fobd(cli, "--restore");
 }
 
 int
 cli_pepper_rotate(struct cli *cli)
 {
-	return become_fobd(cli, "--rotate-pepper");
+	return cli_become_fobd(cli, "--rotate-pepper");
 }

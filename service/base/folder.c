@@ -1,6 +1,6 @@
 /*
- * folder.c - sync or lock a folder, and explain a name in it that cannot be opened (see folder.h). Never makes or changes
- * one.
+ * folder.c - sync or lock a folder, explain a name in it that cannot be opened, and errors of the file system (see
+ * folder.h). Never makes or changes a file.
  */
 #include "service/base/folder.h"
 
@@ -14,6 +14,8 @@
 #include <sys/file.h>
 #include <time.h>
 #include <unistd.h>
+
+#include "service/base/types.h"
 
 #define TRY_MS 10
 
@@ -83,4 +85,28 @@ folder_explain(const char *path, int error, char *text, size_t len)
 	snprintf(text, len, "%s%s", strerror(error),
 	    confined ? ". fobd may only read in the folders in which its files were when it started: restart it" : "");
 	errno = error;
+}
+
+int
+folder_fault(int error)
+{
+	switch (error) {
+	case 0:
+		return 0;
+	case ENOSPC:
+	case EDQUOT:
+	case EFBIG:
+		return -FAULT_FULL;
+	case EIO:
+	case EROFS: /* ext4 remounts itself read-only after an error */
+	case ESTALE:
+	case ENODEV:
+	case ENXIO:
+	case ENOTCONN:
+	case ETIMEDOUT:
+	case EREMOTEIO:
+		return -FAULT_DISK;
+	default:
+		return -FAULT_IO;
+	}
 }

@@ -1,6 +1,7 @@
 /*
  * folder.h - a folder, and the names in it: synced, because a file that was made, linked or renamed survives
- * a power cut only when its folder was synced, too; locked; and why a name in it cannot be opened.
+ * a power cut only when its folder was synced, too; locked; and why a name in it cannot be opened. What an error of the file
+ * system means.
  */
 #ifndef FOLDER_H
 #define FOLDER_H
@@ -26,5 +27,13 @@ int folder_lock_around(const char *path, int wait_ms);
  * file's mode does not explain a refusal, that fobd is confined to the folders of its start. errno is kept.
  */
 void folder_explain(const char *path, int error, char *text, size_t len);
+
+/*
+ * folder_fault(error):
+ * What the errno value ${error} of a call on a file means for whoever opens a database.
+ * Returns: 0 for 0; -FAULT_FULL; -FAULT_DISK: the storage fails, is read-only or is gone, so that a change of the settings
+ *          would not help; -FAULT_IO: anything else.
+ */
+int folder_fault(int error);
 
 #endif

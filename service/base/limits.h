@@ -42,6 +42,8 @@
 #define LIMIT_SEND_MS 200         /* without progress on a reply; then the connection is closed */
 #define LIMIT_QUEUE 4096          /* mutations waiting for one environment's writer */
 #define LIMIT_COMMIT 512          /* mutations in one commit */
+#define LIMIT_BACKUP_PART (128U << 10) /* bytes of a backup in one reply */
+#define LIMIT_BACKUP_KEPT_MS 60000     /* after the last request for a part */
 #define LIMIT_LISTENERS 16
 #define LIMIT_ALLOW_USERS 64 /* names in a listener's allow_users */
 

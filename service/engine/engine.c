@@ -58,6 +58,11 @@ open_engine(const struct config *config, enum environment environment, unsigned 
 		engine_close(engine);
 		return fault;
 	}
+	if ((engine->snapshot = snapshot_new(engine->store, &options)) == NULL) {
+		snprintf(why, why_len, "out of memory");
+		engine_close(engine);
+		return -FAULT_INTERNAL;
+	}
 	*out = engine;
 	return 0;
 }
@@ -81,6 +86,7 @@ engine_close(struct engine *engine)
 {
 	if (engine == NULL)
 		return;
+	snapshot_free(engine->snapshot);
 	writer_stop(engine->writer);
 	lastused_close(engine->lastused);
 	store_close(engine->store);

@@ -8,6 +8,7 @@
 #include "service/base/clock.h"
 #include "service/base/config.h"
 #include "service/engine/lastused.h"
+#include "service/engine/snapshot.h"
 #include "service/engine/writer.h"
 #include "service/store/store.h"
 
@@ -17,13 +18,15 @@ struct engine {
 	struct clock clock;
 	struct lastused *lastused;
 	struct writer *writer;
+	struct snapshot *snapshot; /* NULL only in tests, which then make no backup */
 };
 
 /*
  * engine_open(config, environment, readers, engine, why, why_len):
  * Open store, last-used times and writer of one environment. ${readers}: how many transactions may read it at once.
- * Returns: 0; with one line at ${why}: -FAULT_CORRUPT for a damaged database, -FAULT_FULL for a full disk,
- *          -FAULT_DISK for one that fails, another negative fault for what an operator has set wrongly.
+ * Returns: 0; with one line at ${why}: -FAULT_CORRUPT for a damaged database, -FAULT_NOT_FOUND for none, -FAULT_FULL for
+ *          a full disk, -FAULT_DISK for one that fails or is read-only, another negative fault for what an operator has
+ *          set wrongly.
  */
 int engine_open(const struct config *config, enum environment environment, unsigned readers, struct engine **engine,
     char *why, size_t why_len);

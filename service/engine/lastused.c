@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "service/base/bytes.h"
+#include "service/base/folder.h"
 #include "service/base/log.h"
 
 #define MINUTE_MS 60000
@@ -56,7 +57,7 @@ lastused_open(const char *folder, uint32_t keys, struct lastused **out, char *wh
 	}
 	snprintf(l->path, sizeof(l->path), "%s/lastused", folder);
 	if ((l->fd = open(l->path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600)) < 0) {
-		fault = errno == EIO ? -FAULT_DISK : -FAULT_IO;
+		fault = folder_fault(errno);
 		snprintf(why, why_len, "%s: cannot open: %s", l->path, strerror(errno));
 		goto err0;
 	}

@@ -1,5 +1,5 @@
 /*
- * internal.h - what open.c, lmdb.c and upkeep.c share. They are the only files that include <lmdb.h>.
+ * internal.h - what this room's files that include <lmdb.h> share: open.c, lmdb.c, get.c, copy.c and upkeep.c.
  */
 #ifndef LMDB_INTERNAL_H
 #define LMDB_INTERNAL_H

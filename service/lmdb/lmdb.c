@@ -575,9 +575,3 @@ lmdb_reserve(struct lmdb *db, uint64_t bytes)
 		db->reserved_to = end;
 	return 0;
 }
-
-int
-lmdb_copy(struct lmdb *db, int fd)
-{
-	return lmdb_fault_of(mdb_env_copyfd(db->env, fd));
-}

@@ -56,7 +56,8 @@ struct lmdb_options {
 /*
  * lmdb_open(options, db, why, why_len):
  * Lock the folder, check that the file is complete, open it and its tables.
- * Returns: 0; a negative fault with one line at ${why}; -FAULT_DISK if the system cannot read it (EIO).
+ * Returns: 0; a negative fault with one line at ${why}, among them -FAULT_NOT_FOUND: there is no database;
+ *          -FAULT_CORRUPT: it is damaged, cut short or empty; -FAULT_DISK: its storage fails or is read-only.
  */
 int lmdb_open(const struct lmdb_options *options, struct lmdb **db, char *why, size_t why_len);
 /*
@@ -201,12 +202,14 @@ uint64_t lmdb_entries(struct lmdb_txn *txn, unsigned table);
 int lmdb_reserve(struct lmdb *db, uint64_t bytes);
 
 /*
- * lmdb_copy(db, fd):
+ * lmdb_copy(db, fd, stop):
  * Write a copy of the newest snapshot to ${fd}, an empty file, while others may write. Holds the snapshot
- * until it is done. Not synced.
- * Returns: 0; -FAULT_FULL; -FAULT_IO.
+ * until it is done, or until ${fd} has taken nothing for 30 s. It then still waits for ${fd}, but stops no
+ * change and holds nothing of the database. Not synced. ${stop}: given up soon after it is true; may be NULL.
+ * Threads: any; makes one of its own meanwhile.
+ * Returns: 0; -FAULT_FULL; -FAULT_IO; -FAULT_DEADLINE_EXCEEDED; -FAULT_CANCELLED.
  */
-int lmdb_copy(struct lmdb *db, int fd);
+int lmdb_copy(struct lmdb *db, int fd, const _Atomic bool *stop);
 
 /* Free the reader slots of processes that have died. */
 void lmdb_reader_check(struct lmdb *db);

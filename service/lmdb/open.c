@@ -22,13 +22,13 @@
 #define LOCK_HEAD_BYTES 4096
 
 /* In place of a descriptor. */
-enum { LOCK_NONE = -1, LOCK_REFUSED = -2, LOCK_DISK = -3 };
+#define LOCK_NONE (-1)
 
-/* The fault of a failed open. EIO is kept apart: no change of the settings would help. */
+/* The fault of a failed open. That of the storage is kept apart: no change of the settings would help. */
 static int
 opening_fault(int rc)
 {
-	return rc == EIO ? -FAULT_DISK : lmdb_fault_of(rc);
+	return folder_fault(rc) == -FAULT_DISK ? -FAULT_DISK : lmdb_fault_of(rc);
 }
 
 /* An assertion of LMDB failed on what it read: handled like a memory fault. */
@@ -43,19 +43,19 @@ on_assert(MDB_env *env, const char *text)
 /*
  * Only one process may serve a database, and it may open it only once: a second open in one process
  * succeeds, and then breaks LMDB's own locks.
- * Returns: a descriptor; LOCK_REFUSED or LOCK_DISK, with a reason at ${why}.
+ * Returns: 0, *${lock} is the descriptor; a negative fault with a reason at ${why}.
  */
 static int
-lock_folder(const char *path, char *why, size_t why_len)
+lock_folder(const char *path, int *lock, char *why, size_t why_len)
 {
 	char name[4096];
-	int fd;
+	int fd, error;
 
 	snprintf(name, sizeof(name), "%s/fobd.lock", path);
 	if ((fd = open(name, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600)) < 0) {
-		fd = errno == EIO ? LOCK_DISK : LOCK_REFUSED;
-		snprintf(why, why_len, "%s: cannot use the data folder: %s", path, strerror(errno));
-		return fd;
+		error = errno;
+		snprintf(why, why_len, "%s: cannot use the data folder: %s", path, strerror(error));
+		return folder_fault(error) == -FAULT_IO ? -FAULT_FAILED_PRECONDITION : folder_fault(error);
 	}
 	if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
 		snprintf(why, why_len,
@@ -63,18 +63,19 @@ lock_folder(const char *path, char *why, size_t why_len)
 					   "%s: cannot lock the data folder",
 		    path);
 		close(fd);
-		return LOCK_REFUSED;
+		return -FAULT_FAILED_PRECONDITION;
 	}
-	return fd;
+	*lock = fd;
+	return 0;
 }
 
 /*
  * Makes no file, as a copy may be on a read-only medium. A folder that no fobd has served has no lock
  * file and needs no lock.
- * Returns: a descriptor; LOCK_NONE; LOCK_REFUSED with a reason at ${why}.
+ * Returns: 0, *${lock} is the descriptor or LOCK_NONE; a negative fault with a reason at ${why}.
  */
 static int
-lock_offline(const char *path, char *why, size_t why_len)
+lock_offline(const char *path, int *lock, char *why, size_t why_len)
 {
 	char name[4096];
 	int fd;
@@ -82,16 +83,18 @@ lock_offline(const char *path, char *why, size_t why_len)
 	snprintf(name, sizeof(name), "%s/fobd.lock", path);
 	if ((fd = open(name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW)) < 0) {
 		if (errno == ENOENT)
-			return LOCK_NONE;
+			return 0;
 		snprintf(why, why_len, "%s: cannot open: %s", name, strerror(errno));
-		return LOCK_REFUSED;
+		return -FAULT_FAILED_PRECONDITION;
 	}
-	if (flock(fd, LOCK_SH | LOCK_NB) == 0)
-		return fd;
+	if (flock(fd, LOCK_SH | LOCK_NB) == 0) {
+		*lock = fd;
+		return 0;
+	}
 	snprintf(why, why_len,
 	    "%s: a fobd serves this folder; stop it first, or make a copy with fob backup and check that", path);
 	close(fd);
-	return LOCK_REFUSED;
+	return -FAULT_FAILED_PRECONDITION;
 }
 
 static int
@@ -99,12 +102,10 @@ lock_for(struct lmdb *db, const struct lmdb_options *options, char *why, size_t 
 {
 	db->lock_fd = LOCK_NONE;
 	if (options->access == LMDB_SERVE)
-		db->lock_fd = lock_folder(options->path, why, why_len);
-	else if (options->access == LMDB_OFFLINE)
-		db->lock_fd = lock_offline(options->path, why, why_len);
-	if (db->lock_fd == LOCK_DISK)
-		return -FAULT_DISK;
-	return db->lock_fd == LOCK_REFUSED ? -FAULT_FAILED_PRECONDITION : 0;
+		return lock_folder(options->path, &db->lock_fd, why, why_len);
+	if (options->access == LMDB_OFFLINE)
+		return lock_offline(options->path, &db->lock_fd, why, why_len);
+	return 0;
 }
 
 static void
@@ -332,7 +333,7 @@ allocate_lock_file(const struct lmdb_options *options, char *why, size_t why_len
 	if ((fd = open(name, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600)) < 0) {
 		rc = errno;
 		snprintf(why, why_len, "%s: cannot open: %s", name, strerror(rc));
-		return rc == EIO ? -FAULT_DISK : -FAULT_IO;
+		return folder_fault(rc);
 	}
 	if ((rc = posix_fallocate(fd, 0, bytes)) != 0)
 		snprintf(why, why_len, "%s: no room for %lld bytes: %s", name, (long long)bytes, strerror(rc));
@@ -346,16 +347,23 @@ check_exists(const struct lmdb_options *options, char *why, size_t why_len)
 	const char *path = options->path;
 	char name[4096];
 	struct stat st;
+	int error;
 
 	snprintf(name, sizeof(name), "%s%s", path, options->access == LMDB_FILE ? "" : "/data.mdb");
-	errno = 0;
-	if (stat(name, &st) == 0 && st.st_size > 0)
-		return 0;
-	if (errno == EIO) {
-		snprintf(why, why_len, "%s: cannot be read: %s", name, strerror(errno));
-		return -FAULT_DISK;
+	if (stat(name, &st) == 0) {
+		if (st.st_size > 0)
+			return 0;
+		snprintf(why, why_len, "%s: the file is empty: it was cut short. Restore it from a backup", name);
+		return -FAULT_CORRUPT;
 	}
-	snprintf(why, why_len, "%s: there is no database here; fobd --init makes a new one", path);
+	if ((error = errno) != ENOENT) {
+		snprintf(why, why_len, "%s: cannot be read: %s", name, strerror(error));
+		return folder_fault(error);
+	}
+	snprintf(why, why_len,
+	    "%s: there is no database here. If there was one, look whether its disk is mounted, or restore a backup. For "
+	    "a new service, fobd --init makes one",
+	    path);
 	return -FAULT_NOT_FOUND;
 }
 
@@ -412,6 +420,16 @@ know_file(struct lmdb *db, const struct lmdb_options *options)
 	return lmdb_file(db, &db->file) == 0 ? 0 : EIO;
 }
 
+/* LMDB locks a byte of its lock file by the process's id, so two processes of one id shut each other out. */
+static const char *
+reason_of(const struct lmdb_options *options, int rc)
+{
+	if (options->access == LMDB_BESIDE && (rc == EAGAIN || rc == EACCES))
+		return "the fobd that serves it has this process's id, in another PID namespace (container). Have it make the "
+		       "backup itself: fob backup without --config";
+	return mdb_strerror(rc);
+}
+
 /* Returns the fault. */
 static int
 cannot_open(const struct lmdb_options *options, int rc, char *why, size_t why_len)
@@ -422,7 +440,7 @@ cannot_open(const struct lmdb_options *options, int rc, char *why, size_t why_le
 		    "ceiling, two times over, which is %llu MiB. Lower ceiling, or raise the limit (ulimit -v)",
 		    options->path, (unsigned long long)(options->map_bytes >> 19));
 	else
-		snprintf(why, why_len, "%s: cannot open the database: %s", options->path, mdb_strerror(rc));
+		snprintf(why, why_len, "%s: cannot open the database: %s", options->path, reason_of(options, rc));
 	return opening_fault(rc);
 }
 

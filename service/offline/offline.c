@@ -11,7 +11,7 @@
 #include "service/offline/backup.h"
 #include "service/offline/check.h"
 #include "service/offline/restore.h"
-#include "service/store/open.h"
+#include "service/store/init.h"
 
 #define WHY_LEN 1024
 #define READERS 16
@@ -127,7 +127,7 @@ offline_restore(const struct config *config, char *const *args, int n_args, cons
 
 	if (n_args != 1)
 		return refuse("--restore takes an environment, whose path holds the copy");
-	if ((events != NULL) == accept_revived)
+	if (events == NULL && !accept_revived)
 		return refuse(
 		    "--restore needs --events FILE, with the output of fob events --output json, to end again what ended "
 		    "after the copy was taken; or --accept-revived, if keys that ended since then may be valid again");
@@ -138,10 +138,12 @@ offline_restore(const struct config *config, char *const *args, int n_args, cons
 		return refuse(why);
 	}
 	options = options_of(config, environment, STORE_RESTORE);
-	rc = restore_backup(&options, file, stdout, why, sizeof(why));
+	rc = restore_backup(&options, file, accept_revived, stdout, why, sizeof(why));
+	(void)fflush(stdout);
 	if (file != NULL)
 		fclose(file);
 	if (rc != 0)
 		return refuse(why);
+	store_note(&options);
 	return fflush(stdout) == 0 ? 0 : refuse("it is restored, but standard output cannot be written to");
 }

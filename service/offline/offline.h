@@ -25,7 +25,8 @@ int offline_backup(const struct config *config, char *const *args, int n_args);
 /*
  * offline_restore(config, args, n_args, events, accept_revived):
  * Turn the copy at the path of the environment ${args}[0] into a database that fobd serves. ${events}: a file,
- * or "-" for standard input; NULL only with ${accept_revived}.
+ * or "-" for standard input; NULL only with ${accept_revived}. With both, events that do not reach back to the
+ * copy, or that fit nothing in it, are accepted: see restore.h.
  * Returns: an exit status: 0 done; 1 failed, and nothing has changed.
  */
 int

@@ -41,6 +41,7 @@ static const struct {
 		{ "ListAccounts", list_accounts, false },
 		{ "ListEvents", list_events, false },
 		{ "ImportAccounts", import_accounts, true },
+		{ "ReadBackup", backup_read, false },
 	    } },
 	{ &fob__v1__health__descriptor, false,
 	    {

@@ -1,6 +1,6 @@
 /*
  * handlers.h - the methods of the services; contracts in proto/fob/v1/, form in call.h. verify.c has Keys, admin.c
- * and import.c the mutations, list.c the lists, health.c Health.
+ * and import.c the mutations, list.c the lists, backup.c ReadBackup, health.c Health.
  */
 #ifndef HANDLERS_H
 #define HANDLERS_H
@@ -20,6 +20,8 @@ int import_accounts(struct call *call, const ProtobufCMessage *request, Protobuf
 int list_keys(struct call *call, const ProtobufCMessage *request, ProtobufCMessage *response);
 int list_accounts(struct call *call, const ProtobufCMessage *request, ProtobufCMessage *response);
 int list_events(struct call *call, const ProtobufCMessage *request, ProtobufCMessage *response);
+
+int backup_read(struct call *call, const ProtobufCMessage *request, ProtobufCMessage *response);
 
 int health_check(struct call *call, const ProtobufCMessage *request, ProtobufCMessage *response);
 int health_stats(struct call *call, const ProtobufCMessage *request, ProtobufCMessage *response);

@@ -4,11 +4,16 @@
 #include "service/store/init.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
 #include <sodium.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
+#include "service/base/folder.h"
+#include "service/base/log.h"
 #include "service/store/internal.h"
 
 static int
@@ -33,6 +38,67 @@ database_exists(const char *path)
 	snprintf(name, sizeof(name), "%s/data.mdb", path);
 	return stat(name, &st) == 0 && st.st_size > 0;
 }
+
+/* ---- was there a database before? ---- */
+
+/* What only a database leaves in its folder; data.mdb itself if it has been emptied. */
+static const char *const left_behind[] = { "data.mdb", "lastused", "fobd.lock", "lock.mdb" };
+
+/* The file beside the pepper that notes that there is a database: it is elsewhere than the folder, which may be lost. */
+static int
+note_path(const struct store_options *options, char path[PATH_MAX])
+{
+	int n = snprintf(path, PATH_MAX, "%s.used", options->pepper);
+
+	return n > 0 && n < PATH_MAX ? 0 : -1;
+}
+
+/* Returns whether something shows that there was a database, and writes its path to ${trace}. */
+static bool
+find_trace(const struct store_options *options, char trace[PATH_MAX])
+{
+	struct stat st;
+
+	for (size_t i = 0; i < sizeof(left_behind) / sizeof(left_behind[0]); i++)
+		if (snprintf(trace, PATH_MAX, "%s/%s", options->path, left_behind[i]) < PATH_MAX &&
+		    lstat(trace, &st) == 0)
+			return true;
+	return note_path(options, trace) == 0 && lstat(trace, &st) == 0;
+}
+
+static int
+refuse_anew(const char *trace, char *why, size_t why_len)
+{
+	snprintf(why, why_len,
+	    "%s shows that there was a database, which is missing or empty: look whether its disk is mounted, or restore a "
+	    "backup. A new database would know none of the old keys. If that is what you want, move this file away first",
+	    trace);
+	return -1;
+}
+
+void
+store_note(const struct store_options *options)
+{
+	char path[PATH_MAX];
+	int fd, error = ENAMETOOLONG;
+
+	if (note_path(options, path) == 0) {
+		if ((fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600)) < 0 && errno == EEXIST)
+			return;
+		error = fd < 0 ? errno : 0;
+		if (fd >= 0 && (dprintf(fd, "There is a database of this pepper: %s\n", options->path) < 0 || fsync(fd) != 0))
+			error = errno;
+		if (fd >= 0 && close(fd) != 0)
+			error = errno;
+		if (error == 0)
+			error = folder_sync_around(path);
+	}
+	if (error != 0)
+		LOG(LOG_WARN, "cannot note beside the pepper that it has a database", LOG_S("path", path),
+		    LOG_S("reason", strerror(error)));
+}
+
+/* ---- a new database ---- */
 
 /* Write the two meta records of a new database. */
 static int
@@ -123,18 +189,28 @@ store_init(const struct store_options *options, char *why, size_t why_len)
 {
 	struct store store = { .environment = options->environment };
 	struct lmdb_options lmdb_options = store_lmdb_options(options, true);
+	char trace[PATH_MAX];
 	struct pepper *pepper;
-	bool is_new;
+	bool is_new, is_lost;
 	int founded, rc = -1;
 
 	if (make_folder(options->path, why, why_len) != 0)
 		return -1;
+	/* In this order, so that a database that another process makes meanwhile is not taken for a lost one. */
+	is_lost = find_trace(options, trace);
 	is_new = !database_exists(options->path);
+	if (is_new && is_lost)
+		return refuse_anew(trace, why, why_len);
 	if (is_new && pepper_create(options->pepper, why, why_len) < 0)
 		return -1;
 	if (pepper_load(options->pepper, &pepper, why, why_len) != 0)
 		return -1;
 	store.pepper = pepper;
+	/* A pepper gets a second line only for a database. */
+	if (is_new && pepper_lines(pepper) > 1) {
+		refuse_anew(options->pepper, why, why_len);
+		goto err0;
+	}
 	if (is_new && make_new(&store, options, why, why_len) != 0)
 		goto err0;
 	/* An older fobd whose first start was cut off left a database without an identity. It is completed here. */
@@ -148,6 +224,8 @@ store_init(const struct store_options *options, char *why, size_t why_len)
 	else
 		rc = 0;
 	lmdb_close(store.lmdb);
+	if (rc == 0)
+		store_note(options);
 err0:
 	pepper_free(pepper);
 	return rc;

@@ -88,11 +88,36 @@ fit_pepper(struct pepper *pepper, const struct record_identity *identity, const 
 	return 0;
 }
 
+/*
+ * Does the pepper fit another record of the database, but not the identity? Then the identity is damaged, and what it says
+ * of schema, environment and pepper is not believed: only this environment must fail. During a rotation other records may
+ * fit a pepper that lacks the new line, so they show nothing.
+ */
+static bool
+identity_is_damaged(struct store *store, struct lmdb_txn *txn, const struct lmdb_value *identity)
+{
+	struct pepper *pepper = store->pepper;
+	struct lmdb_value state;
+	bool fits = false;
+
+	if (lmdb_get(txn, TABLE_META, ROTATION, strlen(ROTATION), &state) != -FAULT_NOT_FOUND ||
+	    lmdb_get(txn, TABLE_META, STATE, strlen(STATE), &state) != 0)
+		return false;
+	for (unsigned n = pepper_lines(pepper); n > 0; n--) {
+		pepper_use(pepper, 0, n);
+		if (record_sound(pepper, TABLE_META, IDENTITY, strlen(IDENTITY), identity->data, identity->len) == 0)
+			return false;
+		fits = fits || record_sound(pepper, TABLE_META, STATE, strlen(STATE), state.data, state.len) == 0;
+	}
+	return fits;
+}
+
 /* Is this database of this environment, schema and pepper? */
 static int
 check_identity(struct store *store, struct lmdb_txn *txn, const char *pepper_path, struct record_identity *out,
     char *why, size_t why_len)
 {
+	uint8_t bytes[LMDB_VALUE_MAX];
 	struct record_identity identity;
 	struct lmdb_value value;
 	int fault;
@@ -100,9 +125,17 @@ check_identity(struct store *store, struct lmdb_txn *txn, const char *pepper_pat
 	fault = lmdb_get(txn, TABLE_META, IDENTITY, strlen(IDENTITY), &value);
 	if (fault == -FAULT_IO || fault == -FAULT_INTERNAL)
 		return cannot_read(store, fault, why, why_len);
+	if (fault == 0) {
+		memcpy(bytes, value.data, value.len);
+		value.data = bytes;
+	}
 	if (fault != 0 ||
 	    record_get_identity(NULL, IDENTITY, strlen(IDENTITY), value.data, value.len, &identity) != 0) {
 		snprintf(why, why_len, "%s: the database was not made by fobd, or it is damaged", store->path);
+		return -FAULT_CORRUPT;
+	}
+	if (identity_is_damaged(store, txn, &value)) {
+		snprintf(why, why_len, "%s: the database's identity is damaged: restore it from a backup", store->path);
 		return -FAULT_CORRUPT;
 	}
 	if (identity.schema > RECORD_SCHEMA) {

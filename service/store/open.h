@@ -31,8 +31,8 @@ struct store_options {
  * Open an existing database and check that it is whole, of this environment, of no newer schema, and belongs to this
  * pepper. A database of an older schema is raised to this one by a commit of its identity alone, which is logged.
  * Returns: 0, *${store} to be closed with store_close(); -FAULT_CORRUPT for damage; -FAULT_FULL; -FAULT_DISK for
- *          a disk that fails; another negative fault for what an operator has set wrongly (no database, another's
- *          pepper, ...). One line at ${why}.
+ *          storage that fails or is read-only; -FAULT_NOT_FOUND: no database; another negative fault for what an
+ *          operator has set wrongly (another's pepper, a backup, ...). One line at ${why}.
  *
  * With ${options}->settle a commit that changes nothing comes first. It is for a database that has failed in this process:
  * after a write that failed the system may show a commit that the disk does not have. When the next commit has succeeded,

@@ -709,15 +709,28 @@ a_power_cut_loses_nothing(void **state)
 	harness_free(h);
 }
 
-/* Is there nothing but what an interrupted first start leaves in the folder where it makes the database? */
+static void
+remove_file(const char *path)
+{
+	if (unlink(path) != 0)
+		assert_int_equal(errno, ENOENT);
+}
+
+/* Leave nothing but what an interrupted first start leaves in the folder where it makes the database. */
 static void
 leave_first_start(const struct harness *h)
 {
+	static const char *const served[] = { "lastused", "fobd.lock", "lock.mdb" };
 	char path[700];
 
 	first_start = false;
-	if (unlink(data_path(h)) != 0)
-		assert_int_equal(errno, ENOENT);
+	remove_file(data_path(h));
+	for (size_t i = 0; i < sizeof(served) / sizeof(served[0]); i++) {
+		snprintf(path, sizeof(path), "%s/%s", h->paths[ENVIRONMENT_LIVE][0], served[i]);
+		remove_file(path);
+	}
+	snprintf(path, sizeof(path), "%s.used", h->paths[ENVIRONMENT_LIVE][1]);
+	remove_file(path);
 	snprintf(path, sizeof(path), "%s/new", h->paths[ENVIRONMENT_LIVE][0]);
 	assert_int_equal(mkdir(path, 0700), 0);
 	first_start = true;

@@ -405,6 +405,25 @@ decode_stats(const struct reply *r)
 	free(out);
 }
 
+static void
+decode_backup(const struct reply *r)
+{
+	struct fob_error error;
+	struct fob_backup_part *out;
+	int rc = codec_decode_backup(r->p, r->len, &out, &error);
+	uint8_t last = 0;
+
+	check_error(rc, &error);
+	FUZZ_CHECK((rc == 0) == (out != NULL), "a fault with a result, or the reverse");
+	if (rc != 0)
+		return;
+	FUZZ_CHECK(out->len <= out->total, "%zu bytes of %llu", out->len, (unsigned long long)out->total);
+	for (size_t i = 0; i < out->len; i++)
+		last = (uint8_t)(last ^ out->data[i]);
+	FUZZ_CHECK(last == 0 || out->len > 0, "bytes that are not there");
+	free(out);
+}
+
 /* ---- pages ---- */
 
 /* The list's position, and the page size that was asked for. */
@@ -491,7 +510,7 @@ decode_events(const struct reply *r)
 
 static void (*const decoders[])(const struct reply *r) = { decode_verify, decode_verify_batch, decode_verify_items,
 	decode_created, decode_rolled, decode_key, decode_account, decode_import, decode_health, decode_stats,
-	decode_keys, decode_accounts, decode_events };
+	decode_keys, decode_accounts, decode_events, decode_backup };
 
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

@@ -58,11 +58,13 @@ commands=("account create" "account list" "account suspend" "account resume" "ac
 }
 
 @test "what is done here takes no option of a connection" {
-	for c in "${offline[@]}"; do
+	for c in check restore "pepper rotate"; do
 		for o in "--address tcp://127.0.0.1:1" "--timeout 1s" "--output json" "--tls-ca f"; do
 			refused "$c takes no ${o%% *}; see fob $c --help" $c live $o
 		done
 	done
+	refused "with --config no fobd is asked" backup --config f live d --address tcp://127.0.0.1:1
+	refused "with --config no fobd is asked" backup --config f live d --timeout 1s
 	# These say nothing that would not be so.
 	refused "/absent" --no-color --yes check --config "$PWD/absent"
 }

@@ -9,6 +9,7 @@ sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 
 import glob
+import hashlib
 import json
 import random
 import resource
@@ -20,7 +21,9 @@ import time
 import unittest
 
 import daemon
+import fobwire
 import load
+import pb
 import tap
 from pb import LIVE, SECRET, TEST
 
@@ -127,7 +130,7 @@ class Backup(unittest.TestCase):
         self.assertIn("this is a backup", self.backup(self.dest + "2", code=1).stderr)
         self.assertFalse(os.path.exists(self.dest + "2"))
         self.assertIn("--events FILE", self.restore(code=1).stderr)
-        self.assertIn("--events FILE", self.restore("--accept-revived", "--events", "x", code=1).stderr)
+        self.assertIn("x: No such file", self.restore("--accept-revived", "--events", "x", code=1).stderr)
         self.refused_to_serve()
         self.assert_clean()
 
@@ -173,6 +176,136 @@ class Backup(unittest.TestCase):
         shutil.copy(self.fobd.pepper("live"), other.pepper("live"))
         self.assertIn("this is a backup", other.run().stderr)
 
+    # ---- copies that fobd makes and sends ----
+
+    def ask(self, *args, environment="live", **kw):
+        return self.fob("backup", "--address", self.fobd.urls["admin"], environment, *args, **kw)
+
+    def part(self, c, name, offset=0, environment=LIVE):
+        return c.call("fob.v1.Admin/ReadBackup", pb.admin.ReadBackupRequest(environment=environment, backup=name,
+                                                                            offset=offset))
+
+    def whole(self, c, name, environment=LIVE):
+        """Ask for the first part until the copy is made. Returns that part."""
+        def made():
+            part = self.part(c, name, environment=environment)
+            return part if part.size else None
+        return daemon.wait_until("the copy", made, 30)
+
+    def test_over_the_socket(self):
+        """The copy is what the program of the same name makes: marked, whole, restored. No second process opened the
+        database, and nothing is left beside it."""
+        secrets = self.history()
+        shutil.rmtree(self.dest)
+        before = sorted(os.listdir(self.fobd.database("live")))
+        done = self.ask(self.dest + "/")
+        self.assertEqual(done.stderr, "")
+        self.assertRegex(done.stdout, r"^live: copied to %s: revision 22, events to 22, \d+ bytes\. The copy opens only with the "
+                         r"pepper, which is not in it: keep a copy of the pepper elsewhere\n$" % self.dest)
+        self.assertEqual(os.listdir(self.dest), ["data.mdb"])
+        self.assertEqual(stat.S_IMODE(os.stat(self.dest).st_mode), 0o700)
+        self.assertEqual(stat.S_IMODE(os.stat(os.path.join(self.dest, "data.mdb")).st_mode), 0o600)
+        self.assertEqual(sorted(os.listdir(self.fobd.database("live"))), before)
+        self.assertIn("live: whole: ", self.check("live", self.dest).stdout)
+        self.assertRegex(self.fobd.log(), 'level=info msg="backup is being read" environment=live uid=%d pid=' % os.getuid())
+        told = json.loads(self.ask("--output", "json", self.dest + "2").stdout)
+        self.assertEqual((told["environment"], told["revision"], told["event_sequence"], told["folder"]),
+                         ("live", 22, 22, self.dest + "2"))
+        path, _ = self.events()
+        self.fobd.stop()
+        self.put_in_place()
+        self.refused_to_serve()
+        self.restore("--events", path)
+        self.fobd.start(init=False)
+        self.assertEqual(self.verdicts(secrets)["revoked"], "REVOKED")
+        self.fobd.stop()
+        self.assert_clean()
+
+    def test_over_the_socket_under_writes(self):
+        slots = [(LIVE, "s%d" % i) for i in range(4)]
+        with self.fobd.client() as c:
+            for slot in slots:
+                c.create(*slot)
+        rollers = load.Rollers(self.fobd, slots, depth=2).start()
+        for i in range(3):
+            seen = rollers.acknowledged()
+            daemon.wait_until("rolls between copies", lambda: rollers.acknowledged() > seen + 3, 30)
+            self.ask(self.dest + str(i))
+            self.assertIn("live: whole: ", self.check("live", self.dest + str(i)).stdout)
+        self.fobd.terminate()
+        rollers.join()
+        self.assertGreater(os.path.getsize(os.path.join(self.dest + "2", "data.mdb")), 8192)
+
+    def test_parts(self):
+        """The same request gives the same bytes; one backup at a time; one that nobody reads makes way."""
+        first, second = os.urandom(16), os.urandom(16)
+        with self.fobd.client() as c, self.fobd.client() as other:
+            c.call("fob.v1.Admin/ImportAccounts", pb.admin.ImportAccountsRequest(
+                request_token=fobwire.new_token(), environment=LIVE, items=[pb.admin.ImportItem(
+                    account="a%d" % i, secret_sha256=os.urandom(32), secret_last4=b"last") for i in range(256)]))
+            for bad, says in ((b"", "exactly 16"), (b"x" * 17, "exactly 16")):
+                with self.assertRaisesRegex(fobwire.Fault, says):
+                    self.part(c, bad)
+            with self.assertRaisesRegex(fobwire.Fault, "FAILED_PRECONDITION.*begin another one"):
+                self.part(c, first, offset=1)
+            part = self.whole(c, first)
+            self.assertEqual(len(part.data), min(part.size, 131072))
+            self.assertEqual(self.part(other, first), part)
+            with self.assertRaisesRegex(fobwire.Fault, "RESOURCE_EXHAUSTED.*one at a time"):
+                self.part(other, second)
+            self.whole(other, second, environment=TEST)  # another environment's is its own
+            with self.assertRaisesRegex(fobwire.Fault, "INVALID_ARGUMENT.*the backup has %d bytes" % part.size):
+                self.part(c, first, offset=part.size + 1)
+            data = part.data
+            while len(data) < part.size:
+                data += self.part(c, first, offset=len(data)).data
+            self.assertEqual(hashlib.sha256(data).digest(), part.sha256)
+            self.assertEqual(self.part(c, first, offset=len(data)).data, b"")
+            self.assertEqual(self.whole(other, second).event_sequence, 256)  # the first was read
+            with self.assertRaisesRegex(fobwire.Fault, "begin another one"):
+                self.part(c, first, offset=4096)
+        with self.fobd.client("verify") as c, self.assertRaisesRegex(fobwire.Fault, "PERMISSION_DENIED"):
+            self.part(c, first)
+        self.fobd.stop()  # also with a backup at hand
+
+    def test_over_the_socket_what_is_refused(self):
+        self.ask(self.dest)
+        self.assertIn("exists already; name a new folder", self.ask(self.dest, code=1).stderr)
+        self.assertIn("cannot make a folder next to it", self.ask("/nowhere/copy", code=1).stderr)
+        self.assertIn("is not an environment", self.ask(self.dest + "2", environment="prod", code=1).stderr)
+        self.assertIn("with --config no fobd is asked", self.ask(self.dest + "2", "--config", self.fobd.config, code=1).stderr)
+        limit = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (8192, 8192))  # noqa: E731
+        self.ask(self.dest + "2", code=None, preexec=limit)
+        self.assertFalse(os.path.exists(self.dest + "2"))
+        for left in glob.glob(self.dest + "2.partial*"):
+            shutil.rmtree(left)
+        self.fobd.stop()
+        self.assertIn("fob backup --config FILE copies the database without one", self.ask(self.dest + "2", code=2).stderr)
+        self.assert_clean()
+
+    def test_from_another_pid_namespace(self):
+        """Two processes of one id cannot both open the database: that is said, with the way that works."""
+        space = ["unshare", "-p", "-f", "--kill-child"]
+        if os.geteuid() != 0 or subprocess.run([*space, "true"], capture_output=True).returncode != 0:
+            self.skipTest("needs a PID namespace of its own")
+        self.fobd.stop()
+        wrapper = os.path.join(self.fobd.place, "fobd")
+        with open(wrapper, "w") as f:
+            f.write('#!/bin/sh\nexec %s "%s" "$@"\n' % (" ".join(space), daemon.FOBD))
+        os.chmod(wrapper, 0o700)
+        real, daemon.FOBD = daemon.FOBD, wrapper
+        try:
+            self.fobd.start(init=False)
+            done = self.fobd.run("--backup", "live", self.dest)
+        finally:
+            daemon.FOBD = real
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("has this process's id, in another PID namespace (container). Have it make the backup itself: fob backup "
+                      "without --config", done.stderr)
+        self.ask(self.dest)
+        self.fobd.kill()
+        self.assertIn("live: whole: ", self.check("live", self.dest).stdout)
+
     # ---- restore ----
 
     def history(self):
@@ -215,7 +348,9 @@ class Backup(unittest.TestCase):
         self.assertEqual(done.stderr, "")
         self.assertIn("live: restored from a copy of revision 10; events 11 to 22 replayed, 9 of them changed something. "
                       "What ended after event 22 is not known, and is valid again\n", done.stdout)
-        self.assertIn("live: 1 accounts were made or imported after the copy was taken", done.stdout)
+        self.assertIn("live: made or imported after the copy was taken, and missing: accounts 1, keys 0\n"
+                      "live: made was made after the copy was taken, and is missing: make it again, and suspend it again\n",
+                      done.stdout)
         rolled = [line.split()[1] for line in done.stdout.splitlines() if "newest secret key is lost" in line]
         self.assertEqual(rolled, ["rolled", "leaked", "twice"])
         self.assertIn("live: whole: accounts 8 (suspended 1), ", self.check("live").stdout)
@@ -270,6 +405,7 @@ class Backup(unittest.TestCase):
 
         for text, says in (("\n".join(lines[:11] + lines[12:]), "event 13 where 12 was expected: the events between are missing"),
                            (changed(3, account="other"), "the events are another database's"),
+                           (changed(3, last4="XXXX"), "the events are another database's"),
                            (changed(12, event="key_eaten"), "does not know"), (changed(12, generation=-1), "does not know"),
                            (changed(12, time_ms=None), "without its"), (changed(12, account="a b"), "does not know"),
                            ("\n".join(lines[:-1] + [lines[-1][:-5]]),
@@ -293,6 +429,86 @@ class Backup(unittest.TestCase):
             f.write("\n".join([other] + lines + [other] + lines))
         self.restore("--events", path)
         self.assertIn("live: whole: ", self.check("live").stdout)
+
+    # What shows that the lines are this database's, and reach from the copy to the end: the copy's own last event.
+    def test_events_that_do_not_reach_back_to_the_copy(self):
+        secrets = self.history()
+        path, events = self.events()
+        self.fobd.stop()
+        self.put_in_place()
+        with open(path) as f:
+            lines = f.read().splitlines(True)
+        other = [json.dumps(dict(json.loads(line), environment="test")) + "\n" for line in lines]
+        give = (". Give a file of events that has the copy's last event, number 10. With --accept-revived it is restored all "
+                "the same, and keys that have ended since may be valid again")
+        for kept, says in (([], "there is no event of live"), (other, "there is no event of live"),
+                           (lines[:9], "the events of live end at number 9, before the copy's last event"),
+                           (lines[10:], "the events of live begin at number 11, behind the copy's last event")):
+            with open(path, "w") as f:
+                f.writelines(kept)
+            self.refused_events(path, says + give)
+        self.assertIn("what ended after event 22 is valid again, as --accept-revived allows",
+                      self.restore("--events", path, "--accept-revived").stdout)
+        self.fobd.start(init=False)
+        self.assertEqual(self.verdicts(secrets)["revoked"], "REVOKED")
+        self.fobd.stop()
+        self.put_in_place()
+        with open(path, "w") as f:
+            f.writelines(lines[9:])
+        self.restore("--events", path)
+
+    def imported(self, c, account, **keys):
+        done = c.call("fob.v1.Admin/ImportAccounts", pb.admin.ImportAccountsRequest(
+            request_token=fobwire.new_token(), environment=LIVE, items=[pb.admin.ImportItem(account=account, **keys)]))
+        self.assertEqual(list(done.outcomes), [pb.admin.IMPORTED])
+
+    def test_events_that_fit_nothing(self):
+        """Made and imported since the copy: named. Of no account, of another generation or key: refused, and named."""
+        digest = {"secret_sha256": b"s" * 32, "secret_last4": b"abcd"}
+        other = {"publishable_sha256": b"p" * 32, "publishable_last4": b"efgh"}
+        with self.fobd.client() as c:
+            c.create(LIVE, "a")
+            self.imported(c, "half", **other)
+            self.backup()
+            self.imported(c, "half", **other, secret_sha256=b"h" * 32, secret_last4=b"hhhh")
+            c.revoke(LIVE, "half", SECRET, 1)
+            self.imported(c, "whole", **digest)
+            c.roll(LIVE, "whole")
+            c.suspend(LIVE, "whole")
+            c.roll(LIVE, "a", grace=0)
+        path, events = self.events()
+        self.fobd.stop()
+        self.put_in_place()
+        with open(path) as f:
+            lines = f.read().splitlines(True)
+        roll = len(lines) - 1
+        said = "live: events, line %d: event %d, key_rolled of " % (roll + 1, roll + 1)
+        for change, says in (({"account": "nobody"}, "nobody, secret key 2 (%s), fits nothing: neither the copy nor an event "
+                              "before it has such an account\n" % events[roll]["last4"]),
+                             ({"generation": 3}, "a, secret key 3 (%s), fits nothing: its account's secret key is of generation "
+                              "1 by then\n" % events[roll]["last4"]),
+                             ({"event": "key_revoked", "generation": 1}, "a, secret key 1 (%s), fits nothing: that key ends in "
+                              % events[roll]["last4"]),
+                             ({"event": "account_created"}, "fits nothing: there is such an account before it\n")):
+            with open(path, "w") as f:
+                f.writelines(lines[:-1] + [json.dumps(dict(events[roll], **change)) + "\n"])
+            done = self.restore("--events", path, code=1)
+            self.assertIn(said.replace("key_rolled", change.get("event", "key_rolled")), done.stdout)
+            self.assertIn(says, done.stdout)
+            self.assertIn("events that fit nothing in the copy: 1, as listed", done.stderr)
+            self.refused_to_serve()
+        self.restore("--events", path, "--accept-revived")
+        self.put_in_place()
+        with open(path, "w") as f:
+            f.writelines(lines)
+        done = self.restore("--events", path)
+        self.assertEqual(done.stdout.splitlines()[1:], [
+            "live: made or imported after the copy was taken, and missing: accounts 1, keys 1",
+            "live: half has got a secret key by an import after the copy was taken, which is missing: import it again, and end "
+            "again what had ended by event 4",
+            "live: whole was imported after the copy was taken, and is missing: import it again, and end again what had ended "
+            "by event 6, and suspend it again",
+            "live: a was rolled after the copy was taken, and its newest secret key is lost: fob key roll a --environment live"])
 
     def append_events(self, path):
         """Append all events, as an operator does who keeps one file and fetches all of them again after a restart."""
@@ -431,11 +647,11 @@ class Backup(unittest.TestCase):
         path, events = self.events()
         self.fobd.stop()
         event = dict(events[1], environment="live")
-        lines = [json.dumps(dict(event, sequence=i, event=("account_resumed", "account_suspended")[i % 2]))
+        lines = [json.dumps(events[0])] + [json.dumps(dict(event, sequence=i, event=("account_resumed", "account_suspended")[i % 2]))
                  for i in range(2, 2002)]
         again = json.dumps(dict(event, sequence=2, event="restored", account=None))
-        for more, says in ((lines[0], "line 2001: event 2 is here a second time, and is too old to be compared"),
-                           (again, "line 2001: event 2 is a restore, after which numbers were reused")):
+        for more, says in ((lines[1], "line 2002: event 2 is here a second time, and is too old to be compared"),
+                           (again, "line 2002: event 2 is a restore, after which numbers were reused")):
             self.put_in_place()
             with open(path, "w") as f:
                 f.write("\n".join(lines + [more]))

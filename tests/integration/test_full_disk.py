@@ -1,5 +1,6 @@
 #!/usr/bin/python3
-"""A full disk: new keys are refused and all else works, as at the ceiling; when there is room all works again. Needs root:
+"""A full disk: new keys are refused and all else works, as at the ceiling; when there is room all works again. And a disk
+that is read-only at the start, which leaves the other environment served. Needs root:
 it mounts a small tmpfs in its own mount namespace. TORTURE=1: 20 times, each on a new tmpfs."""
 
 import os
@@ -29,6 +30,9 @@ from pb import LIVE, TEST  # noqa: E402
 from test_ceiling import fill, still_works  # noqa: E402
 
 
+MS_RDONLY, MS_REMOUNT = 1, 32
+
+
 def mount_tmpfs(path, size):
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.mount(b"tmpfs", path.encode(), b"tmpfs", 0, ("mode=0700,size=%d" % size).encode()) != 0:
@@ -54,6 +58,30 @@ class FullDisk(unittest.TestCase):
             still_works(self, c, LIVE, made)
             self.assertEqual(c.verdict(c.create(TEST, "elsewhere").secret_key.secret), "VALID")
         fobd.stop()
+
+    @unittest.skipUnless(PRIVATE in os.environ, "needs root and a mount namespace of its own")
+    def test_read_only_at_the_start(self):
+        """As ext4 leaves it after an error: the other environment is served."""
+        fobd = daemon.Daemon()
+        place = os.path.join(fobd.place, "live")
+        os.mkdir(place, 0o700)
+        mount_tmpfs(place, 24 << 20)
+        self.addCleanup(ctypes.CDLL(None).umount2, place.encode(), 2)
+        fobd.start()
+        self.addCleanup(fobd.kill)
+        with fobd.client() as c:
+            secret = c.create(LIVE, "a").secret_key.secret
+        fobd.stop()
+        self.assertEqual(ctypes.CDLL(None).mount(b"tmpfs", place.encode(), b"tmpfs", MS_RDONLY | MS_REMOUNT, None), 0)
+        fobd.start(init=False)
+        with fobd.client() as c:
+            self.assertEqual(c.verdict(c.create(TEST, "a").secret_key.secret), "VALID")
+            with self.assertRaises(fobwire.Fault) as caught:
+                c.verify(secret)
+            self.assertEqual(caught.exception.name, "UNAVAILABLE")
+            self.assertEqual(c.check("live"), 2)
+        fobd.stop()
+        self.assertRegex(fobd.log(), "level=error .*this environment is not served.* environment=live .*Read-only file system")
 
     def fill_a_disk(self):
         fobd = daemon.Daemon()

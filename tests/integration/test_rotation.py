@@ -294,7 +294,7 @@ class Rotation(unittest.TestCase):
         self.assertEqual(len(lines(self.fobd.pepper("live"))), 4)
         self.assertEqual(len(lines(self.fobd.pepper("test"))), 1)
         self.assertEqual(sorted(n for n in os.listdir(self.fobd.place) if "pepper" in n),
-                         ["live.pepper", "test.pepper"])
+                         ["live.pepper", "live.pepper.used", "test.pepper", "test.pepper.used"])
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ import daemon
 import fobwire
 import pb
 import tap
-from pb import LIVE
+from pb import LIVE, TEST
 
 
 class Start(unittest.TestCase):
@@ -134,14 +134,41 @@ class Start(unittest.TestCase):
     def test_a_folder_that_is_missing_without_init(self):
         self.refused("--init")
         self.made()
+        for name in ("live", "test"):
+            os.rename(self.fobd.database(name), self.fobd.database(name) + ".away")
+        self.assertEqual(self.refused("--init").count("there is no database here"), 2)
+        for name in ("live", "test"):
+            os.rename(self.fobd.database(name) + ".away", self.fobd.database(name))
         os.rename(self.fobd.database("live"), self.fobd.database("live") + ".away")
-        self.refused(self.fobd.database("live"))
+        self.only_test_is_served("there is no database here")
         self.assertFalse(os.path.exists(self.fobd.database("live")), "a start without --init made an empty database")
+        self.refused("live.pepper.used shows that there was a database", args=("--init",))
         os.rename(self.fobd.database("live") + ".away", self.fobd.database("live"))
-        os.rename(os.path.join(self.fobd.database("live"), "data.mdb"), os.path.join(self.fobd.place, "data.mdb"))
-        self.refused(self.fobd.database("live"))
-        os.rename(os.path.join(self.fobd.place, "data.mdb"), os.path.join(self.fobd.database("live"), "data.mdb"))
+        data = os.path.join(self.fobd.database("live"), "data.mdb")
+        os.rename(data, os.path.join(self.fobd.place, "data.mdb"))
+        self.only_test_is_served("there is no database here")
+        self.refused("shows that there was a database", args=("--init",))
+        with open(data, "w"):
+            pass
+        self.only_test_is_served("the file is empty")
+        self.refused("shows that there was a database", args=("--init",))
+        os.rename(os.path.join(self.fobd.place, "data.mdb"), data)
         self.both_environments_verify()
+
+    def only_test_is_served(self, reason):
+        """The storage of one environment is lost: that is said, and the other one starts and serves."""
+        self.fobd.start(init=False)
+        with self.fobd.client() as c:
+            self.assertEqual(c.verdict(c.create(TEST, "of-%d" % len(self.fobd.log())).secret_key.secret), "VALID")
+            with self.assertRaises(fobwire.Fault) as caught:
+                c.verify(self.secret)
+            self.assertEqual(caught.exception.name, "UNAVAILABLE")
+            self.assertEqual([c.check(s) for s in ("live", "", "test")], [2, 2, 1])
+        self.fobd.stop()
+        said = [line for line in self.fobd.log().splitlines() if "this environment is not served" in line]
+        self.assertIn("level=error", said[-1])
+        self.assertIn("environment=live", said[-1])
+        self.assertIn(reason, said[-1])
 
     def test_a_folder_that_is_a_file(self):
         self.fobd.init()
@@ -181,14 +208,8 @@ class Start(unittest.TestCase):
             with open(path, "wb") as f:
                 f.write(bad)
             with self.subTest(length=len(bad)):
-                if not bad:  # like none at all: set wrongly, or lost
-                    self.refused(self.fobd.database("live"))
-                    continue
                 # Alone it is refused; beside another it leaves that one served (test_damage.py).
-                done = alone.run()
-                self.assertEqual(done.returncode, 1)
-                self.assertIn("this environment is not served", done.stderr)
-                self.assertIn(self.fobd.database("live"), done.stderr.splitlines()[-1])
+                self.refused(self.fobd.database("live"), fobd=alone)
         with open(path, "wb") as f:
             f.write(good)
         self.both_environments_verify()
@@ -297,6 +318,18 @@ class Start(unittest.TestCase):
             done = self.fobd.run(*args)
             self.assertNotEqual(done.returncode, 0, args)
             self.assertTrue(done.stderr)
+        self.refused("unexpected argument", args=("--init", "live"))
+        self.refused("unexpected argument", args=("--restore", "live", "test"))
+        self.refused("--events goes only with --restore", args=("--check", "--events", "x"))
+        self.refused("--accept-revived goes only with --restore", args=("--accept-revived",))
+        self.assertEqual(self.fobd.run("--init", "--help").returncode, 0)
+
+    def test_one_mode_at_a_time(self):
+        """None is dropped in silence."""
+        modes = ("--init", "--check", "--backup", "--restore", "--check-config", "--rotate-pepper")
+        for i, first in enumerate(modes):
+            for second in modes[i + 1:]:
+                self.refused("%s and %s exclude each other" % (first, second), args=(first, second))
 
     def test_closed_standard_descriptors(self):
         self.made()

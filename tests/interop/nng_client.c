@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "fob/rpc/v1/rpc.pb-c.h"
 #include "fob/v1/admin.pb-c.h"
@@ -245,6 +246,39 @@ import(Fob__V1__Environment env)
 	done(r);
 }
 
+/* A backup, part by part: of the size and the SHA-256 that the server says. */
+static void
+back_up(Fob__V1__Environment env)
+{
+	Fob__V1__ReadBackupRequest request = FOB__V1__READ_BACKUP_REQUEST__INIT;
+	const struct timespec pause = { .tv_nsec = 10000000 };
+	uint8_t id[16], sha256[crypto_hash_sha256_BYTES], got[crypto_hash_sha256_BYTES];
+	crypto_hash_sha256_state state;
+	Fob__V1__ReadBackupResponse *r;
+	uint64_t size;
+	bool same;
+
+	randombytes_buf(id, sizeof(id));
+	request.environment = env;
+	request.backup = (ProtobufCBinaryData){ sizeof(id), id };
+	crypto_hash_sha256_init(&state);
+	do {
+		r = call("ReadBackup", &request);
+		size = r->size;
+		crypto_hash_sha256_update(&state, r->data.data, r->data.len);
+		request.offset += r->data.len;
+		same = r->sha256.len == sizeof(sha256);
+		if (same)
+			memcpy(sha256, r->sha256.data, sizeof(sha256));
+		else
+			nanosleep(&pause, NULL);
+		done(r);
+	} while (size == 0 || request.offset < size);
+	crypto_hash_sha256_final(&state, got);
+	CHECK(same && request.offset == size && memcmp(got, sha256, sizeof(got)) == 0, "another backup, of %llu bytes",
+	    (unsigned long long)size);
+}
+
 static void
 life(Fob__V1__Environment env)
 {
@@ -294,6 +328,7 @@ life(Fob__V1__Environment env)
 	verify(second, FOB__V1__VERDICT__VALID, env);
 	import(env);
 	check_lists(env);
+	back_up(env);
 	done(created);
 	done(again);
 	done(rolled);

@@ -96,6 +96,7 @@ harness_engine_open(struct harness *h, enum environment environment)
 	    lastused_open(c->path, 0, &engine->lastused, why, sizeof(why)) != 0 ||
 	    writer_start(engine->store, &engine->clock, engine->lastused, &engine->writer, why, sizeof(why)) != 0)
 		fail_msg("%s", why);
+	assert_non_null(engine->snapshot = snapshot_new(engine->store, &options));
 	return engine;
 }
 

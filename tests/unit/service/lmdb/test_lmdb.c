@@ -13,8 +13,10 @@
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <lmdb.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
@@ -857,10 +859,10 @@ no_database(void **state)
 
 	close_it(p);
 	assert_int_equal(unlink(p->file), 0);
-	refused(p, -FAULT_NOT_FOUND, "there is no database here; fobd --init makes a new one");
+	refused(p, -FAULT_NOT_FOUND, "look whether its disk is mounted, or restore a backup");
 	assert_int_equal(access(p->file, F_OK), -1);
 	fixture_write_file(p->file, "", 0, 0600);
-	refused(p, -FAULT_NOT_FOUND, "no database here");
+	refused(p, -FAULT_CORRUPT, "the file is empty: it was cut short");
 	p->options.path = fixture_path(p->folder, "none", other);
 	refused(p, -FAULT_NOT_FOUND, "no database here");
 	p->options.create = true;
@@ -1176,6 +1178,89 @@ slots_of_the_dead(void **state)
 	expect_now(p, A, "none", NULL);
 }
 
+/* ---- copying ---- */
+
+struct copying {
+	struct lmdb *db;
+	int fd, fault;
+	_Atomic bool stop;
+};
+
+static void *
+copy_it(void *arg)
+{
+	struct copying *c = arg;
+
+	c->fault = lmdb_copy(c->db, c->fd, &c->stop);
+	return NULL;
+}
+
+/* A pipe that is full, as the destination: nothing can be written to it until it is read. Returns how much is in it. */
+static size_t
+full_pipe(int ends[2])
+{
+	char bytes[4096] = { 0 };
+	size_t len = 0;
+
+	assert_int_equal(pipe(ends), 0);
+	assert_int_equal(fcntl(ends[0], F_SETFL, O_NONBLOCK), 0);
+	assert_int_equal(fcntl(ends[1], F_SETFL, O_NONBLOCK), 0);
+	while (write(ends[1], bytes, sizeof(bytes)) > 0)
+		len += sizeof(bytes);
+	assert_int_equal(errno, EAGAIN);
+	assert_int_equal(fcntl(ends[1], F_SETFL, 0), 0);
+	return len;
+}
+
+/* Empty the pipe until the thread has ended. Returns how much there was. */
+static size_t
+drain(int fd, pthread_t thread)
+{
+	struct pollfd p = { .fd = fd, .events = POLLIN };
+	char bytes[4096];
+	size_t got = 0;
+	ssize_t n;
+
+	while ((n = read(fd, bytes, sizeof(bytes))) > 0 || pthread_tryjoin_np(thread, NULL) != 0) {
+		got += n > 0 ? (size_t)n : 0;
+		if (n <= 0)
+			(void)poll(&p, 1, 10);
+	}
+	while ((n = read(fd, bytes, sizeof(bytes))) > 0)
+		got += (size_t)n;
+	return got;
+}
+
+/* Changes go on while the destination of a copy hangs. Then the copy is whole, or given up if that is asked for. */
+static void
+a_copy_whose_destination_hangs(void **state)
+{
+	struct place *p = *state;
+	size_t before, got;
+	pthread_t thread;
+	struct stat st;
+	int ends[2];
+
+	put_now(p, A, "k", "before");
+	assert_int_equal(stat(p->file, &st), 0);
+	for (int stop = 0; stop <= 1; stop++) {
+		struct copying c = { .db = p->db };
+
+		before = full_pipe(ends);
+		c.fd = ends[1];
+		assert_int_equal(pthread_create(&thread, NULL, copy_it, &c), 0);
+		/* If the copy held the writer's lock, this would not return. */
+		for (int i = 0; i < 100; i++)
+			put_now(p, A, "k", "meanwhile");
+		atomic_store(&c.stop, stop == 1);
+		got = drain(ends[0], thread);
+		assert_int_equal(c.fault, stop == 1 ? -FAULT_CANCELLED : 0);
+		assert_true(stop == 1 || got >= before + (size_t)st.st_size);
+		close(ends[0]);
+		close(ends[1]);
+	}
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, begin, end)
 
 int
@@ -1213,6 +1298,7 @@ main(void)
 		TEST(without_address_space),
 		TEST(the_dead_keep_nobody_out),
 		TEST(slots_of_the_dead),
+		TEST(a_copy_whose_destination_hangs),
 	};
 
 	return cmocka_run_group_tests_name("lmdb", tests, fixture_begin, NULL);

@@ -145,7 +145,7 @@ every_method_is_found(void **state)
 			assert_int_equal(send_method(f->verify, name) == PERMISSION_DENIED, i == 1);
 		}
 	}
-	assert_int_equal(n, 13);
+	assert_int_equal(n, 14);
 	works_on(f, f->admin);
 	works_on(f, f->verify);
 }

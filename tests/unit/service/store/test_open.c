@@ -583,7 +583,7 @@ a_copy_of_it_is_restored(void **state)
 	fixture_remove(f->h->paths[E][0]);
 	assert_int_equal(rename(copy, f->h->paths[E][0]), 0);
 	options = options_of(f, STORE_RESTORE);
-	if (restore_backup(&options, NULL, out, why, sizeof(why)) != 0)
+	if (restore_backup(&options, NULL, true, out, why, sizeof(why)) != 0)
 		fail_msg("%s", why);
 	fclose(out);
 	up(f);

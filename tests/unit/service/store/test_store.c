@@ -213,7 +213,9 @@ an_interrupted_init_is_finished(void **state)
 	fixture_store_close(&f);
 
 	/* The folder and the pepper. */
-	assert_int_equal(unlink(fixture_path(f.path, "data.mdb", file)), 0);
+	fixture_remove(f.path);
+	assert_int_equal(mkdir(f.path, 0700), 0);
+	assert_int_equal(unlink(fixture_path(f.folder, "pepper.used", file)), 0);
 	init();
 	fixture_store_open(&f);
 	fixture_store_close(&f);
@@ -225,6 +227,45 @@ an_interrupted_init_is_finished(void **state)
 	init();
 	fixture_store_open(&f);
 	assert_int_equal(read_state().revision, 0);
+}
+
+/* A new, empty database in the place of one that is lost or empty would make every key "not found". */
+static void
+a_lost_database_is_not_made_anew(void **state)
+{
+	static const char *const left[] = { "lastused", "fobd.lock", "lock.mdb" };
+	char file[FIXTURE_PATH], note[FIXTURE_PATH], why[512];
+
+	(void)state;
+	fixture_store_close(&f);
+	fixture_path(f.folder, "pepper.used", note);
+	fixture_write_file(fixture_path(f.path, "data.mdb", file), "", 0, 0600);
+	refused_open(&f.options, "data.mdb: the file is empty: it was cut short");
+	refused_init(&f.options, "data.mdb shows that there was a database");
+
+	/* The folder is a mount point without its disk. */
+	fixture_remove(f.path);
+	refused_open(&f.options, "there is no database here");
+	refused_init(&f.options, "pepper.used shows that there was a database");
+	assert_int_equal(unlink(note), 0);
+	for (size_t i = 0; i < sizeof(left) / sizeof(left[0]); i++) {
+		fixture_write_file(fixture_path(f.path, left[i], file), "", 0, 0600);
+		refused_init(&f.options, left[i]);
+		assert_int_equal(unlink(file), 0);
+	}
+	assert_int_equal(pepper_append(f.pepper, why, sizeof(why)), 0);
+	refused_init(&f.options, "pepper shows that there was a database");
+	assert_int_equal(unlink(f.pepper), 0);
+	assert_int_equal(access(fixture_path(f.path, "data.mdb", file), F_OK), -1);
+	init();
+	/* One that is there gets its note, and no failure to make one matters. */
+	assert_int_equal(unlink(note), 0);
+	init();
+	assert_int_equal(access(note, F_OK), 0);
+	assert_int_equal(unlink(note), 0);
+	assert_int_equal(symlink("/nowhere/x", note), 0);
+	init();
+	fixture_store_open(&f);
 }
 
 /* A database without its identity is not treated as new: it would then give out serial numbers a second time. */
@@ -339,7 +380,8 @@ a_newer_schema_and_damage(void **state)
 		struct store *store = NULL;
 
 		fixture_flip(&f, TABLE_META, "identity", 8, bit);
-		assert_true(store_open(&f.options, &store, why, sizeof(why)) < 0);
+		/* And it is the database that is damaged, not the settings that are wrong. */
+		assert_int_equal(store_open(&f.options, &store, why, sizeof(why)), -FAULT_CORRUPT);
 		fixture_flip(&f, TABLE_META, "identity", 8, bit);
 	}
 	fixture_store_open(&f);
@@ -1141,6 +1183,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(init_is_idempotent),
 		TEST_NOTHING(an_interrupted_init_is_finished),
+		TEST(a_lost_database_is_not_made_anew),
 		TEST(a_lost_identity_is_not_a_new_database),
 		TEST(a_database_without_its_pepper),
 		TEST_NOTHING(no_place_for_it),
