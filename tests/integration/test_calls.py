@@ -258,7 +258,8 @@ class Calls(unittest.TestCase):
             used, unused = c.keys(LIVE, "used")
             # Not before the key was made, which most often was within that minute.
             self.assertTrue(used.last_used_ms == used.created_ms or used.last_used_ms % 60000 == 0, used)
-            self.assertTrue(max(before - 60000, used.created_ms - 1) < used.last_used_ms <= int(time.time() * 1000), used)
+            self.assertGreater(used.last_used_ms, max(before - 60000, used.created_ms - 1))
+            self.assertLessEqual(used.last_used_ms, int(time.time() * 1000))
             self.assertEqual(unused.last_used_ms, 0)
             self.assertLessEqual(c.environment_stats(LIVE).commits - commits, 2)  # not a write per verify
 
