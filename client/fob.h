@@ -198,8 +198,8 @@ struct fob_options *fob_options_new(void);
 void fob_options_free(struct fob_options *);
 
 /*
- * Where fobd listens: ipc://PATH, tcp://HOST:PORT or tls+tcp://HOST:PORT. All addresses that HOST resolves to are
- * tried. Required, unless each environment has an address of its own.
+ * Where fobd listens: ipc://PATH (107 bytes at most), tcp://HOST:PORT or tls+tcp://HOST:PORT. All addresses that HOST
+ * resolves to are tried. Required, unless each environment has an address of its own.
  *
  * fob_options_set_address() makes a list of one; fob_options_add_address() appends to it, up to FOB_ADDRESSES_MAX. The
  * servers of the list must serve the same databases. The client uses the first that it can connect to and stays there;

@@ -76,8 +76,8 @@ connection_options(const struct cli *cli, struct fob_options *o)
 
 	if (fob_options_set_address(o, cli->address) != 0)
 		return OPT_ADDRESS;
-	/* A person is told at once; an import, which is many calls, goes on through a restart of fobd. */
-	(void)fob_options_set_fail_fast(o, strcmp(cli->name, "account import") != 0);
+	/* A question is told at once that fobd is not there; a change that is under way goes on through its restart. */
+	(void)fob_options_set_fail_fast(o, !cli->changes);
 	if (fob_options_set_timeout_ms(o, cli->timeout_ms) != 0)
 		return OPT_TIMEOUT;
 	if (cli->options[OPT_TLS_CA] != NULL && fob_options_set_tls_ca(o, cli->options[OPT_TLS_CA]) != 0)

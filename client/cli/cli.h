@@ -64,6 +64,7 @@ _Static_assert(OPT_COUNT <= 64, "options fit their bit set");
 
 struct cli {
 	const char *name;               /* of the command, "key roll" */
+	bool changes;                   /* it makes changes */
 	const char *options[OPT_COUNT]; /* as given: NULL if not, "" for one that takes no value */
 	const char *args[2];            /* what is neither option nor command; NULL where there is none */
 	const char *address;

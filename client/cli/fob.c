@@ -409,6 +409,7 @@ fit(struct cli *cli, const struct command *command, const struct words *words, s
 		return CLI_LOCAL;
 	}
 	cli->name = command->name;
+	cli->changes = (command->options & (CLI_BIT(OPT_TOKEN_FILE) | CLI_BIT(OPT_DRY_RUN))) != 0;
 	for (size_t i = 0; i < n; i++)
 		cli->args[i] = words->word[used + i];
 	return CLI_OK;

@@ -53,8 +53,8 @@ void import_reader_fini(struct import_reader *reader);
  * import_reader_next(reader, line, why):
  * Read the next line, whose number is then reader->line.
  * Returns: IMPORT_LINE: ${line} is filled; IMPORT_NOTHING: an empty line, a row of empty cells, or CSV's names;
- *          IMPORT_REFUSED, and IMPORT_FAILED after which nothing can be read: *${why} is a sentence that stays until the
- *          next call; IMPORT_END.
+ *          IMPORT_REFUSED, and IMPORT_FAILED after which nothing can be read: *${why} is a sentence that stays until
+ *          the next call; IMPORT_END.
  */
 enum import_result import_reader_next(struct import_reader *reader, struct import_line *line, const char **why);
 

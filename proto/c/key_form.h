@@ -1,6 +1,6 @@
 /*
- * key_form.h - text that may hold a key: an argument, an account's id, a line of a file. What is logged, stored or shown
- * in the clear must not.
+ * key_form.h - text that may hold a key: an argument, an account's id, a line of a file. What is logged, stored or
+ * shown in the clear must not.
  */
 #ifndef KEY_FORM_H
 #define KEY_FORM_H

@@ -507,6 +507,18 @@ for ours, theirs in socket.socketpair(), socket.socketpair():
 		run -0 bash -c "set -o pipefail; '$FOB_BUILD/fob' $c 2>&1 | true"
 		[[ -z $output ]]
 	done
+	# Nothing is left to be written when this reader leaves.
+	run -0 "$PYTHON" -c '
+import socket, subprocess, sys
+ours, theirs = socket.socketpair()
+fob = subprocess.Popen(sys.argv[1:], stdin=subprocess.DEVNULL, stdout=theirs, stderr=subprocess.PIPE)
+theirs.close()
+seen = b""
+while b"account_created" not in seen:
+    seen += ours.recv(4096)
+ours.close()
+assert fob.communicate(timeout=20)[1] == b"" and fob.returncode == 0, fob.returncode
+' "$FOB_BUILD/fob" events --follow --account "$account" --environment live
 }
 
 @test "the first process of a PID namespace ends on SIGTERM" {

@@ -13,6 +13,7 @@
 /* The pure half of what it calls, and jansson. */
 #include "client/cli/text.c"
 
+#include "client/cli/import_fields.c"
 #include "client/cli/import_line.c"
 
 #define COUNT(a) (sizeof(a) / sizeof((a)[0]))

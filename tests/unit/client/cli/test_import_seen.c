@@ -1,6 +1,6 @@
 /*
- * test_import_seen.c - client/cli/import_seen.c: a line is judged as fobd would, by the lines before it. The command line's
- * objects are not linked to unit tests, so the file under test is included.
+ * test_import_seen.c - client/cli/import_seen.c: a line is judged as fobd would, by the lines before it. The command
+ * line's objects are not linked to unit tests, so the file under test is included.
  */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -198,6 +198,22 @@ fails(struct fixture *f, SSL_CTX *clients, const char *name, int at, const char 
 	end(f);
 }
 
+/* With TLS 1.3 a client is through before the server has refused it, and learns why with the first read. */
+static void
+is_told(struct fixture *f, SSL_CTX *clients, const char *why)
+{
+	struct buffer plain = { 0 };
+
+	begin(f, clients, "fob.example");
+	assert_false(shake_hands(f, 65536));
+	assert_true(f->done[1]);
+	assert_string_equal(tls_why(f->ends[1]), "");
+	assert_int_equal(tls_read(f->ends[1], &plain), -1);
+	assert_string_equal(tls_why(f->ends[1]), why);
+	buffer_free(&plain);
+	end(f);
+}
+
 static void
 handshakes_that_fail(void **state)
 {
@@ -210,6 +226,8 @@ handshakes_that_fail(void **state)
 
 	fails(f, nobody, "fob.example", 0, "TLS: peer did not return a certificate");
 	fails(f, stranger, "fob.example", 0, "TLS: the client's certificate: ");
+	is_told(f, nobody, "TLS: the peer requires a certificate, and none was given");
+	is_told(f, stranger, "TLS: the peer does not know the CA of our certificate");
 	fails(f, suspicious, "fob.example", 1, "TLS: the server's certificate: ");
 	fails(f, f->clients, "another.example", 1, "TLS: the server's certificate: hostname mismatch");
 	fails(f, f->clients, "192.0.2.1", 1, "TLS: the server's certificate: IP address mismatch");
