@@ -128,7 +128,8 @@ $(B)/fobd: $(B)/service/main.o $(B)/libservice.a
 	@$(if $(V),,echo '  LD      $@')
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS_DAEMON)
 
-$(B)/fob: $(CLI_OBJ) $(B)/libfob.a
+# Parts of proto/c that libfob does not export.
+$(B)/fob: $(CLI_OBJ) $(B)/proto/c/key_form.o $(B)/libfob.a
 	@$(if $(V),,echo '  LD      $@')
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS_CLI)
 
@@ -236,7 +237,7 @@ examples: $(EXAMPLES:%=$(B)/client/examples/%) ## build client/examples
 
 LOAD_COMMON := $(patsubst %,$(B)/tests/load/%.o,hist recorder switches measure mix keys report flags server verify_bytes)
 LOAD_OBJ := $(patsubst %.c,$(B)/%.o,$(wildcard tests/load/*.c))
-LOAD_BIN := $(B)/fob-load $(patsubst %,$(B)/tests/load/%,nng-echo sp-echo limits stall.so)
+LOAD_BIN := $(B)/fob-load $(patsubst %,$(B)/tests/load/%,nng-echo sp-echo in-process limits stall.so)
 LOAD_LIBS := $(LIBS_CLIENT) -ljansson -llmdb -lz -lm
 
 $(B)/fob-load: $(patsubst %,$(B)/tests/load/%.o,fob_load load load_call load_client load_pace load_targets setup) \
@@ -249,6 +250,9 @@ $(B)/tests/load/nng-echo: $(B)/tests/load/nng_echo.o $(LOAD_COMMON) $(B)/libfob.
 
 $(B)/tests/load/sp-echo: $(B)/tests/load/sp_echo.o $(LOAD_COMMON) $(B)/proto/c/sp.o $(B)/libfob.a
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LOAD_LIBS) -lnng
+
+$(B)/tests/load/in-process: $(B)/tests/load/in_process.o $(LOAD_COMMON) $(B)/libservice.a $(B)/libfob.a
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS_DAEMON) $(LOAD_LIBS)
 
 $(B)/tests/load/limits: $(B)/tests/load/limits.o $(LOAD_COMMON) $(B)/libfob.a
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LOAD_LIBS)

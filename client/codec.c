@@ -13,6 +13,7 @@
 #include "client/arena.h"
 #include "client/error.h"
 #include "client/sized.h"
+#include "proto/c/numbers.h"
 #include "proto/c/utf8.h"
 #include "fob/rpc/v1/rpc.pb-c.h"
 #include "fob/v1/admin.pb-c.h"
@@ -492,7 +493,8 @@ reply_open(
 	r->inner = NULL;
 	if (len > CODEC_REPLY_MAX)
 		return undecodable(error, "it is too long");
-	if ((e = fob__rpc__v1__response__unpack(&r->arena.allocator, len, p)) == NULL)
+	if (!numbers_fit(&fob__rpc__v1__response__descriptor, p, len) ||
+	    (e = fob__rpc__v1__response__unpack(&r->arena.allocator, len, p)) == NULL)
 		return undecodable(error, "the envelope is malformed");
 	if ((fault = fault_from(e->code)) != 0) {
 		text_copy(text, sizeof(text), &e->message);
@@ -501,7 +503,8 @@ reply_open(
 			    error, fault, "the server's code %d is not known here: %s", (int)e->code, text);
 		return error_set(error, fault, "%s", text[0] != '\0' ? text : fob_fault_name(fault));
 	}
-	if ((r->inner = protobuf_c_message_unpack(type, &r->arena.allocator, e->body.len, e->body.data)) == NULL)
+	if (!numbers_fit(type, e->body.data, e->body.len) ||
+	    (r->inner = protobuf_c_message_unpack(type, &r->arena.allocator, e->body.len, e->body.data)) == NULL)
 		return undecodable(error, "its message is malformed");
 	return 0;
 }
@@ -861,6 +864,7 @@ environment_stats_from(const Fob__V1__EnvironmentStats *m, struct fob_environmen
 	s->rotation_keys = m->rotation_keys;
 	s->rotation_records = m->rotation_records;
 	s->rotation_of_records = m->rotation_of_records;
+	s->failures = m->failures;
 }
 
 #define ENVIRONMENTS_MAX 2

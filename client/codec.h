@@ -77,8 +77,9 @@ int codec_encode_stats(struct codec_body *body, struct fob_error *error);
 /*
  * codec_decode_...(reply, len, ..., out, error):
  * Read a whole reply, envelope and inner message. Nothing in it is trusted: text that does not fit its array, an id
- * that is none, a missing sub-message, a VALID verdict that contradicts itself or the request, all are FOB_EINTERNAL; a
- * number of an enum that is not known becomes its zero, which denies. Text for people is cut and made printable.
+ * that is none, a missing sub-message, a number that does not fit its field, a VALID verdict that contradicts itself
+ * or the request, all are FOB_EINTERNAL; a number of an enum that is not known becomes its zero, which denies. Text for
+ * people is cut and made printable.
  * Returns: 0; the negated code of the reply; FOB_EUNKNOWN; FOB_EINTERNAL. On a fault ${out} is zeroed, and ${error}
  *          says what the server said.
  */

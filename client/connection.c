@@ -35,6 +35,8 @@
 #define USER_TIMEOUT_MS 10000
 #define READ_SIZE 16384
 
+static const char closes_tls[] = "the server closes the TLS connection: it may not accept the client's certificate";
+
 static struct connection_target *
 target_of(struct connection *c)
 {
@@ -159,6 +161,8 @@ static void
 round_failed(struct connection *c, int64_t now_ms)
 {
 	c->failed++;
+	c->refused = c->refusing;
+	c->refusing = false;
 	c->pause_ms = c->pause_ms == 0 ? PAUSE_MIN_MS : c->pause_ms * 2 > PAUSE_MAX_MS ? PAUSE_MAX_MS : c->pause_ms * 2;
 	c->patience_ms = c->patience_ms * 2 > PATIENCE_MAX_MS ? PATIENCE_MAX_MS : c->patience_ms * 2;
 	c->target = c->endpoint = 0;
@@ -360,11 +364,12 @@ connecting(struct connection *c, int64_t now_ms)
 
 /* While the connection is not open. */
 static const char *
-io_reason(int error)
+io_reason(const struct connection *c, int error)
 {
-	if (error == 0 || error == ECONNRESET || error == EPIPE)
-		return "the connection is closed as soon as it is made";
-	return strerrordesc_np(error);
+	if (error != 0 && error != ECONNRESET && error != EPIPE)
+		return strerrordesc_np(error);
+	return c->session != NULL && c->phase == CONNECTION_GREETS ? closes_tls :
+								     "the connection is closed as soon as it is made";
 }
 
 static bool
@@ -377,7 +382,7 @@ out_send(struct connection *c, int64_t now_ms)
 	if ((n = send(c->fd, c->out.p, c->out.len, MSG_DONTWAIT | MSG_NOSIGNAL)) < 0) {
 		if (errno == EAGAIN || errno == EINTR)
 			return true;
-		attempt_failed(c, now_ms, io_reason(errno));
+		attempt_failed(c, now_ms, io_reason(c, errno));
 		return false;
 	}
 	buffer_consume(&c->out, (size_t)n, READ_SIZE);
@@ -394,7 +399,7 @@ bytes_receive(struct connection *c, int64_t now_ms, uint8_t *to, size_t max)
 		return n;
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return 0;
-	attempt_failed(c, now_ms, io_reason(n == 0 ? 0 : errno));
+	attempt_failed(c, now_ms, io_reason(c, n == 0 ? 0 : errno));
 	return -1;
 }
 
@@ -423,6 +428,7 @@ securing(struct connection *c, int64_t now_ms)
 		if (!out_send(c, now_ms))
 			return;
 		if (rv < 0) {
+			c->refusing = true;
 			attempt_failed(c, now_ms, said);
 			return;
 		}
@@ -441,6 +447,7 @@ static bool
 plain_receive(struct connection *c, int64_t now_ms)
 {
 	uint8_t bytes[READ_SIZE], *to;
+	char why[sizeof(c->reason)];
 	ssize_t n;
 	int rv;
 
@@ -459,7 +466,9 @@ plain_receive(struct connection *c, int64_t now_ms)
 	if (tls_feed(c->session, bytes, (size_t)n) == 0 && (rv = tls_read(c->session, &c->in)) == 0)
 		return true;
 	/* With TLS 1.3 a server that refuses our certificate says so only now. */
-	attempt_failed(c, now_ms, "the server closes the TLS connection: it may not accept the client's certificate");
+	c->refusing = tls_why(c->session)[0] != '\0';
+	snprintf(why, sizeof(why), "%s", c->refusing ? tls_why(c->session) : closes_tls);
+	attempt_failed(c, now_ms, why);
 	return false;
 }
 

@@ -58,6 +58,8 @@ struct connection {
 	uint32_t pause_ms, patience_ms;
 	bool proven;     /* since it is open the server has sent more than a greeting */
 	unsigned failed; /* rounds since it was last open */
+	bool refused;    /* in the last round a TLS handshake has failed: waiting will not help */
+	bool refusing;   /* the same of the round under way */
 	uint32_t random;
 	struct buffer out, in; /* of the handshake: bytes to send, decrypted bytes */
 	char reason[120];      /* why the last attempt failed, or the last connection was lost */

@@ -222,7 +222,7 @@ int fob_options_set_tls_server_name(struct fob_options *, const char *name);
 int fob_options_set_timeout_ms(struct fob_options *, uint32_t timeout_ms);
 /*
  * How long a call waits for a connection before it ends with FOB_EUNAVAILABLE, 1 to FOB_TIMEOUT_MAX_MS. Default: until
- * its deadline.
+ * its deadline. A TLS handshake that fails ends it at once.
  */
 int fob_options_set_connect_wait_ms(struct fob_options *, uint32_t wait_ms);
 /*
@@ -414,7 +414,7 @@ struct fob_key {
 	int64_t created_ms;
 	int64_t expires_ms;
 	int64_t ended_ms;
-	int64_t last_used_ms; /* to the minute; 0: never seen */
+	int64_t last_used_ms; /* to the minute, and not before created_ms; 0: never seen */
 	char account[FOB_ACCOUNT_SIZE];
 	char last4[FOB_LAST4_SIZE];
 };
@@ -699,6 +699,7 @@ struct fob_environment_stats {
 	uint64_t rotation_keys;
 	uint64_t rotation_records;
 	uint64_t rotation_of_records; /* as many as there are now: about the whole way */
+	uint64_t failures;            /* times that its database has failed; fobd then opens it anew by itself */
 };
 
 struct fob_stats {

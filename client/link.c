@@ -396,7 +396,7 @@ establish(struct link *l)
 		l->failing = l->connection.failed > 0;
 		if (l->connection.failed != failed && !l->ever && l->options->state_cb != NULL)
 			note_lost(l);
-		if (l->connection.failed != failed && l->options->fail_fast)
+		if (l->connection.failed != failed && (l->options->fail_fast || l->connection.refused))
 			fail_waiting(l);
 	}
 	expire(l, now_ms);

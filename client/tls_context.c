@@ -3,9 +3,11 @@
  */
 #include "client/tls_context.h"
 
+#include <stdbool.h>
 #include <string.h>
 
 #include <openssl/err.h>
+#include <openssl/x509err.h>
 
 #include "client/error.h"
 
@@ -13,22 +15,23 @@
 static int
 no_passphrase(char *to, int size, int writing, void *arg)
 {
+	bool *asked = arg;
+
 	(void)to;
 	(void)size;
 	(void)writing;
-	(void)arg;
+	*asked = true;
 	return -1;
 }
 
+/* ${what}: why, unless the file cannot even be read. */
 static int
-file_failed(const char *path, struct fob_error *error)
+file_failed(const char *path, const char *what, struct fob_error *error)
 {
 	unsigned long code = ERR_peek_error();
-	const char *reason = ERR_reason_error_string(code);
+	const char *reason = ERR_SYSTEM_ERROR(code) ? strerrordesc_np(ERR_GET_REASON(code)) : what;
 
-	if (ERR_SYSTEM_ERROR(code))
-		reason = strerrordesc_np(ERR_GET_REASON(code));
-	error_set(error, FOB_EINVALID_ARGUMENT, "%s: %s", path, reason != NULL ? reason : "it cannot be used");
+	error_set(error, FOB_EINVALID_ARGUMENT, "%s: %s", path, reason != NULL ? reason : what);
 	ERR_clear_error();
 	return FOB_EINVALID_ARGUMENT;
 }
@@ -36,16 +39,28 @@ file_failed(const char *path, struct fob_error *error)
 static int
 files_load(SSL_CTX *ctx, const char *ca, const char *cert, const char *key, struct fob_error *error)
 {
+	bool asked = false;
+	int rc;
+
 	ERR_clear_error();
 	if (SSL_CTX_load_verify_file(ctx, ca) != 1)
-		return file_failed(ca, error);
+		return file_failed(ca, "it holds no CA's certificate as PEM", error);
 	if (cert == NULL)
 		return 0;
 	if (SSL_CTX_use_certificate_chain_file(ctx, cert) != 1)
-		return file_failed(cert, error);
-	if (SSL_CTX_use_PrivateKey_file(ctx, key, SSL_FILETYPE_PEM) != 1 || SSL_CTX_check_private_key(ctx) != 1)
-		return file_failed(key, error);
-	return 0;
+		return file_failed(cert, "it holds no certificate as PEM that can be used", error);
+	SSL_CTX_set_default_passwd_cb(ctx, no_passphrase);
+	SSL_CTX_set_default_passwd_cb_userdata(ctx, &asked);
+	rc = SSL_CTX_use_PrivateKey_file(ctx, key, SSL_FILETYPE_PEM);
+	SSL_CTX_set_default_passwd_cb(ctx, NULL);
+	SSL_CTX_set_default_passwd_cb_userdata(ctx, NULL);
+	if (rc == 1 && SSL_CTX_check_private_key(ctx) == 1)
+		return 0;
+	if (ERR_GET_REASON(ERR_peek_error()) == X509_R_KEY_VALUES_MISMATCH ||
+	    ERR_GET_REASON(ERR_peek_error()) == X509_R_KEY_TYPE_MISMATCH)
+		return file_failed(key, "it is not the key of the certificate", error);
+	return file_failed(
+	    key, asked ? "it is encrypted: keep it without a passphrase" : "it holds no private key as PEM", error);
 }
 
 int
@@ -60,7 +75,6 @@ tls_context_load(const char *ca, const char *cert, const char *key, SSL_CTX **ou
 		return error_set(error, FOB_EINTERNAL, "out of memory");
 	}
 	SSL_CTX_set_verify(context, SSL_VERIFY_PEER, NULL);
-	SSL_CTX_set_default_passwd_cb(context, no_passphrase);
 	if ((rc = files_load(context, ca, cert, key, error)) != 0) {
 		SSL_CTX_free(context);
 		return rc;

@@ -12,6 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "proto/c/program.h"
 #include "service/base/config.h"
 #include "service/process/confine.h"
 #include "service/process/harden.h"
@@ -21,7 +22,7 @@
 #include "service/process/notify.h"
 #include "service/offline/offline.h"
 #include "service/reload.h"
-#include "service/lmdb/trap.h"
+#include "service/reopen.h"
 #include "service/store/init.h"
 #include "service/store/open.h"
 #include "service/store/rotate.h"
@@ -286,15 +287,16 @@ other_may_be_served(int fault)
 static int
 open_engines(struct service *service, const struct config *config, char *why, size_t why_len)
 {
+	struct engine *engine;
 	unsigned opened = 0;
 	int fault;
 
 	for (int e = 0; e < ENVIRONMENTS; e++) {
 		if (!config->environments[e].configured)
 			continue;
-		fault = engine_open(
-		    config, (enum environment)e, SERVER_WORKERS, &service->engines[e], why, why_len);
+		fault = engine_open(config, (enum environment)e, SERVER_WORKERS, &engine, why, why_len);
 		if (fault == 0) {
+			service->engines[e] = engine;
 			opened++;
 			continue;
 		}
@@ -318,7 +320,6 @@ block_signals(sigset_t *set)
 	sigaddset(set, SIGINT);
 	sigaddset(set, SIGHUP);
 	sigprocmask(SIG_BLOCK, set, NULL);
-	signal(SIGPIPE, SIG_IGN);
 }
 
 /*
@@ -373,14 +374,27 @@ describe_rotation(const struct engine *engine, char *text, size_t len)
 	store_txn_free(txn);
 }
 
+/* The same for an environment that is not served. */
+static void
+describe_failure(const struct service *service, enum environment e, char *text, size_t len)
+{
+	size_t at = strlen(text);
+
+	if (service->engines[e] == NULL && service->broken[e])
+		snprintf(text + at, len - at, "%s%s: not served, its database has failed", at > 0 ? ", " : "",
+		    environment_name(e));
+}
+
 /* For `systemctl status`, as long as there is something to tell; *${told}: there was. */
 static void
-tell_rotations(const struct service *service, const struct notify *notify, bool *told)
+tell_state(const struct service *service, const struct notify *notify, bool *told)
 {
 	char text[160] = "";
 
-	for (int e = 0; e < ENVIRONMENTS; e++)
+	for (int e = 0; e < ENVIRONMENTS; e++) {
 		describe_rotation(service->engines[e], text, sizeof(text));
+		describe_failure(service, (enum environment)e, text, sizeof(text));
+	}
 	if (*told || text[0] != '\0')
 		notify_status(notify, "%s", text);
 	*told = text[0] != '\0';
@@ -388,14 +402,15 @@ tell_rotations(const struct service *service, const struct notify *notify, bool 
 
 /* Until a signal to end comes. */
 static void
-look_after(struct reload *reload, const struct flags *flags, const struct notify *notify, const sigset_t *signals)
+look_after(struct reload *reload, struct reopen *reopen, const struct flags *flags, const struct notify *notify,
+    const sigset_t *signals)
 {
-	struct timespec second = { .tv_sec = 1 };
-	bool told = false;
+	const struct timespec second = { .tv_sec = 1 }, soon = { .tv_nsec = 20000000 };
+	bool told = false, busy = false;
 	int signal_number;
 
 	for (;;) {
-		signal_number = sigtimedwait(signals, NULL, &second);
+		signal_number = sigtimedwait(signals, NULL, busy ? &soon : &second);
 		if (signal_number == SIGHUP) {
 			reload_settings(reload, flags, notify);
 		} else if (signal_number > 0) {
@@ -403,8 +418,8 @@ look_after(struct reload *reload, const struct flags *flags, const struct notify
 			return;
 		}
 		reload_tidy(reload);
-		trap_tell();
-		tell_rotations(reload->service, notify, &told);
+		busy = reopen_look(reopen);
+		tell_state(reload->service, notify, &told);
 		notify_watchdog(notify);
 	}
 }
@@ -418,13 +433,17 @@ leave_now(int signal_number)
 
 /* Databases first: what was acknowledged is safe then, whatever becomes of the sockets. */
 static void
-shut_down(struct service *service, struct server *server, uint32_t drain_ms)
+shut_down(struct service *service, struct server *server, struct reopen *reopen, uint32_t drain_ms)
 {
 	if (server_drain(server, drain_ms) != 0) {
 		/*
 		 * A request still holds its database: closing under it would be worse than leaving. LMDB survives that.
 		 */
 		LOG_TEXT(LOG_ERROR, "requests did not end within the drain time; leaving");
+		_exit(1);
+	}
+	if (reopen_stop(reopen, drain_ms) != 0) {
+		LOG_TEXT(LOG_ERROR, "a database that has failed cannot be closed within the drain time; leaving");
 		_exit(1);
 	}
 	close_engines(service);
@@ -441,6 +460,7 @@ serve(const struct config *config, const struct flags *flags, const struct notif
 	struct service service = { .config = config, .mutex = PTHREAD_MUTEX_INITIALIZER };
 	struct server *server;
 	struct reload reload;
+	struct reopen reopen;
 	struct clock clock;
 	sigset_t signals;
 
@@ -461,10 +481,11 @@ serve(const struct config *config, const struct flags *flags, const struct notif
 	notify_ready(notify);
 
 	reload_init(&reload, &service, server, config);
-	look_after(&reload, flags, notify, &signals);
+	reopen_init(&reopen, &service, server, config);
+	look_after(&reload, &reopen, flags, notify, &signals);
 
 	notify_stopping(notify);
-	shut_down(&service, server, atomic_load(&service.config)->drain_ms);
+	shut_down(&service, server, &reopen, atomic_load(&service.config)->drain_ms);
 	reload_fini(&reload);
 	LOG_TEXT(LOG_INFO, "ended");
 	return 0;
@@ -479,6 +500,8 @@ main(int argc, char *argv[])
 	char why[WHY_LEN];
 	int rc;
 
+	if (program_begin() != 0)
+		return fail("a standard descriptor is closed, and /dev/null cannot be opened for it");
 	parse_flags(argc, argv, &flags);
 	if (harden_process(why, sizeof(why)) != 0)
 		return fail(why);

@@ -34,8 +34,8 @@ const char account_list_help[] =
     "Usage: fob account list [--environment live|test]\n"
     "\n"
     "All accounts, in byte order, first live and then test: whether each is\n"
-    "suspended, the current generation of its secret and publishable key, and how\n"
-    "many old keys are still in grace.\n"
+    "suspended, the current generation of its secret (SK GEN) and publishable key (PK\n"
+    "GEN), and how many old keys are still in grace.\n"
     "\n"
     "Examples:\n"
     "  fob account list\n"
@@ -88,8 +88,8 @@ account_json(const struct fob_account *a)
 static void
 account_table(void)
 {
-	static const char *const titles[] = { "ENVIRONMENT", "ACCOUNT", "STATE", "SECRET", "PUBLISHABLE", "IN GRACE",
-		"CREATED", "SUSPENDED" };
+	static const char *const titles[] = { "ENV", "ACCOUNT", "STATE", "SK GEN", "PK GEN", "GRACE", "CREATED",
+		"SUSPENDED" };
 
 	out_table(titles, sizeof(titles) / sizeof(titles[0]));
 }
@@ -152,7 +152,7 @@ create_in(struct cli *cli, enum fob_environment env, const struct token *token, 
 static int
 create_all(struct cli *cli, const enum fob_environment *envs, size_t n, struct token *token)
 {
-	static const char *const titles[] = { "ENVIRONMENT", "KIND", "GENERATION", "SECRET" };
+	static const char *const titles[] = { "ENV", "KIND", "GEN", "SECRET" };
 	json_t *faults = json_array();
 	bool shown = false, settled = true;
 	int worst = CLI_OK;
@@ -197,7 +197,7 @@ cli_account_create(struct cli *cli)
 		return CLI_LOCAL;
 	if ((rc = cli_connect(cli)) != CLI_OK || (rc = cli_served(cli, envs, &n)) != CLI_OK)
 		return rc;
-	if (token_init(&token, cli->options[OPT_TOKEN_FILE]) != 0)
+	if (cli_may_show(cli) != CLI_OK || token_init(&token, cli->options[OPT_TOKEN_FILE]) != 0)
 		return CLI_LOCAL;
 	rc = create_all(cli, envs, n, &token);
 	token_fini(&token);

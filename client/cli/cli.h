@@ -2,6 +2,7 @@
  * cli.h - what the files of the `fob` command share: the options as given, the connection, and how a fault is told.
  * fob.c fills it in; one file per noun (account.c, import.c, key.c, verify.c, events.c, health.c, offline.c) holds the
  * commands.
+ * Threads: none, except those that libfob has.
  */
 #ifndef CLI_H
 #define CLI_H
@@ -71,6 +72,9 @@ struct cli {
 	char rerun[48];            /* what a rerun under the same token must add, " --expected-generation 3" */
 };
 
+/* Without its dashes. */
+const char *cli_option_name(enum cli_option option);
+
 /*
  * cli_connect(cli):
  * Make the client. Looks for the socket of an ipc:// address first, because libfob waits for a server to come.
@@ -98,6 +102,13 @@ bool cli_settled(int fault);
  * After a mutation that is not settled: say that it may have been applied all the same, and how to find out safely.
  */
 void cli_unsettled(const struct cli *cli, struct token *token);
+
+/*
+ * cli_may_show(cli):
+ * Before a change whose new secret is shown once: see that standard output can be written to.
+ * Returns: CLI_OK; CLI_LOCAL, having said why not.
+ */
+int cli_may_show(const struct cli *cli);
 
 /*
  * cli_shown(cli, token):

@@ -24,8 +24,8 @@ const char events_help[] = "Usage: fob events [--account ACCOUNT] [--environment
 			   "                          restarts of fobd, until Ctrl-C, or until a database\n"
 			   "                          was restored to what it was before (exit status 4)\n"
 			   "\n"
-			   "Each environment numbers its events from 1 without gaps (SEQUENCE). For\n"
-			   "key_rolled, GENERATION is the new key's and EXPIRES is when the old one ends.\n"
+			   "Each environment numbers its events from 1 without gaps (SEQ). For key_rolled,\n"
+			   "GEN is the new key's generation and EXPIRES is when the old one ends.\n"
 			   "\n"
 			   "Examples:\n"
 			   "  fob events --account acct_42\n"
@@ -44,10 +44,17 @@ struct stream {
 static void
 event_table(void)
 {
-	static const char *const titles[] = { "TIME", "ENVIRONMENT", "SEQUENCE", "EVENT", "ACCOUNT", "KIND",
-		"GENERATION", "LAST4", "EXPIRES" };
+	static const char *const titles[] = { "TIME", "ENV", "SEQ", "EVENT", "ACCOUNT", "KIND", "GEN", "LAST4",
+		"EXPIRES" };
 
 	out_table(titles, sizeof(titles) / sizeof(titles[0]));
+}
+
+/* A key that was revoked does not live until it would have expired. */
+static int64_t
+expires_ms(const struct fob_event *e)
+{
+	return e->type == FOB_EVENT_TYPE_KEY_REVOKED ? 0 : e->expires_ms;
 }
 
 static void
@@ -63,7 +70,7 @@ event_show(enum fob_environment env, const struct fob_event *e)
 			"generation", (json_int_t)e->generation, "last4", e->last4[0] != '\0' ? e->last4 : NULL);
 
 		out_json_time(o, "time", e->time_ms);
-		out_json_time(o, "expires", e->expires_ms);
+		out_json_time(o, "expires", expires_ms(e));
 		out_json(o);
 		return;
 	}
@@ -78,7 +85,7 @@ event_show(enum fob_environment env, const struct fob_event *e)
 	else
 		out_cell(OUT_PLAIN, "-");
 	out_cell(OUT_PLAIN, "%s", e->last4[0] != '\0' ? e->last4 : "-");
-	out_cell_time(e->expires_ms);
+	out_cell_time(expires_ms(e));
 }
 
 static int
@@ -214,13 +221,13 @@ streams_again(struct stream *streams, size_t n)
 	}
 }
 
-/* Wait until it is time to ask again; false when nobody reads our output any more. */
+/* Wait until it is time to ask again; false when standard output has no reader any more, which poll() always tells. */
 static bool
 wait_a_round(void)
 {
 	struct pollfd out = { .fd = STDOUT_FILENO };
 
-	return poll(&out, 1, FOLLOW_MS) <= 0 || (out.revents & (POLLERR | POLLNVAL)) == 0;
+	return poll(&out, 1, FOLLOW_MS) <= 0;
 }
 
 /* All anchors. Returns 0 with *${restored}: one whose event is not what it was, or NULL; or the fault of *${failed}. */
@@ -265,8 +272,9 @@ show_all(struct cli *cli, struct stream *streams, size_t n)
 			rc = round_show(cli, streams, n, &failed, &error);
 		if (!out_is_json())
 			out_rows();
+		/* main() says why, unless its reader has left. */
 		if (out_flush() != 0)
-			return CLI_LOCAL;
+			return CLI_OK;
 		if (rc != 0 && (!follow || (rc != FOB_EDEADLINE_EXCEEDED && rc != FOB_EUNAVAILABLE)))
 			return cli_fault(cli, fob_environment_name(failed->env), rc, &error);
 		if (!follow)
@@ -277,11 +285,38 @@ show_all(struct cli *cli, struct stream *streams, size_t n)
 			out_say("%s: waiting for it to come back", cli->name);
 		troubled = rc != 0;
 		streams_again(streams, n);
-		if (!wait_a_round()) {
-			out_say("%s: nobody reads standard output any more", cli->name);
-			return CLI_LOCAL;
-		}
+		if (!wait_a_round())
+			return CLI_OK;
 	}
+}
+
+/*
+ * An account that none of the environments has is told, rather than that nothing happened to it. To follow, it may be
+ * made yet. Returns CLI_OK, or the exit code with the reason said.
+ */
+static int
+account_check(struct cli *cli, const enum fob_environment *envs, size_t n)
+{
+	const char *account = cli->options[OPT_ACCOUNT];
+
+	for (size_t i = 0; account != NULL && i < n; i++) {
+		const struct fob_list_request request = { FOB_LIST_REQUEST_INIT, .environment = envs[i],
+			.account = account, .page_size = 1 };
+		struct fob_cursor cursor = { 0 };
+		struct fob_key_page *page;
+		struct fob_error error;
+		int rc = fob_list_keys(cli->client, &request, &cursor, &page, &error);
+
+		fob_key_page_free(page);
+		/* Another fault is told with the events. */
+		if (rc != FOB_ENOT_FOUND)
+			return CLI_OK;
+	}
+	if (account == NULL)
+		return CLI_OK;
+	out_say("%s: NOT_FOUND: no account %s%s", cli->name, account,
+	    cli->options[OPT_FOLLOW] != NULL ? " yet: waiting for it" : "");
+	return cli->options[OPT_FOLLOW] != NULL ? CLI_OK : CLI_DENIED;
 }
 
 int
@@ -295,7 +330,8 @@ cli_events(struct cli *cli)
 	if (cli_environments(cli, envs, &n) != CLI_OK ||
 	    (cli->options[OPT_ACCOUNT] != NULL && cli_account(cli, cli->options[OPT_ACCOUNT]) != CLI_OK))
 		return CLI_LOCAL;
-	if ((rc = cli_connect(cli)) != CLI_OK || (rc = cli_served(cli, envs, &n)) != CLI_OK)
+	if ((rc = cli_connect(cli)) != CLI_OK || (rc = cli_served(cli, envs, &n)) != CLI_OK ||
+	    (rc = account_check(cli, envs, n)) != CLI_OK)
 		return rc;
 	for (size_t i = 0; i < n; i++)
 		streams[i].env = envs[i];

@@ -97,7 +97,7 @@ daemon_figures(const struct fob_stats *s, struct figure f[7])
 }
 
 static size_t
-environment_figures(const struct fob_environment_stats *e, struct figure f[17])
+environment_figures(const struct fob_environment_stats *e, struct figure f[18])
 {
 	size_t n = 0;
 
@@ -118,6 +118,7 @@ environment_figures(const struct fob_environment_stats *e, struct figure f[17])
 	f[n++] = (struct figure){ "rotation_keys", e->rotation_keys };
 	f[n++] = (struct figure){ "rotation_records", e->rotation_records };
 	f[n++] = (struct figure){ "rotation_of_records", e->rotation_of_records };
+	f[n++] = (struct figure){ "failures", e->failures };
 	return n;
 }
 
@@ -156,7 +157,7 @@ static void
 stats_json(const struct fob_stats *s)
 {
 	json_t *o = json_pack("{s:s}", "version", s->version), *environments = json_array();
-	struct figure f[17];
+	struct figure f[18];
 
 	out_json_time(o, "start", s->start_ms);
 	figures_json(o, f, daemon_figures(s, f));
@@ -177,7 +178,7 @@ stats_json(const struct fob_stats *s)
 static void
 stats_table(const struct fob_stats *s)
 {
-	struct figure f[17];
+	struct figure f[18];
 
 	out_pair(OUT_PLAIN, "version", "%s", s->version);
 	out_pair_time("started", s->start_ms);

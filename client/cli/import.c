@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "client/cli/import_line.h"
+#include "client/cli/import_seen.h"
 #include "client/cli/out.h"
 #include "client/cli/text.h"
 
@@ -32,8 +33,9 @@ const char account_import_help[] = "Usage: fob account import [FILE] --environme
 				   "refused. The first `fob key roll` turns an imported secret key into an ordinary\n"
 				   "one. FILE is standard input if it is - or not given.\n"
 				   "\n"
-				   "NDJSON is one object a line; CSV starts with a line that names its columns. A\n"
-				   "line is one account, or one key of it; another line may bring its other key:\n"
+				   "NDJSON is one object a line; CSV starts with a line that names its columns, and\n"
+				   "has commas, semicolons or tabs between them. A line is one account, or one key\n"
+				   "of it; another line may bring its other key:\n"
 				   "  account              1 to 64 characters of A-Z, a-z, 0-9, '.', '_' and '-'\n"
 				   "  created_ms           milliseconds since 1970, UTC (default: now)\n"
 				   "  secret_sha256, secret_last4\n"
@@ -46,7 +48,9 @@ const char account_import_help[] = "Usage: fob account import [FILE] --environme
 				   "  --format ndjson|csv      default: csv if FILE ends in .csv, else ndjson\n"
 				   "  --start-line N           pass over the lines before N\n"
 				   "  --continue-on-error      go on after a line that is refused, and tell of each\n"
-				   "  --dry-run                check every line, and send nothing\n"
+				   "  --dry-run                send nothing, check every line by itself and against\n"
+				   "                           those before it, and tell of each that would be\n"
+				   "                           refused. What fobd has already is not looked at\n"
 				   "\n"
 				   "To go on after a failure run the same command again: what is there already is\n"
 				   "left as it is. Exit code 1: a line was refused; 4: an account or a key is there\n"
@@ -75,6 +79,7 @@ struct import {
 	enum fob_environment env;
 	const char *name; /* of the file, for messages */
 	struct import_reader reader;
+	struct import_seen seen; /* by a dry run */
 	bool go_on, dry_run;
 	uint64_t start_line;
 	uint64_t size; /* of a file that has one; 0: unknown */
@@ -83,6 +88,7 @@ struct import {
 	uint64_t failed_line; /* the first line of the first batch that got no answer; 0: none */
 	int worst;            /* exit code */
 	bool stop;
+	bool stopped_at_line; /* because of a line that was refused */
 
 	int64_t start_ms, shown_ms;
 	bool show;
@@ -146,7 +152,7 @@ line_refused(struct import *im, uint64_t line, int code, const char *why)
 	else
 		im->refused++;
 	if (!im->go_on)
-		im->stop = true;
+		im->stop = im->stopped_at_line = true;
 }
 
 static void
@@ -160,10 +166,14 @@ line_judged(struct import *im, uint64_t line, enum fob_import_outcome outcome)
 		im->unchanged++;
 		break;
 	case FOB_IMPORT_OUTCOME_ACCOUNT_CONFLICT:
-		line_refused(im, line, CLI_CONFLICT, "the account is there already, with another key of that kind");
+		line_refused(im, line, CLI_CONFLICT,
+		    im->dry_run ? "an earlier line gives the account another key of that kind" :
+				  "the account is there already, with another key of that kind");
 		break;
 	case FOB_IMPORT_OUTCOME_KEY_CONFLICT:
-		line_refused(im, line, CLI_CONFLICT, "the key is there already, as another account's");
+		line_refused(im, line, CLI_CONFLICT,
+		    im->dry_run ? "an earlier line gives the key to another account" :
+				  "the key is there already, as another account's");
 		break;
 	case FOB_IMPORT_OUTCOME_BAD_TIME:
 		line_refused(im, line, CLI_LOCAL, "created_ms is in the future");
@@ -283,6 +293,27 @@ batch_send(struct import *im, struct batch *b)
 
 /* ---- all of it ---- */
 
+/* What a dry run does with a line: what fobd would answer, as far as the file tells. Returns false to end it. */
+static bool
+line_try(struct import *im, const struct import_line *line)
+{
+	enum fob_import_outcome outcome = FOB_IMPORT_OUTCOME_BAD_TIME;
+	struct timespec now;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	if (line->created_ms <= (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000 &&
+	    import_seen_judge(&im->seen, line, &outcome) != 0) {
+		out_progress_clear();
+		out_say("out of memory");
+		im->worst = CLI_LOCAL;
+		im->stop = true;
+		return false;
+	}
+	line_judged(im, im->reader.line, outcome);
+	progress(im);
+	return true;
+}
+
 /* Read a line into ${b}. Returns false at the end of the file, or when it cannot be read. */
 static bool
 take_line(struct import *im, struct batch *b)
@@ -305,8 +336,7 @@ take_line(struct import *im, struct batch *b)
 	if (rc == IMPORT_REFUSED) {
 		line_refused(im, im->reader.line, CLI_LOCAL, why);
 	} else if (im->dry_run) {
-		im->imported++;
-		progress(im);
+		return line_try(im, &b->lines[b->n]);
 	} else {
 		if (b->n == 0)
 			b->first_line = im->reader.line;
@@ -345,11 +375,10 @@ tell(const struct import *im)
 		out_pair(OUT_PLAIN, "environment", "%s%s", fob_environment_name(im->env),
 		    im->dry_run ? " (dry run: nothing was sent)" : "");
 		out_pair(OUT_GOOD, im->dry_run ? "sound lines" : "imported", "%llu", (unsigned long long)im->imported);
-		if (!im->dry_run) {
-			out_pair(OUT_PLAIN, "unchanged", "%llu", (unsigned long long)im->unchanged);
-			out_pair(im->conflicts > 0 ? OUT_BAD : OUT_PLAIN, "conflicts", "%llu",
-			    (unsigned long long)im->conflicts);
-		}
+		out_pair(
+		    OUT_PLAIN, im->dry_run ? "repeated lines" : "unchanged", "%llu", (unsigned long long)im->unchanged);
+		out_pair(
+		    im->conflicts > 0 ? OUT_BAD : OUT_PLAIN, "conflicts", "%llu", (unsigned long long)im->conflicts);
 		out_pair(im->refused > 0 ? OUT_BAD : OUT_PLAIN, "refused", "%llu", (unsigned long long)im->refused);
 		out_pair(OUT_DIM, "seconds", "%.1f", seconds);
 	}
@@ -358,7 +387,7 @@ tell(const struct import *im)
 		    "to go on, run the same command again: what is there is left as it is. All before line %llu is; "
 		    "--start-line %llu passes over it",
 		    (unsigned long long)im->failed_line, (unsigned long long)im->failed_line);
-	else if (im->stop && im->worst != CLI_OK)
+	else if (im->stopped_at_line)
 		out_say("it stopped there. Run it again when the file is mended, or with --continue-on-error");
 }
 
@@ -383,8 +412,8 @@ begin(struct import *im)
 		return CLI_LOCAL;
 	}
 	im->start_line = line;
-	im->go_on = cli->options[OPT_CONTINUE_ON_ERROR] != NULL;
 	im->dry_run = cli->options[OPT_DRY_RUN] != NULL;
+	im->go_on = im->dry_run || cli->options[OPT_CONTINUE_ON_ERROR] != NULL;
 	if (path != NULL && strcmp(path, "-") == 0)
 		path = NULL;
 	im->name = path != NULL ? path : "standard input";
@@ -427,6 +456,7 @@ cli_account_import(struct cli *cli)
 	pthread_mutex_destroy(&im.lock);
 	free(im.batches);
 out:
+	import_seen_fini(&im.seen);
 	import_reader_fini(&im.reader);
 	return rc;
 }

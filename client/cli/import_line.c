@@ -10,6 +10,7 @@
 #include <jansson.h>
 
 #include "client/cli/text.h"
+#include "proto/c/key_form.h"
 
 enum field {
 	FIELD_ACCOUNT,
@@ -36,6 +37,12 @@ struct fields {
 static const char out_of_place[] = "it holds something that looks like an API key, or like a header with one. A key is "
 				   "imported by its SHA-256 alone: consider that one exposed";
 
+/* Of a field's name that is repeated: more than these are not a name that somebody thought of. */
+#define NAME_SHOWN_MAX 24
+#define DIGITS_SHOWN_MAX 3
+/* 1973, as milliseconds; as seconds, the year 5138. */
+#define CREATED_MIN_MS INT64_C(100000000000)
+
 static int
 field_find(const char *name)
 {
@@ -43,6 +50,29 @@ field_find(const char *name)
 		if (strcmp(field_names[i], name) == 0)
 			return i;
 	return -1;
+}
+
+/* A file without the line of its columns' names has values in their place, which may be keys. */
+static bool
+name_may_be_shown(const char *name)
+{
+	size_t len = strlen(name), n_digits = 0;
+
+	for (size_t i = 0; i < len; i++)
+		n_digits += name[i] >= '0' && name[i] <= '9';
+	return len > 0 && len <= NAME_SHOWN_MAX && n_digits <= DIGITS_SHOWN_MAX &&
+	    strspn(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789 _-.") == len;
+}
+
+static const char *
+name_unknown(struct import_reader *r, const char *what, size_t number, const char *name)
+{
+	bool shown = name_may_be_shown(name);
+
+	snprintf(r->said, sizeof(r->said),
+	    "%s %zu%s%s%s has no name that is known; fob account import --help lists them", what, number,
+	    shown ? ", \"" : "", shown ? name : "", shown ? "\"," : "");
+	return r->said;
 }
 
 /* ---- fields into a line ---- */
@@ -130,6 +160,9 @@ line_fill(const struct fields *f, struct import_line *line)
 			return "created_ms is a number of milliseconds since 1970";
 		for (size_t i = 0; i < digits; i++)
 			line->created_ms = line->created_ms * 10 + (created[i] - '0');
+		if (line->created_ms < CREATED_MIN_MS)
+			return "created_ms is before 1973: it is a number of milliseconds since 1970, and this may be "
+			       "seconds";
 	}
 	if ((why = key_read(f->text[FIELD_SECRET_SHA256], f->text[FIELD_SECRET_LAST4], &line->secret)) != NULL ||
 	    (why = key_read(f->text[FIELD_PUBLISHABLE_SHA256], f->text[FIELD_PUBLISHABLE_LAST4], &line->publishable)) !=
@@ -141,17 +174,19 @@ line_fill(const struct fields *f, struct import_line *line)
 /* ---- NDJSON ---- */
 
 static const char *
-object_fields(json_t *object, struct fields *f)
+object_fields(struct import_reader *r, json_t *object, struct fields *f)
 {
 	const char *name;
+	size_t number = 0;
 	json_t *value;
 
 	json_object_foreach(object, name, value)
 	{
 		int i = field_find(name);
 
+		number++;
 		if (i < 0)
-			return "it has a field of a name that is not known; fob account import --help lists them";
+			return name_unknown(r, "field", number, name);
 		if (json_is_null(value))
 			continue;
 		if (i == FIELD_CREATED_MS && json_is_integer(value)) {
@@ -167,17 +202,17 @@ object_fields(json_t *object, struct fields *f)
 }
 
 static const char *
-object_read(const char *text, struct import_line *line)
+object_read(struct import_reader *r, struct import_line *line)
 {
 	struct fields f = { .text = { NULL } };
 	json_t *object;
 	const char *why;
 
-	if ((object = json_loads(text, JSON_REJECT_DUPLICATES, NULL)) == NULL)
+	if ((object = json_loads(r->text, JSON_REJECT_DUPLICATES, NULL)) == NULL)
 		return "it is not JSON: one object a line";
 	if (!json_is_object(object))
 		why = "it is not an object";
-	else if ((why = object_fields(object, &f)) == NULL)
+	else if ((why = object_fields(r, object, &f)) == NULL)
 		why = line_fill(&f, line);
 	json_decref(object);
 	return why;
@@ -185,60 +220,90 @@ object_read(const char *text, struct import_line *line)
 
 /* ---- CSV, https://www.rfc-editor.org/rfc/rfc4180, without line ends inside of fields ---- */
 
+/* The first of the separators that is in ${text}. Spreadsheets take ';' where ',' is the decimal point. */
+static char
+separator_of(const char *text)
+{
+	static const char separators[] = ",;\t";
+
+	for (const char *s = separators; *s != '\0'; s++)
+		if (strchr(text, *s) != NULL)
+			return *s;
+	return separators[0];
+}
+
+/* End ${field}, which is not quoted, at ${end}; blanks around it are not part of it. */
+static char *
+field_trim(char *field, char *end)
+{
+	size_t from, len = text_trim(field, (size_t)(end - field), &from);
+
+	field += from;
+	field[len] = '\0';
+	return field;
+}
+
 static const char too_many[] = "it has more fields than there are columns";
 
-/* Cut ${text} into its fields, in place. Returns NULL, or what is wrong. */
+/* Cut ${r}'s text into its fields, in place. Returns NULL, or what is wrong. */
 static const char *
-csv_split(char *text, char *fields[IMPORT_COLUMNS], size_t *n)
+csv_split(struct import_reader *r, char *fields[IMPORT_COLUMNS], size_t *n)
 {
-	char *in = text, *out;
+	char *in = r->text, *out, *field, end;
 
 	for (*n = 0;; in++) {
 		if (*n == IMPORT_COLUMNS)
 			return too_many;
-		fields[(*n)++] = out = in;
+		field = out = in;
 		if (*in == '"') {
 			for (in++; *in != '\0' && (*in != '"' || in[1] == '"'); *out++ = *in++)
 				in += *in == '"';
 			if (*in != '"')
 				return "a quoted field has no end";
 			in++;
-			if (*in != ',' && *in != '\0')
+			if (*in != r->separator && *in != '\0')
 				return "there is text behind the end of a quoted field";
+			end = *in;
+			*out = '\0';
 		} else {
-			while (*in != ',' && *in != '\0' && *in != '"')
+			while (*in != r->separator && *in != '\0' && *in != '"')
 				in++;
 			if (*in == '"')
 				return "there is a quote inside of a field that is not quoted";
-			out = in;
+			end = *in;
+			field = field_trim(field, in);
 		}
-		if (*in == '\0') {
-			*out = '\0';
+		fields[(*n)++] = field;
+		if (end == '\0')
 			return NULL;
-		}
-		*out = '\0';
 	}
+}
+
+static bool
+all_empty(char *const fields[], size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (fields[i][0] != '\0')
+			return false;
+	return true;
 }
 
 static const char *
 csv_names(struct import_reader *r)
 {
-	char *fields[IMPORT_COLUMNS], *text = r->text;
+	char *fields[IMPORT_COLUMNS];
 	bool seen[FIELDS] = { false };
 	const char *why;
 	size_t n;
 
-	/* Spreadsheets begin with a byte order mark. */
-	if (strncmp(text, "\xef\xbb\xbf", 3) == 0)
-		text += 3;
-	if ((why = csv_split(text, fields, &n)) != NULL)
+	r->separator = separator_of(r->text);
+	if ((why = csv_split(r, fields, &n)) != NULL)
 		return why;
 	for (size_t i = 0; i < n; i++) {
 		int field = field_find(fields[i]);
 
 		if (field < 0)
-			return "the first line of a CSV file names its columns, and there is one of a name that is not known; "
-			       "fob account import --help lists them";
+			return name_unknown(r, "the first line names the columns, and column", i + 1, fields[i]);
 		if (seen[field])
 			return "the first line names a column twice";
 		seen[field] = true;
@@ -248,23 +313,27 @@ csv_names(struct import_reader *r)
 	return NULL;
 }
 
-static const char *
-csv_read(struct import_reader *r, struct import_line *line)
+static enum import_result
+csv_read(struct import_reader *r, struct import_line *line, const char **why)
 {
 	struct fields f = { .text = { NULL } };
 	char *fields[IMPORT_COLUMNS];
-	const char *why;
 	size_t n;
 
-	if ((why = csv_split(r->text, fields, &n)) != NULL)
-		return why;
-	if (n != r->n_columns)
-		return n > r->n_columns ? too_many : "it has fewer fields than there are columns";
+	if ((*why = csv_split(r, fields, &n)) != NULL)
+		return IMPORT_REFUSED;
+	if (all_empty(fields, n))
+		return IMPORT_NOTHING;
+	if (n != r->n_columns) {
+		*why = n > r->n_columns ? too_many : "it has fewer fields than there are columns";
+		return IMPORT_REFUSED;
+	}
 	/* An empty field is one that is not given. */
 	for (size_t i = 0; i < n; i++)
 		if (fields[i][0] != '\0')
 			f.text[r->columns[i]] = fields[i];
-	return line_fill(&f, line);
+	*why = line_fill(&f, line);
+	return *why == NULL ? IMPORT_LINE : IMPORT_REFUSED;
 }
 
 /* ---- lines ---- */
@@ -274,7 +343,7 @@ import_is_csv(const char *name)
 {
 	size_t len = strlen(name);
 
-	return len >= 4 && strcmp(name + len - 4, ".csv") == 0;
+	return len >= 4 && strcasecmp(name + len - 4, ".csv") == 0;
 }
 
 void
@@ -298,7 +367,7 @@ static enum import_result
 text_read(struct import_reader *r, const char **why)
 {
 	enum import_result rc = IMPORT_LINE;
-	size_t len = 0;
+	size_t len = 0, from;
 	int c;
 
 	for (; (c = getc_unlocked(r->file)) != EOF && c != '\n'; r->offset++) {
@@ -317,6 +386,14 @@ text_read(struct import_reader *r, const char **why)
 		return IMPORT_END;
 	r->offset++;
 	r->line++;
+	if (r->line == 1 && text_is_utf16(r->text, len)) {
+		*why = "the file is UTF-16: save it as UTF-8";
+		return IMPORT_FAILED;
+	}
+	/* Only a file begins with a byte order mark. */
+	from = r->line == 1 && len >= 3 && memcmp(r->text, "\xef\xbb\xbf", 3) == 0 ? 3 : 0;
+	memmove(r->text, r->text + from, len - from);
+	len -= from;
 	if (len > 0 && r->text[len - 1] == '\r')
 		len--;
 	r->text[len] = '\0';
@@ -331,7 +408,7 @@ next(struct import_reader *r, struct import_line *line, const char **why)
 	if ((rc = text_read(r, why)) == IMPORT_END || rc == IMPORT_FAILED || rc == IMPORT_NOTHING)
 		return rc;
 	/* Before all else: what is said of such a line must not depend on the rest of it. */
-	if (text_looks_like_key(r->text)) {
+	if (key_form_in(r->text, strlen(r->text))) {
 		*why = out_of_place;
 		return IMPORT_REFUSED;
 	}
@@ -341,7 +418,9 @@ next(struct import_reader *r, struct import_line *line, const char **why)
 		*why = csv_names(r);
 		return *why == NULL ? IMPORT_NOTHING : IMPORT_REFUSED;
 	}
-	*why = r->csv ? csv_read(r, line) : object_read(r->text, line);
+	if (r->csv)
+		return csv_read(r, line, why);
+	*why = object_read(r, line);
 	return *why == NULL ? IMPORT_LINE : IMPORT_REFUSED;
 }
 

@@ -1,6 +1,7 @@
 /*
  * import_line.h - the lines of a file that `fob account import` reads: NDJSON or CSV, and what is wrong with one that
- * is refused. Nothing of a line is ever repeated, as it may hold what it should not.
+ * is refused. Nothing of a line is ever repeated, as it may hold what it should not, except a field's name that is
+ * clearly one.
  * Threads: none.
  */
 #ifndef CLI_IMPORT_LINE_H
@@ -30,10 +31,12 @@ struct import_line {
 struct import_reader {
 	FILE *file; /* NULL: not opened */
 	bool csv;
+	char separator;  /* of CSV's fields: what its first line has of ',', ';' and tab */
 	uint64_t line;   /* the number of the line that was read last */
 	uint64_t offset; /* bytes read */
 	size_t n_columns;
 	int columns[IMPORT_COLUMNS]; /* of CSV, by their place: which field it is */
+	char said[192];              /* what is wrong with a line, where that needs a name */
 	char text[IMPORT_LINE_MAX + 1];
 };
 
@@ -49,8 +52,9 @@ void import_reader_fini(struct import_reader *reader);
 /*
  * import_reader_next(reader, line, why):
  * Read the next line, whose number is then reader->line.
- * Returns: IMPORT_LINE: ${line} is filled; IMPORT_NOTHING: an empty line, or CSV's names; IMPORT_REFUSED, and
- *          IMPORT_FAILED after which nothing can be read: *${why} is a static sentence; IMPORT_END.
+ * Returns: IMPORT_LINE: ${line} is filled; IMPORT_NOTHING: an empty line, a row of empty cells, or CSV's names;
+ *          IMPORT_REFUSED, and IMPORT_FAILED after which nothing can be read: *${why} is a sentence that stays until the
+ *          next call; IMPORT_END.
  */
 enum import_result import_reader_next(struct import_reader *reader, struct import_line *line, const char **why);
 

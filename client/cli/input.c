@@ -21,6 +21,7 @@
 #include <sodium.h>
 
 #include "client/cli/out.h"
+#include "client/cli/text.h"
 
 #define TOKEN_HEX (2 * FOB_TOKEN_LEN)
 #define TOKEN_KEPT_S 86400 /* the server answers from a token for so long */
@@ -105,6 +106,15 @@ read_hidden(const char *what, struct input *in)
 	return rc;
 }
 
+static void
+trim(struct input *in)
+{
+	size_t from;
+
+	in->len = text_trim(in->bytes, in->len, &from);
+	memmove(in->bytes, in->bytes + from, in->len);
+}
+
 int
 input_read(const char *path, const char *what, struct input *in)
 {
@@ -121,13 +131,13 @@ input_read(const char *path, const char *what, struct input *in)
 		if (!standard)
 			close(fd);
 	}
-	if (rc == 0 && in->len > 0 && in->bytes[in->len - 1] == '\n')
-		in->len--;
-	if (rc == 0 && in->len > 0 && in->bytes[in->len - 1] == '\r')
-		in->len--;
-	if (rc == 0 && in->len > 0)
-		return 0;
 	if (rc == 0)
+		trim(in);
+	if (rc == 0 && in->len > 0 && !text_is_utf16(in->bytes, in->len))
+		return 0;
+	if (rc == 0 && in->len > 0)
+		out_say("%s: %s is UTF-16: save it as UTF-8 or ASCII", what, standard ? "standard input" : path);
+	else if (rc == 0)
 		out_say("%s: nothing on %s", what, standard ? "standard input" : path);
 	else if (rc == EFBIG)
 		out_say("%s: more than %d bytes in %s", what, INPUT_MAX, standard ? "standard input" : path);
@@ -225,14 +235,40 @@ token_create(struct token *token, int fd)
 	return -1;
 }
 
+/*
+ * Make a token in the new file ${path}, which has all of it when it appears, so that two commands with one new file use
+ * one token. Returns 0 or an errno: EEXIST when there is a file.
+ */
+static int
+token_link(struct token *token, const char *path)
+{
+	char aside[PATH_MAX];
+	int fd, rc, n = snprintf(aside, sizeof(aside), "%s.XXXXXX", path);
+
+	if (n < 0 || (size_t)n >= sizeof(aside))
+		return ENAMETOOLONG;
+	if ((fd = mkostemp(aside, O_CLOEXEC)) < 0)
+		return errno;
+	randombytes_buf(token->bytes, sizeof(token->bytes));
+	rc = token_write(token, fd);
+	close(fd);
+	if (rc == 0 && link(aside, path) != 0)
+		rc = errno;
+	/* Some file systems have no hard links. */
+	if ((rc == EPERM || rc == EOPNOTSUPP) && renameat2(AT_FDCWD, aside, AT_FDCWD, path, RENAME_NOREPLACE) == 0)
+		rc = 0;
+	unlink(aside);
+	return rc == 0 ? folder_sync(path) : rc;
+}
+
 /* Why the open file ${fd} is not to be used as a token: NULL if it is. Fills the token in. */
 static const char *
 token_read(struct token *token, int fd)
 {
-	char hex[TOKEN_HEX + 2];
+	char text[2 * TOKEN_HEX];
 	const char *why = NULL;
+	size_t hex_len, from, len;
 	struct stat st;
-	size_t len;
 	ssize_t n;
 
 	if (fstat(fd, &st) != 0)
@@ -244,14 +280,15 @@ token_read(struct token *token, int fd)
 	if (time(NULL) - st.st_mtim.tv_sec >= TOKEN_KEPT_S)
 		return "made more than 24 hours ago, and the server has forgotten it: a rerun would be a second "
 		       "change. Look at what is there first; remove the file to begin anew";
-	n = read(fd, hex, sizeof(hex));
+	n = read(fd, text, sizeof(text));
 	if (n < 0)
 		return strerror(errno);
-	if ((n != TOKEN_HEX && (n != TOKEN_HEX + 1 || hex[TOKEN_HEX] != '\n')) ||
-	    sodium_hex2bin(token->bytes, sizeof(token->bytes), hex, TOKEN_HEX, NULL, &len, NULL) != 0 ||
+	hex_len = text_trim(text, (size_t)n, &from);
+	if (hex_len != TOKEN_HEX ||
+	    sodium_hex2bin(token->bytes, sizeof(token->bytes), text + from, TOKEN_HEX, NULL, &len, NULL) != 0 ||
 	    len != sizeof(token->bytes))
-		why = "not a token (64 hex digits); remove it to begin anew";
-	fob_wipe(hex, sizeof(hex));
+		why = "not a token (64 hex digits): name a file that is not there yet, or the one of an earlier run";
+	fob_wipe(text, sizeof(text));
 	return why;
 }
 
@@ -259,7 +296,7 @@ int
 token_init(struct token *token, const char *path)
 {
 	const char *why;
-	int fd;
+	int fd, rc;
 
 	*token = (struct token){ .path = path };
 	if (sodium_init() < 0) {
@@ -270,12 +307,17 @@ token_init(struct token *token, const char *path)
 		randombytes_buf(token->bytes, sizeof(token->bytes));
 		return 0;
 	}
-	if ((fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600)) >= 0) {
-		randombytes_buf(token->bytes, sizeof(token->bytes));
-		return token_create(token, fd);
-	}
 	/* O_NONBLOCK: a pipe of that name is refused rather than waited for. */
-	if (errno != EEXIST || (fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK)) < 0) {
+	if ((fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK)) < 0 && errno == ENOENT) {
+		if ((rc = token_link(token, path)) == 0)
+			return 0;
+		/* Another command has made it meanwhile. */
+		if (rc == EEXIST)
+			fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+		else
+			errno = rc;
+	}
+	if (fd < 0) {
 		out_say("%s: %s", path, strerror(errno));
 		return -1;
 	}

@@ -20,9 +20,9 @@ struct input {
 /*
  * input_read(path, what, in):
  * Read a secret, called ${what} towards people, from the file ${path}; for NULL or "-" from stdin, or by a prompt that
- * shows nothing when stdin is a terminal. One line end at the end is not part of it.
+ * shows nothing when stdin is a terminal. What text_trim() takes away is not part of it.
  * Ownership: ${in} is the caller's, to be wiped with input_fini() in any case.
- * Returns:   0; -1 with the reason said: it cannot be read, is empty or is longer than INPUT_MAX.
+ * Returns:   0; -1 with the reason said: it cannot be read, is empty, is UTF-16 or is longer than INPUT_MAX.
  */
 int input_read(const char *path, const char *what, struct input *in);
 void input_fini(struct input *in);
@@ -34,8 +34,8 @@ bool input_yes(void);
 
 /*
  * A mutation's request token. From --token-file: read, or made and kept there (0600, synced) before it is first used,
- * so that a rerun gets the same reply. Without: made, and kept only by token_keep(), when a rerun may be
- * needed after all.
+ * so that a rerun gets the same reply; a file appears whole, so that two commands at once use one token. Without: made,
+ * and kept only by token_keep(), when a rerun may be needed after all.
  */
 struct token {
 	unsigned char bytes[FOB_TOKEN_LEN];

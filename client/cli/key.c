@@ -15,11 +15,11 @@ const char key_list_help[] = "Usage: fob key list ACCOUNT [--environment live|te
 			     "\n"
 			     "All keys of an account, ended ones included: their state, when they end, and in\n"
 			     "which minute each was last used. So one sees whether an old key is still in use\n"
-			     "before its grace ends. Secrets are never shown; LAST4 are their last four\n"
-			     "characters.\n"
+			     "before its grace ends. GEN is the generation. Secrets are never shown; LAST4 are\n"
+			     "their last four characters.\n"
 			     "\n"
-			     "States: current; grace (superseded by a roll, still valid until EXPIRES);\n"
-			     "expired and revoked (for ever).\n"
+			     "States: current; grace (superseded by a roll, still valid until END); expired and\n"
+			     "revoked (for ever, since END).\n"
 			     "\n"
 			     "Examples:\n"
 			     "  fob key list acct_42\n"
@@ -78,7 +78,8 @@ key_json(const struct fob_key *key, const char *secret)
 	    (json_int_t)key->generation, "last4", key->last4, "state", fob_key_state_name(key->state));
 
 	out_json_time(o, "created", key->created_ms);
-	out_json_time(o, "expires", key->expires_ms);
+	/* One that was revoked does not live until then. */
+	out_json_time(o, "expires", key->state == FOB_KEY_STATE_REVOKED ? 0 : key->expires_ms);
 	out_json_time(o, "ended", key->ended_ms);
 	out_json_time(o, "last_used", key->last_used_ms);
 	if (secret != NULL && json_object_set_new(o, "secret", json_string(secret)) != 0) {
@@ -91,8 +92,7 @@ key_json(const struct fob_key *key, const char *secret)
 static void
 key_table(void)
 {
-	static const char *const titles[] = { "ENVIRONMENT", "KIND", "GENERATION", "LAST4", "STATE", "CREATED",
-		"EXPIRES", "ENDED", "LAST USED" };
+	static const char *const titles[] = { "ENV", "KIND", "GEN", "LAST4", "STATE", "CREATED", "END", "LAST USED" };
 
 	out_table(titles, sizeof(titles) / sizeof(titles[0]));
 }
@@ -109,8 +109,7 @@ key_row(const struct fob_key *k)
 	out_cell(OUT_PLAIN, "%s", k->last4);
 	out_cell(colour, "%s", fob_key_state_name(k->state));
 	out_cell_time(k->created_ms);
-	out_cell_time(k->expires_ms);
-	out_cell_time(k->ended_ms);
+	out_cell_time(k->ended_ms != 0 ? k->ended_ms : k->expires_ms);
 	out_cell_time(k->last_used_ms);
 }
 
@@ -335,7 +334,7 @@ cli_key_roll(struct cli *cli)
 	if ((rc = cli_connect(cli)) != CLI_OK || (rc = roll_confirm(cli, &roll)) != CLI_OK)
 		goto out;
 	rc = CLI_LOCAL;
-	if (token_init(&token, cli->options[OPT_TOKEN_FILE]) != 0)
+	if (cli_may_show(cli) != CLI_OK || token_init(&token, cli->options[OPT_TOKEN_FILE]) != 0)
 		goto out;
 	rc = roll_run(cli, &roll, &token);
 	token_fini(&token);

@@ -7,21 +7,26 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "client/cli/out_internal.h"
 #include "client/cli/text.h"
 #include "client/fob.h"
 
 #define LINE_SIZE 1024
-#define CELL_SIZE 128
-#define ROWS 128
 #define PAIR_WIDTH 28
+#define TERMINAL_WIDTH 80 /* of one that does not tell */
+#define READY_BYTES 4096 /* more than four keys need, as JSON */
 
 static bool json_wanted;
 static bool terminal; /* stdout is one: relative times */
@@ -30,15 +35,6 @@ static bool colours;
 static char buffer[16384];
 static size_t buffered;
 static int failure; /* errno of the first write that failed */
-
-static struct {
-	const char *const *titles;
-	size_t columns, rows, next; /* next: cell of the row under way */
-	bool titled;
-	size_t width[OUT_COLUMNS];
-	enum out_colour colour[ROWS][OUT_COLUMNS];
-	char cell[ROWS][OUT_COLUMNS][CELL_SIZE];
-} table;
 
 static bool comma; /* JSON: what comes next follows something at its level */
 
@@ -84,6 +80,43 @@ put_text(const char *text)
 	put(text, strlen(text));
 }
 
+/* A regular file: whether it may and can grow. Returns 0 or an errno. */
+static int
+file_ready(void)
+{
+	off_t at = (fcntl(STDOUT_FILENO, F_GETFL) & O_APPEND) != 0 ? lseek(STDOUT_FILENO, 0, SEEK_END) :
+								     lseek(STDOUT_FILENO, 0, SEEK_CUR);
+	struct rlimit limit;
+
+	if (at < 0)
+		return errno;
+	if (getrlimit(RLIMIT_FSIZE, &limit) == 0 && (rlim_t)at + READY_BYTES > limit.rlim_cur)
+		return EFBIG;
+	/* Some file systems cannot do this, which says nothing of their space. */
+	if (fallocate(STDOUT_FILENO, FALLOC_FL_KEEP_SIZE, at, READY_BYTES) != 0 &&
+	    (errno == ENOSPC || errno == EDQUOT || errno == EFBIG))
+		return errno;
+	return 0;
+}
+
+int
+out_ready(void)
+{
+	struct pollfd out = { .fd = STDOUT_FILENO, .events = POLLOUT };
+	struct stat st;
+
+	if ((fcntl(STDOUT_FILENO, F_GETFL) & O_ACCMODE) == O_RDONLY)
+		return EBADF;
+	if (poll(&out, 1, 0) > 0 && (out.revents & (POLLERR | POLLHUP)) != 0)
+		return EPIPE;
+	if (fstat(STDOUT_FILENO, &st) != 0)
+		return errno;
+	/* A device may refuse even nothing, as /dev/full does. */
+	if (S_ISCHR(st.st_mode) && write(STDOUT_FILENO, "", 0) < 0)
+		return errno;
+	return S_ISREG(st.st_mode) ? file_ready() : 0;
+}
+
 int
 out_flush(void)
 {
@@ -95,7 +128,7 @@ void
 out_fini(void)
 {
 	fob_wipe(buffer, sizeof(buffer));
-	fob_wipe(&table, sizeof(table));
+	out_table_fini();
 }
 
 /* ---- jansson's memory ---- */
@@ -206,10 +239,10 @@ out_text(const char *text)
 	put_text(text);
 }
 
-/* ---- tables ---- */
+/* ---- single things ---- */
 
-static void
-put_coloured(enum out_colour colour, const char *text)
+void
+out_coloured(enum out_colour colour, const char *text)
 {
 	static const char *const codes[] = { [OUT_PLAIN] = NULL,
 		[OUT_GOOD] = "\033[32m",
@@ -226,104 +259,38 @@ put_coloured(enum out_colour colour, const char *text)
 	put_text("\033[0m");
 }
 
-static void
-put_spaces(size_t n)
+/* Escaped text is ASCII, but for the ellipsis, which no cell holds: bytes are columns. */
+void
+out_padded(enum out_colour colour, const char *text, size_t width)
 {
-	while (n-- > 0)
+	out_coloured(colour, text);
+	for (size_t len = strlen(text); len < width + 2; len++)
 		put(" ", 1);
 }
 
-/* Escaped text is ASCII, but for the ellipsis, which no cell holds: bytes are columns. */
-static void
-put_padded(enum out_colour colour, const char *text, size_t width, bool last)
-{
-	size_t len = strlen(text);
-
-	put_coloured(colour, text);
-	if (!last)
-		put_spaces((len < width ? width - len : 0) + 2);
-}
-
 void
-out_table(const char *const *titles, size_t n)
-{
-	assert(n >= 1 && n <= OUT_COLUMNS);
-	table.titles = titles;
-	table.columns = n;
-	table.rows = table.next = 0;
-	table.titled = false;
-	for (size_t i = 0; i < n; i++)
-		table.width[i] = strlen(titles[i]);
-}
-
-static void
-cell_end(enum out_colour colour)
-{
-	size_t len = strlen(table.cell[table.rows][table.next]);
-
-	table.colour[table.rows][table.next] = colour;
-	if (len > table.width[table.next])
-		table.width[table.next] = len;
-	if (++table.next < table.columns)
-		return;
-	table.next = 0;
-	if (++table.rows == ROWS)
-		out_rows();
-}
-
-void
-out_cell(enum out_colour colour, const char *fmt, ...)
-{
-	char raw[CELL_SIZE];
-	va_list args;
-
-	va_start(args, fmt);
-	vsnprintf(raw, sizeof(raw), fmt, args);
-	va_end(args);
-	text_escape(raw, table.cell[table.rows][table.next], CELL_SIZE);
-	fob_wipe(raw, sizeof(raw));
-	cell_end(colour);
-}
-
-static void
-describe_time(int64_t ms, char *out, size_t size)
+out_describe_time(int64_t ms, enum out_times times, char *out, size_t size)
 {
 	char at[TEXT_TIME_SIZE], away[TEXT_TIME_SIZE];
 	struct timespec now;
 
 	text_time(ms, false, at);
-	if (ms == 0 || !terminal || clock_gettime(CLOCK_REALTIME, &now) != 0) {
+	if (ms == 0 || times == OUT_TIMES_AT || clock_gettime(CLOCK_REALTIME, &now) != 0) {
 		snprintf(out, size, "%s", at);
 		return;
 	}
 	text_relative(ms, (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000, away);
-	snprintf(out, size, "%s (%s)", at, away);
+	snprintf(out, size, times == OUT_TIMES_AWAY ? "%s%s" : "%s (%s)", times == OUT_TIMES_AWAY ? "" : at, away);
 }
 
-void
-out_cell_time(int64_t ms)
+size_t
+out_terminal_width(void)
 {
-	describe_time(ms, table.cell[table.rows][table.next], CELL_SIZE);
-	cell_end(OUT_PLAIN);
-}
+	struct winsize size;
 
-void
-out_rows(void)
-{
-	assert(table.next == 0);
-	if (!table.titled) {
-		for (size_t c = 0; c < table.columns; c++)
-			put_padded(OUT_DIM, table.titles[c], table.width[c], c + 1 == table.columns);
-		put_text("\n");
-		table.titled = true;
-	}
-	for (size_t r = 0; r < table.rows; r++) {
-		for (size_t c = 0; c < table.columns; c++)
-			put_padded(table.colour[r][c], table.cell[r][c], table.width[c], c + 1 == table.columns);
-		put_text("\n");
-	}
-	fob_wipe(table.cell, sizeof(table.cell[0]) * table.rows);
-	table.rows = 0;
+	if (!terminal)
+		return 0;
+	return ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : TERMINAL_WIDTH;
 }
 
 void
@@ -336,8 +303,8 @@ out_pair(enum out_colour colour, const char *name, const char *fmt, ...)
 	vsnprintf(raw, sizeof(raw), fmt, args);
 	va_end(args);
 	text_escape(raw, line, sizeof(line));
-	put_padded(OUT_DIM, name, PAIR_WIDTH, false);
-	put_coloured(colour, line);
+	out_padded(OUT_DIM, name, PAIR_WIDTH);
+	out_coloured(colour, line);
 	put_text("\n");
 	fob_wipe(raw, sizeof(raw));
 	fob_wipe(line, sizeof(line));
@@ -346,9 +313,9 @@ out_pair(enum out_colour colour, const char *name, const char *fmt, ...)
 void
 out_pair_time(const char *name, int64_t ms)
 {
-	char at[CELL_SIZE];
+	char at[2 * TEXT_TIME_SIZE];
 
-	describe_time(ms, at, sizeof(at));
+	out_describe_time(ms, terminal ? OUT_TIMES_BOTH : OUT_TIMES_AT, at, sizeof(at));
 	out_pair(OUT_PLAIN, name, "%s", at);
 }
 

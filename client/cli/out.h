@@ -39,7 +39,7 @@ void out_text(const char *text);
 #define OUT_COLUMNS 10
 void out_table(const char *const *titles, size_t n);
 void out_cell(enum out_colour colour, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-/* A time as UTC, with how far away it is when stdout is a terminal. */
+/* A time as UTC; on a terminal with how far away it is, or only that where lines would be too long. */
 void out_cell_time(int64_t ms);
 void out_rows(void);
 
@@ -64,6 +64,14 @@ void out_close(void);
 
 /* Adds NAME_ms (integer) and NAME (ISO 8601, or null for 0) to ${object}, which may be NULL. */
 void out_json_time(json_t *object, const char *name, int64_t ms);
+
+/*
+ * out_ready():
+ * See that a few kilobytes can be written to standard output: that it is open, has a reader, and has space, of which
+ * some is reserved where it is a regular file.
+ * Returns: 0; the errno that a write would get.
+ */
+int out_ready(void);
 
 /*
  * out_flush():

@@ -20,18 +20,23 @@
 
 static const char ellipsis[] = "\xe2\x80\xa6";
 
-bool
-text_looks_like_key(const char *arg)
+size_t
+text_trim(const char *text, size_t len, size_t *from)
 {
-	/* The last four are how base64 starts when the text starts with one of the first four. */
-	static const char *const marks[] = { "sk_live_", "pk_live_", "sk_test_", "pk_test_", "c2tfbGl2ZV", "cGtfbGl2ZV",
-		"c2tfdGVzdF", "cGtfdGVzdF" };
+	static const char blanks[] = " \t\r\n";
 
-	for (size_t i = 0; i < sizeof(marks) / sizeof(marks[0]); i++) {
-		if (strstr(arg, marks[i]) != NULL)
-			return true;
-	}
-	return false;
+	*from = len >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0 ? 3 : 0;
+	while (len > *from && memchr(blanks, text[len - 1], sizeof(blanks) - 1) != NULL)
+		len--;
+	while (len > *from && memchr(blanks, text[*from], sizeof(blanks) - 1) != NULL)
+		++*from;
+	return len - *from;
+}
+
+bool
+text_is_utf16(const char *text, size_t len)
+{
+	return len >= 2 && (memcmp(text, "\xff\xfe", 2) == 0 || memcmp(text, "\xfe\xff", 2) == 0);
 }
 
 bool

@@ -11,11 +11,15 @@
 #define TEXT_TIME_SIZE 32
 
 /*
- * text_looks_like_key(arg):
- * True when ${arg} holds a key's prefix anywhere, or the start of a Basic value whose user name is a key: an argument
- * that must be refused and never repeated. Errs towards true, so that a mistyped or cut-off key is one as well.
+ * text_trim(text, len, from):
+ * What is around a secret, a token or a line without being seen is not part of it: a byte order mark before it, and
+ * blanks and line ends on both sides.
+ * Returns: the length of what is left, which begins at ${text} + *${from}.
  */
-bool text_looks_like_key(const char *arg);
+size_t text_trim(const char *text, size_t len, size_t *from);
+
+/* True when ${text} begins with the byte order mark of UTF-16, which some programs write unasked. */
+bool text_is_utf16(const char *text, size_t len);
 
 /* True for 1 to 64 bytes of [A-Za-z0-9._-], which is what fobd takes as an account id. */
 bool text_is_account(const char *s);

@@ -38,6 +38,13 @@ known(const char *s)
 	return s[0] != '\0' ? s : NULL;
 }
 
+/* A key that was revoked does not live until it would have expired. */
+static int64_t
+expires_ms(const struct fob_verification *v)
+{
+	return v->verdict == FOB_VERDICT_REVOKED ? 0 : v->expires_ms;
+}
+
 static void
 show_json(const struct fob_verification *v)
 {
@@ -49,7 +56,7 @@ show_json(const struct fob_verification *v)
 	    (int)v->superseded, "last4", known(v->last4));
 
 	out_json_time(o, "created", v->created_ms);
-	out_json_time(o, "expires", v->expires_ms);
+	out_json_time(o, "expires", expires_ms(v));
 	out_json(o);
 }
 
@@ -73,7 +80,7 @@ show(const struct fob_verification *v)
 		out_pair(v->superseded ? OUT_WARN : OUT_PLAIN, "superseded", "%s", v->superseded ? "true" : "false");
 		out_pair(OUT_PLAIN, "last4", "%s", v->last4);
 		out_pair_time("created", v->created_ms);
-		out_pair_time("expires", v->expires_ms);
+		out_pair_time("expires", expires_ms(v));
 	}
 }
 

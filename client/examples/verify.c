@@ -40,12 +40,13 @@ main(int argc, char *argv[])
 	char key[FOB_SECRET_SIZE] = "";
 	int status = 2;
 
-	if (argc != 2 || options == NULL || fob_options_set_address(options, argv[1]) != 0)
+	if (argc != 2 || options == NULL || fob_options_set_address(options, argv[1]) != 0 ||
+	    fob_options_set_fail_fast(options, true) != 0)
 		fprintf(stderr, "usage: verify ADDRESS < KEY\n");
 	else if (fob_client_new(options, &client, &error) != 0)
 		fprintf(stderr, "%s\n", error.message);
 	else if (fgets(key, sizeof(key), stdin) != NULL) {
-		key[strcspn(key, "\n")] = '\0';
+		key[strcspn(key, "\r\n")] = '\0';
 		status = verify(client, key);
 	}
 	fob_wipe(key, sizeof(key));

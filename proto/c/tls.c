@@ -133,6 +133,36 @@ wants_more(struct tls_session *s, int rv)
 	return error == SSL_ERROR_WANT_READ || error == SSL_ERROR_WANT_WRITE;
 }
 
+/* What the peer has said, in words; other reasons are OpenSSL's. NULL: there is none. */
+static const char *
+reason_of(unsigned long code)
+{
+	switch (ERR_GET_REASON(code)) {
+	case SSL_R_TLSV13_ALERT_CERTIFICATE_REQUIRED:
+		return "the peer requires a certificate, and none was given";
+	case SSL_R_TLSV1_ALERT_UNKNOWN_CA:
+		return "the peer does not know the CA of our certificate";
+	case SSL_R_SSLV3_ALERT_CERTIFICATE_EXPIRED:
+		return "our certificate is not valid now, says the peer";
+	case SSL_R_SSLV3_ALERT_BAD_CERTIFICATE:
+	case SSL_R_SSLV3_ALERT_CERTIFICATE_REVOKED:
+	case SSL_R_SSLV3_ALERT_CERTIFICATE_UNKNOWN:
+	case SSL_R_SSLV3_ALERT_UNSUPPORTED_CERTIFICATE:
+	case SSL_R_TLSV1_ALERT_ACCESS_DENIED:
+		return "the peer does not accept our certificate";
+	case SSL_R_WRONG_VERSION_NUMBER:
+		return "the peer does not speak TLS";
+	default:
+		return ERR_reason_error_string(code);
+	}
+}
+
+const char *
+tls_why(const struct tls_session *s)
+{
+	return s->why;
+}
+
 int
 tls_handshake(struct tls_session *s, const char **why)
 {
@@ -147,7 +177,7 @@ tls_handshake(struct tls_session *s, const char **why)
 	}
 	if (wants_more(s, rv))
 		return 0;
-	reason = ERR_reason_error_string(ERR_peek_error());
+	reason = reason_of(ERR_peek_error());
 	if ((verified = SSL_get_verify_result(s->ssl)) != X509_V_OK) {
 		of = SSL_is_server(s->ssl) ? "the client's certificate: " : "the server's certificate: ";
 		reason = X509_verify_cert_error_string(verified);
@@ -161,6 +191,7 @@ tls_handshake(struct tls_session *s, const char **why)
 int
 tls_read(struct tls_session *s, struct buffer *plain)
 {
+	const char *reason;
 	size_t n = 0;
 	uint8_t *to;
 	int rv;
@@ -178,6 +209,8 @@ tls_read(struct tls_session *s, struct buffer *plain)
 		return 0;
 	}
 	rv = SSL_get_error(s->ssl, rv) == SSL_ERROR_ZERO_RETURN ? 1 : -1;
+	if (rv < 0 && (reason = reason_of(ERR_peek_error())) != NULL)
+		snprintf(s->why, sizeof(s->why), "TLS: %s", reason);
 	ERR_clear_error();
 	return rv;
 }

@@ -39,6 +39,9 @@ int tls_handshake(struct tls_session *session, const char **why);
  */
 int tls_read(struct tls_session *session, struct buffer *plain);
 
+/* Why tls_handshake() or tls_read() has failed, until the session is freed; empty when nothing more is known. */
+const char *tls_why(const struct tls_session *session);
+
 /* Encrypt ${len} bytes. Returns: 0; -1. */
 int tls_write(struct tls_session *session, const uint8_t *plain, size_t len);
 

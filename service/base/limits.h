@@ -34,6 +34,7 @@
 #define LIMIT_BACKLOG 4096        /* connections of one listener that wait to be accepted */
 #define LIMIT_UNGREETED 1024      /* connections of one listener before their greeting; at it the oldest is closed */
 #define LIMIT_GREETING_MS 10000   /* from accept to the greeting, TLS handshake included */
+#define LIMIT_FULL_MS 200         /* how long newcomers wait for room when `connections` are open */
 #define LIMIT_FRAME (256U << 10)  /* payload of a frame; a longer one closes the connection */
 #define LIMIT_READ (32U << 10)    /* bytes read from one connection before the others have their turn */
 #define LIMIT_UNSENT (64U << 10)  /* unsent reply bytes of one connection; at it no further request is read */

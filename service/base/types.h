@@ -51,7 +51,8 @@ enum fault {
 	FAULT_CORRUPT = 100, /* a page is damaged, or a record's tag or format is wrong */
 	FAULT_IO = 101,      /* LMDB or the system failed; the environment has stopped */
 	FAULT_FULL = 102,    /* the map, the ceiling or the disk is full */
-	FAULT_DISK = 103     /* at open only: the disk failed (EIO), so a change of the settings would not help */
+	FAULT_DISK = 103,    /* at open only: the disk failed (EIO), so a change of the settings would not help */
+	FAULT_READERS = 104  /* every slot of LMDB's table of readers is taken */
 };
 
 #endif

@@ -18,14 +18,15 @@ commit_fault_text(int fault)
 {
 	switch (-fault) {
 	case FAULT_FULL:
-		return "the disk or the database is full. Nothing that was acknowledged is lost; try again when there is room";
+		return "the disk or the database is full. Nothing that was acknowledged is lost. Make room on the disk, or raise the "
+		       "setting ceiling";
 	case FAULT_CORRUPT:
 		return "a record of the database is damaged; nothing was changed";
 	case FAULT_INTERNAL:
-		return "the commit failed, and only a restart will tell whether the change was made. Ask again with the same "
+		return "the commit failed, and it is not known yet whether the change was made. Ask again with the same "
 		       "request_token";
 	default:
-		return "the database has failed; fobd must be restarted";
+		return "the database has failed; fobd opens it anew by itself, as soon as it can";
 	}
 }
 
@@ -128,6 +129,9 @@ commit_state(struct writer *w, const struct record_state *next)
 		store_abort(w->txn);
 		return fault;
 	}
+	/* A cell that fits the new digest is believed before the commit, too; one that fits the old digest not after it. */
+	if (store_is_rotating(w->store))
+		lastused_flush(w->lastused);
 	if ((fault = store_commit(w->txn)) == 0) {
 		w->state = *next;
 		clock_not_before(w->clock, next->newest_ms);

@@ -28,9 +28,9 @@ keys_made(struct store *store)
 	return state.next_serial;
 }
 
-int
-engine_open(const struct config *config, enum environment environment, unsigned readers, struct engine **out, char *why,
-    size_t why_len)
+static int
+open_engine(const struct config *config, enum environment environment, unsigned readers, bool settle,
+    struct engine **out, char *why, size_t why_len)
 {
 	const struct config_environment *c = &config->environments[environment];
 	struct store_options options = {
@@ -40,6 +40,7 @@ engine_open(const struct config *config, enum environment environment, unsigned 
 		.ceiling_bytes = c->ceiling_bytes,
 		.events_kept = c->events_kept,
 		.readers = readers + READERS_MORE,
+		.settle = settle,
 	};
 	struct engine *engine;
 	int fault;
@@ -59,6 +60,20 @@ engine_open(const struct config *config, enum environment environment, unsigned 
 	}
 	*out = engine;
 	return 0;
+}
+
+int
+engine_open(const struct config *config, enum environment environment, unsigned readers, struct engine **engine,
+    char *why, size_t why_len)
+{
+	return open_engine(config, environment, readers, false, engine, why, why_len);
+}
+
+int
+engine_reopen(const struct config *config, enum environment environment, unsigned readers, struct engine **engine,
+    char *why, size_t why_len)
+{
+	return open_engine(config, environment, readers, true, engine, why, why_len);
 }
 
 void

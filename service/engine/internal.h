@@ -17,6 +17,7 @@
 /* Times by clock_boot_ms(), unless they are deadlines of keys. */
 
 #define RETRY_MS 1000 /* after this pause a step that failed is tried again, and the clock, which may be set, is read */
+#define FLUSH_MS 10000  /* between writes of last-used times: so many may be missing after a crash */
 #define UPKEEP_MS 60000 /* between looks at old tokens and dead readers, between commits of the time, between reports */
 
 struct sweeper {
@@ -44,6 +45,9 @@ struct writer {
 	struct change change;      /* the change at hand: too large for the stack, and it holds a sealed secret */
 	struct sweeper sweeper;
 	struct rotation rotation;
+	int64_t next_look_ms;  /* at the database's file and its readers */
+	bool readers_full;     /* and the log says so */
+	int64_t next_flush_ms; /* of last-used times */
 
 	pthread_t thread;
 	pthread_mutex_t lock;

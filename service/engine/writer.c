@@ -71,6 +71,38 @@ take(struct writer *w, bool *more)
 	return batch;
 }
 
+/*
+ * Once a second: is the database's file still in its place, and do its readers have room? If the file is not, the store
+ * has failed, which is told by whoever opens it anew.
+ */
+static void
+look_after_store(struct writer *w)
+{
+	bool full;
+
+	if (clock_boot_ms() < w->next_look_ms)
+		return;
+	w->next_look_ms = clock_boot_ms() + RETRY_MS;
+	store_look(w->store);
+	if ((full = store_readers_full(w->store)) == w->readers_full)
+		return;
+	w->readers_full = full;
+	if (full)
+		LOG(LOG_ERROR, "every slot for readers is taken by other processes; verifies may be UNAVAILABLE",
+		    LOG_S("environment", writer_environment(w)));
+	else
+		LOG(LOG_INFO, "there are slots for readers again", LOG_S("environment", writer_environment(w)));
+}
+
+static void
+flush_last_used(struct writer *w)
+{
+	if (clock_boot_ms() < w->next_flush_ms)
+		return;
+	w->next_flush_ms = clock_boot_ms() + FLUSH_MS;
+	lastused_flush(w->lastused);
+}
+
 static void *
 run(void *arg)
 {
@@ -86,6 +118,8 @@ run(void *arg)
 		if (batch != NULL)
 			commit_batch(w, batch, now_ms);
 		rotation_run(w);
+		look_after_store(w);
+		flush_last_used(w);
 	}
 	return NULL;
 }

@@ -1,64 +1,76 @@
 /*
- * lookup.c - from a secret to its key's record (see lookup.h). Writes nothing, and keeps nothing of the secret.
+ * lookup.c - from secrets to their keys' records (see lookup.h). Writes nothing, and keeps nothing of a secret.
  */
 #include "service/keys/lookup.h"
 
 #include <sodium.h>
 
-/* Under found->digest. *${try_old}: the key is not there, but may not have been moved to the newest pepper yet. */
-static int
-look_up(struct store_txn *txn, struct lookup *found, bool *try_old)
-{
-	int fault;
+/*
+ * A secret has up to four digests: as a key of Fob's own and as an imported one, each under the newest pepper and, while a
+ * rotation is under way, under the one before. Most keys are found by the first.
+ */
 
-	found->stored = found->digest;
-	fault = store_key(txn, found->digest, &found->key);
-	*try_old = fault == -FAULT_NOT_FOUND && store_txn_is_rotating(txn);
-	return fault;
-}
-
-static int
-look_up_old(struct store_txn *txn, struct lookup *found)
+static void
+digest(const struct pepper *pepper, struct lookup *l, bool imported, bool old)
 {
-	found->stored = found->old;
-	return store_key(txn, found->old, &found->key);
-}
-
-static int
-look_up_imported(struct store_txn *txn, const void *secret, size_t len, enum kind kind, struct lookup *found)
-{
-	const struct pepper *pepper = store_txn_pepper(txn);
 	uint8_t sha256[crypto_hash_sha256_BYTES];
-	bool try_old;
-	int fault;
+	uint8_t *to = old ? l->old : l->digest;
 
-	crypto_hash_sha256(sha256, secret, len);
-	pepper_imported(pepper, kind, sha256, found->digest);
-	fault = look_up(txn, found, &try_old);
-	if (try_old) {
-		pepper_imported_old(pepper, kind, sha256, found->old);
-		fault = look_up_old(txn, found);
+	l->stored = to;
+	if (!imported) {
+		(old ? pepper_digest_old : pepper_digest)(pepper, l->secret, l->len, to);
+		return;
 	}
+	crypto_hash_sha256(sha256, l->secret, l->len);
+	(old ? pepper_imported_old : pepper_imported)(pepper, l->kind, sha256, to);
 	sodium_memzero(sha256, sizeof(sha256));
-	return fault;
+}
+
+/* Under the old pepper, when the key is not there under the newest: it may not have been rotated yet. */
+static void
+try_old(struct store_txn *txn, struct lookup *l, bool imported)
+{
+	if (l->fault != -FAULT_NOT_FOUND || !store_txn_is_rotating(txn))
+		return;
+	digest(store_txn_pepper(txn), l, imported, true);
+	l->fault = store_key(txn, l->old, &l->key);
+}
+
+/* What comes after the first digest was looked up. */
+static void
+try_rest(struct store_txn *txn, struct lookup *l)
+{
+	try_old(txn, l, !l->own);
+	if (l->fault != -FAULT_NOT_FOUND || !l->own || !store_txn_has_imported(txn))
+		return;
+	digest(store_txn_pepper(txn), l, true, false);
+	l->fault = store_key(txn, l->digest, &l->key);
+	try_old(txn, l, true);
 }
 
 int
-lookup_key(struct store_txn *txn, const void *secret, size_t len, enum kind kind, bool own, struct lookup *found)
+lookup_key(struct store_txn *txn, struct lookup *l)
+{
+	digest(store_txn_pepper(txn), l, !l->own, false);
+	l->fault = store_key(txn, l->digest, &l->key);
+	try_rest(txn, l);
+	return l->fault;
+}
+
+void
+lookup_keys(struct store_txn *txn, struct lookup *const *ls, size_t n)
 {
 	const struct pepper *pepper = store_txn_pepper(txn);
-	bool try_old;
-	int fault;
+	struct store_search searches[STORE_PASS];
 
-	if (own) {
-		pepper_digest(pepper, secret, len, found->digest);
-		fault = look_up(txn, found, &try_old);
-		if (try_old) {
-			pepper_digest_old(pepper, secret, len, found->old);
-			fault = look_up_old(txn, found);
-		}
-		if (fault != -FAULT_NOT_FOUND || !store_txn_has_imported(txn))
-			return fault;
+	for (size_t i = 0; i < n; i++) {
+		digest(pepper, ls[i], !ls[i]->own, false);
+		searches[i].digest = ls[i]->digest;
+		searches[i].key = &ls[i]->key;
 	}
-	return look_up_imported(txn, secret, len, kind, found);
+	store_keys(txn, searches, n);
+	for (size_t i = 0; i < n; i++) {
+		ls[i]->fault = searches[i].fault;
+		try_rest(txn, ls[i]);
+	}
 }

@@ -35,12 +35,6 @@ struct secret_form {
  */
 int secret_parse(const void *secret, size_t len, struct secret_form *form, const char **why);
 
-/*
- * Does ${text} contain the prefix of a key? Then it may contain a key. Text that is stored and logged in the clear, such as
- * an account's id, must not.
- */
-bool secret_is_in(const void *text, size_t len);
-
 /* Make a new secret in ${out}: SECRET_LEN bytes, no NUL. The caller wipes it. */
 void secret_generate(enum environment environment, enum kind kind, char out[SECRET_LEN]);
 

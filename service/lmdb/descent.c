@@ -4,42 +4,20 @@
  */
 #include "service/lmdb/descent.h"
 
-#include <endian.h>
 #include <string.h>
+
+#include "service/lmdb/page.h"
 
 _Static_assert(sizeof(size_t) == 8, "LMDB's page numbers have the size of size_t; only 8 bytes are tested");
 _Static_assert(sizeof(struct descent_tree) == 48, "MDB_db");
 
-#define DEPTH_MAX 32 /* LMDB's own limit (CURSOR_STACK) */
 #define PAGE_BYTES_MIN 512
 #define PAGE_BYTES_MAX 32768 /* LMDB's own limit, also where the system's pages are larger */
-#define NO_PAGE UINT64_MAX   /* the root of an empty table */
-#define FIRST_PAGE 2         /* behind the two meta pages */
-#define PAGE_HEADER 16
-#define NODE_HEADER 8
 #define PAGE_NUMBER_LEN 8
-
-/* Flags of a page. */
-enum { P_BRANCH = 0x01, P_LEAF = 0x02, P_OVERFLOW = 0x04, P_META = 0x08 };
-/* Flags of an entry in a leaf: the value is on overflow pages; the value is a table's record. */
-enum { F_BIGDATA = 0x01, F_SUBDATA = 0x02 };
 
 #define META_MAGIC 0xBEEFC0DEU
 #define META_VERSION 1
-
-struct header {
-	uint64_t number;
-	uint16_t pad;
-	uint16_t flags;
-	uint16_t lower; /* the end of the pointers */
-	uint16_t upper; /* the beginning of the entries */
-};
-
-struct node {
-	uint16_t lo, hi; /* the value's length; in a branch, with flags, the child's page number */
-	uint16_t flags;
-	uint16_t key_len;
-};
+#define META_TRIES 16
 
 struct meta {
 	uint32_t magic;
@@ -52,20 +30,12 @@ struct meta {
 	uint64_t txnid;
 };
 
-_Static_assert(sizeof(struct header) == PAGE_HEADER && sizeof(struct node) == NODE_HEADER, "MDB_page, MDB_node");
-
-/* As a bound, bytes NULL means none. */
-struct key {
-	const uint8_t *bytes;
-	size_t len;
-};
-
 /* A validated page, and the entry by which the search left it. */
 struct step {
 	const uint8_t *page;
 	unsigned n;
 	unsigned i;
-	struct key from, to; /* ${from} <= its keys < ${to} */
+	struct page_key from, to; /* ${from} <= its keys < ${to} */
 };
 
 /* The pages from the root to a leaf. */
@@ -80,69 +50,35 @@ struct way {
 
 /* ---- one page ---- */
 
-static struct node
-node_at(const uint8_t *page, size_t at)
-{
-	struct node node;
-
-	memcpy(&node, page + at, sizeof(node));
-	return node;
-}
-
-static size_t
-pointer(const uint8_t *page, unsigned i)
-{
-	uint16_t at;
-
-	memcpy(&at, page + PAGE_HEADER + 2 * (size_t)i, sizeof(at));
-	return at;
-}
-
-static struct key
+static struct page_key
 key_at(const uint8_t *page, unsigned i)
 {
-	size_t at = pointer(page, i);
+	size_t at = page_pointer(page, i);
 
-	return (struct key){ page + at + NODE_HEADER, node_at(page, at).key_len };
+	return (struct page_key){ page + at + NODE_HEADER, page_node(page, at).key_len };
 }
 
 static uint64_t
 child_at(const uint8_t *page, unsigned i)
 {
-	struct node node = node_at(page, pointer(page, i));
-
-	return node.lo | (uint64_t)node.hi << 16 | (uint64_t)node.flags << 32;
-}
-
-static size_t
-value_len(const struct node *node)
-{
-	return node->lo | (size_t)node->hi << 16;
+	return page_child(page_node(page, page_pointer(page, i)));
 }
 
 static int
-compare(const struct way *w, struct key a, struct key b)
+compare(const struct way *w, struct page_key a, struct page_key b)
 {
 	uint64_t x, y;
-	int order;
 
-	if (a.len >= 8 && b.len >= 8) {
-		memcpy(&x, a.bytes, sizeof(x));
-		memcpy(&y, b.bytes, sizeof(y));
-		if (!w->integers) {
-			x = be64toh(x);
-			y = be64toh(y);
-		}
-		if (x != y)
-			return x < y ? -1 : 1;
-	}
-	order = memcmp(a.bytes, b.bytes, a.len < b.len ? a.len : b.len);
-	return order != 0 ? order : (a.len > b.len) - (a.len < b.len);
+	if (!w->integers || a.len != 8 || b.len != 8)
+		return page_compare(a, b);
+	memcpy(&x, a.bytes, sizeof(x));
+	memcpy(&y, b.bytes, sizeof(y));
+	return (x > y) - (x < y);
 }
 
 /* How many bytes an entry takes in its page; 0 for an impossible entry. */
 static size_t
-node_bytes(const struct way *w, const struct node *node, bool leaf)
+node_bytes(const struct way *w, const struct page_node *node, bool leaf)
 {
 	size_t len = NODE_HEADER + (size_t)node->key_len;
 
@@ -151,7 +87,7 @@ node_bytes(const struct way *w, const struct node *node, bool leaf)
 	if (leaf) {
 		if (node->key_len == 0 || (node->flags & ~w->leaf_flags) != 0)
 			return 0;
-		len += (node->flags & F_BIGDATA) != 0 ? PAGE_NUMBER_LEN : value_len(node);
+		len += (node->flags & F_BIGDATA) != 0 ? PAGE_NUMBER_LEN : page_value_len(*node);
 	}
 	return (len + 1) & ~(size_t)1;
 }
@@ -178,22 +114,22 @@ static bool
 fills_in_order(const struct way *w, const uint8_t *page, bool leaf, unsigned n, size_t upper)
 {
 	size_t end = w->map->page_bytes, at, bytes;
-	struct key last = { 0 }, key;
+	struct page_key last = { 0 }, key;
 	struct edges edges;
-	struct node node;
+	struct page_node node;
 	uint64_t odd = 0;
 
 	memset(edges.odd, 0, (end / 128 + 1) * sizeof(edges.odd[0]));
 	for (unsigned i = 0; i < n; i++, last = key) {
-		at = pointer(page, i);
+		at = page_pointer(page, i);
 		if (at % 2 != 0 || at < upper || at > end - NODE_HEADER)
 			return false;
-		node = node_at(page, at);
+		node = page_node(page, at);
 		if ((bytes = node_bytes(w, &node, leaf)) == 0 || bytes > end - at)
 			return false;
 		toggle(&edges, at);
 		toggle(&edges, at + bytes);
-		key = (struct key){ page + at + NODE_HEADER, node.key_len };
+		key = (struct page_key){ page + at + NODE_HEADER, node.key_len };
 		if ((i > 0 && key.len == 0) || (i > (leaf ? 0U : 1U) && compare(w, last, key) >= 0))
 			return false;
 	}
@@ -216,7 +152,7 @@ in_bounds(const struct way *w, const struct step *s, bool leaf)
 }
 
 static const uint8_t *
-page_at(const struct descent_map *map, uint64_t number, uint16_t flags, struct header *header)
+page_at(const struct descent_map *map, uint64_t number, uint16_t flags, struct page_header *header)
 {
 	const uint8_t *page;
 
@@ -231,7 +167,7 @@ page_at(const struct descent_map *map, uint64_t number, uint16_t flags, struct h
 static bool
 enter(const struct way *w, struct step *s, uint64_t number, bool leaf)
 {
-	struct header h;
+	struct page_header h;
 
 	if (number < FIRST_PAGE || (s->page = page_at(w->map, number, leaf ? P_LEAF : P_BRANCH, &h)) == NULL)
 		return false;
@@ -248,7 +184,7 @@ enter(const struct way *w, struct step *s, uint64_t number, bool leaf)
  * entry if its key is equal, else the entry before.
  */
 static unsigned
-search(const struct way *w, const struct step *s, unsigned i, struct key key, bool *equal)
+search(const struct way *w, const struct step *s, unsigned i, struct page_key key, bool *equal)
 {
 	unsigned end = s->n, middle;
 	int order;
@@ -280,7 +216,7 @@ enum toward { TO_KEY, TO_FIRST, TO_LAST };
  * whether the leaf has ${key}.
  */
 static bool
-go_down(struct way *w, unsigned level, uint64_t number, enum toward toward, struct key key, bool *equal)
+go_down(struct way *w, unsigned level, uint64_t number, enum toward toward, struct page_key key, bool *equal)
 {
 	struct step *s;
 	bool leaf;
@@ -322,8 +258,8 @@ go_aside(struct way *w, int side, bool *any)
 		*any = true;
 		s->i += (unsigned)side;
 		narrow(s, s->i, s + 1);
-		return go_down(
-		    w, level + 1, child_at(s->page, s->i), side > 0 ? TO_FIRST : TO_LAST, (struct key){ 0 }, &equal);
+		return go_down(w, level + 1, child_at(s->page, s->i), side > 0 ? TO_FIRST : TO_LAST,
+		    (struct page_key){ 0 }, &equal);
 	}
 	return true;
 }
@@ -337,7 +273,7 @@ begin(struct way *w, const struct descent_map *map, const struct descent_tree *t
 	w->leaf_flags = leaf_flags;
 	w->depth = tree->depth;
 	w->value_pages = 0;
-	w->steps[0].from = w->steps[0].to = (struct key){ 0 };
+	w->steps[0].from = w->steps[0].to = (struct page_key){ 0 };
 	if (tree->root == NO_PAGE)
 		return tree->depth == 0 && tree->entries == 0 && tree->leaf_pages == 0 && tree->branch_pages == 0 ? 0 :
 														    -1;
@@ -360,7 +296,7 @@ static const uint8_t *
 big_value(struct way *w, const uint8_t *at, size_t len)
 {
 	const uint8_t *page;
-	struct header h;
+	struct page_header h;
 	uint64_t number, pages;
 
 	memcpy(&number, at, sizeof(number));
@@ -378,13 +314,13 @@ big_value(struct way *w, const uint8_t *at, size_t len)
 static bool
 entry_at(struct way *w, const struct step *s, unsigned i, struct descent_entry *entry)
 {
-	size_t at = pointer(s->page, i);
-	struct node node = node_at(s->page, at);
+	size_t at = page_pointer(s->page, i);
+	struct page_node node = page_node(s->page, at);
 
 	entry->key = s->page + at + NODE_HEADER;
 	entry->key_len = node.key_len;
 	entry->value = entry->key + node.key_len;
-	entry->len = value_len(&node);
+	entry->len = page_value_len(node);
 	if ((node.flags & F_BIGDATA) != 0)
 		entry->value = big_value(w, entry->value, entry->len);
 	return entry->value != NULL;
@@ -424,7 +360,7 @@ look_around(struct way *w, struct descent_gap *gap)
 int
 descent_page_bytes(const uint8_t *head, uint32_t *page_bytes)
 {
-	struct header h;
+	struct page_header h;
 	uint32_t magic, n;
 
 	_Static_assert(PAGE_HEADER + offsetof(struct meta, free_pages) + sizeof(n) <= DESCENT_HEAD, "DESCENT_HEAD");
@@ -438,38 +374,55 @@ descent_page_bytes(const uint8_t *head, uint32_t *page_bytes)
 }
 
 /*
- * Commits alternate between the two meta pages: the page of ${txnid} holds that commit or one that is an
- * even number of commits later.
+ * Commits alternate between the two meta pages: the page of ${txnid} holds that commit or one that is an even number of
+ * commits later. LMDB writes it with one pwrite(), of which a reader may see a part: it is copied until two copies are the
+ * same.
  */
-static bool
+static int
 read_meta(const struct descent_map *map, uint64_t txnid, struct meta *meta)
 {
 	const uint8_t *page;
-	struct header h;
+	struct page_header h;
+	struct meta again;
 
 	if ((page = page_at(map, txnid % 2, P_META, &h)) == NULL)
-		return false;
+		return -FAULT_CORRUPT;
 	memcpy(meta, page + PAGE_HEADER, sizeof(*meta));
-	return meta->magic == META_MAGIC && meta->version == META_VERSION && meta->txnid >= txnid &&
-	    meta->free_pages.pad == map->page_bytes;
+	for (unsigned tries = 0; tries < META_TRIES; tries++, *meta = again) {
+		__atomic_signal_fence(__ATOMIC_SEQ_CST);
+		memcpy(&again, page + PAGE_HEADER, sizeof(again));
+		if (memcmp(meta, &again, sizeof(again)) == 0)
+			break;
+	}
+	if (meta->magic != META_MAGIC || meta->version != META_VERSION || meta->txnid < txnid ||
+	    meta->free_pages.pad != map->page_bytes || meta->last_page >= map->n_pages)
+		return -FAULT_CORRUPT;
+	return meta->txnid == txnid ? 0 : -FAULT_NOT_FOUND;
 }
 
 int
-descent_table(const struct descent_map *map, uint64_t txnid, const char *name, struct descent_tree *tree)
+descent_root(const struct descent_map *map, uint64_t txnid, struct descent_root *root)
 {
-	const struct key key = { (const uint8_t *)name, strlen(name) };
+	struct meta meta;
+	int fault;
+
+	if ((fault = read_meta(map, txnid, &meta)) == 0)
+		*root = (struct descent_root){ .n_pages = meta.last_page + 1, .tables = meta.tables };
+	return fault;
+}
+
+int
+descent_table(
+    const struct descent_map *map, const struct descent_root *root, const char *name, struct descent_tree *tree)
+{
+	const struct page_key key = { (const uint8_t *)name, strlen(name) };
 	struct descent_entry entry;
 	const struct step *leaf;
-	struct meta meta;
 	struct way w;
 	bool equal;
 
-	if (!read_meta(map, txnid, &meta))
-		return -FAULT_CORRUPT;
-	if (meta.txnid != txnid)
-		return -FAULT_NOT_FOUND;
-	if (begin(&w, map, &meta.tables, F_SUBDATA) <= 0 || !go_down(&w, 0, meta.tables.root, TO_KEY, key, &equal) ||
-	    !counted(&w, &meta.tables) || !equal)
+	if (begin(&w, map, &root->tables, F_SUBDATA) <= 0 || !go_down(&w, 0, root->tables.root, TO_KEY, key, &equal) ||
+	    !counted(&w, &root->tables) || !equal)
 		return -FAULT_CORRUPT;
 	leaf = &w.steps[w.depth - 1];
 	if (!entry_at(&w, leaf, leaf->i, &entry) || entry.len != sizeof(*tree))
@@ -489,7 +442,7 @@ descent_find(const struct descent_map *map, const struct descent_tree *tree, con
 	memset(gap, 0, sizeof(*gap));
 	if ((any = begin(&w, map, tree, F_BIGDATA)) <= 0)
 		return any == 0 ? -FAULT_NOT_FOUND : -FAULT_CORRUPT;
-	if (!go_down(&w, 0, tree->root, TO_KEY, (struct key){ key, len }, &equal) || !counted(&w, tree))
+	if (!go_down(&w, 0, tree->root, TO_KEY, (struct page_key){ key, len }, &equal) || !counted(&w, tree))
 		return -FAULT_CORRUPT;
 	if (equal)
 		return own_value(&w) ? 0 : -FAULT_CORRUPT;
@@ -506,7 +459,7 @@ descent_beside(const struct descent_map *map, const struct descent_tree *tree, c
 
 	if ((any = begin(&w, map, tree, F_BIGDATA)) <= 0)
 		return any == 0 ? 0 : -FAULT_CORRUPT;
-	if (!go_down(&w, 0, tree->root, TO_KEY, (struct key){ key, len }, &equal) || !counted(&w, tree) ||
+	if (!go_down(&w, 0, tree->root, TO_KEY, (struct page_key){ key, len }, &equal) || !counted(&w, tree) ||
 	    (equal && !own_value(&w)))
 		return -FAULT_CORRUPT;
 	for (unsigned level = 0; level + 1 < w.depth; level++) {
@@ -544,7 +497,7 @@ visit_all(struct way *w, const struct descent_tree *tree, visit_cb visit, struct
 	uint64_t n = 0, leaves = 0;
 	bool any = true, equal;
 
-	if (!go_down(w, 0, tree->root, TO_FIRST, (struct key){ 0 }, &equal))
+	if (!go_down(w, 0, tree->root, TO_FIRST, (struct page_key){ 0 }, &equal))
 		return false;
 	for (; any; leaves++) {
 		for (unsigned i = 0; i < leaf->n; i++, n++)
@@ -600,7 +553,7 @@ descent_writable(const struct descent_map *map, uint64_t txnid)
 	struct way w;
 	int any;
 
-	if (!read_meta(map, txnid, &meta) || meta.txnid != txnid || meta.last_page >= map->n_pages)
+	if (read_meta(map, txnid, &meta) != 0)
 		return -FAULT_CORRUPT;
 	sum.end = meta.last_page + 1;
 	if ((any = begin(&w, map, &meta.tables, F_SUBDATA)) < 0 ||

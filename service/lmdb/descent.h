@@ -75,14 +75,25 @@ struct descent_gap {
  */
 int descent_page_bytes(const uint8_t *head, uint32_t *page_bytes);
 
+/* What a commit's meta page says. */
+struct descent_root {
+	uint64_t n_pages;           /* of the file as of this commit */
+	struct descent_tree tables; /* the table of all tables */
+};
+
 /*
- * descent_table(map, txnid, name, tree):
- * Read the record of the table ${name} as of the commit ${txnid}, through the meta page and the
- * validated table of all tables.
+ * descent_root(map, txnid, root):
+ * Read the meta page of the commit ${txnid}.
  * Returns: 0; -FAULT_NOT_FOUND: two more commits have been made, and the meta page is a later commit's;
- *          -FAULT_CORRUPT, also when there is no such table.
+ *          -FAULT_CORRUPT.
+ *
+ * descent_table(map, root, name, tree):
+ * Read the record of the table ${name} from the validated table of all tables.
+ * Returns: 0; -FAULT_CORRUPT, also when there is no such table.
  */
-int descent_table(const struct descent_map *map, uint64_t txnid, const char *name, struct descent_tree *tree);
+int descent_root(const struct descent_map *map, uint64_t txnid, struct descent_root *root);
+int descent_table(
+    const struct descent_map *map, const struct descent_root *root, const char *name, struct descent_tree *tree);
 
 /*
  * descent_find(map, tree, key, len, gap):

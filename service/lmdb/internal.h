@@ -1,11 +1,12 @@
 /*
- * internal.h - what open.c and lmdb.c share. They are the only files that include <lmdb.h>.
+ * internal.h - what open.c, lmdb.c and upkeep.c share. They are the only files that include <lmdb.h>.
  */
 #ifndef LMDB_INTERNAL_H
 #define LMDB_INTERNAL_H
 
 #include <lmdb.h>
 #include <stdatomic.h>
+#include <sys/types.h>
 
 #include "service/lmdb/descent.h"
 #include "service/lmdb/lmdb.h"
@@ -25,17 +26,70 @@ struct lmdb {
 	struct descent_map map; /* a mapping of our own: LMDB does not tell where it mapped the file */
 	uint64_t reserved_to;   /* the file is allocated up to here; only the writer uses it */
 	MDB_cursor *walks[2];   /* of lmdb_open(), here so that they can be closed after a trap */
-	_Atomic bool failed;
-	_Atomic bool sprung; /* a trap has sprung inside LMDB: its state is undefined, so nothing of it is freed */
+	char *path;             /* to look whether its data.mdb is still this file; NULL: not looked at */
+	struct lmdb_file file;
+	int64_t next_check_ns; /* of the free pages, by CLOCK_BOOTTIME; only the writer uses it */
+	_Atomic bool readers_full;
+	const char *_Atomic failure; /* NULL: it has not failed */
+	_Atomic pid_t left_by; /* the thread that a trap left with a write transaction, and LMDB's lock; 0: none */
+};
+
+struct lmdb_txn {
+	struct lmdb *db;
+	MDB_txn *txn;
+	int fault;
+	bool begun; /* a read transaction that can be renewed */
+	bool write;
+	bool left; /* a trap has left this write transaction half-way: nothing of it is freed */
+	bool written[LMDB_TABLES_MAX];      /* tables that this write transaction has changed */
+	MDB_cursor *spare[LMDB_TABLES_MAX]; /* a read transaction's cursors, renewed instead of allocated */
+	uint8_t value[LMDB_VALUE_MAX];
+	/* The snapshot of a read transaction, as get.c reads it; kept as long as no commit is made. */
+	bool rooted; /* ${root} is that of the commit ${root_txnid} */
+	uint64_t root_txnid;
+	struct descent_root root;
+	struct descent_map pages; /* up to the snapshot's last page */
+	bool known[LMDB_TABLES_MAX];
+	struct descent_tree trees[LMDB_TABLES_MAX];
 };
 
 /* Every LMDB or system error becomes a fault here. */
 int lmdb_fault_of(int rc);
 
+/* The database has failed for good. The first reason counts; ${why} is never freed. */
+void lmdb_fail(struct lmdb *db, const char *why);
+
+/* Does the path still name the open file? If not, the database has failed. */
+bool lmdb_in_place(struct lmdb *db);
+
 /* A trap has sprung inside LMDB: this database has failed. Returns -FAULT_CORRUPT. */
 int lmdb_sprung(struct lmdb *db);
+/* The same for a call with ${txn}. A write transaction that was left half-way can neither go on nor be aborted. */
+int lmdb_left_by_trap(struct lmdb_txn *txn);
 
 /* How long the file must be by LMDB's own count of pages; 0 if that cannot be read. */
 uint64_t lmdb_counted_bytes(struct lmdb *db);
+
+/* LMDB's interface takes keys and values as void *, but does not write to them. */
+MDB_val lmdb_val(const void *data, size_t len);
+/*
+ * Copy what LMDB found to ${to}, which has ${size} bytes. Called with the trap set: in a damaged page the value's address
+ * and its length may both be wrong. Returns 0 or MDB_CORRUPTED.
+ */
+int lmdb_copy_out(const MDB_val *from, uint8_t *to, size_t size, struct lmdb_value *value);
+
+/*
+ * After a read transaction has begun: find the root of its snapshot.
+ * Returns: 0; -FAULT_NOT_FOUND: its meta page is a later commit's by now; -FAULT_CORRUPT.
+ */
+int lmdb_take_root(struct lmdb_txn *txn);
+
+/*
+ * Validate the pages that lead to ${key}; with ${beside}, also the pages next to them. When ${key} is absent and ${gap} is
+ * not NULL, *${gap} gets its neighbours.
+ * Returns: 0: it is there; -FAULT_NOT_FOUND; another fault.
+ */
+int
+lmdb_descend(struct lmdb_txn *txn, unsigned table, const void *key, size_t key_len, bool beside, struct lmdb_gap *gap);
 
 #endif

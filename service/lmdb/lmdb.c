@@ -9,21 +9,16 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "service/lmdb/trap.h"
 
-struct lmdb_txn {
-	struct lmdb *db;
-	MDB_txn *txn;
-	int fault;
-	bool begun; /* a read transaction that can be renewed */
-	bool write;
-	bool written[LMDB_TABLES_MAX];      /* tables that this write transaction has changed */
-	MDB_cursor *spare[LMDB_TABLES_MAX]; /* a read transaction's cursors, renewed instead of allocated */
-	uint8_t value[LMDB_VALUE_MAX];
-};
+#define ROOT_TRIES 8
+#define CHECK_NS 1000000
+#define CHECK_PART 20 /* a twentieth */
 
 int
 lmdb_fault_of(int rc)
@@ -36,6 +31,7 @@ lmdb_fault_of(int rc)
 	case MDB_MAP_FULL:
 	case MDB_TXN_FULL:
 	case ENOSPC:
+	case EFBIG:
 	case EDQUOT:
 		return -FAULT_FULL;
 	case MDB_CORRUPTED:
@@ -44,6 +40,8 @@ lmdb_fault_of(int rc)
 	case MDB_VERSION_MISMATCH:
 	case MDB_INCOMPATIBLE:
 		return -FAULT_CORRUPT;
+	case MDB_READERS_FULL:
+		return -FAULT_READERS;
 	case ENOMEM:
 		return -FAULT_INTERNAL;
 	default:
@@ -51,11 +49,18 @@ lmdb_fault_of(int rc)
 	}
 }
 
+void
+lmdb_fail(struct lmdb *db, const char *why)
+{
+	const char *none = NULL;
+
+	atomic_compare_exchange_strong(&db->failure, &none, why);
+}
+
 int
 lmdb_sprung(struct lmdb *db)
 {
-	atomic_store(&db->sprung, true);
-	atomic_store(&db->failed, true);
+	lmdb_fail(db, "LMDB met a page that is damaged, missing or unreadable");
 	return -FAULT_CORRUPT;
 }
 
@@ -74,10 +79,28 @@ lmdb_counted_bytes(struct lmdb *db)
 	trap_clear();
 	return ((uint64_t)info.me_last_pgno + 1) * db->page_bytes;
 }
+
+int
+lmdb_left_by_trap(struct lmdb_txn *txn)
+{
+	if (txn->write) {
+		txn->left = true;
+		txn->fault = -FAULT_CORRUPT;
+		atomic_store(&txn->db->left_by, gettid());
+	}
+	return lmdb_sprung(txn->db);
+}
+
 bool
 lmdb_failed(const struct lmdb *db)
 {
-	return atomic_load_explicit(&db->failed, memory_order_relaxed);
+	return lmdb_failure(db) != NULL;
+}
+
+const char *
+lmdb_failure(const struct lmdb *db)
+{
+	return atomic_load_explicit(&db->failure, memory_order_relaxed);
 }
 
 /* ---- transactions ---- */
@@ -97,7 +120,7 @@ lmdb_txn_free(struct lmdb_txn *txn)
 {
 	if (txn == NULL)
 		return;
-	if (!atomic_load(&txn->db->sprung)) {
+	if (!txn->left) {
 		for (unsigned i = 0; i < LMDB_TABLES_MAX; i++)
 			if (txn->spare[i] != NULL)
 				mdb_cursor_close(txn->spare[i]);
@@ -114,12 +137,33 @@ try_begin(struct lmdb_txn *txn, unsigned flags)
 	sigjmp_buf trap;
 	int rc;
 
-	if (sigsetjmp(trap, 0) != 0)
+	if (sigsetjmp(trap, 0) != 0) {
+		/* It may have the writer's lock. */
+		if ((flags & MDB_RDONLY) == 0)
+			atomic_store(&txn->db->left_by, gettid());
 		return lmdb_sprung(txn->db);
+	}
 	trap_set(&trap);
 	rc = txn->begun ? mdb_txn_renew(txn->txn) : mdb_txn_begin(txn->db->env, NULL, flags, &txn->txn);
 	trap_clear();
 	return lmdb_fault_of(rc);
+}
+
+static int
+begin_read(struct lmdb_txn *txn)
+{
+	int fault;
+
+	if ((fault = try_begin(txn, MDB_RDONLY)) == -FAULT_READERS) {
+		/* Processes that were killed have left their slots. */
+		lmdb_reader_check(txn->db);
+		fault = try_begin(txn, MDB_RDONLY);
+	}
+	if (fault == 0)
+		txn->begun = true;
+	else if (fault == -FAULT_READERS)
+		atomic_store(&txn->db->readers_full, true);
+	return fault;
 }
 
 int
@@ -129,9 +173,16 @@ lmdb_read(struct lmdb_txn *txn)
 
 	if (lmdb_failed(txn->db))
 		return -FAULT_IO;
-	if ((fault = try_begin(txn, MDB_RDONLY)) == 0)
-		txn->begun = true;
-	return fault;
+	/* Of a snapshot whose meta page is a later commit's already the root is not known. */
+	for (unsigned tries = 0; tries < ROOT_TRIES; tries++) {
+		if ((fault = begin_read(txn)) != 0 || (fault = lmdb_take_root(txn)) == 0)
+			return fault;
+		mdb_txn_reset(txn->txn);
+		if (fault != -FAULT_NOT_FOUND)
+			return fault;
+	}
+	/* Then LMDB is asked for it. */
+	return begin_read(txn);
 }
 
 void
@@ -140,13 +191,24 @@ lmdb_read_end(struct lmdb_txn *txn)
 	mdb_txn_reset(txn->txn);
 }
 
-/* Record a failure from which only a restart recovers. */
+/* Record a failure from which the database recovers only by being opened anew. */
 static int
 judge(struct lmdb *db, int fault)
 {
-	if (fault == -FAULT_IO || fault == -FAULT_CORRUPT)
-		atomic_store(&db->failed, true);
+	if (fault == -FAULT_IO)
+		lmdb_fail(db, "a write or a sync failed");
+	else if (fault == -FAULT_CORRUPT)
+		lmdb_fail(db, "LMDB met a damaged page in a write");
 	return fault;
+}
+
+static int64_t
+clock_ns(clockid_t clock)
+{
+	struct timespec now;
+
+	clock_gettime(clock, &now);
+	return now.tv_sec * INT64_C(1000000000) + now.tv_nsec;
 }
 
 /*
@@ -154,7 +216,7 @@ judge(struct lmdb *db, int fault)
  * not leave it half-way.
  */
 static int
-check_writable(struct lmdb_txn *txn)
+check_pages(struct lmdb_txn *txn)
 {
 	sigjmp_buf trap;
 	int fault;
@@ -167,13 +229,35 @@ check_writable(struct lmdb_txn *txn)
 	return fault;
 }
 
+/*
+ * The list of free pages is validated as a whole, as one wrong number in it may overwrite a page in use. That takes 0.3 ms
+ * for each GiB of free pages. So that it does not slow down every commit, a list that takes more than CHECK_NS is not
+ * validated before each of them, but as often as takes CHECK_PART of the time. Processor time is measured: in that of the
+ * wall, a check that had to wait would count as a long one.
+ */
+static int
+check_writable(struct lmdb_txn *txn)
+{
+	struct lmdb *db = txn->db;
+	int64_t took_ns;
+	int fault;
+
+	if (db->next_check_ns != 0 && clock_ns(CLOCK_BOOTTIME) < db->next_check_ns)
+		return 0;
+	took_ns = -clock_ns(CLOCK_THREAD_CPUTIME_ID);
+	fault = check_pages(txn);
+	took_ns += clock_ns(CLOCK_THREAD_CPUTIME_ID);
+	db->next_check_ns = fault == 0 && took_ns > CHECK_NS ? clock_ns(CLOCK_BOOTTIME) + took_ns * CHECK_PART : 0;
+	return fault;
+}
+
 int
 lmdb_write(struct lmdb_txn *txn)
 {
 	int fault;
 
 	assert(txn->txn == NULL);
-	if (lmdb_failed(txn->db))
+	if (lmdb_failed(txn->db) || !lmdb_in_place(txn->db))
 		return -FAULT_IO;
 	fault = try_begin(txn, 0);
 	txn->write = fault == 0;
@@ -212,7 +296,7 @@ try_commit(struct lmdb_txn *txn)
 	int rc;
 
 	if (sigsetjmp(trap, 0) != 0) {
-		lmdb_sprung(txn->db);
+		lmdb_left_by_trap(txn);
 		return EIO;
 	}
 	trap_set(&trap);
@@ -221,13 +305,25 @@ try_commit(struct lmdb_txn *txn)
 	return rc;
 }
 
+/*
+ * Must this write transaction not go on? A call with it may have failed whose fault the caller does not look at, or a
+ * trap may have sprung in another thread.
+ */
+static bool
+is_spoilt(struct lmdb_txn *txn)
+{
+	if (txn->fault == 0 && lmdb_failed(txn->db))
+		txn->fault = -FAULT_IO;
+	return txn->fault != 0;
+}
+
 int
 lmdb_commit(struct lmdb_txn *txn)
 {
 	int rc;
 
 	assert(txn->write);
-	if (txn->fault != 0) {
+	if (is_spoilt(txn)) {
 		rc = txn->fault;
 		lmdb_abort(txn);
 		return rc;
@@ -244,7 +340,7 @@ void
 lmdb_abort(struct lmdb_txn *txn)
 {
 	assert(txn->write);
-	if (!atomic_load(&txn->db->sprung))
+	if (!txn->left)
 		mdb_txn_abort(txn->txn);
 	txn->txn = NULL;
 	txn->write = false;
@@ -256,134 +352,7 @@ lmdb_fault(const struct lmdb_txn *txn)
 	return txn->fault;
 }
 
-/* ---- entries ---- */
-
-/* LMDB's interface takes keys and values as void *, but does not write to them. */
-static MDB_val
-val(const void *data, size_t len)
-{
-	union {
-		const void *in;
-		void *out;
-	} u = { .in = data };
-
-	return (MDB_val){ .mv_data = u.out, .mv_size = len };
-}
-
-/*
- * Copy what LMDB found to ${to}, which has ${size} bytes. Called with the trap set: in a damaged page
- * the value's address and its length may both be wrong.
- */
-static int
-copy_out(const MDB_val *from, uint8_t *to, size_t size, struct lmdb_value *value)
-{
-	if (from->mv_size > size)
-		return MDB_CORRUPTED;
-	memcpy(to, from->mv_data, from->mv_size);
-	*value = (struct lmdb_value){ .data = to, .len = from->mv_size };
-	return 0;
-}
-
-int
-lmdb_get(struct lmdb_txn *txn, unsigned table, const void *key, size_t key_len, struct lmdb_value *value)
-{
-	MDB_val k = val(key, key_len), v;
-	sigjmp_buf trap;
-	int rc;
-
-	if (sigsetjmp(trap, 0) != 0)
-		return lmdb_sprung(txn->db);
-	trap_set(&trap);
-	if ((rc = mdb_get(txn->txn, txn->db->tables[table], &k, &v)) == 0)
-		rc = copy_out(&v, txn->value, sizeof(txn->value), value);
-	trap_clear();
-	/* LMDB reports damage that it met on the way to a table's root page as MDB_BAD_TXN. */
-	if (rc == MDB_BAD_TXN && !txn->write)
-		rc = MDB_CORRUPTED;
-	return lmdb_fault_of(rc);
-}
-
-/* A table's record, from LMDB itself. The page that it is read from is not validated. */
-static int
-ask_tree(struct lmdb_txn *txn, const char *name, struct descent_tree *tree)
-{
-	MDB_val k = val(name, strlen(name)), v;
-	int rc;
-
-	if ((rc = mdb_get(txn->txn, LMDB_ALL_TABLES, &k, &v)) == 0 && v.mv_size != sizeof(*tree))
-		rc = MDB_CORRUPTED;
-	if (rc == 0)
-		memcpy(tree, v.mv_data, sizeof(*tree));
-	return rc == MDB_NOTFOUND ? -FAULT_CORRUPT : lmdb_fault_of(rc);
-}
-
-/*
- * A table's record as of this transaction's snapshot, from validated pages. A write transaction gets
- * the last commit's record, as its own changes are not in the file yet. LMDB is asked only when two
- * commits have been made since the snapshot, as its meta page is overwritten then.
- * Called with a trap set.
- */
-static int
-find_tree(struct lmdb_txn *txn, unsigned table, struct descent_tree *tree)
-{
-	uint64_t txnid = mdb_txn_id(txn->txn);
-	const char *name = txn->db->names[table];
-	int fault;
-
-	fault = descent_table(&txn->db->map, txn->write ? txnid - 1 : txnid, name, tree);
-	return fault == -FAULT_NOT_FOUND ? ask_tree(txn, name, tree) : fault;
-}
-
-static int
-copy_entry(const struct descent_entry *from, struct lmdb_entry *to)
-{
-	to->key_len = from->key_len;
-	to->len = from->len;
-	if (from->key_len == 0)
-		return 0;
-	if (from->key_len > sizeof(to->key) || from->len > sizeof(to->value))
-		return -FAULT_CORRUPT;
-	memcpy(to->key, from->key, from->key_len);
-	memcpy(to->value, from->value, from->len);
-	return 0;
-}
-
-/*
- * Validate the pages that lead to ${key}; with ${beside}, also the pages next to them. When ${key} is
- * absent and ${gap} is not NULL, *${gap} gets its neighbours.
- */
-static int
-descend(struct lmdb_txn *txn, unsigned table, const void *key, size_t key_len, bool beside, struct lmdb_gap *gap)
-{
-	struct descent_tree tree;
-	struct descent_gap found;
-	sigjmp_buf trap;
-	int fault;
-
-	if (sigsetjmp(trap, 0) != 0)
-		return -FAULT_CORRUPT;
-	trap_set(&trap);
-	if ((fault = find_tree(txn, table, &tree)) == 0)
-		fault = beside ? descent_beside(&txn->db->map, &tree, key, key_len) :
-				 descent_find(&txn->db->map, &tree, key, key_len, &found);
-	if (fault == -FAULT_NOT_FOUND && gap != NULL &&
-	    (copy_entry(&found.before, &gap->before) != 0 || copy_entry(&found.behind, &gap->behind) != 0))
-		fault = -FAULT_CORRUPT;
-	trap_clear();
-	return fault;
-}
-
-int
-lmdb_prove_absent(struct lmdb_txn *txn, unsigned table, const void *key, size_t key_len, struct lmdb_gap *gap)
-{
-	int fault;
-
-	if ((fault = descend(txn, table, key, key_len, false, gap)) != 0)
-		return fault;
-	/* The file has the key and LMDB does not find it: correct only if this transaction deleted it. */
-	gap->before.key_len = gap->behind.key_len = 0;
-	return txn->write && txn->written[table] ? -FAULT_NOT_FOUND : -FAULT_CORRUPT;
-}
+/* ---- writing ---- */
 
 /*
  * Before LMDB writes: validate the pages that it will change. A deletion may merge a page with its
@@ -393,7 +362,7 @@ lmdb_prove_absent(struct lmdb_txn *txn, unsigned table, const void *key, size_t 
 static int
 check_before_write(struct lmdb_txn *txn, unsigned table, const void *key, size_t key_len, bool deletes)
 {
-	int fault = descend(txn, table, key, key_len, deletes, NULL);
+	int fault = lmdb_descend(txn, table, key, key_len, deletes, NULL);
 
 	txn->written[table] = true;
 	return fault == -FAULT_NOT_FOUND ? 0 : fault;
@@ -406,7 +375,7 @@ try_put(struct lmdb_txn *txn, unsigned table, MDB_val *k, MDB_val *v)
 	int rc;
 
 	if (sigsetjmp(trap, 0) != 0)
-		return lmdb_sprung(txn->db);
+		return lmdb_left_by_trap(txn);
 	trap_set(&trap);
 	rc = mdb_put(txn->txn, txn->db->tables[table], k, v, 0);
 	trap_clear();
@@ -416,10 +385,10 @@ try_put(struct lmdb_txn *txn, unsigned table, MDB_val *k, MDB_val *v)
 void
 lmdb_put(struct lmdb_txn *txn, unsigned table, const void *key, size_t key_len, const void *value, size_t len)
 {
-	MDB_val k = val(key, key_len), v = val(value, len);
+	MDB_val k = lmdb_val(key, key_len), v = lmdb_val(value, len);
 
 	assert(key_len <= LMDB_KEY_MAX && len <= LMDB_VALUE_MAX);
-	if (txn->fault == 0 && (txn->fault = check_before_write(txn, table, key, key_len, false)) == 0)
+	if (!is_spoilt(txn) && (txn->fault = check_before_write(txn, table, key, key_len, false)) == 0)
 		txn->fault = judge(txn->db, try_put(txn, table, &k, &v));
 }
 
@@ -430,7 +399,7 @@ try_del(struct lmdb_txn *txn, unsigned table, MDB_val *k)
 	int rc;
 
 	if (sigsetjmp(trap, 0) != 0)
-		return lmdb_sprung(txn->db);
+		return lmdb_left_by_trap(txn);
 	trap_set(&trap);
 	rc = mdb_del(txn->txn, txn->db->tables[table], k, NULL);
 	trap_clear();
@@ -440,10 +409,10 @@ try_del(struct lmdb_txn *txn, unsigned table, MDB_val *k)
 void
 lmdb_del(struct lmdb_txn *txn, unsigned table, const void *key, size_t key_len)
 {
-	MDB_val k = val(key, key_len);
+	MDB_val k = lmdb_val(key, key_len);
 	int fault;
 
-	if (txn->fault != 0 || (txn->fault = check_before_write(txn, table, key, key_len, true)) != 0)
+	if (is_spoilt(txn) || (txn->fault = check_before_write(txn, table, key, key_len, true)) != 0)
 		return;
 	/* A missing entry means that two indexes disagree. This change fails; the database does not. */
 	fault = try_del(txn, table, &k);
@@ -460,11 +429,11 @@ move(struct lmdb_cursor *cursor, MDB_val *k, MDB_cursor_op op)
 	int rc;
 
 	if (sigsetjmp(trap, 0) != 0)
-		return lmdb_sprung(cursor->txn->db);
+		return lmdb_left_by_trap(cursor->txn);
 	trap_set(&trap);
 	if ((rc = mdb_cursor_get(cursor->cursor, k, &v, op)) == 0 &&
-	    (rc = copy_out(k, cursor->key_bytes, sizeof(cursor->key_bytes), &cursor->key)) == 0)
-		rc = copy_out(&v, cursor->value_bytes, sizeof(cursor->value_bytes), &cursor->value);
+	    (rc = lmdb_copy_out(k, cursor->key_bytes, sizeof(cursor->key_bytes), &cursor->key)) == 0)
+		rc = lmdb_copy_out(&v, cursor->value_bytes, sizeof(cursor->value_bytes), &cursor->value);
 	trap_clear();
 	return lmdb_fault_of(rc);
 }
@@ -477,7 +446,7 @@ try_open_cursor(struct lmdb_cursor *cursor, MDB_cursor **c)
 	int rc;
 
 	if (sigsetjmp(trap, 0) != 0)
-		return lmdb_sprung(txn->db);
+		return lmdb_left_by_trap(txn);
 	trap_set(&trap);
 	rc = *c == NULL ? mdb_cursor_open(txn->txn, txn->db->tables[cursor->table], c) : mdb_cursor_renew(txn->txn, *c);
 	trap_clear();
@@ -507,7 +476,7 @@ open_cursor(struct lmdb_cursor *cursor)
 int
 lmdb_seek(struct lmdb_txn *txn, unsigned table, const void *key, size_t key_len, struct lmdb_cursor *cursor)
 {
-	MDB_val k = val(key, key_len);
+	MDB_val k = lmdb_val(key, key_len);
 	int fault;
 
 	cursor->txn = txn;
@@ -530,7 +499,7 @@ lmdb_cursor_end(struct lmdb_cursor *cursor)
 {
 	struct lmdb_txn *txn = cursor->txn;
 
-	if (cursor->cursor != NULL && !atomic_load(&txn->db->sprung)) {
+	if (cursor->cursor != NULL && !txn->left) {
 		if (!txn->write && txn->spare[cursor->table] == NULL)
 			txn->spare[cursor->table] = cursor->cursor;
 		else
@@ -548,7 +517,7 @@ table_stat(struct lmdb_txn *txn, unsigned table, MDB_stat *stat)
 	int rc;
 
 	if (sigsetjmp(trap, 0) != 0) {
-		lmdb_sprung(txn->db);
+		lmdb_left_by_trap(txn);
 		return false;
 	}
 	trap_set(&trap);
@@ -588,7 +557,11 @@ lmdb_reserve(struct lmdb *db, uint64_t bytes)
 {
 	uint64_t end = lmdb_counted_bytes(db) + bytes;
 	mdb_filehandle_t fd;
+	struct rlimit limit;
 
+	/* A write that crosses the limit is cut short, which LMDB takes for an I/O error. */
+	if (getrlimit(RLIMIT_FSIZE, &limit) == 0 && end > limit.rlim_cur)
+		return -FAULT_FULL;
 	if (end <= db->reserved_to)
 		return 0;
 	mdb_env_get_fd(db->env, &fd);
@@ -596,7 +569,7 @@ lmdb_reserve(struct lmdb *db, uint64_t bytes)
 	 * LMDB manages the file's size itself. */
 	if (allocate(fd, db->reserved_to, end + bytes) == 0)
 		db->reserved_to = end + bytes;
-	else if ((errno == ENOSPC || errno == EDQUOT) && allocate(fd, db->reserved_to, end) != 0)
+	else if ((errno == ENOSPC || errno == EFBIG || errno == EDQUOT) && allocate(fd, db->reserved_to, end) != 0)
 		return -FAULT_FULL;
 	else
 		db->reserved_to = end;
@@ -607,10 +580,4 @@ int
 lmdb_copy(struct lmdb *db, int fd)
 {
 	return lmdb_fault_of(mdb_env_copyfd(db->env, fd));
-}
-
-void
-lmdb_reader_check(struct lmdb *db)
-{
-	mdb_reader_check(db->env, NULL);
 }

@@ -1,6 +1,6 @@
 /*
- * lmdb.h - LMDB as Fob uses it. Only lmdb.c and open.c include LMDB's own <lmdb.h>, and translate its
- * codes into faults.
+ * lmdb.h - LMDB as Fob uses it. Only this room's files include LMDB's own <lmdb.h>, and translate its codes
+ * into faults.
  *
  * A write transaction carries a sticky fault: after a put or delete has failed, later ones do nothing,
  * and the commit aborts and returns the fault. So callers check once. (The idea is Knot DNS's knot_lmdb.)
@@ -8,8 +8,10 @@
  * A database fails for good, in this process, when
  *   - a commit fails for another reason than lack of space: after a failed fdatasync the next commit of
  *     LMDB 0.9.24 succeeds on pages that never reached the disk (measured);
- *   - LMDB followed a damaged page out of its map (see trap.h).
- * From then on every call returns -FAULT_IO. A restart starts from what is on the disk.
+ *   - LMDB followed a damaged page out of its map (see trap.h);
+ *   - its data.mdb was removed or renamed, or another file was put in its place (LMDB_SERVE).
+ * From then on every call returns -FAULT_IO, and an open write transaction cannot be committed. Closed and opened
+ * anew, the database is what is on the disk.
  */
 #ifndef LMDB_WRAP_H
 #define LMDB_WRAP_H
@@ -17,6 +19,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "service/base/types.h"
 
@@ -56,10 +59,33 @@ struct lmdb_options {
  * Returns: 0; a negative fault with one line at ${why}; -FAULT_DISK if the system cannot read it (EIO).
  */
 int lmdb_open(const struct lmdb_options *options, struct lmdb **db, char *why, size_t why_len);
-/* Free every transaction before. NULL is allowed. */
+/*
+ * Free every transaction before. NULL is allowed. If the database has failed, the thread that wrote must have ended, as a
+ * trap may have left it with LMDB's lock. (If it is the caller itself, what LMDB has open stays open.)
+ */
 void lmdb_close(struct lmdb *db);
-/* True once the database has failed for good. Threads: any. */
+/* True once the database has failed for good; and why, in a sentence that is never freed, else NULL. Threads: any. */
 bool lmdb_failed(const struct lmdb *db);
+const char *lmdb_failure(const struct lmdb *db);
+
+/*
+ * lmdb_look(db):
+ * To be called once a second. Fails the database if its path does not name the open file any more: what is written
+ * to a file without a name is lost. When all slots of readers were taken, frees those of processes that have died.
+ * Threads: any.
+ */
+void lmdb_look(struct lmdb *db);
+
+/* A file, whatever its name. */
+struct lmdb_file {
+	dev_t device;
+	ino_t inode;
+};
+/* The file that is open. Returns: 0; -FAULT_IO. */
+int lmdb_file(const struct lmdb *db, struct lmdb_file *file);
+/* The file that is named ${folder}/data.mdb. Returns: 0; -FAULT_NOT_FOUND: there is none; -FAULT_IO: cannot tell. */
+int lmdb_file_at(const char *folder, struct lmdb_file *file);
+bool lmdb_same_file(const struct lmdb_file *a, const struct lmdb_file *b);
 
 /*
  * lmdb_adopt(from, path, why, why_len):
@@ -77,11 +103,13 @@ void lmdb_clear(const char *from);
  * A transaction object is made once and used many times, by one thread at a time.
  *
  * lmdb_read/lmdb_read_end: take the newest snapshot, and release it soon: while a snapshot is held LMDB
- * reuses no page, and the file grows without bound. Only the first lmdb_read() allocates.
+ * reuses no page, and the file grows without bound. Only the first lmdb_read() allocates. -FAULT_READERS: every
+ * reader's slot is taken, by processes that live.
  *
  * lmdb_write/lmdb_commit/lmdb_abort: one writer at a time. The commit is durable when it returns 0.
  * lmdb_write() returns -FAULT_CORRUPT, and begins nothing, when the list of tables or of free pages is
- * damaged: every commit changes those.
+ * damaged: every commit changes those. A list of free pages that takes more than a millisecond to
+ * validate is looked at only as often as takes a twentieth of the time.
  */
 struct lmdb_txn *lmdb_txn_new(struct lmdb *db);
 void lmdb_txn_free(struct lmdb_txn *txn);
@@ -98,6 +126,20 @@ int lmdb_fault(const struct lmdb_txn *txn);
  *          another negative fault.
  */
 int lmdb_get(struct lmdb_txn *txn, unsigned table, const void *key, size_t key_len, struct lmdb_value *value);
+
+/* One of several keys that are looked up at once. */
+struct lmdb_query {
+	const void *key;
+	size_t key_len;
+	void *to; /* gets the value */
+	size_t room;
+	size_t len; /* of the value */
+	int fault;  /* as lmdb_get() returns */
+};
+
+/* At most LMDB_PASS keys, in a read transaction. Their lookups are interleaved (see reader.h). */
+#define LMDB_PASS 64
+void lmdb_gets(struct lmdb_txn *txn, unsigned table, struct lmdb_query *queries, size_t n);
 
 /* A copy of an entry. key_len 0: there is no entry. */
 struct lmdb_entry {
@@ -168,5 +210,7 @@ int lmdb_copy(struct lmdb *db, int fd);
 
 /* Free the reader slots of processes that have died. */
 void lmdb_reader_check(struct lmdb *db);
+/* Was the last reader that asked for a slot refused? Threads: any. */
+bool lmdb_readers_full(const struct lmdb *db);
 
 #endif

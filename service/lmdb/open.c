@@ -263,6 +263,18 @@ unmap_pages(struct lmdb *db)
 		munmap(u.out, db->map.n_pages * db->map.page_bytes);
 }
 
+/*
+ * Close what LMDB has open. A write transaction that a trap has left half-way keeps LMDB's lock. The kernel frees that
+ * lock when the thread that took it ends, and needs the lock file's mapping for it, so as long as that thread lives
+ * nothing is closed. Of LMDB's memory only the pages and cursors of that transaction are lost.
+ */
+static void
+close_env(struct lmdb *db)
+{
+	if (atomic_load(&db->left_by) != gettid())
+		mdb_env_close(db->env);
+}
+
 static int
 open_tables(struct lmdb *db, const struct lmdb_options *options)
 {
@@ -289,6 +301,8 @@ try_open_tables(struct lmdb *db, const struct lmdb_options *options)
 
 	if (sigsetjmp(trap, 0) != 0) {
 		lmdb_sprung(db);
+		if (options->create)
+			atomic_store(&db->left_by, gettid());
 		return MDB_CORRUPTED;
 	}
 	trap_set(&trap);
@@ -383,6 +397,31 @@ check_page_bytes(const struct lmdb_options *options, char *why, size_t why_len)
 	return fault == -FAULT_NOT_FOUND ? 0 : fault;
 }
 
+/* A database that is served is watched: see lmdb_in_place(). */
+static int
+know_file(struct lmdb *db, const struct lmdb_options *options)
+{
+	if (options->access != LMDB_SERVE)
+		return 0;
+	if ((db->path = strdup(options->path)) == NULL)
+		return ENOMEM;
+	return lmdb_file(db, &db->file) == 0 ? 0 : EIO;
+}
+
+/* Returns the fault. */
+static int
+cannot_open(const struct lmdb_options *options, int rc, char *why, size_t why_len)
+{
+	if (rc == ENOMEM)
+		snprintf(why, why_len,
+		    "%s: cannot open the database: no memory, or no address space to map it: fobd maps twice the setting "
+		    "ceiling, two times over, which is %llu MiB. Lower ceiling, or raise the limit (ulimit -v)",
+		    options->path, (unsigned long long)(options->map_bytes >> 19));
+	else
+		snprintf(why, why_len, "%s: cannot open the database: %s", options->path, mdb_strerror(rc));
+	return opening_fault(rc);
+}
+
 int
 lmdb_open(const struct lmdb_options *options, struct lmdb **out, char *why, size_t why_len)
 {
@@ -416,7 +455,7 @@ lmdb_open(const struct lmdb_options *options, struct lmdb **out, char *why, size
 	if ((fault = check_whole(db, options, why, why_len)) != 0)
 		goto err3;
 	mdb_reader_check(db->env, NULL);
-	if ((rc = map_pages(db)) != 0 || (rc = try_open_tables(db, options)) != 0)
+	if ((rc = know_file(db, options)) != 0 || (rc = map_pages(db)) != 0 || (rc = try_open_tables(db, options)) != 0)
 		goto err2;
 	if (options->create && (rc = folder_sync(options->path)) != 0)
 		goto err2;
@@ -428,13 +467,12 @@ err3:
 	goto err0;
 err2:
 	unmap_pages(db);
-	if (!atomic_load(&db->sprung))
-		mdb_env_close(db->env);
+	close_env(db);
 err1:
-	snprintf(why, why_len, "%s: cannot open the database: %s", options->path, mdb_strerror(rc));
-	fault = opening_fault(rc);
+	fault = cannot_open(options, rc, why, why_len);
 err0:
 	unlock(db);
+	free(db->path);
 	free(db);
 	return fault;
 }
@@ -445,9 +483,9 @@ lmdb_close(struct lmdb *db)
 	if (db == NULL)
 		return;
 	unmap_pages(db);
-	if (!atomic_load(&db->sprung))
-		mdb_env_close(db->env);
+	close_env(db);
 	unlock(db);
+	free(db->path);
 	free(db);
 }
 

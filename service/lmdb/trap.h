@@ -12,15 +12,14 @@
  *	rc = mdb_get(...);
  *	trap_clear();
  *
- * After that LMDB's state is undefined: a write transaction and its lock stay as they are until the
- * process ends. A trap does not help where LMDB *writes* by a damaged page, as that corrupts memory before
+ * After that LMDB's state is undefined: a write transaction and its lock stay as they are until its
+ * thread ends. A trap does not help where LMDB *writes* by a damaged page, as that corrupts memory before
  * it faults. Those pages are validated first (descent.h).
  */
 #ifndef TRAP_H
 #define TRAP_H
 
 #include <setjmp.h>
-#include <stddef.h>
 
 /*
  * Install the signal handlers. Call it before a database is opened. May be called again, and takes the
@@ -32,22 +31,6 @@ void trap_install(void);
 /* Threads: each has its own trap; one at a time. */
 void trap_set(sigjmp_buf *trap);
 void trap_clear(void);
-
-/*
- * trap_shield(from, bytes, file):
- * Protect a mapped file whose content the process can do without. Pages that cannot be read (the file was
- * cut short, or its disk fails) are replaced by zeros, in this process only: one page at a time, and after
- * 1,024 pages the whole mapping. Costs nothing until then.
- * Ownership: ${file}, the name for the log, is borrowed until trap_unshield(). Unmap only after that.
- * Threads:   any.
- * Returns:   0; -1: there are too many shields.
- */
-int trap_shield(const void *from, size_t bytes, const char *file);
-/* No thread may access the mapping during the call. NULL, or a mapping without a shield, is allowed. */
-void trap_unshield(const void *from);
-
-/* Log each shielded file that has lost pages, once. Call it periodically. Threads: any. */
-void trap_tell(void);
 
 /* Spring the trap: for LMDB's failed assertions. Aborts the process if no trap is set. */
 _Noreturn void trap_spring(void);

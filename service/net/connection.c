@@ -13,13 +13,15 @@
 
 /* ---- the beginning ---- */
 
-static struct connection *
+struct connection *
 connection_new(struct listener *l, nng_stream *stream)
 {
 	struct connection *c;
 
-	if ((c = calloc(1, sizeof(*c))) == NULL)
+	if ((c = calloc(1, sizeof(*c))) == NULL) {
+		nng_stream_free(stream);
 		return NULL;
+	}
 	c->listener = l;
 	c->stream = stream;
 	c->budget.of = &l->server->budget;
@@ -27,6 +29,7 @@ connection_new(struct listener *l, nng_stream *stream)
 	c->refs = 1;
 	c->arrived_ms = clock_boot_ms();
 	if (nng_aio_alloc(&c->receive_aio, reader_received, c) != 0) {
+		nng_stream_free(stream);
 		free(c);
 		return NULL;
 	}
@@ -49,42 +52,60 @@ find_oldest(const struct server *server)
 	return oldest;
 }
 
+/* A newcomer is let in, has to wait, or is refused. */
+enum entry { ENTRY_ENTERED, ENTRY_WAIT, ENTRY_REFUSED };
+
+/*
+ * Under the server's mutex, when all connections have greeted. A connection counts until its end has been noticed, which
+ * takes a moment on a busy machine: a few clients that connect and close again must not refuse each other.
+ */
+static enum entry
+wait_or_refuse(struct server *server)
+{
+	int64_t now_ms = clock_boot_ms();
+
+	if (server->full_since_ms == 0)
+		server->full_since_ms = now_ms;
+	return now_ms < server->full_since_ms + LIMIT_FULL_MS ? ENTRY_WAIT : ENTRY_REFUSED;
+}
+
 /*
  * Under the server's mutex. Silent peers must not keep others out: where there is no room, the connection that has not
- * greeted for the longest makes some. It is at *${oldest}, with a reference, to be closed. Returns whether there is room.
+ * greeted for the longest makes some. It is at *${oldest}, with a reference, to be closed.
  */
-static bool
+static enum entry
 make_room(struct listener *l, struct connection **oldest)
 {
 	struct server *server = l->server;
 
 	*oldest = NULL;
 	if (server->closing)
-		return false;
+		return ENTRY_REFUSED;
 	if (l->ungreeted.n >= LIMIT_UNGREETED)
 		*oldest = l->ungreeted.first;
 	else if (server->live >= server->config->connections && (*oldest = find_oldest(server)) == NULL)
-		return false;
+		return wait_or_refuse(server);
 	if (*oldest != NULL) {
 		connection_ref(*oldest);
 		list_remove(&(*oldest)->listener->ungreeted, *oldest, PLACE_UNGREETED);
 		server->crowded++;
 	}
-	return true;
+	server->full_since_ms = 0;
+	return ENTRY_ENTERED;
 }
 
-/* Returns false when there is no room for ${c}. */
-static bool
+static enum entry
 enter(struct connection *c, struct connection **oldest)
 {
 	struct listener *l = c->listener;
 	struct server *server = l->server;
-	bool entered;
+	enum entry entry;
 
 	pthread_mutex_lock(&server->mutex);
-	server->accepted++;
-	entered = make_room(l, oldest) && (l->tls == NULL || (c->tls = tls_session_new(l->tls, NULL)) != NULL);
-	if (entered) {
+	entry = make_room(l, oldest);
+	if (entry == ENTRY_ENTERED && l->tls != NULL && (c->tls = tls_session_new(l->tls, NULL)) == NULL)
+		entry = ENTRY_REFUSED;
+	if (entry == ENTRY_ENTERED) {
 		server->live++;
 		server->exist++;
 		list_add(&server->all, c, PLACE_ALL);
@@ -94,29 +115,26 @@ enter(struct connection *c, struct connection **oldest)
 			pthread_cond_signal(&server->work);
 	}
 	pthread_mutex_unlock(&server->mutex);
-	return entered;
+	return entry;
 }
 
-void
-connection_start(struct listener *l, nng_stream *stream, struct workspace *ws)
+bool
+connection_begin(struct connection *c, struct workspace *ws)
 {
 	uint8_t greeting[SP_GREETING_LEN];
-	struct connection *c, *oldest;
-	bool entered;
+	struct connection *oldest;
+	enum entry entry = enter(c, &oldest);
 
-	if ((c = connection_new(l, stream)) == NULL) {
-		nng_stream_free(stream);
-		return;
-	}
-	entered = enter(c, &oldest);
 	if (oldest != NULL) {
 		connection_close(oldest);
 		connection_unref(oldest);
 	}
-	if (!entered) {
-		atomic_fetch_add(&l->server->refused, 1);
+	if (entry == ENTRY_WAIT)
+		return false;
+	if (entry == ENTRY_REFUSED) {
+		atomic_fetch_add(&c->listener->server->refused, 1);
 		connection_free(c);
-		return;
+		return true;
 	}
 	if (c->tls == NULL) {
 		sp_greeting(SP_REP, greeting);
@@ -125,6 +143,7 @@ connection_start(struct listener *l, nng_stream *stream, struct workspace *ws)
 		pthread_mutex_unlock(&c->mutex);
 	}
 	reader_begin(c);
+	return true;
 }
 
 /* ---- the end ---- */

@@ -101,8 +101,9 @@ struct listener {
 	SSL_CTX *tls; /* NULL without TLS. Replaced by a reload, under the server's mutex */
 	/* under the server's mutex */
 	struct list ungreeted; /* the oldest first */
-	bool waiting;          /* no accept is under way: the sweep begins one at ${retry_ms} */
+	bool waiting;          /* no accept is under way: the sweep calls listener_resume() at ${retry_ms} */
 	int64_t retry_ms;
+	struct connection *newcomer; /* while ${waiting}: it was accepted, and waits for room */
 	struct rate_limit handshakes, accepts, refusals;
 };
 
@@ -129,6 +130,7 @@ struct server {
 	unsigned descriptors;    /* that were open at the last count */
 	unsigned accepted;       /* since then */
 	int64_t counted_ms;
+	int64_t full_since_ms; /* when the first newcomer found no room since the last one that did; 0: none */
 	uint64_t late, crowded; /* connections closed as they had not greeted; as too many had not */
 	uint64_t late_told, crowded_told;
 	int64_t tell_ms;
@@ -145,11 +147,13 @@ struct server {
 
 /* ---- connection.c ---- */
 
+/* A connection that was accepted. ${stream} is taken in any case. NULL: out of memory. */
+struct connection *connection_new(struct listener *listener, nng_stream *stream);
 /*
- * connection_start(listener, stream, ws): begin with a connection that was accepted. ${stream} is taken, whatever
- * happens.
+ * connection_begin(c, ws): send the greeting and begin to receive, or free ${c} if it is refused.
+ * Returns false, and leaves ${c} to the caller, if there is no room now but may be soon: try again.
  */
-void connection_start(struct listener *listener, nng_stream *stream, struct workspace *ws);
+bool connection_begin(struct connection *c, struct workspace *ws);
 /* Close, for good. Returns: whether it was open. Threads: any; the caller has a reference. */
 bool connection_close(struct connection *c);
 /* The same for a caller that has the mutex. */
@@ -197,6 +201,8 @@ void send_reply(const struct origin *origin, const uint8_t *bytes, size_t len, b
 int listener_open(struct listener *l, char *why, size_t why_len);
 /* Accept the next connection, or have the sweep do it later. */
 void listener_accept(struct listener *l);
+/* For the sweep, when the wait is over: begin with the newcomer, if any, and accept the next connection. */
+void listener_resume(struct listener *l, struct workspace *ws);
 /* No accept is under way, and none begins, when this returns. */
 void listener_close(struct listener *l);
 void listener_free(struct listener *l);

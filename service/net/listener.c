@@ -19,7 +19,7 @@
 #include "service/net/tls_context.h"
 
 #define RETRY_MS 10 /* after an accept that failed */
-#define WAIT_MS 2   /* for descriptors that are being closed */
+#define WAIT_MS 2   /* for descriptors or room */
 /* Some of fobd's own descriptors stay free, for files that are opened meanwhile. */
 #define DESCRIPTORS_SPARE 32
 
@@ -140,25 +140,68 @@ tell_failure(struct listener *l, int rc)
 }
 
 static void
+begin_or_wait(struct listener *l, struct connection *c, struct workspace *ws)
+{
+	struct server *server = l->server;
+
+	if (connection_begin(c, ws)) {
+		listener_accept(l);
+		return;
+	}
+	pthread_mutex_lock(&server->mutex);
+	l->newcomer = c;
+	accept_later(l, WAIT_MS);
+	pthread_mutex_unlock(&server->mutex);
+}
+
+void
+listener_resume(struct listener *l, struct workspace *ws)
+{
+	struct connection *newcomer;
+
+	pthread_mutex_lock(&l->server->mutex);
+	newcomer = l->newcomer;
+	l->newcomer = NULL;
+	l->waiting = false;
+	pthread_mutex_unlock(&l->server->mutex);
+	if (newcomer != NULL)
+		begin_or_wait(l, newcomer, ws);
+	else
+		listener_accept(l);
+}
+
+static void
+accept_next(struct listener *l, nng_stream *stream)
+{
+	struct server *server = l->server;
+	struct workspace *ws = workspace_take(server);
+	struct connection *c;
+
+	pthread_mutex_lock(&server->mutex);
+	server->accepted++;
+	pthread_mutex_unlock(&server->mutex);
+	if (ws == NULL) {
+		nng_stream_free(stream);
+		listener_accept(l);
+	} else if ((c = connection_new(l, stream)) == NULL) {
+		listener_accept(l);
+	} else {
+		begin_or_wait(l, c, ws);
+	}
+	workspace_give(server, ws);
+}
+
+static void
 accepted(void *arg)
 {
 	struct listener *l = arg;
 	struct server *server = l->server;
 	int rc = nng_aio_result(l->accept_aio);
-	struct workspace *ws;
 
 	if (rc == NNG_ECLOSED || rc == NNG_ECANCELED)
 		return;
 	if (rc == 0) {
-		nng_stream *stream = nng_aio_get_output(l->accept_aio, 0);
-
-		if ((ws = workspace_take(server)) != NULL) {
-			connection_start(l, stream, ws);
-			workspace_give(server, ws);
-		} else {
-			nng_stream_free(stream);
-		}
-		listener_accept(l);
+		accept_next(l, nng_aio_get_output(l->accept_aio, 0));
 		return;
 	}
 	tell_failure(l, rc);
@@ -241,6 +284,8 @@ listener_free(struct listener *l)
 {
 	if (l->accept_aio != NULL)
 		nng_aio_free(l->accept_aio);
+	if (l->newcomer != NULL)
+		connection_free(l->newcomer);
 	if (l->stream_listener != NULL)
 		nng_stream_listener_free(l->stream_listener);
 	SSL_CTX_free(l->tls);

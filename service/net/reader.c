@@ -92,6 +92,7 @@ answer_all(struct connection *c, struct workspace *ws, const uint8_t *bytes, siz
 		if (ws->out.len >= LIMIT_UNSENT)
 			left = send_replies(c, ws);
 	}
+	dispatch_end(&ws->worker);
 	c->ws = NULL;
 	c->more = !left;
 	send_replies(c, ws);

@@ -358,6 +358,16 @@ server_passed(struct server *server)
 	return all;
 }
 
+/* Workers may answer requests of the other environment meanwhile: they do not touch this one's transaction. */
+void
+server_free_readers(struct server *server, enum environment environment)
+{
+	pthread_mutex_lock(&server->idle_mutex);
+	for (struct workspace *ws = server->workspaces; ws != NULL; ws = ws->next)
+		worker_free_reader(&ws->worker, environment);
+	pthread_mutex_unlock(&server->idle_mutex);
+}
+
 /* ---- closing ---- */
 
 static void

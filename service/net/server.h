@@ -39,6 +39,12 @@ void server_mark(struct server *server);
 bool server_passed(struct server *server);
 
 /*
+ * Free every worker's read transaction on the database of ${environment}. Its engine has been taken away from the service,
+ * and server_passed() is true since. The main thread's.
+ */
+void server_free_readers(struct server *server, enum environment environment);
+
+/*
  * server_drain(server, drain_ms):
  * From here on requests are answered with UNAVAILABLE. Waits until no earlier one is under way, and lets go of the
  * databases, which may then be closed. Returns: 0; -1 when ${drain_ms} passed before that.

@@ -99,7 +99,7 @@ count_descriptors(struct server *server, int64_t now_ms)
 }
 
 static void
-accept_again(struct server *server, int64_t now_ms)
+resume_listeners(struct server *server, int64_t now_ms)
 {
 	for (size_t i = 0; i < server->n_listeners; i++) {
 		struct listener *l = &server->listeners[i];
@@ -112,7 +112,7 @@ accept_again(struct server *server, int64_t now_ms)
 			continue;
 		if (now_ms >= server->counted_ms + COUNT_EVERY_MS)
 			count_descriptors(server, now_ms);
-		listener_accept(l);
+		listener_resume(l, server->sweep_workspace);
 	}
 }
 
@@ -245,7 +245,7 @@ sweep(void *arg)
 		now_ms = clock_boot_ms();
 		close_late(server);
 		tell_late(server, now_ms);
-		accept_again(server, now_ms);
+		resume_listeners(server, now_ms);
 		give_back_memory(server, now_ms, &trimmed_ms);
 		pthread_mutex_lock(&server->mutex);
 	}

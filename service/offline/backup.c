@@ -20,7 +20,7 @@
 #define PATH_LEN 4096
 
 struct backup {
-	const char *dest;
+	char dest[PATH_LEN];       /* without slashes at its end */
 	char folder[PATH_LEN];     /* DEST.partial.XXXXXX, until publish() renames it */
 	char unfinished[PATH_LEN]; /* in ${folder}: the copy until it is marked */
 	char data[PATH_LEN];       /* in ${folder}: the copy from then on */
@@ -41,6 +41,10 @@ make_folder(struct backup *b)
 	struct stat st;
 	int n;
 
+	if (b->dest[0] == '\0') {
+		snprintf(b->why, b->why_len, "the folder's name is empty or too long");
+		return -1;
+	}
 	if (lstat(b->dest, &st) == 0) {
 		snprintf(b->why, b->why_len, "%s: exists already; name a new folder", b->dest);
 		return -1;
@@ -158,13 +162,26 @@ tell(const struct backup *b, const struct store_options *options, const struct r
 	    (long long)st.st_size, options->pepper);
 }
 
+/* "DIR/" is the folder DIR. Leaves the name empty when it does not fit. */
+static void
+name_folder(struct backup *b, const char *dest)
+{
+	size_t len = strlen(dest);
+
+	while (len > 1 && dest[len - 1] == '/')
+		len--;
+	if (len < sizeof(b->dest))
+		memcpy(b->dest, dest, len);
+}
+
 int
 backup_make(const struct store_options *options, const char *dest, FILE *out, char *why, size_t why_len)
 {
-	struct backup b = { .dest = dest, .why = why, .why_len = why_len };
+	struct backup b = { .why = why, .why_len = why_len };
 	struct record_state state;
 	int64_t now_ms = clock_wall_ms();
 
+	name_folder(&b, dest);
 	if (make_folder(&b) != 0)
 		return -1;
 	if (copy(&b, options) != 0 || mark(&b, options, now_ms, &state) != 0 || publish(&b) != 0) {

@@ -100,7 +100,7 @@ decide_roll_key(struct mutation *m, const struct view *view, struct change *chan
 	struct call *call = m->arg;
 	const Fob__V1__RollKeyRequest *in = (const Fob__V1__RollKeyRequest *)call->request;
 	Fob__V1__RollKeyResponse out = FOB__V1__ROLL_KEY_RESPONSE__INIT;
-	struct lookup authorizing;
+	struct lookup authorizing = { .kind = KIND_SECRET, .own = true };
 	char secret[SECRET_LEN], account[LIMIT_ACCOUNT + 1];
 	struct roll roll = {
 		.account = account,
@@ -114,8 +114,9 @@ decide_roll_key(struct mutation *m, const struct view *view, struct change *chan
 	if ((fault = message_take_account(call, &in->account, account)) != 0)
 		return fault;
 	if (in->authorizing_secret.len > 0) {
-		fault = lookup_key(view->txn, in->authorizing_secret.data, in->authorizing_secret.len, KIND_SECRET,
-		    true, &authorizing);
+		authorizing.secret = in->authorizing_secret.data;
+		authorizing.len = in->authorizing_secret.len;
+		fault = lookup_key(view->txn, &authorizing);
 		if (fault != 0 && fault != -FAULT_NOT_FOUND) {
 			snprintf(m->why, sizeof(m->why), "the database could not be read");
 			return fault;

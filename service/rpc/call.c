@@ -12,6 +12,7 @@
 #include "fob/rpc/v1/rpc.pb-c.h"
 #include "fob/v1/types.pb-c.h"
 #include "service/base/names.h"
+#include "service/rpc/worker.h"
 
 #define SPARE_CALLS 64 /* kept for the next changes; each holds a few pages */
 
@@ -34,7 +35,8 @@ call_fini(struct call *call)
 void
 call_reset(struct call *call)
 {
-	scratch_reset(&call->scratch);
+	if (call->worker == NULL || call->worker->kept.n == 0)
+		scratch_reset(&call->scratch);
 	if (call->mutation.decide != NULL)
 		sodium_memzero(&call->mutation, sizeof(call->mutation));
 	call->method = NULL;
@@ -120,6 +122,7 @@ call_code(int fault)
 	case FAULT_CORRUPT:
 	case FAULT_IO:
 	case FAULT_DISK:
+	case FAULT_READERS:
 		return FOB__RPC__V1__CODE__UNAVAILABLE;
 	default:
 		return -fault;
@@ -135,9 +138,13 @@ call_message(const struct call *call, int fault)
 	case FAULT_CORRUPT:
 		return "a record of the database is damaged";
 	case FAULT_IO:
-		return "the database has failed; fobd must be restarted";
+		return "the database has failed; fobd opens it anew by itself, as soon as it can";
+	case FAULT_READERS:
+		return "too many other processes read the database: every reader's slot is taken";
 	case FAULT_FULL:
 		return "no room";
+	case FAULT_INTERNAL:
+		return "out of memory";
 	default:
 		return "";
 	}
@@ -154,7 +161,8 @@ call_engine(struct call *call, int environment, int *fault)
 	}
 	engine = call->service->engines[environment - 1];
 	if (engine == NULL && call->service->broken[environment - 1])
-		*fault = call_fault(call, FAULT_UNAVAILABLE, "the database of this environment could not be opened");
+		*fault = call_fault(call, FAULT_UNAVAILABLE,
+		    "the database of this environment is not open: it has failed, and fobd opens it as soon as it can");
 	else if (engine == NULL)
 		*fault = call_fault(call, FAULT_FAILED_PRECONDITION, "this server does not serve the %s environment",
 		    environment_name((enum environment)(environment - 1)));

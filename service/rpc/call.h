@@ -38,10 +38,13 @@ struct call {
 
 /* What a handler returns beside 0 and negated faults: the writer has the change, and answers it by reply_change(). */
 #define CALL_PENDING 1
+/* Likewise: a VerifyKey, which verify.c answers itself, now or in verify_kept(). */
+#define CALL_TAKEN 2
 
 /*
- * A handler fills ${response}, which is initialised, from ${request}, which is decoded; both live in call->scratch.
- * Returns: 0; a negated fault with call->message set; CALL_PENDING.
+ * A handler fills ${response}, which is initialised, from ${request}, which is decoded; both live in call->scratch. VerifyKey
+ * has a response of its own, and gets NULL.
+ * Returns: 0; a negated fault with call->message set; CALL_PENDING; CALL_TAKEN.
  */
 typedef int (*handler_cb)(struct call *call, const ProtobufCMessage *request, ProtobufCMessage *response);
 
@@ -54,7 +57,7 @@ struct method {
 /* ${worker} is NULL for a change's call. Returns: 0; -1 when there is no memory. */
 int call_init(struct call *call, struct service *service, struct worker *worker);
 void call_fini(struct call *call);
-/* Wipe what the request at hand has left. */
+/* Wipe what the request at hand has left; its scratch memory only when the worker keeps no other request in it. */
 void call_reset(struct call *call);
 
 /* A change's call: a spare one, or a new one. NULL when there is no memory. Given back with call_release(), wiped. */

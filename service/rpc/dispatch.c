@@ -14,6 +14,8 @@
 #include "fob/v1/keys.pb-c.h"
 #include "service/rpc/handlers.h"
 #include "service/rpc/reply.h"
+#include "service/rpc/verify.h"
+#include "service/rpc/wire.h"
 
 #define METHODS_MAX 16
 
@@ -67,32 +69,36 @@ struct route {
 	bool admin_only;
 };
 
-/* "fob.v1.Keys/VerifyKey": looked up by name in the descriptors. */
+/* Is ${text} at ${bytes}, which has ${len} bytes, and nothing else? */
+static bool
+is_name(const char *text, const uint8_t *bytes, size_t len)
+{
+	return strlen(text) == len && memcmp(text, bytes, len) == 0;
+}
+
+/* "fob.v1.Keys/VerifyKey" */
 static bool
 find_method(const ProtobufCBinaryData *name, struct route *route)
 {
 	const uint8_t *slash;
-	char method[64];
 	size_t service_len, method_len;
 
 	if (name->len == 0 || (slash = memchr(name->data, '/', name->len)) == NULL)
 		return false;
 	service_len = (size_t)(slash - name->data);
 	method_len = name->len - service_len - 1;
-	if (method_len >= sizeof(method) || memchr(slash + 1, '\0', method_len) != NULL)
-		return false;
-	memcpy(method, slash + 1, method_len);
-	method[method_len] = '\0';
 	for (size_t i = 0; i < N_SERVICES; i++) {
 		const ProtobufCServiceDescriptor *d = services[i].descriptor;
 
-		if (strlen(d->name) != service_len || memcmp(d->name, name->data, service_len) != 0)
+		if (!is_name(d->name, name->data, service_len))
 			continue;
-		if ((route->descriptor = protobuf_c_service_descriptor_get_method_by_name(d, method)) == NULL)
-			return false;
-		route->method = &services[i].methods[route->descriptor - d->methods];
 		route->admin_only = services[i].admin_only;
-		return true;
+		for (unsigned j = 0; j < d->n_methods; j++)
+			if (is_name(d->methods[j].name, slash + 1, method_len)) {
+				route->descriptor = &d->methods[j];
+				route->method = &services[i].methods[j];
+				return true;
+			}
 	}
 	return false;
 }
@@ -145,7 +151,8 @@ decode_fault(struct call *call, const char *what)
 	if (call->scratch.exhausted)
 		return call_fault(
 		    call, FAULT_RESOURCE_EXHAUSTED, "the %s needs more memory than a request may have", what);
-	return call_fault(call, FAULT_INVALID_ARGUMENT, "the %s is not a valid protobuf message", what);
+	return call_fault(call, FAULT_INVALID_ARGUMENT,
+	    "the %s is not a valid protobuf message, or a number in it does not fit its field", what);
 }
 
 /* A change is decoded into a call of its own, as the writer answers it later. */
@@ -176,20 +183,22 @@ take_change(struct call *asked)
 static void
 handle(struct call *call, const struct route *route, const ProtobufCBinaryData *body)
 {
-	ProtobufCMessage *request, *response;
+	ProtobufCMessage *request, *response = NULL;
 	int fault;
 
-	request = protobuf_c_message_unpack(route->descriptor->input, &call->scratch.allocator, body->len, body->data);
-	response = scratch_alloc(&call->scratch, route->descriptor->output->sizeof_message);
-	if (request == NULL || response == NULL) {
+	request = wire_unpack(route->descriptor->input, &call->scratch, body->data, body->len);
+	if (request != NULL && route->method->handler != verify_key)
+		response = scratch_alloc(&call->scratch, route->descriptor->output->sizeof_message);
+	if (request == NULL || call->scratch.exhausted) {
 		reply_fault(call, decode_fault(call, "request's body"));
 		return;
 	}
-	protobuf_c_message_init(route->descriptor->output, response);
+	if (response != NULL)
+		protobuf_c_message_init(route->descriptor->output, response);
 	call->method = route->method;
 	fault = route->method->handler(call, request, response);
 	/* A pending call is the writer's, and may have been answered by now. */
-	if (fault == CALL_PENDING)
+	if (fault == CALL_PENDING || fault == CALL_TAKEN)
 		return;
 	if (fault != 0)
 		reply_fault(call, fault);
@@ -197,31 +206,46 @@ handle(struct call *call, const struct route *route, const ProtobufCBinaryData *
 		reply_message(call, response);
 }
 
-void
-dispatch(struct worker *worker, const struct origin *origin, const uint8_t *bytes, size_t len, int64_t now_ms)
+static void
+answer(struct worker *worker, const struct origin *origin, const uint8_t *bytes, size_t len, int64_t now_ms)
 {
 	struct call *call = &worker->call, *change;
-	Fob__Rpc__V1__Request *envelope;
+	Fob__Rpc__V1__Request envelope;
 	struct route route = { 0 };
 	int fault;
 
 	call->origin = *origin;
-	if ((envelope = fob__rpc__v1__request__unpack(&call->scratch.allocator, len, bytes)) == NULL) {
+	scratch_begin(&call->scratch);
+	if (!wire_request(&call->scratch, bytes, len, &envelope)) {
 		reply_fault(call, decode_fault(call, "request"));
 		return;
 	}
-	if ((fault = check_request(call, envelope, now_ms, &route)) != 0) {
+	if ((fault = check_request(call, &envelope, now_ms, &route)) != 0) {
 		reply_fault(call, fault);
 		return;
 	}
 	if (!route.method->changes) {
-		handle(call, &route, &envelope->body);
+		handle(call, &route, &envelope.body);
 		return;
 	}
 	if ((change = take_change(call)) == NULL)
 		return;
-	handle(change, &route, &envelope->body);
+	handle(change, &route, &envelope.body);
 	call_reset(call);
+}
+
+void
+dispatch(struct worker *worker, const struct origin *origin, const uint8_t *bytes, size_t len, int64_t now_ms)
+{
+	if (worker->kept.n == VERIFY_PASS || worker->call.scratch.used > SCRATCH_KEPT)
+		verify_kept(worker);
+	answer(worker, origin, bytes, len, now_ms);
+}
+
+void
+dispatch_end(struct worker *worker)
+{
+	verify_kept(worker);
 }
 
 void

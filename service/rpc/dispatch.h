@@ -9,11 +9,17 @@
 
 /*
  * dispatch(worker, origin, bytes, len, now_ms):
- * Answer one request: the transport's reply() is called exactly once, now on this thread, or later on the writer's,
- * whatever the bytes are. ${now_ms} is clock_boot_ms().
- * Ownership: ${bytes} and ${origin} are borrowed until this returns, ${origin}->peer until the reply.
+ * Answer one request: the transport's reply() is called exactly once, whatever the bytes are: on this thread, now or in
+ * dispatch_end(), or later on the writer's. ${now_ms} is clock_boot_ms().
+ * Ownership: ${bytes} are borrowed until dispatch_end(), ${origin} until this returns, ${origin}->peer until the reply.
  */
 void dispatch(struct worker *worker, const struct origin *origin, const uint8_t *bytes, size_t len, int64_t now_ms);
+
+/*
+ * A VerifyKey may be kept, to be looked up together with those that follow: its ${bytes} are borrowed until dispatch_end(),
+ * which comes when no more requests are at hand.
+ */
+void dispatch_end(struct worker *worker);
 
 /* Answer without looking at the request: for a transport that refuses it. */
 void dispatch_refuse(struct worker *worker, const struct origin *origin, enum fault fault, const char *message);

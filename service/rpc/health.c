@@ -16,7 +16,7 @@
 static bool
 serving(const struct engine *engine)
 {
-	return engine != NULL && !store_failed(engine->store);
+	return engine != NULL && !store_failed(engine->store) && !store_readers_full(engine->store);
 }
 
 /* Does every configured environment serve? */
@@ -24,7 +24,7 @@ static bool
 all_serving(const struct service *service)
 {
 	for (int i = 0; i < ENVIRONMENTS; i++)
-		if (service->broken[i] || (service->engines[i] != NULL && !serving(service->engines[i])))
+		if ((service->broken[i] || service->engines[i] != NULL) && !serving(service->engines[i]))
 			return false;
 	return true;
 }
@@ -214,6 +214,7 @@ health_stats(struct call *call, const ProtobufCMessage *request, ProtobufCMessag
 	Fob__V1__StatsResponse *out = (Fob__V1__StatsResponse *)response;
 	struct service *service = call->service;
 	Fob__V1__EnvironmentStats *environments;
+	struct engine *engine;
 	struct sums sums;
 	void **pointers;
 	bool fits = true;
@@ -237,8 +238,9 @@ health_stats(struct call *call, const ProtobufCMessage *request, ProtobufCMessag
 		out->n_environments++;
 		fob__v1__environment_stats__init(e);
 		e->environment = (Fob__V1__Environment)(i + 1);
-		if (service->engines[i] != NULL)
-			fits = fill_environment(call, service->engines[i], sums.verdicts[i], e);
+		e->failures = load(&service->failures[i]);
+		if ((engine = service->engines[i]) != NULL)
+			fits = fill_environment(call, engine, sums.verdicts[i], e);
 	}
 	if (!fits)
 		return call_fault(

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "fob/v1/admin.pb-c.h"
+#include "proto/c/key_form.h"
 #include "service/base/log.h"
 #include "service/base/names.h"
 #include "service/keys/secret.h"
@@ -66,7 +67,7 @@ import_item(struct call *call, const struct view *view, const Fob__V1__ImportIte
 	char account[LIMIT_ACCOUNT + 1];
 	struct import import = { .account = account, .created_ms = in->created_ms };
 
-	if (!record_account_ok(in->account.data, in->account.len) || secret_is_in(in->account.data, in->account.len)) {
+	if (!record_account_ok(in->account.data, in->account.len) || key_form_in(in->account.data, in->account.len)) {
 		*outcome = IMPORT_BAD_ACCOUNT;
 		return 0;
 	}

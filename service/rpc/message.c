@@ -5,7 +5,7 @@
 
 #include <string.h>
 
-#include "service/keys/secret.h"
+#include "proto/c/key_form.h"
 
 void
 message_bytes(ProtobufCBinaryData *field, const void *bytes, size_t len)
@@ -51,6 +51,9 @@ message_key(const struct engine *engine, const uint8_t digest[RECORD_DIGEST_LEN]
 	out->expires_ms = key->expires_ms;
 	out->ended_ms = over ? key->expires_ms : key->ended_ms;
 	out->last_used_ms = lastused_get(engine->lastused, store_pepper(engine->store), key->serial, digest);
+	/* The beginning of a minute, which may be before the key. */
+	if (out->last_used_ms != 0 && out->last_used_ms < key->created_ms)
+		out->last_used_ms = key->created_ms;
 }
 
 void
@@ -74,9 +77,9 @@ message_take_account(struct call *call, const ProtobufCBinaryData *field, char a
 		return call_fault(
 		    call, FAULT_INVALID_ARGUMENT, "account: must be 1 to %d bytes of [A-Za-z0-9._-]", LIMIT_ACCOUNT);
 	/* The id is stored, logged and shown in the clear, and must not hold a secret that was pasted there. */
-	if (secret_is_in(field->data, field->len))
+	if (key_form_in(field->data, field->len))
 		return call_fault(
-		    call, FAULT_INVALID_ARGUMENT, "account: holds the beginning of a key: give the account's id");
+		    call, FAULT_INVALID_ARGUMENT, "account: holds what looks like a key: give the account's id");
 	memcpy(account, field->data, field->len);
 	account[field->len] = '\0';
 	return 0;

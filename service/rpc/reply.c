@@ -8,7 +8,10 @@
 
 #include "fob/rpc/v1/rpc.pb-c.h"
 #include "service/base/log.h"
+#include "service/rpc/wire.h"
 #include "service/rpc/worker.h"
+
+#define SMALL 512 /* a reply that needs no scratch memory; each fault is one */
 
 static void
 count_code(struct call *call, int code)
@@ -42,10 +45,33 @@ end(struct call *call)
 }
 
 static void
+tell_too_large(struct call *call)
+{
+	reply_fault(call, call_fault(call, FAULT_RESOURCE_EXHAUSTED, "the reply is too large: ask for less"));
+}
+
+/* Hand the ${size} bytes at ${bytes} to the transport. */
+static void
+give(struct call *call, int code, uint8_t *bytes, size_t size)
+{
+	count_code(call, code);
+	if (log_enabled(LOG_DEBUG))
+		log_reply(call, code);
+	call->service->transport->reply(&call->origin, bytes, size, call->admitted);
+}
+
+/* A fault must be told even when the request has used up its scratch memory. */
+static uint8_t *
+room(struct call *call, uint8_t small[SMALL], size_t size)
+{
+	return size <= SMALL ? small : scratch_alloc(&call->scratch, size);
+}
+
+static void
 send(struct call *call, int code, const char *message, const uint8_t *body, size_t len)
 {
 	Fob__Rpc__V1__Response response = FOB__RPC__V1__RESPONSE__INIT;
-	uint8_t small[512], *bytes = small;
+	uint8_t small[SMALL], *bytes;
 	size_t size;
 
 	response.code = (Fob__Rpc__V1__Code)code;
@@ -54,17 +80,13 @@ send(struct call *call, int code, const char *message, const uint8_t *body, size
 	response.body.data = (uint8_t *)(uintptr_t)body;
 	response.body.len = len;
 	size = fob__rpc__v1__response__get_packed_size(&response);
-	/* A fault must be told even when the request has used up its scratch memory. */
-	if (size > sizeof(small) && (bytes = scratch_alloc(&call->scratch, size)) == NULL) {
-		send(call, FOB__RPC__V1__CODE__RESOURCE_EXHAUSTED, "the reply is too large: ask for less", NULL, 0);
+	if ((bytes = room(call, small, size)) == NULL) {
+		tell_too_large(call);
 		return;
 	}
 	fob__rpc__v1__response__pack(&response, bytes);
-	count_code(call, code);
-	if (log_enabled(LOG_DEBUG))
-		log_reply(call, code);
-	call->service->transport->reply(&call->origin, bytes, size, call->admitted);
-	sodium_memzero(small, size <= sizeof(small) ? size : 0);
+	give(call, code, bytes, size);
+	sodium_memzero(small, size <= SMALL ? size : 0);
 	end(call);
 }
 
@@ -77,15 +99,18 @@ reply_fault(struct call *call, int fault)
 void
 reply_message(struct call *call, const ProtobufCMessage *message)
 {
-	size_t len = protobuf_c_message_get_packed_size(message);
-	uint8_t *body;
+	uint8_t small[SMALL], *to, *bytes;
+	size_t len;
 
-	if ((body = scratch_alloc(&call->scratch, len)) == NULL) {
-		reply_fault(call, call_fault(call, FAULT_RESOURCE_EXHAUSTED, "the reply is too large: ask for less"));
+	if ((to = room(call, small, WIRE_RESPONSE + wire_max(message))) == NULL) {
+		tell_too_large(call);
 		return;
 	}
-	protobuf_c_message_pack(message, body);
-	send(call, FOB__RPC__V1__CODE__OK, "", body, len);
+	bytes = wire_pack_response(message, to, &len);
+	if (to != small)
+		scratch_trim(&call->scratch, bytes + len);
+	give(call, FOB__RPC__V1__CODE__OK, bytes, len);
+	end(call);
 }
 
 void

@@ -4,13 +4,14 @@
  */
 #include "service/rpc/scratch.h"
 
+#include <assert.h>
 #include <sodium.h>
 #include <stdalign.h>
 #include <sys/mman.h>
 
 #include "service/base/limits.h"
 
-#define KEPT_BYTES (64U << 10) /* resident between requests, at most */
+#define MAP_BYTES (LIMIT_ARENA + SCRATCH_KEPT)
 
 static void *
 allocator_alloc(void *data, size_t size)
@@ -30,11 +31,11 @@ scratch_init(struct scratch *scratch)
 {
 	void *map;
 
-	map = mmap(NULL, LIMIT_ARENA, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	map = mmap(NULL, MAP_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (map == MAP_FAILED)
 		return -1;
 	/* Secrets pass through; core dumps are off, and this holds even if somebody turns them on. */
-	madvise(map, LIMIT_ARENA, MADV_DONTDUMP);
+	madvise(map, MAP_BYTES, MADV_DONTDUMP);
 	*scratch = (struct scratch){
 		.bytes = map,
 		.allocator = { .alloc = allocator_alloc, .free = allocator_free, .allocator_data = scratch },
@@ -48,7 +49,7 @@ scratch_fini(struct scratch *scratch)
 	if (scratch->bytes == NULL)
 		return;
 	scratch_reset(scratch);
-	munmap(scratch->bytes, LIMIT_ARENA);
+	munmap(scratch->bytes, MAP_BYTES);
 	scratch->bytes = NULL;
 }
 
@@ -56,7 +57,7 @@ void *
 scratch_alloc(struct scratch *scratch, size_t size)
 {
 	const size_t align = alignof(max_align_t);
-	size_t left = LIMIT_ARENA - scratch->used;
+	size_t left = scratch->base + LIMIT_ARENA - scratch->used;
 	void *p;
 
 	if (size > left || (size + align - 1) / align * align > left) {
@@ -69,11 +70,30 @@ scratch_alloc(struct scratch *scratch, size_t size)
 }
 
 void
+scratch_begin(struct scratch *scratch)
+{
+	assert(scratch->used <= SCRATCH_KEPT);
+	scratch->base = scratch->used;
+	scratch->exhausted = false;
+}
+
+void
+scratch_trim(struct scratch *scratch, const uint8_t *end)
+{
+	const size_t align = alignof(max_align_t);
+	size_t used = (size_t)(end - scratch->bytes);
+
+	used = (used + align - 1) / align * align;
+	assert(used <= scratch->used);
+	scratch->used = used;
+}
+
+void
 scratch_reset(struct scratch *scratch)
 {
 	sodium_memzero(scratch->bytes, scratch->used);
-	if (scratch->used > KEPT_BYTES)
-		madvise(scratch->bytes + KEPT_BYTES, LIMIT_ARENA - KEPT_BYTES, MADV_DONTNEED);
-	scratch->used = 0;
+	if (scratch->used > SCRATCH_KEPT)
+		madvise(scratch->bytes + SCRATCH_KEPT, MAP_BYTES - SCRATCH_KEPT, MADV_DONTNEED);
+	scratch->used = scratch->base = 0;
 	scratch->exhausted = false;
 }

@@ -58,9 +58,18 @@ struct tally {
 };
 
 struct service {
-	struct engine *engines[ENVIRONMENTS]; /* NULL: not configured, or broken */
-	bool broken[ENVIRONMENTS];            /* configured, but could not be opened: answered with UNAVAILABLE */
-	const struct config *_Atomic config;  /* loaded in a request, and not kept beyond it: see reload.c */
+	/*
+	 * NULL: not configured, or broken. While the daemon runs the main thread takes one away that has failed, and puts a
+	 * new one in its place: see reopen.c. A request that has loaded one may use it until its end.
+	 */
+	struct engine *_Atomic engines[ENVIRONMENTS];
+	/*
+	 * Configured, but could not be opened, or has failed: while there is no engine the answer is UNAVAILABLE. Never set
+	 * back, as a request may have looked for the engine just before it came.
+	 */
+	_Atomic bool broken[ENVIRONMENTS];
+	_Atomic uint64_t failures[ENVIRONMENTS]; /* how often its database has failed since the start */
+	const struct config *_Atomic config;     /* loaded in a request, and not kept beyond it: see reload.c */
 	const struct transport_ops *transport;
 	int64_t start_ms;
 	_Atomic bool draining;

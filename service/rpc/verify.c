@@ -1,10 +1,14 @@
 /*
- * verify.c - VerifyKey and VerifyKeys, from the request to the verdict, top to bottom. Takes no lock, allocates nothing
- * but scratch memory, and writes nothing to the database.
+ * verify.c - Keys/VerifyKey and Keys/VerifyKeys: from the credential to the verdict, top to bottom. Takes no lock, allocates
+ * nothing but scratch memory, and writes nothing to the database.
+ *
+ * A verify has two halves, before and after its key is looked up: the lookups of all verifies that are at hand wait for
+ * memory together. These are the items of a batch; and all single VerifyKeys that one read of a socket brought, which the
+ * worker keeps until verify_kept().
  *
  * A verdict is an answer. A fault (a database that fails, a damaged record) is not an answer, and never becomes one.
  */
-#include "service/rpc/handlers.h"
+#include "service/rpc/verify.h"
 
 #include <sodium.h>
 #include <stdio.h>
@@ -13,17 +17,12 @@
 #include "fob/v1/keys.pb-c.h"
 #include "proto/c/basic.h"
 #include "service/base/names.h"
+#include "service/rpc/handlers.h"
 #include "service/rpc/message.h"
-#include "service/keys/lookup.h"
+#include "service/rpc/reply.h"
 #include "service/rpc/worker.h"
 #include "service/keys/secret.h"
 #include "service/keys/verdict.h"
-
-/* A batch of any size uses one read transaction per environment. */
-struct verification {
-	struct call *call;
-	bool reading[ENVIRONMENTS];
-};
 
 static const char *const verdict_details[VERDICTS] = {
 	[VERDICT_NOT_FOUND] = "there is no such key",
@@ -63,21 +62,23 @@ check_request(struct call *call, const Fob__V1__VerifyKeyRequest *in)
 struct credential {
 	const void *secret;
 	size_t len;
-	char basic[BASIC_MAX]; /* decoded; wiped by the caller */
 };
 
-/* Returns 0, or -1 with a reason at *${why}: the key is malformed. */
+/* Returns 0; -1 with a reason at *${why}: the key is malformed; or a fault. */
 static int
-read_credential(const Fob__V1__VerifyKeyRequest *in, struct credential *credential, const char **why)
+read_credential(struct call *call, const Fob__V1__VerifyKeyRequest *in, struct credential *credential, const char **why)
 {
+	char *decoded;
+
 	if (in->credential_case == FOB__V1__VERIFY_KEY_REQUEST__CREDENTIAL_SECRET) {
-		credential->secret = in->secret.data;
-		credential->len = in->secret.len;
+		*credential = (struct credential){ in->secret.data, in->secret.len };
 		return 0;
 	}
-	credential->secret = credential->basic;
-	return basic_parse(
-	    (const char *)in->authorization.data, in->authorization.len, credential->basic, &credential->len, why);
+	if ((decoded = scratch_alloc(&call->scratch, BASIC_MAX)) == NULL)
+		return call_fault(
+		    call, FAULT_RESOURCE_EXHAUSTED, "the request needs more memory than a request may have");
+	credential->secret = decoded;
+	return basic_parse((const char *)in->authorization.data, in->authorization.len, decoded, &credential->len, why);
 }
 
 /* ---- 3. the form: a typo or a random probe is refused before the database is read ---- */
@@ -137,42 +138,118 @@ choose_engine(struct call *call, const Fob__V1__VerifyKeyRequest *in, const stru
 	return true;
 }
 
-/* ---- 4. the record ---- */
+/* ---- 4. the first half ---- */
+
+/* What begin() returns beside 0 (v->out is the answer) and negated faults. */
+#define LOOKUP 1
 
 static int
-begin_read(struct verification *v, struct engine *engine, struct store_txn **txn)
+begin(struct call *call, const Fob__V1__VerifyKeyRequest *in, struct verification *v)
 {
-	int fault;
+	Fob__V1__VerifyKeyResponse *out = &v->out;
+	struct credential credential;
+	struct secret_form form = { 0 };
+	const char *why;
+	int rc;
 
-	if ((*txn = worker_reader(v->call->worker, engine)) == NULL)
-		return call_fault(v->call, FAULT_INTERNAL, "out of memory");
-	if (v->reading[engine->environment])
+	fob__v1__verify_key_response__init(out);
+	if ((rc = check_request(call, in)) != 0)
+		return rc;
+	if ((rc = read_credential(call, in, &credential, &why)) < -1)
+		return rc;
+	if (rc != 0) {
+		deny(out, VERDICT_MALFORMED, why);
 		return 0;
-	if ((fault = store_read(*txn)) != 0)
-		return fault;
-	v->reading[engine->environment] = true;
-	return 0;
+	}
+	if (!choose_engine(call, in, &credential, &form, &v->engine, &v->why, out))
+		return 0;
+	if (v->engine == NULL)
+		return call_fault(call, FAULT_UNAVAILABLE,
+		    "the database of this environment is not open: it has failed, and fobd opens it as soon as it can");
+	v->in = in;
+	v->found.secret = credential.secret;
+	v->found.len = credential.len;
+	v->found.kind = form.kind;
+	v->found.own = v->why == NULL;
+	return LOOKUP;
 }
 
 static void
-end_reads(struct verification *v)
+count(struct call *call, const Fob__V1__VerifyKeyResponse *out)
 {
-	for (int i = 0; i < ENVIRONMENTS; i++)
-		if (v->reading[i])
-			store_read_end(v->call->worker->readers[i]);
+	struct tally *tally = &call->worker->tally;
+
+	if (out->environment == FOB__V1__ENVIRONMENT__ENVIRONMENT_UNSPECIFIED)
+		tally_add(&tally->unrecognised);
+	else
+		tally_add(&tally->verdicts[out->environment - 1][out->verdict]);
 }
 
-/* ---- 5. the verdict ---- */
+/* ---- 5. the lookups, in one read transaction per environment ---- */
 
-static bool
-tell_key(struct call *call, const struct record_key *key, Fob__V1__VerifyKeyResponse *out)
+/* Which environments are being read. */
+struct reading {
+	struct worker *worker;
+	int faults[ENVIRONMENTS];
+	bool begun[ENVIRONMENTS];
+};
+
+/* Returns NULL with reading->faults set. */
+static struct store_txn *
+begin_read(struct reading *r, struct engine *engine)
+{
+	struct store_txn *txn;
+
+	if ((txn = worker_reader(r->worker, engine)) == NULL) {
+		r->faults[engine->environment] = -FAULT_INTERNAL;
+		return NULL;
+	}
+	if (!r->begun[engine->environment]) {
+		r->faults[engine->environment] = store_read(txn);
+		r->begun[engine->environment] = r->faults[engine->environment] == 0;
+	}
+	return r->begun[engine->environment] ? txn : NULL;
+}
+
+static void
+end_reads(struct reading *r)
+{
+	for (int e = 0; e < ENVIRONMENTS; e++)
+		if (r->begun[e])
+			store_read_end(r->worker->readers[e]);
+}
+
+static void
+look_up(struct reading *r, struct verification *const *vs, size_t n, enum environment environment)
+{
+	struct lookup *lookups[VERIFY_PASS];
+	struct store_txn *txn = NULL;
+	size_t found = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		if (vs[i]->engine->environment != environment)
+			continue;
+		if (txn == NULL && (txn = begin_read(r, vs[i]->engine)) == NULL)
+			vs[i]->found.fault = r->faults[environment];
+		else
+			lookups[found++] = &vs[i]->found;
+	}
+	if (found > 0)
+		lookup_keys(txn, lookups, found);
+}
+
+/* ---- 6. the second half: the verdict ---- */
+
+/* ${out} borrows from ${key}. */
+static void
+tell_key(const struct record_key *key, Fob__V1__VerifyKeyResponse *out)
 {
 	out->generation = key->generation;
 	out->current_generation = key->generation;
 	out->created_ms = key->created_ms;
 	out->expires_ms = key->expires_ms;
-	return message_copy(call, &out->account, key->account, strlen(key->account)) &&
-	    message_copy(call, &out->last4, key->last4, sizeof(key->last4));
+	message_text(&out->account, key->account);
+	message_bytes(&out->last4, key->last4, sizeof(key->last4));
 }
 
 /*
@@ -194,117 +271,167 @@ note_use(struct engine *engine, const struct pepper *pepper, uint32_t serial, ui
 	}
 }
 
-/* ${why}: as choose_engine() left it. */
+/* Fills v->out from what was found. */
 static int
-tell_verdict(struct verification *v, struct engine *engine, const struct credential *credential,
-    const struct secret_form *form, const char *why, const ProtobufCBinaryData *operation,
-    Fob__V1__VerifyKeyResponse *out)
+finish(struct call *call, struct verification *v)
 {
-	const struct record_key *key;
+	struct store_txn *txn = call->worker->readers[v->engine->environment];
+	const struct record_key *key = &v->found.key;
+	Fob__V1__VerifyKeyResponse *out = &v->out;
 	struct record_account account;
-	struct store_txn *txn;
-	struct lookup found;
 	enum verdict verdict;
 	int64_t now_ms;
 	int fault;
 
-	if ((fault = begin_read(v, engine, &txn)) != 0)
-		return fault;
-	fault = lookup_key(txn, credential->secret, credential->len, form->kind, why == NULL, &found);
-	if (fault == -FAULT_NOT_FOUND) {
+	if (v->found.fault == -FAULT_NOT_FOUND) {
 		/* A key of another form stays MALFORMED, whether the database has imported keys or not. */
-		if (why != NULL)
-			deny(out, VERDICT_MALFORMED, why);
+		if (v->why != NULL)
+			deny(out, VERDICT_MALFORMED, v->why);
 		else
 			deny(out, VERDICT_NOT_FOUND, verdict_details[VERDICT_NOT_FOUND]);
 		return 0;
 	}
-	if (fault != 0)
-		return fault;
-	key = &found.key;
-	lastused_prefetch(engine->lastused, key->serial);
-	if (key->kind != form->kind)
+	if (v->found.fault != 0)
+		return v->found.fault;
+	if (key->kind != v->found.kind)
 		return -FAULT_CORRUPT;
-	if (!tell_key(v->call, key, out))
-		return call_fault(
-		    v->call, FAULT_RESOURCE_EXHAUSTED, "the batch needs more memory than a request may have");
+	tell_key(key, out);
 	if (key->state != KEY_CURRENT) {
 		if ((fault = store_account(txn, key->account, &account)) != 0)
 			return fault == -FAULT_NOT_FOUND ? -FAULT_CORRUPT : fault;
 		out->current_generation =
 		    key->kind == KIND_SECRET ? account.secret_generation : account.publishable_generation;
 	}
-
-	now_ms = clock_now_ms(&engine->clock);
-	verdict = verdict_of(atomic_load(&v->call->service->config), key, operation->data, operation->len, now_ms);
+	now_ms = clock_now_ms(&v->engine->clock);
+	verdict =
+	    verdict_of(atomic_load(&call->service->config), key, v->in->operation.data, v->in->operation.len, now_ms);
 	/* A key whose grace has ended is not superseded any more, even if the sweeper has not ended it yet. */
 	out->superseded = key->state == KEY_GRACE && verdict != VERDICT_EXPIRED;
 	if (verdict == VERDICT_VALID) {
 		out->verdict = FOB__V1__VERDICT__VALID;
-		note_use(engine, store_txn_pepper(txn), key->serial, found.digest, now_ms);
+		note_use(v->engine, store_txn_pepper(txn), key->serial, v->found.digest, now_ms);
 	} else {
 		deny(out, verdict, verdict_details[verdict]);
 	}
 	return 0;
 }
 
-/* ---- all of it ---- */
-
-static int
-verify(struct verification *v, const Fob__V1__VerifyKeyRequest *in, Fob__V1__VerifyKeyResponse *out)
+/* Between begin() and finish() of ${n} verifies. The read transactions are open until end_reads(). */
+static void
+look_up_all(struct reading *r, struct verification *const *vs, size_t n)
 {
-	struct credential credential;
-	struct secret_form form;
-	struct engine *engine;
-	const char *why;
-	int fault;
+	for (int e = 0; e < ENVIRONMENTS; e++)
+		look_up(r, vs, n, (enum environment)e);
+	for (size_t i = 0; i < n; i++)
+		if (vs[i]->found.fault == 0)
+			lastused_prefetch(vs[i]->engine->lastused, vs[i]->found.key.serial);
+}
 
-	memset(&form, 0, sizeof(form));
-	if ((fault = check_request(v->call, in)) != 0)
-		return fault;
-	if (read_credential(in, &credential, &why) != 0)
-		deny(out, VERDICT_MALFORMED, why);
-	else if (choose_engine(v->call, in, &credential, &form, &engine, &why, out))
-		fault = engine != NULL ?
-		    tell_verdict(v, engine, &credential, &form, why, &in->operation, out) :
-		    call_fault(v->call, FAULT_UNAVAILABLE, "the database of this environment could not be opened");
-	if (credential.secret == credential.basic)
-		sodium_memzero(credential.basic, sizeof(credential.basic));
-	if (fault == 0 && out->environment == FOB__V1__ENVIRONMENT__ENVIRONMENT_UNSPECIFIED)
-		tally_add(&v->call->worker->tally.unrecognised);
-	else if (fault == 0)
-		tally_add(&v->call->worker->tally.verdicts[form.environment][out->verdict]);
-	return fault;
+/* ---- VerifyKey ---- */
+
+static void
+answer(struct call *call, struct verification *v, int fault)
+{
+	if (fault != 0) {
+		reply_fault(call, fault);
+		return;
+	}
+	count(call, &v->out);
+	reply_message(call, &v->out.base);
 }
 
 int
 verify_key(struct call *call, const ProtobufCMessage *request, ProtobufCMessage *response)
 {
-	struct verification v = { .call = call };
-	int fault;
+	struct kept *kept = &call->worker->kept;
+	struct verification *v = &kept->verifications[kept->n];
+	int rc;
 
-	fault = verify(&v, (const Fob__V1__VerifyKeyRequest *)request, (Fob__V1__VerifyKeyResponse *)response);
-	end_reads(&v);
-	return fault;
+	(void)response;
+	if ((rc = begin(call, (const Fob__V1__VerifyKeyRequest *)request, v)) != LOOKUP) {
+		answer(call, v, rc);
+		return CALL_TAKEN;
+	}
+	v->origin = call->origin;
+	memcpy(v->traceparent, call->traceparent, sizeof(v->traceparent));
+	kept->n++;
+	return CALL_TAKEN;
 }
 
-/* One item. Its fault is its own, and does not end the batch. Returns false when the scratch memory is used up. */
-static bool
-verify_item(struct verification *v, const Fob__V1__VerifyKeyRequest *in, Fob__V1__VerifyKeysItem *out)
+void
+verify_kept(struct worker *worker)
 {
-	int fault;
+	struct reading reading = { .worker = worker };
+	struct kept *kept = &worker->kept;
+	struct verification *vs[VERIFY_PASS];
+	struct call *call = &worker->call;
 
-	if ((out->result = scratch_alloc(&v->call->scratch, sizeof(*out->result))) == NULL)
-		return false;
-	fob__v1__verify_key_response__init(out->result);
-	v->call->message[0] = '\0';
-	if ((fault = verify(v, in, out->result)) == 0)
+	if (kept->n == 0)
+		return;
+	for (size_t i = 0; i < kept->n; i++)
+		vs[i] = &kept->verifications[i];
+	look_up_all(&reading, vs, kept->n);
+	for (size_t i = 0; i < kept->n; i++) {
+		struct verification *v = &kept->verifications[i];
+
+		call->origin = v->origin;
+		memcpy(call->traceparent, v->traceparent, sizeof(call->traceparent));
+		answer(call, v, finish(call, v));
+	}
+	end_reads(&reading);
+	kept->n = 0;
+	call_reset(call);
+}
+
+/* ---- VerifyKeys ---- */
+
+static int
+tell_no_memory(struct call *call)
+{
+	return call_fault(call, FAULT_RESOURCE_EXHAUSTED, "the batch needs more memory than a request may have");
+}
+
+/* The fault of one item is its own, and does not end the batch. Returns false when the scratch memory is used up. */
+static bool
+tell_item(struct call *call, int fault, struct verification *v, Fob__V1__VerifyKeysItem *item)
+{
+	const char *message;
+
+	if (fault == 0) {
+		item->result = &v->out;
+		count(call, item->result);
 		return true;
+	}
 	if (fault == -FAULT_RESOURCE_EXHAUSTED)
 		return false;
-	out->result = NULL;
-	out->code = (Fob__Rpc__V1__Code)call_code(fault);
-	return message_copy(v->call, &out->message, call_message(v->call, fault), strlen(call_message(v->call, fault)));
+	message = call_message(call, fault);
+	item->code = (Fob__Rpc__V1__Code)call_code(fault);
+	if (!message_copy(call, &item->message, message, strlen(message)))
+		return false;
+	call->message[0] = '\0';
+	return true;
+}
+
+/* At most VERIFY_PASS items. What they are answered points into ${vs} until the reply is encoded. */
+static bool
+verify_items(struct call *call, struct reading *reading, Fob__V1__VerifyKeyRequest *const *in, size_t n,
+    Fob__V1__VerifyKeysItem *items, struct verification *vs)
+{
+	struct verification *waiting[VERIFY_PASS];
+	size_t n_waiting = 0;
+	int rc[VERIFY_PASS];
+
+	for (size_t i = 0; i < n; i++) {
+		if ((rc[i] = begin(call, in[i], &vs[i])) == LOOKUP)
+			waiting[n_waiting++] = &vs[i];
+		else if (!tell_item(call, rc[i], &vs[i], &items[i]))
+			return false;
+	}
+	look_up_all(reading, waiting, n_waiting);
+	for (size_t i = 0; i < n; i++)
+		if (rc[i] == LOOKUP && !tell_item(call, finish(call, &vs[i]), &vs[i], &items[i]))
+			return false;
+	return true;
 }
 
 int
@@ -312,27 +439,28 @@ verify_keys(struct call *call, const ProtobufCMessage *request, ProtobufCMessage
 {
 	const Fob__V1__VerifyKeysRequest *in = (const Fob__V1__VerifyKeysRequest *)request;
 	Fob__V1__VerifyKeysResponse *out = (Fob__V1__VerifyKeysResponse *)response;
-	struct verification v = { .call = call };
+	struct reading reading = { .worker = call->worker };
 	Fob__V1__VerifyKeysItem *items;
+	struct verification *vs = call->worker->batch;
 	bool fits = true;
+	size_t n;
 
 	if (in->n_items > LIMIT_BATCH)
 		return call_fault(call, FAULT_INVALID_ARGUMENT, "items: at most %d in one batch, but there are %zu",
 		    LIMIT_BATCH, in->n_items);
 	if ((items = scratch_alloc(&call->scratch, in->n_items * sizeof(*items))) == NULL ||
 	    (out->items = scratch_alloc(&call->scratch, in->n_items * sizeof(*out->items))) == NULL)
-		return call_fault(
-		    call, FAULT_RESOURCE_EXHAUSTED, "the batch needs more memory than a request may have");
+		return tell_no_memory(call);
 	out->n_items = in->n_items;
-	for (size_t i = 0; i < in->n_items && fits; i++) {
+	for (size_t i = 0; i < in->n_items; i++) {
 		fob__v1__verify_keys_item__init(&items[i]);
 		out->items[i] = &items[i];
-		fits = verify_item(&v, in->items[i], &items[i]);
 	}
-	end_reads(&v);
+	for (size_t i = 0; i < in->n_items && fits; i += n) {
+		n = in->n_items - i < VERIFY_PASS ? in->n_items - i : VERIFY_PASS;
+		fits = verify_items(call, &reading, in->items + i, n, items + i, vs + i);
+	}
+	end_reads(&reading);
 	call->message[0] = '\0';
-	if (!fits)
-		return call_fault(
-		    call, FAULT_RESOURCE_EXHAUSTED, "the batch needs more memory than a request may have");
-	return 0;
+	return fits ? 0 : tell_no_memory(call);
 }

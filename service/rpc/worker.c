@@ -8,7 +8,9 @@
 int
 worker_init(struct worker *worker, struct service *service)
 {
-	memset(worker, 0, sizeof(*worker));
+	/* The rest, which is large, is set when it is used. */
+	memset(worker, 0, offsetof(struct worker, kept));
+	worker->kept.n = 0;
 	worker->service = service;
 	if (call_init(&worker->call, service, worker) != 0)
 		return -1;
@@ -46,10 +48,15 @@ worker_reader(struct worker *worker, struct engine *engine)
 }
 
 void
+worker_free_reader(struct worker *worker, enum environment environment)
+{
+	store_txn_free(worker->readers[environment]);
+	worker->readers[environment] = NULL;
+}
+
+void
 worker_free_readers(struct worker *worker)
 {
-	for (int e = 0; e < ENVIRONMENTS; e++) {
-		store_txn_free(worker->readers[e]);
-		worker->readers[e] = NULL;
-	}
+	for (int e = 0; e < ENVIRONMENTS; e++)
+		worker_free_reader(worker, (enum environment)e);
 }

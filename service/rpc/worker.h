@@ -6,6 +6,7 @@
 #define WORKER_H
 
 #include "service/rpc/call.h"
+#include "service/rpc/verify.h"
 
 struct worker {
 	struct service *service;
@@ -13,6 +14,8 @@ struct worker {
 	struct store_txn *readers[ENVIRONMENTS]; /* made at the first use */
 	struct tally tally;
 	struct worker *next; /* in the service's list */
+	struct kept kept;    /* VerifyKeys that have begun */
+	struct verification batch[LIMIT_BATCH];
 };
 
 /* Returns: 0; -1 when there is no memory. From here on Stats adds up the worker's counters. */
@@ -22,7 +25,8 @@ void worker_fini(struct worker *worker);
 
 /* This worker's read transaction on an engine. NULL when there is no memory. */
 struct store_txn *worker_reader(struct worker *worker, struct engine *engine);
-/* Let go of the databases, which may then be closed. Threads: the worker is not in use. */
+/* Let go of a database, which may then be closed. Threads: no request uses the worker's transaction on it. */
+void worker_free_reader(struct worker *worker, enum environment environment);
 void worker_free_readers(struct worker *worker);
 
 static inline void

@@ -130,6 +130,33 @@ check_identity(struct store *store, struct lmdb_txn *txn, const char *pepper_pat
 	return 0;
 }
 
+static int
+commit_identity(struct store *store, const struct record_identity *identity)
+{
+	struct record_bytes value;
+	struct lmdb_txn *txn;
+	int fault = -FAULT_INTERNAL;
+
+	record_put_identity(store->pepper, IDENTITY, strlen(IDENTITY), identity, &value);
+	if ((txn = lmdb_txn_new(store->lmdb)) != NULL && (fault = lmdb_write(txn)) == 0) {
+		lmdb_put(txn, TABLE_META, IDENTITY, strlen(IDENTITY), value.bytes, value.len);
+		fault = lmdb_commit(txn);
+	}
+	lmdb_txn_free(txn);
+	return fault;
+}
+
+static int
+settle(struct store *store, char *why, size_t why_len)
+{
+	int fault;
+
+	if ((fault = commit_identity(store, &store->identity)) != 0)
+		snprintf(why, why_len, "%s: the database cannot be written%s", store->path,
+		    fault == -FAULT_FULL ? ": the disk is full" : "");
+	return opening_fault(fault);
+}
+
 /*
  * Records will be written in this fobd's schema from now on, and an older fobd would take them for damaged ones; with the
  * new schema in the identity it refuses the database. Records that are there stay as they are: each is read in its own
@@ -139,20 +166,12 @@ static int
 raise_schema(struct store *store, struct record_identity *identity, char *why, size_t why_len)
 {
 	uint32_t from = identity->schema;
-	struct record_bytes value;
-	struct lmdb_txn *txn;
-	int fault = -FAULT_INTERNAL;
+	int fault;
 
 	if (from == RECORD_SCHEMA)
 		return 0;
 	identity->schema = RECORD_SCHEMA;
-	record_put_identity(store->pepper, IDENTITY, strlen(IDENTITY), identity, &value);
-	if ((txn = lmdb_txn_new(store->lmdb)) != NULL && (fault = lmdb_write(txn)) == 0) {
-		lmdb_put(txn, TABLE_META, IDENTITY, strlen(IDENTITY), value.bytes, value.len);
-		fault = lmdb_commit(txn);
-	}
-	lmdb_txn_free(txn);
-	if (fault != 0)
+	if ((fault = commit_identity(store, identity)) != 0)
 		snprintf(why, why_len, "%s: the database is of schema %u and cannot be raised to %u: %s", store->path,
 		    from, RECORD_SCHEMA, fault == -FAULT_FULL ? "the disk is full: make room" : "it cannot be written");
 	else
@@ -308,7 +327,8 @@ store_open(const struct store_options *options, struct store **out, char *why, s
 		goto out;
 	if (options->use == STORE_SERVE || options->use == STORE_RESTORE) {
 		lmdb_read_end(txn);
-		if ((fault = raise_schema(store, &store->identity, why, why_len)) != 0)
+		if ((fault = raise_schema(store, &store->identity, why, why_len)) != 0 ||
+		    (options->settle && (fault = settle(store, why, why_len)) != 0))
 			goto out;
 		if ((fault = lmdb_read(txn)) != 0) {
 			fault = cannot_read(store, fault, why, why_len);

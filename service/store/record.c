@@ -162,8 +162,9 @@ get_varint(struct reader *r)
 	uint64_t v = 0;
 	uint8_t byte;
 
-	for (unsigned shift = 0; shift < 64; shift += 7) {
-		byte = get8(r);
+	for (unsigned shift = 0; shift < 64 && r->left > 0; shift += 7) {
+		byte = *r->p++;
+		r->left--;
 		v |= (uint64_t)(byte & 0x7f) << shift;
 		if ((byte & 0x80) == 0) {
 			r->bad = r->bad || (shift == 63 && byte > 1);

@@ -41,6 +41,8 @@
 #define RECORD_REF_LEN 16     /* of a digest, where another record names its key */
 #define RECORD_REPLY_MAX 1024 /* of a sealed reply */
 #define RECORD_MAX (RECORD_REPLY_MAX + 256)
+/* The longest value of the table of keys, tag included: fixed bytes, varints of five and ten bytes, the account's id. */
+#define RECORD_KEY_VALUE_MAX 192
 #define RECORD_KEY_MAX (LIMIT_ACCOUNT + 6) /* the longest key of a table: a slot's */
 
 enum table {

@@ -3,6 +3,7 @@
  */
 #include "service/store/store.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -155,6 +156,35 @@ int
 store_key(struct store_txn *txn, const uint8_t digest[RECORD_DIGEST_LEN], struct record_key *key)
 {
 	return store_count_damage(txn->store, get_key(txn, digest, key));
+}
+
+void
+store_keys(struct store_txn *txn, struct store_search *searches, size_t n)
+{
+	uint8_t values[STORE_PASS][RECORD_KEY_VALUE_MAX];
+	struct lmdb_query queries[STORE_PASS];
+	struct store_search *s;
+	struct lmdb_query *q;
+
+	assert(n <= STORE_PASS);
+	for (size_t i = 0; i < n; i++) {
+		queries[i].key = searches[i].digest;
+		queries[i].key_len = RECORD_DIGEST_LEN;
+		queries[i].to = values[i];
+		queries[i].room = sizeof(values[i]);
+	}
+	lmdb_gets(txn->txn, TABLE_KEYS, queries, n);
+	for (size_t i = 0; i < n; i++) {
+		s = &searches[i];
+		q = &queries[i];
+		if (q->fault == 0)
+			s->fault = record_get_key(txn->pepper, s->digest, RECORD_DIGEST_LEN, values[i], q->len, s->key);
+		else if (q->fault == -FAULT_NOT_FOUND)
+			s->fault = prove_absent(txn, TABLE_KEYS, s->digest, RECORD_DIGEST_LEN);
+		else
+			s->fault = q->fault;
+		store_count_damage(txn->store, s->fault);
+	}
 }
 
 int
@@ -313,6 +343,24 @@ store_failed(const struct store *store)
 	return lmdb_failed(store->lmdb);
 }
 
+const char *
+store_failure(const struct store *store)
+{
+	return lmdb_failure(store->lmdb);
+}
+
+int
+store_file(const struct store *store, struct lmdb_file *file)
+{
+	return lmdb_file(store->lmdb, file);
+}
+
+bool
+store_readers_full(const struct store *store)
+{
+	return lmdb_readers_full(store->lmdb);
+}
+
 uint64_t
 store_corrupt_records(const struct store *store)
 {
@@ -341,4 +389,10 @@ void
 store_upkeep(struct store *store)
 {
 	lmdb_reader_check(store->lmdb);
+}
+
+void
+store_look(struct store *store)
+{
+	lmdb_look(store->lmdb);
 }

@@ -144,9 +144,9 @@ die(void)
 	syscall(SYS_exit_group, 137); /* if another filter forbids tgkill */
 }
 
-/* Count this call. Returns 0, or the action that it fails by. */
+/* Count this call, if one of ${kind} is counted. Returns 0, or the action that it fails by. */
 static enum shim_action
-judge(enum shim_kind kind)
+judge(unsigned kind)
 {
 	uint64_t n;
 
@@ -497,13 +497,27 @@ free(void *p)
 
 /* ---- LMDB ---- */
 
-#define LMDB(name, parameters, arguments) \
+/* Must this call fail? */
+static bool
+lmdb_fails(unsigned kinds, const void *caller)
+{
+	enum shim_action action = from_fob(caller) ? judge(kinds) : 0;
+	const volatile char *page;
+
+	if (action != SHIM_TRAP)
+		return action != 0;
+	page = (const volatile char *)syscall(SYS_mmap, NULL, 4096, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	(void)*page;
+	return true;
+}
+
+#define LMDB_KINDS(kinds, name, parameters, arguments) \
 	INTERPOSED int name parameters \
 	{ \
 		NEXT(name); \
-		return from_fob(__builtin_return_address(0)) && judge(SHIM_LMDB) != 0 ? (int)shim->error : \
-											next arguments; \
+		return lmdb_fails(kinds, __builtin_return_address(0)) ? (int)shim->error : next arguments; \
 	}
+#define LMDB(name, parameters, arguments) LMDB_KINDS(SHIM_LMDB, name, parameters, arguments)
 
 LMDB(mdb_env_create, (MDB_env * *env), (env))
 LMDB(mdb_env_set_mapsize, (MDB_env * env, size_t size), (env, size))
@@ -515,7 +529,8 @@ LMDB(mdb_txn_renew, (MDB_txn * txn), (txn))
 LMDB(mdb_dbi_open, (MDB_txn * txn, const char *name, unsigned flags, MDB_dbi *dbi), (txn, name, flags, dbi))
 LMDB(mdb_stat, (MDB_txn * txn, MDB_dbi dbi, MDB_stat *stat), (txn, dbi, stat))
 LMDB(mdb_get, (MDB_txn * txn, MDB_dbi dbi, MDB_val *key, MDB_val *data), (txn, dbi, key, data))
-LMDB(mdb_put, (MDB_txn * txn, MDB_dbi dbi, MDB_val *key, MDB_val *data, unsigned flags), (txn, dbi, key, data, flags))
+LMDB_KINDS(SHIM_LMDB | SHIM_PUT, mdb_put, (MDB_txn * txn, MDB_dbi dbi, MDB_val *key, MDB_val *data, unsigned flags),
+    (txn, dbi, key, data, flags))
 LMDB(mdb_del, (MDB_txn * txn, MDB_dbi dbi, MDB_val *key, MDB_val *data), (txn, dbi, key, data))
 LMDB(mdb_cursor_open, (MDB_txn * txn, MDB_dbi dbi, MDB_cursor **cursor), (txn, dbi, cursor))
 LMDB(mdb_cursor_renew, (MDB_txn * txn, MDB_cursor *cursor), (txn, cursor))

@@ -28,7 +28,8 @@ enum shim_kind {
 	SHIM_MAP = 32,     /* mmap of a file */
 	SHIM_READ = 64,    /* pread, read */
 	SHIM_MEMORY = 128, /* malloc, calloc and the like, and anonymous mmap */
-	SHIM_LMDB = 256    /* mdb_* */
+	SHIM_LMDB = 256,   /* mdb_* */
+	SHIM_PUT = 512     /* of them mdb_put */
 };
 #define SHIM_SYSTEM (SHIM_WRITE | SHIM_SYNC | SHIM_TRUNCATE | SHIM_ALLOCATE | SHIM_OPEN | SHIM_MAP | SHIM_READ)
 
@@ -37,7 +38,8 @@ enum shim_action {
 	SHIM_SHORT,     /* a write or read does half of its bytes; any other call fails as above */
 	SHIM_KILL,      /* SIGKILL before the call */
 	SHIM_KILL_TORN, /* SIGKILL in the middle of a write, or after any other call */
-	SHIM_HANG       /* wait until the shim is disarmed, then make the call */
+	SHIM_HANG,      /* wait until the shim is disarmed, then make the call */
+	SHIM_TRAP       /* SHIM_LMDB, SHIM_PUT: the call reads memory that nobody may read */
 };
 
 /* All of 64 bits, in this order: tests/crash/shimmed.py packs them. */

@@ -11,9 +11,9 @@ import daemon  # noqa: E402
 
 SHIM = os.path.join(daemon.BUILD, "tests", "crash", "shim.so")
 
-WRITE, SYNC, TRUNCATE, ALLOCATE, OPEN, MAP, READ, MEMORY, LMDB = (1 << i for i in range(9))
+WRITE, SYNC, TRUNCATE, ALLOCATE, OPEN, MAP, READ, MEMORY, LMDB, PUT = (1 << i for i in range(10))
 CHANGING = WRITE | SYNC | TRUNCATE | ALLOCATE
-FAIL, SHORT, KILL, KILL_TORN, HANG = range(1, 6)
+FAIL, SHORT, KILL, KILL_TORN, HANG, TRAP = range(1, 7)
 FOREVER = (1 << 64) - 1
 _FIELDS = ("kinds", "nth", "last", "action", "error", "count", "fired", "what")
 
@@ -21,8 +21,8 @@ _FIELDS = ("kinds", "nth", "last", "action", "error", "count", "fired", "what")
 class Handle:
     """struct shim of shim.h, in a file that the daemon maps, too."""
 
-    def __init__(self, place):
-        self.path = os.path.join(place, "shim")
+    def __init__(self, place, name="shim"):
+        self.path = os.path.join(place, name)
         with open(self.path, "wb") as f:
             f.write(bytes(8 * len(_FIELDS)))
         with open(self.path, "r+b") as f:
@@ -43,6 +43,12 @@ class Handle:
     def disarm(self):
         self._set("kinds", 0)
         return self.get("fired")
+
+
+def preload(handle):
+    """The environment of a program that has the shim preloaded."""
+    first = daemon.sanitizer_runtime()
+    return {"LD_PRELOAD": (first + ":" if first else "") + SHIM, "FOB_SHIM": handle.path}
 
 
 def at_each(attempt, step):
@@ -70,8 +76,7 @@ class Daemon(daemon.Daemon):
     def environ(self, clock=None):
         env = super().environ(clock)
         if self.shimmed:
-            first = daemon.sanitizer_runtime()
-            env.update(LD_PRELOAD=(first + ":" if first else "") + SHIM, FOB_SHIM=self.handle.path)
+            env.update(preload(self.handle))
         return env
 
     def start(self, shim=False, **kw):

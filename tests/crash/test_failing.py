@@ -10,6 +10,8 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 import errno
 import random
+import shutil
+import subprocess
 import unittest
 
 import shimmed
@@ -36,32 +38,74 @@ class Failing(unittest.TestCase):
             self.secret = {e: c.create(e, "kept").secret_key.secret for e in (LIVE, TEST)}
             self.leaked = c.create(LIVE, "leaked").secret_key.secret
 
-    def test_fail_stop_on_a_disk_error(self):
-        """After one error of a write or a sync that environment answers no request, not even a read."""
-        for kind in (shimmed.SYNC, shimmed.WRITE):
-            with self.subTest(kind=kind):
-                data = fobwire.request("fob.v1.Admin/RollKey", fobwire.roll_request(LIVE, "kept", grace=0))
-                self.fobd.handle.arm(kind, 1, shimmed.FAIL, errno.EIO)
-                with self.fobd.client("admin") as c:
-                    self.assertEqual(fobwire.code_name(c.raw(data).code), "INTERNAL")
-                    self.assertEqual(self.fobd.handle.disarm(), 1)
-                    for call in (lambda: c.verdict(self.secret[LIVE]), lambda: c.roll(LIVE, "kept"),
-                                 lambda: c.accounts(LIVE)):
-                        with self.assertRaises(fobwire.Fault) as caught:
-                            call()
-                        self.assertEqual(caught.exception.name, "UNAVAILABLE")
-                    self.assertEqual(status_name(c, "live"), "NOT_SERVING")
-                    self.assertEqual(status_name(c, "test"), "SERVING")
-                    self.assertEqual(c.verdict(self.secret[TEST]), "VALID")
-                    self.assertEqual(c.verdict(c.roll(TEST, "kept", grace=60).new_key.secret), "VALID")
-                self.fobd.kill()
-                self.fobd.start(init=False, shim=True)
-                with self.fobd.client("admin") as c:
-                    new = fobwire.result("fob.v1.Admin/RollKey", c.raw(data)).new_key.secret
-                    self.assertEqual(c.verdict(self.secret[LIVE]), "REVOKED")
-                    self.assertEqual(c.verdict(new), "VALID")
-                    self.assertEqual(c.raw(data).body, c.raw(data).body)
-                self.secret[LIVE] = new
+    def hang_a_backup(self):
+        """A backup that has the live database open, and hangs until the handle that is returned is disarmed."""
+        handle = shimmed.Handle(self.fobd.place, "shim-of-backup")
+        handle.arm(shimmed.LMDB, 7, shimmed.HANG)
+        process = subprocess.Popen([daemon.FOBD, "--config", self.fobd.config, "--backup", "live",
+                                    os.path.join(self.fobd.place, "copy")], stdin=subprocess.DEVNULL,
+                                   stdout=subprocess.DEVNULL, env={**os.environ, **shimmed.preload(handle)})
+        self.addCleanup(process.kill)
+        daemon.wait_until("the backup hangs", lambda: handle.get("fired") == 1)
+        return process, handle
+
+    def fails_and_is_opened_anew(self, kind, action, code):
+        """One roll fails by ${code}. Then live answers no request, not even a read, until its database can be opened anew."""
+        data = fobwire.request("fob.v1.Admin/RollKey", fobwire.roll_request(LIVE, "kept", grace=0))
+        pid = self.fobd.pid
+        self.fobd.handle.arm(kind, 1, action, errno.EIO, shimmed.FOREVER)
+        with self.fobd.client("admin") as c:
+            self.assertEqual(fobwire.code_name(c.raw(data).code), code)
+            for call in (lambda: c.verdict(self.secret[LIVE]), lambda: c.roll(LIVE, "kept"), lambda: c.accounts(LIVE)):
+                with self.assertRaises(fobwire.Fault) as caught:
+                    call()
+                self.assertEqual(caught.exception.name, "UNAVAILABLE")
+            self.assertEqual(c.verdict(self.secret[TEST]), "VALID")
+            daemon.wait_until("an attempt fails", lambda: 'msg="this environment is not served"' in self.fobd.log())
+            self.assertEqual(status_name(c, "live"), "NOT_SERVING")
+            self.assertEqual(status_name(c, ""), "NOT_SERVING")
+            self.assertEqual(status_name(c, "test"), "SERVING")
+            self.fobd.handle.disarm()
+            self.assertEqual(c.verdict(c.roll(TEST, "kept", grace=60).new_key.secret), "VALID")
+            daemon.wait_until("live is served again", lambda: status_name(c, "live") == "SERVING")
+            new = fobwire.result("fob.v1.Admin/RollKey", c.raw(data)).new_key.secret
+            self.assertEqual(c.verdict(self.secret[LIVE]), "REVOKED")
+            self.assertEqual(c.verdict(new), "VALID")
+            self.assertEqual(c.raw(data).body, c.raw(data).body)
+            self.assertEqual([c.environment_stats(e).failures for e in (LIVE, TEST)], [1, 0])
+        self.assertEqual(self.fobd.pid, pid)
+        self.assertIn("this environment has failed", self.fobd.log())
+
+    def test_what_failed_is_opened_anew(self):
+        """After a sync that failed, a later commit of LMDB's might succeed on lost pages: it is not used any more."""
+        self.fails_and_is_opened_anew(shimmed.SYNC, shimmed.FAIL, "INTERNAL")
+        self.fobd.stop()
+
+    def test_a_trap_beside_a_backup(self):
+        """A trap in a write leaves LMDB's lock taken, and a backup keeps it in use. It is free when the writer's thread ends."""
+        backup, of_backup = self.hang_a_backup()
+        self.fails_and_is_opened_anew(shimmed.PUT, shimmed.TRAP, "UNAVAILABLE")
+        of_backup.disarm()
+        self.assertEqual(backup.wait(20 * daemon.SLOWER), 0)
+        self.fobd.stop()
+
+    def test_a_file_that_is_renamed(self):
+        """Without its name the database fails; another file in its place is not served; its name back, it is."""
+        path = os.path.join(self.fobd.database("live"), "data.mdb")
+        shutil.copy(path, path + ".copy")
+        with self.fobd.client("admin") as c:
+            self.assertEqual(c.verdict(c.roll(LIVE, "kept", grace=0).new_key.secret), "VALID")
+            os.rename(path, path + ".away")
+            os.rename(path + ".copy", path)
+            with self.assertRaises(fobwire.Fault):
+                c.roll(LIVE, "kept")
+            refused = "data.mdb is not the file that was open"
+            daemon.wait_until(refused, lambda: refused in self.fobd.log())
+            self.assertEqual(status_name(c, "live"), "NOT_SERVING")
+            self.assertEqual(c.verdict(self.secret[TEST]), "VALID")
+            os.rename(path + ".away", path)
+            daemon.wait_until("live is served again", lambda: status_name(c, "live") == "SERVING")
+            self.assertEqual(c.verdict(self.secret[LIVE]), "REVOKED")
         self.fobd.stop()
 
     def test_without_room_keys_can_still_be_ended(self):

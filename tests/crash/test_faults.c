@@ -292,6 +292,7 @@ ask(struct harness_call *hc, unsigned i)
 {
 	hc->sent++;
 	dispatch(&hc->worker, &hc->origin, requests[i].bytes, requests[i].len, clock_boot_ms());
+	dispatch_end(&hc->worker);
 	if (!harness_await(hc, 30) || hc->len > REPLY_MAX) {
 		problem("a request without a reply");
 		return false;
@@ -305,14 +306,16 @@ static void
 serve(const struct fault_plan *p, struct harness_call *hc)
 {
 	static char why[512];
+	struct engine *engine;
 
 	for (int e = 0; e < ENVIRONMENTS; e++) {
 		why[0] = '\0';
 		outcome->opened[e] = 1;
-		outcome->opened[e] =
-		    engine_open(&h->config, (enum environment)e, 4, &h->service.engines[e], why, sizeof(why));
-		if (outcome->opened[e] == 0)
+		outcome->opened[e] = engine_open(&h->config, (enum environment)e, 4, &engine, why, sizeof(why));
+		if (outcome->opened[e] == 0) {
+			h->service.engines[e] = engine;
 			continue;
+		}
 		h->service.engines[e] = NULL;
 		h->service.broken[e] = true;
 		if (why[0] == '\0')
@@ -447,12 +450,14 @@ judge_recovery(void)
 		n_refused += outcome->code[i] != 0 && outcome->code[i] != FAULT_INTERNAL;
 	}
 	for (int e = 0; e < ENVIRONMENTS; e++) {
+		struct engine *engine;
 		uint64_t revision;
 
-		if (engine_open(&h->config, (enum environment)e, 4, &h->service.engines[e], why, sizeof(why)) != 0) {
+		if (engine_open(&h->config, (enum environment)e, 4, &engine, why, sizeof(why)) != 0) {
 			problem(why);
 			return;
 		}
+		h->service.engines[e] = engine;
 		revision = revision_of((enum environment)e) - base_revision[e];
 		if (revision < acked[e])
 			problem("what was acknowledged is lost");

@@ -205,6 +205,7 @@ world_ask(enum role role, const uint8_t *bytes, size_t len, unsigned nth, uint8_
 	line.replies = 0;
 	fault_arm(nth);
 	dispatch(&line.worker, &origin, copy, len, clock_boot_ms());
+	dispatch_end(&line.worker);
 	wait_for_reply(&line);
 	fault_disarm();
 	while (atomic_load(&w.world.service.changes) > 0)

@@ -16,6 +16,7 @@
 #include <time.h>
 
 #include "client/fob.h"
+#include "proto/c/program.h"
 #include "tests/lib/made.h"
 #include "tests/load/rng.h"
 
@@ -266,7 +267,7 @@ roll(struct wish *w, uint32_t timeout_ms)
 }
 
 static int
-revoke(struct wish *w, uint32_t timeout_ms)
+revoke_key(struct wish *w, uint32_t timeout_ms)
 {
 	const struct fob_revoke_request request = { FOB_REVOKE_REQUEST_INIT,
 		.environment = w->call.account->environment, .account = w->call.account->name, .kind = FOB_KIND_SECRET,
@@ -305,7 +306,7 @@ try_once(struct wish *w, uint32_t timeout_ms)
 {
 	if (strcmp(w->call.op, "roll") == 0)
 		return roll(w, timeout_ms);
-	return strcmp(w->call.op, "revoke") == 0 ? revoke(w, timeout_ms) : suspend_or_resume(w, timeout_ms);
+	return strcmp(w->call.op, "revoke") == 0 ? revoke_key(w, timeout_ms) : suspend_or_resume(w, timeout_ms);
 }
 
 /* Is it unknown whether the change was made? After a refusal it is known. */
@@ -540,6 +541,8 @@ main(int argc, char **argv)
 	struct rng rng;
 	unsigned calls;
 
+	if (program_begin() != 0)
+		return 1;
 	if (argc != 8) {
 		fputs("usage: record VERIFY-ADDRESS ADMIN-ADDRESS HISTORY SEED CALLS KILLS ACCOUNT-PREFIX\n", stderr);
 		return 1;

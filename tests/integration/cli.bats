@@ -23,6 +23,7 @@ setup() {
 teardown() {
 	[[ -z ${LOSER_PID:-} ]] || kill "$LOSER_PID"
 	[[ -z ${follower:-} ]] || kill "$follower" 2> /dev/null || true
+	kill -CONT "$FOBD_PID" 2> /dev/null || true
 	[[ $FOBD_DIR == "$BATS_FILE_TMPDIR"/* ]] || stop_fobd
 }
 
@@ -55,6 +56,19 @@ states() {
 	run -0 fob health --address "$FOBD_VERIFY"
 	run -0 fob health --address "$FOBD_TCP" --output json
 	[[ $(json "d['status']" <<< "$output") == SERVING ]]
+}
+
+@test "addresses that cannot be, and a fobd that is not there, at once" {
+	run -1 fob health --address "ipc:///$(printf '%0107d' 0)"
+	[[ $output == *"at most 107 bytes"*"has 108"* ]]
+	run -1 fob health --address 127.0.0.1:7400
+	[[ $output == *"is not an address"* ]]
+	run -1 fob health --address tls+tcp://127.0.0.1:1
+	[[ $output == *"needs --tls-ca FILE"* && $output != *fob_options* ]]
+	run -1 fob health --tls-ca x
+	[[ $output == *"--tls-ca is for tls+tcp:// only"* ]]
+	run -2 timeout 30 "$FOB_BUILD/fob" health --timeout 60s --address tcp://127.0.0.1:1
+	[[ $output == *"Connection refused"* ]]
 }
 
 @test "account create: four keys on stdout, once; that it was the only time on stderr" {
@@ -186,6 +200,58 @@ states() {
 	run -0 fob account suspend "$account" --yes --token-file s
 }
 
+@test "--token-file: commands at once with one new file use one token" {
+	create
+	for i in {1..12}; do
+		"$FOB_BUILD/fob" account suspend "$account" --environment live --yes --token-file t > /dev/null 2> "err.$i" 3>&- &
+		jobs[i]=$!
+	done
+	for i in {1..12}; do
+		wait "${jobs[i]}" || { cat err.*; false; }
+	done
+	run -0 fob events --account "$account" --environment live
+	[[ $(grep -c account_suspended <<< "$output") == 1 ]]
+	[[ -z $(compgen -G "t.??????") ]]
+}
+
+@test "--token-file: what cannot be used, and why" {
+	echo "not a token" > t
+	chmod 600 t
+	run -1 fob account create "$account" --token-file t
+	[[ $output == *"t: not a token"* ]]
+	run -0 fob account create "$account" --token-file u
+	printf '\xef\xbb\xbf%s\r\n' "$(cat u)" > t
+	run -0 fob account create "$account" --token-file t
+	run -4 fob account create "$account.2" --token-file u
+	[[ $output == *"the token in u was used for another command"* && $output != *request_token* ]]
+	run -1 fob account create "$account.2" --token-file no/u
+	[[ $output == *"no/u: No such file or directory"* ]]
+}
+
+@test "a secret with a byte order mark, blanks or line ends around it; UTF-16 is named" {
+	create
+	for form in '%s' '%s\n' '%s\r\n' ' %s \n\n' '\xef\xbb\xbf%s\r\n'; do
+		printf "$form" "$(cat live.secret)" > key
+		run -0 fob verify --secret-file key
+	done
+	printf '\xff\xfes\0k\0' > key
+	run -1 fob verify --secret-file key
+	[[ $output == *"key is UTF-16"* ]]
+	printf '\xef\xbb\xbf \n' > key
+	run -1 fob verify --secret-file key
+	[[ $output == *"nothing"* ]]
+}
+
+@test "a name that begins like a key is no key" {
+	create
+	mkdir mask_test_env
+	cp live.secret mask_test_env/sk_live_acct_1.txt
+	run -0 fob verify --secret-file mask_test_env/sk_live_acct_1.txt --operation task_live_run
+	run -0 fob account create "disk_live_$BATS_TEST_NUMBER" --environment live
+	run -1 fob verify "sk_live_0123456789abcdef"
+	[[ $output == *"looks like an API key"* && $output != *0123456789* ]]
+}
+
 @test "no answer in time: it may have been applied; a rerun with the token kept by fob applies it once" {
 	create
 	lose_replies "$PWD/lossy"
@@ -212,19 +278,42 @@ states() {
 	[[ $(states) == "grace current" ]]
 }
 
+@test "standard output that cannot be written to: said before anything is changed" {
+	create
+	for to in '> /dev/full' '>&-' '1< /dev/null'; do
+		run -1 bash -c "'$FOB_BUILD/fob' key roll '$account' --environment live $to"
+		[[ $output == *"nothing was changed"* && $output != *sk_live_* ]]
+	done
+	[[ $(states) == current ]]
+	run -1 bash -c "ulimit -f 0; '$FOB_BUILD/fob' account create '$account.2' > new.txt"
+	[[ $output == *"nothing was changed"*"File too large"* ]]
+	run -3 fob key list "$account.2"
+	# A file with room for little more.
+	truncate -s 2000 new.txt
+	run -1 bash -c "ulimit -f 4; '$FOB_BUILD/fob' account create '$account.2' >> new.txt"
+	run -0 bash -c "ulimit -f 8; '$FOB_BUILD/fob' account create '$account.2' >> new.txt"
+	[[ $(grep -ac 'sk_live_' new.txt) == 1 ]]
+}
+
 @test "a new secret that cannot be written: said loudly, and the rerun that is named shows it" {
 	create
-	run -1 bash -c "'$FOB_BUILD/fob' key roll '$account' --environment live > /dev/full"
-	[[ $output == *"COULD NOT BE WRITTEN"* && $output == *"No space left on device"* && $output != *sk_live_* ]]
-	token=$(grep -oE -- '--token-file [^ ]+' <<< "$output")
-	run -0 fob key roll "$account" --environment live $token
+	mkfifo p
+	kill -STOP "$FOBD_PID"
+	"$FOB_BUILD/fob" key roll "$account" --environment live --token-file t > p 2> roll.err 3>&- &
+	roller=$!
+	exec 9< p
+	wait_until 10 test -s t
+	exec 9<&-
+	kill -CONT "$FOBD_PID"
+	rc=0
+	wait "$roller" || rc=$?
+	[[ $rc == 1 && $(states) == "grace current" ]]
+	[[ $(cat roll.err) == *"COULD NOT BE WRITTEN"*"Broken pipe"*"same --token-file"* ]]
+	! grep -q sk_live_ roll.err
+	run -0 fob key roll "$account" --environment live --token-file t
 	grep -oE 'sk_live_[0-9A-Za-z]{36}' <<< "$output" > live.secret
 	run -0 fob verify < live.secret
 	[[ $(states) == "grace current" ]]
-	run -1 bash -c "'$FOB_BUILD/fob' account create '$account.2' --token-file t >&-"
-	[[ $output == *"COULD NOT BE WRITTEN"* && $output == *"same --token-file"* ]]
-	run -0 fob account create "$account.2" --token-file t
-	[[ $output == *sk_live_* && $output == *sk_test_* ]]
 }
 
 @test "key revoke by its name: refused from then on, again is no error, one that is not there is" {
@@ -287,13 +376,46 @@ states() {
 	[[ $output == *VALID* && $output != *"$(cat live.secret)"* && $output == *$'\e[32m'* ]]
 	roll
 	run -0 on_terminal '' "$FOB_BUILD/fob" key list "$account"
-	[[ $output == *"(in 23h59m)"* && $output == *$'\e['* ]]
+	[[ $output == *"in 23h59m"* && $output == *$'\e['* ]]
 	run -0 on_terminal '' "$FOB_BUILD/fob" --no-color key list "$account"
 	[[ $output != *$'\e['* ]]
 	NO_COLOR=1 run -0 on_terminal '' "$FOB_BUILD/fob" key list "$account"
 	[[ $output != *$'\e['* ]]
 	run -0 fob key list "$account"
 	[[ $output != *$'\e['* && $output != *"(in "* ]]
+}
+
+@test "a terminal: no line is longer than it is wide; with room, times are shown in both ways" {
+	create
+	roll
+	roll
+	fob key revoke "$account" --environment live --kind secret --generation 1 --yes > /dev/null
+	fob verify < live.secret > /dev/null
+	fob account suspend "$account" --environment test --yes > /dev/null
+	for c in "key list $account" "account list" "events --account $account" "account resume $account"; do
+		run -0 on_terminal '' bash -c "stty cols 80; exec '$FOB_BUILD/fob' --no-color $c"
+		[[ $(wc -L <<< "$output") -le 80 && $output == *" ago"* ]] || { echo "$output"; false; }
+		run -0 on_terminal '' bash -c "stty cols 200; exec '$FOB_BUILD/fob' --no-color $c"
+		[[ $output == *"Z ("*" ago)"* ]]
+	done
+}
+
+@test "a key that was revoked does not expire, and none was used before it was made" {
+	create
+	roll
+	fob verify < live.secret > /dev/null
+	fob key revoke "$account" --environment live --kind secret --generation 1 --yes > /dev/null
+	run -0 fob key list "$account" --environment live --output json
+	[[ $(json "[(k['state'], k['expires'], k['ended'] is None) for k in d['keys'] if k['kind'] == 'secret']" <<< "$output") == \
+	    "[('revoked', None, False), ('current', None, True)]" ]]
+	[[ $(json "[k['last_used_ms'] >= k['created_ms'] for k in d['keys'] if k['last_used']]" <<< "$output") == "[True]" ]]
+	run -0 fob events --account "$account" --environment live --output json
+	[[ $(json "d['event'], d['expires']" <<< "${lines[-1]}") == "('key_revoked', None)" ]]
+	run -3 fob verify --output json < live.old
+	[[ $(json "d['verdict'], d['expires']" <<< "$output") == "('REVOKED', None)" ]]
+	# The newest secret key has one time of an end, in the past.
+	run -0 fob key list "$account" --environment live
+	[[ $output == *revoked* && $output != *"in 2"* ]]
 }
 
 @test "account suspend and resume: both environments, or one" {
@@ -322,7 +444,7 @@ states() {
 	[[ $(json "[a['account'] for a in d['accounts'] if a['account'].startswith('$account.')]" <<< "$output") == \
 	    "['$account.1', '$account.2', '$account.3']" ]]
 	run -0 fob account list --environment test
-	[[ $output != *"$account."* && ${lines[0]} == ENVIRONMENT* ]]
+	[[ $output != *"$account."* && ${lines[0]} == ENV* ]]
 }
 
 @test "key list: last used, nobody's account, half an account" {
@@ -352,6 +474,8 @@ states() {
 	[[ ${#lines[@]} -eq 2 && $output == *account_created* ]]
 	run -0 fob events
 	[[ $output == *"$account"* ]]
+	run -3 fob events --account nobody_here
+	[[ $output == *"NOT_FOUND: no account nobody_here"* ]]
 }
 
 @test "events --follow: what happens later appears; it ends when nobody reads" {
@@ -362,10 +486,36 @@ states() {
 	roll
 	wait_until 10 grep -q key_rolled followed
 	kill "$follower"
-	[[ ! -s follow.err ]]
-	run -1 bash -c "set -o pipefail; '$FOB_BUILD/fob' events --follow --output json 2> err | head -n 1"
-	[[ $(wc -l <<< "$output") -eq 1 ]]
-	[[ -s err ]]
+	[[ $(cat follow.err) == "fob: events: NOT_FOUND: no account $account yet: waiting for it" ]]
+	run -0 bash -c "set -o pipefail; '$FOB_BUILD/fob' events --follow --output json 2> err | head -n 1"
+	[[ $(wc -l <<< "$output") -eq 1 && ! -s err ]]
+}
+
+@test "a reader that leaves, of a pipe or of a socket, is no error" {
+	create
+	for c in "events --follow" "key list $account" "account list --output json" "verify --secret-file live.secret"; do
+		run -0 "$PYTHON" -c '
+import socket, subprocess, sys
+for ours, theirs in socket.socketpair(), socket.socketpair():
+    ours.close()
+    done = subprocess.run(sys.argv[1:], stdin=subprocess.DEVNULL, stdout=theirs, stderr=subprocess.PIPE, timeout=20)
+    assert (done.returncode, done.stderr) == (0, b""), done
+' "$FOB_BUILD/fob" $c
+		run -0 bash -c "set -o pipefail; '$FOB_BUILD/fob' $c 2>&1 | true"
+		[[ -z $output ]]
+	done
+}
+
+@test "the first process of a PID namespace ends on SIGTERM" {
+	unshare -rpf true || skip "no user and PID namespaces here"
+	unshare -rpf --kill-child "$FOB_BUILD/fob" events --follow > followed 2> follow.err 3>&- &
+	follower=$!
+	wait_until 10 test -s followed
+	run -0 kill $(< "/proc/$follower/task/$follower/children")
+	rc=0
+	wait "$follower" || rc=$?
+	[[ $rc == 143 ]]
+	follower=
 }
 
 @test "events --follow goes on through a restart of fobd" {
@@ -406,6 +556,16 @@ states() {
 	run -0 fob stats --output json
 	[[ $(json "[e['environment'] for e in d['environments']]" <<< "$output") == "['test']" ]]
 	stop_fobd
+}
+
+@test "backup to a folder whose name ends in a slash" {
+	run -0 fob backup --config "$FOBD_DIR/fobd.conf" live copy//
+	[[ $output == *"live: copied to copy: "* ]]
+	[[ -f copy/data.mdb && $(ls -A) == copy ]]
+	run -1 fob backup --config "$FOBD_DIR/fobd.conf" live copy/
+	[[ $output == *"copy: exists already"* ]]
+	run -1 fob backup --config "$FOBD_DIR/fobd.conf" live "$(printf '%05000d' 0)"
+	[[ $output == *"too long"* ]]
 }
 
 @test "stats: what was done is counted" {

@@ -128,7 +128,7 @@ commands=("account create" "account list" "account suspend" "account resume" "ac
 
 @test "a key as an argument is refused wherever it stands, and not repeated" {
 	basic=$(printf '%s:' "$key" | base64 -w0)
-	for a in "$key" "${key/sk_/pk_}" "${key/live/test}" "--secret-file=$key" "Basic $basic" "$basic" sk_live_ "x$key"; do
+	for a in "$key" "${key/sk_/pk_}" "${key/live/test}" "--secret-file=$key" "Basic $basic" "$basic" "${key:0:24}" "x$key"; do
 		for before in verify "verify --secret-file" "key revoke" "account create" "" "--address" "verify --"; do
 			run -1 fob $before "$a" < /dev/null
 			[[ $output == *"never taken from the command line"* && $output == *"--secret-file"* ]] || { echo "$output"; false; }
@@ -224,14 +224,14 @@ commands=("account create" "account list" "account suspend" "account resume" "ac
 	[[ ! -e t ]]
 }
 
-@test "help into a full disk or a closed stdout: exit code 1 and why" {
+@test "help into a full disk or a closed stdout: exit code 1 and why; a reader that has left is no error" {
 	run --separate-stderr -1 bash -c "'$FOB_BUILD/fob' --help > /dev/full"
 	[[ $stderr == *"No space left on device"* ]]
 	run --separate-stderr -1 bash -c "'$FOB_BUILD/fob' --help >&-"
 	[[ $stderr == *"Bad file descriptor"* ]]
 	# More than a pipe holds is not needed: the reader is gone before the first byte.
-	run -1 bash -c "set -o pipefail; (exec 2> err; sleep 0.2; exec '$FOB_BUILD/fob' --help) | true"
-	[[ $(cat err) == *"Broken pipe"* ]]
+	run -0 bash -c "set -o pipefail; (exec 2> err; sleep 0.2; exec '$FOB_BUILD/fob' --help) | true"
+	[[ ! -s err ]]
 }
 
 @test "a hidden prompt does not show what is typed, and Ctrl-C leaves the terminal as it was" {
@@ -245,12 +245,15 @@ commands=("account create" "account list" "account suspend" "account resume" "ac
 @test "no core dump, and hostile text reaches no terminal" {
 	run -1 fob $'\e[31mred'
 	[[ $output == *'\x1b[31mred'* && $output != *$'\e'* ]]
-	"$FOB_BUILD/fob" health --timeout 5s > /dev/null 2>&1 3>&- &
+	mkfifo waits
+	exec 8<> waits
+	"$FOB_BUILD/fob" verify < waits > /dev/null 2>&1 3>&- 8>&- &
 	pid=$!
 	wait_until 4 grep -q 'Max core file size *0 *0' "/proc/$pid/limits"
 	# The /proc files of a process that cannot be dumped belong to root.
 	[[ $(stat -c %u "/proc/$pid/environ") == 0 ]]
 	kill "$pid"
+	exec 8>&-
 }
 
 # complete WORDS...: what the completion offers for the last of them.

@@ -46,6 +46,9 @@ loop() {
 	run -1 "$examples/verify" "$FOBD_VERIFY" < mistyped
 	[[ $output == MALFORMED:* ]]
 	run -2 "$examples/verify" nonsense < live.secret
+	# Without a fobd it does not wait for the default timeout.
+	run -2 timeout 4 "$examples/verify" ipc:///nowhere/verify.sock < live.secret
+	[[ $output == "UNAVAILABLE: not connected to ipc:///nowhere/verify.sock: No such file or directory" ]]
 }
 
 @test "nng_req: the same question from a bare nng socket" {

@@ -195,8 +195,42 @@ counts() {
 	echo '{"account":"'"$me"'","secret_last4":"abcd"}' >> a
 	run -1 fob --address ipc:///nowhere account import a --environment live --dry-run
 	[[ $output == *"a:301: there is a last4 without its sha256"* ]]
-	[[ $output == *"sound lines"*300* ]]
+	[[ $output == *"sound lines"*300* && $output != *--continue-on-error* ]]
 	[[ $(verdict "sk_live_$me-0") == MALFORMED ]]
+}
+
+@test "a dry run refuses what the real run refuses, and goes on to the end" {
+	{
+		one "$me" secret "sk_live_$me"
+		one "$me" secret "sk_live_$me"
+		one "$me-b" secret "sk_live_$me"
+		one "$me" secret "sk_live_other-$me"
+		one "$me" publishable "sk_live_$me"
+		echo "{\"account\":\"$me-c\",\"created_ms\":$(($(date +%s) + 100000))000}"
+		echo "{\"account\":\"$me-c\",\"created_ms\":$(date +%s)}"
+		one "$me-d" secret "sk_live_$me-d"
+		echo "{\"account\":\"$me-d\"}"
+	} > a
+	run -1 fob account import a --environment live --dry-run
+	[[ $output == *"a:3: an earlier line gives the key to another account"* ]]
+	[[ $output == *"a:4: an earlier line gives the account another key"* ]]
+	[[ $output == *"a:6: created_ms is in the future"* && $output == *"a:7: "*"seconds"* ]]
+	run --separate-stderr -1 fob account import a --environment live --dry-run --output json
+	[[ $(json '[d[k] for k in ("sound", "unchanged", "conflicts", "refused")]' <<< "$output") == "[3, 2, 2, 2]" ]]
+	run --separate-stderr -1 fob account import a --environment live --continue-on-error --output json
+	[[ $(json '[d[k] for k in ("imported", "unchanged", "conflicts", "refused")]' <<< "$output") == "[3, 2, 2, 2]" ]]
+	[[ $(grep -o '^fob: a:[0-9]*' <<< "$stderr" | sort | tr '\n' ' ') == "fob: a:3 fob: a:4 fob: a:6 fob: a:7 " ]] || { echo "$stderr"; false; }
+}
+
+@test "files as spreadsheets write them, and what no flag can help" {
+	printf '\xef\xbb\xbfaccount;Kind ;sha256;last4\r\n%s;secret;%s;abcd\r\n;;;\r\n' "$me" "$(sha "sk_live_$me")" > A.CSV
+	run -1 fob account import A.CSV --environment live
+	[[ $output == *'A.CSV: '*'column 2, "Kind", has no name'* && $output != *--continue-on-error* ]]
+	sed -i 's/Kind/kind/' A.CSV
+	run -0 fob account import A.CSV --environment live
+	[[ $(verdict "sk_live_$me") == VALID ]]
+	printf '\xef\xbb\xbf{"account":"%s-b"}\n' "$me" > b.ndjson
+	run -0 fob account import b.ndjson --environment live
 }
 
 @test "usage: what must be given, and what cannot be read" {

@@ -9,6 +9,7 @@ sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 
 import ctypes
+import resource
 import subprocess
 import unittest
 
@@ -41,6 +42,18 @@ class FullDisk(unittest.TestCase):
         for _ in range(rounds):
             self.fill_a_disk()
         tap.count("%d full disks; nothing lost" % rounds)
+
+    def test_a_limit_of_the_file_size(self):
+        fobd = daemon.Daemon().init()
+        fobd.before_exec = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (1536 << 10, resource.RLIM_INFINITY))
+        fobd.start(init=False)
+        self.addCleanup(fobd.kill)
+        made, _ = fill(self, fobd, LIVE, "limit")
+        self.assertGreater(len(made), 0)
+        with fobd.client("admin") as c:
+            still_works(self, c, LIVE, made)
+            self.assertEqual(c.verdict(c.create(TEST, "elsewhere").secret_key.secret), "VALID")
+        fobd.stop()
 
     def fill_a_disk(self):
         fobd = daemon.Daemon()

@@ -263,6 +263,34 @@ class Peers(unittest.TestCase):
         self.settled(base)
         self.fobd.stop()
 
+    def greets(self, s):
+        try:
+            s.sendall(fobwire.HANDSHAKE)
+            return s.recv(1) != b""
+        except ConnectionError:
+            return False
+
+    def test_a_newcomer_waits_for_one_that_is_about_to_leave(self):
+        self.begin(settings="connections = 40\n")
+        base = self.base()
+        with self.fobd.client("admin") as c:
+            held = [self.fobd.client("verify") for _ in range(39)]
+            for _ in range(20):  # a busy machine may need longer than newcomers wait
+                newcomer = fobwire.dial(self.fobd.urls["verify"], 20)
+                self.assertEqual(c.stats().connections, 40)
+                held.pop().close()
+                if self.greets(newcomer):
+                    break
+                newcomer.close()
+                held.append(self.fobd.client("verify"))
+            else:
+                self.fail("each newcomer was refused")
+            newcomer.close()
+            for one in held:
+                one.close()
+        self.settled(base)
+        self.fobd.stop()
+
     def test_many_connections_at_once(self):
         self.begin()
         base = self.base()

@@ -297,6 +297,13 @@ class Start(unittest.TestCase):
             self.assertNotEqual(done.returncode, 0, args)
             self.assertTrue(done.stderr)
 
+    def test_closed_standard_descriptors(self):
+        self.made()
+        self.fobd.before_exec = lambda: os.closerange(0, 3)
+        self.both_environments_verify()
+        self.fobd.before_exec = None
+        self.both_environments_verify()
+
     def test_a_failed_start_leaves_no_socket_and_no_lock(self):
         self.made()
         os.chmod(self.fobd.pepper("test"), 0o644)

@@ -12,6 +12,7 @@ import socket
 import ssl
 import struct
 import subprocess
+import time
 import unittest
 
 import daemon
@@ -51,13 +52,43 @@ class Tls(unittest.TestCase):
         self.fobd.stop()
 
     def test_nobody_else(self):
-        for what, kw in (("no certificate", {"pair": None}), ("another CA's certificate", {"pair": "intruder"}),
-                         ("a server of another CA", {"ca": "stranger"}), ("a server of another name", {"name": "elsewhere"})):
+        lines = self.file("lines")
+        with open(lines, "w") as f:
+            f.write('{"account":"a"}\n')
+        for what, said, kw in (
+                ("no certificate", "the peer requires a certificate, and none was given", {"pair": None}),
+                ("another CA's certificate", "the peer does not know the CA of our certificate", {"pair": "intruder"}),
+                ("a server of another CA", "the server's certificate: self-signed", {"ca": "stranger"}),
+                ("a server of another name", "the server's certificate: hostname mismatch", {"name": "elsewhere"})):
             with self.subTest(what):
-                done = self.fob("account", "list", timeout="1s", **kw)
+                began = time.monotonic()
+                done = self.fob("account", "import", "--environment", "live", lines, timeout="50s", **kw)
                 self.assertEqual(done.returncode, 2, what)
-                self.assertIn("not connected", done.stderr)
+                self.assertIn("not connected to tls+tcp://%s: TLS: %s" % (self.address, said), done.stderr)
+                self.assertLess(time.monotonic() - began, 40)  # it does not wait for its deadline
         self.assertEqual(self.fob("account", "list").returncode, 0)
+        self.fobd.stop()
+
+    def test_files_of_a_client_that_cannot_be_used(self):
+        for name, text in (("garbage", "garbage\n"), ("locked.key", "")):
+            with open(self.file(name), "w") as f:
+                f.write(text)
+        subprocess.run(["openssl", "rsa", "-aes128", "-passout", "pass:abcd", "-in", self.file("operator.key"), "-out",
+                        self.file("locked.key")], check=True, capture_output=True)
+        for kw, said in (({"key": "server.key"}, "server.key: it is not the key of the certificate"),
+                         ({"key": "locked.key"}, "locked.key: it is encrypted"),
+                         ({"key": "garbage"}, "garbage: it holds no private key"),
+                         ({"key": "nowhere"}, "nowhere: No such file"),
+                         ({"cert": "garbage"}, "garbage: it holds no certificate"),
+                         ({"ca": "garbage"}, "garbage: it holds no CA's certificate"),
+                         ({"ca": None}, "tls+tcp:// needs --tls-ca FILE")):
+            with self.subTest(said):
+                files = {"ca": "ca.pem", "cert": "operator.pem", "key": "operator.key", **kw}
+                flags = [word for name, file in files.items() if file for word in ("--tls-" + name, self.file(file))]
+                done = subprocess.run([os.path.join(daemon.BUILD, "fob"), "--address", "tls+tcp://" + self.address, *flags,
+                                       "health"], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60)
+                self.assertEqual(done.returncode, 1, done.stderr)
+                self.assertIn(said, done.stderr)
         self.fobd.stop()
 
     def test_settings_that_cannot_work(self):

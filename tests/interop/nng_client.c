@@ -20,6 +20,7 @@
 #include "fob/v1/admin.pb-c.h"
 #include "fob/v1/health.pb-c.h"
 #include "fob/v1/keys.pb-c.h"
+#include "proto/c/program.h"
 #include "tests/lib/made.h"
 
 #define ACCOUNT "by-nng"
@@ -394,6 +395,8 @@ dial(int argc, char **argv)
 int
 main(int argc, char **argv)
 {
+	if (program_begin() != 0)
+		return 1;
 	if (argc != 2 && argc != 5) {
 		fprintf(stderr, "usage: nng_client URL [CA.pem PAIR.pem NAME]\n");
 		return 2;

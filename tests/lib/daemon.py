@@ -105,10 +105,11 @@ class Daemon:
     """One fobd and its folder. Its listeners are verify and admin (ipc), tcp and tcpadmin."""
 
     def __init__(self, environments=("live", "test"), place=None, settings="", ceiling=None, events_kept=None,
-                 data=None, name="c", in_verify="", in_admin="", descriptors=0, core=False):
+                 data=None, name="c", in_verify="", in_admin="", descriptors=0, core=False, before_exec=None):
         _daemons.append(self)
         self.descriptors = descriptors  # fobd's limit of descriptors at start; 0: this process's limit
         self.core = core                # allow core dumps, if this process may
+        self.before_exec = before_exec  # called in fobd's process before it becomes fobd; None: nothing
         self.place = place or folder()
         self.config = os.path.join(self.place, name)
         self.log_path = os.path.join(self.place, "log")
@@ -191,6 +192,8 @@ class Daemon:
             resource.setrlimit(resource.RLIMIT_NOFILE, (self.descriptors, self.descriptors))
         if self.core:
             _raise_core_limit()
+        if self.before_exec:
+            self.before_exec()
 
     @property
     def pid(self):

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "proto/c/program.h"
 #include "tests/load/flags.h"
 #include "tests/load/keys.h"
 #include "tests/load/load.h"
@@ -201,7 +202,8 @@ check_address(const char *name, const char *address)
 	if ((o = fob_options_new()) == NULL)
 		flags_fail("out of memory");
 	if (fob_options_set_address(o, address) != 0)
-		flags_fail("--%s %s: ipc://PATH, tcp://HOST:PORT or tls+tcp://HOST:PORT", name, address);
+		flags_fail(
+		    "--%s %s: ipc://PATH of at most 107 bytes, tcp://HOST:PORT or tls+tcp://HOST:PORT", name, address);
 	fob_options_free(o);
 }
 
@@ -331,6 +333,8 @@ main(int argc, char *argv[])
 	struct flags f;
 	int rc = 0;
 
+	if (program_begin() != 0)
+		return 1;
 	flags_parse(argc, argv, &f);
 	measure_block_signals();
 	get_keys(&f, &keys);

@@ -15,6 +15,7 @@
 #include <lmdb.h>
 #include <sodium.h>
 
+#include "proto/c/program.h"
 #include "tests/load/flags.h"
 #include "tests/load/measure.h"
 #include "tests/load/report.h"
@@ -217,6 +218,8 @@ main(int argc, char *argv[])
 	bool is_lookup;
 	int c;
 
+	if (program_begin() != 0)
+		return 1;
 	while ((c = getopt_long(argc, argv, FLAGS_RUN_SHORT, options, NULL)) != -1)
 		flag(c, &f);
 	if (optind + 1 != argc || (strcmp(argv[optind], "lookup") != 0 && strcmp(argv[optind], "commits") != 0) ||

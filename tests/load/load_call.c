@@ -82,6 +82,13 @@ record_verdicts(const struct slot *s, const struct fob_verification *v, const in
 	}
 }
 
+static void
+note(int fault, const struct fob_error *error)
+{
+	if (fault != 0)
+		recorder_note_reason(error->message);
+}
+
 /* A call that has no verdicts: a roll, or one that was not answered or not even taken. */
 static void
 record_end(const struct slot *s, int fault, int64_t now_ns)
@@ -114,7 +121,7 @@ verified(void *arg, int fault, const struct fob_verification *v, const struct fo
 	int64_t now_ns = measure_now_ns();
 	struct slot *s = arg;
 
-	(void)error;
+	note(fault, error);
 	record_verdicts(s, v, &fault, 1, now_ns);
 	slot_ended(s, now_ns);
 }
@@ -126,7 +133,7 @@ verified_batch(void *arg, int fault, const struct fob_verification *results, con
 	int64_t now_ns = measure_now_ns();
 	struct slot *s = arg;
 
-	(void)error;
+	note(fault, error);
 	if (fault != 0)
 		record_end(s, fault, now_ns);
 	else
@@ -140,7 +147,7 @@ rolled(void *arg, int fault, const struct fob_rolled_key *key, const struct fob_
 	int64_t now_ns = measure_now_ns();
 	struct slot *s = arg;
 
-	(void)error;
+	note(fault, error);
 	record_end(s, fault, now_ns);
 	if (fault == 0)
 		record_rolled(s, key);
@@ -148,20 +155,20 @@ rolled(void *arg, int fault, const struct fob_rolled_key *key, const struct fob_
 }
 
 static int
-slot_submit(struct slot *s)
+slot_submit(struct slot *s, struct fob_error *error)
 {
 	struct fob_verify_batch_request batch;
 	struct fob_roll_request roll;
 
 	if (s->op == OP_ROLL) {
 		roll = slot_roll(s);
-		return fob_roll_key_async(s->admin, &roll, rolled, s, NULL, NULL);
+		return fob_roll_key_async(s->admin, &roll, rolled, s, NULL, error);
 	}
 	if (s->load->config->batch > 1) {
 		batch = slot_batch(s);
-		return fob_verify_batch_async(s->client, &batch, verified_batch, s, NULL, NULL);
+		return fob_verify_batch_async(s->client, &batch, verified_batch, s, NULL, error);
 	}
-	return fob_verify_async(s->client, s->requests, verified, s, NULL, NULL);
+	return fob_verify_async(s->client, s->requests, verified, s, NULL, error);
 }
 
 /*
@@ -172,12 +179,14 @@ void
 slot_begin(struct slot *s)
 {
 	struct load *l = s->load;
+	struct fob_error error;
 	int64_t now_ns;
 	int rc;
 
 	slot_pick(s);
-	if ((rc = slot_submit(s)) == 0)
+	if ((rc = slot_submit(s, &error)) == 0)
 		return;
+	note(rc, &error);
 	now_ns = measure_now_ns();
 	record_end(s, rc, now_ns);
 	if (l->config->rate > 0)
@@ -194,13 +203,15 @@ slot_call(struct slot *s)
 	struct fob_verify_batch_request batch;
 	struct fob_roll_request roll;
 	struct fob_rolled_key *key;
+	struct fob_error error;
 	int64_t now_ns;
 	int rc;
 
 	slot_pick(s);
 	if (s->op == OP_ROLL) {
 		roll = slot_roll(s);
-		rc = fob_roll_key(s->admin, &roll, &key, NULL);
+		rc = fob_roll_key(s->admin, &roll, &key, &error);
+		note(rc, &error);
 		record_end(s, rc, measure_now_ns());
 		if (rc == 0)
 			record_rolled(s, key);
@@ -209,11 +220,12 @@ slot_call(struct slot *s)
 	}
 	if (s->load->config->batch > 1) {
 		batch = slot_batch(s);
-		rc = fob_verify_batch(s->client, &batch, s->results, s->faults, NULL);
+		rc = fob_verify_batch(s->client, &batch, s->results, s->faults, &error);
 	} else {
-		s->faults[0] = rc = fob_verify(s->client, s->requests, s->results, NULL);
+		s->faults[0] = rc = fob_verify(s->client, s->requests, s->results, &error);
 	}
 	now_ns = measure_now_ns();
+	note(rc, &error);
 	if (rc != 0)
 		record_end(s, rc, now_ns);
 	else

@@ -15,6 +15,7 @@
 #include <nng/protocol/reqrep0/rep.h>
 #include <nng/protocol/reqrep0/req.h>
 
+#include "proto/c/program.h"
 #include "tests/load/flags.h"
 #include "tests/load/keys.h"
 #include "tests/load/measure.h"
@@ -323,6 +324,8 @@ main(int argc, char *argv[])
 	pid_t server = 0;
 	int c, rc;
 
+	if (program_begin() != 0)
+		return 1;
 	while ((c = getopt_long(argc, argv, "a:s:c:" FLAGS_RUN_SHORT, options, NULL)) != -1)
 		flag(c, &f);
 	if (f.address == NULL || optind < argc)

@@ -35,6 +35,22 @@ recorder_mine(void)
 	return mine = &link->recorder;
 }
 
+static atomic_flag has_reason = ATOMIC_FLAG_INIT;
+static char reason[240];
+
+void
+recorder_note_reason(const char *message)
+{
+	if (message[0] != '\0' && !atomic_flag_test_and_set(&has_reason))
+		snprintf(reason, sizeof(reason), "%s", message);
+}
+
+const char *
+recorder_reason(void)
+{
+	return reason[0] != '\0' ? reason : NULL;
+}
+
 static void
 add(_Atomic uint64_t *to, const _Atomic uint64_t *from, size_t n)
 {

@@ -35,6 +35,13 @@ struct recorder *recorder_mine(void);
 /* Add all threads' to ${sum}, which is zero. Threads: any, at any time. */
 void recorder_sum(struct recorder *sum);
 
+/*
+ * Keep ${message}, of a call that has failed, if it is the first of this process. Threads: any.
+ * recorder_reason() returns it, or NULL; call it when no call is under way.
+ */
+void recorder_note_reason(const char *message);
+const char *recorder_reason(void);
+
 /* Add to a counter of one's own recorder. */
 static inline void
 recorder_count(_Atomic uint64_t *counter, uint64_t n)

@@ -217,6 +217,8 @@ write_table(const struct report *r, FILE *to)
 		fputs("  faults: none\n", to);
 	if ((failed = failed_outside(r->sum)) > 0)
 		fprintf(to, "  faults outside of the measured time: %s\n", grouped((double)failed));
+	if (recorder_reason() != NULL)
+		fprintf(to, "  the first fault: %s\n", recorder_reason());
 	if (r->sum->unexpected > 0)
 		fprintf(to, "  UNEXPECTED VERDICTS: %s: are these keys of another server, or rolled since?\n",
 		    grouped((double)r->sum->unexpected));

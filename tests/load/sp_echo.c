@@ -20,6 +20,7 @@
 
 #include <nng/nng.h>
 
+#include "proto/c/program.h"
 #include "proto/c/sp.h"
 #include "tests/load/flags.h"
 #include "tests/load/keys.h"
@@ -522,6 +523,8 @@ main(int argc, char *argv[])
 	pid_t server = 0;
 	int c, rc;
 
+	if (program_begin() != 0)
+		return 1;
 	while ((c = getopt_long(argc, argv, "a:" FLAGS_RUN_SHORT, options, NULL)) != -1)
 		flag(c, &f);
 	if (f.address == NULL || optind < argc)

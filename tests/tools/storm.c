@@ -27,6 +27,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "proto/c/program.h"
+
 #define REQUEST_MAX 65536
 #define FRAME_MAX (13 + REQUEST_MAX)
 #define READ_MAX (256U << 10)
@@ -337,8 +339,9 @@ main(int argc, char **argv)
 {
 	const char *mode = argc > 3 ? argv[1] : "";
 
+	if (program_begin() != 0)
+		return 1;
 	signal(SIGTERM, end_cb);
-	signal(SIGPIPE, SIG_IGN);
 	if (argc > 3) {
 		address_set(argv[2]);
 		end_us = now_us() + atoll(argv[3]) * 1000;

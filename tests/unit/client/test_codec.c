@@ -133,6 +133,38 @@ test_unknown_numbers_deny(void **state)
 	}
 }
 
+/* Where protobuf-c keeps 32 bits, 2^32 + 1 would be 1: VALID. */
+static void
+test_numbers_that_do_not_fit(void **state)
+{
+	static const uint8_t verdict[] = { 0x08, 0x81, 0x80, 0x80, 0x80, 0x10 };
+	static const uint8_t code[] = { 0x08, 0x80, 0x80, 0x80, 0x80, 0x10 };
+	Fob__V1__VerifyKeyResponse m = valid();
+	uint8_t body[256], reply[256];
+	Fob__Rpc__V1__Response envelope = FOB__RPC__V1__RESPONSE__INIT;
+	struct fob_verification v;
+	struct fob_error e;
+	size_t len;
+
+	(void)state;
+	envelope.body.data = body;
+	envelope.body.len = fob__v1__verify_key_response__pack(&m, body);
+	len = fob__rpc__v1__response__pack(&envelope, reply);
+	assert_int_equal(codec_decode_verify(reply, len, FOB_ENVIRONMENT_ANY, &v, &e), 0);
+	assert_true(fob_allows(&v));
+	memcpy(body + envelope.body.len, verdict, sizeof(verdict));
+	envelope.body.len += sizeof(verdict);
+	len = fob__rpc__v1__response__pack(&envelope, reply);
+	assert_int_equal(codec_decode_verify(reply, len, FOB_ENVIRONMENT_ANY, &v, &e), FOB_EINTERNAL);
+	assert_false(fob_allows(&v));
+	/* A code of 2^32 is not OK. */
+	envelope.body.len -= sizeof(verdict);
+	len = fob__rpc__v1__response__pack(&envelope, reply);
+	memcpy(reply + len, code, sizeof(code));
+	assert_int_equal(codec_decode_verify(reply, len + sizeof(code), FOB_ENVIRONMENT_ANY, &v, &e), FOB_EINTERNAL);
+	assert_false(fob_allows(&v));
+}
+
 static void
 test_contradictions(void **state)
 {
@@ -694,6 +726,7 @@ test_stats(void **state)
 	env.rotation_keys = 6;
 	env.rotation_records = 7;
 	env.rotation_of_records = 8;
+	env.failures = 9;
 	m.n_codes = 3;
 	m.codes = code_pointers;
 	m.n_environments = 2;
@@ -715,6 +748,7 @@ test_stats(void **state)
 	assert_int_equal(s->environments[0]->rotation_keys, 6);
 	assert_int_equal(s->environments[0]->rotation_records, 7);
 	assert_int_equal(s->environments[0]->rotation_of_records, 8);
+	assert_int_equal(s->environments[0]->failures, 9);
 	free(s);
 
 	m.n_environments = 3;
@@ -856,13 +890,13 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = { cmocka_unit_test(test_verify_reply),
-		cmocka_unit_test(test_unknown_numbers_deny), cmocka_unit_test(test_contradictions),
-		cmocka_unit_test(test_text), cmocka_unit_test(test_fault_codes), cmocka_unit_test(test_cut_and_changed),
-		cmocka_unit_test(test_memory_is_bounded), cmocka_unit_test(test_arena), cmocka_unit_test(test_batch),
-		cmocka_unit_test(test_new_keys), cmocka_unit_test(test_first_keys), cmocka_unit_test(test_import),
-		cmocka_unit_test(test_pages), cmocka_unit_test(test_event_types),
-		cmocka_unit_test(test_event_types_of_a_newer_server), cmocka_unit_test(test_stats),
-		cmocka_unit_test(test_verify_requests), cmocka_unit_test(test_grace),
+		cmocka_unit_test(test_unknown_numbers_deny), cmocka_unit_test(test_numbers_that_do_not_fit),
+		cmocka_unit_test(test_contradictions), cmocka_unit_test(test_text), cmocka_unit_test(test_fault_codes),
+		cmocka_unit_test(test_cut_and_changed), cmocka_unit_test(test_memory_is_bounded),
+		cmocka_unit_test(test_arena), cmocka_unit_test(test_batch), cmocka_unit_test(test_new_keys),
+		cmocka_unit_test(test_first_keys), cmocka_unit_test(test_import), cmocka_unit_test(test_pages),
+		cmocka_unit_test(test_event_types), cmocka_unit_test(test_event_types_of_a_newer_server),
+		cmocka_unit_test(test_stats), cmocka_unit_test(test_verify_requests), cmocka_unit_test(test_grace),
 		cmocka_unit_test(test_verify_requests_that_cannot_be), cmocka_unit_test(test_requests_that_cannot_be) };
 
 	return cmocka_run_group_tests_name("client/codec", tests, NULL, NULL);

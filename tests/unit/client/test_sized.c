@@ -161,7 +161,7 @@ LAYOUT(fob_account_page, 24, accounts, 16);
 LAYOUT(fob_event_page, 24, events, 16);
 LAYOUT(fob_health_request, 32, traceparent, 24);
 LAYOUT(fob_stats_request, 24, traceparent, 16);
-LAYOUT(fob_environment_stats, 280, rotation_of_records, 272);
+LAYOUT(fob_environment_stats, 288, failures, 280);
 LAYOUT(fob_stats, 248, environments, 240);
 #endif
 

@@ -181,6 +181,17 @@ counts_thread_switches(void **state)
 	assert_int_equal(m.switch_calls, 0);
 }
 
+static void
+the_first_reason(void **state)
+{
+	(void)state;
+	assert_null(recorder_reason());
+	recorder_note_reason("");
+	recorder_note_reason("Too many open files");
+	recorder_note_reason("another");
+	assert_string_equal(recorder_reason(), "Too many open files");
+}
+
 int
 main(void)
 {
@@ -189,6 +200,7 @@ main(void)
 		cmocka_unit_test(counts_in_its_time),
 		cmocka_unit_test(counts_faults_and_verdicts),
 		cmocka_unit_test(counts_thread_switches),
+		cmocka_unit_test(the_first_reason),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -315,6 +315,7 @@ harness_send_bytes(struct harness_call *hc, const void *bytes, size_t len)
 	assert_int_equal(hc->replies, hc->sent);
 	hc->sent++;
 	dispatch(&hc->worker, &hc->origin, bytes, len, clock_boot_ms());
+	dispatch_end(&hc->worker);
 }
 
 /* An envelope, packed: to be freed. */

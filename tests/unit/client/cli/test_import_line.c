@@ -110,16 +110,16 @@ objects_that_are_refused(void **state)
 static void
 keys_are_out_of_place(void **state)
 {
-	static const char *const texts[] = { "sk_live_abc", "{\"account\":\"sk_test_abc\"}",
-		"{\"account\":\"a\",\"secret_sha256\":\"sk_live_0123456789\",\"secret_last4\":\"abcd\"}",
-		"{\"account\":\"a\",\"secret\":\"pk_live_0123456789\"}" };
+	static const char *const texts[] = { "sk_live_0123456789ab", "{\"account\":\"sk_test_0123456789ab\"}",
+		"{\"account\":\"a\",\"secret_sha256\":\"sk_live_0123456789ab\",\"secret_last4\":\"abcd\"}",
+		"{\"account\":\"a\",\"secret\":\"pk_live_0123456789ab\"}" };
 
 	(void)state;
 	for (size_t i = 0; i < COUNT(texts); i++) {
 		assert_int_equal(read_one(texts[i], false), IMPORT_REFUSED);
 		assert_ptr_equal(why, out_of_place);
 	}
-	open_text("sk_live_abc\naccount\na\n", 22, true);
+	open_text("sk_live_0123456789ab\naccount\na\n", 31, true);
 	assert_int_equal(read_next(), IMPORT_FAILED);
 	assert_ptr_equal(why, out_of_place);
 	import_reader_fini(&reader);
@@ -139,8 +139,72 @@ csv(void **state)
 	assert_string_equal(line.secret.last4, "abcd");
 	assert_true(line.secret.given && !line.publishable.given);
 	assert_int_equal(line.created_ms, 0);
-	assert_int_equal(read_one("account,created_ms\na,17", true), IMPORT_LINE);
-	assert_int_equal(line.created_ms, 17);
+	assert_int_equal(read_one("account,created_ms\na,100000000017", true), IMPORT_LINE);
+	assert_int_equal(line.created_ms, 100000000017);
+	/* As spreadsheets and people write it. */
+	assert_int_equal(read_one("\xef\xbb\xbf"
+				  "account; created_ms ;kind\r\na ; 100000000017;\r\n",
+			     true),
+	    IMPORT_LINE);
+	assert_string_equal(line.account, "a");
+	assert_int_equal(line.created_ms, 100000000017);
+	assert_int_equal(read_one("account\tcreated_ms\na\t\n", true), IMPORT_LINE);
+	assert_int_equal(read_one("account,created_ms\n,\n", true), IMPORT_NOTHING);
+	assert_int_equal(read_one("account,created_ms\n\"\", ,,\n", true), IMPORT_NOTHING);
+}
+
+/* What is wrong, by name, unless the name could be a value. */
+static void
+names_that_are_not_known(void **state)
+{
+	static const struct {
+		bool csv;
+		const char *text, *said, *not_said;
+	} cases[] = {
+		{ false, "{\"account\":\"a\",\"secret\":\"x\"}", "field 2, \"secret\", has no name", "x\"" },
+		{ true, "account,Secret Key\n", "column 2, \"Secret Key\", has no name", NULL },
+		{ true, "account,,kind\n", "column 2 has no name", NULL },
+		{ true, "a,kjhkjh23kjh4k2jh34\n", "column 1, \"a\"", "kjh" },
+		{ true, "account,kjhkjh23kjh4k2jh34\n", "column 2 has no name", "kjh" },
+		{ true, "account,0123\n", "column 2 has no name", "0123" },
+		{ false, "{\"abcdefghijklmnopqrstuvwxyz\":1}", "field 1 has no name", "abc" },
+		{ false, "{\"a\\u001b\":1}", "field 1 has no name", "\x1b" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(cases); i++) {
+		open_text(cases[i].text, strlen(cases[i].text), cases[i].csv);
+		assert_int_equal(read_next(), cases[i].csv ? IMPORT_FAILED : IMPORT_REFUSED);
+		if (strstr(why, cases[i].said) == NULL ||
+		    (cases[i].not_said != NULL && strstr(why, cases[i].not_said) != NULL))
+			fail_msg("%s: %s", cases[i].text, why);
+		import_reader_fini(&reader);
+	}
+}
+
+static void
+byte_order_marks(void **state)
+{
+	(void)state;
+	assert_int_equal(read_one("\xef\xbb\xbf{\"account\":\"a\"}", false), IMPORT_LINE);
+	open_text("{\"account\":\"a\"}\n\xef\xbb\xbf{\"account\":\"a\"}\n", 36, false);
+	assert_int_equal(read_next(), IMPORT_LINE);
+	assert_int_equal(read_next(), IMPORT_REFUSED);
+	import_reader_fini(&reader);
+	open_text("\xff\xfe{\0\"\0", 6, false);
+	assert_int_equal(read_next(), IMPORT_FAILED);
+	assert_non_null(strstr(why, "UTF-16"));
+	import_reader_fini(&reader);
+}
+
+static void
+times_in_seconds(void **state)
+{
+	(void)state;
+	assert_int_equal(read_one("{\"account\":\"a\",\"created_ms\":1700000000}", false), IMPORT_REFUSED);
+	assert_non_null(strstr(why, "seconds"));
+	assert_int_equal(read_one("{\"account\":\"a\",\"created_ms\":99999999999}", false), IMPORT_REFUSED);
+	assert_int_equal(read_one("{\"account\":\"a\",\"created_ms\":100000000000}", false), IMPORT_LINE);
 }
 
 static void
@@ -191,7 +255,8 @@ lines(void **state)
 	assert_string_equal(line.account, "b");
 	assert_int_equal(read_next(), IMPORT_END);
 	import_reader_fini(&reader);
-	assert_true(import_is_csv("x.csv") && !import_is_csv("x.csv.json") && !import_is_csv("csv"));
+	assert_true(
+	    import_is_csv("x.csv") && import_is_csv("X.CSV") && !import_is_csv("x.csv.json") && !import_is_csv("csv"));
 }
 
 int
@@ -203,6 +268,9 @@ main(void)
 		cmocka_unit_test(keys_are_out_of_place),
 		cmocka_unit_test(csv),
 		cmocka_unit_test(csv_that_is_refused),
+		cmocka_unit_test(names_that_are_not_known),
+		cmocka_unit_test(byte_order_marks),
+		cmocka_unit_test(times_in_seconds),
 		cmocka_unit_test(lines),
 	};
 

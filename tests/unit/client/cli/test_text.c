@@ -16,18 +16,33 @@
 #define COUNT(a) (sizeof(a) / sizeof((a)[0]))
 
 static void
-keys_are_seen(void **state)
+assert_trim(const char *text, const char *expected)
 {
-	static const char *const yes[] = { "sk_live_", "pk_live_x", "sk_test_x", "pk_test_x", "--secret-file=sk_live_x",
-		"xsk_live_", "Basic c2tfbGl2ZV9hYmM6", "cGtfbGl2ZV9hYmM6", "c2tfdGVzdF9hYmM6", "cGtfdGVzdF9hYmM6" };
-	static const char *const no[] = { "", "sk", "sk_live", "live", "acct_42", "Basic", "--environment=live",
-		"sk-live-x" };
+	size_t from, len = text_trim(text, strlen(text), &from);
 
+	assert_int_equal(len, strlen(expected));
+	assert_memory_equal(text + from, expected, len);
+}
+
+static void
+trims(void **state)
+{
 	(void)state;
-	for (size_t i = 0; i < COUNT(yes); i++)
-		assert_true(text_looks_like_key(yes[i]));
-	for (size_t i = 0; i < COUNT(no); i++)
-		assert_false(text_looks_like_key(no[i]));
+	assert_trim("", "");
+	assert_trim("a", "a");
+	assert_trim("a\n", "a");
+	assert_trim("\xef\xbb\xbf"
+		    "a b\r\n",
+	    "a b");
+	assert_trim(" \t a \n\n", "a");
+	assert_trim("\xef\xbb\xbf \r\n", "");
+	assert_trim("\xef\xbb", "\xef\xbb");
+	assert_trim("a\xef\xbb\xbf", "a\xef\xbb\xbf");
+	assert_true(text_is_utf16("\xff\xfe"
+				  "a",
+			3) &&
+	    text_is_utf16("\xfe\xff", 2));
+	assert_false(text_is_utf16("\xff", 1) || text_is_utf16("ab", 2));
 }
 
 static void
@@ -181,7 +196,7 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(keys_are_seen),
+		cmocka_unit_test(trims),
 		cmocka_unit_test(accounts),
 		cmocka_unit_test(durations),
 		cmocka_unit_test(numbers),

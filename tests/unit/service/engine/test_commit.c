@@ -442,7 +442,7 @@ a_failed_sync_ends_it(void **state)
 	/* Later commits would succeed, on pages that the disk never got. */
 	fail_sync = 0;
 	assert_int_equal(run_new(h, &later, CREATES, "later"), -FAULT_IO);
-	assert_non_null(strstr(later.why, "restarted"));
+	assert_non_null(strstr(later.why, "opens it anew"));
 	harness_close(h);
 	harness_open(h);
 	assert_int_equal(look_account(h, "later", &account), -FAULT_NOT_FOUND);

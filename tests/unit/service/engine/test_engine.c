@@ -75,12 +75,13 @@ opens_what_was_closed(void **state)
 	struct harness *h = *state;
 	struct harness_call *hc;
 	struct harness_secrets s;
+	struct engine *engine;
 	char why[512];
 
 	init(h, ENVIRONMENT_LIVE);
 	for (int i = 0; i < 3; i++) {
-		assert_int_equal(
-		    engine_open(&h->config, ENVIRONMENT_LIVE, 8, &h->service.engines[0], why, sizeof(why)), 0);
+		assert_int_equal(engine_open(&h->config, ENVIRONMENT_LIVE, 8, &engine, why, sizeof(why)), 0);
+		h->service.engines[0] = engine;
 		hc = harness_call_new(h, ROLE_ADMIN);
 		if (i == 0) {
 			assert_non_null(harness_create(hc, ENVIRONMENT_LIVE, "acme", &s));

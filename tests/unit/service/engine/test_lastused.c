@@ -1,5 +1,5 @@
 /*
- * test_lastused.c - the minute of a key's last use: written once a minute, kept over a restart, and never another key's.
+ * test_lastused.c - the minute of a key's last use: stored once a minute, kept over a restart, and never another key's.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -11,19 +11,50 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <signal.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 
 #include "tests/unit/service/fixture.h"
 
 #include "service/engine/lastused.h"
-#include "service/lmdb/trap.h"
+#include "service/base/log.h"
 
 #define MINUTE_MS INT64_C(60000)
 #define MINUTE (FIXTURE_NOW_MS / MINUTE_MS * MINUTE_MS) /* the start of one */
 #define CELL 8
-#define PAGE_CELLS (4096 / CELL)
+#define CHUNK_CELLS 4096
+
+/* ---- counted and failing system calls ---- */
+
+static unsigned reads, writes;
+static int read_errno, write_errno; /* 0: the real call */
+
+#define OURS __attribute__((visibility("default")))
+
+OURS ssize_t
+pread(int fd, void *to, size_t len, off_t at)
+{
+	__atomic_add_fetch(&reads, 1, __ATOMIC_RELAXED);
+	if (read_errno != 0) {
+		errno = read_errno;
+		return -1;
+	}
+	return syscall(SYS_pread64, fd, to, len, at);
+}
+
+OURS ssize_t
+pwrite(int fd, const void *from, size_t len, off_t at)
+{
+	__atomic_add_fetch(&writes, 1, __ATOMIC_RELAXED);
+	if (write_errno != 0) {
+		errno = write_errno;
+		return -1;
+	}
+	return syscall(SYS_pwrite64, fd, from, len, at);
+}
 
 static const uint8_t ours[RECORD_DIGEST_LEN] = { 1, 2, 3 }, theirs[RECORD_DIGEST_LEN] = { 1, 2, 4 };
 
@@ -105,22 +136,72 @@ is_to_the_minute(void **state)
 	assert_int_equal(lastused_get(p->lastused, p->pepper, 6, ours), 0);
 }
 
-/* The cell is written once a minute: a value that the test writes into it stays until the minute is over. */
 static void
 is_stored_once_a_minute(void **state)
 {
 	struct place *p = *state;
-	uint64_t marked;
 
-	lastused_touch(p->lastused, p->pepper, 5, ours, MINUTE);
-	marked = cell(p, 5) ^ 1;
-	set_cell(p, 5, marked);
-	lastused_touch(p->lastused, p->pepper, 5, ours, MINUTE + 1);
-	lastused_touch(p->lastused, p->pepper, 5, ours, MINUTE + 59999);
-	assert_true(cell(p, 5) == marked);
-	lastused_touch(p->lastused, p->pepper, 5, ours, MINUTE + 60000);
-	assert_true(cell(p, 5) != marked);
+	assert_true(lastused_touch(p->lastused, p->pepper, 5, ours, MINUTE));
+	assert_false(lastused_touch(p->lastused, p->pepper, 5, ours, MINUTE + 1));
+	assert_false(lastused_touch(p->lastused, p->pepper, 5, ours, MINUTE + 59999));
+	assert_true(lastused_touch(p->lastused, p->pepper, 5, ours, MINUTE + 60000));
 	assert_int_equal(lastused_get(p->lastused, p->pepper, 5, ours), MINUTE + 60000);
+}
+
+/* A use is no system call: one read for each 4,096 keys that are used, one write for those of a flush. */
+static void
+uses_cost_no_system_call(void **state)
+{
+	enum { KEYS = 3 * CHUNK_CELLS, ROUNDS = 3 };
+	struct place *p = *state;
+
+	assert_int_equal(lastused_grow(p->lastused, KEYS), 0);
+	reads = writes = 0;
+	for (int minute = 0; minute < ROUNDS; minute++) {
+		for (uint32_t i = 0; i < KEYS; i++)
+			assert_true(lastused_touch(p->lastused, p->pepper, i, ours, MINUTE + minute * MINUTE_MS));
+		assert_int_equal(writes, 3 * minute);
+		lastused_flush(p->lastused);
+	}
+	assert_int_equal(reads, 3);
+	assert_int_equal(writes, 3 * ROUNDS);
+	/* What has not changed is not written. */
+	lastused_flush(p->lastused);
+	assert_int_equal(writes, 3 * ROUNDS);
+	lastused_touch(p->lastused, p->pepper, 70, ours, 0);
+	lastused_touch(p->lastused, p->pepper, CHUNK_CELLS - 1, ours, 0);
+	lastused_flush(p->lastused);
+	assert_int_equal(writes, 3 * ROUNDS + 2);
+	/* The file has them. */
+	assert_int_equal(cell(p, KEYS - 1) >> 32, (MINUTE + 2 * MINUTE_MS) / MINUTE_MS);
+	assert_int_equal(cell(p, 70) >> 32, 0);
+}
+
+/* In a child with little address space: a small container, valgrind. */
+static void
+needs_little_address_space(void **state)
+{
+	struct place *p = *state;
+	const struct rlimit limit = { UINT64_C(1) << 30, UINT64_C(1) << 30 };
+	struct lastused *l;
+	char why[512];
+	int status;
+	pid_t pid;
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+	skip();
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+	skip();
+#endif
+#endif
+	assert_true((pid = fork()) >= 0);
+	if (pid == 0)
+		_exit(setrlimit(RLIMIT_AS, &limit) != 0 ||
+		    lastused_open(p->folder, 1000000, &l, why, sizeof(why)) != 0 ||
+		    !lastused_touch(l, p->pepper, 999999, ours, MINUTE));
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
 }
 
 static void
@@ -167,6 +248,7 @@ a_flipped_bit_is_never(void **state)
 	uint64_t good;
 
 	lastused_touch(p->lastused, p->pepper, 5, ours, MINUTE);
+	reopen(p, 100);
 	good = cell(p, 5);
 	for (unsigned bit = 0; bit < 64; bit++) {
 		set_cell(p, 5, good ^ (UINT64_C(1) << bit));
@@ -293,40 +375,54 @@ a_short_file_is_mended(void **state)
 	assert_int_equal(lastused_get(p->lastused, p->pepper, 999, ours), MINUTE);
 }
 
-/*
- * The file is cut short while it is mapped, or its disk fails: its times are lost, and nothing else. More pages are missing
- * than are replaced one by one.
- */
+/* The file is cut short while it is open: what was read stays, and is written again when it changes. */
 static void
-what_is_missing_is_never(void **state)
+a_file_cut_short_under_it(void **state)
 {
 	struct place *p = *state;
-	uint32_t cells = 2000 * PAGE_CELLS;
 
-	trap_install(); /* cmocka has taken the signals since the file was opened */
-	assert_int_equal(lastused_grow(p->lastused, cells), 0);
+	assert_int_equal(lastused_grow(p->lastused, 2 * CHUNK_CELLS), 0);
 	lastused_touch(p->lastused, p->pepper, 1, ours, MINUTE);
-	lastused_touch(p->lastused, p->pepper, 3 * PAGE_CELLS, ours, MINUTE);
-	errno = 4711;
-	assert_int_equal(truncate(p->file, 4096), 0);
-	for (uint32_t serial = 3 * PAGE_CELLS; serial < cells; serial += PAGE_CELLS) {
-		assert_int_equal(lastused_get(p->lastused, p->pepper, serial, ours), 0);
-		lastused_rotate(p->lastused, p->pepper, serial, ours, theirs);
-		lastused_touch(p->lastused, p->pepper, serial, ours, MINUTE);
-		assert_int_equal(lastused_get(p->lastused, p->pepper, serial, ours), MINUTE);
-		/* The file, as long as it is not all replaced. */
-		if (serial == 9 * PAGE_CELLS)
-			assert_int_equal(lastused_get(p->lastused, p->pepper, 1, ours), MINUTE);
-	}
-	assert_int_equal(errno, 4711);
-	/* And it may grow. */
-	assert_int_equal(lastused_grow(p->lastused, cells + 1), 0);
-	lastused_touch(p->lastused, p->pepper, cells, ours, MINUTE);
-	assert_int_equal(lastused_get(p->lastused, p->pepper, cells, ours), MINUTE);
-	/* The next start finds what was never missing. */
-	reopen(p, 100);
+	lastused_flush(p->lastused);
+	assert_int_equal(truncate(p->file, 0), 0);
 	assert_int_equal(lastused_get(p->lastused, p->pepper, 1, ours), MINUTE);
-	assert_int_equal(lastused_get(p->lastused, p->pepper, 3 * PAGE_CELLS, ours), 0);
+	assert_int_equal(lastused_get(p->lastused, p->pepper, CHUNK_CELLS, ours), 0);
+	lastused_rotate(p->lastused, p->pepper, CHUNK_CELLS, ours, theirs);
+	lastused_touch(p->lastused, p->pepper, 2, ours, MINUTE);
+	lastused_touch(p->lastused, p->pepper, CHUNK_CELLS, ours, MINUTE);
+	reopen(p, 100);
+	assert_int_equal(lastused_get(p->lastused, p->pepper, 2, ours), MINUTE);
+	assert_int_equal(lastused_get(p->lastused, p->pepper, CHUNK_CELLS, ours), MINUTE);
+}
+
+/* The disk fails: what cannot be read is never, and is not overwritten; what cannot be written stays for the next time. */
+static void
+a_disk_that_fails(void **state)
+{
+	struct place *p = *state;
+	uint64_t kept;
+
+	log_setup((enum log_level) - 1, false);
+	lastused_touch(p->lastused, p->pepper, 1, ours, MINUTE);
+	write_errno = EIO;
+	lastused_flush(p->lastused);
+	assert_int_equal(cell(p, 1), 0);
+	write_errno = 0;
+	lastused_flush(p->lastused);
+	kept = cell(p, 1);
+	assert_int_equal(kept >> 32, MINUTE / MINUTE_MS);
+
+	reopen(p, 100);
+	read_errno = EIO;
+	assert_int_equal(lastused_get(p->lastused, p->pepper, 1, ours), 0);
+	lastused_touch(p->lastused, p->pepper, 2, ours, MINUTE);
+	read_errno = 0;
+	assert_int_equal(lastused_get(p->lastused, p->pepper, 1, ours), 0);
+	assert_int_equal(lastused_get(p->lastused, p->pepper, 2, ours), MINUTE);
+	reopen(p, 100);
+	assert_true(cell(p, 1) == kept);
+	assert_int_equal(lastused_get(p->lastused, p->pepper, 1, ours), MINUTE);
+	log_setup(LOG_ERROR, false);
 }
 
 /* ---- threads ---- */
@@ -367,6 +463,15 @@ use(void *arg)
 	return NULL;
 }
 
+static int64_t
+last_use_of(const struct place *p, uint32_t serial)
+{
+	uint8_t digest[RECORD_DIGEST_LEN];
+
+	digest_of(serial, digest);
+	return lastused_get(p->lastused, p->pepper, serial, digest);
+}
+
 static void
 threads(void **state)
 {
@@ -374,17 +479,26 @@ threads(void **state)
 	struct race race = { .lastused = p->lastused, .pepper = p->pepper };
 	pthread_t users[THREADS];
 	uint8_t digest[RECORD_DIGEST_LEN];
+	int64_t last[SERIALS];
 
 	for (int i = 0; i < THREADS; i++)
 		assert_int_equal(pthread_create(&users[i], NULL, use, &race), 0);
-	/* Meanwhile the writer adds keys. */
-	for (uint32_t i = 1; i <= SERIALS; i++)
+	/* Meanwhile the writer adds keys, and writes what has changed. */
+	for (uint32_t i = 1; i <= SERIALS; i++) {
 		assert_int_equal(lastused_grow(p->lastused, i * (64U << 10)), 0);
+		lastused_flush(p->lastused);
+	}
 	for (int i = 0; i < THREADS; i++)
 		pthread_join(users[i], NULL);
 	assert_int_equal(atomic_load(&race.wrong), 0);
 	digest_of(0, digest);
 	assert_true(lastused_get(p->lastused, p->pepper, 0, digest) >= MINUTE);
+	/* No use is left out of the file. */
+	for (uint32_t i = 0; i < SERIALS; i++)
+		last[i] = last_use_of(p, i * (64U << 10));
+	reopen(p, SERIALS * (64U << 10));
+	for (uint32_t i = 0; i < SERIALS; i++)
+		assert_int_equal(last_use_of(p, i * (64U << 10)), last[i]);
 }
 
 #define TEST(f) cmocka_unit_test_setup_teardown(f, begin, end)
@@ -395,6 +509,8 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(is_to_the_minute),
 		TEST(is_stored_once_a_minute),
+		TEST(uses_cost_no_system_call),
+		TEST(needs_little_address_space),
 		TEST(outlives_a_restart),
 		TEST(another_key_s_use_is_never),
 		TEST(a_flipped_bit_is_never),
@@ -402,7 +518,8 @@ main(void)
 		TEST(a_full_disk_is_told),
 		TEST(cannot_be_opened),
 		TEST(a_short_file_is_mended),
-		TEST(what_is_missing_is_never),
+		TEST(a_file_cut_short_under_it),
+		TEST(a_disk_that_fails),
 		TEST(threads),
 	};
 

@@ -83,8 +83,12 @@ look_up(struct fixture_store *f, const char *secret, enum kind kind, bool own, b
 	int fault;
 
 	memset(&found, 0xee, sizeof(found));
+	found.secret = secret;
+	found.len = strlen(secret);
+	found.kind = kind;
+	found.own = own;
 	assert_int_equal(store_read(f->reader), 0);
-	fault = lookup_key(f->reader, secret, strlen(secret), kind, own, &found);
+	fault = lookup_key(f->reader, &found);
 	if (fault == 0) {
 		digest_of(f, secret, strcmp(secret, IMPORTED) == 0, digest);
 		assert_memory_equal(found.digest, digest, sizeof(digest));

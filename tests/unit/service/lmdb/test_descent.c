@@ -145,6 +145,28 @@ belongs(unsigned table, const uint8_t *key, size_t key_len, const uint8_t *value
 
 enum answer { RIGHT, ABSENT, FAULT, FORMER };
 
+/* Looked up together with others, a key is found, or not, as it is alone. */
+static void
+expect_the_same_in_a_group(unsigned table, unsigned asked, int fault, const struct lmdb_value *value)
+{
+	static uint8_t keys[LMDB_PASS][KEY_MAX], values[LMDB_PASS][LMDB_VALUE_MAX];
+	struct lmdb_query queries[LMDB_PASS];
+	unsigned n = 1 + below(LMDB_PASS), at = below(n);
+
+	for (unsigned i = 0; i < n; i++) {
+		queries[i].key = keys[i];
+		queries[i].key_len = key_of(table, i == at ? asked : below(ENTRIES), keys[i]);
+		queries[i].to = values[i];
+		queries[i].room = LMDB_VALUE_MAX;
+	}
+	lmdb_gets(place.r, table, queries, n);
+	assert_int_equal(queries[at].fault, fault);
+	if (fault == 0) {
+		assert_int_equal(queries[at].len, value->len);
+		assert_memory_equal(values[at], value->data, value->len);
+	}
+}
+
 static enum answer
 ask(struct lmdb_txn *txn, unsigned table, unsigned i)
 {
@@ -154,7 +176,10 @@ ask(struct lmdb_txn *txn, unsigned table, unsigned i)
 	struct lmdb_gap gap;
 	int fault;
 
-	if ((fault = lmdb_get(txn, table, key, len, &value)) == 0)
+	fault = lmdb_get(txn, table, key, len, &value);
+	if (txn == place.r && below(8) == 0)
+		expect_the_same_in_a_group(table, i, fault, &value);
+	if (fault == 0)
 		return !belongs(table, key, len, value.data, value.len)                              ? FAULT :
 		    place.there[table][i] && place.version[table][i] == *(const uint8_t *)value.data ? RIGHT :
 												       FORMER;

@@ -9,14 +9,22 @@
 
 #include <cmocka.h>
 
+#include <dirent.h>
+#include <dlfcn.h>
 #include <fcntl.h>
+#include <lmdb.h>
+#include <pthread.h>
 #include <signal.h>
 #include <sys/file.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
 
 #include "tests/unit/service/fixture.h"
+
+#include "service/lmdb/trap.h"
 
 /* ---- failing system calls ---- */
 
@@ -77,6 +85,59 @@ fallocate(int fd, int mode, off_t at, off_t len)
 	}
 	return (int)syscall(SYS_fallocate, fd, mode, at, len);
 }
+
+/* ---- a slow processor ---- */
+
+static int64_t check_ns, skip_ns; /* what each look at a thread's processor time adds; what time has passed */
+static unsigned cpu_looks;
+
+OURS int
+clock_gettime(clockid_t clock, struct timespec *now)
+{
+	int64_t add_ns = skip_ns;
+	int rc = (int)syscall(SYS_clock_gettime, clock, now);
+
+	if (clock == CLOCK_THREAD_CPUTIME_ID)
+		add_ns = ++cpu_looks * check_ns;
+	now->tv_nsec += add_ns % 1000000000;
+	now->tv_sec += add_ns / 1000000000 + now->tv_nsec / 1000000000;
+	now->tv_nsec %= 1000000000;
+	return rc;
+}
+
+/* ---- traps that spring inside LMDB ---- */
+
+enum trapped { NOTHING, GET, CURSOR_GET, STAT, PUT, DEL, COMMIT, TRAPPED };
+static enum trapped trapped;           /* the next call of it reads what */
+static const volatile char *no_access; /* nobody may read */
+
+static void
+fault_in(enum trapped call)
+{
+	if (trapped != call)
+		return;
+	trapped = NOTHING;
+	(void)*no_access;
+}
+
+#define TRAPPED_CALL(call, name, parameters, arguments) \
+	OURS int name parameters \
+	{ \
+		static __typeof__(&name) next; \
+		fault_in(call); \
+		if (next == NULL) \
+			*(void **)&next = dlsym(RTLD_NEXT, #name); \
+		return next arguments; \
+	}
+
+TRAPPED_CALL(GET, mdb_get, (MDB_txn * txn, MDB_dbi dbi, MDB_val *k, MDB_val *v), (txn, dbi, k, v))
+TRAPPED_CALL(
+    CURSOR_GET, mdb_cursor_get, (MDB_cursor * cursor, MDB_val *k, MDB_val *v, MDB_cursor_op op), (cursor, k, v, op))
+TRAPPED_CALL(STAT, mdb_stat, (MDB_txn * txn, MDB_dbi dbi, MDB_stat *stat), (txn, dbi, stat))
+TRAPPED_CALL(
+    PUT, mdb_put, (MDB_txn * txn, MDB_dbi dbi, MDB_val *k, MDB_val *v, unsigned flags), (txn, dbi, k, v, flags))
+TRAPPED_CALL(DEL, mdb_del, (MDB_txn * txn, MDB_dbi dbi, MDB_val *k, MDB_val *v), (txn, dbi, k, v))
+TRAPPED_CALL(COMMIT, mdb_txn_commit, (MDB_txn * txn), (txn))
 
 /* ---- a database ---- */
 
@@ -284,18 +345,23 @@ has_room_for_so_many_readers(void **state)
 	enum { ASKED = 8, MOST = 128 };
 	struct place *p = *state;
 	struct lmdb_txn *txns[MOST];
-	int n;
+	int n, fault = 0;
 
 	for (n = 0; n < MOST; n++) {
 		assert_non_null(txns[n] = lmdb_txn_new(p->db));
-		if (lmdb_read(txns[n]) != 0)
+		if ((fault = lmdb_read(txns[n])) != 0)
 			break;
 	}
 	assert_in_range(n, ASKED, MOST - 1);
 	/* One reader too many is refused. The database does not fail, and the object can still be used. */
+	assert_int_equal(fault, -FAULT_READERS);
 	assert_false(lmdb_failed(p->db));
+	lmdb_look(p->db);
+	assert_true(lmdb_readers_full(p->db));
 	lmdb_read_end(txns[n]);
 	lmdb_txn_free(txns[0]);
+	lmdb_look(p->db);
+	assert_false(lmdb_readers_full(p->db));
 	assert_int_equal(lmdb_read(txns[n]), 0);
 	lmdb_read_end(txns[n]);
 	for (int i = 1; i <= n; i++)
@@ -462,6 +528,190 @@ a_failed_write_is_the_end(void **state)
 	close_it(p);
 	open_it(p);
 	expect_now(p, A, "k", "old");
+}
+
+/* A write transaction in whose midst a trap springs, by the call ${arg} of the enumeration above. */
+static void *
+write_with_a_trap(void *arg)
+{
+	struct place *p = arg;
+	struct lmdb_cursor cursor;
+	struct lmdb_value value;
+
+	assert_int_equal(lmdb_write(p->w), 0);
+	put(p, A, "before", "new");
+	/* Like a caller that counts on the commit to fail, this looks at no fault. */
+	(void)lmdb_get(p->w, A, "k", 1, &value);
+	(void)lmdb_seek(p->w, A, "k", 1, &cursor);
+	lmdb_cursor_end(&cursor);
+	(void)lmdb_used_bytes(p->w);
+	put(p, A, "k", "new");
+	del(p, B, "k");
+	put(p, B, "after", "new");
+	assert_int_not_equal(lmdb_commit(p->w), 0);
+	assert_int_equal(trapped, NOTHING);
+	assert_true(lmdb_failed(p->db));
+	assert_int_equal(lmdb_write(p->w), -FAULT_IO);
+	return NULL;
+}
+
+static unsigned
+count_descriptors(void)
+{
+	DIR *dir = opendir("/proc/self/fd");
+	unsigned n = 0;
+
+	while (readdir(dir) != NULL)
+		n++;
+	closedir(dir);
+	return n;
+}
+
+static void
+try_each_trap(struct place *p)
+{
+	void *page = mmap(NULL, 4096, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	unsigned before = count_descriptors();
+	pthread_t thread;
+
+	assert_ptr_not_equal(page, MAP_FAILED);
+	no_access = page;
+	trap_install(); /* cmocka has taken the signals since the file was opened */
+	for (enum trapped call = GET; call < TRAPPED; call++) {
+		put_now(p, A, "k", "old");
+		put_now(p, B, "k", "old");
+		trapped = call;
+		assert_int_equal(pthread_create(&thread, NULL, write_with_a_trap, p), 0);
+		pthread_join(thread, NULL);
+		close_it(p);
+		open_it(p);
+		assert_int_equal(count_descriptors(), before);
+		expect_now(p, A, "k", "old");
+		expect_now(p, A, "before", NULL);
+		expect_now(p, B, "k", "old");
+		expect_now(p, B, "after", NULL);
+	}
+	put_now(p, A, "k", "new");
+	munmap(page, 4096);
+}
+
+/*
+ * What a trap has left half-way is not committed, whatever the caller does next. The database can be opened anew when
+ * the thread has ended that had LMDB's lock.
+ */
+static void
+nothing_is_committed_after_a_trap(void **state)
+{
+	try_each_trap(*state);
+}
+
+/* The same while another process has the file open, as a backup does: then the lock is not made anew. */
+static void
+a_trap_beside_a_backup(void **state)
+{
+	struct place *p = *state;
+	int opened[2], leave[2], status;
+	char byte = 0;
+	pid_t pid;
+
+	close_it(p);
+	assert_int_equal(pipe(opened), 0);
+	assert_int_equal(pipe(leave), 0);
+	assert_true((pid = fork()) >= 0);
+	if (pid == 0) {
+		struct lmdb_options options = p->options;
+		char why[512];
+
+		options.access = LMDB_BESIDE;
+		close(leave[1]);
+		if (lmdb_open(&options, &p->db, why, sizeof(why)) != 0 || write(opened[1], &byte, 1) != 1)
+			_exit(1);
+		_exit(read(leave[0], &byte, 1) == 0 ? 0 : 2);
+	}
+	assert_int_equal(read(opened[0], &byte, 1), 1);
+	open_it(p);
+	try_each_trap(p);
+	for (int i = 0; i < 2; i++) {
+		close(opened[i]);
+		close(leave[i]);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+}
+
+/* The list of free pages is validated before each commit, or, when that takes long, for a twentieth of the time. */
+static void
+a_long_list_of_free_pages(void **state)
+{
+	struct place *p = *state;
+
+	cpu_looks = 0;
+	for (int i = 0; i < 10; i++)
+		put_now(p, A, "k", "v");
+	assert_int_equal(cpu_looks, 2 * 10);
+	check_ns = INT64_C(3600000000000); /* an hour */
+	for (int i = 0; i < 10; i++)
+		put_now(p, A, "k", "v");
+	assert_int_equal(cpu_looks, 2 * 11);
+	skip_ns = 19 * check_ns;
+	put_now(p, A, "k", "v");
+	assert_int_equal(cpu_looks, 2 * 11);
+	skip_ns = 20 * check_ns;
+	check_ns = 1000;
+	for (int i = 0; i < 10; i++)
+		put_now(p, A, "k", "v");
+	assert_int_equal(cpu_looks, 2 * 21);
+	check_ns = skip_ns = 0;
+}
+
+/* ---- a file that loses its name ---- */
+
+static void
+remove_it(const struct place *p)
+{
+	assert_int_equal(unlink(p->file), 0);
+}
+
+static void
+rename_it(const struct place *p)
+{
+	char other[FIXTURE_PATH];
+
+	assert_int_equal(rename(p->file, fixture_path(p->folder, "other", other)), 0);
+}
+
+static void
+rename_over_it(const struct place *p)
+{
+	char other[FIXTURE_PATH];
+	int fd = open(fixture_path(p->folder, "copy", other), O_CREAT | O_WRONLY, 0600);
+
+	assert_true(fd >= 0);
+	close(fd);
+	assert_int_equal(rename(other, p->file), 0);
+}
+
+/* What is written to a file without a name is lost: nothing is acknowledged any more. */
+static void
+without_its_name_it_has_failed(void **state)
+{
+	void (*const ways[])(const struct place *) = { remove_it, rename_it, rename_over_it };
+	struct place *p = *state;
+
+	for (size_t i = 0; i < 2 * sizeof(ways) / sizeof(ways[0]); i++) {
+		lmdb_look(p->db);
+		put_now(p, A, "k", "old");
+		assert_null(lmdb_failure(p->db));
+		ways[i / 2](p);
+		/* Whoever comes first notices: a change, or the look once a second. */
+		if (i % 2 == 0)
+			lmdb_look(p->db);
+		assert_int_equal(lmdb_write(p->w), -FAULT_IO);
+		assert_int_equal(lmdb_read(p->r), -FAULT_IO);
+		assert_non_null(strstr(lmdb_failure(p->db), "data.mdb was removed, or another file has its name"));
+		end((void **)&p);
+		begin((void **)&p);
+	}
 }
 
 static void
@@ -827,6 +1077,75 @@ without_one_of_its_tables(void **state)
 	expect_now(p, 2, "k", "v");
 }
 
+/* In a child, whose address space is too small for the map: the message names the setting. */
+static void
+without_address_space(void **state)
+{
+	struct place *p = *state;
+	pid_t pid;
+	int status;
+
+	close_it(p);
+	p->options.map_bytes = UINT64_C(1) << 46;
+	assert_true((pid = fork()) >= 0);
+	if (pid == 0) {
+		struct rlimit limit = { UINT64_C(1) << 45, UINT64_C(1) << 45 };
+
+		if (setrlimit(RLIMIT_AS, &limit) == 0)
+			refused(p, -FAULT_INTERNAL, "Lower ceiling, or raise the limit (ulimit -v)");
+		_exit(0);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+	p->options.map_bytes = 16U << 20;
+	open_it(p);
+}
+
+/* Run ${use} in a child that ends by SIGKILL if it returns true. */
+static void
+in_a_child_that_is_killed(const struct place *p, bool (*use)(struct lmdb *db))
+{
+	struct lmdb_options options = p->options;
+	char why[512] = "";
+	struct lmdb *db;
+	pid_t pid = fork();
+	int status;
+
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		options.access = LMDB_BESIDE;
+		if (lmdb_open(&options, &db, why, sizeof(why)) != 0 || !use(db))
+			_exit(1);
+		raise(SIGKILL);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+}
+
+static bool
+take_every_slot(struct lmdb *db)
+{
+	struct lmdb_txn *txn;
+	int fault;
+
+	do {
+		if ((txn = lmdb_txn_new(db)) == NULL)
+			return false;
+	} while ((fault = lmdb_read(txn)) == 0);
+	return fault == -FAULT_READERS;
+}
+
+/* When every slot is a dead reader's, the next reader frees them, and does not wait for the check of the minute. */
+static void
+the_dead_keep_nobody_out(void **state)
+{
+	struct place *p = *state;
+
+	in_a_child_that_is_killed(p, take_every_slot);
+	expect_now(p, A, "none", NULL);
+	assert_false(lmdb_readers_full(p->db));
+}
+
 /* A reader's slot whose process was killed is freed at the next open, and by the check. */
 static void
 slots_of_the_dead(void **state)
@@ -874,6 +1193,10 @@ main(void)
 		TEST(a_full_disk_is_not_the_end),
 		TEST(a_failed_sync_is_the_end),
 		TEST(a_failed_write_is_the_end),
+		TEST(nothing_is_committed_after_a_trap),
+		TEST(a_trap_beside_a_backup),
+		TEST(a_long_list_of_free_pages),
+		TEST(without_its_name_it_has_failed),
 		TEST(a_commit_is_synced),
 		TEST(walks_in_order),
 		TEST(says_what_it_uses),
@@ -887,6 +1210,8 @@ main(void)
 		TEST(not_a_database),
 		TEST(pages_of_a_wrong_size),
 		TEST(without_one_of_its_tables),
+		TEST(without_address_space),
+		TEST(the_dead_keep_nobody_out),
 		TEST(slots_of_the_dead),
 	};
 

@@ -433,6 +433,37 @@ a_few_unknown_fields_are_fine(void **state)
 	free(more);
 }
 
+/* A generation of 2^32 + 1 is not the first, nor a timeout of 2^32 the default. */
+static void
+numbers_that_do_not_fit(void **state)
+{
+	static const uint8_t generation[] = { 0x28, 0x81, 0x80, 0x80, 0x80, 0x10 };
+	static const uint8_t timeout[] = { 0x18, 0x80, 0x80, 0x80, 0x80, 0x10 };
+	Fob__V1__RevokeKeyRequest in = FOB__V1__REVOKE_KEY_REQUEST__INIT;
+	struct harness_token token = harness_token();
+	struct fixture *f = *state;
+	uint8_t body[256], *bytes, *longer;
+	size_t len;
+
+	in.request_token = harness_bytes(token.bytes, LIMIT_TOKEN);
+	in.environment = FOB__V1__ENVIRONMENT__LIVE;
+	in.account = harness_text("acme");
+	in.kind = FOB__V1__KEY_KIND__SECRET;
+	len = fob__v1__revoke_key_request__pack(&in, body);
+	memcpy(body + len, generation, sizeof(generation));
+	assert_int_equal(send_envelope(f->admin, "fob.v1.Admin/RevokeKey", 22, body, len + sizeof(generation), 0, NULL),
+	    INVALID_ARGUMENT);
+	works_on(f, f->admin);
+	bytes = verify_request(f, &len);
+	assert_non_null(longer = malloc(len + sizeof(timeout)));
+	memcpy(longer, bytes, len);
+	memcpy(longer + len, timeout, sizeof(timeout));
+	assert_int_equal(send_raw(f->verify, longer, len), OK);
+	assert_int_equal(send_raw(f->verify, longer, len + sizeof(timeout)), INVALID_ARGUMENT);
+	free(longer);
+	free(bytes);
+}
+
 static void
 the_largest_request(void **state)
 {
@@ -538,7 +569,7 @@ codes(void **state)
 		{ FAULT_NOT_FOUND, 5 }, { FAULT_ALREADY_EXISTS, 6 }, { FAULT_PERMISSION_DENIED, 7 },
 		{ FAULT_RESOURCE_EXHAUSTED, 8 }, { FAULT_FAILED_PRECONDITION, 9 }, { FAULT_ABORTED, 10 },
 		{ FAULT_UNIMPLEMENTED, 12 }, { FAULT_INTERNAL, 13 }, { FAULT_UNAVAILABLE, 14 }, { FAULT_CORRUPT, 14 },
-		{ FAULT_IO, 14 }, { FAULT_FULL, 8 } };
+		{ FAULT_IO, 14 }, { FAULT_READERS, 14 }, { FAULT_FULL, 8 } };
 	struct fixture *f = *state;
 
 	for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
@@ -546,8 +577,8 @@ codes(void **state)
 		f->verify->worker.call.message[0] = '\0';
 		if (table[i].fault >= FAULT_CORRUPT)
 			assert_int_not_equal(call_message(&f->verify->worker.call, -table[i].fault)[0], '\0');
-		assert_int_equal(
-		    call_fault(&f->verify->worker.call, (enum fault)table[i].fault, "%s %d", "why", 7), -table[i].fault);
+		assert_int_equal(call_fault(&f->verify->worker.call, (enum fault)table[i].fault, "%s %d", "why", 7),
+		    -table[i].fault);
 		assert_string_equal(call_message(&f->verify->worker.call, -table[i].fault), "why 7");
 	}
 	/* A message that is too long is cut, not written past its end. */
@@ -631,6 +662,7 @@ main(void)
 		TEST(mutated_others),
 		TEST(bombs),
 		TEST(a_few_unknown_fields_are_fine),
+		TEST(numbers_that_do_not_fit),
 		TEST(the_largest_request),
 		TEST(timeouts),
 		TEST(traceparents),

@@ -163,6 +163,36 @@ a_store_that_has_failed(void **state)
 	assert_non_null(harness_create(f->calls[0], ENVIRONMENT_TEST, "beta", NULL));
 }
 
+/* Other processes have every slot of LMDB's table of readers: health says so, and so does the fault. */
+static void
+no_slot_for_a_reader(void **state)
+{
+	enum { MOST = 256 };
+	struct fixture *f = *state;
+	struct store *store = f->h->service.engines[ENVIRONMENT_LIVE]->store;
+	struct store_txn *txns[MOST];
+	struct harness_secrets s;
+	int n, fault = 0;
+
+	assert_non_null(harness_create(f->calls[0], ENVIRONMENT_LIVE, "acme", &s));
+	for (n = 0; n < MOST && fault == 0; n++) {
+		assert_non_null(txns[n] = store_txn_new(store));
+		fault = store_read(txns[n]);
+	}
+	assert_int_equal(fault, -FAULT_READERS);
+	assert_int_equal(check_name(f, "live"), NOT_SERVING);
+	assert_int_equal(check_name(f, ""), NOT_SERVING);
+	assert_int_equal(check_name(f, "test"), SERVING);
+	assert_null(harness_verify(f->calls[1], s.secret, "", 0));
+	assert_int_equal(f->calls[1]->code, FAULT_UNAVAILABLE);
+	assert_non_null(strstr(f->calls[1]->message, "every reader's slot is taken"));
+	while (n > 0)
+		store_txn_free(txns[--n]);
+	store_look(store);
+	assert_int_equal(check_name(f, "live"), SERVING);
+	assert_int_equal(harness_verdict(f->calls[1], s.secret), FOB__V1__VERDICT__VALID);
+}
+
 static uint64_t
 count_of_code(const Fob__V1__StatsResponse *out, int code)
 {
@@ -295,6 +325,7 @@ main(void)
 		TEST(names),
 		TEST(one_environment_only),
 		TEST(a_store_that_has_failed),
+		TEST(no_slot_for_a_reader),
 		TEST(sums_over_all_workers),
 		TEST(what_the_transport_tells),
 	};

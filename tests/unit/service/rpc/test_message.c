@@ -56,8 +56,8 @@ static void
 accounts(void **state)
 {
 	struct harness_call *hc = harness_call_new(*state, ROLE_ADMIN);
-	static const char *const keys_for_it[] = { "sk_live_4eC39H", "pk_live_4eC39H", "sk_test_4eC39H",
-		"pk_test_4eC39H", "of-sk_test_4eC39H", "acme.pk_live_" };
+	static const char *const keys_for_it[] = { "sk_live_4eC39HqLyjWD", "pk_live_4eC39HqLyjWDarjtT1zdp7dc",
+		"sk_test_4eC39HqLyjWD", "pk_test_4eC39HqLyjWD", "of-sk_test_4eC39HqLyjWD" };
 	char account[LIMIT_ACCOUNT + 1], text[LIMIT_ACCOUNT + 2];
 	ProtobufCBinaryData field;
 
@@ -154,6 +154,10 @@ keys(void **state)
 		lastused_touch(lastused, store_pepper(h->service.engines[0]->store), 3, digest, 123456);
 		message_key(h->service.engines[0], digest, &key, 0, &out);
 		assert_int_equal(out.last_used_ms, 120000);
+		/* A key that was made within that minute was not used before. */
+		key.created_ms = 123000;
+		message_key(h->service.engines[0], digest, &key, 0, &out);
+		assert_int_equal(out.last_used_ms, 123000);
 		/* The other environment has seen nothing. */
 		message_key(h->service.engines[1], digest, &key, 0, &out);
 		assert_int_equal(out.last_used_ms, 0);

@@ -199,7 +199,10 @@ find(struct test *t, struct store_txn *txn, unsigned n, uint8_t digest[32], stru
 	char secret[16];
 	int fault, len = snprintf(secret, sizeof(secret), "s%u", n);
 
-	fault = lookup_key(txn, secret, (size_t)len, t->known[n].key.kind, !t->known[n].imported, &found);
+	found = (struct lookup){
+		.secret = secret, .len = (size_t)len, .kind = t->known[n].key.kind, .own = !t->known[n].imported
+	};
+	fault = lookup_key(txn, &found);
 	memcpy(digest, found.stored, RECORD_DIGEST_LEN);
 	*key = found.key;
 	return fault;
