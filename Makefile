@@ -82,8 +82,8 @@ fuzz: deps-test ## fuzz under libFuzzer: FUZZ=target (all), FUZZ_SECONDS in all 
 
 # ---- rules ----
 
-# The first command that fails would name a file, not the package that has it. Where packages are missing and the generator
-# is there, the libraries may have come in another way.
+# The first command that fails would name a file, not the package that has it. Where packages are missing and the
+# generator is there, the libraries may have come in another way.
 $(B)/packages: tests/lib/packages.mk
 	@mkdir -p $(@D)
 	$(Q)tests/lib/install-packages --check $(PACKAGES_RUN) || command -v protoc-gen-c >/dev/null

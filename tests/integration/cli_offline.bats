@@ -153,8 +153,9 @@ commands=("account create" "account list" "account suspend" "account resume" "ac
 	FOB_ADDR=bogus run -1 fob health
 	[[ $output == *"bogus is not an address"* ]]
 	FOB_ADDR=bogus run -2 fob health --address tcp://127.0.0.1:1 --timeout 200ms
-	FOB_ADDR= run -2 fob health --timeout 200ms
-	[[ $output == *"/run/fob/admin.sock"* || $output == *"ipc://"* ]]
+	# A fobd may be at the default address.
+	FOB_ADDR= run fob health --timeout 200ms
+	[[ $status -eq 0 || $status -eq 2 && $output == *"ipc:///run/fob/admin.sock"* ]]
 }
 
 @test "a socket that is absent, or is no socket, is told at once" {

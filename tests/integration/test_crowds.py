@@ -1,8 +1,8 @@
 #!/usr/bin/python3
-"""More connections than there may be, or than anybody needs: idle ones, and too many that have not greeted. A polite
-client must not notice, and nothing stays. (No descriptor left: test_floods.py.)
+"""Many connections at once: idle ones, and more that have not greeted than the limit allows. Meanwhile a polite client
+is served, and afterwards fobd has closed every descriptor. (fobd at its limit of open files: test_floods.py.)
 
-TORTURE=1: 4,000 idle ones.
+TORTURE=1: 4,000 idle connections.
 """
 
 import os
@@ -25,7 +25,7 @@ IDLE = 4000 if hostile.LONG else 300
 
 class Crowds(hostile.Case):
     def test_idle_connections(self):
-        """Greeted, and then not a word: they may stay, and hold up nobody."""
+        """A client that has greeted may stay silent. Its connection is kept, and other clients are served."""
         self.begin()
         many = min(IDLE, self.most)
         before = self.memory_kib()
@@ -47,7 +47,7 @@ class Crowds(hostile.Case):
         self.fobd.stop()
 
     def test_too_many_that_have_not_greeted(self):
-        """At the limit the one that has waited the longest goes: a newcomer who greets is served, at once."""
+        """At the limit fobd closes the connection that has waited longest, and serves a new client at once."""
         self.begin(settings="connections = 300\n")
         polite = Polite(self.fobd.urls["tls"], self.secret)
         held = []

@@ -1,8 +1,9 @@
 #!/usr/bin/python3
-"""Connections that do everything wrong, while a polite client makes one call after another: it must not notice, and
-nothing stays. (Those that do nothing: test_crowds.py, test_silent.py.)
+"""Connections that break the protocol in every way of attacks.py, while a polite client makes one call after another.
+Each of its calls is answered. Afterwards fobd has closed every descriptor and has given its memory back. (Peers that
+send nothing: test_crowds.py, test_silent.py.)
 
-TORTURE=1: 20,000 over each of ipc, tcp and tls; TEST_SEED chooses them.
+TORTURE=1: 20,000 connections over each of ipc, tcp and tls. TEST_SEED repeats their order and kinds.
 """
 
 import os
@@ -22,15 +23,15 @@ import hostile
 import tap
 
 CONNECTIONS = 20_000 if hostile.LONG else 300
-# What attacks may leave behind: pages of fobd's heaps that are in part used, as glibc gives back whole ones, and tables of
-# nng and OpenSSL that grow and stay. They are on one fobd, so it adds up.
+# How much memory fobd may keep after an attack: heap pages that are partly in use, which glibc cannot give back, and
+# tables of nng and OpenSSL that only grow. All attacks are on one fobd, so this adds up.
 MEMORY_KIB = 1024 if hostile.LONG else 1536
 MEMORY_EACH_KIB = 1024 if hostile.LONG else 0
 
 
 class Hostile(hostile.Case):
     attacks = 0
-    REST_S = 1.2  # memory has been given back
+    REST_S = 1.2  # after this time fobd has given memory back
 
     @classmethod
     def setUpClass(cls):
@@ -43,7 +44,8 @@ class Hostile(hostile.Case):
 
     @classmethod
     def warm_up(cls):
-        """What is made once and kept is no leak: each thread's memory and reader of the database, heaps, OpenSSL's tables."""
+        """Make fobd allocate what it allocates once and keeps, so that it is not counted as a leak: each thread's
+        memory and database reader, heaps, OpenSSL's tables."""
         request = fobwire.request(hostile.VERIFY, fobwire.verify_request(cls.secret))
         for listener in ("verify", "tcp", "tls"):
             for _ in range(120):
@@ -51,7 +53,7 @@ class Hostile(hostile.Case):
                     c.exchange_many([request] * 8)
 
     def connect(self, listener):
-        """A way to misbehave and a socket to do it with."""
+        """Returns a socket and one of the functions of attacks.py to call with it."""
         url = self.fobd.urls[listener]
         if listener != "tls" or random.random() < 0.6:
             s = fobwire.dial(url.replace("tls+", ""), 10)
@@ -104,12 +106,22 @@ class Hostile(hostile.Case):
                     % (listener, CONNECTIONS, took, self.base, after, self.seen, stats.open_descriptors,
                                      stats.connections_dropped))
         Hostile.attacks += 1
-        if not daemon.SANITIZED:  # which keep what was freed
-            most = self.base + MEMORY_KIB + MEMORY_EACH_KIB * self.attacks
-            daemon.wait_until("memory is back at %d KiB" % most, lambda: self.memory_kib() < most, 5, 0.1)
-            tap.comment("%s: then %d KiB" % (listener, self.memory_kib()))
+        if not daemon.SANITIZED:  # a sanitizer does not give freed memory back
+            self.memory_is_back(listener, self.base + MEMORY_KIB + MEMORY_EACH_KIB * self.attacks)
         for other in ("verify", "tcp", "tls", "admin"):
             self.served(other)
+
+    def memory_is_back(self, listener, most):
+        """fobd has at most ${most} KiB. If it has more, a leak is told from heap pages that stay in use by a second attack:
+        a leak grows again."""
+        try:
+            daemon.wait_until("memory is back at %d KiB" % most, lambda: self.memory_kib() < most, 5, 0.1)
+        except AssertionError:
+            most = self.memory_kib() + MEMORY_KIB / 4
+            self.storm(listener, CONNECTIONS)
+            self.settled(self.seen)
+            daemon.wait_until("memory is back at %d KiB" % most, lambda: self.memory_kib() < most, 5, 0.1)
+        tap.comment("%s: then %d KiB" % (listener, self.memory_kib()))
 
     def test_hostile_connections_over_ipc(self):
         self.attack("verify")

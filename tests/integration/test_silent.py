@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""Connections that do not greet are gone in time; those that have greeted may be silent as they like."""
+"""fobd closes a connection that has not greeted in time. One that has greeted may be silent without a limit."""
 
 import os
 import sys
@@ -18,9 +18,10 @@ import hostile
 import tap
 from hostile import GREETING_S, Polite
 
+
 class Silent(hostile.Case):
     def ipv6_port(self):
-        """One that is free, or 0 where there is no IPv6."""
+        """A free port, or 0 where there is no IPv6."""
         try:
             with socket.socket(socket.AF_INET6) as s:
                 s.bind(("::", 0))
@@ -29,7 +30,8 @@ class Silent(hostile.Case):
             return 0
 
     def silent(self, count):
-        """TLS peers that never greet: silent ones, half a ClientHello, a whole one, and a whole handshake."""
+        """${count} TLS peers that do not greet. They send nothing, a part of a ClientHello, a whole one, or finish the
+        handshake and send nothing more."""
         url = self.fobd.urls["tls"]
         hello = attacks.client_hello(fobwire.tls)[0]
         held = []
@@ -44,8 +46,8 @@ class Silent(hostile.Case):
         return held
 
     def test_silent_tls_peers_are_gone_in_time(self):
-        """Whatever they stopped at. Those who have greeted may be silent as they like."""
-        both = self.ipv6_port()  # over which also IPv4 comes: the two ends of a connection can be written in two ways
+        """Each is closed, wherever it stopped. Clients that greeted and then sent nothing stay connected."""
+        both = self.ipv6_port()  # it also accepts IPv4: then fobd and the client write the same address in two forms
         self.begin(settings='listen "tcp://[::]:%d" {\n\trole = "verify"\n\tinsecure = true\n}\n' % both if both else "")
         polite = Polite(self.fobd.urls["tls"], self.secret)
         quiet = [self.fobd.client(listener) for listener in ("tls", "tcp", "verify")]

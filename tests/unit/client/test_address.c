@@ -26,7 +26,7 @@ test_forms(void **state)
 		{ "tcp://[::1]:7400", ADDRESS_TCP, "::1", "7400", false, AF_INET6 },
 		{ "tls+tcp://[::1]:1", ADDRESS_TLS, "::1", "1", false, AF_INET6 },
 		{ "tls+tcp://192.0.2.1:65535", ADDRESS_TLS, "192.0.2.1", "65535", false, AF_INET },
-		{ "tcp://localhost:80", ADDRESS_TCP, "localhost", "80", true, 0 } };
+		{ "tcp://localhost:80", ADDRESS_TCP, "localhost", "80", true, AF_UNSPEC } };
 	struct endpoints e;
 	struct address a;
 	size_t i;
@@ -40,10 +40,12 @@ test_forms(void **state)
 		if (cases[i].port != NULL)
 			assert_string_equal(a.port, cases[i].port);
 		assert_int_equal(address_is_name(&a), cases[i].name);
-		assert_null(address_resolve(&a, &e));
-		assert_true(e.n >= 1);
-		if (cases[i].family != 0)
+		/* A system may have no name: not even localhost. */
+		if (!cases[i].name) {
+			assert_null(address_resolve(&a, &e));
+			assert_true(e.n >= 1);
 			assert_int_equal(e.list[0].any.sa_family, cases[i].family);
+		}
 		address_fini(&a);
 	}
 }

@@ -11,6 +11,7 @@
 
 #include <fcntl.h>
 #include <grp.h>
+#include <pwd.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -101,22 +102,37 @@ root_raises_the_hard_limit(void)
 	return 0;
 }
 
+/* Has this process the groups of ${user}, as the system lists them, and no other? */
+static int
+has_groups_of(const struct passwd *user)
+{
+	gid_t has[64], listed[64];
+	int n = getgroups(64, has), most = 64;
+
+	HOLDS(n >= 0 && getgrouplist(user->pw_name, user->pw_gid, listed, &most) >= 0);
+	for (int i = 0; i < n; i++) {
+		int j = 0;
+
+		while (j < most && listed[j] != has[i])
+			j++;
+		HOLDS(j < most);
+	}
+	return 0;
+}
+
 static int
 drop_for_good(void)
 {
+	const struct passwd *nobody = getpwnam("nobody");
 	char why[256] = "";
-	gid_t groups[64];
 	uid_t r, e, s;
-	int n;
 
 	/* What must be gone afterwards: a group of root's, and (with a lax fs.suid_dumpable) being dumpable. */
 	HOLDS(setgroups(2, (const gid_t[]){ 0, 4 }) == 0);
 	HOLDS(harden_drop("nobody", why, sizeof(why)) == 0);
-	HOLDS(getresuid(&r, &e, &s) == 0 && r == 65534 && e == 65534 && s == 65534);
-	HOLDS(getgid() == 65534 && getegid() == 65534);
-	n = getgroups(64, groups);
-	for (int i = 0; i < n; i++)
-		HOLDS(groups[i] == 65534);
+	HOLDS(getresuid(&r, &e, &s) == 0 && r == nobody->pw_uid && e == r && s == r);
+	HOLDS(getgid() == nobody->pw_gid && getegid() == nobody->pw_gid);
+	HOLDS(has_groups_of(nobody) == 0);
 	HOLDS(setuid(0) == -1 && setgid(0) == -1 && seteuid(0) == -1);
 	HOLDS(open("/etc/shadow", O_RDONLY) == -1);
 	HOLDS(prctl(PR_GET_DUMPABLE, 0, 0, 0, 0) == 0);
