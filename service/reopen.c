@@ -16,6 +16,7 @@
 
 #define WAIT_MIN_MS 250
 #define WAIT_MAX_MS 60000
+#define SOON_MS 1000
 #define DISPLACED_MS 1000 /* at most, between two looks for the file */
 /* A database that fails again this soon was not mended by opening it: the pauses go on growing. */
 #define LASTED_MS 600000
@@ -200,7 +201,9 @@ reopen_look(struct reopen *r)
 			begin_attempt(e);
 		else if (e->step == REOPEN_WORKING)
 			end_attempt(r, e);
-		soon = soon || e->step == REOPEN_LEAVING || e->step == REOPEN_WORKING;
+		soon = soon || e->step == REOPEN_LEAVING || e->step == REOPEN_WORKING ||
+		    (e->step == REOPEN_PAUSING && e->result != REOPEN_DISPLACED &&
+			e->next_ms < clock_boot_ms() + SOON_MS);
 	}
 	return soon;
 }
