@@ -60,6 +60,7 @@ begin_leaving(struct reopen *r, struct reopen_environment *e, struct engine *eng
 	if (e->opened_ms == 0 || clock_boot_ms() - e->opened_ms >= LASTED_MS)
 		e->wait_ms = WAIT_MIN_MS;
 	e->next_report_ms = 0;
+	e->result = REOPEN_FAILED;
 	e->has_file = store_file(engine->store, &e->file) == 0;
 	e->engine = engine;
 	e->step = REOPEN_LEAVING;

@@ -1090,10 +1090,11 @@ without_address_space(void **state)
 	assert_true((pid = fork()) >= 0);
 	if (pid == 0) {
 		struct rlimit limit = { UINT64_C(1) << 45, UINT64_C(1) << 45 };
+		char why[512] = "";
 
-		if (setrlimit(RLIMIT_AS, &limit) == 0)
-			refused(p, -FAULT_INTERNAL, "Lower ceiling, or raise the limit (ulimit -v)");
-		_exit(0);
+		_exit(setrlimit(RLIMIT_AS, &limit) != 0 ||
+		    lmdb_open(&p->options, &p->db, why, sizeof(why)) != -FAULT_INTERNAL ||
+		    strstr(why, "Lower ceiling, or raise the limit (ulimit -v)") == NULL);
 	}
 	assert_int_equal(waitpid(pid, &status, 0), pid);
 	assert_int_equal(status, 0);
