@@ -104,7 +104,7 @@ static enum reopen_result
 displaced(struct reopen_environment *e)
 {
 	snprintf(e->why, sizeof(e->why),
-	    "%s/data.mdb is not the file that was open: put that file back, or restore a backup and restart fobd",
+	    "%s/data.mdb is not the file that was open: put that file back, or stop fobd and restore a backup",
 	    e->config->environments[e->environment].path);
 	return REOPEN_DISPLACED;
 }

@@ -31,50 +31,64 @@ keys_made(struct store *store)
 
 struct opening {
 	struct store_options options;
-	struct engine *engine;
+	struct store *store;
 	int fault;
 	char *why;
 	size_t why_len;
 };
 
+static void *
+open_store(void *arg)
+{
+	struct opening *o = arg;
+
+	o->fault = store_open(&o->options, &o->store, o->why, o->why_len);
+	return NULL;
+}
+
+static void *
+settle_store(void *arg)
+{
+	struct opening *o = arg;
+
+	o->fault = store_settle(o->store, o->why, o->why_len);
+	return NULL;
+}
+
+/*
+ * What writes to the database here has a thread of its own: if a trap leaves that thread with LMDB's lock, the lock is free
+ * again when it ends (see lmdb_close()).
+ */
 static int
-open_parts(struct engine *engine, const struct opening *o)
+run_apart(void *(*run)(void *), struct opening *o)
+{
+	pthread_t thread;
+
+	if (pthread_create(&thread, NULL, run, o) != 0) {
+		snprintf(o->why, o->why_len, "cannot start a thread");
+		return -FAULT_INTERNAL;
+	}
+	pthread_join(thread, NULL);
+	return o->fault;
+}
+
+static int
+open_parts(struct engine *engine, struct opening *o, bool settle)
 {
 	int fault;
 
-	if ((fault = store_open(&o->options, &engine->store, o->why, o->why_len)) != 0 ||
+	fault = run_apart(open_store, o);
+	engine->store = o->store;
+	if (fault != 0 || (settle && (fault = run_apart(settle_store, o)) != 0) ||
 	    (fault = lastused_open(o->options.path, keys_made(engine->store), &engine->lastused, o->why, o->why_len)) !=
 		0)
 		return fault;
 	return writer_start(engine->store, &engine->clock, engine->lastused, &engine->writer, o->why, o->why_len);
 }
 
-static void *
-open_engine(void *arg)
-{
-	struct opening *o = arg;
-
-	if ((o->engine = calloc(1, sizeof(*o->engine))) == NULL) {
-		snprintf(o->why, o->why_len, "out of memory");
-		o->fault = -FAULT_INTERNAL;
-		return NULL;
-	}
-	o->engine->environment = o->options.environment;
-	clock_init(&o->engine->clock);
-	if ((o->fault = open_parts(o->engine, o)) != 0) {
-		engine_close(o->engine);
-		o->engine = NULL;
-	}
-	return NULL;
-}
-
-/*
- * A thread of its own opens the engine, as store_open() may write: if a trap leaves that thread with LMDB's lock, the lock
- * is free again when it ends (see lmdb_close()).
- */
 static int
-open_apart(const struct config *config, enum environment environment, unsigned readers, bool settle,
-    struct engine **engine, char *why, size_t why_len)
+open_engine(const struct config *config, enum environment environment, unsigned readers, bool settle,
+    struct engine **out, char *why, size_t why_len)
 {
 	const struct config_environment *c = &config->environments[environment];
 	struct opening o = {
@@ -83,35 +97,39 @@ open_apart(const struct config *config, enum environment environment, unsigned r
 		    .pepper = c->pepper,
 		    .ceiling_bytes = c->ceiling_bytes,
 		    .events_kept = c->events_kept,
-		    .readers = readers + READERS_MORE,
-		    .settle = settle },
+		    .readers = readers + READERS_MORE },
 		.why = why,
 		.why_len = why_len,
 	};
-	pthread_t thread;
+	struct engine *engine;
+	int fault;
 
-	if (pthread_create(&thread, NULL, open_engine, &o) != 0) {
-		snprintf(why, why_len, "cannot start a thread");
+	if ((engine = calloc(1, sizeof(*engine))) == NULL) {
+		snprintf(why, why_len, "out of memory");
 		return -FAULT_INTERNAL;
 	}
-	pthread_join(thread, NULL);
-	if (o.fault == 0)
-		*engine = o.engine;
-	return o.fault;
+	engine->environment = environment;
+	clock_init(&engine->clock);
+	if ((fault = open_parts(engine, &o, settle)) != 0) {
+		engine_close(engine);
+		return fault;
+	}
+	*out = engine;
+	return 0;
 }
 
 int
 engine_open(const struct config *config, enum environment environment, unsigned readers, struct engine **engine,
     char *why, size_t why_len)
 {
-	return open_apart(config, environment, readers, false, engine, why, why_len);
+	return open_engine(config, environment, readers, false, engine, why, why_len);
 }
 
 int
 engine_reopen(const struct config *config, enum environment environment, unsigned readers, struct engine **engine,
     char *why, size_t why_len)
 {
-	return open_apart(config, environment, readers, true, engine, why, why_len);
+	return open_engine(config, environment, readers, true, engine, why, why_len);
 }
 
 void

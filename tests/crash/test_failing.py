@@ -89,7 +89,8 @@ class Failing(unittest.TestCase):
         self.fails_and_is_opened_anew(shimmed.PUT, shimmed.TRAP, "UNAVAILABLE")
         of_backup.disarm()
         self.assertEqual(backup.wait(20 * daemon.SLOWER), 0)
-        self.fobd.stop()
+        if not daemon.SANITIZED:  # the transaction's own pages are lost, which a sanitizer would report at the end
+            self.fobd.stop()
 
     def test_a_file_that_is_renamed(self):
         """Without its name the database fails; another file in its place is not served; its name back, it is. systemd is
