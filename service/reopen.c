@@ -16,6 +16,7 @@
 
 #define WAIT_MIN_MS 250
 #define WAIT_MAX_MS 60000
+#define SOON_MS 1000
 #define DISPLACED_MS 1000 /* at most, between two looks for the file */
 /* A database that fails again this soon was not mended by opening it: the pauses go on growing. */
 #define LASTED_MS 600000
@@ -59,6 +60,7 @@ begin_leaving(struct reopen *r, struct reopen_environment *e, struct engine *eng
 	if (e->opened_ms == 0 || clock_boot_ms() - e->opened_ms >= LASTED_MS)
 		e->wait_ms = WAIT_MIN_MS;
 	e->next_report_ms = 0;
+	e->result = REOPEN_FAILED;
 	e->has_file = store_file(engine->store, &e->file) == 0;
 	e->engine = engine;
 	e->step = REOPEN_LEAVING;
@@ -102,7 +104,7 @@ static enum reopen_result
 displaced(struct reopen_environment *e)
 {
 	snprintf(e->why, sizeof(e->why),
-	    "%s/data.mdb is not the file that was open: put that file back, or restore a backup and restart fobd",
+	    "%s/data.mdb is not the file that was open: put that file back, or stop fobd and restore a backup",
 	    e->config->environments[e->environment].path);
 	return REOPEN_DISPLACED;
 }
@@ -200,7 +202,9 @@ reopen_look(struct reopen *r)
 			begin_attempt(e);
 		else if (e->step == REOPEN_WORKING)
 			end_attempt(r, e);
-		soon = soon || e->step == REOPEN_LEAVING || e->step == REOPEN_WORKING;
+		soon = soon || e->step == REOPEN_LEAVING || e->step == REOPEN_WORKING ||
+		    (e->step == REOPEN_PAUSING && e->result != REOPEN_DISPLACED &&
+			e->next_ms < clock_boot_ms() + SOON_MS);
 	}
 	return soon;
 }

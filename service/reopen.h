@@ -57,8 +57,8 @@ void reopen_init(struct reopen *reopen, struct service *service, struct server *
 
 /*
  * reopen_look(reopen):
- * Make the steps that are due. To be called once a second, and more often while it returns true: it waits for something
- * that will not take long.
+ * Make the steps that are due. To be called once a second, and more often while it returns true: the next step will be
+ * due within a second.
  */
 bool reopen_look(struct reopen *reopen);
 

@@ -3,6 +3,7 @@
  */
 #include "service/engine/engine.h"
 
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -28,19 +29,77 @@ keys_made(struct store *store)
 	return state.next_serial;
 }
 
+struct opening {
+	struct store_options options;
+	struct store *store;
+	int fault;
+	char *why;
+	size_t why_len;
+};
+
+static void *
+open_store(void *arg)
+{
+	struct opening *o = arg;
+
+	o->fault = store_open(&o->options, &o->store, o->why, o->why_len);
+	return NULL;
+}
+
+static void *
+settle_store(void *arg)
+{
+	struct opening *o = arg;
+
+	o->fault = store_settle(o->store, o->why, o->why_len);
+	return NULL;
+}
+
+/*
+ * What writes to the database here has a thread of its own: if a trap leaves that thread with LMDB's lock, the lock is free
+ * again when it ends (see lmdb_close()).
+ */
+static int
+run_apart(void *(*run)(void *), struct opening *o)
+{
+	pthread_t thread;
+
+	if (pthread_create(&thread, NULL, run, o) != 0) {
+		snprintf(o->why, o->why_len, "cannot start a thread");
+		return -FAULT_INTERNAL;
+	}
+	pthread_join(thread, NULL);
+	return o->fault;
+}
+
+static int
+open_parts(struct engine *engine, struct opening *o, bool settle)
+{
+	int fault;
+
+	fault = run_apart(open_store, o);
+	engine->store = o->store;
+	if (fault != 0 || (settle && (fault = run_apart(settle_store, o)) != 0) ||
+	    (fault = lastused_open(o->options.path, keys_made(engine->store), &engine->lastused, o->why, o->why_len)) !=
+		0)
+		return fault;
+	return writer_start(engine->store, &engine->clock, engine->lastused, &engine->writer, o->why, o->why_len);
+}
+
 static int
 open_engine(const struct config *config, enum environment environment, unsigned readers, bool settle,
     struct engine **out, char *why, size_t why_len)
 {
 	const struct config_environment *c = &config->environments[environment];
-	struct store_options options = {
-		.environment = environment,
-		.path = c->path,
-		.pepper = c->pepper,
-		.ceiling_bytes = c->ceiling_bytes,
-		.events_kept = c->events_kept,
-		.readers = readers + READERS_MORE,
-		.settle = settle,
+	struct opening o = {
+		.options = { .environment = environment,
+		    .path = c->path,
+		    .pepper = c->pepper,
+		    .ceiling_bytes = c->ceiling_bytes,
+		    .events_kept = c->events_kept,
+		    .readers = readers + READERS_MORE },
+		.why = why,
+		.why_len = why_len,
 	};
 	struct engine *engine;
 	int fault;
@@ -51,14 +110,11 @@ open_engine(const struct config *config, enum environment environment, unsigned 
 	}
 	engine->environment = environment;
 	clock_init(&engine->clock);
-	if ((fault = store_open(&options, &engine->store, why, why_len)) != 0 ||
-	    (fault = lastused_open(c->path, keys_made(engine->store), &engine->lastused, why, why_len)) != 0 ||
-	    (fault = writer_start(engine->store, &engine->clock, engine->lastused, &engine->writer, why, why_len)) !=
-		0) {
+	if ((fault = open_parts(engine, &o, settle)) != 0) {
 		engine_close(engine);
 		return fault;
 	}
-	if ((engine->snapshot = snapshot_new(engine->store, &options)) == NULL) {
+	if ((engine->snapshot = snapshot_new(engine->store, &o.options)) == NULL) {
 		snprintf(why, why_len, "out of memory");
 		engine_close(engine);
 		return -FAULT_INTERNAL;

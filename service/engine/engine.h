@@ -30,7 +30,7 @@ struct engine {
  */
 int engine_open(const struct config *config, enum environment environment, unsigned readers, struct engine **engine,
     char *why, size_t why_len);
-/* The same for an environment that has failed while this process had it open: see store_open() on settling. */
+/* The same for an environment that has failed while this process had it open: see store_settle(). */
 int engine_reopen(const struct config *config, enum environment environment, unsigned readers, struct engine **engine,
     char *why, size_t why_len);
 /* Ends the writer and closes the files. No request may be under way, and every reader's transaction is freed. */

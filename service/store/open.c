@@ -179,8 +179,8 @@ commit_identity(struct store *store, const struct record_identity *identity)
 	return fault;
 }
 
-static int
-settle(struct store *store, char *why, size_t why_len)
+int
+store_settle(struct store *store, char *why, size_t why_len)
 {
 	int fault;
 
@@ -360,8 +360,7 @@ store_open(const struct store_options *options, struct store **out, char *why, s
 		goto out;
 	if (options->use == STORE_SERVE || options->use == STORE_RESTORE) {
 		lmdb_read_end(txn);
-		if ((fault = raise_schema(store, &store->identity, why, why_len)) != 0 ||
-		    (options->settle && (fault = settle(store, why, why_len)) != 0))
+		if ((fault = raise_schema(store, &store->identity, why, why_len)) != 0)
 			goto out;
 		if ((fault = lmdb_read(txn)) != 0) {
 			fault = cannot_read(store, fault, why, why_len);

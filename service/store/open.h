@@ -23,7 +23,6 @@ struct store_options {
 	uint64_t ceiling_bytes;
 	uint64_t events_kept;
 	unsigned readers;
-	bool settle; /* STORE_SERVE: begin with a commit, see store_open() */
 };
 
 /*
@@ -33,12 +32,16 @@ struct store_options {
  * Returns: 0, *${store} to be closed with store_close(); -FAULT_CORRUPT for damage; -FAULT_FULL; -FAULT_DISK for
  *          storage that fails or is read-only; -FAULT_NOT_FOUND: no database; another negative fault for what an
  *          operator has set wrongly (another's pepper, a backup, ...). One line at ${why}.
- *
- * With ${options}->settle a commit that changes nothing comes first. It is for a database that has failed in this process:
- * after a write that failed the system may show a commit that the disk does not have. When the next commit has succeeded,
- * the disk has both.
  */
 int store_open(const struct store_options *options, struct store **store, char *why, size_t why_len);
 void store_close(struct store *store);
+
+/*
+ * store_settle(store, why, why_len):
+ * Make a commit that changes nothing, before anything else is done with a database that has failed in this process: after
+ * a write that failed the system may show a commit that the disk does not have. When this one succeeds, the disk has both.
+ * Returns: as store_open(). If it fails, close the store when this thread has ended: see lmdb_close().
+ */
+int store_settle(struct store *store, char *why, size_t why_len);
 
 #endif

@@ -10,7 +10,9 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 import errno
 import random
+import re
 import shutil
+import socket
 import subprocess
 import unittest
 
@@ -87,26 +89,39 @@ class Failing(unittest.TestCase):
         self.fails_and_is_opened_anew(shimmed.PUT, shimmed.TRAP, "UNAVAILABLE")
         of_backup.disarm()
         self.assertEqual(backup.wait(20 * daemon.SLOWER), 0)
-        self.fobd.stop()
+        if not daemon.SANITIZED:  # the transaction's own pages are lost, which a sanitizer would report at the end
+            self.fobd.stop()
 
     def test_a_file_that_is_renamed(self):
-        """Without its name the database fails; another file in its place is not served; its name back, it is."""
+        """Without its name the database fails; another file in its place is not served; its name back, it is. systemd is
+        told of it, and the watchdog is still notified."""
         path = os.path.join(self.fobd.database("live"), "data.mdb")
-        shutil.copy(path, path + ".copy")
-        with self.fobd.client("admin") as c:
-            self.assertEqual(c.verdict(c.roll(LIVE, "kept", grace=0).new_key.secret), "VALID")
-            os.rename(path, path + ".away")
-            os.rename(path + ".copy", path)
-            with self.assertRaises(fobwire.Fault):
-                c.roll(LIVE, "kept")
-            refused = "data.mdb is not the file that was open"
-            daemon.wait_until(refused, lambda: refused in self.fobd.log())
-            self.assertEqual(status_name(c, "live"), "NOT_SERVING")
-            self.assertEqual(c.verdict(self.secret[TEST]), "VALID")
-            os.rename(path + ".away", path)
-            daemon.wait_until("live is served again", lambda: status_name(c, "live") == "SERVING")
-            self.assertEqual(c.verdict(self.secret[LIVE]), "REVOKED")
         self.fobd.stop()
+        shutil.copy(path, path + ".copy")
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as s:
+            s.bind(os.path.join(self.fobd.place, "n"))
+            s.settimeout(10 * daemon.SLOWER)
+            environ = self.fobd.environ
+            self.fobd.environ = lambda clock=None: dict(environ(clock), NOTIFY_SOCKET=s.getsockname(),
+                                                        WATCHDOG_USEC="1000000")
+            self.fobd.start(init=False)
+            with self.fobd.client("admin") as c:
+                self.assertEqual(c.verdict(c.roll(LIVE, "kept", grace=0).new_key.secret), "VALID")
+                os.rename(path, path + ".away")
+                os.rename(path + ".copy", path)
+                with self.assertRaises(fobwire.Fault):
+                    c.roll(LIVE, "kept")
+                refused = "data.mdb is not the file that was open"
+                daemon.wait_until(refused, lambda: refused in self.fobd.log())
+                daemon.wait_until("systemd is told", lambda: (
+                    s.recv(4096) == b"STATUS=live: not served, its database has failed"))
+                daemon.wait_until("the watchdog is notified", lambda: s.recv(4096) == b"WATCHDOG=1")
+                self.assertEqual(status_name(c, "live"), "NOT_SERVING")
+                self.assertEqual(c.verdict(self.secret[TEST]), "VALID")
+                os.rename(path + ".away", path)
+                daemon.wait_until("live is served again", lambda: status_name(c, "live") == "SERVING")
+                self.assertEqual(c.verdict(self.secret[LIVE]), "REVOKED")
+            self.fobd.stop()
 
     def test_without_room_keys_can_still_be_ended(self):
         """The disk is full: new keys are refused, and all else works, 20 times."""
@@ -167,8 +182,8 @@ class Failing(unittest.TestCase):
         self.fobd.stop()
 
     def test_a_database_that_cannot_be_read_at_the_start(self):
-        """Each read of a start fails in turn. A failed read of a database: that environment is not served, the other is. A
-        failed read of a pepper: fobd does not start."""
+        """Each read of a start fails in turn. A failed read of a database: that environment is not served, the other is, and
+        soon both are. A failed read of a pepper: fobd does not start."""
         self.fobd.stop()
         outcomes = {"live": 0, "test": 0, "refused": 0}
 
@@ -184,19 +199,19 @@ class Failing(unittest.TestCase):
                 return True
             else:
                 fired = self.fobd.handle.disarm()
-                served = []
+                failed = re.findall('msg="this environment is not served" environment=(live|test) reason=.*'
+                                    "Input/output error", self.fobd.log()[said:])
+                self.assertEqual(len(failed), 1 if fired else 0)
                 with self.fobd.client("verify") as c:
                     for e, name in ((LIVE, "live"), (TEST, "test")):
                         r = c.response("fob.v1.Keys/VerifyKey", fobwire.verify_request(self.secret[e]))
-                        if r.code == pb.rpc.OK:
-                            self.assertEqual(c.verdict(self.secret[e]), "VALID")
-                            served.append(name)
-                        else:
+                        if r.code != pb.rpc.OK:
                             self.assertEqual(fobwire.code_name(r.code), "UNAVAILABLE")
-                            self.assertRegex(self.fobd.log()[said:], 'msg="this environment is not served" '
-                                             "environment=%s reason=.*Input/output error" % name)
-                            outcomes[name] += 1
-                self.assertEqual(len(served), 1 if fired else 2)
+                            self.assertIn(name, failed)
+                        if name not in failed or outcomes[name] == 0:
+                            daemon.wait_until(name + " is served", lambda e=e: c.verdict(self.secret[e]) == "VALID")
+                for name in failed:
+                    outcomes[name] += 1
                 return bool(fired)
             finally:
                 self.fobd.kill()

@@ -17,7 +17,7 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
-#include "tests/unit/service/fixture.h"
+#include "tests/unit/service/harness.h"
 
 #include "service/engine/lastused.h"
 #include "service/base/log.h"
@@ -177,6 +177,7 @@ uses_cost_no_system_call(void **state)
 	assert_int_equal(cell(p, 70) >> 32, 0);
 }
 
+#if !HARNESS_SANITIZED /* which needs much of it */
 /* In a child with little address space: a small container, valgrind. */
 static void
 needs_little_address_space(void **state)
@@ -188,13 +189,6 @@ needs_little_address_space(void **state)
 	int status;
 	pid_t pid;
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-	skip();
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-	skip();
-#endif
-#endif
 	assert_true((pid = fork()) >= 0);
 	if (pid == 0)
 		_exit(setrlimit(RLIMIT_AS, &limit) != 0 ||
@@ -203,6 +197,7 @@ needs_little_address_space(void **state)
 	assert_int_equal(waitpid(pid, &status, 0), pid);
 	assert_int_equal(status, 0);
 }
+#endif
 
 static void
 outlives_a_restart(void **state)
@@ -510,7 +505,9 @@ main(void)
 		TEST(is_to_the_minute),
 		TEST(is_stored_once_a_minute),
 		TEST(uses_cost_no_system_call),
+#if !HARNESS_SANITIZED
 		TEST(needs_little_address_space),
+#endif
 		TEST(outlives_a_restart),
 		TEST(another_key_s_use_is_never),
 		TEST(a_flipped_bit_is_never),
