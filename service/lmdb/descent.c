@@ -45,6 +45,7 @@ struct way {
 	bool integers;        /* keys are 8-byte numbers in the machine's order: the list of free pages */
 	uint16_t leaf_flags;  /* that an entry in a leaf may have */
 	uint64_t value_pages; /* overflow pages so far, by their own headers */
+	uint64_t damaged;     /* the page that was not valid */
 	struct step steps[DEPTH_MAX];
 };
 
@@ -163,9 +164,8 @@ page_at(const struct descent_map *map, uint64_t number, uint16_t flags, struct p
 	return header->number == number && header->flags == flags ? page : NULL;
 }
 
-/* Validate page ${number}, whose bounds are in ${s}. */
 static bool
-enter(const struct way *w, struct step *s, uint64_t number, bool leaf)
+is_valid(const struct way *w, struct step *s, uint64_t number, bool leaf)
 {
 	struct page_header h;
 
@@ -175,6 +175,16 @@ enter(const struct way *w, struct step *s, uint64_t number, bool leaf)
 		return false;
 	s->n = (h.lower - PAGE_HEADER) / 2U;
 	return fills_in_order(w, s->page, leaf, s->n, h.upper) && in_bounds(w, s, leaf);
+}
+
+/* Validate page ${number}, whose bounds are in ${s}. */
+static bool
+enter(struct way *w, struct step *s, uint64_t number, bool leaf)
+{
+	if (is_valid(w, s, number, leaf))
+		return true;
+	w->damaged = number;
+	return false;
 }
 
 /* ---- a way from the root to a leaf ---- */
@@ -273,6 +283,7 @@ begin(struct way *w, const struct descent_map *map, const struct descent_tree *t
 	w->leaf_flags = leaf_flags;
 	w->depth = tree->depth;
 	w->value_pages = 0;
+	w->damaged = tree->root;
 	w->steps[0].from = w->steps[0].to = (struct page_key){ 0 };
 	if (tree->root == NO_PAGE)
 		return tree->depth == 0 && tree->entries == 0 && tree->leaf_pages == 0 && tree->branch_pages == 0 ? 0 :
@@ -442,11 +453,12 @@ descent_find(const struct descent_map *map, const struct descent_tree *tree, con
 	memset(gap, 0, sizeof(*gap));
 	if ((any = begin(&w, map, tree, F_BIGDATA)) <= 0)
 		return any == 0 ? -FAULT_NOT_FOUND : -FAULT_CORRUPT;
-	if (!go_down(&w, 0, tree->root, TO_KEY, (struct page_key){ key, len }, &equal) || !counted(&w, tree))
+	if (!go_down(&w, 0, tree->root, TO_KEY, (struct page_key){ key, len }, &equal) || !counted(&w, tree) ||
+	    !(equal ? own_value(&w) : look_around(&w, gap))) {
+		gap->damaged = w.damaged;
 		return -FAULT_CORRUPT;
-	if (equal)
-		return own_value(&w) ? 0 : -FAULT_CORRUPT;
-	return look_around(&w, gap) ? -FAULT_NOT_FOUND : -FAULT_CORRUPT;
+	}
+	return equal ? 0 : -FAULT_NOT_FOUND;
 }
 
 int

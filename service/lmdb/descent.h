@@ -64,6 +64,7 @@ struct descent_entry {
 struct descent_gap {
 	struct descent_entry before;
 	struct descent_entry behind;
+	uint64_t damaged; /* with -FAULT_CORRUPT: the page that is not valid, or to which a wrong number leads */
 };
 
 /*

@@ -107,6 +107,28 @@ find_tree(struct lmdb_txn *txn, unsigned table, struct descent_tree *tree)
 	return 0;
 }
 
+/* ---- damage ---- */
+
+/* One line for each page; the first DAMAGED_TOLD of them. */
+void
+lmdb_tell_damage(struct lmdb_txn *txn, uint64_t page)
+{
+	struct lmdb *db = txn->db;
+
+	for (unsigned i = 0; i < DAMAGED_TOLD; i++) {
+		uint64_t told = 0;
+
+		/* Page 0 is a meta page, so 0 means none. */
+		if (atomic_compare_exchange_strong(&db->damaged[i], &told, page)) {
+			LOG(LOG_ERROR, "a page of the database is damaged: keys on it or below it cannot be verified",
+			    LOG_S("path", db->path), LOG_I("page", page));
+			return;
+		}
+		if (told == page)
+			return;
+	}
+}
+
 /* ---- found ---- */
 
 static void
@@ -114,6 +136,7 @@ take(struct lmdb_query *q, const struct reader_search *search)
 {
 	q->fault = search->value == NULL ? -FAULT_NOT_FOUND : search->len > q->room ? -FAULT_CORRUPT : 0;
 	q->len = search->len;
+	q->page = search->number;
 	if (q->fault == 0)
 		memcpy(q->to, search->value, search->len);
 }
@@ -209,7 +232,7 @@ int
 lmdb_descend(struct lmdb_txn *txn, unsigned table, const void *key, size_t key_len, bool beside, struct lmdb_gap *gap)
 {
 	struct descent_tree tree;
-	struct descent_gap found;
+	struct descent_gap found = { 0 };
 	sigjmp_buf trap;
 	int fault;
 
@@ -223,6 +246,8 @@ lmdb_descend(struct lmdb_txn *txn, unsigned table, const void *key, size_t key_l
 	    (copy_entry(&found.before, &gap->before) != 0 || copy_entry(&found.behind, &gap->behind) != 0))
 		fault = -FAULT_CORRUPT;
 	trap_clear();
+	if (fault == -FAULT_CORRUPT && !beside)
+		lmdb_tell_damage(txn, found.damaged);
 	return fault;
 }
 

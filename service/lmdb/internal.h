@@ -12,6 +12,7 @@
 #include "service/lmdb/lmdb.h"
 
 #define LMDB_TABLES_MAX 16
+#define DAMAGED_TOLD 64
 
 /* LMDB's own two tables: the list of free pages, and the table that lists all tables. */
 enum { LMDB_FREE_PAGES = 0, LMDB_ALL_TABLES = 1 };
@@ -30,7 +31,8 @@ struct lmdb {
 	struct lmdb_file file;
 	int64_t next_check_ns; /* of the free pages, by CLOCK_BOOTTIME; only the writer uses it */
 	_Atomic bool readers_full;
-	const char *_Atomic failure; /* NULL: it has not failed */
+	_Atomic uint64_t damaged[DAMAGED_TOLD]; /* pages of which the log was told */
+	const char *_Atomic failure;            /* NULL: it has not failed */
 	_Atomic pid_t left_by; /* the thread that a trap left with a write transaction, and LMDB's lock; 0: none */
 };
 
@@ -40,8 +42,8 @@ struct lmdb_txn {
 	int fault;
 	bool begun; /* a read transaction that can be renewed */
 	bool write;
-	bool left; /* a trap has left this write transaction half-way: nothing of it is freed */
-	bool written[LMDB_TABLES_MAX];      /* tables that this write transaction has changed */
+	bool left;                     /* a trap has left this write transaction half-way: nothing of it is freed */
+	bool written[LMDB_TABLES_MAX]; /* tables that this write transaction has changed */
 	MDB_cursor *spare[LMDB_TABLES_MAX]; /* a read transaction's cursors, renewed instead of allocated */
 	uint8_t value[LMDB_VALUE_MAX];
 	/* The snapshot of a read transaction, as get.c reads it; kept as long as no commit is made. */

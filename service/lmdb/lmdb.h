@@ -134,13 +134,17 @@ struct lmdb_query {
 	size_t key_len;
 	void *to; /* gets the value */
 	size_t room;
-	size_t len; /* of the value */
-	int fault;  /* as lmdb_get() returns */
+	size_t len;    /* of the value */
+	uint64_t page; /* that it is on */
+	int fault;     /* as lmdb_get() returns */
 };
 
 /* At most LMDB_PASS keys, in a read transaction. Their lookups are interleaved (see reader.h). */
 #define LMDB_PASS 64
 void lmdb_gets(struct lmdb_txn *txn, unsigned table, struct lmdb_query *queries, size_t n);
+
+/* Log that ${page} is damaged, once for each page. lmdb_prove_absent() does it itself. Threads: any. */
+void lmdb_tell_damage(struct lmdb_txn *txn, uint64_t page);
 
 /* A copy of an entry. key_len 0: there is no entry. */
 struct lmdb_entry {

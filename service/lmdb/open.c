@@ -231,21 +231,31 @@ check_whole(struct lmdb *db, const struct lmdb_options *options, char *why, size
 	return -FAULT_CORRUPT;
 }
 
+/* reader.c and descent.c know the pages of LMDB 0.9. */
+static int
+check_library(char *why, size_t why_len)
+{
+	int major, minor;
+	const char *version = mdb_version(&major, &minor, NULL);
+
+	if (major == 0 && minor == 9)
+		return 0;
+	snprintf(why, why_len, "the library is %s, but fobd knows the page format of LMDB 0.9 only: install that one",
+	    version);
+	return -FAULT_INTERNAL;
+}
+
 /*
- * Map the file a second time, read-only, for descent.c, which knows the page format of LMDB 0.9 only.
+ * Map the file a second time, read-only, for reader.c and descent.c.
  * Returns: 0; an error of the system or of LMDB.
  */
 static int
 map_pages(struct lmdb *db)
 {
-	int major, minor, patch;
 	mdb_filehandle_t fd;
 	MDB_envinfo info;
 	void *bytes;
 
-	mdb_version(&major, &minor, &patch);
-	if (major != 0 || minor != 9)
-		return MDB_VERSION_MISMATCH;
 	mdb_env_info(db->env, &info);
 	mdb_env_get_fd(db->env, &fd);
 	if ((bytes = mmap(NULL, info.me_mapsize, PROT_READ, MAP_SHARED, fd, 0)) == MAP_FAILED)
@@ -452,6 +462,8 @@ lmdb_open(const struct lmdb_options *options, struct lmdb **out, char *why, size
 
 	assert(options->n_tables <= LMDB_TABLES_MAX);
 	trap_install();
+	if ((fault = check_library(why, why_len)) != 0)
+		return fault;
 	if (!options->create && (fault = check_exists(options, why, why_len)) != 0)
 		return fault;
 	if ((db = calloc(1, sizeof(*db))) == NULL) {

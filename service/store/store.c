@@ -158,6 +158,17 @@ store_key(struct store_txn *txn, const uint8_t digest[RECORD_DIGEST_LEN], struct
 	return store_count_damage(txn->store, get_key(txn, digest, key));
 }
 
+static int
+take_key(struct store_txn *txn, const struct lmdb_query *q, struct store_search *s)
+{
+	int fault;
+
+	fault = record_get_key(txn->pepper, s->digest, RECORD_DIGEST_LEN, q->to, q->len, s->key);
+	if (fault == -FAULT_CORRUPT)
+		lmdb_tell_damage(txn->txn, q->page);
+	return fault;
+}
+
 void
 store_keys(struct store_txn *txn, struct store_search *searches, size_t n)
 {
@@ -178,7 +189,7 @@ store_keys(struct store_txn *txn, struct store_search *searches, size_t n)
 		s = &searches[i];
 		q = &queries[i];
 		if (q->fault == 0)
-			s->fault = record_get_key(txn->pepper, s->digest, RECORD_DIGEST_LEN, values[i], q->len, s->key);
+			s->fault = take_key(txn, q, s);
 		else if (q->fault == -FAULT_NOT_FOUND)
 			s->fault = prove_absent(txn, TABLE_KEYS, s->digest, RECORD_DIGEST_LEN);
 		else

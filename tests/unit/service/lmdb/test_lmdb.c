@@ -1072,6 +1072,39 @@ pages_of_a_wrong_size(void **state)
 	expect_now(p, A, "k", "v");
 }
 
+/* Another library than that whose pages are known. */
+static const char *other_library;
+
+__attribute__((visibility("default"))) char *
+mdb_version(int *major, int *minor, int *patch)
+{
+	static char *(*next)(int *, int *, int *);
+	char *version;
+
+	if (next == NULL)
+		*(void **)&next = dlsym(RTLD_NEXT, "mdb_version");
+	version = next(major, minor, patch);
+	if (other_library == NULL)
+		return version;
+	*major = 1;
+	return (char *)(uintptr_t)other_library;
+}
+
+static void
+another_library(void **state)
+{
+	const struct lmdb_options options = { .path = "/nowhere", .access = LMDB_SERVE, .n_tables = 0, .readers = 1 };
+	char why[256] = "";
+	struct lmdb *db;
+
+	(void)state;
+	other_library = "LMDB 1.0.0";
+	assert_int_equal(lmdb_open(&options, &db, why, sizeof(why)), -FAULT_INTERNAL);
+	other_library = NULL;
+	assert_string_equal(
+	    why, "the library is LMDB 1.0.0, but fobd knows the page format of LMDB 0.9 only: install that one");
+}
+
 static void
 without_one_of_its_tables(void **state)
 {
@@ -1305,6 +1338,7 @@ main(void)
 		TEST(an_end_before_the_file_is_whole),
 		TEST(not_a_database),
 		TEST(pages_of_a_wrong_size),
+		TEST(another_library),
 		TEST(without_one_of_its_tables),
 		TEST(without_address_space),
 		TEST(the_dead_keep_nobody_out),
