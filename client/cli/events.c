@@ -25,9 +25,9 @@ const char events_help[] = "Usage: fob events [--account ACCOUNT] [--environment
 			   "                          was restored to what it was before (exit status 4)\n"
 			   "\n"
 			   "Each environment numbers its events from 1 without gaps (SEQ). For key_rolled,\n"
-			   "GEN is the new key's generation and EXPIRES is when the old one ends. BY is who\n"
-			   "asked: a user and process of the server's machine, or an address, with the name\n"
-			   "in the certificate over TLS.\n"
+			   "GEN is the new key's generation and EXPIRES is when the old one ends. With\n"
+			   "--output json an event also says who asked: a user and process of the server's\n"
+			   "machine, or an address, with the name in the certificate over TLS.\n"
 			   "\n"
 			   "Examples:\n"
 			   "  fob events --account acct_42\n"
@@ -47,7 +47,7 @@ static void
 event_table(void)
 {
 	static const char *const titles[] = { "TIME", "ENV", "SEQ", "EVENT", "ACCOUNT", "KIND", "GEN", "LAST4",
-		"EXPIRES", "BY" };
+		"EXPIRES" };
 
 	out_table(titles, sizeof(titles) / sizeof(titles[0]));
 }
@@ -69,17 +69,6 @@ event_json_by(json_t *o, const struct fob_event *e)
 	json_object_set_new(o, "pid", e->has_user ? json_integer((json_int_t)e->pid) : json_null());
 	json_object_set_new(o, "peer", e->address[0] != '\0' ? json_string(e->address) : json_null());
 	json_object_set_new(o, "certificate", e->certificate[0] != '\0' ? json_string(e->certificate) : json_null());
-}
-
-static void
-event_cell_by(const struct fob_event *e)
-{
-	if (e->has_user)
-		out_cell(OUT_PLAIN, "uid=%u pid=%u", (unsigned)e->uid, (unsigned)e->pid);
-	else if (e->certificate[0] != '\0')
-		out_cell(OUT_PLAIN, "%s %s", e->certificate, e->address);
-	else
-		out_cell(OUT_PLAIN, "%s", e->address[0] != '\0' ? e->address : "-");
 }
 
 static void
@@ -112,7 +101,6 @@ event_show(enum fob_environment env, const struct fob_event *e)
 		out_cell(OUT_PLAIN, "-");
 	out_cell(OUT_PLAIN, "%s", e->last4[0] != '\0' ? e->last4 : "-");
 	out_cell_time(expires_ms(e));
-	event_cell_by(e);
 }
 
 static int

@@ -4,6 +4,7 @@
  */
 #include "service/lmdb/descent.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "service/lmdb/page.h"
@@ -483,6 +484,73 @@ descent_beside(const struct descent_map *map, const struct descent_tree *tree, c
 		}
 	}
 	return 0;
+}
+
+/* ---- a walk ---- */
+
+struct descent_walk {
+	struct descent_map map; /* a copy: the transaction's changes with its snapshot */
+	struct way way;
+};
+
+struct descent_walk *
+descent_walk_new(void)
+{
+	return malloc(sizeof(struct descent_walk));
+}
+
+void
+descent_walk_free(struct descent_walk *walk)
+{
+	free(walk);
+}
+
+/* The entry at which the walk is, which may be behind the last one of its leaf. */
+static int
+take_entry(struct way *w, struct descent_entry *entry)
+{
+	struct step *leaf = &w->steps[w->depth - 1];
+	bool any = true;
+
+	if (leaf->i == leaf->n && !go_aside(w, 1, &any))
+		return -FAULT_CORRUPT;
+	if (!any)
+		return -FAULT_NOT_FOUND;
+	return entry_at(w, leaf, leaf->i, entry) ? 0 : -FAULT_CORRUPT;
+}
+
+int
+descent_seek(struct descent_walk *walk, const struct descent_map *map, const struct descent_tree *tree, const void *key,
+    size_t len, struct descent_entry *entry)
+{
+	struct way *w = &walk->way;
+	bool equal;
+	int any;
+
+	walk->map = *map;
+	if ((any = begin(w, &walk->map, tree, F_BIGDATA)) <= 0)
+		return any == 0 ? -FAULT_NOT_FOUND : -FAULT_CORRUPT;
+	if (!go_down(w, 0, tree->root, len > 0 ? TO_KEY : TO_FIRST, (struct page_key){ key, len }, &equal) ||
+	    !counted(w, tree))
+		return -FAULT_CORRUPT;
+	return take_entry(w, entry);
+}
+
+int
+descent_next(struct descent_walk *walk, struct descent_entry *entry)
+{
+	struct way *w = &walk->way;
+
+	/* Another next after the end stays at the end. */
+	if (w->steps[w->depth - 1].i < w->steps[w->depth - 1].n)
+		w->steps[w->depth - 1].i++;
+	return take_entry(w, entry);
+}
+
+uint64_t
+descent_damaged(const struct descent_walk *walk)
+{
+	return walk->way.damaged;
 }
 
 /* ---- before a write ---- */

@@ -106,6 +106,24 @@ int descent_find(const struct descent_map *map, const struct descent_tree *tree,
     struct descent_gap *gap);
 
 /*
+ * A walk through a table in the order of its keys, over validated pages. descent_walk_new() returns NULL when there is no
+ * memory.
+ *
+ * descent_seek(walk, map, tree, key, len, entry): to the first entry whose key is not below ${key}; len 0: to the first.
+ * descent_next(walk, entry):                      to the next one, after a seek that returned 0.
+ * Returns: 0 and *${entry}; -FAULT_NOT_FOUND: there is none; -FAULT_CORRUPT.
+ *
+ * descent_damaged(walk): after -FAULT_CORRUPT, the page that is not valid, or to which a wrong number leads.
+ */
+struct descent_walk;
+struct descent_walk *descent_walk_new(void);
+void descent_walk_free(struct descent_walk *walk);
+int descent_seek(struct descent_walk *walk, const struct descent_map *map, const struct descent_tree *tree,
+    const void *key, size_t len, struct descent_entry *entry);
+int descent_next(struct descent_walk *walk, struct descent_entry *entry);
+uint64_t descent_damaged(const struct descent_walk *walk);
+
+/*
  * descent_beside(map, tree, key, len):
  * Validate the pages that lead to ${key}, and those to their left and right: when LMDB deletes ${key} it
  * may merge a page with either.

@@ -84,8 +84,8 @@ ask_tree(struct lmdb_txn *txn, const char *name, struct descent_tree *tree)
  * are not in the file yet. LMDB is asked only when every try to find the root met a newer commit's.
  * Called with a trap set.
  */
-static int
-find_tree(struct lmdb_txn *txn, unsigned table, struct descent_tree *tree)
+int
+lmdb_find_tree(struct lmdb_txn *txn, unsigned table, struct descent_tree *tree)
 {
 	const char *name = txn->db->names[table];
 	struct descent_root root;
@@ -153,7 +153,7 @@ try_gets(struct lmdb_txn *txn, unsigned table, struct lmdb_query *queries, size_
 	if (sigsetjmp(trap, 0) != 0)
 		return false;
 	trap_set(&trap);
-	if ((fault = find_tree(txn, table, &tree)) == 0) {
+	if ((fault = lmdb_find_tree(txn, table, &tree)) == 0) {
 		for (size_t i = 0; i < n; i++)
 			searches[i].key = (struct page_key){ queries[i].key, queries[i].key_len };
 		reader_find(&txn->pages, &tree, searches, n);
@@ -239,7 +239,7 @@ lmdb_descend(struct lmdb_txn *txn, unsigned table, const void *key, size_t key_l
 	if (sigsetjmp(trap, 0) != 0)
 		return -FAULT_CORRUPT;
 	trap_set(&trap);
-	if ((fault = find_tree(txn, table, &tree)) == 0)
+	if ((fault = lmdb_find_tree(txn, table, &tree)) == 0)
 		fault = beside ? descent_beside(&txn->pages, &tree, key, key_len) :
 				 descent_find(&txn->pages, &tree, key, key_len, &found);
 	if (fault == -FAULT_NOT_FOUND && gap != NULL &&

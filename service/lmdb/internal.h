@@ -44,7 +44,7 @@ struct lmdb_txn {
 	bool write;
 	bool left;                     /* a trap has left this write transaction half-way: nothing of it is freed */
 	bool written[LMDB_TABLES_MAX]; /* tables that this write transaction has changed */
-	MDB_cursor *spare[LMDB_TABLES_MAX]; /* a read transaction's cursors, renewed instead of allocated */
+	struct descent_walk *spare[LMDB_TABLES_MAX]; /* a read transaction's walks, used again instead of allocated */
 	uint8_t value[LMDB_VALUE_MAX];
 	/* The snapshot of a read transaction, as get.c reads it; kept as long as no commit is made. */
 	bool rooted; /* ${root} is that of the commit ${root_txnid} */
@@ -85,6 +85,8 @@ int lmdb_copy_out(const MDB_val *from, uint8_t *to, size_t size, struct lmdb_val
  * Returns: 0; -FAULT_NOT_FOUND: its meta page is a later commit's by now; -FAULT_CORRUPT.
  */
 int lmdb_take_root(struct lmdb_txn *txn);
+/* A table's record as of a transaction's snapshot (see get.c). Called with a trap set. */
+int lmdb_find_tree(struct lmdb_txn *txn, unsigned table, struct descent_tree *tree);
 
 /*
  * Validate the pages that lead to ${key}; with ${beside}, also the pages next to them. When ${key} is absent and ${gap} is

@@ -120,13 +120,10 @@ lmdb_txn_free(struct lmdb_txn *txn)
 {
 	if (txn == NULL)
 		return;
-	if (!txn->left) {
-		for (unsigned i = 0; i < LMDB_TABLES_MAX; i++)
-			if (txn->spare[i] != NULL)
-				mdb_cursor_close(txn->spare[i]);
-		if (txn->txn != NULL)
-			mdb_txn_abort(txn->txn);
-	}
+	for (unsigned i = 0; i < LMDB_TABLES_MAX; i++)
+		descent_walk_free(txn->spare[i]);
+	if (!txn->left && txn->txn != NULL)
+		mdb_txn_abort(txn->txn);
 	free(txn);
 }
 
@@ -419,132 +416,7 @@ lmdb_del(struct lmdb_txn *txn, unsigned table, const void *key, size_t key_len)
 	txn->fault = fault == -FAULT_NOT_FOUND ? -FAULT_CORRUPT : judge(txn->db, fault);
 }
 
-/* ---- walks ---- */
-
-static int
-move(struct lmdb_cursor *cursor, MDB_val *k, MDB_cursor_op op)
-{
-	sigjmp_buf trap;
-	MDB_val v;
-	int rc;
-
-	if (sigsetjmp(trap, 0) != 0)
-		return lmdb_left_by_trap(cursor->txn);
-	trap_set(&trap);
-	if ((rc = mdb_cursor_get(cursor->cursor, k, &v, op)) == 0 &&
-	    (rc = lmdb_copy_out(k, cursor->key_bytes, sizeof(cursor->key_bytes), &cursor->key)) == 0)
-		rc = lmdb_copy_out(&v, cursor->value_bytes, sizeof(cursor->value_bytes), &cursor->value);
-	trap_clear();
-	return lmdb_fault_of(rc);
-}
-
-static int
-try_open_cursor(struct lmdb_cursor *cursor, MDB_cursor **c)
-{
-	struct lmdb_txn *txn = cursor->txn;
-	sigjmp_buf trap;
-	int rc;
-
-	if (sigsetjmp(trap, 0) != 0)
-		return lmdb_left_by_trap(txn);
-	trap_set(&trap);
-	rc = *c == NULL ? mdb_cursor_open(txn->txn, txn->db->tables[cursor->table], c) : mdb_cursor_renew(txn->txn, *c);
-	trap_clear();
-	return lmdb_fault_of(rc);
-}
-
-/* A read transaction keeps its cursors, so that a walk allocates nothing. */
-static int
-open_cursor(struct lmdb_cursor *cursor)
-{
-	struct lmdb_txn *txn = cursor->txn;
-	MDB_cursor *c = NULL;
-	int fault;
-
-	if (!txn->write) {
-		c = txn->spare[cursor->table];
-		txn->spare[cursor->table] = NULL;
-	}
-	fault = try_open_cursor(cursor, &c);
-	cursor->cursor = fault == 0 ? c : NULL;
-	/* A cursor that could not be renewed is kept, so that lmdb_txn_free() closes it. */
-	if (fault != 0 && !txn->write)
-		txn->spare[cursor->table] = c;
-	return fault;
-}
-
-int
-lmdb_seek(struct lmdb_txn *txn, unsigned table, const void *key, size_t key_len, struct lmdb_cursor *cursor)
-{
-	MDB_val k = lmdb_val(key, key_len);
-	int fault;
-
-	cursor->txn = txn;
-	cursor->table = table;
-	if ((fault = open_cursor(cursor)) != 0)
-		return fault;
-	return move(cursor, &k, key_len > 0 ? MDB_SET_RANGE : MDB_FIRST);
-}
-
-int
-lmdb_next(struct lmdb_cursor *cursor)
-{
-	MDB_val k;
-
-	return move(cursor, &k, MDB_NEXT);
-}
-
-void
-lmdb_cursor_end(struct lmdb_cursor *cursor)
-{
-	struct lmdb_txn *txn = cursor->txn;
-
-	if (cursor->cursor != NULL && !txn->left) {
-		if (!txn->write && txn->spare[cursor->table] == NULL)
-			txn->spare[cursor->table] = cursor->cursor;
-		else
-			mdb_cursor_close(cursor->cursor);
-	}
-	cursor->cursor = NULL;
-}
-
 /* ---- space ---- */
-
-static bool
-table_stat(struct lmdb_txn *txn, unsigned table, MDB_stat *stat)
-{
-	sigjmp_buf trap;
-	int rc;
-
-	if (sigsetjmp(trap, 0) != 0) {
-		lmdb_left_by_trap(txn);
-		return false;
-	}
-	trap_set(&trap);
-	rc = mdb_stat(txn->txn, txn->db->tables[table], stat);
-	trap_clear();
-	return rc == 0;
-}
-
-uint64_t
-lmdb_used_bytes(struct lmdb_txn *txn)
-{
-	uint64_t pages = 0;
-	MDB_stat stat;
-
-	for (unsigned i = 0; i < txn->db->n_tables; i++)
-		if (table_stat(txn, i, &stat))
-			pages += stat.ms_branch_pages + stat.ms_leaf_pages + stat.ms_overflow_pages;
-	return pages * txn->db->page_bytes;
-}
-
-uint64_t
-lmdb_entries(struct lmdb_txn *txn, unsigned table)
-{
-	MDB_stat stat;
-
-	return table_stat(txn, table, &stat) ? stat.ms_entries : 0;
-}
 
 static int
 allocate(int fd, uint64_t from, uint64_t to)

@@ -25,6 +25,7 @@
 
 struct lmdb;
 struct lmdb_txn;
+struct descent_walk;
 
 /* Fob writes no longer keys and values; a longer one that is read is -FAULT_CORRUPT. */
 #define LMDB_KEY_MAX 511
@@ -180,7 +181,8 @@ void lmdb_del(struct lmdb_txn *txn, unsigned table, const void *key, size_t key_
 /* A walk in key order. */
 struct lmdb_cursor {
 	struct lmdb_txn *txn;
-	void *cursor;
+	struct descent_walk *walk; /* of a read transaction */
+	void *cursor;              /* of a write transaction: LMDB's */
 	unsigned table;
 	struct lmdb_value key;
 	struct lmdb_value value;
