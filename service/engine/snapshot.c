@@ -143,7 +143,8 @@ run(void *arg)
 	struct snapshot_part part = { .ready = false };
 	int fd = -1, fault = make(s, &part, &fd);
 
-	LOG(fault == 0 ? LOG_INFO : LOG_ERROR, fault == 0 ? "backup is ready to be read" : "backup failed",
+	LOG(fault == 0 || atomic_load(&s->stop) ? LOG_INFO : LOG_ERROR,
+	    fault == 0 ? "backup is ready to be read" : "backup not made",
 	    LOG_S("environment", environment_name(s->options.environment)), LOG_I_IF(fault == 0, "bytes", part.size),
 	    LOG_I_IF(fault == 0, "revision", part.revision), LOG_S("reason", fault == 0 ? NULL : s->why));
 	pthread_mutex_lock(&s->lock);

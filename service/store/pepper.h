@@ -18,7 +18,7 @@
 
 #include "service/base/types.h"
 
-#define PEPPER_LINES_MAX 4
+#define PEPPER_LINES_MAX 16
 #define PEPPER_DIGEST_LEN 32
 #define PEPPER_TAG_LEN 16
 #define PEPPER_ID_LEN 16

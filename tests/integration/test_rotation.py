@@ -286,12 +286,13 @@ class Rotation(unittest.TestCase):
             done = self.fobd.run("--rotate-pepper", name)
             self.assertEqual(done.returncode, 1)
             self.assertIn("no environment \"%s\" is configured" % name, done.stderr)
-        for _ in range(3):
-            self.rotate()
+        self.rotate()
+        with open(self.fobd.pepper("live"), "a") as f:
+            f.writelines("fob-pepper-v1 %s\n" % os.urandom(32).hex() for _ in range(14))
         done = self.fobd.run("--rotate-pepper", "live")
         self.assertEqual(done.returncode, 1)
         self.assertIn("which is the limit", done.stderr)
-        self.assertEqual(len(lines(self.fobd.pepper("live"))), 4)
+        self.assertEqual(len(lines(self.fobd.pepper("live"))), 16)
         self.assertEqual(len(lines(self.fobd.pepper("test"))), 1)
         self.assertEqual(sorted(n for n in os.listdir(self.fobd.place) if "pepper" in n),
                          ["live.pepper", "live.pepper.used", "test.pepper", "test.pepper.used"])

@@ -135,7 +135,7 @@ test_chain(void **state)
 static void
 test_append(void **state)
 {
-	char folder[FIXTURE_PATH], path[FIXTURE_PATH], link[FIXTURE_PATH], why[512] = "", text[LINE_LEN * 5];
+	char folder[FIXTURE_PATH], path[FIXTURE_PATH], link[FIXTURE_PATH], why[512] = "", text[LINE_LEN * (PEPPER_LINES_MAX + 1)];
 	struct pepper *p;
 	struct stat st;
 	FILE *file;
