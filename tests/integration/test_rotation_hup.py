@@ -222,7 +222,8 @@ class Files(Base):
                              ([good[0], new, good[1]], "a line that the file had is missing"),
                              ([], "not a pepper file: it is empty"), (good + [good[0]], "not a pepper file: line . repeats"),
                              (good + ["fob-pepper-v1 12\n"], "not a pepper file: line . has 2 characters"),
-                             (good + [other, new, other[:20] + new[20:]], "not a pepper file: it has more than 4 lines")):
+                             (good + ["fob-pepper-v1 %s\n" % os.urandom(32).hex() for _ in range(15)],
+                              "not a pepper file: it has more than 16 lines")):
             self.write(path, text)
             self.reread(reason)
             self.check_keys()
