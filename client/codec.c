@@ -13,6 +13,7 @@
 #include "client/arena.h"
 #include "client/error.h"
 #include "client/sized.h"
+#include "proto/c/fields.h"
 #include "proto/c/numbers.h"
 #include "proto/c/utf8.h"
 #include "fob/rpc/v1/rpc.pb-c.h"
@@ -567,13 +568,61 @@ verification_from(const Fob__V1__VerifyKeyResponse *m, enum fob_environment requ
 	return verification_check(v, required, error);
 }
 
+/* A reply whose code is OK and that has the usual form (see fields.h). ${m} borrows from it. */
+static bool
+verify_read(const uint8_t *reply, size_t len, Fob__V1__VerifyKeyResponse *m)
+{
+	struct fields f = fields_of(reply, len);
+	ProtobufCBinaryData body;
+
+	if (!fields_next_is(&f, FIELD_TAG(3, FIELD_BYTES)))
+		return false;
+	body = fields_bytes(&f);
+	if (!fields_are_usual(&f))
+		return false;
+	f = fields_of(body.data, body.len);
+	fob__v1__verify_key_response__init(m);
+	if (fields_next_is(&f, FIELD_TAG(1, FIELD_VARINT)))
+		m->verdict = (Fob__V1__Verdict)fields_number(&f);
+	if (fields_next_is(&f, FIELD_TAG(2, FIELD_BYTES)))
+		m->detail = fields_bytes(&f);
+	if (fields_next_is(&f, FIELD_TAG(3, FIELD_BYTES)))
+		m->account = fields_bytes(&f);
+	if (fields_next_is(&f, FIELD_TAG(4, FIELD_VARINT)))
+		m->environment = (Fob__V1__Environment)fields_number(&f);
+	if (fields_next_is(&f, FIELD_TAG(5, FIELD_VARINT)))
+		m->livemode = fields_number(&f) != 0;
+	if (fields_next_is(&f, FIELD_TAG(6, FIELD_VARINT)))
+		m->kind = (Fob__V1__KeyKind)fields_number(&f);
+	if (fields_next_is(&f, FIELD_TAG(7, FIELD_VARINT)))
+		m->generation = fields_number(&f);
+	if (fields_next_is(&f, FIELD_TAG(8, FIELD_VARINT)))
+		m->current_generation = fields_number(&f);
+	if (fields_next_is(&f, FIELD_TAG(9, FIELD_VARINT)))
+		m->superseded = fields_number(&f) != 0;
+	if (fields_next_is(&f, FIELD_TAG(10, FIELD_VARINT)))
+		m->created_ms = fields_number64(&f);
+	if (fields_next_is(&f, FIELD_TAG(11, FIELD_VARINT)))
+		m->expires_ms = fields_number64(&f);
+	if (fields_next_is(&f, FIELD_TAG(12, FIELD_BYTES)))
+		m->last4 = fields_bytes(&f);
+	return fields_are_usual(&f);
+}
+
 int
 codec_decode_verify(const uint8_t *reply, size_t len, enum fob_environment required, struct fob_verification *out,
     struct fob_error *error)
 {
+	Fob__V1__VerifyKeyResponse m;
 	struct reply r;
 	int rc;
 
+	if (len <= CODEC_REPLY_MAX && verify_read(reply, len, &m)) {
+		error_clear(error);
+		if ((rc = verification_from(&m, required, out, error)) != 0)
+			*out = (struct fob_verification){ FOB_VERIFICATION_INIT };
+		return rc;
+	}
 	if ((rc = reply_open(&r, reply, len, &fob__v1__verify_key_response__descriptor, error)) == 0)
 		rc = verification_from((const Fob__V1__VerifyKeyResponse *)r.inner, required, out, error);
 	if (rc != 0)

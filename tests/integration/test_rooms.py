@@ -23,7 +23,7 @@ LIBRARIES = {"nng/": ("service/net",), "lmdb.h": ("service/lmdb",)}
 # internal.h or ..._internal.h is always one.
 SHARED = {"service/rpc/handlers.h", "service/rpc/service.h", "service/store/change.h", "service/base/bytes.h",
           "service/base/limits.h", "service/base/types.h", "service/lmdb/page.h",
-          "client/fob.h", "client/futex.h", "proto/c/program.h"}
+          "client/fob.h", "client/futex.h", "proto/c/program.h", "proto/c/fields.h"}
 
 
 def may_include(path, header):

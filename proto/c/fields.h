@@ -1,0 +1,130 @@
+/*
+ * fields.h - the fields of a protobuf message, read and written by hand, for the few messages that are so frequent that
+ * protobuf-c's way through descriptors costs more than the work itself: https://protobuf.dev/programming-guides/encoding/
+ *
+ * What is read must have the usual form, which is what every protobuf library writes: the fields in the order of their
+ * numbers, each at most once, each of its own type, and none that is unknown. A message of another form is `odd`, and is left
+ * to protobuf-c. Tags are of one byte: field numbers to 15.
+ */
+#ifndef FIELDS_H
+#define FIELDS_H
+
+#include <protobuf-c/protobuf-c.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <string.h>
+
+enum { FIELD_VARINT = 0, FIELD_BYTES = 2 };
+
+#define FIELD_TAG(number, type) ((number) << 3 | (type))
+#define FIELD_NUMBER_MAX 11 /* bytes of a number with its tag */
+#define FIELD_HEAD_MAX 6    /* bytes of a tag and a length of 32 bits */
+
+/* ---- reading ---- */
+
+struct fields {
+	const uint8_t *p, *end;
+	bool odd;
+};
+
+static inline struct fields
+fields_of(const uint8_t *bytes, size_t len)
+{
+	return (struct fields){ .p = bytes, .end = bytes + len };
+}
+
+/* Is a field with this tag next? Then its tag is passed. */
+static inline bool
+fields_next_is(struct fields *f, uint8_t tag)
+{
+	if (f->p == f->end || *f->p != tag)
+		return false;
+	f->p++;
+	return true;
+}
+
+/* Of at most ${bytes} bytes; a longer one is odd. */
+static inline uint64_t
+fields_varint(struct fields *f, unsigned bytes)
+{
+	uint64_t v = 0;
+
+	for (unsigned shift = 0; shift < 7 * bytes && f->p < f->end; shift += 7) {
+		uint8_t byte = *f->p++;
+
+		v |= (uint64_t)(byte & 0x7f) << shift;
+		if ((byte & 0x80) == 0)
+			return v;
+	}
+	f->odd = true;
+	return 0;
+}
+
+/* A number that fits 28 bits, as most do; and one of 63. */
+static inline uint32_t
+fields_number(struct fields *f)
+{
+	return (uint32_t)fields_varint(f, 4);
+}
+
+static inline int64_t
+fields_number64(struct fields *f)
+{
+	return (int64_t)fields_varint(f, 9);
+}
+
+/* Borrows from the message. */
+static inline ProtobufCBinaryData
+fields_bytes(struct fields *f)
+{
+	size_t len = fields_number(f);
+	/* protobuf-c's field is not const, but nobody writes to it. */
+	ProtobufCBinaryData field = { .data = (uint8_t *)(uintptr_t)f->p, .len = len };
+
+	if (f->odd || len > (size_t)(f->end - f->p)) {
+		f->odd = true;
+		return (ProtobufCBinaryData){ 0 };
+	}
+	f->p += len;
+	return field;
+}
+
+/* All of it was read, and had the usual form. */
+static inline bool
+fields_are_usual(const struct fields *f)
+{
+	return !f->odd && f->p == f->end;
+}
+
+/* ---- writing: a field is left out when it is zero or empty. Each returns where the next one goes ---- */
+
+static inline uint8_t *
+fields_put_varint(uint8_t *p, uint64_t v)
+{
+	for (; v >= 0x80; v >>= 7)
+		*p++ = (uint8_t)(v | 0x80);
+	*p++ = (uint8_t)v;
+	return p;
+}
+
+static inline uint8_t *
+fields_put_number(uint8_t *p, unsigned number, uint64_t v)
+{
+	if (v == 0)
+		return p;
+	*p++ = (uint8_t)FIELD_TAG(number, FIELD_VARINT);
+	return fields_put_varint(p, v);
+}
+
+static inline uint8_t *
+fields_put_bytes(uint8_t *p, unsigned number, const ProtobufCBinaryData *field)
+{
+	if (field->len == 0)
+		return p;
+	*p++ = (uint8_t)FIELD_TAG(number, FIELD_BYTES);
+	p = fields_put_varint(p, field->len);
+	memcpy(p, field->data, field->len);
+	return p + field->len;
+}
+
+#endif
