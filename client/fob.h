@@ -676,13 +676,13 @@ int fob_list_events_async(struct fob_client *, const struct fob_list_request *, 
 
 /*
  * Read a backup of an environment's database, a part at a time, from an admin listener. The server makes a consistent
- * copy, marked as a backup, and keeps it until it was read, or for a minute after the last request. It makes one at a time
- * for each environment; another is FOB_ERESOURCE_EXHAUSTED.
+ * copy, marked as a backup, and keeps it until it was read, or for a minute after the last request. It makes one at a
+ * time for each environment; another is FOB_ERESOURCE_EXHAUSTED.
  *
- * Choose ${backup} at random, and ask with ${offset} 0 until ${total} is not 0: until then the copy is still being made,
- * so pause between requests. Then ask for the rest, with ${offset} the number of bytes so far, until that is ${total}.
- * FOB_EFAILED_PRECONDITION: the server has given the copy up, or was restarted; begin anew under another ${backup}. The
- * same request gives the same bytes again. The call has no asynchronous form.
+ * Choose ${backup} at random, and ask with ${offset} 0 until ${total} is not 0: until then the copy is still being
+ * made, so pause between requests. Then ask for the rest, with ${offset} the number of bytes so far, until that is
+ * ${total}. FOB_EFAILED_PRECONDITION: the server has given the copy up, or was restarted; begin anew under another
+ * ${backup}. The same request gives the same bytes again. The call has no asynchronous form.
  */
 #define FOB_BACKUP_LEN 16
 struct fob_backup_request {

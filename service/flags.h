@@ -32,8 +32,8 @@ struct flags {
 
 /*
  * flags_parse(argc, argv, flags):
- * Fill *${flags}, whose texts are borrowed from ${argv}. Two modes at once, an option of another mode and an argument too
- * many are errors.
+ * Fill *${flags}, whose texts are borrowed from ${argv}. Two modes at once, an option of another mode and an argument
+ * too many are errors.
  * Returns: 0; -1 after one line on standard error.
  */
 int flags_parse(int argc, char *argv[], struct flags *flags);

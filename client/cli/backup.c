@@ -1,6 +1,7 @@
 /*
- * backup.c - fob backup: a copy of a database that fobd makes and sends, into a new folder. Never leaves a folder of that
- * name that is not whole, synced and what fobd sent. With --config the database is copied here instead (offline.c).
+ * backup.c - fob backup: a copy of a database that fobd makes and sends, into a new folder. Never leaves a folder of
+ * that name that is not whole, synced and what fobd sent. With --config the database is copied here instead
+ * (offline.c).
  */
 #include "client/cli/cli.h"
 

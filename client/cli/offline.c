@@ -1,6 +1,7 @@
 /*
- * offline.c - fob check, restore and pepper rotate, and fob backup --config: what is done to a database itself, not asked
- * of a fobd that serves it. Each replaces this process by the fobd that was installed with this fob; nothing here opens a database.
+ * offline.c - fob check, restore and pepper rotate, and fob backup --config: what is done to a database itself, not
+ * asked of a fobd that serves it. Each replaces this process by the fobd that was installed with this fob; nothing
+ * here opens a database.
  */
 #include "client/cli/cli.h"
 

@@ -1,7 +1,7 @@
 /*
  * folder.h - a folder, and the names in it: synced, because a file that was made, linked or renamed survives
- * a power cut only when its folder was synced, too; locked; and why a name in it cannot be opened. What an error of the file
- * system means.
+ * a power cut only when its folder was synced, too; locked; why a name in it cannot be opened; and what an
+ * error of the file system means.
  */
 #ifndef FOLDER_H
 #define FOLDER_H

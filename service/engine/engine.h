@@ -24,9 +24,9 @@ struct engine {
 /*
  * engine_open(config, environment, readers, engine, why, why_len):
  * Open store, last-used times and writer of one environment. ${readers}: how many transactions may read it at once.
- * Returns: 0; with one line at ${why}: -FAULT_CORRUPT for a damaged database, -FAULT_NOT_FOUND for none, -FAULT_FULL for
- *          a full disk, -FAULT_DISK for one that fails or is read-only, another negative fault for what an operator has
- *          set wrongly.
+ * Returns: 0; with one line at ${why}: -FAULT_CORRUPT for a damaged database, -FAULT_NOT_FOUND for none, -FAULT_FULL
+ *          for a full disk, -FAULT_DISK for one that fails or is read-only, another negative fault for what an operator
+ *          has set wrongly.
  */
 int engine_open(const struct config *config, enum environment environment, unsigned readers, struct engine **engine,
     char *why, size_t why_len);

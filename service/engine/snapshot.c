@@ -1,5 +1,6 @@
 /*
- * snapshot.c - a backup that fobd itself makes, for an admin client to read (see snapshot.h). Never changes the database.
+ * snapshot.c - a backup that fobd itself makes, for an admin client to read (see snapshot.h). Never changes the
+ * database.
  */
 #include "service/engine/snapshot.h"
 

@@ -1,8 +1,8 @@
 /*
- * snapshot.h - a backup that fobd itself makes, for an admin client to read. The copy is made in the database's folder by
- * a thread of its own, so that no second process opens the database, and no slow client holds one of its snapshots. It has
- * no name once it is whole. One at a time; it ends when it was read and another one is asked for, or a minute after the
- * last request.
+ * snapshot.h - a backup that fobd itself makes, for an admin client to read. The copy is made in the database's folder
+ * by a thread of its own, so that no second process opens the database, and no slow client holds one of its snapshots.
+ * It has no name once it is whole. One at a time; it ends when it was read and another one is asked for, or a minute
+ * after the last request.
  *
  * Threads: any, for all functions but snapshot_free().
  */
@@ -24,7 +24,10 @@ struct snapshot_part {
 	uint8_t sha256[32]; /* of the copy */
 };
 
-/* ${options} are those of ${store}, which outlives it; copied. Removes what a killed process left. NULL without memory. */
+/*
+ * ${options} are those of ${store}, which outlives it; copied. Removes what a killed process left. NULL without
+ * memory.
+ */
 struct snapshot *snapshot_new(struct store *store, const struct store_options *options);
 /* Ends the copy that is being made. No call may be under way. NULL is allowed. */
 void snapshot_free(struct snapshot *snapshot);

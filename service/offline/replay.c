@@ -1,10 +1,10 @@
 /*
- * replay.c - do again in a copy what one event says, by the rules of keys/decide.c, under the event's own time and number
- * (see restore_internal.h).
+ * replay.c - do again in a copy what one event says, by the rules of keys/decide.c, under the event's own time and
+ * number (see restore_internal.h).
  *
- * A replayed roll makes a key of its generation with a random digest, as the secret that was given out is not known. What
- * counts is that the old key ends. Accounts and keys that were made or imported since are not made again: their digests
- * are not known, and a key that does not exist cannot become valid again.
+ * A replayed roll makes a key of its generation with a random digest, as the secret that was given out is not known.
+ * What counts is that the old key ends. Accounts and keys that were made or imported since are not made again: their
+ * digests are not known, and a key that does not exist cannot become valid again.
  */
 #include "service/offline/restore_internal.h"
 

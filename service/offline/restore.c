@@ -202,8 +202,8 @@ take_all(struct restore *r, FILE *events)
 }
 
 /*
- * Do the lines lead from this copy to the database that was lost? They do if the copy's own last event is among them, and
- * if all that follows fits. Otherwise what ended since may be missing, and would be valid again.
+ * Do the lines lead from this copy to the database that was lost? They do if the copy's own last event is among them,
+ * and if all that follows fits. Otherwise what ended since may be missing, and would be valid again.
  */
 static int
 judge(struct restore *r)

@@ -1,6 +1,6 @@
 /*
- * backup.c - ReadBackup: a part of a backup, which the engine makes (engine/snapshot.h). Waits for nothing: while the copy
- * is being made the reply says so.
+ * backup.c - ReadBackup: a part of a backup, which the engine makes (engine/snapshot.h). Waits for nothing: while the
+ * copy is being made the reply says so.
  */
 #include "service/rpc/handlers.h"
 

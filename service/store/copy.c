@@ -1,6 +1,6 @@
 /*
- * copy.c - copy a database to a file, and mark a copy as one (see copy.h). Knows no folder: whoever asks for a copy gives it
- * its name once it has its mark.
+ * copy.c - copy a database to a file, and mark a copy as one (see copy.h). Knows no folder: whoever asks for a copy
+ * gives it its name once it has its mark.
  */
 #include "service/store/copy.h"
 

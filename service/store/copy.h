@@ -13,8 +13,8 @@
  * Make the new file ${path}, 0600: a consistent copy of the database, taken while others write, synced and marked.
  * ${options}: those that ${store} was opened with. *${copied}: what it is a copy of. ${stop}: as for lmdb_copy().
  * Threads: any.
- * Returns: 0; a negative fault with one line at ${why}, -FAULT_FULL and -FAULT_CANCELLED among them. What there is of the
- *          file stays then, and is the caller's to remove: it may lack the mark.
+ * Returns: 0; a negative fault with one line at ${why}, -FAULT_FULL and -FAULT_CANCELLED among them. What there is of
+ *          the file stays then, and is the caller's to remove: it may lack the mark.
  */
 int store_copy(struct store *store, const struct store_options *options, const char *path, const _Atomic bool *stop,
     struct record_copy *copied, char *why, size_t why_len);

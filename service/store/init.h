@@ -18,8 +18,8 @@ int store_init(const struct store_options *options, char *why, size_t why_len);
 
 /*
  * store_note(options):
- * Note beside the pepper, as PEPPER.used, that it has a database. A failure is logged, and no more: a pepper may be on a
- * read-only medium.
+ * Note beside the pepper, as PEPPER.used, that it has a database. A failure is logged, and no more: a pepper may be on
+ * a read-only medium.
  */
 void store_note(const struct store_options *options);
 
