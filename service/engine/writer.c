@@ -260,7 +260,7 @@ writer_offer_pepper(struct writer *w, struct pepper *file)
 void
 writer_expire_soon(struct writer *w)
 {
-	if (atomic_exchange(&w->expiry_asked, true))
+	if (w == NULL || atomic_exchange(&w->expiry_asked, true))
 		return;
 	pthread_mutex_lock(&w->lock);
 	pthread_cond_signal(&w->wake);

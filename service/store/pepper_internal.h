@@ -9,7 +9,7 @@
 
 #define PEPPER_MAGIC "fob-pepper-v1"
 #define PEPPER_LINE_LEN (sizeof(PEPPER_MAGIC " ") - 1 + 64 + 1)
-#define PEPPER_FILE_MAX 1024 /* four lines, with room for blanks */
+#define PEPPER_FILE_MAX (PEPPER_LINES_MAX * 256) /* with room for blanks and empty lines */
 
 /* What the lines of a file hold. The owner wipes it. */
 struct pepper_masters {

@@ -392,9 +392,9 @@ states() {
 	fob account suspend "$account" --environment test --yes > /dev/null
 	for c in "key list $account" "account list" "events --account $account" "account resume $account"; do
 		run -0 on_terminal '' bash -c "stty cols 80; exec '$FOB_BUILD/fob' --no-color $c"
-		[[ $(wc -L <<< "$output") -le 80 && $output == *" ago"* ]] || { echo "$output"; false; }
+		[[ $(wc -L <<< "$output") -le 80 && $output =~ (now|ago) ]] || { echo "$output"; false; }
 		run -0 on_terminal '' bash -c "stty cols 200; exec '$FOB_BUILD/fob' --no-color $c"
-		[[ $output == *"Z ("*" ago)"* ]]
+		[[ $output =~ Z\ \((now|[0-9a-z ]*ago)\) ]]
 	done
 }
 

@@ -311,10 +311,11 @@ count_left(struct harness *h, const struct job *rolled, unsigned n)
 	unsigned left = 0;
 
 	for (unsigned i = 0; i < n; i++) {
-		enum key_state is = state_of(h, rolled[i].account, 1);
+		struct record_key key;
+		int fault = look_key(h, rolled[i].account, 1, &key);
 
-		assert_true(is == KEY_EXPIRED || is == KEY_GRACE);
-		left += is == KEY_GRACE;
+		assert_true(fault == 0 ? key.state == KEY_EXPIRED : fault == -FAULT_CORRUPT);
+		left += fault != 0;
 	}
 	return left;
 }

@@ -306,7 +306,7 @@ other_content(void **state)
 		    "f\0o\0b\0",
 		    8, "it is UTF-16" },
 	};
-	char folder[FIXTURE_PATH], path[FIXTURE_PATH], text[2000];
+	char folder[FIXTURE_PATH], path[FIXTURE_PATH], text[5000];
 
 	(void)state;
 	fixture_folder(folder);
@@ -461,7 +461,7 @@ killed_on_the_way(void **state)
 static void
 two_at_once(void **state)
 {
-	enum { N = PEPPER_LINES_MAX - 1 };
+	enum { N = 3 };
 	char folder[FIXTURE_PATH], path[FIXTURE_PATH], why[512] = "";
 	struct pepper *pepper;
 	pid_t pids[N];
