@@ -356,8 +356,10 @@ verify_key(struct call *call, const ProtobufCMessage *request, ProtobufCMessage 
 		return CALL_TAKEN;
 	}
 	v->origin = call->origin;
+	v->method = call->method;
 	memcpy(v->traceparent, call->traceparent, sizeof(v->traceparent));
 	kept->n++;
+	call_reset(call);
 	return CALL_TAKEN;
 }
 
@@ -378,6 +380,7 @@ verify_kept(struct worker *worker)
 		struct verification *v = &kept->verifications[i];
 
 		call->origin = v->origin;
+		call->method = v->method;
 		memcpy(call->traceparent, v->traceparent, sizeof(call->traceparent));
 		answer(call, v, finish(call, v));
 	}

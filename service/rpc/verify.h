@@ -16,8 +16,9 @@ struct verification {
 	struct engine *engine;
 	const char *why; /* NULL, or what is wrong with the form of a key that is valid only if it was imported */
 	struct lookup found;
-	/* of a single VerifyKey: what its reply needs */
+	/* of a single VerifyKey: what its reply and the log need */
 	struct origin origin;
+	const struct method *method;
 	char traceparent[LIMIT_TRACEPARENT + 1];
 };
 

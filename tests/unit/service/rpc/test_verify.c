@@ -313,7 +313,8 @@ the_matrix(void **state)
 	    seen[FOB__V1__VERDICT__SUSPENDED] > 100 && seen[FOB__V1__VERDICT__EXPIRED] > 50 &&
 	    seen[FOB__V1__VERDICT__REVOKED] > 50);
 	for (int v = 0; v < VERDICTS; v++)
-		assert_int_equal(f->verify->worker.tally.verdicts[0][v] + f->verify->worker.tally.verdicts[1][v], seen[v]);
+		assert_int_equal(
+		    f->verify->worker.tally.verdicts[0][v] + f->verify->worker.tally.verdicts[1][v], seen[v]);
 }
 
 /* ---- time ---- */
@@ -424,6 +425,7 @@ ask(struct harness_call *hc, Fob__V1__VerifyKeyRequest__CredentialCase how, cons
 }
 
 #define SECRET_FIELD FOB__V1__VERIFY_KEY_REQUEST__CREDENTIAL_SECRET
+#define AUTHORIZATION_FIELD FOB__V1__VERIFY_KEY_REQUEST__CREDENTIAL_AUTHORIZATION
 #define HEADER_FIELD FOB__V1__VERIFY_KEY_REQUEST__CREDENTIAL_AUTHORIZATION
 
 static void
@@ -773,6 +775,84 @@ bare_reply(const struct origin *origin, const uint8_t *bytes, size_t len, bool a
 	++*n;
 }
 
+/* ---- many at once ---- */
+
+#define MANY (2 * VERIFY_PASS + 10)
+
+static struct {
+	unsigned replies;
+	size_t len[MANY];
+	uint8_t bytes[MANY][300];
+} answers[2];
+
+static void
+note_answer(const struct origin *origin, const uint8_t *bytes, size_t len, bool admitted)
+{
+	unsigned round = origin->connection == NULL ? 0 : 1;
+
+	(void)admitted;
+	assert_true(len <= sizeof(answers[0].bytes[0]));
+	answers[round].replies++;
+	answers[round].len[origin->id] = len;
+	memcpy(answers[round].bytes[origin->id], bytes, len);
+}
+
+/* Verifies that are looked up together get the answers that they get alone, each under its own id. */
+static void
+many_at_once(void **state)
+{
+	struct fixture *f = *state;
+	struct harness_secrets s[ENVIRONMENTS], suspended;
+	struct peer peer = { 0 };
+	struct origin origin = { .role = ROLE_VERIFY, .peer = &peer };
+	struct worker worker;
+	uint8_t *request[MANY];
+	size_t len[MANY];
+
+	for (int e = 0; e < ENVIRONMENTS; e++)
+		assert_non_null(harness_create(f->admin, (enum environment)e, "acme", &s[e]));
+	assert_non_null(harness_create(f->admin, ENVIRONMENT_LIVE, "gone", &suspended));
+	harness_suspend(f->admin, ENVIRONMENT_LIVE, "gone", true);
+	assert_non_null(harness_roll(f->admin, ENVIRONMENT_TEST, "acme", 100, NULL));
+	for (unsigned i = 0; i < MANY; i++) {
+		Fob__V1__VerifyKeyRequest in = FOB__V1__VERIFY_KEY_REQUEST__INIT;
+		char nobody[SECRET_LEN + 1] = "";
+		const char *secrets[] = { s[0].secret, s[1].secret, s[0].publishable, s[1].publishable,
+			suspended.secret, nobody, "sk_live_typo", "" };
+
+		secret_generate(ENVIRONMENT_TEST, KIND_SECRET, nobody);
+		in.credential_case = i % 9 == 8 ? AUTHORIZATION_FIELD : SECRET_FIELD;
+		if (i % 9 == 8)
+			in.authorization = harness_text("Basic c2tfbGl2ZV86"); /* "sk_live_:" */
+		else
+			in.secret = harness_text(secrets[i % 8]);
+		in.operation = harness_text(i % 5 == 0 ? "not an operation" : i % 3 == 0 ? "charges.create" : "");
+		if (i % 7 == 0)
+			in.require_environment = FOB__V1__ENVIRONMENT__LIVE;
+		request[i] = harness_request("fob.v1.Keys/VerifyKey", &in.base, i % 11 == 0 ? 60001 : 0, &len[i]);
+	}
+	memset(answers, 0, sizeof(answers));
+	f->h->transport.reply = note_answer;
+	assert_int_equal(worker_init(&worker, &f->h->service), 0);
+	for (origin.id = 0; origin.id < MANY; origin.id++) {
+		dispatch(&worker, &origin, request[origin.id], len[origin.id], clock_boot_ms());
+		dispatch_end(&worker);
+	}
+	origin.connection = answers;
+	for (origin.id = 0; origin.id < MANY; origin.id++)
+		dispatch(&worker, &origin, request[origin.id], len[origin.id], clock_boot_ms());
+	assert_in_range(MANY - answers[1].replies, 1, VERIFY_PASS);
+	dispatch_end(&worker);
+	for (unsigned round = 0; round < 2; round++)
+		assert_int_equal(answers[round].replies, MANY);
+	for (unsigned i = 0; i < MANY; i++) {
+		assert_int_equal(answers[0].len[i], answers[1].len[i]);
+		assert_memory_equal(answers[0].bytes[i], answers[1].bytes[i], answers[0].len[i]);
+		free(request[i]);
+	}
+	worker_fini(&worker);
+}
+
 static void
 one_read_and_nothing_else(void **state)
 {
@@ -931,6 +1011,7 @@ main(void)
 		TEST(a_batch_keeps_order),
 		TEST(a_batch_is_bounded),
 		TEST(one_environments_fault_is_not_the_others),
+		TEST(many_at_once),
 		TEST(one_read_and_nothing_else),
 		TEST(secrets_are_wiped),
 		TEST(while_keys_change),
