@@ -57,6 +57,7 @@ secret_parse(const void *data, size_t len, struct secret_form *form, const char 
 		*why = len < SECRET_LEN ? "the key is too short: was it cut off?" : "the key is too long";
 		return 1;
 	}
+#pragma GCC unroll 9
 	for (i = SECRET_PREFIX_LEN; i < SECRET_LEN; i++)
 		all &= is_base62[(unsigned char)secret[i]];
 	if (!all) {

@@ -24,8 +24,11 @@ struct reader_search {
 	/* reader_find()'s own; NULL: it has ended */
 	const uint8_t *page;
 	uint64_t number;
-	uint64_t head;     /* of the key: its first eight bytes, as a number */
-	unsigned from, to; /* the entries among which the key, or the way to it, may be */
+	uint64_t head;      /* of the key: its first eight bytes, as a number */
+	uint64_t low, high; /* heads of keys before it and behind it */
+	unsigned from, to;  /* the entries among which the key, or the way to it, may be */
+	unsigned middle;    /* that of them which is looked at next */
+	unsigned guesses;   /* that are left on this page */
 };
 
 /* Search for the ${n} keys of ${searches} in ${tree}, whose pages are those of ${map}. */
