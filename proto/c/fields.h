@@ -30,7 +30,8 @@ struct fields {
 static inline struct fields
 fields_of(const uint8_t *bytes, size_t len)
 {
-	return (struct fields){ .p = bytes, .end = bytes + len };
+	/* Of an empty field ${bytes} may be NULL, to which nothing may be added. */
+	return (struct fields){ .p = bytes, .end = len > 0 ? bytes + len : bytes };
 }
 
 /* Is a field with this tag next? Then its tag is passed. */

@@ -90,12 +90,13 @@ bool
 numbers_fit(const ProtobufCMessageDescriptor *type, const uint8_t *bytes, size_t len)
 {
 	const ProtobufCFieldDescriptor *field;
-	struct cursor c = { bytes, bytes + len };
 	uint64_t tag, value;
+	struct cursor c;
 	size_t skip;
 
 	if (!may_hold_large(bytes, len))
 		return true;
+	c = (struct cursor){ bytes, bytes + len };
 	while (c.at < c.end) {
 		if (!varint_take(&c, &tag) || tag > UINT32_MAX)
 			return false;

@@ -359,7 +359,8 @@ a_damaged_page_holds_nobody_else_up(void **state)
 	}
 	left = count_left(h, roll, N);
 	assert_in_range(left, 1, N / 4);
-	assert_int_equal(counted(h).keys_expired, N - left);
+	/* The way to the key behind the page leads over it. */
+	assert_in_range(counted(h).keys_expired, N - left, N - left + 1);
 	assert_true(look_state(h).newest_ms >= expires_ms);
 	told = store_corrupt_records(store_of(h));
 	assert_true(told >= left);
