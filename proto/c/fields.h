@@ -99,6 +99,16 @@ fields_are_usual(const struct fields *f)
 
 /* ---- writing: a field is left out when it is zero or empty. Each returns where the next one goes ---- */
 
+static inline size_t
+fields_varint_size(uint64_t v)
+{
+	size_t n = 1;
+
+	while ((v >>= 7) != 0)
+		n++;
+	return n;
+}
+
 static inline uint8_t *
 fields_put_varint(uint8_t *p, uint64_t v)
 {
