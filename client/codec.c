@@ -581,19 +581,24 @@ verification_from(const Fob__V1__VerifyKeyResponse *m, enum fob_environment requ
 	return verification_check(v, required, error);
 }
 
-/* A reply whose code is OK and that has the usual form (see fields.h). ${m} borrows from it. */
+/* The body of a reply whose code is OK and that has the usual form (see fields.h). It borrows from the reply. */
 static bool
-verify_read(const uint8_t *reply, size_t len, Fob__V1__VerifyKeyResponse *m)
+body_read(const uint8_t *reply, size_t len, ProtobufCBinaryData *body)
 {
 	struct fields f = fields_of(reply, len);
-	ProtobufCBinaryData body;
 
-	if (!fields_next_is(&f, FIELD_TAG(3, FIELD_BYTES)))
+	if (len > CODEC_REPLY_MAX || !fields_next_is(&f, FIELD_TAG(3, FIELD_BYTES)))
 		return false;
-	body = fields_bytes(&f);
-	if (!fields_are_usual(&f))
-		return false;
-	f = fields_of(body.data, body.len);
+	*body = fields_bytes(&f);
+	return fields_are_usual(&f);
+}
+
+/* The same for the message in it. */
+static bool
+verified_read(const ProtobufCBinaryData *body, Fob__V1__VerifyKeyResponse *m)
+{
+	struct fields f = fields_of(body->data, body->len);
+
 	fob__v1__verify_key_response__init(m);
 	if (fields_next_is(&f, FIELD_TAG(1, FIELD_VARINT)))
 		m->verdict = (Fob__V1__Verdict)fields_number(&f);
@@ -627,10 +632,11 @@ codec_decode_verify(const uint8_t *reply, size_t len, enum fob_environment requi
     struct fob_error *error)
 {
 	Fob__V1__VerifyKeyResponse m;
+	ProtobufCBinaryData body;
 	struct reply r;
 	int rc;
 
-	if (len <= CODEC_REPLY_MAX && verify_read(reply, len, &m)) {
+	if (body_read(reply, len, &body) && verified_read(&body, &m)) {
 		error_clear(error);
 		if ((rc = verification_from(&m, required, out, error)) != 0)
 			*out = (struct fob_verification){ FOB_VERIFICATION_INIT };
@@ -665,6 +671,53 @@ item_from(const Fob__V1__VerifyKeysItem *m, enum fob_environment required, struc
 	return fault;
 }
 
+static bool
+item_read(const ProtobufCBinaryData *bytes, Fob__V1__VerifyKeysItem *item, Fob__V1__VerifyKeyResponse *result)
+{
+	struct fields f = fields_of(bytes->data, bytes->len);
+	ProtobufCBinaryData body;
+
+	fob__v1__verify_keys_item__init(item);
+	if (fields_next_is(&f, FIELD_TAG(1, FIELD_VARINT)))
+		item->code = (Fob__Rpc__V1__Code)fields_number(&f);
+	if (fields_next_is(&f, FIELD_TAG(2, FIELD_BYTES)))
+		item->message = fields_bytes(&f);
+	if (fields_next_is(&f, FIELD_TAG(3, FIELD_BYTES))) {
+		body = fields_bytes(&f);
+		item->result = result;
+		if (f.odd || !verified_read(&body, result))
+			return false;
+	}
+	return fields_are_usual(&f);
+}
+
+/*
+ * Returns false when the reply has not the usual form, of ${n} items. ${items} are filled if not NULL: all or, as was looked
+ * before, none.
+ */
+static bool
+items_read(const uint8_t *reply, size_t len, const struct codec_item *items, size_t n)
+{
+	Fob__V1__VerifyKeyResponse result;
+	Fob__V1__VerifyKeysItem item;
+	ProtobufCBinaryData body;
+	struct fields f;
+
+	if (!body_read(reply, len, &body))
+		return false;
+	f = fields_of(body.data, body.len);
+	for (size_t i = 0; i < n; i++) {
+		if (!fields_next_is(&f, FIELD_TAG(1, FIELD_BYTES)))
+			return false;
+		body = fields_bytes(&f);
+		if (f.odd || !item_read(&body, &item, &result))
+			return false;
+		if (items != NULL && items[i].fault != NULL)
+			*items[i].fault = item_from(&item, items[i].required, items[i].result, items[i].error);
+	}
+	return fields_are_usual(&f);
+}
+
 int
 codec_decode_verify_items(
     const uint8_t *reply, size_t len, const struct codec_item *items, size_t n, struct fob_error *error)
@@ -674,6 +727,11 @@ codec_decode_verify_items(
 	size_t i;
 	int rc;
 
+	if (items_read(reply, len, NULL, n)) {
+		error_clear(error);
+		(void)items_read(reply, len, items, n);
+		return 0;
+	}
 	if ((rc = reply_open(&r, reply, len, &fob__v1__verify_keys_response__descriptor, error)) == 0) {
 		m = (const Fob__V1__VerifyKeysResponse *)r.inner;
 		if (m->n_items != n)
