@@ -139,7 +139,7 @@ codec_verify_write(const struct fob_verify_request *request, uint8_t *to)
 
 	assert(rc == 0);
 	/* The credential is there even if it is empty. */
-	*to++ = FIELD_TAG(request->secret != NULL ? 1 : 2, FIELD_BYTES);
+	*to++ = (uint8_t)FIELD_TAG(request->secret != NULL ? 1 : 2, FIELD_BYTES);
 	to = fields_put_varint(to, credential->len);
 	if (credential->len > 0)
 		memcpy(to, credential->data, credential->len);
