@@ -114,15 +114,12 @@ int
 codec_verify_size(const struct fob_verify_request *request, size_t *len, struct fob_error *error)
 {
 	Fob__V1__VerifyKeyRequest m;
-	const ProtobufCBinaryData *credential;
 	int rc;
 
 	if ((rc = verify_request_fill(request, &m, error)) != 0)
 		return rc;
-	credential = request->secret != NULL ? &m.secret : &m.authorization;
-	*len = 1 + fields_varint_size(credential->len) + credential->len + (m.require_environment != 0 ? 2 : 0);
-	if (m.operation.len > 0)
-		*len += 1 + fields_varint_size(m.operation.len) + m.operation.len;
+	*len = codec_item_size(request->secret != NULL ? m.secret.len : m.authorization.len) +
+	    fields_bytes_size(m.operation.len) + (m.require_environment != 0 ? 2 : 0);
 	if (*len > CODEC_REQUEST_MAX)
 		return error_set(
 		    error, FOB_EINVALID_ARGUMENT, "the request is larger than %d bytes", CODEC_REQUEST_MAX);
@@ -139,31 +136,25 @@ codec_verify_write(const struct fob_verify_request *request, uint8_t *to)
 
 	assert(rc == 0);
 	/* The credential is there even if it is empty. */
-	*to++ = (uint8_t)FIELD_TAG(request->secret != NULL ? 1 : 2, FIELD_BYTES);
-	to = fields_put_varint(to, credential->len);
+	to = fields_put_head(to, request->secret != NULL ? 1 : 2, credential->len);
 	if (credential->len > 0)
 		memcpy(to, credential->data, credential->len);
 	to = fields_put_bytes(to + credential->len, 3, &m.operation);
 	fields_put_number(to, 4, (uint64_t)m.require_environment);
 }
 
-/* The field's number and type, its length in groups of seven bits, itself. */
+/* There even if it is empty, unlike other fields. */
 size_t
 codec_item_size(size_t len)
 {
-	return 1 + (len < 1 << 7 ? 1U : len < 1 << 14 ? 2U : 3U) + len;
+	return 1 + fields_varint_size(len) + len;
 }
 
 uint8_t *
 codec_item_write(const uint8_t *item, size_t len, uint8_t *to)
 {
-	size_t left;
-
 	assert(len <= CODEC_REQUEST_MAX);
-	*to++ = 1 << 3 | 2;
-	for (left = len; left >= 1 << 7; left >>= 7)
-		*to++ = (uint8_t)(left & 0x7f) | 0x80;
-	*to++ = (uint8_t)left;
+	to = fields_put_head(to, 1, len);
 	memcpy(to, item, len);
 	return to + len;
 }

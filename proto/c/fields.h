@@ -118,6 +118,21 @@ fields_put_varint(uint8_t *p, uint64_t v)
 	return p;
 }
 
+/* How many bytes a field of ${len} bytes takes. */
+static inline size_t
+fields_bytes_size(size_t len)
+{
+	return len == 0 ? 0 : 1 + fields_varint_size(len) + len;
+}
+
+/* What stands before ${len} bytes, also when there are none. */
+static inline uint8_t *
+fields_put_head(uint8_t *p, unsigned number, size_t len)
+{
+	*p++ = (uint8_t)FIELD_TAG(number, FIELD_BYTES);
+	return fields_put_varint(p, len);
+}
+
 static inline uint8_t *
 fields_put_number(uint8_t *p, unsigned number, uint64_t v)
 {
@@ -132,8 +147,7 @@ fields_put_bytes(uint8_t *p, unsigned number, const ProtobufCBinaryData *field)
 {
 	if (field->len == 0)
 		return p;
-	*p++ = (uint8_t)FIELD_TAG(number, FIELD_BYTES);
-	p = fields_put_varint(p, field->len);
+	p = fields_put_head(p, number, field->len);
 	memcpy(p, field->data, field->len);
 	return p + field->len;
 }

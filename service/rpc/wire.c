@@ -148,13 +148,10 @@ begin_message(uint8_t *p, unsigned number)
 static inline uint8_t *
 end_message(uint8_t *message, uint8_t *end)
 {
-	size_t len = (size_t)(end - message), len_len = 1;
-	uint8_t bytes[FIELD_HEAD_MAX];
+	size_t len = (size_t)(end - message), len_len = fields_varint_size(len);
 
-	if (len >= 0x80) {
-		len_len = (size_t)(fields_put_varint(bytes, len) - bytes);
+	if (len_len > 1)
 		memmove(message - 1 + len_len, message, len);
-	}
 	fields_put_varint(message - 1, len);
 	return message - 1 + len_len + len;
 }
@@ -243,8 +240,7 @@ wire_pack_response(const ProtobufCMessage *message, uint8_t *out, size_t *len)
 		*len = 0;
 		return body;
 	}
-	header[0] = (uint8_t)FIELD_TAG(3, FIELD_BYTES);
-	header_len = (size_t)(fields_put_varint(header + 1, body_len) - header);
+	header_len = (size_t)(fields_put_head(header, 3, body_len) - header);
 	memcpy(body - header_len, header, header_len);
 	*len = header_len + body_len;
 	return body - header_len;
