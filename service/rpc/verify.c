@@ -190,25 +190,22 @@ count(struct call *call, const Fob__V1__VerifyKeyResponse *out)
 /* Which environments are being read. */
 struct reading {
 	struct worker *worker;
-	int faults[ENVIRONMENTS];
 	bool begun[ENVIRONMENTS];
 };
 
-/* Returns NULL with reading->faults set. */
-static struct store_txn *
-begin_read(struct reading *r, struct engine *engine)
+/* Sets *${txn}, whose snapshot is kept until end_reads(). Returns 0 or a negated fault. */
+static int
+begin_read(struct reading *r, struct engine *engine, struct store_txn **txn)
 {
-	struct store_txn *txn;
+	int fault;
 
-	if ((txn = worker_reader(r->worker, engine)) == NULL) {
-		r->faults[engine->environment] = -FAULT_INTERNAL;
-		return NULL;
-	}
-	if (!r->begun[engine->environment]) {
-		r->faults[engine->environment] = store_read(txn);
-		r->begun[engine->environment] = r->faults[engine->environment] == 0;
-	}
-	return r->begun[engine->environment] ? txn : NULL;
+	if ((*txn = worker_reader(r->worker, engine)) == NULL)
+		return -FAULT_INTERNAL;
+	if (r->begun[engine->environment])
+		return 0;
+	if ((fault = store_read(*txn)) == 0)
+		r->begun[engine->environment] = true;
+	return fault;
 }
 
 static void
@@ -223,19 +220,22 @@ static void
 look_up(struct reading *r, struct verification *const *vs, size_t n, enum environment environment)
 {
 	struct lookup *lookups[VERIFY_PASS];
-	struct store_txn *txn = NULL;
+	struct engine *engine = NULL;
+	struct store_txn *txn;
 	size_t found = 0;
+	int fault;
 
-	for (size_t i = 0; i < n; i++) {
-		if (vs[i]->engine->environment != environment)
-			continue;
-		if (txn == NULL && (txn = begin_read(r, vs[i]->engine)) == NULL)
-			vs[i]->found.fault = r->faults[environment];
-		else
+	for (size_t i = 0; i < n; i++)
+		if (vs[i]->engine->environment == environment) {
+			engine = vs[i]->engine;
 			lookups[found++] = &vs[i]->found;
-	}
-	if (found > 0)
+		}
+	if (found == 0)
+		return;
+	if ((fault = begin_read(r, engine, &txn)) == 0)
 		lookup_keys(txn, lookups, found);
+	for (size_t i = 0; i < found && fault != 0; i++)
+		lookups[i]->fault = fault;
 }
 
 /* ---- 6. the second half: the verdict ---- */
