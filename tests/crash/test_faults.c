@@ -338,7 +338,7 @@ static _Noreturn void
 run(const struct fault_plan *p, uint64_t n)
 {
 	struct harness_call *hc = calloc(1, sizeof(*hc));
-	unsigned before = harness_descriptors();
+	unsigned before = fixture_descriptors();
 	char path[700];
 	int fd;
 
@@ -354,7 +354,7 @@ run(const struct fault_plan *p, uint64_t n)
 	outcome->what = shim->what;
 	outcome->fired = shim_disarm();
 	free(hc);
-	if (harness_descriptors() != before)
+	if (fixture_descriptors() != before)
 		problem("a descriptor is lost");
 	if (__lsan_do_recoverable_leak_check() != 0)
 		problem("memory is lost");

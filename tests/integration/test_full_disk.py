@@ -62,13 +62,7 @@ class FullDisk(unittest.TestCase):
     @unittest.skipUnless(PRIVATE in os.environ, "needs root and a mount namespace of its own")
     def test_read_only_at_the_start(self):
         """As ext4 leaves it after an error: the other environment is served."""
-        fobd = daemon.Daemon()
-        place = os.path.join(fobd.place, "live")
-        os.mkdir(place, 0o700)
-        mount_tmpfs(place, 24 << 20)
-        self.addCleanup(ctypes.CDLL(None).umount2, place.encode(), 2)
-        fobd.start()
-        self.addCleanup(fobd.kill)
+        fobd, place = self.on_a_small_disk()
         with fobd.client() as c:
             secret = c.create(LIVE, "a").secret_key.secret
         fobd.stop()
@@ -83,7 +77,8 @@ class FullDisk(unittest.TestCase):
         fobd.stop()
         self.assertRegex(fobd.log(), "level=error .*this environment is not served.* environment=live .*Read-only file system")
 
-    def fill_a_disk(self):
+    def on_a_small_disk(self):
+        """A fobd whose live database has a file system of its own, and that file system's folder."""
         fobd = daemon.Daemon()
         small = os.path.join(fobd.place, "live")
         os.mkdir(small, 0o700)
@@ -91,6 +86,10 @@ class FullDisk(unittest.TestCase):
         self.addCleanup(ctypes.CDLL(None).umount2, small.encode(), 2)
         fobd.start()
         self.addCleanup(fobd.kill)
+        return fobd, small
+
+    def fill_a_disk(self):
+        fobd, small = self.on_a_small_disk()
         with fobd.client("admin") as c:
             early = [c.create(LIVE, "early-%d" % i) for i in range(20)]
         # Leave a megabyte for the database to grow into.

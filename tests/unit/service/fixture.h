@@ -5,6 +5,7 @@
 #ifndef FIXTURE_H
 #define FIXTURE_H
 
+#include <dirent.h>
 #include <errno.h>
 #include <ftw.h>
 #include <sodium.h>
@@ -30,6 +31,19 @@
 #define FIXTURE_NOW_MS INT64_C(1790000000000)
 #define FIXTURE_HOUR_MS INT64_C(3600000)
 #define FIXTURE_DAY_MS (24 * FIXTURE_HOUR_MS)
+
+/* How many descriptors this process has open. */
+static inline unsigned
+fixture_descriptors(void)
+{
+	DIR *dir = opendir("/proc/self/fd");
+	unsigned n = 0;
+
+	while (readdir(dir) != NULL)
+		n++;
+	closedir(dir);
+	return n;
+}
 
 /* A group's setup, for every test program that uses a pepper. */
 static inline int

@@ -6,7 +6,6 @@
 #ifndef HARNESS_H
 #define HARNESS_H
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <pthread.h>
 #include <sched.h>
@@ -52,19 +51,6 @@ struct harness {
 	struct service service;
 	struct transport_ops transport;
 };
-
-/* How many descriptors this process has open. */
-static inline unsigned
-harness_descriptors(void)
-{
-	DIR *dir = opendir("/proc/self/fd");
-	unsigned n = 0;
-
-	while (readdir(dir) != NULL)
-		n++;
-	closedir(dir);
-	return n;
-}
 
 static inline struct store_options
 harness_store_options(const struct harness *h, enum environment environment)

@@ -16,11 +16,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "tests/unit/service/harness.h"
 #include "service/reload.h"
-
-#include <nng/nng.h>
-#include <nng/protocol/reqrep0/req.h>
+#include "tests/unit/service/served.h"
 
 enum { PEERS = 4, RELOADS = 2000 };
 
@@ -28,7 +25,7 @@ struct fixture {
 	struct harness *h;
 	struct server *server;
 	struct reload reload;
-	char url[1024];
+	char url[SERVED_URL];
 	struct harness_secrets live;
 	_Atomic bool done;
 	_Atomic unsigned asked, wrong;
@@ -63,8 +60,7 @@ make_config(struct fixture *f, unsigned n, struct config *out)
 		.in_flight = LIMIT_IN_FLIGHT,
 		.drain_ms = 1000,
 		.log_level = LOG_ERROR };
-	out->listeners[0] =
-	    (struct config_listener){ .url = copy(f->url), .role = ROLE_VERIFY, .mode = 0660 };
+	out->listeners[0] = (struct config_listener){ .url = copy(f->url), .role = ROLE_VERIFY, .mode = 0660 };
 	/* Long, so that a request is often in the middle of it. */
 	for (unsigned i = 0; i < LIMIT_OPERATIONS - 1 - n % 7; i++) {
 		snprintf(name, sizeof(name), "filler.%u.%u", n, i);
@@ -78,19 +74,13 @@ setup(void **state)
 {
 	struct fixture *f = calloc(1, sizeof(*f));
 	struct harness_call *hc;
-	char why[512] = "";
 
 	assert_non_null(f);
 	f->h = harness_new();
-	snprintf(f->url, sizeof(f->url), "ipc://%s/verify.sock", f->h->folder);
-	f->h->config.listeners[0] =
-	    (struct config_listener){ .url = f->url, .role = ROLE_VERIFY, .mode = 0660 };
-	f->h->config.n_listeners = 1;
 	hc = harness_call_new(f->h, ROLE_ADMIN);
 	assert_non_null(harness_create(hc, ENVIRONMENT_LIVE, "acme", &f->live));
 	harness_call_free(hc);
-	if (server_open(&f->h->service, &f->h->config, &f->server, why, sizeof(why)) != 0)
-		fail_msg("%s", why);
+	f->server = served_open(f->h, f->url);
 	reload_init(&f->reload, &f->h->service, f->server, &f->h->config);
 	*state = f;
 	return 0;
@@ -112,36 +102,6 @@ teardown(void **state)
 
 /* ---- a peer ---- */
 
-static int
-ask(struct fixture *f, nng_socket socket, const char *operation)
-{
-	Fob__V1__VerifyKeyRequest in = FOB__V1__VERIFY_KEY_REQUEST__INIT;
-	Fob__Rpc__V1__Response *response;
-	Fob__V1__VerifyKeyResponse *body;
-	int verdict = -1;
-	size_t len;
-	uint8_t *bytes;
-	void *reply;
-
-	in.credential_case = FOB__V1__VERIFY_KEY_REQUEST__CREDENTIAL_SECRET;
-	in.secret = harness_text(f->live.publishable);
-	in.operation = harness_text(operation);
-	bytes = harness_request("fob.v1.Keys/VerifyKey", &in.base, 0, &len);
-	if (nng_send(socket, bytes, len, 0) == 0 && nng_recv(socket, &reply, &len, NNG_FLAG_ALLOC) == 0) {
-		if ((response = fob__rpc__v1__response__unpack(NULL, len, reply)) != NULL &&
-		    (body = fob__v1__verify_key_response__unpack(NULL, response->body.len, response->body.data)) !=
-			NULL) {
-			verdict = (int)body->verdict;
-			fob__v1__verify_key_response__free_unpacked(body, NULL);
-		}
-		if (response != NULL)
-			fob__rpc__v1__response__free_unpacked(response, NULL);
-		nng_free(reply, len);
-	}
-	free(bytes);
-	return verdict;
-}
-
 static void *
 peer(void *arg)
 {
@@ -153,7 +113,8 @@ peer(void *arg)
 		return NULL;
 	}
 	while (!f->done) {
-		if (ask(f, socket, "tokenize") != VERDICT_VALID || ask(f, socket, "refund") != VERDICT_FORBIDDEN)
+		if (served_verdict(socket, f->live.publishable, "tokenize") != VERDICT_VALID ||
+		    served_verdict(socket, f->live.publishable, "refund") != VERDICT_FORBIDDEN)
 			f->wrong++;
 		f->asked++;
 	}
@@ -223,7 +184,7 @@ a_listener_that_is_left_out(void **state)
 
 	assert_int_equal(nng_req0_open(&socket), 0);
 	assert_int_equal(nng_dial(socket, f->url, NULL, 0), 0);
-	assert_int_equal(ask(f, socket, "tokenize"), VERDICT_VALID);
+	assert_int_equal(served_verdict(socket, f->live.publishable, "tokenize"), VERDICT_VALID);
 	for (unsigned n = 0; n < sizeof(urls) / sizeof(urls[0]); n++) {
 		make_config(f, n, &config);
 		if (urls[n] != NULL) {
@@ -240,8 +201,8 @@ a_listener_that_is_left_out(void **state)
 			assert_non_null(f->reload.retired);
 		else
 			assert_null(f->reload.retired);
-		/* What is refused has no body. */
-		assert_int_equal(ask(f, socket, "tokenize"), n < 3 ? VERDICT_UNSPECIFIED : VERDICT_VALID);
+		assert_int_equal(served_verdict(socket, f->live.publishable, "tokenize"),
+		    n < 3 ? -FAULT_PERMISSION_DENIED : VERDICT_VALID);
 	}
 	nng_close(socket);
 }

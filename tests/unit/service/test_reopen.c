@@ -16,11 +16,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "tests/unit/service/harness.h"
 #include "service/reopen.h"
-
-#include <nng/nng.h>
-#include <nng/protocol/reqrep0/req.h>
+#include "tests/unit/service/served.h"
 
 enum { PEERS = 3, FAILURES = 40 };
 
@@ -28,7 +25,7 @@ struct fixture {
 	struct harness *h;
 	struct server *server;
 	struct reopen reopen;
-	char url[1024];
+	char url[SERVED_URL];
 	char file[1024], away[1024]; /* of live */
 	struct harness_secrets secrets[ENVIRONMENTS];
 	_Atomic bool done;
@@ -48,22 +45,17 @@ setup(void **state)
 {
 	struct fixture *f = calloc(1, sizeof(*f));
 	struct harness_call *hc;
-	char why[512] = "";
 
 	assert_non_null(f);
 	f->h = harness_new();
 	log_setup((enum log_level) - 1, false); /* each failure logs an error */
-	snprintf(f->url, sizeof(f->url), "ipc://%s/verify.sock", f->h->folder);
 	snprintf(f->file, sizeof(f->file), "%s/data.mdb", f->h->config.environments[ENVIRONMENT_LIVE].path);
 	snprintf(f->away, sizeof(f->away), "%s/away.mdb", f->h->config.environments[ENVIRONMENT_LIVE].path);
-	f->h->config.listeners[0] = (struct config_listener){ .url = f->url, .role = ROLE_VERIFY, .mode = 0660 };
-	f->h->config.n_listeners = 1;
 	hc = harness_call_new(f->h, ROLE_ADMIN);
 	for (int e = 0; e < ENVIRONMENTS; e++)
 		assert_non_null(harness_create(hc, (enum environment)e, "acme", &f->secrets[e]));
 	harness_call_free(hc);
-	if (server_open(&f->h->service, &f->h->config, &f->server, why, sizeof(why)) != 0)
-		fail_msg("%s", why);
+	f->server = served_open(f->h, f->url);
 	reopen_init(&f->reopen, &f->h->service, f->server, &f->h->config);
 	*state = f;
 	return 0;
@@ -85,38 +77,6 @@ teardown(void **state)
 
 /* ---- a peer ---- */
 
-/* Returns the verdict; or the code of a fault, negated. */
-static int
-ask(struct fixture *f, nng_socket socket, enum environment environment)
-{
-	Fob__V1__VerifyKeyRequest in = FOB__V1__VERIFY_KEY_REQUEST__INIT;
-	Fob__Rpc__V1__Response *response;
-	Fob__V1__VerifyKeyResponse *body;
-	int answer = -FAULT_INTERNAL;
-	size_t len;
-	uint8_t *bytes;
-	void *reply;
-
-	in.credential_case = FOB__V1__VERIFY_KEY_REQUEST__CREDENTIAL_SECRET;
-	in.secret = harness_text(f->secrets[environment].secret);
-	bytes = harness_request("fob.v1.Keys/VerifyKey", &in.base, 0, &len);
-	if (nng_send(socket, bytes, len, 0) == 0 && nng_recv(socket, &reply, &len, NNG_FLAG_ALLOC) == 0) {
-		response = fob__rpc__v1__response__unpack(NULL, len, reply);
-		assert_non_null(response);
-		answer = -(int)response->code;
-		if (answer == 0) {
-			body = fob__v1__verify_key_response__unpack(NULL, response->body.len, response->body.data);
-			assert_non_null(body);
-			answer = (int)body->verdict;
-			fob__v1__verify_key_response__free_unpacked(body, NULL);
-		}
-		fob__rpc__v1__response__free_unpacked(response, NULL);
-		nng_free(reply, len);
-	}
-	free(bytes);
-	return answer;
-}
-
 static void *
 peer(void *arg)
 {
@@ -129,13 +89,13 @@ peer(void *arg)
 		return NULL;
 	}
 	while (!f->done) {
-		if ((answer = ask(f, socket, ENVIRONMENT_LIVE)) == VERDICT_VALID)
+		if ((answer = served_verdict(socket, f->secrets[ENVIRONMENT_LIVE].secret, "")) == VERDICT_VALID)
 			f->valid++;
 		else if (answer == -FAULT_UNAVAILABLE)
 			f->unavailable++;
 		else
 			f->wrong++;
-		if (ask(f, socket, ENVIRONMENT_TEST) != VERDICT_VALID)
+		if (served_verdict(socket, f->secrets[ENVIRONMENT_TEST].secret, "") != VERDICT_VALID)
 			f->wrong++;
 	}
 	nng_close(socket);
@@ -203,7 +163,7 @@ is_opened_anew_under_requests(void **state)
 	for (int i = 0; i < PEERS; i++)
 		assert_int_equal(pthread_create(&threads[i], NULL, peer, f), 0);
 	one_more(f, &f->valid);
-	descriptors = harness_descriptors();
+	descriptors = fixture_descriptors();
 	for (int i = 0; i < FAILURES && f->wrong == 0; i++) {
 		fail_live(f);
 		one_more(f, &f->unavailable);
@@ -219,7 +179,7 @@ is_opened_anew_under_requests(void **state)
 	assert_int_equal(f->wrong, 0);
 	assert_int_equal(f->h->service.failures[ENVIRONMENT_LIVE], FAILURES);
 	assert_int_equal(f->h->service.failures[ENVIRONMENT_TEST], 0);
-	assert_in_range(harness_descriptors(), 1, descriptors);
+	assert_in_range(fixture_descriptors(), 1, descriptors);
 }
 
 /* Another file in the place of the one that was open is not served, and that one stays open until it has its name again. */
@@ -241,11 +201,11 @@ another_file_is_not_served(void **state)
 		assert_ptr_equal(live(f)->engine, engine);
 		assert_non_null(strstr(live(f)->why, "is not the file that was open"));
 		assert_true(live(f)->next_ms > clock_boot_ms());
-		assert_int_equal(ask(f, socket, ENVIRONMENT_LIVE), -FAULT_UNAVAILABLE);
+		assert_int_equal(served_verdict(socket, f->secrets[ENVIRONMENT_LIVE].secret, ""), -FAULT_UNAVAILABLE);
 	}
 	assert_int_equal(rename(f->away, f->file), 0);
 	look_until(f, REOPEN_NONE);
-	assert_int_equal(ask(f, socket, ENVIRONMENT_LIVE), VERDICT_VALID);
+	assert_int_equal(served_verdict(socket, f->secrets[ENVIRONMENT_LIVE].secret, ""), VERDICT_VALID);
 	nng_close(socket);
 }
 

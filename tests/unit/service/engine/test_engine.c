@@ -43,7 +43,7 @@ static void
 opens_and_closes(void **state)
 {
 	struct harness *h = *state;
-	unsigned base = harness_descriptors();
+	unsigned base = fixture_descriptors();
 	char why[512];
 
 	for (int e = 0; e < ENVIRONMENTS; e++)
@@ -65,7 +65,7 @@ opens_and_closes(void **state)
 			engine_close(engines[e]);
 	}
 	engine_close(NULL);
-	assert_int_equal(harness_descriptors(), base);
+	assert_int_equal(fixture_descriptors(), base);
 }
 
 /* Keys and their last-used times are there after a restart. */
@@ -145,7 +145,7 @@ what_cannot_be_opened(void **state)
 {
 	struct harness *h = *state;
 	struct config_environment *live = &h->config.environments[0], right = *live;
-	unsigned base = harness_descriptors();
+	unsigned base = fixture_descriptors();
 	struct engine *engine;
 	char path[700], why[512];
 	int fd;
@@ -180,7 +180,7 @@ what_cannot_be_opened(void **state)
 	assert_int_equal(ftruncate(fd, 4 * 4096), 0);
 	close(fd);
 	refused(h, "cut short");
-	assert_int_equal(harness_descriptors(), base);
+	assert_int_equal(fixture_descriptors(), base);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)

@@ -9,7 +9,6 @@
 
 #include <cmocka.h>
 
-#include <dirent.h>
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <lmdb.h>
@@ -567,23 +566,11 @@ write_with_a_trap(void *arg)
 	return NULL;
 }
 
-static unsigned
-count_descriptors(void)
-{
-	DIR *dir = opendir("/proc/self/fd");
-	unsigned n = 0;
-
-	while (readdir(dir) != NULL)
-		n++;
-	closedir(dir);
-	return n;
-}
-
 static void
 try_each_trap(struct place *p)
 {
 	void *page = mmap(NULL, 4096, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	unsigned before = count_descriptors();
+	unsigned before = fixture_descriptors();
 	pthread_t thread;
 
 	assert_ptr_not_equal(page, MAP_FAILED);
@@ -601,7 +588,7 @@ try_each_trap(struct place *p)
 		pthread_join(thread, NULL);
 		close_it(p);
 		open_it(p);
-		assert_int_equal(count_descriptors(), before);
+		assert_int_equal(fixture_descriptors(), before);
 		expect_now(p, A, "k", "old");
 		expect_now(p, A, "before", NULL);
 		expect_now(p, B, "k", "old");

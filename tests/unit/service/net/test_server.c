@@ -569,7 +569,7 @@ hostile_connects(void **state)
 	for (int i = 0; i < ROUNDS; i++)
 		assert_true(served(f->verify));
 	EVENTUALLY(counted(f).connections == 0);
-	base = harness_descriptors();
+	base = fixture_descriptors();
 	for (int i = 0; i < 400; i++) {
 		struct linger reset = { .l_onoff = 1, .l_linger = 0 };
 
@@ -606,7 +606,7 @@ hostile_connects(void **state)
 	EVENTUALLY(counted(f).connections == 0);
 	assert_true(served(f->verify));
 	EVENTUALLY(counted(f).connections == 0);
-	EVENTUALLY(harness_descriptors() <= base);
+	EVENTUALLY(fixture_descriptors() <= base);
 	assert_int_equal(counted(f).in_flight, 0);
 }
 
@@ -789,9 +789,9 @@ opens_and_closes(void **state)
 		f->server = NULL;
 		/* nng keeps a few of its own, once they are there. */
 		if (i == 3)
-			base = harness_descriptors();
+			base = fixture_descriptors();
 		if (i > 3)
-			EVENTUALLY(harness_descriptors() <= base);
+			EVENTUALLY(fixture_descriptors() <= base);
 		f->h->service.draining = false;
 		open_server(f);
 		assert_true(served(f->verify));
