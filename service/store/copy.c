@@ -57,6 +57,15 @@ write_copy(struct store *store, const char *path, const _Atomic bool *stop, char
 	return fault;
 }
 
+static void
+put_mark(struct store_txn *txn, const struct record_copy *copy)
+{
+	struct record_bytes value;
+
+	record_put_copy(txn->pepper, COPY, strlen(COPY), copy, &value);
+	lmdb_put(txn->txn, TABLE_META, COPY, strlen(COPY), value.bytes, value.len);
+}
+
 /* Mark the file as a copy, so that fobd refuses to serve it. The same returns. */
 static int
 mark(const struct store_options *options, const char *path, struct record_copy *copied, char *why, size_t why_len)
@@ -79,7 +88,7 @@ mark(const struct store_options *options, const char *path, struct record_copy *
 		if ((fault = store_state(txn, &state)) == 0) {
 			copied->revision = state.revision;
 			copied->event_sequence = state.event_sequence;
-			store_mark(txn, copied);
+			put_mark(txn, copied);
 			fault = store_commit(txn);
 		} else {
 			store_abort(txn);
@@ -115,15 +124,6 @@ store_copy_mark(struct store_txn *txn, struct record_copy *copy)
 		return store_count_damage(txn->store, fault);
 	return store_count_damage(
 	    txn->store, record_get_copy(txn->pepper, COPY, strlen(COPY), value.data, value.len, copy));
-}
-
-void
-store_mark(struct store_txn *txn, const struct record_copy *copy)
-{
-	struct record_bytes value;
-
-	record_put_copy(txn->pepper, COPY, strlen(COPY), copy, &value);
-	lmdb_put(txn->txn, TABLE_META, COPY, strlen(COPY), value.bytes, value.len);
 }
 
 void

@@ -21,7 +21,6 @@ int store_copy(struct store *store, const struct store_options *options, const c
 /* Is this a copy? Returns: 0; -FAULT_NOT_FOUND; another fault. */
 int store_copy_mark(struct store_txn *txn, struct record_copy *copy);
 /* In a write transaction, whose commit tells whether it was done. */
-void store_mark(struct store_txn *txn, const struct record_copy *copy);
 void store_unmark(struct store_txn *txn);
 
 #endif
