@@ -129,7 +129,7 @@ $(B)/fobd: $(B)/service/main.o $(B)/libservice.a
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS_DAEMON)
 
 # Parts of proto/c that libfob does not export.
-$(B)/fob: $(CLI_OBJ) $(B)/proto/c/key_form.o $(B)/libfob.a
+$(B)/fob: $(CLI_OBJ) $(B)/proto/c/key_form.o $(B)/proto/c/new_folder.o $(B)/libfob.a
 	@$(if $(V),,echo '  LD      $@')
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS_CLI)
 

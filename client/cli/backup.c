@@ -8,20 +8,18 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <libgen.h>
 #include <limits.h>
 #include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "client/cli/out.h"
+#include "proto/c/new_folder.h"
 
 #define PAUSE_MS 50 /* between looks at a copy that is being made */
-#define NAME_MAX_LEN (PATH_MAX - 64)
 
 const char backup_help[] = "Usage: fob backup [--config FILE] live|test FOLDER\n"
 			   "\n"
@@ -45,10 +43,7 @@ struct backup {
 	struct cli *cli;
 	enum fob_environment env;
 	uint8_t id[FOB_BACKUP_LEN];
-	char dest[PATH_MAX];
-	char folder[PATH_MAX];     /* DEST.partial.XXXXXX until it is whole; empty: there is none */
-	char unfinished[PATH_MAX]; /* in ${folder}: the copy until it is whole */
-	char data[PATH_MAX];       /* in ${folder}: the copy from then on */
+	struct new_folder folder;
 	int fd;
 	uint64_t len; /* bytes so far */
 	crypto_hash_sha256_state hash;
@@ -65,29 +60,14 @@ fail(const struct backup *b, const char *what, const char *path)
 static int
 make_folder(struct backup *b)
 {
-	size_t len = strlen(b->cli->args[1]);
-	struct stat st;
+	char why[PATH_MAX + 256];
 
-	while (len > 1 && b->cli->args[1][len - 1] == '/')
-		len--;
-	if (len == 0 || len > NAME_MAX_LEN) {
-		out_say("%s: the name of the folder is empty, or too long", b->cli->name);
+	if (new_folder_make(&b->folder, b->cli->args[1], why, sizeof(why)) != 0) {
+		out_say("%s: %s", b->cli->name, why);
 		return CLI_LOCAL;
 	}
-	snprintf(b->dest, sizeof(b->dest), "%.*s", (int)len, b->cli->args[1]);
-	if (lstat(b->dest, &st) == 0) {
-		out_say("%s: %s: exists already; name a new folder", b->cli->name, b->dest);
-		return CLI_LOCAL;
-	}
-	snprintf(b->folder, sizeof(b->folder), "%.*s.partial.XXXXXX", NAME_MAX_LEN, b->dest);
-	if (mkdtemp(b->folder) == NULL) {
-		b->folder[0] = '\0';
-		return fail(b, "cannot make a folder next to it", b->dest);
-	}
-	snprintf(b->unfinished, sizeof(b->unfinished), "%.*s/unfinished", PATH_MAX - 16, b->folder);
-	snprintf(b->data, sizeof(b->data), "%.*s/data.mdb", PATH_MAX - 16, b->folder);
-	if ((b->fd = open(b->unfinished, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600)) < 0)
-		return fail(b, "cannot make this file", b->unfinished);
+	if ((b->fd = open(b->folder.unfinished, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600)) < 0)
+		return fail(b, "cannot make this file", b->folder.unfinished);
 	return CLI_OK;
 }
 
@@ -99,7 +79,7 @@ write_part(struct backup *b, const struct fob_backup_part *part)
 
 	while (done < part->len) {
 		if ((n = write(b->fd, part->data + done, part->len - done)) < 0 && errno != EINTR)
-			return fail(b, "cannot write the copy", b->unfinished);
+			return fail(b, "cannot write the copy", b->folder.unfinished);
 		done += n > 0 ? (size_t)n : 0;
 	}
 	crypto_hash_sha256_update(&b->hash, part->data, part->len);
@@ -146,24 +126,12 @@ fetch(struct backup *b)
 	return CLI_OK;
 }
 
-static int
-sync_folder(const char *path)
-{
-	int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC), rc;
-
-	if (fd < 0)
-		return -1;
-	rc = fsync(fd);
-	close(fd);
-	return rc;
-}
-
 /* Is it what fobd sent? Then put it on the disk, and give it its name. */
 static int
 publish(struct backup *b)
 {
 	uint8_t sha256[FOB_SHA256_LEN];
-	char parent[PATH_MAX];
+	char why[PATH_MAX + 256];
 
 	crypto_hash_sha256_final(&b->hash, sha256);
 	if (memcmp(sha256, b->last.sha256, sizeof(sha256)) != 0) {
@@ -171,17 +139,11 @@ publish(struct backup *b)
 		return CLI_FAULT;
 	}
 	if (fsync(b->fd) != 0)
-		return fail(b, "cannot sync the copy", b->unfinished);
-	if (rename(b->unfinished, b->data) != 0)
-		return fail(b, "cannot rename this file", b->unfinished);
-	if (sync_folder(b->folder) != 0)
-		return fail(b, "cannot sync this folder", b->folder);
-	if (renameat2(AT_FDCWD, b->folder, AT_FDCWD, b->dest, RENAME_NOREPLACE) != 0)
-		return fail(b, "cannot give the copy this name", b->dest);
-	b->folder[0] = '\0';
-	snprintf(parent, sizeof(parent), "%s", b->dest);
-	if (sync_folder(dirname(parent)) != 0)
-		return fail(b, "cannot sync the folder that it is in", b->dest);
+		return fail(b, "cannot sync the copy", b->folder.unfinished);
+	if (new_folder_publish(&b->folder, why, sizeof(why)) != 0) {
+		out_say("%s: %s", b->cli->name, why);
+		return CLI_LOCAL;
+	}
 	return CLI_OK;
 }
 
@@ -190,11 +152,7 @@ clean_up(struct backup *b)
 {
 	if (b->fd >= 0)
 		close(b->fd);
-	if (b->folder[0] == '\0')
-		return;
-	unlink(b->unfinished);
-	unlink(b->data);
-	rmdir(b->folder);
+	new_folder_remove(&b->folder);
 }
 
 static void
@@ -204,15 +162,15 @@ show(const struct backup *b)
 	char line[PATH_MAX + 256];
 
 	if (out_is_json()) {
-		out_json(json_pack("{s:s, s:s, s:I, s:I, s:I}", "environment", name, "folder", b->dest, "revision",
-		    (json_int_t)b->last.revision, "event_sequence", (json_int_t)b->last.event_sequence, "bytes",
-		    (json_int_t)b->len));
+		out_json(json_pack("{s:s, s:s, s:I, s:I, s:I}", "environment", name, "folder", b->folder.dest,
+		    "revision", (json_int_t)b->last.revision, "event_sequence", (json_int_t)b->last.event_sequence,
+		    "bytes", (json_int_t)b->len));
 		return;
 	}
 	snprintf(line, sizeof(line),
 	    "%s: copied to %s: revision %" PRIu64 ", events to %" PRIu64 ", %" PRIu64
 	    " bytes. The copy opens only with the pepper, which is not in it: keep a copy of the pepper elsewhere\n",
-	    name, b->dest, b->last.revision, b->last.event_sequence, b->len);
+	    name, b->folder.dest, b->last.revision, b->last.event_sequence, b->len);
 	out_text(line);
 }
 
@@ -225,7 +183,8 @@ copy_here(struct cli *cli)
 
 	for (size_t i = 0; i < sizeof(of_connection) / sizeof(of_connection[0]); i++)
 		if (cli->options[of_connection[i]] != NULL) {
-			out_say("%s: with --config no fobd is asked: leave out --address, --timeout, --output and --tls-...",
+			out_say(
+			    "%s: with --config no fobd is asked: leave out --address, --timeout, --output and --tls-...",
 			    cli->name);
 			return CLI_LOCAL;
 		}
