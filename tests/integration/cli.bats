@@ -480,6 +480,7 @@ states() {
 @test "events --follow: what happens later appears; it ends when nobody reads" {
 	"$FOB_BUILD/fob" events --follow --account "$account" --output json > followed 2> follow.err 3>&- &
 	follower=$!
+	wait_until 10 test -s follow.err # it has asked, and found no such account
 	create
 	wait_until 10 grep -q '"test".*account_created' followed
 	roll
