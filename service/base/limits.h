@@ -37,7 +37,7 @@
 #define LIMIT_FULL_MS 200         /* how long newcomers wait for room when `connections` are open */
 #define LIMIT_FRAME (256U << 10)  /* payload of a frame; a longer one closes the connection */
 #define LIMIT_READ (32U << 10)    /* bytes read from one connection before the others have their turn */
-#define LIMIT_UNSENT (64U << 10)  /* unsent reply bytes of one connection; at it no further request is read */
+#define LIMIT_UNSENT (4U << 10)   /* reply bytes of one connection; at it they leave before its next request is read */
 #define LIMIT_BUFFERS (64U << 20) /* message buffers of all connections; at it the one that holds most is closed */
 #define LIMIT_SEND_MS 200         /* without progress on a reply; then the connection is closed */
 #define LIMIT_QUEUE 4096          /* mutations waiting for one environment's writer */

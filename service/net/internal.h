@@ -166,7 +166,10 @@ void connection_free(struct connection *c);
 
 /* The first receive. The caller was the reader, and is not any more. */
 void reader_begin(struct connection *c);
-/* ${n} bytes were received into ${first}; 0: a pause has ended. The caller was the reader, and is not any more. */
+/*
+ * The reader's work: ${n} bytes were received into ${first}; 0: a pause has ended. The caller is not the reader any more
+ * when this returns.
+ */
 void reader_turn(struct connection *c, struct workspace *ws, size_t n);
 /* What nng calls when a receive has ended. */
 void reader_received(void *arg);
@@ -174,11 +177,13 @@ void reader_received(void *arg);
 /* ---- receive.c ---- */
 
 /*
- * receive_bytes(c, ws, n, bytes, len):
- * All bytes that are there to be looked at, ${n} of which were received into ${first}. They are in ${c}->in when that
- * held some already, else in ${c} or ${ws}. Returns false when the connection is to be closed.
+ * receive_bytes(c, ws, n, look, more, bytes, len):
+ * All bytes that are there to be looked at, ${n} of which were received into ${first}, and *${more} are received now: if
+ * ${first} is full, or ${look} says so. They are in ${c}->in when that held some already, else in ${c} or ${ws}.
+ * Returns false when the connection is to be closed.
  */
-bool receive_bytes(struct connection *c, struct workspace *ws, size_t n, const uint8_t **bytes, size_t *len);
+bool receive_bytes(struct connection *c, struct workspace *ws, size_t n, bool look, size_t *more, const uint8_t **bytes,
+    size_t *len);
 
 /* ---- send.c ---- */
 

@@ -63,8 +63,9 @@ take_greeting(struct connection *c, const uint8_t *bytes, size_t len)
 }
 
 /*
- * Answer the requests at ${bytes}, one after the other, until one is not whole, or until so many replies wait for the
- * socket that the peer has to take them first.
+ * Answer the requests at ${bytes}, one after the other, until one is not whole, or until the peer has to take its
+ * replies first. Replies leave while more requests are at hand: a client that waits for all of them, and fobd for all of
+ * the next requests, would each be idle while the other works.
  * Returns how many bytes were dealt with; -1: close.
  */
 static ssize_t
@@ -118,10 +119,11 @@ keep(struct connection *c, const uint8_t *bytes, size_t len, size_t done)
 
 /*
  * A pause until what waits for the socket has left, or the next receive: from then on another thread may be the reader.
- * Returns false when there is something to do first: requests of the last turn, whose replies have left by now.
+ * Returns false when there is something to do first: requests of the last turn, whose replies have left by now, or to
+ * ${look} whether the socket has more.
  */
 static bool
-hand_over(struct connection *c)
+hand_over(struct connection *c, bool look)
 {
 	bool closed, over = true;
 
@@ -129,7 +131,7 @@ hand_over(struct connection *c)
 	closed = c->closed;
 	if (!closed && c->sending)
 		c->paused = true;
-	else if (!closed && c->more)
+	else if (!closed && (c->more || look))
 		over = false;
 	else if (!closed)
 		stream_receive(c->stream, c->receive_aio, c->first, sizeof(c->first));
@@ -142,18 +144,19 @@ hand_over(struct connection *c)
 void
 reader_begin(struct connection *c)
 {
-	(void)hand_over(c);
+	(void)hand_over(c, false);
 }
 
-static void
-take_turn(struct connection *c, struct workspace *ws, size_t n)
+/* Returns how many bytes the socket brought. */
+static size_t
+take_turn(struct connection *c, struct workspace *ws, size_t n, bool look)
 {
 	struct server *server = c->listener->server;
 	const uint8_t *bytes = c->in.p;
-	size_t len = c->in.len;
+	size_t len = c->in.len, more = 0;
 	ssize_t done = 0;
 
-	if (!receive_bytes(c, ws, n, &bytes, &len))
+	if (!receive_bytes(c, ws, n, look, &more, &bytes, &len))
 		done = -1;
 	if (done == 0 && len > 0)
 		done = answer_all(c, ws, bytes, len);
@@ -165,16 +168,25 @@ take_turn(struct connection *c, struct workspace *ws, size_t n)
 	buffer_consume(&ws->plain, ws->plain.len, LIMIT_READ);
 	if (server_holds_too_much(server))
 		server_relieve(server);
+	return n + more;
 }
 
-/* The reader's work: ${n} bytes have been received. It is not the reader any more when this returns. */
+/*
+ * A client that sends many requests is likely to have sent more meanwhile: to look for them costs a system call, and to
+ * be called back for them costs two threads' wake-ups.
+ */
 void
 reader_turn(struct connection *c, struct workspace *ws, size_t n)
 {
+	size_t received, all = 0;
+	bool look = false;
+
 	do {
-		take_turn(c, ws, n);
+		received = take_turn(c, ws, n, look);
+		all += received;
+		look = received >= FIRST_READ && all < LIMIT_READ;
 		n = 0;
-	} while (!hand_over(c));
+	} while (!hand_over(c, look));
 }
 
 void

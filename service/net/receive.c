@@ -10,32 +10,32 @@
 #include "service/net/stream.h"
 
 static bool
-receive_plain(struct connection *c, struct workspace *ws, size_t n, const uint8_t **bytes, size_t *len)
+receive_plain(struct connection *c, struct workspace *ws, size_t n, bool look, size_t *more, const uint8_t **bytes,
+    size_t *len)
 {
-	size_t more = 0;
 	uint8_t *to;
 
 	*bytes = c->first;
 	*len = n;
-	if (c->in.len == 0 && n < FIRST_READ)
+	if (c->in.len == 0 && !look)
 		return true;
 	if (c->in.len > 0) {
 		if (buffer_append(&c->in, c->first, n) != 0)
 			return false;
-		if (n == FIRST_READ) {
+		if (look) {
 			if ((to = buffer_reserve(&c->in, LIMIT_READ)) == NULL)
 				return false;
-			(void)stream_try_receive(c->stream, ws->try_aio, to, LIMIT_READ, &more);
-			buffer_add(&c->in, more);
+			(void)stream_try_receive(c->stream, ws->try_aio, to, LIMIT_READ, more);
+			buffer_add(&c->in, *more);
 		}
 		*bytes = c->in.p;
 		*len = c->in.len;
 		return true;
 	}
 	memcpy(ws->in, c->first, n);
-	(void)stream_try_receive(c->stream, ws->try_aio, ws->in + n, LIMIT_READ, &more);
+	(void)stream_try_receive(c->stream, ws->try_aio, ws->in + n, LIMIT_READ, more);
 	*bytes = ws->in;
-	*len = n + more;
+	*len = n + *more;
 	return true;
 }
 
@@ -85,16 +85,16 @@ decrypt(struct connection *c, struct workspace *ws, const uint8_t **bytes, size_
 }
 
 static bool
-receive_tls(struct connection *c, struct workspace *ws, size_t n, const uint8_t **bytes, size_t *len)
+receive_tls(struct connection *c, struct workspace *ws, size_t n, bool look, size_t *more, const uint8_t **bytes,
+    size_t *len)
 {
-	size_t more = 0;
 	bool ok;
 
-	if (n == FIRST_READ)
-		(void)stream_try_receive(c->stream, ws->try_aio, ws->in, LIMIT_READ, &more);
+	if (look)
+		(void)stream_try_receive(c->stream, ws->try_aio, ws->in, LIMIT_READ, more);
 	pthread_mutex_lock(&c->mutex);
 	*len = 0;
-	ok = tls_feed(c->tls, c->first, n) == 0 && tls_feed(c->tls, ws->in, more) == 0;
+	ok = tls_feed(c->tls, c->first, n) == 0 && tls_feed(c->tls, ws->in, *more) == 0;
 	if (ok && !c->secured)
 		ok = shake_hands(c, ws);
 	if (ok && c->secured)
@@ -106,7 +106,10 @@ receive_tls(struct connection *c, struct workspace *ws, size_t n, const uint8_t 
 }
 
 bool
-receive_bytes(struct connection *c, struct workspace *ws, size_t n, const uint8_t **bytes, size_t *len)
+receive_bytes(struct connection *c, struct workspace *ws, size_t n, bool look, size_t *more, const uint8_t **bytes,
+    size_t *len)
 {
-	return c->tls != NULL ? receive_tls(c, ws, n, bytes, len) : receive_plain(c, ws, n, bytes, len);
+	look = look || n == FIRST_READ;
+	*more = 0;
+	return (c->tls != NULL ? receive_tls : receive_plain)(c, ws, n, look, more, bytes, len);
 }

@@ -5,7 +5,7 @@
 #include "service/net/internal.h"
 #include "service/net/stream.h"
 
-#define OUT_KEPT (4 * LIMIT_UNSENT) /* of a workspace's buffer, between turns */
+#define OUT_KEPT (64U << 10) /* of a workspace's buffer, between turns */
 
 /* ---- to the socket: under the mutex ---- */
 
