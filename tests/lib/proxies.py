@@ -5,15 +5,12 @@ and ends with the test.
 """
 
 import atexit
-import http.client
 import http.server
 import json
 import os
 import re
 import select
 import shutil
-import signal
-import socket
 import subprocess
 import threading
 import time
@@ -21,6 +18,7 @@ import time
 import daemon
 import leaks
 import pb
+import web
 
 EXAMPLES = os.path.join(pb.ROOT, "client", "http", "examples")
 PROGRAMS = ("nginx", "caddy", "haproxy")
@@ -44,18 +42,18 @@ def example(name, replace):
 
 # ---- processes ----
 
-_processes = []
+_proxies = []
 
 
-class Process:
-    """A program of its own folder that listens at ${address}: a path or HOST:PORT."""
+class Proxy:
+    """A proxy, in a folder of its own, that listens at ${address}."""
 
-    def __init__(self, address):
+    def __init__(self):
         self.place = daemon.folder()
-        self.address = address
+        self.address = daemon.own_address()
         self.log_path = os.path.join(self.place, "log")
         self.process = None
-        _processes.append(self)
+        _proxies.append(self)
 
     def write(self, name, text):
         path = os.path.join(self.place, name)
@@ -76,7 +74,7 @@ class Process:
         def up():
             if self.process.poll() is not None:
                 raise RuntimeError("%s ended with %s:\n%s" % (type(self).__name__, self.process.returncode, self.log()))
-            connect(self.address, 2).close()
+            web.Connection(self.address).close()
             return True
 
         daemon.wait_until("%s listens" % type(self).__name__, up, 15)
@@ -86,56 +84,35 @@ class Process:
         with open(self.log_path, errors="replace") as f:
             return f.read()
 
-    def pause(self, paused):
-        self.process.send_signal(signal.SIGSTOP if paused else signal.SIGCONT)
-
-    def stop(self):
+    def kill(self):
         if self.process is not None:
-            self.process.terminate()
-            try:
-                self.process.wait(10 * daemon.SLOWER)
-            except subprocess.TimeoutExpired:
-                self.process.kill()
-                self.process.wait()
+            self.process.kill()
+            self.process.wait()
             self.process = None
 
 
 @atexit.register
 def _end():
-    for p in _processes:
-        if p.process is not None:
-            p.process.kill()
-            p.process.wait()
+    for p in _proxies:
+        p.kill()
         leaks.keep_log(p.log_path)
 
 
-class FobHttp(Process):
-    """fob-http with one of the example settings, where those listen: at a unix socket, at self.tcp, or both."""
+class FobHttp(web.Web):
+    """fob-http with one of the example settings: at its addresses, as far as those settings have them."""
 
-    def __init__(self, settings, fob, log_level="info"):
-        super().__init__(None)
-        unix, self.tcp = os.path.join(self.place, "s"), daemon.own_address()
-        with open(os.path.join(EXAMPLES, settings), encoding="utf-8") as f:
-            text = f.read()
-        replace = {"ipc:///run/fob/verify.sock": fob}
-        if "/run/fob-http/auth.sock" in text:
-            replace["/run/fob-http/auth.sock"] = self.address = unix
-        self.listens_on_tcp = "127.0.0.1:8480" in text
-        if self.listens_on_tcp:
-            replace["127.0.0.1:8480"] = self.tcp
-            self.address = self.address or self.tcp
-        # The test's own client connects from 127.0.0.1: a trusted address, as in the example.
-        self.config = self.write("fob-http.conf", example(settings, replace) + 'log_level = "%s"\n' % log_level)
-        self.start()
+    def __init__(self, settings, fob):
+        self.example = settings
+        super().__init__(fob)
 
-    def start(self):
-        self.launch(os.path.join(daemon.BUILD, "fob-http"), "--config", self.config).wait()
-        if self.listens_on_tcp:
-            daemon.wait_until("fob-http listens on tcp", lambda: connect(self.tcp, 2).close() is None)
-        return self
+    def write_config(self, *_, **__):
+        addresses = {"unix:/run/fob-http/auth.sock": self.unix, "127.0.0.1:8480": self.tcp}
+        used = {k: v for k, v in addresses.items() if k in example(self.example, {})}
+        with open(self.config, "w", encoding="utf-8") as f:
+            f.write(example(self.example, {"ipc:///run/fob/verify.sock": self.fob, "127.0.0.1:9480": self.metrics, **used}))
 
 
-class Nginx(Process):
+class Nginx(Proxy):
     MAIN = """daemon off;
 master_process off;
 pid %(place)s/pid;
@@ -151,29 +128,29 @@ http {
 """
 
     def __init__(self, fob_http, api):
-        super().__init__(daemon.own_address())
+        super().__init__()
         self.write("api.conf", example("nginx.conf", {
-            "unix:/run/fob-http/auth.sock": "unix:" + fob_http.address, "127.0.0.1:9000": api.address,
+            "unix:/run/fob-http/auth.sock": fob_http.unix, "127.0.0.1:9000": api.address,
             "127.0.0.1:8080": self.address, "/var/log/nginx/api.log": self.log_path}))
         main = self.write("main.conf", self.MAIN % {"place": self.place})
         self.launch(program("nginx"), "-e", "stderr", "-p", self.place, "-c", main)
 
 
-class Caddy(Process):
+class Caddy(Proxy):
     def __init__(self, fob_http, api):
-        super().__init__(daemon.own_address())
+        super().__init__()
         host, port = self.address.rsplit(":", 1)
         self.write("api", example("Caddyfile", {
-            "unix//run/fob-http/auth.sock": "unix/" + fob_http.address, "127.0.0.1:9000": api.address,
+            "unix//run/fob-http/auth.sock": "unix/" + fob_http.unix[5:], "127.0.0.1:9000": api.address,
             "http://:8080": "http://:" + port, "bind 127.0.0.1": "bind " + host}))
         main = self.write("main", "{\n\tadmin off\n\tauto_https off\n}\nimport %s/api\n" % self.place)
         self.launch(program("caddy"), "run", "--adapter", "caddyfile", "--config", main)
 
 
-class Haproxy(Process):
+class Haproxy(Proxy):
     def __init__(self, fob_http, api):
-        super().__init__(daemon.own_address())
-        lua = self.write("fob-auth.lua", example("fob-auth.lua", {"/run/fob-http/auth.sock": fob_http.address}))
+        super().__init__()
+        lua = self.write("fob-auth.lua", example("fob-auth.lua", {"/run/fob-http/auth.sock": fob_http.unix[5:]}))
         config = self.write("haproxy.cfg", example("haproxy.cfg", {
             "/etc/haproxy/fob-auth.lua": lua, "127.0.0.1:9000": api.address, "127.0.0.1:8080": self.address}))
         self.launch(program("haproxy"), "-db", "-f", config)
@@ -240,61 +217,37 @@ class Api:
 
 # ---- a client ----
 
-class Reply:
-    def __init__(self, response, method):
-        self.status = response.status
-        self.headers = response.headers
-        self.body = response.read()
-
-    def json(self):
-        return json.loads(self.body)
-
-    def __repr__(self):
-        return "%d %s %s" % (self.status, self.headers.items(), self.body[:300])
-
-
-def connect(address, timeout_s=20.0):
-    if address.startswith("/"):
-        s = socket.socket(socket.AF_UNIX)
-        s.settimeout(timeout_s * daemon.SLOWER)
-        s.connect(address)
-        return s
-    host, port = address.rsplit(":", 1)
-    return socket.create_connection((host, int(port)), timeout_s * daemon.SLOWER)
-
-
-def read_reply(sock, method="GET"):
-    response = http.client.HTTPResponse(sock, method=method)
-    response.begin()
-    reply = Reply(response, method)
-    response.close()
-    return reply
-
-
-def send(sock, data):
-    """Send until the peer answers or closes: it may answer before it has read a body."""
-    view, end = memoryview(data), time.monotonic() + 20 * daemon.SLOWER
-    while view and time.monotonic() < end:
-        readable, writable, _ = select.select([sock], [sock], [], 1)
-        if readable:
-            return
-        if writable:
-            try:
-                view = view[sock.send(view[:65536]):]
-            except (BrokenPipeError, ConnectionResetError):
+class Connection(web.Connection):
+    def send(self, data):
+        """Send until the peer answers or closes: it may answer before it has read a body."""
+        view, end = memoryview(data), time.monotonic() + 20 * daemon.SLOWER
+        while view and time.monotonic() < end:
+            readable, writable, _ = select.select([self.socket], [self.socket], [], 1)
+            if readable:
                 return
+            if writable:
+                try:
+                    view = view[self.socket.send(view[:65536]):]
+                except (BrokenPipeError, ConnectionResetError):
+                    return
+
+    def reply(self, head_only=False):
+        reply = super().reply(head_only)
+        return self.reply(head_only) if reply is not None and reply.status == 100 else reply
 
 
-def request(method, target, headers=(), body=None, host="api.test"):
-    lines = ["%s %s HTTP/1.1" % (method, target)] + (["Host: " + host] if host else [])
-    lines += ["%s: %s" % h for h in headers]
-    if body is not None and not any(k.lower() == "transfer-encoding" for k, _ in headers):
+def request(method, target, headers=(), body=b"", host="api.test"):
+    lines = ["%s %s HTTP/1.1" % (method, target), "Host: " + host] + ["%s: %s" % h for h in headers]
+    if body and "Transfer-Encoding" not in dict(headers):
         lines.append("Content-Length: %d" % len(body))
-    return "\r\n".join(lines + ["", ""]).encode("latin-1") + (body or b"")
+    return "\r\n".join(lines + ["", ""]).encode("latin-1") + body
 
 
-def ask(address, method, target, headers=(), body=None, **kw):
-    """One request on a connection of its own."""
-    with connect(address) as s:
-        send(s, request(method, target, headers, body, **kw))
-        return read_reply(s, method)
+def ask(address, method, target, *args, **kw):
+    """One request on a connection of its own. Its reply is an error if the connection ends without one."""
+    with Connection(address) as c:
+        c.send(request(method, target, *args, **kw))
+        reply = c.reply(method == "HEAD")
+    if reply is None:
+        raise AssertionError("%s %s: no reply" % (method, target))
+    return reply
