@@ -159,7 +159,15 @@ class Proxies(Stack):
             self.assertEqual(reply.headers["cache-control"], "no-store")
             self.assertIn("error", json.loads(reply.body))
         for twice in (basic(self.secret) * 2, basic(self.secret) + basic(self.publishable)):
-            self.denied(address, (400, 403), *CHARGE, twice)
+            self.denied(address, (400, 401, 403), *CHARGE, twice)
+        self.denied(address, (400, 403), *CHARGE, [("Authorization", "Basic \x01")])
+
+    @through_each
+    def test_what_the_client_sends_beside_the_key(self, _, address):
+        for headers in ([("Cookie", "c" * 7000)] * 2, [("X-%d" % i, "x") for i in range(80)], [("Traceparent", "1")] * 2):
+            self.allowed(address, self.secret, *CHARGE, headers)
+        reply = ask(address, *CHARGE, basic(self.secret) + [("Transfer_Encoding", "chunked")])
+        self.assertIn(reply.status, (200, 400))
 
     @through_each
     def test_a_roll_revocation_and_suspension(self, name, address):
