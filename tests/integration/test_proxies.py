@@ -163,8 +163,9 @@ class Proxies(Stack):
         self.denied(address, (400, 403), *CHARGE, [("Authorization", "Basic \x01")])
 
     @through_each
-    def test_what_the_client_sends_beside_the_key(self, _, address):
-        for headers in ([("Cookie", "c" * 7000)] * 2, [("X-%d" % i, "x") for i in range(80)], [("Traceparent", "1")] * 2):
+    def test_what_the_client_sends_beside_the_key(self, name, address):
+        cookies = [("Cookie", "c" * 7000)] * (1 if name == "haproxy" else 3)  # HAProxy takes 15 KiB of headers
+        for headers in (cookies, [("X-%d" % i, "x") for i in range(80)], [("Traceparent", "1")] * 2):
             self.allowed(address, self.secret, *CHARGE, headers)
         reply = ask(address, *CHARGE, basic(self.secret) + [("Transfer_Encoding", "chunked")])
         self.assertIn(reply.status, (200, 400))
