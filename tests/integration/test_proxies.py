@@ -18,7 +18,6 @@ import time
 import unittest
 
 import daemon
-import fobwire
 import proxies
 import tap
 import web
