@@ -36,6 +36,7 @@ ALL_LDFLAGS = -pie -pthread -Wl,-z,relro,-z,now -Wl,--as-needed $(if $(SAN),-fsa
 LIBS_DAEMON := -lnng -lssl -lcrypto -llmdb -lprotobuf-c -lsodium -lconfuse -lseccomp -lz
 LIBS_CLIENT := -lprotobuf-c -lsodium -lssl -lcrypto
 LIBS_CLI := $(LIBS_CLIENT) -ljansson
+LIBS_HTTP := $(LIBS_CLIENT) -ljansson -lconfuse -levent_extra -levent_core
 
 # ---- files ----
 
@@ -47,12 +48,13 @@ SERVICE_OBJ := $(patsubst %.c,$(B)/%.o,$(filter-out service/main.c,$(wildcard se
 SHARED_OBJ := $(patsubst %.c,$(B)/%.o,$(wildcard proto/c/*.c))
 CLIENT_OBJ := $(patsubst %.c,$(B)/%.o,$(wildcard client/*.c))
 CLI_OBJ := $(patsubst %.c,$(B)/%.o,$(wildcard client/cli/*.c))
+HTTP_OBJ := $(patsubst %.c,$(B)/%.o,$(wildcard client/http/*.c))
 UNIT_BIN := $(patsubst %.c,$(B)/%,$(shell find tests/unit -name 'test_*.c'))
 TOOL_BIN := $(patsubst %.c,$(B)/%,$(wildcard tests/tools/*.c tests/interop/*.c tests/history/*.c))
 FUZZ_BIN := $(patsubst %.c,$(B)/%,$(wildcard tests/fuzz/fuzz_*.c))
 FUZZ_OBJ := $(patsubst %.c,$(B)/%.o,$(wildcard tests/fuzz/*.c))
 CRASH_BIN := $(patsubst %.c,$(B)/%,$(wildcard tests/crash/test_*.c))
-OBJ := $(SERVICE_OBJ) $(SHARED_OBJ) $(CLIENT_OBJ) $(CLI_OBJ) $(B)/service/main.o $(UNIT_BIN:=.o) $(TOOL_BIN:=.o) $(CRASH_BIN:=.o) $(B)/tests/crash/shim.o \
+OBJ := $(SERVICE_OBJ) $(SHARED_OBJ) $(CLIENT_OBJ) $(CLI_OBJ) $(HTTP_OBJ) $(B)/service/main.o $(UNIT_BIN:=.o) $(TOOL_BIN:=.o) $(CRASH_BIN:=.o) $(B)/tests/crash/shim.o \
 	$(patsubst %.c,$(B)/%.o,$(wildcard tests/lib/*.c)) $(FUZZ_OBJ)
 
 .DELETE_ON_ERROR:
@@ -60,7 +62,7 @@ OBJ := $(SERVICE_OBJ) $(SHARED_OBJ) $(CLIENT_OBJ) $(CLI_OBJ) $(B)/service/main.o
 .PHONY: all help run test torture deps-run deps-test install clean unit-bin tool-bin crash-bin fuzz fuzz-bin \
 	examples
 
-all: $(B)/fobd $(B)/fob $(B)/libfob.a $(B)/libfob.so ## build the daemon, the command line and the library
+all: $(B)/fobd $(B)/fob $(B)/fob-http $(B)/libfob.a $(B)/libfob.so ## build the daemon, the command line, fob-http and the library
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -133,6 +135,14 @@ $(B)/fob: $(CLI_OBJ) $(B)/proto/c/key_form.o $(B)/proto/c/new_folder.o $(B)/libf
 	@$(if $(V),,echo '  LD      $@')
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS_CLI)
 
+# For its unit tests, too, which give functions of their own in the place of some.
+$(B)/libhttp.a: $(filter-out %/main.o,$(HTTP_OBJ))
+	$(Q)rm -f $@ && $(AR) qcs $@ $^
+
+$(B)/fob-http: $(B)/client/http/main.o $(B)/libhttp.a $(B)/libfob.a
+	@$(if $(V),,echo '  LD      $@')
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS_HTTP)
+
 # Unit tests link the client's objects, not libfob.a, whose internal functions are hidden. They note each secret that is made,
 # so that tests/run can search all output for it.
 MADE_OBJ := $(B)/tests/lib/made.o $(B)/tests/lib/made_generate.o
@@ -140,6 +150,9 @@ MADE := $(MADE_OBJ) -Wl,--wrap=secret_generate
 
 $(B)/tests/unit/%: $(B)/tests/unit/%.o $(MADE_OBJ) $(B)/libservice.a $(CLIENT_OBJ)
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $< $(MADE) $(CLIENT_OBJ) $(B)/libservice.a -lcmocka $(LIBS_DAEMON) $(LIBS_CLI)
+
+$(B)/tests/unit/client/http/%: $(B)/tests/unit/client/http/%.o $(B)/libhttp.a $(CLIENT_OBJ) $(SHARED_OBJ) $(PROTO_OBJ)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ -lcmocka $(LIBS_HTTP)
 
 # Clients and hostile peers that share nothing with fobd but the messages.
 # Loads the shared library.
@@ -184,6 +197,13 @@ FUZZ_SHARED := $(patsubst %,$(B)/tests/fuzz/%.o,fault wire world) $(FUZZ_MAIN)
 $(B)/tests/fuzz/fuzz_%: $(B)/tests/fuzz/fuzz_%.o $(FUZZ_SHARED) $(B)/libservice.a $(CLIENT_OBJ)
 	$(Q)$(CC) $(ALL_LDFLAGS) $(if $(FUZZ_MAIN),,-fsanitize=fuzzer) $(FUZZ_WRAP) -o $@ $< $(FUZZ_SHARED) \
 	    $(CLIENT_OBJ) $(B)/libservice.a $(LIBS_DAEMON) $(LIBS_CLIENT)
+
+# The pure half of fob-http.
+FUZZ_HTTP := $(patsubst %,$(B)/client/http/%.o,headers json route)
+
+$(B)/tests/fuzz/fuzz_http_%: $(B)/tests/fuzz/fuzz_http_%.o $(FUZZ_HTTP) $(FUZZ_SHARED) $(B)/libservice.a $(CLIENT_OBJ)
+	$(Q)$(CC) $(ALL_LDFLAGS) $(if $(FUZZ_MAIN),,-fsanitize=fuzzer) $(FUZZ_WRAP) -o $@ $< $(FUZZ_HTTP) $(FUZZ_SHARED) \
+	    $(CLIENT_OBJ) $(B)/libservice.a $(LIBS_DAEMON) $(LIBS_CLIENT) -ljansson
 
 # Builds nothing: it is called as root, and what root built the user could not build again.
 D = $(DESTDIR)$(PREFIX)
