@@ -268,7 +268,8 @@ class Json(Case):
                 self.assertEqual(c.ask("POST", "/v1/verify-batch", body=json.dumps(
                     {"items": [{"secret": secrets[0].decode()}] * 200}).encode()).status, 200)
             c.ask(headers=[web.basic(secrets[0]), web.basic(secrets[0])])
-            daemon.wait_until("no secret in memory", lambda: not leaks.secrets_in_memory(self.web.pid, secrets, []), 5)
+            if not daemon.SANITIZED:  # a sanitizer keeps what was freed
+                daemon.wait_until("no secret in memory", lambda: not leaks.secrets_in_memory(self.web.pid, secrets, []), 5)
         with open("/proc/%d/limits" % self.web.pid) as f:
             self.assertEqual(re.search(r"Max core file size +(\S+)", f.read())[1], "0")
 
