@@ -301,8 +301,20 @@ harness_send_bytes(struct harness_call *hc, const void *bytes, size_t len)
 	harness_call_forget(hc);
 	assert_int_equal(hc->replies, hc->sent);
 	hc->sent++;
-	dispatch(&hc->worker, &hc->origin, bytes, len, clock_boot_ms());
+	dispatch(&hc->worker, &hc->origin, bytes, len, clock_boot_ns());
 	dispatch_end(&hc->worker);
+}
+
+/* How many requests this worker has answered with ${code}. */
+static inline uint64_t
+harness_answered(const struct harness_call *hc, int code)
+{
+	uint64_t n = 0;
+
+	for (int c = 0; c < CLASSES; c++)
+		for (int e = 0; e <= ENVIRONMENTS; e++)
+			n += hc->worker.tally.answered[c][e][code];
+	return n;
 }
 
 /* An envelope, packed: to be freed. */
