@@ -36,6 +36,7 @@ ALL_LDFLAGS = -pie -pthread -Wl,-z,relro,-z,now -Wl,--as-needed $(if $(SAN),-fsa
 LIBS_DAEMON := -lnng -lssl -lcrypto -llmdb -lprotobuf-c -lsodium -lconfuse -lseccomp -lz
 LIBS_CLIENT := -lprotobuf-c -lsodium -lssl -lcrypto
 LIBS_CLI := $(LIBS_CLIENT) -ljansson
+LIBS_HTTP := $(LIBS_CLIENT) -ljansson -lconfuse -levent_extra -levent_core
 
 # ---- files ----
 
@@ -47,12 +48,13 @@ SERVICE_OBJ := $(patsubst %.c,$(B)/%.o,$(filter-out service/main.c,$(wildcard se
 SHARED_OBJ := $(patsubst %.c,$(B)/%.o,$(wildcard proto/c/*.c))
 CLIENT_OBJ := $(patsubst %.c,$(B)/%.o,$(wildcard client/*.c))
 CLI_OBJ := $(patsubst %.c,$(B)/%.o,$(wildcard client/cli/*.c))
+HTTP_OBJ := $(patsubst %.c,$(B)/%.o,$(wildcard client/http/*.c))
 UNIT_BIN := $(patsubst %.c,$(B)/%,$(shell find tests/unit -name 'test_*.c'))
 TOOL_BIN := $(patsubst %.c,$(B)/%,$(wildcard tests/tools/*.c tests/interop/*.c tests/history/*.c))
 FUZZ_BIN := $(patsubst %.c,$(B)/%,$(wildcard tests/fuzz/fuzz_*.c))
 FUZZ_OBJ := $(patsubst %.c,$(B)/%.o,$(wildcard tests/fuzz/*.c))
 CRASH_BIN := $(patsubst %.c,$(B)/%,$(wildcard tests/crash/test_*.c))
-OBJ := $(SERVICE_OBJ) $(SHARED_OBJ) $(CLIENT_OBJ) $(CLI_OBJ) $(B)/service/main.o $(UNIT_BIN:=.o) $(TOOL_BIN:=.o) $(CRASH_BIN:=.o) $(B)/tests/crash/shim.o \
+OBJ := $(SERVICE_OBJ) $(SHARED_OBJ) $(CLIENT_OBJ) $(CLI_OBJ) $(HTTP_OBJ) $(B)/service/main.o $(UNIT_BIN:=.o) $(TOOL_BIN:=.o) $(CRASH_BIN:=.o) $(B)/tests/crash/shim.o \
 	$(patsubst %.c,$(B)/%.o,$(wildcard tests/lib/*.c)) $(FUZZ_OBJ)
 
 .DELETE_ON_ERROR:
@@ -60,7 +62,7 @@ OBJ := $(SERVICE_OBJ) $(SHARED_OBJ) $(CLIENT_OBJ) $(CLI_OBJ) $(B)/service/main.o
 .PHONY: all help run test torture deps-run deps-test install clean unit-bin tool-bin crash-bin fuzz fuzz-bin \
 	examples
 
-all: $(B)/fobd $(B)/fob $(B)/libfob.a $(B)/libfob.so ## build the daemon, the command line and the library
+all: $(B)/fobd $(B)/fob $(B)/fob-http $(B)/libfob.a $(B)/libfob.so ## build the daemon, the command line, fob-http and the library
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -132,6 +134,10 @@ $(B)/fobd: $(B)/service/main.o $(B)/libservice.a
 $(B)/fob: $(CLI_OBJ) $(B)/proto/c/key_form.o $(B)/proto/c/new_folder.o $(B)/libfob.a
 	@$(if $(V),,echo '  LD      $@')
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS_CLI)
+
+$(B)/fob-http: $(HTTP_OBJ) $(B)/libfob.a
+	@$(if $(V),,echo '  LD      $@')
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS_HTTP)
 
 # Unit tests link the client's objects, not libfob.a, whose internal functions are hidden. They note each secret that is made,
 # so that tests/run can search all output for it.

@@ -1,0 +1,291 @@
+/*
+ * main.c - fob-http: flags, start, signals, stop. What a request meets is elsewhere: server.c, auth.c, verify.c.
+ */
+#include <errno.h>
+#include <getopt.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "client/http/listen.h"
+#include "client/http/notify.h"
+#include "client/http/settings.h"
+#include "client/http/wipe.h"
+#include "client/http/worker.h"
+#include "proto/c/program.h"
+
+#define DEFAULT_CONFIG "/etc/fob/fob-http.conf"
+#define WHY_LEN 512
+#define WORKERS_MAX 64
+/* Descriptors besides connections: of listeners, event loops and libfob. */
+#define DESCRIPTORS_OWN 256
+#define DESCRIPTORS_WORKER 32
+
+static const char usage[] =
+    "Usage: fob-http [--config FILE] [--check-config]\n"
+    "\n"
+    "Fob behind the web: forward auth for proxies, and verify calls as JSON. A client of fobd.\n"
+    "It runs in the foreground and logs to standard error. SIGTERM and SIGINT end it after what is under way;\n"
+    "SIGHUP has it read its settings again.\n"
+    "\n"
+    "  -c, --config FILE    settings; default " DEFAULT_CONFIG ". client/http/fob-http.conf documents them all\n"
+    "      --check-config   check the settings, then exit: 0 when they are right, 1 with FILE:LINE and what to do\n"
+    "      --version        print the version, then exit\n"
+    "      --help           print this, then exit\n";
+
+struct flags {
+	const char *config;
+	bool check, done;
+};
+
+/* All workers and what they share. */
+struct fleet {
+	struct server_shared shared;
+	struct worker *workers[WORKERS_MAX];
+	unsigned n;
+};
+
+/* One clear line, and status 1. */
+static int
+fail(const char *why)
+{
+	fprintf(stderr, "fob-http: %s\n", why);
+	return 1;
+}
+
+/* Returns 0; -1 after a line on stderr. */
+static int
+parse_flags(int argc, char *argv[], struct flags *out)
+{
+	static const struct option options[] = { { "config", required_argument, NULL, 'c' },
+		{ "check-config", no_argument, NULL, 'k' }, { "version", no_argument, NULL, 'v' },
+		{ "help", no_argument, NULL, 'h' }, { NULL, 0, NULL, 0 } };
+	int c;
+
+	*out = (struct flags){ .config = DEFAULT_CONFIG };
+	while ((c = getopt_long(argc, argv, "c:", options, NULL)) != -1) {
+		if (c == 'c')
+			out->config = optarg;
+		else if (c == 'k')
+			out->check = true;
+		else if (c == 'v' || c == 'h') {
+			fputs(c == 'h' ? usage : "fob-http " FOBD_VERSION "\n", stdout);
+			out->done = true;
+		} else
+			return -1;
+	}
+	if (optind == argc)
+		return 0;
+	return fail("there are no arguments, only options: see --help") == 0 ? 0 : -1;
+}
+
+/* Keys pass through this memory: no core dump, no debugger of the same user. */
+static int
+harden(char *why, size_t why_len)
+{
+	const struct rlimit none = { 0, 0 };
+
+	umask(077);
+	if (setrlimit(RLIMIT_CORE, &none) == 0 && prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) == 0 &&
+	    prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0)
+		return 0;
+	snprintf(why, why_len, "cannot turn off core dumps, which would hold keys: %s", strerror(errno));
+	return -1;
+}
+
+static int
+raise_descriptors(unsigned connections, unsigned workers, char *why, size_t why_len)
+{
+	rlim_t need = (rlim_t)connections + workers * DESCRIPTORS_WORKER + DESCRIPTORS_OWN;
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
+		if (limit.rlim_cur >= need)
+			return 0;
+		limit.rlim_cur = need;
+		if (limit.rlim_max < need)
+			limit.rlim_max = need;
+		if (setrlimit(RLIMIT_NOFILE, &limit) == 0)
+			return 0;
+	}
+	snprintf(why, why_len,
+	    "connections = %u needs %lu open files, more than this process may have: lower connections, or raise the "
+	    "limit (ulimit -Hn, systemd's LimitNOFILE=)",
+	    connections, (unsigned long)need);
+	return -1;
+}
+
+static unsigned
+count_workers(void)
+{
+	long cores = sysconf(_SC_NPROCESSORS_ONLN);
+
+	return cores < 1 ? 1 : cores > WORKERS_MAX ? WORKERS_MAX : (unsigned)cores;
+}
+
+/* ---- start ---- */
+
+/* ${sockets}: one of each worker. Descriptors that were opened before an error end with the process. */
+static int
+open_sockets(const struct settings *s, unsigned n, struct worker_sockets *sockets, char *why, size_t why_len)
+{
+	int fds[WORKERS_MAX];
+
+	for (size_t i = 0; i < s->n_listen; i++) {
+		if (listen_open(s->listen[i], s->socket_mode, n, fds, why, why_len) != 0)
+			return -1;
+		for (unsigned w = 0; w < n; w++)
+			sockets[w].listen[i] = fds[w];
+	}
+	for (unsigned w = 0; w < n; w++)
+		sockets[w].metrics = fds[w] = -1;
+	if (s->metrics != NULL && listen_open(s->metrics, s->socket_mode, n, fds, why, why_len) != 0)
+		return -1;
+	for (unsigned w = 0; w < n; w++)
+		sockets[w].metrics = fds[w];
+	return 0;
+}
+
+static int
+start(struct fleet *fleet, struct settings *settings, char *why, size_t why_len)
+{
+	struct worker_sockets sockets[WORKERS_MAX];
+	unsigned n = count_workers();
+
+	fleet->shared.connections = settings->connections;
+	if (raise_descriptors(settings->connections, n, why, why_len) != 0 ||
+	    open_sockets(settings, n, sockets, why, why_len) != 0)
+		return -1;
+	for (fleet->n = 0; fleet->n < n; fleet->n++)
+		if (worker_new(settings, &fleet->shared, &sockets[fleet->n], &fleet->workers[fleet->n], why, why_len) != 0)
+			return -1;
+	for (unsigned i = 0; i < n; i++)
+		if (worker_start(fleet->workers[i], why, why_len) != 0)
+			return -1;
+	return 0;
+}
+
+/* ---- until a signal to end ---- */
+
+static bool
+same_text(const char *a, const char *b)
+{
+	return a == NULL || b == NULL ? a == b : strcmp(a, b) == 0;
+}
+
+/* Is what only a start reads the same? */
+static bool
+same_start(const struct settings *a, const struct settings *b)
+{
+	bool same = a->n_fob == b->n_fob && a->n_listen == b->n_listen && same_text(a->metrics, b->metrics) &&
+	    a->socket_mode == b->socket_mode && a->connections == b->connections && a->timeout_ms == b->timeout_ms;
+
+	for (size_t i = 0; same && i < a->n_fob; i++)
+		same = strcmp(a->fob[i], b->fob[i]) == 0;
+	for (size_t i = 0; same && i < a->n_listen; i++)
+		same = strcmp(a->listen[i], b->listen[i]) == 0;
+	return same;
+}
+
+static void
+reload(struct fleet *fleet, const char *path, const struct settings *started)
+{
+	struct settings *settings;
+	char why[WHY_LEN];
+
+	notify_reloading();
+	if (settings_load(path, &settings, why, sizeof(why)) != 0)
+		log_line(LOG_ERROR, "settings not reloaded; nothing has changed", "reason", why, NULL);
+	else {
+		log_setup(settings->log_level, settings->log_json);
+		for (unsigned i = 0; i < fleet->n; i++)
+			worker_reload(fleet->workers[i], settings);
+		if (!same_start(started, settings))
+			log_line(LOG_WARN, "some settings change at the next start only", "settings",
+			    "fob listen socket_mode metrics connections timeout", NULL);
+		log_line(LOG_INFO, "settings reloaded", NULL);
+		settings_unref(settings);
+	}
+	notify_ready();
+}
+
+static void
+look_after(struct fleet *fleet, const char *path, const struct settings *started, const sigset_t *signals)
+{
+	int number;
+
+	for (;;) {
+		if (sigwait(signals, &number) != 0)
+			continue;
+		if (number != SIGHUP) {
+			log_line(LOG_INFO, "ending", "signal", strsignal(number), NULL);
+			return;
+		}
+		reload(fleet, path, started);
+	}
+}
+
+static void
+stop(struct fleet *fleet, const struct settings *settings)
+{
+	notify_stopping();
+	for (unsigned i = 0; i < fleet->n; i++)
+		worker_stop(fleet->workers[i]);
+	for (unsigned i = 0; i < fleet->n; i++)
+		worker_free(fleet->workers[i]);
+	for (size_t i = 0; i < settings->n_listen; i++)
+		listen_remove(settings->listen[i]);
+	if (settings->metrics != NULL)
+		listen_remove(settings->metrics);
+	log_line(LOG_INFO, "ended", NULL);
+}
+
+static int
+serve(struct settings *settings, const char *path)
+{
+	static struct fleet fleet;
+	char why[WHY_LEN];
+	sigset_t signals;
+
+	/* Before the first thread: all of them inherit it, and the main thread alone waits for signals. */
+	sigemptyset(&signals);
+	sigaddset(&signals, SIGTERM);
+	sigaddset(&signals, SIGINT);
+	sigaddset(&signals, SIGHUP);
+	sigprocmask(SIG_BLOCK, &signals, NULL);
+	if (start(&fleet, settings, why, sizeof(why)) != 0)
+		return fail(why);
+	log_line(LOG_INFO, "ready", "version", FOBD_VERSION, NULL);
+	notify_ready();
+	look_after(&fleet, path, settings, &signals);
+	stop(&fleet, settings);
+	return 0;
+}
+
+int
+main(int argc, char *argv[])
+{
+	struct settings *settings;
+	struct flags flags;
+	char why[WHY_LEN];
+	int rc;
+
+	if (program_begin() != 0)
+		return fail("a standard descriptor is closed, and /dev/null cannot be opened for it");
+	if (parse_flags(argc, argv, &flags) != 0)
+		return 1;
+	if (flags.done)
+		return 0;
+	wipe_begin();
+	if (harden(why, sizeof(why)) != 0 || settings_load(flags.config, &settings, why, sizeof(why)) != 0)
+		return fail(why);
+	log_setup(settings->log_level, settings->log_json);
+	rc = flags.check ? 0 : serve(settings, flags.config);
+	settings_unref(settings);
+	return rc;
+}

@@ -1,0 +1,12 @@
+/*
+ * notify.h - tell a service manager what fob-http does, as sd_notify(3) documents it. Without a manager nothing happens.
+ */
+#ifndef HTTP_NOTIFY_H
+#define HTTP_NOTIFY_H
+
+/* Each sends its state, to the socket that NOTIFY_SOCKET names. A manager that does not listen is no error. */
+void notify_ready(void);
+void notify_reloading(void);
+void notify_stopping(void);
+
+#endif

@@ -1,0 +1,250 @@
+/*
+ * server_connection.c - connections: their number, and how long each may take. evhttp has no limit for either. It tells of
+ * a connection by its bufferevent only, so that is where ours begin; that they end is told by evhttp's close callback.
+ */
+#include "client/http/server_internal.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <time.h>
+
+/* The head of one request is in few pieces of memory. */
+#define PIECES 16
+
+static int64_t
+now_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+/* ---- states ---- */
+
+static struct connections *
+list_of(struct connection *c)
+{
+	struct server *server = c->listener->server;
+
+	if (c->state == CONNECTION_NEW)
+		return &server->fresh;
+	return c->state == CONNECTION_IDLE || c->state == CONNECTION_READING ? &server->quiet : &server->busy;
+}
+
+void
+connection_enter(struct connection *c, enum connection_state state)
+{
+	struct connections *from = list_of(c), *to;
+	struct server *server = c->listener->server;
+
+	c->state = state;
+	c->since_ms = now_ms();
+	to = list_of(c);
+	if (from == to)
+		return;
+	TAILQ_REMOVE(from, c, entry);
+	TAILQ_INSERT_TAIL(to, c, entry);
+	if (to == &server->busy)
+		server->n_busy++;
+	if (from == &server->busy)
+		server->n_busy--;
+}
+
+struct connection *
+connection_find(const struct server *server, struct evhttp_connection *evhttp)
+{
+	int fd = bufferevent_getfd(evhttp_connection_get_bufferevent(evhttp));
+
+	return fd >= 0 && (size_t)fd < server->n_by_fd ? server->by_fd[fd] : NULL;
+}
+
+/* ---- bytes come in ---- */
+
+static void
+scan_input(struct connection *c, struct evbuffer *input, size_t from, size_t n)
+{
+	struct evbuffer_iovec pieces[PIECES];
+	struct evbuffer_ptr at;
+	int n_pieces;
+
+	if (evbuffer_ptr_set(input, &at, from, EVBUFFER_PTR_SET) != 0)
+		return;
+	n_pieces = evbuffer_peek(input, (ev_ssize_t)n, &at, pieces, PIECES);
+	if (n_pieces > PIECES) {
+		c->scan.why = "the head is in too many pieces";
+		return;
+	}
+	for (int i = 0; i < n_pieces && n > 0; i++) {
+		size_t len = pieces[i].iov_len < n ? pieces[i].iov_len : n;
+
+		head_scan(&c->scan, pieces[i].iov_base, len);
+		n -= len;
+	}
+}
+
+/* evhttp takes lines out of the buffer later, after this. */
+static void
+on_bytes(struct evbuffer *input, const struct evbuffer_cb_info *info, void *arg)
+{
+	struct connection *c = arg;
+
+	if (info->n_added == 0)
+		return;
+	if (c->state == CONNECTION_IDLE) {
+		memset(&c->scan, 0, sizeof(c->scan));
+		connection_enter(c, CONNECTION_READING);
+	}
+	if (c->state == CONNECTION_READING && !c->scan.ended)
+		scan_input(c, input, info->orig_size, info->n_added);
+}
+
+/* ---- the beginning and the end ---- */
+
+static void
+on_close(struct evhttp_connection *evhttp, void *arg)
+{
+	struct connection *c = arg;
+	struct server *server = c->listener->server;
+	int fd = bufferevent_getfd(c->bev);
+
+	(void)evhttp;
+	if (fd >= 0 && (size_t)fd < server->n_by_fd && server->by_fd[fd] == c)
+		server->by_fd[fd] = NULL;
+	evbuffer_remove_cb(bufferevent_get_input(c->bev), on_bytes, c);
+	if (c->exchange != NULL)
+		c->exchange->connection = NULL;
+	if (list_of(c) == &server->busy)
+		server->n_busy--;
+	TAILQ_REMOVE(list_of(c), c, entry);
+	atomic_fetch_sub(&server->shared->open, 1);
+	free(c);
+}
+
+void
+connection_close(struct connection *c)
+{
+	evhttp_connection_free(c->evhttp);
+}
+
+/* evhttp finishes the connection after this; it is looked at again in connections_made(), in the same turn of the loop. */
+struct bufferevent *
+connection_make(struct event_base *base, void *arg)
+{
+	struct listener *listener = arg;
+	struct bufferevent *bev = bufferevent_socket_new(base, -1, BEV_OPT_CLOSE_ON_FREE);
+	struct connection *c = calloc(1, sizeof(*c));
+
+	if (bev == NULL || c == NULL) {
+		free(c);
+		return bev; /* a connection that is not known here gets no answer */
+	}
+	bufferevent_incref(bev);
+	c->listener = listener;
+	c->bev = bev;
+	TAILQ_INSERT_TAIL(&listener->server->fresh, c, entry);
+	event_active(listener->server->made, EV_TIMEOUT, 0);
+	return bev;
+}
+
+static int
+remember_fd(struct server *server, struct connection *c, int fd)
+{
+	size_t n = server->n_by_fd > 0 ? server->n_by_fd : 64;
+	struct connection **grown;
+
+	while (n <= (size_t)fd)
+		n *= 2;
+	if (n > server->n_by_fd) {
+		if ((grown = realloc(server->by_fd, n * sizeof(*grown))) == NULL)
+			return -1;
+		memset(grown + server->n_by_fd, 0, (n - server->n_by_fd) * sizeof(*grown));
+		server->by_fd = grown;
+		server->n_by_fd = n;
+	}
+	server->by_fd[fd] = c;
+	return 0;
+}
+
+/* One more than may be: the one that has been quiet for longest goes, which is the new one if all others are busy. */
+static void
+make_room(struct server *server)
+{
+	if (atomic_load(&server->shared->open) > server->shared->connections && !TAILQ_EMPTY(&server->quiet))
+		connection_close(TAILQ_FIRST(&server->quiet));
+}
+
+static void
+begin(struct connection *c)
+{
+	struct server *server = c->listener->server;
+	struct sockaddr_storage address = { 0 };
+	socklen_t len = sizeof(address);
+	int fd = bufferevent_getfd(c->bev);
+
+	atomic_fetch_add(&server->shared->open, 1);
+	evhttp_connection_set_closecb(c->evhttp, on_close, c);
+	evbuffer_add_cb(bufferevent_get_input(c->bev), on_bytes, c);
+	connection_enter(c, CONNECTION_IDLE);
+	if (fd < 0 || remember_fd(server, c, fd) != 0 || server->stopping ||
+	    getpeername(fd, (struct sockaddr *)&address, &len) != 0) {
+		connection_close(c);
+		return;
+	}
+	c->peer = peer_of(&address);
+	make_room(server);
+}
+
+void
+connections_made(evutil_socket_t fd, short what, void *arg)
+{
+	struct server *server = arg;
+	struct connection *c;
+
+	(void)fd;
+	(void)what;
+	while ((c = TAILQ_FIRST(&server->fresh)) != NULL) {
+		struct bufferevent *bev = c->bev;
+		void *owner = NULL;
+
+		/* evhttp's callbacks have its connection as their argument; there is no other way to it. */
+		bufferevent_getcb(bev, NULL, NULL, NULL, &owner);
+		if ((c->evhttp = owner) != NULL)
+			begin(c);
+		else {
+			TAILQ_REMOVE(&server->fresh, c, entry);
+			free(c);
+		}
+		bufferevent_decref(bev);
+	}
+}
+
+/* ---- the sweep ---- */
+
+static void
+close_overdue(struct connections *list, int64_t now)
+{
+	struct connection *c, *next;
+
+	for (c = TAILQ_FIRST(list); c != NULL; c = next) {
+		int64_t limit_s = c->state == CONNECTION_IDLE ? SERVER_IDLE_S : SERVER_REQUEST_S;
+
+		next = TAILQ_NEXT(c, entry);
+		/* A handler's time is libfob's deadline. */
+		if (c->state != CONNECTION_HANDLING && now - c->since_ms >= limit_s * 1000)
+			connection_close(c);
+	}
+}
+
+void
+connections_sweep(evutil_socket_t fd, short what, void *arg)
+{
+	struct server *server = arg;
+	int64_t now = now_ms();
+
+	(void)fd;
+	(void)what;
+	close_overdue(&server->quiet, now);
+	close_overdue(&server->busy, now);
+}

@@ -1,0 +1,82 @@
+/*
+ * server_internal.h - what server.c (requests) and server_connection.c (connections) share.
+ */
+#ifndef HTTP_SERVER_INTERNAL_H
+#define HTTP_SERVER_INTERNAL_H
+
+#include <event2/buffer.h>
+#include <event2/bufferevent.h>
+#include <event2/http.h>
+#include <stdint.h>
+#include <sys/queue.h>
+
+#include "client/http/headers.h"
+#include "client/http/server.h"
+
+enum connection_state {
+	CONNECTION_NEW,      /* evhttp has not finished making it */
+	CONNECTION_IDLE,     /* between requests */
+	CONNECTION_READING,  /* a part of a request is here */
+	CONNECTION_HANDLING, /* a handler has the request */
+	CONNECTION_WRITING   /* a reply is on its way */
+};
+
+struct listener {
+	TAILQ_ENTRY(listener) entry;
+	struct server *server;
+	struct evhttp *evhttp;
+	struct evhttp_bound_socket *bound; /* NULL: stopped */
+	const struct http_handler *handlers;
+	size_t n_handlers;
+};
+
+/* A request that a handler has. Its first member is what the handler sees. */
+struct exchange {
+	struct http_request request;
+	struct connection *connection; /* NULL: it was closed meanwhile */
+	struct evhttp_request *evhttp;
+	bool close;
+};
+
+struct connection {
+	TAILQ_ENTRY(connection) entry;
+	struct listener *listener;
+	struct bufferevent *bev;
+	struct evhttp_connection *evhttp;
+	struct exchange *exchange; /* while HANDLING */
+	struct peer peer;
+	enum connection_state state;
+	int64_t since_ms; /* it is in this state */
+	struct head_scan scan;
+};
+
+TAILQ_HEAD(connections, connection);
+
+struct server {
+	struct event_base *base;
+	struct server_shared *shared;
+	struct event *made, *sweep;
+	TAILQ_HEAD(, listener) listeners;
+	struct connections fresh; /* NEW */
+	struct connections quiet; /* IDLE and READING, the one that has been so for longest first */
+	struct connections busy;  /* HANDLING and WRITING */
+	size_t n_busy;
+	struct connection **by_fd;
+	size_t n_by_fd;
+	bool stopping;
+};
+
+/* For evhttp_set_bevcb(): makes the bufferevent of a connection that was accepted. ${arg}: the listener. */
+struct bufferevent *connection_make(struct event_base *base, void *arg);
+/* The connection of a request; NULL: it is not known here. */
+struct connection *connection_find(const struct server *server, struct evhttp_connection *evhttp);
+/* Move it to another state, from now. */
+void connection_enter(struct connection *connection, enum connection_state state);
+/* Have evhttp close it. Not from within one of its own callbacks. */
+void connection_close(struct connection *connection);
+
+/* Events: ${arg} is the server. */
+void connections_made(evutil_socket_t fd, short what, void *arg);
+void connections_sweep(evutil_socket_t fd, short what, void *arg);
+
+#endif
