@@ -705,8 +705,8 @@ struct fob_backup_part {
 	uint64_t event_sequence;        /* of the newest event in the backup */
 };
 
-int fob_read_backup(
-    struct fob_client *, const struct fob_backup_request *, struct fob_backup_part **, struct fob_error *);
+int
+fob_read_backup(struct fob_client *, const struct fob_backup_request *, struct fob_backup_part **, struct fob_error *);
 void fob_backup_part_free(struct fob_backup_part *);
 
 /* ---- health ---- */

@@ -192,9 +192,8 @@ durations_json(const struct fob_stats *s)
 
 	for (int c = FOB_OPERATION_CLASS_VERIFY; c <= FOB_OPERATION_CLASS_LIST; c++)
 		json_object_set_new(o, fob_operation_class_name((enum fob_operation_class)c),
-		    json_pack("{s:I, s:f, s:o}", "count",
-			(json_int_t)count_of(s->durations[c], FOB_DURATION_BUCKETS), "sum_seconds",
-			(double)s->durations_ns[c] / 1e9, "buckets",
+		    json_pack("{s:I, s:f, s:o}", "count", (json_int_t)count_of(s->durations[c], FOB_DURATION_BUCKETS),
+			"sum_seconds", (double)s->durations_ns[c] / 1e9, "buckets",
 			array_json(s->durations[c], FOB_DURATION_BUCKETS)));
 	return o;
 }
@@ -254,10 +253,10 @@ stats_json(const struct fob_stats *s)
 		figures_json(env, f, environment_figures(e, f));
 		out_json_time(env, "superseded_in_use_end", e->superseded_in_use_end_ms);
 		json_object_set_new(env, "verdicts", named_json(f, verdict_figures(e, f)));
-		json_object_set_new(env, "key_states",
-		    e->keys_counted ? named_json(f, state_figures(e, f)) : json_null());
-		json_object_set_new(env, "group_sizes",
-		    array_json(e->group_sizes, sizeof(e->group_sizes) / sizeof(e->group_sizes[0])));
+		json_object_set_new(
+		    env, "key_states", e->keys_counted ? named_json(f, state_figures(e, f)) : json_null());
+		json_object_set_new(
+		    env, "group_sizes", array_json(e->group_sizes, sizeof(e->group_sizes) / sizeof(e->group_sizes[0])));
 		json_array_append_new(environments, env);
 	}
 	json_object_set_new(o, "environments", environments);

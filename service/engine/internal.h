@@ -40,9 +40,9 @@ struct rotation {
 struct census {
 	/* keys by state */
 	bool begun, counted;
-	bool gave_up;                  /* a page is damaged */
-	uint8_t at[RECORD_DIGEST_LEN]; /* once begun: the last key that was read */
-	unsigned step;                 /* keys that this step has read */
+	bool gave_up;                                        /* a page is damaged */
+	uint8_t at[RECORD_DIGEST_LEN];                       /* once begun: the last key that was read */
+	unsigned step;                                       /* keys that this step has read */
 	int64_t keys[WRITER_STATES], pending[WRITER_STATES]; /* pending: of the transaction at hand */
 	int64_t next_ms;
 	/* superseded keys in use */

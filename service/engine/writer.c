@@ -62,8 +62,7 @@ take(struct writer *w, bool *more)
 	unsigned n, weight = 0;
 
 	pthread_mutex_lock(&w->lock);
-	if (w->head == NULL && !w->stopping && w->offered == NULL && !rotation_is_due(w) &&
-	    census_wait_ms(w) > 0)
+	if (w->head == NULL && !w->stopping && w->offered == NULL && !rotation_is_due(w) && census_wait_ms(w) > 0)
 		wait_for_work(w);
 	w->rotation.file = w->offered;
 	w->offered = NULL;

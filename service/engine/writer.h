@@ -59,7 +59,7 @@ struct writer_counters {
 	uint64_t mutations, replays, refused, commits, keys_expired;
 	uint64_t groups[WRITER_GROUPS]; /* commits by the mutations in them */
 	uint32_t queue_depth;
-	bool keys_counted;           /* false: ${keys} are not known yet */
+	bool keys_counted;            /* false: ${keys} are not known yet */
 	uint64_t keys[WRITER_STATES]; /* by their state, as committed */
 	/* Superseded keys that were used in a later minute than that of their roll; and the soonest end of one, or 0. */
 	uint64_t superseded_in_use;

@@ -13,7 +13,7 @@ struct worker {
 	struct call call;                        /* the request at hand */
 	struct store_txn *readers[ENVIRONMENTS]; /* made at the first use */
 	struct tally tally;
-	int64_t began_ns; /* when the bytes of the request at hand, and of those that are kept, were read */
+	int64_t began_ns;    /* when the bytes of the request at hand, and of those that are kept, were read */
 	struct worker *next; /* in the service's list */
 	struct kept kept;    /* VerifyKeys that have begun */
 	struct verification batch[LIMIT_BATCH];

@@ -3,6 +3,8 @@ PACKAGES_RUN := gcc libc6-dev make pkg-config libnng-dev libssl-dev liblmdb-dev 
 	protobuf-c-compiler protobuf-compiler libsodium-dev libconfuse-dev libseccomp-dev libjansson-dev zlib1g-dev libevent-dev
 PACKAGES_TEST := $(PACKAGES_RUN) clang libclang-rt-dev libcmocka-dev bats perl python3 python3-protobuf \
 	openssl gdb libuv1-dev
+# promtool checks what fob-http shows at /metrics, its alert rules and its dashboard. Debian has it in the server's package.
+PACKAGES_TEST += prometheus
 
 deps-run:
 	@tests/lib/install-packages $(PACKAGES_RUN)

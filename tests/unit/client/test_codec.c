@@ -979,9 +979,10 @@ main(void)
 		cmocka_unit_test(test_contradictions), cmocka_unit_test(test_text), cmocka_unit_test(test_fault_codes),
 		cmocka_unit_test(test_cut_and_changed), cmocka_unit_test(test_memory_is_bounded),
 		cmocka_unit_test(test_arena), cmocka_unit_test(test_batch), cmocka_unit_test(test_new_keys),
-		cmocka_unit_test(test_first_keys), cmocka_unit_test(test_import), cmocka_unit_test(test_pages), cmocka_unit_test(test_who_asked),
-		cmocka_unit_test(test_event_types), cmocka_unit_test(test_event_types_of_a_newer_server),
-		cmocka_unit_test(test_stats), cmocka_unit_test(test_verify_requests), cmocka_unit_test(test_grace),
+		cmocka_unit_test(test_first_keys), cmocka_unit_test(test_import), cmocka_unit_test(test_pages),
+		cmocka_unit_test(test_who_asked), cmocka_unit_test(test_event_types),
+		cmocka_unit_test(test_event_types_of_a_newer_server), cmocka_unit_test(test_stats),
+		cmocka_unit_test(test_verify_requests), cmocka_unit_test(test_grace),
 		cmocka_unit_test(test_verify_requests_that_cannot_be), cmocka_unit_test(test_requests_that_cannot_be) };
 
 	return cmocka_run_group_tests_name("client/codec", tests, NULL, NULL);

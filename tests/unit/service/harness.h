@@ -243,7 +243,8 @@ static inline void
 harness_reply(const struct origin *origin, const uint8_t *bytes, size_t len, bool admitted)
 {
 	struct harness_call *hc = origin->connection;
-	const struct call *call = (const struct call *)(const void *)((const char *)origin - offsetof(struct call, origin));
+	const struct call *call =
+	    (const struct call *)(const void *)((const char *)origin - offsetof(struct call, origin));
 
 	(void)admitted;
 	pthread_mutex_lock(&hc->lock);

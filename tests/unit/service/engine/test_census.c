@@ -245,8 +245,8 @@ await_in_use(const struct fixture *f, uint64_t keys, int64_t end_ms)
 			return;
 		nap();
 	}
-	fail_msg("%d keys in use, the soonest until %lld", (int)w.superseded_in_use,
-	    (long long)w.superseded_in_use_end_ms);
+	fail_msg(
+	    "%d keys in use, the soonest until %lld", (int)w.superseded_in_use, (long long)w.superseded_in_use_end_ms);
 }
 
 static void

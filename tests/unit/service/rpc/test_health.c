@@ -262,7 +262,8 @@ durations(void **state)
 	size_t len;
 
 	for (size_t i = 0; i < sizeof(asked) / sizeof(asked[0]); i++) {
-		bytes = harness_envelope(asked[i].method, strlen(asked[i].method), asked[i].body, asked[i].body_len, 0, NULL, &len);
+		bytes = harness_envelope(
+		    asked[i].method, strlen(asked[i].method), asked[i].body, asked[i].body_len, 0, NULL, &len);
 		harness_call_forget(hc);
 		hc->sent++;
 		/* Read 3 s ago. */
@@ -368,7 +369,8 @@ sums_over_all_workers(void **state)
 	assert_int_equal(answered(out, OPERATION(CHANGE), FOB__V1__ENVIRONMENT__LIVE, 0), 2);
 	assert_int_equal(answered(out, OPERATION(CHANGE), FOB__V1__ENVIRONMENT__TEST, 0), 1);
 	assert_int_equal(answered(out, OPERATION(CHANGE), FOB__V1__ENVIRONMENT__TEST, FAULT_ALREADY_EXISTS), 1);
-	assert_int_equal(answered(out, OPERATION(HEALTH), FOB__V1__ENVIRONMENT__ENVIRONMENT_UNSPECIFIED, FAULT_NOT_FOUND), 1);
+	assert_int_equal(
+	    answered(out, OPERATION(HEALTH), FOB__V1__ENVIRONMENT__ENVIRONMENT_UNSPECIFIED, FAULT_NOT_FOUND), 1);
 	assert_int_equal(out->n_answered, 7);
 	assert_int_equal(timed(out, OPERATION(VERIFY)), 36);
 	assert_int_equal(timed(out, OPERATION(CHANGE)), 4);
