@@ -15,7 +15,7 @@
 #include "tests/unit/service/harness.h"
 
 /* More keys than a step of the census reads. */
-#define ACCOUNTS 300
+#define ACCOUNTS 150
 
 struct fixture {
 	struct harness *h;
@@ -157,24 +157,26 @@ each_change(void **state)
 }
 
 static void
-make_accounts(const struct fixture *f)
+make_accounts(const struct fixture *f, int n)
 {
 	char account[32];
 
-	for (int i = 0; i < ACCOUNTS; i++) {
+	for (int i = 0; i < n; i++) {
 		snprintf(account, sizeof(account), "acct-%d", i);
 		create(f, account, NULL);
 	}
 }
 
-/* From here on the writer counts anew, from the beginning. */
+/* From here on the writer counts anew, from the beginning. ${offered}: a longer pepper, or NULL. */
 static void
-start_anew(struct fixture *f)
+start_anew(struct fixture *f, struct pepper *offered)
 {
 	harness_call_free(f->admin);
 	harness_call_free(f->verify);
 	harness_close(f->h);
 	harness_open(f->h);
+	if (offered != NULL)
+		writer_offer_pepper(live(f)->writer, offered);
 	f->admin = harness_call_new(f->h, ROLE_ADMIN);
 	f->verify = harness_call_new(f->h, ROLE_VERIFY);
 }
@@ -188,9 +190,9 @@ changes_during_the_count(void **state)
 	char account[32];
 	int n = 0;
 
-	make_accounts(f);
+	make_accounts(f, ACCOUNTS);
 	is(f, 2 * ACCOUNTS, 0, 0, 0);
-	start_anew(f);
+	start_anew(f, NULL);
 	do {
 		snprintf(account, sizeof(account), "acct-%d", n % ACCOUNTS);
 		roll(f, account, n % 2 == 0 ? 0 : 3600);
@@ -212,23 +214,74 @@ add_line(const struct fixture *f)
 		fail_msg("%s", why);
 }
 
-/* A rotation begins while keys are counted: they get other digests. Afterwards, and under changes, the count is right. */
+static void
+await_rotated(const struct fixture *f)
+{
+	while (pepper_newest(store_pepper(live(f)->store)) != 2 || pepper_has_old(store_pepper(live(f)->store)))
+		nap();
+}
+
+/* A rotation, in which keys get other digests, begins with the count. Under changes, and afterwards, the count is right. */
 static void
 across_a_rotation(void **state)
 {
 	struct fixture *f = *state;
 
-	make_accounts(f);
+	make_accounts(f, ACCOUNTS);
 	add_line(f);
-	start_anew(f);
+	start_anew(f, NULL);
 	for (int i = 0; i < 20; i++)
 		roll(f, i % 2 == 0 ? "acct-1" : "acct-2", 0);
 	is_true(f);
-	while (pepper_newest(store_pepper(live(f)->store)) != 2 || pepper_has_old(store_pepper(live(f)->store)))
-		nap();
+	await_rotated(f);
 	is(f, 2 * ACCOUNTS, 0, 0, 20);
 	roll(f, "acct-3", 3600);
 	is(f, 2 * ACCOUNTS, 1, 0, 20);
+}
+
+/* A small file. */
+static void
+copy_file(const char *from, const char *to)
+{
+	char bytes[4096];
+	int in = open(from, O_RDONLY), out = open(to, O_WRONLY | O_CREAT | O_EXCL, 0600);
+	ssize_t n = read(in, bytes, sizeof(bytes));
+
+	assert_true(n > 0 && write(out, bytes, (size_t)n) == n);
+	close(in);
+	close(out);
+}
+
+/* The pepper's file with one line more. The file itself stays as it is. */
+static struct pepper *
+longer_pepper(const struct fixture *f)
+{
+	char kept[700], why[512] = "";
+	struct pepper *pepper;
+
+	snprintf(kept, sizeof(kept), "%s.kept", f->h->paths[ENVIRONMENT_LIVE][1]);
+	assert_int_equal(rename(f->h->paths[ENVIRONMENT_LIVE][1], kept), 0);
+	copy_file(kept, f->h->paths[ENVIRONMENT_LIVE][1]);
+	add_line(f);
+	if (pepper_load(f->h->paths[ENVIRONMENT_LIVE][1], &pepper, why, sizeof(why)) != 0)
+		fail_msg("%s", why);
+	assert_int_equal(rename(kept, f->h->paths[ENVIRONMENT_LIVE][1]), 0);
+	return pepper;
+}
+
+/* A rotation that begins when some of the keys are counted. */
+static void
+a_rotation_amid_the_count(void **state)
+{
+	struct fixture *f = *state;
+	struct pepper *pepper;
+
+	make_accounts(f, 3 * ACCOUNTS);
+	pepper = longer_pepper(f);
+	f->h->config.environments[ENVIRONMENT_TEST].configured = false;
+	start_anew(f, pepper);
+	await_rotated(f);
+	is(f, 6 * ACCOUNTS, 0, 0, 0);
 }
 
 /* ---- superseded keys in use ---- */
@@ -288,6 +341,7 @@ main(void)
 		TEST(each_change),
 		TEST(changes_during_the_count),
 		TEST(across_a_rotation),
+		TEST(a_rotation_amid_the_count),
 		TEST(in_use),
 	};
 
