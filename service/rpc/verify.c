@@ -174,15 +174,15 @@ begin(struct call *call, const Fob__V1__VerifyKeyRequest *in, struct verificatio
 	return LOOKUP;
 }
 
-static void
+static inline void
 count(struct call *call, const Fob__V1__VerifyKeyResponse *out)
 {
 	struct tally *tally = &call->worker->tally;
 
 	if (out->environment == FOB__V1__ENVIRONMENT__ENVIRONMENT_UNSPECIFIED)
-		tally_add(&tally->unrecognised);
+		tally_add(&tally->unrecognised, 1, false);
 	else
-		tally_add(&tally->verdicts[out->environment - 1][out->verdict]);
+		tally_add(&tally->verdicts[out->environment - 1][out->verdict], 1, false);
 }
 
 /* ---- 5. the lookups, in one read transaction per environment ---- */
@@ -336,12 +336,29 @@ look_up_all(struct reading *r, struct verification *const *vs, size_t n)
 static void
 answer(struct call *call, struct verification *v, int fault)
 {
+	call->environment = (unsigned)v->out.environment;
 	if (fault != 0) {
 		reply_fault(call, fault);
 		return;
 	}
 	count(call, &v->out);
 	reply_message(call, &v->out.base);
+}
+
+/* The verifies of a pass are answered together, and share one reading of the clock. */
+static void
+time_verifies(struct worker *worker, size_t n)
+{
+	tally_time(&worker->tally.durations[CLASS_VERIFY], clock_boot_ns() - worker->began_ns, n, false);
+}
+
+/* Most requests have none. */
+static inline void
+keep_traceparent(char to[LIMIT_TRACEPARENT + 1], const char from[LIMIT_TRACEPARENT + 1])
+{
+	to[0] = '\0';
+	if (from[0] != '\0')
+		memcpy(to, from, LIMIT_TRACEPARENT + 1);
 }
 
 int
@@ -354,11 +371,12 @@ verify_key(struct call *call, const ProtobufCMessage *request, ProtobufCMessage 
 	(void)response;
 	if ((rc = begin(call, (const Fob__V1__VerifyKeyRequest *)request, v)) != LOOKUP) {
 		answer(call, v, rc);
+		time_verifies(call->worker, 1);
 		return CALL_TAKEN;
 	}
 	v->origin = call->origin;
 	v->method = call->method;
-	memcpy(v->traceparent, call->traceparent, sizeof(v->traceparent));
+	keep_traceparent(v->traceparent, call->traceparent);
 	kept->n++;
 	call_reset(call);
 	return CALL_TAKEN;
@@ -382,12 +400,14 @@ verify_kept(struct worker *worker)
 
 		call->origin = v->origin;
 		call->method = v->method;
-		memcpy(call->traceparent, v->traceparent, sizeof(call->traceparent));
+		keep_traceparent(call->traceparent, v->traceparent);
 		answer(call, v, finish(call, &reading, v));
 	}
 	end_reads(&reading);
+	time_verifies(worker, kept->n);
 	kept->n = 0;
-	call_reset(call);
+	/* The rest of the call is as the last reply has left it. */
+	scratch_reset(&call->scratch);
 }
 
 /* ---- VerifyKeys ---- */
