@@ -259,7 +259,7 @@ examples: $(EXAMPLES:%=$(B)/client/examples/%) ## build client/examples
 
 LOAD_COMMON := $(patsubst %,$(B)/tests/load/%.o,hist recorder switches measure mix keys report flags server verify_bytes)
 LOAD_OBJ := $(patsubst %.c,$(B)/%.o,$(wildcard tests/load/*.c))
-LOAD_BIN := $(B)/fob-load $(patsubst %,$(B)/tests/load/%,nng-echo sp-echo in-process limits stall.so)
+LOAD_BIN := $(B)/fob-load $(patsubst %,$(B)/tests/load/%,http-constant nng-echo sp-echo in-process limits stall.so)
 LOAD_LIBS := $(LIBS_CLIENT) -ljansson -llmdb -lz -lm
 
 $(B)/fob-load: $(patsubst %,$(B)/tests/load/%.o,fob_load load load_call load_client load_pace load_targets setup) \
@@ -269,6 +269,9 @@ $(B)/fob-load: $(patsubst %,$(B)/tests/load/%.o,fob_load load load_call load_cli
 
 $(B)/tests/load/nng-echo: $(B)/tests/load/nng_echo.o $(LOAD_COMMON) $(B)/libfob.a
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LOAD_LIBS) -lnng
+
+$(B)/tests/load/http-constant: $(B)/tests/load/http_constant.o
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ -levent
 
 $(B)/tests/load/sp-echo: $(B)/tests/load/sp_echo.o $(LOAD_COMMON) $(B)/proto/c/sp.o $(B)/libfob.a
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LOAD_LIBS) -lnng

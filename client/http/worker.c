@@ -17,7 +17,7 @@
 #include "client/http/verify.h"
 
 #define HANDLERS 3
-#define METRICS_HANDLERS 1
+#define METRICS_HANDLERS 3
 #define DRAIN_LOOK_US 10000
 
 struct worker {
@@ -128,7 +128,12 @@ set_handlers(struct worker *w)
 	w->handlers[1] = (struct http_handler){ .path = "/v1/verify", .handle = verify_handle, .arg = w->backend };
 	w->handlers[2] =
 	    (struct http_handler){ .path = "/v1/verify-batch", .handle = verify_batch_handle, .arg = w->backend };
-	w->metrics_handlers[0] = (struct http_handler){ .path = "/livez", .no_body = true, .handle = health_live };
+	w->metrics_handlers[0] =
+	    (struct http_handler){ .path = "/livez", .no_body = true, .handle = health_live, .arg = w->backend };
+	w->metrics_handlers[1] =
+	    (struct http_handler){ .path = "/readyz", .no_body = true, .handle = health_ready, .arg = w->backend };
+	w->metrics_handlers[2] =
+	    (struct http_handler){ .path = "/metrics", .no_body = true, .handle = health_metrics, .arg = w->backend };
 }
 
 static int
