@@ -135,7 +135,11 @@ $(B)/fob: $(CLI_OBJ) $(B)/proto/c/key_form.o $(B)/proto/c/new_folder.o $(B)/libf
 	@$(if $(V),,echo '  LD      $@')
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS_CLI)
 
-$(B)/fob-http: $(HTTP_OBJ) $(B)/libfob.a
+# For its unit tests, too, which give functions of their own in the place of some.
+$(B)/libhttp.a: $(filter-out %/main.o,$(HTTP_OBJ))
+	$(Q)rm -f $@ && $(AR) qcs $@ $^
+
+$(B)/fob-http: $(B)/client/http/main.o $(B)/libhttp.a $(B)/libfob.a
 	@$(if $(V),,echo '  LD      $@')
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS_HTTP)
 
@@ -146,6 +150,9 @@ MADE := $(MADE_OBJ) -Wl,--wrap=secret_generate
 
 $(B)/tests/unit/%: $(B)/tests/unit/%.o $(MADE_OBJ) $(B)/libservice.a $(CLIENT_OBJ)
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $< $(MADE) $(CLIENT_OBJ) $(B)/libservice.a -lcmocka $(LIBS_DAEMON) $(LIBS_CLI)
+
+$(B)/tests/unit/client/http/%: $(B)/tests/unit/client/http/%.o $(B)/libhttp.a $(CLIENT_OBJ) $(SHARED_OBJ) $(PROTO_OBJ)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ -lcmocka $(LIBS_HTTP)
 
 # Clients and hostile peers that share nothing with fobd but the messages.
 # Loads the shared library.
@@ -190,6 +197,13 @@ FUZZ_SHARED := $(patsubst %,$(B)/tests/fuzz/%.o,fault wire world) $(FUZZ_MAIN)
 $(B)/tests/fuzz/fuzz_%: $(B)/tests/fuzz/fuzz_%.o $(FUZZ_SHARED) $(B)/libservice.a $(CLIENT_OBJ)
 	$(Q)$(CC) $(ALL_LDFLAGS) $(if $(FUZZ_MAIN),,-fsanitize=fuzzer) $(FUZZ_WRAP) -o $@ $< $(FUZZ_SHARED) \
 	    $(CLIENT_OBJ) $(B)/libservice.a $(LIBS_DAEMON) $(LIBS_CLIENT)
+
+# The pure half of fob-http.
+FUZZ_HTTP := $(patsubst %,$(B)/client/http/%.o,headers json route)
+
+$(B)/tests/fuzz/fuzz_http_%: $(B)/tests/fuzz/fuzz_http_%.o $(FUZZ_HTTP) $(FUZZ_SHARED) $(B)/libservice.a $(CLIENT_OBJ)
+	$(Q)$(CC) $(ALL_LDFLAGS) $(if $(FUZZ_MAIN),,-fsanitize=fuzzer) $(FUZZ_WRAP) -o $@ $< $(FUZZ_HTTP) $(FUZZ_SHARED) \
+	    $(CLIENT_OBJ) $(B)/libservice.a $(LIBS_DAEMON) $(LIBS_CLIENT) -ljansson
 
 # Builds nothing: it is called as root, and what root built the user could not build again.
 D = $(DESTDIR)$(PREFIX)

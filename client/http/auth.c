@@ -24,7 +24,7 @@ deny(const struct auth *auth, struct http_request *request, int status, const ch
 {
 	char body[HTTP_ERROR_SIZE], challenge[160];
 	struct http_header headers[] = { { "WWW-Authenticate", challenge } };
-	struct http_reply reply = { .status = status, .headers = headers };
+	struct http_reply reply = { .status = status, .headers = headers, .close = status == 400 };
 
 	if (status == 401) {
 		snprintf(challenge, sizeof(challenge), "Basic realm=\"%s\"", auth->settings->realm);

@@ -44,7 +44,10 @@ on_sent(struct evhttp_request *request, void *arg)
 	struct connection *c = arg;
 
 	(void)request;
-	connection_enter(c, CONNECTION_IDLE);
+	connection_enter(c, c->close ? CONNECTION_LAST : CONNECTION_IDLE);
+	/* Most often evhttp has closed it before that, but never after CONNECT. */
+	if (c->close)
+		event_active(c->listener->server->changed, EV_TIMEOUT, 0);
 }
 
 static void
@@ -76,7 +79,8 @@ send_reply(struct http_request *request, const struct http_reply *reply)
 	if (c == NULL)
 		return;
 	c->exchange = NULL;
-	close |= c->listener->server->stopping;
+	close = close || c->listener->server->stopping;
+	c->close = close;
 	connection_enter(c, CONNECTION_WRITING);
 	evhttp_request_set_on_complete_cb(evhttp, on_sent, c);
 	add_headers(evhttp_request_get_output_headers(evhttp), reply, close);
@@ -111,8 +115,8 @@ refusal(const struct connection *c, const struct http_request *r)
 
 	if (c->scan.why != NULL)
 		return c->scan.why;
-	if (r->method[0] == '\0')
-		return "the method is not known";
+	if (r->method[0] == '\0' || strcmp(r->method, "CONNECT") == 0)
+		return "the method is not taken";
 	if ((why = headers_check(r->headers, r->n_headers)) != NULL)
 		return why;
 	if (r->target == NULL || r->target[0] != '/')
@@ -227,9 +231,10 @@ server_new(struct event_base *base, struct server_shared *shared, struct server 
 	TAILQ_INIT(&server->fresh);
 	TAILQ_INIT(&server->quiet);
 	TAILQ_INIT(&server->busy);
-	server->made = event_new(base, -1, 0, connections_made, server);
+	TAILQ_INIT(&server->last);
+	server->changed = event_new(base, -1, 0, connections_changed, server);
 	server->sweep = event_new(base, -1, EV_PERSIST, connections_sweep, server);
-	if (server->made == NULL || server->sweep == NULL || event_add(server->sweep, &second) != 0) {
+	if (server->changed == NULL || server->sweep == NULL || event_add(server->sweep, &second) != 0) {
 		server_free(server);
 		return -1;
 	}
@@ -277,7 +282,7 @@ server_stop(struct server *server)
 			evhttp_del_accept_socket(l->evhttp, l->bound);
 		l->bound = NULL;
 	}
-	connections_made(-1, 0, server);
+	connections_changed(-1, 0, server);
 	while (!TAILQ_EMPTY(&server->quiet))
 		connection_close(TAILQ_FIRST(&server->quiet));
 }
@@ -293,7 +298,7 @@ server_free(struct server *server)
 {
 	struct listener *l;
 
-	connections_made(-1, 0, server);
+	connections_changed(-1, 0, server);
 	while (!TAILQ_EMPTY(&server->quiet))
 		connection_close(TAILQ_FIRST(&server->quiet));
 	while (!TAILQ_EMPTY(&server->busy))
@@ -303,8 +308,8 @@ server_free(struct server *server)
 		evhttp_free(l->evhttp);
 		free(l);
 	}
-	if (server->made != NULL)
-		event_free(server->made);
+	if (server->changed != NULL)
+		event_free(server->changed);
 	if (server->sweep != NULL)
 		event_free(server->sweep);
 	free(server->by_fd);

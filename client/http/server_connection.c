@@ -30,6 +30,8 @@ list_of(struct connection *c)
 
 	if (c->state == CONNECTION_NEW)
 		return &server->fresh;
+	if (c->state == CONNECTION_LAST)
+		return &server->last;
 	return c->state == CONNECTION_IDLE || c->state == CONNECTION_READING ? &server->quiet : &server->busy;
 }
 
@@ -128,7 +130,7 @@ connection_close(struct connection *c)
 	evhttp_connection_free(c->evhttp);
 }
 
-/* evhttp finishes the connection after this; it is looked at again in connections_made(), in the same turn of the loop. */
+/* evhttp finishes the connection after this; it is looked at again in connections_changed(), in the same turn of the loop. */
 struct bufferevent *
 connection_make(struct event_base *base, void *arg)
 {
@@ -144,7 +146,7 @@ connection_make(struct event_base *base, void *arg)
 	c->listener = listener;
 	c->bev = bev;
 	TAILQ_INSERT_TAIL(&listener->server->fresh, c, entry);
-	event_active(listener->server->made, EV_TIMEOUT, 0);
+	event_active(listener->server->changed, EV_TIMEOUT, 0);
 	return bev;
 }
 
@@ -196,28 +198,34 @@ begin(struct connection *c)
 	make_room(server);
 }
 
+static void
+begin_fresh(struct connection *c)
+{
+	struct bufferevent *bev = c->bev;
+	void *owner = NULL;
+
+	/* evhttp's callbacks have its connection as their argument; there is no other way to it. */
+	bufferevent_getcb(bev, NULL, NULL, NULL, &owner);
+	if ((c->evhttp = owner) != NULL)
+		begin(c);
+	else {
+		TAILQ_REMOVE(&c->listener->server->fresh, c, entry);
+		free(c);
+	}
+	bufferevent_decref(bev);
+}
+
 void
-connections_made(evutil_socket_t fd, short what, void *arg)
+connections_changed(evutil_socket_t fd, short what, void *arg)
 {
 	struct server *server = arg;
-	struct connection *c;
 
 	(void)fd;
 	(void)what;
-	while ((c = TAILQ_FIRST(&server->fresh)) != NULL) {
-		struct bufferevent *bev = c->bev;
-		void *owner = NULL;
-
-		/* evhttp's callbacks have its connection as their argument; there is no other way to it. */
-		bufferevent_getcb(bev, NULL, NULL, NULL, &owner);
-		if ((c->evhttp = owner) != NULL)
-			begin(c);
-		else {
-			TAILQ_REMOVE(&server->fresh, c, entry);
-			free(c);
-		}
-		bufferevent_decref(bev);
-	}
+	while (!TAILQ_EMPTY(&server->fresh))
+		begin_fresh(TAILQ_FIRST(&server->fresh));
+	while (!TAILQ_EMPTY(&server->last))
+		connection_close(TAILQ_FIRST(&server->last));
 }
 
 /* ---- the sweep ---- */

@@ -18,7 +18,8 @@ enum connection_state {
 	CONNECTION_IDLE,     /* between requests */
 	CONNECTION_READING,  /* a part of a request is here */
 	CONNECTION_HANDLING, /* a handler has the request */
-	CONNECTION_WRITING   /* a reply is on its way */
+	CONNECTION_WRITING,  /* a reply is on its way */
+	CONNECTION_LAST      /* its last reply has left */
 };
 
 struct listener {
@@ -46,6 +47,7 @@ struct connection {
 	struct exchange *exchange; /* while HANDLING */
 	struct peer peer;
 	enum connection_state state;
+	bool close; /* after the reply that is on its way */
 	int64_t since_ms; /* it is in this state */
 	struct head_scan scan;
 };
@@ -55,11 +57,12 @@ TAILQ_HEAD(connections, connection);
 struct server {
 	struct event_base *base;
 	struct server_shared *shared;
-	struct event *made, *sweep;
+	struct event *changed, *sweep;
 	TAILQ_HEAD(, listener) listeners;
 	struct connections fresh; /* NEW */
 	struct connections quiet; /* IDLE and READING, the one that has been so for longest first */
 	struct connections busy;  /* HANDLING and WRITING */
+	struct connections last;  /* LAST */
 	size_t n_busy;
 	struct connection **by_fd;
 	size_t n_by_fd;
@@ -76,7 +79,7 @@ void connection_enter(struct connection *connection, enum connection_state state
 void connection_close(struct connection *connection);
 
 /* Events: ${arg} is the server. */
-void connections_made(evutil_socket_t fd, short what, void *arg);
+void connections_changed(evutil_socket_t fd, short what, void *arg);
 void connections_sweep(evutil_socket_t fd, short what, void *arg);
 
 #endif

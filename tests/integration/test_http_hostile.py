@@ -1,0 +1,233 @@
+#!/usr/bin/python3
+"""fob-http under hostile peers: requests hidden in requests, slow and large heads, thousands of connections. A polite client
+is served throughout, and memory and descriptors are back where they were afterwards."""
+
+import os
+import sys
+
+sys.dont_write_bytecode = True
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
+
+import resource
+import socket
+import threading
+import time
+import unittest
+
+import daemon
+import tap
+import web
+from pb import LIVE
+
+LONG = os.environ.get("TORTURE") == "1"
+IDLE = 20000 if LONG else 2000
+HEAD = b" HTTP/1.1\r\nHost: a\r\n"
+REQUEST_S = 10  # SERVER_REQUEST_S
+EVIL = b"GET /evil" + HEAD + b"\r\n"  # answered by 404 where it is taken for a request
+SIZED = b"Content-Length: %d\r\n\r\n"
+
+
+class Polite:
+    """Asks again and again, on a connection that it keeps while it can."""
+
+    def __init__(self, address, key):
+        self.address, self.headers, self.wrong, self.slowest, self.n = address, [web.basic(key), *web.CHARGE], [], 0, 0
+        self.done = threading.Event()
+        self.thread = threading.Thread(target=self.run, daemon=True)
+        self.thread.start()
+
+    def run(self):
+        try:
+            with web.Connection(self.address) as c:
+                while not self.done.wait(0.002):
+                    began = time.monotonic()
+                    reply = c.ask(headers=self.headers)
+                    self.slowest = max(self.slowest, time.monotonic() - began)
+                    self.n += 1
+                    if reply is None or reply.status != 200:
+                        self.wrong.append(reply and reply.line)
+                        return
+        except OSError as e:
+            self.wrong.append(repr(e))
+
+    def end(self, test, what):
+        self.done.set()
+        self.thread.join()
+        test.assertEqual(self.wrong, [], "the polite client was not served, after %d requests" % self.n)
+        test.assertGreater(self.n, 0)
+        tap.comment("%s: polite client: %d requests, slowest %.0f ms" % (what, self.n, self.slowest * 1000))
+
+
+class Hostile(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        need = IDLE + 2000
+        hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, need), hard))
+        cls.fobd = daemon.Daemon().start()
+        cls.addClassCleanup(cls.fobd.kill)
+        cls.cap = IDLE * 3 // 4
+        cls.web = web.Web(cls.fobd.urls["verify"], settings='log_level = "debug"\n', connections=cls.cap).start()
+        cls.addClassCleanup(cls.web.kill)
+        with cls.fobd.client("admin") as c:
+            cls.key = c.create(LIVE, "acme").secret_key.secret
+        cls.auth = b"".join(b"%s: %s\r\n" % (n.encode(), v.encode()) for n, v in (web.basic(cls.key), *web.CHARGE))
+        # Begun now, looked at in the last test. With a fob-http of their own, as the crowds of others would drive them out.
+        cls.slow_web = web.Web(cls.fobd.urls["verify"]).start()
+        cls.addClassCleanup(cls.slow_web.kill)
+        cls.slow = []
+        for start in (b"G", b"GET /v1/auth HTTP/1.1\r\nHost: a\r\nX-A: ", b"POST /v1/verify" + HEAD + SIZED % 100 + b"{"):
+            cls.slow.append(web.Connection(cls.slow_web.tcp))
+            cls.slow[-1].send(start)
+        cls.slow_since = time.monotonic()
+        cls.dripping = threading.Event()
+        cls.dripper = threading.Thread(target=cls.drip, daemon=True)
+        cls.dripper.start()
+
+    @classmethod
+    def drip(cls):
+        while not cls.dripping.wait(0.5):
+            for c in cls.slow:
+                try:
+                    c.send(b"x")
+                except OSError:
+                    pass
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.dripping.set()
+        cls.dripper.join()
+        cls.web.stop()
+        cls.slow_web.stop()
+        cls.fobd.stop()
+
+    def settled(self, descriptors, what):
+        daemon.wait_until("the descriptors are back: " + what,
+                          lambda: web.open_descriptors(self.web.pid) <= descriptors, 20)
+
+    def one_reply(self, what, data, statuses):
+        """${data} gets one reply, which closes the connection; or none."""
+        with self.web.connection() as c:
+            c.send(data)
+            first = c.reply(data.startswith(b"HEAD"))
+            self.assertIn(first.status if first else 0, statuses, what)
+            self.assertEqual(c.got, b"", what)
+            self.assertTrue(c.is_closed(), what)
+
+    def test_a_request_hidden_in_a_request(self):
+        auth, n = self.auth, len(EVIL)
+        for method in b"GET POST HEAD PUT DELETE OPTIONS TRACE PATCH CONNECT FOO PROPFIND get".split():
+            taken = method in b"GET POST HEAD PUT DELETE OPTIONS TRACE PATCH".split()
+            self.one_reply(method, method + b" /v1/auth" + HEAD + auth + SIZED % n + EVIL, (200,) if taken else (400,))
+        for what, head in (
+                ("chunked", b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n"),
+                ("gzip, chunked", b"Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n"),
+                ("identity", b"Transfer-Encoding: identity\r\n\r\n"),
+                ("TE and CL", b"Transfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n0\r\n\r\n"),
+                ("CL and TE", b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"),
+                ("xchunked", b"Transfer-Encoding: xchunked\r\nContent-Length: 5\r\n\r\n0\r\n\r\n"),
+                ("TE alias", b"Transfer_Encoding: chunked\r\n\r\n"), ("TE blank", b"Transfer-Encoding : chunked\r\n\r\n"),
+                ("TE folded", b"Transfer-Encoding:\r\n chunked\r\nContent-Length: 5\r\n\r\n0\r\n\r\n"),
+                ("two CL", b"Content-Length: 5\r\nContent-Length: 0\r\n\r\n12345"),
+                ("CL list", b"Content-Length: 5, 5\r\n\r\n12345"), ("CL +5", b"Content-Length: +5\r\n\r\n12345"),
+                ("CL -1", b"Content-Length: -1\r\n\r\n"), ("CL 0x5", b"Content-Length: 0x5\r\n\r\n12345"),
+                ("CL nothing", b"Content-Length: \r\n\r\n"), ("CL NUL", b"Content-Length: 5\x009\r\n\r\n12345"),
+                ("CL overflow", b"Content-Length: 18446744073709551621\r\n\r\n12345"),
+                ("CL blank", b"Content-Length : 5\r\n\r\n12345"), ("CL alias", b"Content_Length: 5\r\n\r\n12345"),
+                ("bare LF", b"A: b\n\r\n"), ("LF LF", b"A: b\n\n"), ("CR", b"A: b\rC: d\r\n\r\n")):
+            for method in (b"GET", b"POST"):
+                self.one_reply(what, method + b" /v1/auth" + HEAD + auth + head + EVIL, (400, 413))
+        for what, data in (("version", b"GET /v1/auth HTTP/1.9\r\n"), ("blanks", b"GET /v1/auth x HTTP/1.1\r\n"),
+                           ("0.9", b"GET /v1/auth\r\n"), ("2.0", b"GET /v1/auth HTTP/2.0\r\n"),
+                           ("absolute", b"GET http://a/v1/auth HTTP/1.1\r\n"), ("star", b"OPTIONS * HTTP/1.1\r\n")):
+            self.one_reply(what, data + b"Host: a\r\n" + auth + b"\r\n", (400,))
+        # A whole body that is read is no danger, but on /v1/auth it is the last.
+        self.one_reply("a body", b"POST /v1/auth" + HEAD + auth + SIZED % 5 + b"12345", (200,))
+        self.one_reply("upgrade", b"GET /v1/auth" + HEAD + auth + b"Connection: upgrade\r\nUpgrade: h2c\r\n\r\nPRI", (200,))
+        self.one_reply("expect", b"POST /v1/auth" + HEAD + auth + b"Expect: 200-ok\r\n" + SIZED % 2 + b"ab", (417,))
+
+    def test_pipelined_requests(self):
+        """One is answered, and then the connection is closed: where the next one begins is not guessed."""
+        self.one_reply("two", (b"GET /v1/auth" + HEAD + self.auth + b"\r\n") * 2, (200,))
+        self.one_reply("many", (b"GET /v1/auth" + HEAD + self.auth + b"\r\n") * 200, (200,))
+        with self.web.connection() as c:  # one after the other they are as many as the client likes
+            for _ in range(200):
+                self.assertEqual(c.ask(headers=[web.basic(self.key), *web.CHARGE]).status, 200)
+                self.assertEqual(c.ask(headers=web.CHARGE).status, 401)
+            self.assertEqual(c.ask("HEAD", headers=web.CHARGE).status, 401)
+            self.assertEqual(c.ask("TRACE", headers=web.CHARGE).status, 401)
+
+    def test_large_heads_and_bodies(self):
+        line = b"A: " + b"x" * 1000 + b"\r\n"
+        for what, data in (("bytes", b"GET /v1/auth" + HEAD + line * 100), ("a line", b"GET /v1/auth?" + b"x" * 100000),
+                           ("lines", b"GET /v1/auth" + HEAD + b"a:b\r\n" * 2000 + b"\r\n"),
+                           ("a name", b"GET /v1/auth" + HEAD + b"x" * 100000),
+                           ("a body", b"POST /v1/verify" + HEAD + SIZED % 10**7 + b"x" * 300000)):
+            with self.web.connection() as c:
+                try:
+                    c.send(data)
+                except OSError:
+                    pass  # it was closed before all was sent
+                reply = c.reply()
+                self.assertIn(reply.status if reply else 0, (0, 400, 413), what)
+                self.assertTrue(c.is_closed(), what)
+        body = b'{"secret": "%s"}' % (b"x" * 100000)
+        self.assertEqual(self.web.ask("POST", "/v1/verify", body=body).status, 400)
+
+    def test_thousands_of_connections(self):
+        with self.web.connection() as c:
+            self.assertEqual(c.ask(headers=[web.basic(self.key), *web.CHARGE]).status, 200)
+        before = web.open_descriptors(self.web.pid) + 8
+        first = None
+        for turn in range(2):
+            polite = Polite(self.web.tcp, self.key)
+            held = self.crowd(turn)
+            daemon.wait_until("the number of connections is bounded",
+                              lambda: web.open_descriptors(self.web.pid) <= self.cap + before)
+            self.assertGreater(web.open_descriptors(self.web.pid), self.cap // 2)
+            with self.web.connection(unix=False) as c:  # a newcomer
+                self.assertEqual(c.ask(headers=[web.basic(self.key), *web.CHARGE]).status, 200)
+            polite.end(self, "%d connections" % len(held))
+            for s in held:
+                s.close()
+            self.settled(before, "%d connections" % len(held))
+            first = first or web.resident_kib(self.web.pid)
+        if not daemon.SANITIZED:  # a sanitizer keeps what was freed
+            self.assertLess(web.resident_kib(self.web.pid), first + 4096, "memory grows with each crowd")
+
+    def crowd(self, turn):
+        """IDLE connections; every other one has sent a part of a request."""
+        held, where = [], self.web.tcp.rsplit(":", 1)
+        for i in range(IDLE):
+            s = socket.socket()
+            s.bind(("127.0.%d.%d" % (turn + 1, i // 20000 + 1), 0))
+            s.connect((where[0], int(where[1])))
+            if i % 2:
+                s.sendall(b"GET /v1/auth HTTP/1.1\r\nA: b\r\n")
+            held.append(s)
+        return held
+
+    def test_connections_that_come_and_go(self):
+        before = web.open_descriptors(self.web.pid) + 8
+        polite = Polite(self.web.unix, self.key)
+        whole = b"GET /v1/auth" + HEAD + self.auth + b"\r\n"
+        for i in range(len(whole) * 2):
+            c = web.Connection(self.web.unix if i % 2 else self.web.tcp)
+            c.send(whole[:i // 2 + 1])
+            if i % 3 == 0:
+                c.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")  # a reset
+            c.close()
+        polite.end(self, "%d that come and go" % (len(whole) * 2))
+        self.settled(before, "come and go")
+
+    def test_zz_slow_requests_end(self):
+        """Bytes that come one by one do not prolong the time for a request."""
+        for c in self.slow:
+            self.assertTrue(c.is_closed())
+        took = time.monotonic() - self.slow_since
+        self.assertGreater(took, REQUEST_S - 1)
+        self.assertLess(took, (REQUEST_S + 5) * daemon.SLOWER)
+        tap.comment("the slow ones were closed within %.1f s" % took)
+
+
+tap.main()
