@@ -282,9 +282,6 @@ server_stop(struct server *server)
 			evhttp_del_accept_socket(l->evhttp, l->bound);
 		l->bound = NULL;
 	}
-	connections_changed(-1, 0, server);
-	while (!TAILQ_EMPTY(&server->quiet))
-		connection_close(TAILQ_FIRST(&server->quiet));
 }
 
 size_t

@@ -51,7 +51,7 @@ int server_new(struct event_base *base, struct server_shared *shared, struct ser
  */
 int server_listen(struct server *server, int fd, const struct http_handler *handlers, size_t n);
 
-/* Take no more connections, close those that are quiet, and each other one after its reply. */
+/* Take no more connections, and close each after its next reply. Those that stay quiet are closed by server_free(). */
 void server_stop(struct server *server);
 /* How many requests wait for their reply, or replies to be taken. */
 size_t server_busy(const struct server *server);

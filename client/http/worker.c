@@ -19,6 +19,8 @@
 #define HANDLERS 3
 #define METRICS_HANDLERS 3
 #define DRAIN_LOOK_US 10000
+/* Requests that are on their way when the stop begins are still answered. */
+#define DRAIN_LEAST_MS 200
 
 struct worker {
 	struct settings *settings;
@@ -32,7 +34,7 @@ struct worker {
 	int told_fd;
 	atomic_bool stop;
 	_Atomic(struct settings *) next; /* NULL: none */
-	int64_t drain_until_ms;
+	int64_t drain_since_ms; /* 0: it does not drain */
 	pthread_t thread;
 	bool started;
 };
@@ -62,10 +64,11 @@ static void
 on_drain(evutil_socket_t fd, short what, void *arg)
 {
 	struct worker *w = arg;
+	int64_t took_ms = now_ms() - w->drain_since_ms;
 
 	(void)fd;
 	(void)what;
-	if (server_busy(w->server) == 0 || now_ms() >= w->drain_until_ms)
+	if (took_ms >= DRAIN_LEAST_MS && (server_busy(w->server) == 0 || took_ms >= w->settings->timeout_ms))
 		event_base_loopbreak(w->base);
 }
 
@@ -81,8 +84,8 @@ on_told(evutil_socket_t fd, short what, void *arg)
 	eventfd_read(fd, &n);
 	if (next != NULL)
 		use_settings(w, next);
-	if (atomic_load(&w->stop) && w->drain_until_ms == 0) {
-		w->drain_until_ms = now_ms() + w->settings->timeout_ms;
+	if (atomic_load(&w->stop) && w->drain_since_ms == 0) {
+		w->drain_since_ms = now_ms();
 		server_stop(w->server);
 		event_add(w->drain, &soon);
 	}

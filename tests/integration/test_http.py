@@ -11,6 +11,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 import datetime
 import json
 import re
+import threading
 import time
 import unittest
 import zlib
@@ -300,6 +301,33 @@ class Listener(Case):
         self.assertEqual((said.status, code(said)), (503, "FAILED_PRECONDITION"))
         self.assertIn("this fobd listener serves fob.v1.Admin", w.log())
         w.stop()
+
+
+class Stop(Case):
+    def test_a_stop_cuts_off_no_request(self):
+        """Each connection that is in use is told with a reply that it is the last."""
+        ended, begun, pause = [], threading.Semaphore(0), threading.Event()
+
+        def ask(unix):
+            with self.web.connection(unix) as c:
+                while True:
+                    pause.wait(0.03)  # so that most are quiet when the stop begins
+                    reply = c.ask(headers=[web.basic(self.key), *web.CHARGE])
+                    begun.release()
+                    if reply is None or reply.headers.get("connection") == "close":
+                        ended.append(reply and reply.status)
+                        return
+
+        threads = [threading.Thread(target=ask, args=(i % 2 == 0,)) for i in range(8)]
+        for t in threads:
+            t.start()
+        for _ in range(16):
+            begun.acquire()
+        self.web.stop()
+        for t in threads:
+            t.join()
+        # On a busy machine a thread may pause for longer than fob-http waits.
+        self.assertGreater(ended.count(200), 4, ended)
 
 
 class Start(unittest.TestCase):
