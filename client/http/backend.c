@@ -38,8 +38,8 @@ on_accounts(void *arg, int fault, const struct fob_account_page *page, const str
 		return;
 	b->is_admin = fault != FOB_EPERMISSION_DENIED;
 	if (b->is_admin)
-		log_line(LOG_ERROR, "this fobd listener serves fob.v1.Admin; every answer is 503 until fob names a verify one",
-		    NULL);
+		log_line(LOG_ERROR,
+		    "this fobd listener serves fob.v1.Admin; every answer is 503 until fob names a verify one", NULL);
 }
 
 /* A hole in this process must not be a way to roll keys: it asks for what a verify listener refuses. */
@@ -55,7 +55,8 @@ check_listener(struct backend *b)
 static int
 refuse(struct fob_error *error)
 {
-	*error = (struct fob_error){ .fault = FOB_EFAILED_PRECONDITION, .message = "fobd's listener is not a verify one" };
+	*error =
+	    (struct fob_error){ .fault = FOB_EFAILED_PRECONDITION, .message = "fobd's listener is not a verify one" };
 	return FOB_EFAILED_PRECONDITION;
 }
 
@@ -130,8 +131,8 @@ backend_flush(struct backend *b)
 }
 
 int
-backend_verify(struct backend *b, const struct fob_verify_request *request, fob_verify_cb cb, void *arg,
-    struct fob_error *error)
+backend_verify(
+    struct backend *b, const struct fob_verify_request *request, fob_verify_cb cb, void *arg, struct fob_error *error)
 {
 	if (b->is_admin)
 		return refuse(error);

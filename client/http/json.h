@@ -19,8 +19,8 @@ int json_read(const char *text, size_t len, json_t **out, const char **why);
 
 /*
  * json_to_verify(object, out, why):
- * Read {"secret" or "authorization": "...", "operation": "...", "require_environment": "live" or "test"}; the last two may be
- * left out. An unknown member is an error.
+ * Read {"secret" or "authorization": "...", "operation": "...", "require_environment": "live" or "test"}; the last two
+ * may be left out. An unknown member is an error.
  * Returns: 0; -1 with a static text at *${why}.
  */
 int json_to_verify(const json_t *object, struct fob_verify_request *out, const char **why);
@@ -30,8 +30,8 @@ int json_to_verify(const json_t *object, struct fob_verify_request *out, const c
  * Read {"items": [...]}, 1 to FOB_BATCH_MAX of them, to ${out}.
  * Returns: 0 with their number at *${n}; -1 with a static text at *${why}.
  */
-int json_to_verify_batch(
-    const json_t *object, struct fob_verify_request out[FOB_BATCH_MAX], size_t *n, const char **why);
+int
+json_to_verify_batch(const json_t *object, struct fob_verify_request out[FOB_BATCH_MAX], size_t *n, const char **why);
 
 /* The members of VerifyKeyResponse. NULL: out of memory. */
 json_t *json_from_verification(const struct fob_verification *v);

@@ -158,11 +158,11 @@ start(struct fleet *fleet, struct settings *settings, char *why, size_t why_len)
 	unsigned n = count_workers();
 
 	fleet->shared.connections = settings->connections;
-	if (raise_descriptors(settings, n, why, why_len) != 0 ||
-	    open_sockets(settings, n, sockets, why, why_len) != 0)
+	if (raise_descriptors(settings, n, why, why_len) != 0 || open_sockets(settings, n, sockets, why, why_len) != 0)
 		return -1;
 	for (fleet->n = 0; fleet->n < n; fleet->n++)
-		if (worker_new(settings, &fleet->shared, &sockets[fleet->n], &fleet->workers[fleet->n], why, why_len) != 0)
+		if (worker_new(settings, &fleet->shared, &sockets[fleet->n], &fleet->workers[fleet->n], why, why_len) !=
+		    0)
 			return -1;
 	for (unsigned i = 0; i < n; i++)
 		if (worker_start(fleet->workers[i], why, why_len) != 0)

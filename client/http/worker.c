@@ -34,7 +34,7 @@ struct worker {
 	int told_fd;
 	atomic_bool stop;
 	_Atomic(struct settings *) next; /* NULL: none */
-	int64_t drain_since_ms; /* 0: it does not drain */
+	int64_t drain_since_ms;          /* 0: it does not drain */
 	pthread_t thread;
 	bool started;
 };
