@@ -11,6 +11,8 @@
 
 #include "client/http/headers.h"
 
+#define EXPIRES_MAX_MS 253402300799999 /* the end of the year 9999 */
+
 /* What is asked of fobd, and who asked. */
 struct question {
 	struct auth *auth;
@@ -52,7 +54,7 @@ is_account(const char *text)
 	return text[0] != '\0' && text[strspn(text, letters)] == '\0';
 }
 
-/* "2026-01-31T23:59:59.123Z", or "never". Returns -1 for a time that no calendar has. */
+/* "2026-01-31T23:59:59.123Z", or "never". Returns -1 for a time that RFC 3339 cannot write. */
 static int
 format_expires(int64_t ms, char *out, size_t size)
 {
@@ -64,7 +66,7 @@ format_expires(int64_t ms, char *out, size_t size)
 		snprintf(out, size, "never");
 		return 0;
 	}
-	if (ms < 0 || gmtime_r(&seconds, &utc) == NULL || (n = strftime(out, size, "%Y-%m-%dT%H:%M:%S", &utc)) == 0)
+	if (ms < 0 || ms > EXPIRES_MAX_MS || gmtime_r(&seconds, &utc) == NULL || (n = strftime(out, size, "%Y-%m-%dT%H:%M:%S", &utc)) == 0)
 		return -1;
 	snprintf(out + n, size - n, ".%03dZ", (int)(ms % 1000));
 	return 0;

@@ -125,10 +125,22 @@ declared() {
 demo_on() {
 	FOB_PORT=$1 tests/lib/demo "$FOB_BUILD" > "said.$1" 2>&1 3>&- &
 	demos="$demos $!"
-	wait_until 30 grep -q "Ctrl-C here stops fobd" "said.$1" || {
+	wait_until 30 grep -q "Ctrl-C here stops fobd and fob-http" "said.$1" || {
 		cat "said.$1"
 		return 1
 	}
+}
+
+# web_of PORT: what its fob-http says to a request without a key. The printed command, but for the key.
+web_of() {
+	local address
+	address=$(grep -o "127\.0\.0\.1:[0-9]*/v1/auth" "said.$1")
+	"$PYTHON" -c '
+import socket, sys
+host, _, rest = sys.argv[1].partition(":")
+with socket.create_connection((host, int(rest.partition("/")[0])), 10) as s:
+    s.sendall(b"GET /v1/auth HTTP/1.1\r\nHost: a\r\nX-Original-Method: POST\r\nX-Original-URI: /v1/charges\r\n\r\n")
+    print(s.recv(4096).decode())' "$address"
 }
 
 @test "make run: two at once, each with a port and a folder of its own" {
@@ -142,6 +154,8 @@ demo_on() {
 	demo_on "$two"
 	run -0 fob --address "ipc://run/$one/admin.sock" health
 	run -0 fob --address "tcp://127.0.0.1:$two" health
+	web_of "$one" | grep -q "^HTTP/1.1 401 "
+	web_of "$two" | grep -q "^HTTP/1.1 401 "
 	run ! env FOB_PORT="$two" tests/lib/demo "$FOB_BUILD"
 	[[ $output == *"port $two is in use"* ]]
 	kill $demos
@@ -224,6 +238,9 @@ END
 	[ "$("$DEST/usr/bin/fob" --version | grep -oE '[0-9]+\.[0-9.]+')" = "$("$DEST/usr/sbin/fobd" --version | grep -oE '[0-9]+\.[0-9.]+')" ]
 	grep -q '^ExecStart=/usr/sbin/fobd ' "$DEST/usr/lib/systemd/system/fobd.service"
 	grep -q '^ExecReload=kill -HUP ' "$DEST/usr/lib/systemd/system/fobd.service"
+	[ "$("$DEST/usr/sbin/fob-http" --version)" = "$("$DEST/usr/sbin/fobd" --version | sed 's/fobd/fob-http/')" ]
+	grep -q '^ExecStart=/usr/sbin/fob-http ' "$DEST/usr/lib/systemd/system/fob-http-auth.service"
+	"$DEST/usr/sbin/fob-http" --check-config --config "$DEST/usr/share/doc/fob/fob-http.conf"
 	# The fobd of this fob, whatever the PATH has.
 	output=$(PATH=/nowhere "$DEST/usr/bin/fob" check --config /nowhere/fobd.conf 2>&1) && false
 	[[ $output == "fobd: /nowhere/fobd.conf: "* ]]
