@@ -199,7 +199,7 @@ $(B)/tests/fuzz/fuzz_%: $(B)/tests/fuzz/fuzz_%.o $(FUZZ_SHARED) $(B)/libservice.
 	    $(CLIENT_OBJ) $(B)/libservice.a $(LIBS_DAEMON) $(LIBS_CLIENT)
 
 # The pure half of fob-http.
-FUZZ_HTTP := $(patsubst %,$(B)/client/http/%.o,headers json route)
+FUZZ_HTTP := $(patsubst %,$(B)/client/http/%.o,headers json request route)
 
 $(B)/tests/fuzz/fuzz_http_%: $(B)/tests/fuzz/fuzz_http_%.o $(FUZZ_HTTP) $(FUZZ_SHARED) $(B)/libservice.a $(CLIENT_OBJ)
 	$(Q)$(CC) $(ALL_LDFLAGS) $(if $(FUZZ_MAIN),,-fsanitize=fuzzer) $(FUZZ_WRAP) -o $@ $< $(FUZZ_HTTP) $(FUZZ_SHARED) \
@@ -220,7 +220,8 @@ install: ## install below $(DESTDIR)$(PREFIX) what `make` has built
 	install -D -m 644 client/cli/fob.1 "$(D)/share/man/man1/fob.1"
 	install -D -m 644 -t "$(D)/share/man/man8" service/fobd.8 client/http/fob-http.8
 	install -D -m 644 client/cli/fob.bash "$(D)/share/bash-completion/completions/fob"
-	install -D -m 644 -t "$(D)/share/doc/fob" service/fobd.conf client/http/fob-http.conf client/http/openapi.json proto/PROTOCOL.md
+	install -D -m 644 -t "$(D)/share/doc/fob" service/fobd.conf client/http/fob-http.conf proto/PROTOCOL.md client/http/openapi.json \
+	    client/http/METRICS.md client/http/alerts.yml client/http/alerts_test.yml client/http/grafana.json
 	for p in $(PROTOS); do install -D -m 644 proto/$$p.proto "$(D)/share/fob/proto/$$p.proto" || exit; done
 	install -d "$(D)/lib/systemd/system" "$(D)/lib/pkgconfig"
 	for u in service/fobd client/http/fob-http-auth; do \

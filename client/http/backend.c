@@ -9,7 +9,8 @@
 struct backend {
 	struct fob_client *client;
 	struct event *ready;
-	bool is_admin; /* what answers is an admin listener, so it is not asked */
+	bool only_verify; /* in the role auth */
+	bool is_admin;    /* what answers is an admin listener, so it is not asked */
 };
 
 /* libfob has something to do: a socket is ready, a deadline has passed, or calls were made in this turn of the loop. */
@@ -42,7 +43,7 @@ on_accounts(void *arg, int fault, const struct fob_account_page *page, const str
 		    "this fobd listener serves fob.v1.Admin; every answer is 503 until fob names a verify one", NULL);
 }
 
-/* A hole in this process must not be a way to roll keys: it asks for what a verify listener refuses. */
+/* A hole in what faces the world must not be a way to roll keys: it asks for what a verify listener refuses. */
 static void
 check_listener(struct backend *b)
 {
@@ -65,7 +66,8 @@ on_state(void *arg, const char *address, enum fob_connection_state state, const 
 {
 	if (state == FOB_CONNECTION_STATE_MADE) {
 		log_line(LOG_INFO, "connected to fobd", "address", address, NULL);
-		check_listener(arg);
+		if (((struct backend *)arg)->only_verify)
+			check_listener(arg);
 	} else
 		log_line(LOG_WARN, "not connected to fobd", "address", address, "reason", reason->message, NULL);
 }
@@ -92,6 +94,8 @@ backend_new(struct event_base *base, const struct settings *settings, struct bac
 	struct fob_error error = { .message = "out of memory" };
 	int rc = -1;
 
+	if (b != NULL)
+		b->only_verify = settings->role == ROLE_AUTH;
 	if (options != NULL && b != NULL && set_options(options, settings, b) == 0 &&
 	    fob_client_new(options, &b->client, &error) == 0) {
 		b->ready = event_new(base, fob_client_fd(b->client), EV_READ | EV_PERSIST, on_ready, b);

@@ -22,8 +22,8 @@ int backend_new(
 void backend_free(struct backend *backend);
 
 /*
- * The same as libfob's functions, on this thread's client; but with FOB_EFAILED_PRECONDITION from when it was found
- * that the listener serves fob.v1.Admin.
+ * The same as libfob's functions, on this thread's client; but in the role auth with FOB_EFAILED_PRECONDITION from when
+ * it was found that the listener serves fob.v1.Admin.
  */
 int backend_verify(struct backend *backend, const struct fob_verify_request *request, fob_verify_cb cb, void *arg,
     struct fob_error *error);

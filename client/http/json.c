@@ -1,6 +1,6 @@
 /*
- * json.c - verify calls as JSON (see json.h). What is not exactly as it should be is refused: a member with a typo
- * would otherwise be a question that was not asked.
+ * json.c - JSON bodies, and verify calls as JSON (see json.h). What is not exactly as it should be is refused: a member
+ * with a typo would otherwise be a question that was not asked.
  */
 #include "client/http/json.h"
 
@@ -21,6 +21,26 @@ json_read(const char *text, size_t len, json_t **out, const char **why)
 	json_decref(*out);
 	*out = NULL;
 	return -1;
+}
+
+void
+json_reply(struct http_request *request, const struct http_reply *shape, json_t *body)
+{
+	struct http_reply reply = *shape;
+	char *text = body != NULL ? json_dumps(body, JSON_COMPACT) : NULL;
+	json_free_t free_text;
+
+	json_decref(body);
+	if (text == NULL) {
+		http_reply_error(request, 503, "INTERNAL", "out of memory; try again");
+		return;
+	}
+	reply.type = "application/json";
+	reply.body = text;
+	reply.body_len = strlen(text);
+	http_reply(request, &reply);
+	json_get_alloc_funcs(NULL, &free_text);
+	free_text(text);
 }
 
 static int

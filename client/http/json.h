@@ -1,5 +1,6 @@
 /*
- * json.h - the JSON of verify calls: VerifyKey's fields, as proto/fob/v1/keys.proto names them. Pure.
+ * json.h - JSON bodies: how they are read and sent; and those of verify calls, VerifyKey's fields as
+ * proto/fob/v1/keys.proto names them. Knows no socket.
  */
 #ifndef HTTP_JSON_H
 #define HTTP_JSON_H
@@ -8,6 +9,7 @@
 #include <stddef.h>
 
 #include "client/fob.h"
+#include "client/http/request.h"
 
 /*
  * json_read(text, len, out, why):
@@ -16,6 +18,14 @@
  * Returns:   0; -1 with a static text at *${why}.
  */
 int json_read(const char *text, size_t len, json_t **out, const char **why);
+
+/*
+ * json_reply(request, shape, body):
+ * Answer ${request} with ${body} as JSON, and with the status and headers of ${shape}. NULL for ${body}: out of memory, so
+ * the answer is 503.
+ * Ownership: ${body} is released, and the memory that it was written to is wiped if wipe_begin() was called.
+ */
+void json_reply(struct http_request *request, const struct http_reply *shape, json_t *body);
 
 /*
  * json_to_verify(object, out, why):

@@ -87,6 +87,20 @@ parse(const char *text, union address *out)
 }
 
 bool
+listen_address_is_local(const char *address)
+{
+	union address parsed;
+
+	if (unix_path(address) != NULL)
+		return true;
+	if (parse(address, &parsed) == 0)
+		return false;
+	if (parsed.any.sa_family == AF_INET)
+		return ntohl(parsed.v4.sin_addr.s_addr) >> 24 == IN_LOOPBACKNET;
+	return IN6_IS_ADDR_LOOPBACK(&parsed.v6.sin6_addr);
+}
+
+bool
 listen_address_ok(const char *address)
 {
 	union address parsed;

@@ -11,6 +11,9 @@
 /* Is ${address} "unix:PATH", "A.B.C.D:PORT" or "[ADDRESS]:PORT"? */
 bool listen_address_ok(const char *address);
 
+/* Can only this machine reach ${address}? It is a socket file, or a loopback address. */
+bool listen_address_is_local(const char *address);
+
 /*
  * listen_open(address, mode, n, fds, why, why_len):
  * Listen at ${address} with ${n} descriptors, one for each thread. Over TCP each is a socket of its own (SO_REUSEPORT),

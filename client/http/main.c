@@ -1,5 +1,6 @@
 /*
- * main.c - fob-http: flags, start, signals, stop. What a request meets is elsewhere: server.c, auth.c, verify.c.
+ * main.c - fob-http: flags, start, signals, stop. What a request meets is elsewhere: server.c, auth.c, verify.c,
+ * and for operators sign_in.c and admin.c.
  */
 #include <errno.h>
 #include <getopt.h>
@@ -29,7 +30,8 @@
 static const char usage[] =
     "Usage: fob-http [--config FILE] [--check-config]\n"
     "\n"
-    "Fob behind the web: forward auth for proxies, and verify calls as JSON. A client of fobd.\n"
+    "Fob behind the web: forward auth for proxies, and verify calls as JSON; in another process, for operators, the\n"
+    "changes of keys as JSON. A client of fobd.\n"
     "It runs in the foreground and logs to standard error. SIGTERM and SIGINT end it after what is under way;\n"
     "SIGHUP has it read its settings again.\n"
     "\n"
@@ -155,7 +157,8 @@ static int
 start(struct fleet *fleet, struct settings *settings, char *why, size_t why_len)
 {
 	struct worker_sockets sockets[WORKERS_MAX];
-	unsigned n = count_workers();
+	/* The operator's sessions are one thread's: see operator.h. */
+	unsigned n = settings->role == ROLE_OPERATOR ? 1 : count_workers();
 
 	fleet->shared.connections = settings->connections;
 	if (raise_descriptors(settings, n, why, why_len) != 0 || open_sockets(settings, n, sockets, why, why_len) != 0)
@@ -182,7 +185,9 @@ same_text(const char *a, const char *b)
 static bool
 same_start(const struct settings *a, const struct settings *b)
 {
-	bool same = a->n_fob == b->n_fob && a->n_listen == b->n_listen && same_text(a->metrics, b->metrics) &&
+	bool same = a->role == b->role && same_text(a->token_file, b->token_file) &&
+	    same_text(a->user_header, b->user_header) && same_text(a->origin, b->origin) &&
+	    a->session_idle_s == b->session_idle_s && a->n_fob == b->n_fob && a->n_listen == b->n_listen && same_text(a->metrics, b->metrics) &&
 	    a->socket_mode == b->socket_mode && a->connections == b->connections && a->timeout_ms == b->timeout_ms;
 
 	for (size_t i = 0; same && i < a->n_fob; i++)
@@ -207,7 +212,8 @@ reload(struct fleet *fleet, const char *path, const struct settings *started)
 			worker_reload(fleet->workers[i], settings);
 		if (!same_start(started, settings))
 			log_line(LOG_WARN, "some settings change at the next start only", "settings",
-			    "fob listen socket_mode metrics connections timeout", NULL);
+			    "role fob listen socket_mode metrics connections timeout token_file user_header origin session_idle",
+			    NULL);
 		log_line(LOG_INFO, "settings reloaded", NULL);
 		settings_unref(settings);
 	}

@@ -31,6 +31,27 @@ peer_of(const struct sockaddr_storage *address)
 	return peer;
 }
 
+bool
+peer_is_local(const struct peer *peer)
+{
+	const struct in6_addr *a = &peer->address;
+
+	return peer->is_unix || IN6_IS_ADDR_LOOPBACK(a) || (IN6_IS_ADDR_V4MAPPED(a) && a->s6_addr[12] == IN_LOOPBACKNET);
+}
+
+void
+peer_format(const struct peer *peer, char out[PEER_TEXT_SIZE])
+{
+	const struct in6_addr *a = &peer->address;
+
+	if (peer->is_unix)
+		memcpy(out, "unix", sizeof("unix"));
+	else if (IN6_IS_ADDR_V4MAPPED(a))
+		inet_ntop(AF_INET, &a->s6_addr[12], out, PEER_TEXT_SIZE);
+	else
+		inet_ntop(AF_INET6, a, out, PEER_TEXT_SIZE);
+}
+
 static bool
 bits_equal(const struct in6_addr *a, const struct in6_addr *b, unsigned bits)
 {

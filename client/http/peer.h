@@ -21,6 +21,13 @@ struct peer_block {
 /* The peer with the socket address ${address}; any other family than IPv4, IPv6 and unix is the address ::. */
 struct peer peer_of(const struct sockaddr_storage *address);
 
+/* Is ${peer} on this machine: at a unix socket, or at a loopback address? */
+bool peer_is_local(const struct peer *peer);
+
+/* "unix", or the address without its port. */
+#define PEER_TEXT_SIZE 46
+void peer_format(const struct peer *peer, char out[PEER_TEXT_SIZE]);
+
 /*
  * peer_block_parse(text, block):
  * Read an address, "10.1.2.3" or "::1", or a block, "10.0.0.0/8". Bits behind the block's length must be zero.

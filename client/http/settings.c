@@ -13,8 +13,8 @@
 #define CONNECTIONS_MAX 1048576
 #define HEADER_NAME_MAX 64
 
-static int
-copy(struct loader *l, const char *text, char **out)
+int
+loader_copy(struct loader *l, const char *text, char **out)
 {
 	*out = strdup(text);
 	return *out == NULL ? loader_refuse(l, 0, "out of memory") : 0;
@@ -23,15 +23,16 @@ copy(struct loader *l, const char *text, char **out)
 /* ---- who we are, where we listen ---- */
 
 static int
-load_role(struct loader *l, cfg_t *cfg)
+load_role(struct loader *l, cfg_t *cfg, struct settings *out)
 {
 	const char *role = cfg_size(cfg, "role") > 0 ? cfg_getstr(cfg, "role") : NULL;
 
 	if (role == NULL)
-		return loader_refuse(l, 0, "has no role; add role = \"auth\"");
-	if (strcmp(role, "auth") != 0)
+		return loader_refuse(l, 0, "has no role; add role = \"auth\" or role = \"operator\"");
+	if (strcmp(role, "auth") != 0 && strcmp(role, "operator") != 0)
 		return loader_refuse(l, loader_line(l, "role"),
-		    "role = \"%s\" is unknown; give \"auth\", and one role to each file", role);
+		    "role = \"%s\" is unknown; give \"auth\" or \"operator\", and one role to each file", role);
+	out->role = strcmp(role, "operator") == 0 ? ROLE_OPERATOR : ROLE_AUTH;
 	return 0;
 }
 
@@ -53,7 +54,7 @@ load_fob(struct loader *l, cfg_t *cfg, struct settings *out)
 		if (strncmp(address, "tls+", 4) == 0 || fob_options_add_address(options, address) != 0)
 			rc = loader_refuse(
 			    l, line, "fob: \"%.80s\" is no address; give ipc://PATH or tcp://HOST:PORT", address);
-		else if ((rc = copy(l, address, &out->fob[i])) == 0)
+		else if ((rc = loader_copy(l, address, &out->fob[i])) == 0)
 			out->n_fob = i + 1;
 	}
 	fob_options_free(options);
@@ -81,7 +82,7 @@ load_listen(struct loader *l, cfg_t *cfg, struct settings *out)
 		for (unsigned j = 0; j < i; j++)
 			if (strcmp(out->listen[j], address) == 0)
 				return loader_refuse(l, line, "listen has %.120s twice; remove one", address);
-		if (copy(l, address, &out->listen[i]) != 0)
+		if (loader_copy(l, address, &out->listen[i]) != 0)
 			return -1;
 		out->n_listen = i + 1;
 	}
@@ -101,7 +102,7 @@ load_metrics(struct loader *l, cfg_t *cfg, struct settings *out)
 	for (size_t i = 0; i < out->n_listen; i++)
 		if (strcmp(out->listen[i], address) == 0)
 			return loader_refuse(l, loader_line(l, "metrics"), "metrics and listen share an address");
-	return copy(l, address, &out->metrics);
+	return loader_copy(l, address, &out->metrics);
 }
 
 static int
@@ -151,10 +152,10 @@ load_trusted(struct loader *l, cfg_t *cfg, struct settings *out)
 	return 0;
 }
 
-static int
-load_header_name(struct loader *l, cfg_t *cfg, const char *name, char **out)
+int
+loader_header_name(struct loader *l, cfg_t *cfg, const char *name, char **out)
 {
-	static const char *const taken[] = { "authorization", "host", "content-length", "transfer-encoding" };
+	static const char *const taken[] = { "authorization", "host", "content-length", "transfer-encoding", "cookie" };
 	const char *text = cfg_getstr(cfg, name);
 	size_t n = strlen(text);
 
@@ -166,7 +167,7 @@ load_header_name(struct loader *l, cfg_t *cfg, const char *name, char **out)
 		if (strcasecmp(text, taken[i]) == 0)
 			return loader_refuse(
 			    l, loader_line(l, name), "%s = \"%s\" has a meaning of its own", name, text);
-	return copy(l, text, out);
+	return loader_copy(l, text, out);
 }
 
 static int
@@ -178,8 +179,8 @@ load_original(struct loader *l, cfg_t *cfg, struct settings *out)
 		return loader_refuse(l, loader_line(l, "original"),
 		    "original = \"%s\" is unknown; give \"headers\" or \"request\"", original);
 	out->original = strcmp(original, "request") == 0 ? ORIGINAL_REQUEST : ORIGINAL_HEADERS;
-	if (load_header_name(l, cfg, "original_method", &out->original_method) != 0 ||
-	    load_header_name(l, cfg, "original_uri", &out->original_uri) != 0)
+	if (loader_header_name(l, cfg, "original_method", &out->original_method) != 0 ||
+	    loader_header_name(l, cfg, "original_uri", &out->original_uri) != 0)
 		return -1;
 	if (strcasecmp(out->original_method, out->original_uri) == 0)
 		return loader_refuse(
@@ -209,7 +210,7 @@ load_realm(struct loader *l, cfg_t *cfg, struct settings *out)
 		if (*c < 0x20 || *c >= 0x7f || *c == '"' || *c == '\\' || strlen(realm) > 128)
 			return loader_refuse(l, loader_line(l, "realm"),
 			    "realm is not taken; give up to 128 printable ASCII characters but \" and \\");
-	return copy(l, realm, &out->realm);
+	return loader_copy(l, realm, &out->realm);
 }
 
 static int
@@ -239,9 +240,10 @@ load(struct loader *l, cfg_t *cfg, struct settings *out)
 {
 	out->bearer = cfg_getbool(cfg, "bearer") == cfg_true;
 	out->error_body = cfg_getbool(cfg, "error_body") == cfg_true;
-	if (load_role(l, cfg) != 0 || load_fob(l, cfg, out) != 0 || load_listen(l, cfg, out) != 0 ||
+	if (load_role(l, cfg, out) != 0 || load_fob(l, cfg, out) != 0 || load_listen(l, cfg, out) != 0 ||
 	    load_metrics(l, cfg, out) != 0 || load_numbers(l, cfg, out) != 0 || load_trusted(l, cfg, out) != 0 ||
-	    load_original(l, cfg, out) != 0 || load_routes(l, cfg, out) != 0 || load_realm(l, cfg, out) != 0)
+	    load_original(l, cfg, out) != 0 || load_routes(l, cfg, out) != 0 || load_realm(l, cfg, out) != 0 ||
+	    settings_load_operator(l, cfg, out) != 0)
 		return -1;
 	return load_log(l, cfg, out);
 }
@@ -291,6 +293,9 @@ settings_unref(struct settings *settings)
 	free(settings->original_method);
 	free(settings->original_uri);
 	free(settings->realm);
+	free(settings->token_file);
+	free(settings->user_header);
+	free(settings->origin);
 	route_table_fini(&settings->routes);
 	free(settings);
 }

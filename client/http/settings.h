@@ -19,6 +19,9 @@
 #define SETTINGS_LISTEN_MAX 16
 #define SETTINGS_TRUSTED_MAX 64
 
+/* The zero reaches no admin socket. */
+enum role { ROLE_AUTH, ROLE_OPERATOR };
+
 enum original {
 	ORIGINAL_HEADERS, /* method and URI of the original request are in two headers */
 	ORIGINAL_REQUEST  /* they are those of the request itself, below /v1/auth */
@@ -26,6 +29,7 @@ enum original {
 
 struct settings {
 	atomic_uint references;
+	enum role role;
 	char *fob[FOB_ADDRESSES_MAX]; /* fobd's addresses, as libfob takes them */
 	size_t n_fob;
 	char *listen[SETTINGS_LISTEN_MAX]; /* unix:PATH or ADDRESS:PORT */
@@ -39,6 +43,11 @@ struct settings {
 	struct route_table routes;
 	char *realm;
 	bool bearer, error_body;
+	/* Those of the role operator, whose people sign in by one of the first two. */
+	char *token_file;
+	char *user_header;
+	char *origin; /* "https://fob.example.com", as a browser has it; NULL: made from Host */
+	unsigned session_idle_s;
 	unsigned connections;
 	uint32_t timeout_ms;
 	enum log_level log_level;

@@ -37,6 +37,20 @@ int loader_refuse(struct loader *l, int line, const char *format, ...) __attribu
  */
 cfg_t *loader_parse(struct loader *l);
 
+/* Copy ${text}. Returns 0; -1 after loader_refuse(). */
+int loader_copy(struct loader *l, const char *text, char **out);
+
+/* Copy the setting ${name}, which is a header's name. Returns 0; -1 after loader_refuse(). */
+int loader_header_name(struct loader *l, cfg_t *cfg, const char *name, char **out);
+
+/*
+ * settings_load_operator(l, cfg, out):
+ * Check and copy the settings that only the role operator has, and refuse those that it has not; in the role auth the
+ * other way round. ${out} has its role and the listen addresses.
+ * Returns: 0; -1 after loader_refuse().
+ */
+int settings_load_operator(struct loader *l, cfg_t *cfg, struct settings *out);
+
 /* The line of the setting ${name}; 0: it is not in the file. */
 int loader_line(const struct loader *l, const char *name);
 

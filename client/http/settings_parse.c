@@ -166,6 +166,9 @@ parse(struct loader *l)
 		CFG_STR("original_uri", "X-Original-URI", CFGF_NONE), CFG_STR_LIST("routes", none, CFGF_NONE),
 		CFG_STR("realm", "API keys", CFGF_NONE), CFG_BOOL("bearer", cfg_false, CFGF_NONE),
 		CFG_BOOL("error_body", cfg_true, CFGF_NONE), CFG_STR("metrics", NULL, CFGF_NODEFAULT),
+		CFG_STR("token_file", NULL, CFGF_NODEFAULT), CFG_STR("user_header", NULL, CFGF_NODEFAULT),
+		CFG_STR("origin", NULL, CFGF_NODEFAULT), CFG_INT("session_idle", 900, CFGF_NONE),
+		CFG_BOOL("insecure", cfg_false, CFGF_NONE),
 		CFG_INT("connections", 16384, CFGF_NONE), CFG_INT("timeout", 1000, CFGF_NONE),
 		CFG_STR("log_level", "info", CFGF_NONE), CFG_STR("log_format", "logfmt", CFGF_NONE), CFG_END() };
 	cfg_t *cfg = cfg_init(all, CFGF_NONE);

@@ -3,7 +3,6 @@
  */
 #include "client/http/verify.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 #include "client/http/headers.h"
@@ -23,20 +22,7 @@ reply_fault(struct http_request *request, int fault, const char *message)
 static void
 reply_json(struct http_request *request, json_t *json)
 {
-	struct http_reply reply = { .status = 200, .type = "application/json" };
-	char *text = json != NULL ? json_dumps(json, JSON_COMPACT) : NULL;
-	json_free_t free_text;
-
-	json_decref(json);
-	if (text == NULL) {
-		reply_fault(request, FOB_EINTERNAL, "out of memory");
-		return;
-	}
-	reply.body = text;
-	reply.body_len = strlen(text);
-	http_reply(request, &reply);
-	json_get_alloc_funcs(NULL, &free_text);
-	free_text(text);
+	json_reply(request, &(const struct http_reply){ .status = 200 }, json);
 }
 
 static void

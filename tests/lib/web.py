@@ -4,6 +4,7 @@ A fob-http ends with the test that started it, as fobd does (see daemon.py).
 """
 
 import base64
+import json
 import os
 import re
 import resource
@@ -12,6 +13,7 @@ import socket
 import subprocess
 
 import daemon
+import fobwire
 
 FOB_HTTP = os.path.join(daemon.BUILD, "fob-http")
 ROUTES = ("POST /v1/charges = charges.create", "GET /v1/charges/{id} = charges.read", "POST /v1/tokens = tokenize",
@@ -200,3 +202,42 @@ def open_descriptors(pid):
 def resident_kib(pid):
     with open("/proc/%d/status" % pid) as f:
         return int(re.search(r"VmRSS:\s*(\d+)", f.read())[1])
+
+
+class Operator(Web):
+    """A fob-http in the role operator, with fobd's admin listener at ${fob}. ${user_header}: instead of a token's file."""
+
+    def __init__(self, fob, user_header=None, settings="", **kw):
+        self.user_header = user_header
+        super().__init__(fob, settings=settings, **kw)
+        self.token_path = os.path.join(self.place, "token")
+
+    def write_config(self, routes=(), trusted=(), settings="", connections=1000):
+        how = 'user_header = "%s"\n' % self.user_header if self.user_header else \
+            'token_file = "%s"\n' % os.path.join(self.place, "token")
+        with open(self.config, "w") as f:
+            f.write('role = "operator"\nfob = {"%s"}\nlisten = %s\nmetrics = "%s"\ntrusted = %s\nconnections = %d\n%s%s' % (
+                self.fob, quoted((self.unix, self.tcp)), self.metrics, quoted(trusted), connections, how, settings))
+
+    def token(self):
+        """The sign-in token of this start, as text. It is searched for in logs, as all secrets are."""
+        with open(self.token_path) as f:
+            text = f.read().strip()
+        fobwire.known_tokens.add(base64.urlsafe_b64decode(text + "="))
+        return text
+
+    def start(self, **kw):
+        super().start(**kw)
+        if not self.user_header:
+            self.token()
+        return self
+
+    def post(self, target, body=None, headers=(), method="POST", unix=False):
+        """-> (reply, its JSON). The secrets in it are noted. ${body}: bytes as they are, or what becomes JSON."""
+        data = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
+        reply = self.ask(method, target, headers=headers, body=data, unix=unix)
+        fobwire.known_secrets.update(fobwire._SECRET.findall(reply.body))
+        return reply, json.loads(reply.body) if reply.body else None
+
+    def bearer(self):
+        return [("Authorization", "Bearer " + self.token())]

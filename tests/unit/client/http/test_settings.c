@@ -15,6 +15,7 @@
 #include "client/http/settings.h"
 
 #define COUNT(a) (sizeof(a) / sizeof((a)[0]))
+#define OPERATOR "role = operator\nfob = {\"ipc:///run/a\"}\nlisten = {\"unix:/run/h\", \"127.0.0.1:8490\"}\n"
 #define HEAD "role = \"auth\"\nfob = {\"ipc:///run/v\"}\nlisten = {\"unix:/run/h\", \"127.0.0.1:8480\"}\n"
 
 static char path[64];
@@ -104,14 +105,50 @@ others(void **state)
 }
 
 static void
+of_an_operator(void **state)
+{
+	struct settings *s;
+	char why[512];
+
+	(void)state;
+	if (load(OPERATOR "token_file = \"/run/t\"\n", &s, why, sizeof(why)) != 0)
+		fail_msg("%s", why);
+	assert_int_equal(s->role, ROLE_OPERATOR);
+	assert_string_equal(s->token_file, "/run/t");
+	assert_null(s->user_header);
+	assert_null(s->origin);
+	assert_int_equal(s->session_idle_s, 900);
+	settings_unref(s);
+	if (load(OPERATOR
+		"user_header = X-User\ntrusted = {\"127.0.0.1\"}\norigin = \"https://a.b:1\"\nsession_idle = 1\n",
+		&s, why, sizeof(why)) != 0)
+		fail_msg("%s", why);
+	assert_string_equal(s->user_header, "X-User");
+	assert_string_equal(s->origin, "https://a.b:1");
+	assert_int_equal(s->session_idle_s, 1);
+	settings_unref(s);
+	/* A unix socket's peers are trusted. An address that others can reach is taken if the file says so. */
+	if (load("role = operator\nfob = {\"ipc://a\"}\nlisten = {\"unix:/run/h\"}\nuser_header = X-User\n", &s, why,
+		sizeof(why)) != 0)
+		fail_msg("%s", why);
+	settings_unref(s);
+	if (load("role = operator\nfob = {\"ipc://a\"}\nlisten = {\"[::]:1\"}\ntoken_file = \"/t\"\ninsecure = true\n",
+		&s, why, sizeof(why)) != 0)
+		fail_msg("%s", why);
+	settings_unref(s);
+	if (settings_load("client/http/fob-http-operator.conf", &s, why, sizeof(why)) != 0)
+		fail_msg("%s", why);
+	settings_unref(s);
+}
+
+static void
 refused(void **state)
 {
 	static const struct {
 		const char *text, *why; /* of ${why}, what stands behind the path */
 	} cases[] = { { "", ": has no role" },
 		{ "role = \"auth\"\nrole = \"operator\"\n", ":2: role is set twice, first on line 1" },
-		{ "role = {\"auth\", \"operator\"}\n", ":1: " },
-		{ "role = \"operator\"\n", ":1: role = \"operator\" is unknown" },
+		{ "role = {\"auth\", \"operator\"}\n", ":1: " }, { "role = \"operator\"\n", ": fob names no fobd" },
 		{ "# a\n# b\nrole = \"x\"\n", ":3: role = \"x\" is unknown" },
 		{ "role = \"auth\"\n", ": fob names no fobd" },
 		{ HEAD "nonsense = 1\n", ":4: no such option 'nonsense'; the fob-http.conf" },
@@ -143,6 +180,23 @@ refused(void **state)
 		{ HEAD "timeout = 60001\n", ":4: timeout = 60001 is out of range; give 1 to 60000" },
 		{ HEAD "timeout = x\n", ":4: " }, { HEAD "log_level = loud\n", ":4: log_level" },
 		{ HEAD "log_format = xml\n", ":4: log_format" }, { HEAD "realm = \"a\n", ":4: a string is not closed" },
+		{ OPERATOR, ": none of token_file and user_header; give one" },
+		{ OPERATOR "token_file = \"/t\"\nuser_header = X\ntrusted = {\"::1\"}\n",
+		    ":5: both of token_file and user_header" },
+		{ OPERATOR "token_file = \"t\"\n", ":4: token_file = \"t\" is no absolute path" },
+		{ OPERATOR "user_header = X\n", ":4: user_header is believed from trusted peers only" },
+		{ OPERATOR "user_header = cookie\n", ":4: user_header = \"cookie\" has a meaning of its own" },
+		{ OPERATOR "token_file = \"/t\"\nroutes = {\"GET /a = b\"}\n", ":5: routes is for role = \"auth\"" },
+		{ HEAD "session_idle = 5\n", ":4: session_idle is for role = \"operator\"" },
+		{ HEAD "insecure = true\n", ":4: insecure is for role = \"operator\"" },
+		{ OPERATOR "token_file = \"/t\"\nsession_idle = 0\n", ":5: session_idle = 0 is out of range" },
+		{ OPERATOR "token_file = \"/t\"\norigin = \"a.b\"\n", ":5: origin = \"a.b\" is not" },
+		{ OPERATOR "token_file = \"/t\"\norigin = \"https://a/b\"\n", ":5: origin" },
+		{ OPERATOR "token_file = \"/t\"\norigin = \"https://\"\n", ":5: origin" },
+		{ "role = operator\nfob = {\"ipc://a\"}\nlisten = {\"10.0.0.1:1\"}\ntoken_file = \"/t\"\n",
+		    ":3: listen: 10.0.0.1:1 is not" },
+		{ "role = operator\nfob = {\"ipc://a\"}\nlisten = {\"[::]:1\"}\ntoken_file = \"/t\"\n",
+		    ":3: listen: [::]:1 is not" },
 		{ HEAD "/* a */\n", ":4: comments begin with #" },
 		{ HEAD "routes = {\n", ":5: premature end of file" } };
 
@@ -176,7 +230,8 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = { cmocka_unit_test(defaults), cmocka_unit_test(the_file_that_comes_with_it),
-		cmocka_unit_test(others), cmocka_unit_test(refused), cmocka_unit_test(a_file_that_is_none) };
+		cmocka_unit_test(others), cmocka_unit_test(of_an_operator), cmocka_unit_test(refused),
+		cmocka_unit_test(a_file_that_is_none) };
 	const char *tmp = getenv("TMPDIR");
 	int rc;
 
