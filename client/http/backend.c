@@ -9,6 +9,7 @@
 struct backend {
 	struct fob_client *client;
 	struct event *ready;
+	bool told_lost;   /* that there is no connection stands in the log */
 	bool only_verify; /* in the role auth */
 	bool is_admin;    /* what answers is an admin listener, so it is not asked */
 };
@@ -64,12 +65,15 @@ refuse(struct fob_error *error)
 static void
 on_state(void *arg, const char *address, enum fob_connection_state state, const struct fob_error *reason)
 {
+	struct backend *b = arg;
+
 	if (state == FOB_CONNECTION_STATE_MADE) {
 		log_line(LOG_INFO, "connected to fobd", "address", address, NULL);
-		if (((struct backend *)arg)->only_verify)
-			check_listener(arg);
-	} else
+		if (b->only_verify)
+			check_listener(b);
+	} else if (!b->told_lost)
 		log_line(LOG_WARN, "not connected to fobd", "address", address, "reason", reason->message, NULL);
+	b->told_lost = state != FOB_CONNECTION_STATE_MADE;
 }
 
 static int

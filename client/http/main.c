@@ -187,8 +187,9 @@ same_start(const struct settings *a, const struct settings *b)
 {
 	bool same = a->role == b->role && same_text(a->token_file, b->token_file) &&
 	    same_text(a->user_header, b->user_header) && same_text(a->origin, b->origin) &&
-	    a->session_idle_s == b->session_idle_s && a->n_fob == b->n_fob && a->n_listen == b->n_listen && same_text(a->metrics, b->metrics) &&
-	    a->socket_mode == b->socket_mode && a->connections == b->connections && a->timeout_ms == b->timeout_ms;
+	    a->session_idle_s == b->session_idle_s && a->n_fob == b->n_fob && a->n_listen == b->n_listen &&
+	    same_text(a->metrics, b->metrics) && a->socket_mode == b->socket_mode && a->connections == b->connections &&
+	    a->timeout_ms == b->timeout_ms;
 
 	for (size_t i = 0; same && i < a->n_fob; i++)
 		same = strcmp(a->fob[i], b->fob[i]) == 0;
@@ -251,6 +252,16 @@ stop(struct fleet *fleet, const struct settings *settings)
 	log_line(LOG_INFO, "ended", NULL);
 }
 
+/* As fobd warns: there is no TLS here. */
+static void
+warn_of_clear_text(const struct settings *s)
+{
+	for (size_t i = 0; i < s->n_listen; i++)
+		if (!listen_address_is_local(s->listen[i]))
+			log_line(
+			    LOG_WARN, "over plain HTTP keys cross the network in clear", "listen", s->listen[i], NULL);
+}
+
 static int
 serve(struct settings *settings, const char *path)
 {
@@ -266,6 +277,7 @@ serve(struct settings *settings, const char *path)
 	sigprocmask(SIG_BLOCK, &signals, NULL);
 	if (start(&fleet, settings, why, sizeof(why)) != 0)
 		return fail(why);
+	warn_of_clear_text(settings);
 	log_line(LOG_INFO, "ready", "version", FOBD_VERSION, NULL);
 	notify_ready();
 	look_after(&fleet, path, settings, &signals);

@@ -11,6 +11,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 import datetime
 import json
 import re
+import socket
 import threading
 import time
 import unittest
@@ -370,6 +371,25 @@ class Start(unittest.TestCase):
         self.assertEqual(os.stat(again.unix[5:]).st_mode & 0o777, 0o660)
         again.stop()
         self.assertFalse(os.path.exists(again.unix[5:]))
+
+    def test_an_address_that_others_reach_is_warned_of(self):
+        w = web.Web("ipc:///nonexistent/v")
+        with open(w.config) as f:
+            text = f.read()
+        try:
+            with socket.socket(socket.AF_INET6) as s:
+                s.bind(("::", 0))
+                everywhere = "[::]:%d" % s.getsockname()[1]
+        except OSError:
+            self.skipTest("there is no IPv6")
+        for address, warned in ((w.tcp, 0), (everywhere, 1)):
+            with open(w.config, "w") as f:
+                f.write(text.replace(w.tcp, address))
+            w.start()
+            self.addCleanup(w.kill)
+            w.stop()
+            self.assertEqual(w.log().count("over plain HTTP keys cross the network in clear"), warned)
+        self.assertLess(w.log().count("not connected to fobd"), 2 * os.cpu_count() + 1, "once for each thread and start")
 
     def test_flags(self):
         w = web.Web("ipc:///nonexistent/v")
