@@ -389,7 +389,7 @@ class Start(unittest.TestCase):
             self.addCleanup(w.kill)
             w.stop()
             self.assertEqual(w.log().count("over plain HTTP keys cross the network in clear"), warned)
-        self.assertLess(w.log().count("not connected to fobd"), 2 * os.cpu_count() + 1, "once for each thread and start")
+        self.assertLess(w.log().count("not connected to fobd"), 2 * os.cpu_count() + 1, "once for each thread")
 
     def test_flags(self):
         w = web.Web("ipc:///nonexistent/v")
