@@ -20,7 +20,7 @@
 
 #define HANDLERS (1 + ADMIN_PATHS) /* the larger of both roles */
 #define AUTH_HANDLERS 3
-#define METRICS_HANDLERS 1
+#define METRICS_HANDLERS 3
 #define DRAIN_LOOK_US 10000
 
 struct worker {
@@ -153,7 +153,12 @@ set_handlers(struct worker *w)
 		set_operator_handlers(w);
 	else
 		set_auth_handlers(w);
-	w->metrics_handlers[0] = (struct http_handler){ .path = "/livez", .no_body = true, .handle = health_live };
+	w->metrics_handlers[0] =
+	    (struct http_handler){ .path = "/livez", .no_body = true, .handle = health_live, .arg = w->backend };
+	w->metrics_handlers[1] =
+	    (struct http_handler){ .path = "/readyz", .no_body = true, .handle = health_ready, .arg = w->backend };
+	w->metrics_handlers[2] =
+	    (struct http_handler){ .path = "/metrics", .no_body = true, .handle = health_metrics, .arg = w->backend };
 }
 
 static int
