@@ -9,8 +9,8 @@
 struct backend {
 	struct fob_client *client;
 	struct event *ready;
-	bool operator; /* only an admin listener will do */
-	bool is_admin; /* what answers is an admin listener; in the role auth it is not asked */
+	bool for_operator; /* only an admin listener will do */
+	bool is_admin;     /* what answers is an admin listener; in the role auth it is not asked */
 };
 
 /* libfob has something to do: a socket is ready, a deadline has passed, or calls were made in this turn of the loop. */
@@ -37,12 +37,14 @@ on_accounts(void *arg, int fault, const struct fob_account_page *page, const str
 	if (fault == FOB_EUNAVAILABLE || fault == FOB_EDEADLINE_EXCEEDED || fault == FOB_ECANCELLED)
 		return;
 	b->is_admin = fault != FOB_EPERMISSION_DENIED;
-	if (b->operator && !b->is_admin)
-		log_line(LOG_ERROR, "this fobd listener does not serve fob.v1.Admin to this user; every change is refused until it "
-			"does", "reason", error->message, NULL);
-	if (!b->operator && b->is_admin)
-		log_line(LOG_ERROR, "this fobd listener serves fob.v1.Admin; every answer is 503 until fob names a verify one",
-		    NULL);
+	if (b->for_operator && !b->is_admin)
+		log_line(LOG_ERROR,
+		    "this fobd listener does not serve fob.v1.Admin to this user; every change is refused until it "
+		    "does",
+		    "reason", error->message, NULL);
+	if (!b->for_operator && b->is_admin)
+		log_line(LOG_ERROR,
+		    "this fobd listener serves fob.v1.Admin; every answer is 503 until fob names a verify one", NULL);
 }
 
 /* A hole in what faces the world must not be a way to roll keys: it asks for what a verify listener refuses. */
@@ -58,7 +60,8 @@ check_listener(struct backend *b)
 static int
 refuse(struct fob_error *error)
 {
-	*error = (struct fob_error){ .fault = FOB_EFAILED_PRECONDITION, .message = "fobd's listener is not a verify one" };
+	*error =
+	    (struct fob_error){ .fault = FOB_EFAILED_PRECONDITION, .message = "fobd's listener is not a verify one" };
 	return FOB_EFAILED_PRECONDITION;
 }
 
@@ -95,7 +98,7 @@ backend_new(struct event_base *base, const struct settings *settings, struct bac
 	int rc = -1;
 
 	if (b != NULL)
-		b->operator = settings->role == ROLE_OPERATOR;
+		b->for_operator = settings->role == ROLE_OPERATOR;
 	if (options != NULL && b != NULL && set_options(options, settings, b) == 0 &&
 	    fob_client_new(options, &b->client, &error) == 0) {
 		b->ready = event_new(base, fob_client_fd(b->client), EV_READ | EV_PERSIST, on_ready, b);
@@ -135,10 +138,10 @@ backend_flush(struct backend *b)
 }
 
 int
-backend_verify(struct backend *b, const struct fob_verify_request *request, fob_verify_cb cb, void *arg,
-    struct fob_error *error)
+backend_verify(
+    struct backend *b, const struct fob_verify_request *request, fob_verify_cb cb, void *arg, struct fob_error *error)
 {
-	if (b->is_admin && !b->operator)
+	if (b->is_admin && !b->for_operator)
 		return refuse(error);
 	backend_flush(b);
 	return fob_verify_async(b->client, request, cb, arg, NULL, error);
@@ -148,7 +151,7 @@ int
 backend_verify_batch(struct backend *b, const struct fob_verify_batch_request *request, fob_verify_batch_cb cb,
     void *arg, struct fob_error *error)
 {
-	if (b->is_admin && !b->operator)
+	if (b->is_admin && !b->for_operator)
 		return refuse(error);
 	backend_flush(b);
 	return fob_verify_batch_async(b->client, request, cb, arg, NULL, error);

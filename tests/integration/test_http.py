@@ -314,7 +314,7 @@ class Start(unittest.TestCase):
             text = f.read()
         with open(w.config, "w") as f:
             f.write(text.replace('"auth"', '"operator"'))
-        self.assertIn('role = "operator" is unknown; give "auth", and one role to each file', w.run("--check-config").stderr)
+        self.assertIn('routes is for role = "auth"; remove it, as a file has one role', w.run("--check-config").stderr)
 
     def test_an_address_in_use(self):
         w = web.Web("ipc:///nonexistent/v").start()
