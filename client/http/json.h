@@ -21,8 +21,8 @@ int json_read(const char *text, size_t len, json_t **out, const char **why);
 
 /*
  * json_reply(request, shape, body):
- * Answer ${request} with ${body} as JSON, and with the status and headers of ${shape}. NULL for ${body}: out of memory, so
- * the answer is 503.
+ * Answer ${request} with ${body} as JSON, and with the status and headers of ${shape}. NULL for ${body}: out of
+ * memory, so the answer is 503.
  * Ownership: ${body} is released, and the memory that it was written to is wiped if wipe_begin() was called.
  */
 void json_reply(struct http_request *request, const struct http_reply *shape, json_t *body);

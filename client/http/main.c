@@ -213,7 +213,8 @@ reload(struct fleet *fleet, const char *path, const struct settings *started)
 			worker_reload(fleet->workers[i], settings);
 		if (!same_start(started, settings))
 			log_line(LOG_WARN, "some settings change at the next start only", "settings",
-			    "role fob listen socket_mode metrics connections timeout token_file user_header origin session_idle",
+			    "role fob listen socket_mode metrics connections timeout "
+			    "token_file user_header origin session_idle",
 			    NULL);
 		log_line(LOG_INFO, "settings reloaded", NULL);
 		settings_unref(settings);

@@ -58,7 +58,8 @@ load_sign_in(struct loader *l, cfg_t *cfg, struct settings *out)
 	for (size_t i = 0; i < out->n_listen; i++)
 		if (strncmp(out->listen[i], "unix:", 5) != 0 && out->n_trusted == 0)
 			return loader_refuse(l, loader_line(l, "user_header"),
-			    "user_header is believed from trusted peers only, and there are none; add trusted, or listen at "
+			    "user_header is believed from trusted peers only, and there are none; add trusted, or "
+			    "listen at "
 			    "unix sockets only");
 	return 0;
 }
@@ -74,7 +75,8 @@ load_origin(struct loader *l, cfg_t *cfg, struct settings *out)
 	if (host[0] == '\0' || strlen(origin) > ORIGIN_MAX ||
 	    host[strspn(host, "abcdefghijklmnopqrstuvwxyz0123456789.-:[]")] != '\0')
 		return loader_refuse(l, loader_line(l, "origin"),
-		    "origin = \"%.120s\" is not what a browser sends; give one such as \"https://fob.example.com\", in small "
+		    "origin = \"%.120s\" is not what a browser sends; give one such as "
+		    "\"https://fob.example.com\", in small "
 		    "letters and without a path",
 		    origin);
 	return loader_copy(l, origin, &out->origin);
@@ -88,7 +90,8 @@ check_listen(struct loader *l, cfg_t *cfg, const struct settings *out)
 	for (size_t i = 0; i < out->n_listen; i++)
 		if (!listen_address_is_local(out->listen[i]))
 			return loader_refuse(l, loader_line(l, "listen"),
-			    "listen: %.120s is not a loopback address, and there is no TLS; give \"127.0.0.1:8490\" or a unix "
+			    "listen: %.120s is not a loopback address, and there is no TLS; give \"127.0.0.1:8490\" "
+			    "or a unix "
 			    "socket, or set insecure = true if the network is trusted with keys",
 			    out->listen[i]);
 	return 0;

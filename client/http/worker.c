@@ -32,7 +32,7 @@ struct worker {
 	struct server *server;
 	struct event *told, *drain;
 	struct auth auth;
-	struct operator *operator; /* NULL in the role auth */
+	struct operator_role *op; /* NULL in the role auth */
 	struct admin_path admin[ADMIN_PATHS];
 	struct http_handler handlers[HANDLERS];
 	size_t n_handlers;
@@ -131,9 +131,8 @@ make_base(void)
 static void
 set_operator_handlers(struct worker *w)
 {
-	w->handlers[0] =
-	    (struct http_handler){ .path = SIGN_IN_PATH, .handle = sign_in_handle, .arg = w->operator };
-	admin_paths(w->operator, w->backend, w->admin, w->handlers + 1);
+	w->handlers[0] = (struct http_handler){ .path = SIGN_IN_PATH, .handle = sign_in_handle, .arg = w->op };
+	admin_paths(w->op, w->backend, w->admin, w->handlers + 1);
 	w->n_handlers = 1 + ADMIN_PATHS;
 }
 
@@ -153,7 +152,7 @@ set_auth_handlers(struct worker *w)
 static void
 set_handlers(struct worker *w)
 {
-	if (w->operator != NULL)
+	if (w->op != NULL)
 		set_operator_handlers(w);
 	else
 		set_auth_handlers(w);
@@ -188,7 +187,7 @@ make_events(struct worker *w)
 static int
 make_operator(struct worker *w, char *why, size_t why_len)
 {
-	struct operator *op;
+	struct operator_role *op;
 
 	if (w->settings->role != ROLE_OPERATOR)
 		return 0;
@@ -196,7 +195,7 @@ make_operator(struct worker *w, char *why, size_t why_len)
 		free(op);
 		return -1;
 	}
-	w->operator = op;
+	w->op = op;
 	return 0;
 }
 
@@ -213,7 +212,8 @@ worker_new(struct settings *settings, struct server_shared *shared, const struct
 	w->told_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (w->told_fd >= 0 && (w->base = make_base()) != NULL &&
 	    backend_new(w->base, settings, &w->backend, why, why_len) == 0 &&
-	    server_new(w->base, shared, &w->server) == 0 && make_events(w) == 0 && make_operator(w, why, why_len) == 0) {
+	    server_new(w->base, shared, &w->server) == 0 && make_events(w) == 0 &&
+	    make_operator(w, why, why_len) == 0) {
 		set_handlers(w);
 		if (listen_all(w, sockets) == 0) {
 			*out = w;
@@ -253,9 +253,9 @@ worker_free(struct worker *w)
 	if (w->server != NULL)
 		server_free(w->server);
 	backend_free(w->backend);
-	if (w->operator != NULL)
-		operator_fini(w->operator);
-	free(w->operator);
+	if (w->op != NULL)
+		operator_fini(w->op);
+	free(w->op);
 	if (w->told != NULL)
 		event_free(w->told);
 	if (w->drain != NULL)
