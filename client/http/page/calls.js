@@ -14,7 +14,8 @@ export class Fault extends Error {
 	}
 }
 
-export const session = { open: false, user: null, csrf: "" };
+/* ${ends_ms}: when it ends if nobody does anything, by the browser's clock. */
+export const session = { open: false, user: null, csrf: "", idle_ms: 0, ends_ms: 0 };
 
 /* Called when the server says that there is no session. Set by page.js. */
 export const onSignedOut = { call: () => {} };
@@ -58,7 +59,8 @@ async function ask(method, path, body) {
 /* ---- the session ---- */
 
 function opened(said) {
-	Object.assign(session, { open: true, user: said.user, csrf: said.csrf_token });
+	Object.assign(session, { open: true, user: said.user, csrf: said.csrf_token, ends_ms: Date.now() + said.left_ms });
+	session.idle_ms = Math.max(session.idle_ms, said.left_ms);
 }
 
 /* Also tells whether the session is still open; it is not used by that. */
@@ -79,12 +81,14 @@ export async function signOut() {
 /* A call. Where another tab has signed in, this one's CSRF token is an old one: it is read once more. */
 export async function call(path, body) {
 	try {
-		return await ask("POST", path, body).catch(async (fault) => {
+		const said = await ask("POST", path, body).catch(async (fault) => {
 			if (fault.code !== "CSRF")
 				throw fault;
 			await readSession();
 			return ask("POST", path, body);
 		});
+		session.ends_ms = Date.now() + session.idle_ms;
+		return said;
 	} catch (fault) {
 		if (fault.kind === "session") {
 			Object.assign(session, { open: false, user: null, csrf: "" });

@@ -135,7 +135,7 @@ function schedule() {
 		}
 		await readSession().catch((fault) => fault.kind === "session" ? ended() : fault.kind === "down" ? showDown(fault) : null);
 		schedule();
-	}, down ? RETRY_MS : REFRESH_MS);
+	}, down ? RETRY_MS : Math.min(REFRESH_MS, Math.max(500, session.ends_ms - Date.now() + 100)));
 }
 
 function acted() {

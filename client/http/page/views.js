@@ -17,7 +17,7 @@ const state = (key) => badge(...(STATES[key.state] ?? [key.state, "off"]));
 
 function table(caption, heads, rows) {
 	return h("div", { class: "scroll", tabindex: "0", role: "group", "aria-label": caption }, h("table", {}, h("caption", { class: "unseen" }, caption),
-		h("thead", {}, h("tr", {}, ...heads.map((t) => h("th", { scope: "col" }, t)))),
+		h("thead", {}, h("tr", {}, ...heads.map((t) => t === "" ? h("td") : h("th", { scope: "col" }, t)))),
 		h("tbody", {}, ...rows.map((cells) => h("tr", {}, ...cells.map((c, i) =>
 			h(i === 0 ? "th" : "td", { scope: i === 0 ? "row" : null, "data-label": heads[i] }, c)))))));
 }
@@ -126,21 +126,17 @@ function revokeButton(key, label = "Revoke") {
 		"aria-label": `Revoke the ${keyName(key)}, generation ${key.generation}`, click: () => revoke(key) }, label);
 }
 
-function ends(key) {
-	if (key.state === "grace")
-		return h("span", {}, "in ", countdown(key.expires_ms));
-	return when(key.ended_ms, "");
-}
-
 function olderKeys(keys) {
 	if (keys.length === 0)
 		return null;
-	const row = (k) => [h("code", {}, masked(k)), String(k.generation), state(k), when(k.last_used_ms), ends(k), k.state === "grace" ? revokeButton(k) : ""];
-	const heads = ["Key", "Generation", "State", "Last used", "Ends", "Change"];
-	const live = keys.filter((k) => k.state === "grace"), gone = keys.filter((k) => k.state !== "grace");
-	return [live.length > 0 && h("h3", {}, "Old keys that still work"), live.length > 0 && table("Old keys that still work", heads, live.map(row)),
+	const name = (k) => h("span", {}, h("code", {}, masked(k)), h("span", { class: "help under" }, `generation ${k.generation}`));
+	const working = keys.filter((k) => k.state === "grace"), gone = keys.filter((k) => k.state !== "grace");
+	return [working.length > 0 && h("h3", {}, "Old keys that still work"),
+		working.length > 0 && table("Old keys that still work", ["Key", "Last used", "Ends", ""],
+			working.map((k) => [name(k), when(k.last_used_ms), h("span", {}, "in ", countdown(k.expires_ms)), revokeButton(k)])),
 		gone.length > 0 && h("details", { id: `ended-${gone[0].kind}` }, h("summary", {}, `${gone.length} that ended`),
-			table("Keys that ended", heads.slice(0, 5), gone.map((k) => row(k).slice(0, 5))))];
+			table("Keys that ended", ["Key", "Last used", "State", "Ended"],
+				gone.map((k) => [name(k), when(k.last_used_ms), state(k), when(k.ended_ms, "")])))];
 }
 
 function slot(account, environment, kind, keys) {
