@@ -19,7 +19,7 @@ import fobwire
 import pb
 import tap
 import web
-from pb import LIVE
+from pb import LIVE, TEST
 
 try:
     from selenium import webdriver
@@ -32,7 +32,7 @@ except ImportError:
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 PICTURES = os.path.join(daemon.BUILD, "page")
 AXE = ("/usr/share/nodejs/axe-core/axe.min.js", "/usr/lib/node_modules/axe-core/axe.min.js",
-       "/usr/local/lib/node_modules/axe-core/axe.min.js")
+       "/usr/local/lib/node_modules/axe-core/axe.min.js", os.environ.get("AXE_CORE", ""))
 SECRET = re.compile(r"[sp]k_(?:live|test)_[0-9A-Za-z]{20,}")
 
 
@@ -518,18 +518,38 @@ class Looks(Case):
         axe = next((p for p in AXE if os.path.exists(p)), None)
         if axe is None:
             self.skipTest("axe-core is not installed (Debian 12 has no package of it)")
-        self.new_account("axe")
+        with self.fobd.client() as c:
+            c.create(LIVE, "axe"), c.create(TEST, "axe")
         with open(axe) as f:
             script = f.read()
-        for where, opened in (("#/live", None), ("#/live/account/axe", None), ("#/live/account/axe", "roll"), ("#/live/superseded", None)):
-            self.open(where)
-            if opened:
-                self.click(opened)
-                self.element("confirm")
+        def look(where):
             self.js(script)
-            found = self.browser.execute_async_script("axe.run().then((r) => arguments[0](r.violations.map((v) => v.id + ': ' + "
-                                                      "v.nodes.map((n) => n.html).join(' '))))")
+            found = self.browser.execute_async_script(
+                "const done = arguments[0]; axe.run().then((r) => done(r.violations.map((v) => v.id + ': ' + "
+                "v.nodes.map((n) => n.html).join(' '))))")
             self.assertEqual(found, [], where)
+
+        self.addCleanup(self.browser.execute_cdp_cmd, "Emulation.setEmulatedMedia", {"features": []})
+        for scheme in ("light", "dark"):
+            self.browser.execute_cdp_cmd("Emulation.setEmulatedMedia",
+                                         {"features": [{"name": "prefers-color-scheme", "value": scheme}]})
+            for where, opened in (("#/live", None), ("#/test/account/axe", None), ("#/live/account/axe", "roll"),
+                                  ("#/live/superseded", None), ("#/live/account/none", None)):
+                self.open(where)
+                if opened:
+                    self.click(opened)
+                    self.element("confirm")
+                look((scheme, where, opened))
+            self.open_account("axe")
+            self.click("roll")
+            self.click("confirm")
+            self.secrets()
+            look((scheme, "a new key"))
+            self.store()
+            look((scheme, "an old key"))
+            self.click("sign-out")
+            self.has("You have signed out", "sign-in-why")
+            look((scheme, "signed out"))
 
     def test_nothing_is_said_to_the_console(self):
         self.open()

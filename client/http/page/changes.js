@@ -94,7 +94,7 @@ function showSecrets(heading, made, ...more) {
 
 /* After a fault of this kind or code. */
 const WHY = {
-	ABORTED: " Somebody else rolled it after you opened this. Nothing was changed. Close this and look at the new key first.",
+	ABORTED: "Somebody else rolled this key after you opened this dialog. Nothing was changed. Close it and look at the new key first.",
 	down: " It is not known whether the change was made. Try again: the same request is sent, and the change is made once.",
 	session: " Sign in, then try again: the same request is sent, and the change is made once.",
 };
@@ -122,7 +122,7 @@ function form({ heading, content, confirm, danger, names, send }) {
 		try {
 			await send();
 		} catch (fault) {
-			problem.textContent = fault.message + "." + (WHY[fault.code] ?? WHY[fault.kind] ?? "");
+			problem.textContent = WHY[fault.code] ?? `${fault.message}.${WHY[fault.kind] ?? ""}`;
 			problem.hidden = false;
 			outdated = fault.code === "ABORTED";
 			if (fault.kind === "refused")
@@ -131,6 +131,7 @@ function form({ heading, content, confirm, danger, names, send }) {
 			busy = false;
 			cancel.disabled = false;
 			go.disabled = outdated;
+			cancel.textContent = outdated ? "Close" : "Cancel";
 			go.textContent = names().some(isUnanswered) ? "Try again" : confirm;
 			freeze();
 		}

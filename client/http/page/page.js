@@ -54,16 +54,17 @@ function banner(text) {
 function showDown(fault) {
 	const what = fault.code === "NO_ANSWER" ? "fob-http cannot be reached" : "fobd cannot be reached";
 	if (!down)
-		replace(byId("main"), h("div", { class: "empty" }, h("p", {}, "Nothing is shown, as it may not be true any more."),
+		replace(byId("main"), h("div", { class: "empty" }, h("h1", {}, "No answer"), h("p", {}, "Nothing is shown, as it may not be true any more."),
 			h("button", { type: "button", id: "retry", click: () => load() }, "Try again")));
 	down = true;
+	byId("age").hidden = true;
 	banner(`${what}: ${fault.message}`);
 }
 
 function showRefusal(fault) {
 	const { environment, account: id } = place();
 	const text = fault.code === "NOT_FOUND" && id !== "" ? `There is no account ${id} in ${environment}.` : fault.message;
-	replace(byId("main"), h("div", { class: "empty" }, h("p", { id: "refusal" }, text),
+	replace(byId("main"), h("div", { class: "empty" }, h("h1", {}, "Not here"), h("p", {}, text),
 		h("p", {}, h("a", { href: `#/${environment}` }, "To the accounts"))));
 }
 
@@ -82,6 +83,13 @@ function answered() {
 	down = false;
 	banner("");
 	loaded_ms = Date.now();
+	byId("age").hidden = true;
+}
+
+/* The facts are not looked at any more: say how old they are. */
+function showAge() {
+	byId("age-time").textContent = new Date(loaded_ms).toLocaleTimeString();
+	byId("age").hidden = down || !session.open;
 }
 
 /* Run what loads more of this view, with the same treatment of faults. */
@@ -103,7 +111,7 @@ async function load(quiet = false) {
 	if (!session.open)
 		return;
 	if (!quiet && !down)
-		replace(byId("main"), h("p", { class: "empty" }, "Loading…"));
+		replace(byId("main"), h("h1", { class: "empty" }, "Loading…"));
 	try {
 		const content = await VIEWS[where.view](where, fresh, () => load(true));
 		if (number !== shown)
@@ -134,6 +142,8 @@ function schedule() {
 			return;
 		}
 		await readSession().catch((fault) => fault.kind === "session" ? ended() : fault.kind === "down" ? showDown(fault) : null);
+		if (Date.now() - loaded_ms > ACTIVE_MS)
+			showAge();
 		schedule();
 	}, down ? RETRY_MS : Math.min(REFRESH_MS, Math.max(500, session.ends_ms - Date.now() + 100)));
 }
@@ -163,6 +173,7 @@ function askToSignIn(why, byProxy = byId("by-token").hidden) {
 	drawFrame();
 	replace(byId("main"));
 	banner("");
+	byId("age").hidden = true;
 	closeSecret();
 	byId("by-token").hidden = byProxy;
 	byId("by-proxy").hidden = !byProxy;
@@ -251,6 +262,7 @@ byId("skip").addEventListener("click", (event) => {
 byId("sign-in").addEventListener("cancel", (event) => event.preventDefault());
 byId("sign-in").addEventListener("close", () => { if (!session.open) byId("sign-in").showModal(); });
 byId("sign-in-form").addEventListener("submit", onSignIn);
+byId("refresh").addEventListener("click", () => load());
 byId("sign-out").addEventListener("click", onSignOut);
 setInterval(() => { if (tick() && session.open && !down) load(true); }, 1000);
 onSignedOut.call = ended;
