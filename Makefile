@@ -223,10 +223,10 @@ install: ## install below $(DESTDIR)$(PREFIX) what `make` has built
 	install -D -m 644 client/cli/fob.1 "$(D)/share/man/man1/fob.1"
 	install -D -m 644 -t "$(D)/share/man/man8" service/fobd.8 client/http/fob-http.8
 	install -D -m 644 client/cli/fob.bash "$(D)/share/bash-completion/completions/fob"
-	install -D -m 644 -t "$(D)/share/doc/fob" service/fobd.conf client/http/fob-http.conf proto/PROTOCOL.md
+	install -D -m 644 -t "$(D)/share/doc/fob" service/fobd.conf client/http/fob-http.conf client/http/fob-http-operator.conf client/http/openapi.json proto/PROTOCOL.md
 	for p in $(PROTOS); do install -D -m 644 proto/$$p.proto "$(D)/share/fob/proto/$$p.proto" || exit; done
 	install -d "$(D)/lib/systemd/system" "$(D)/lib/pkgconfig"
-	for u in service/fobd client/http/fob-http-auth; do \
+	for u in service/fobd client/http/fob-http-auth client/http/fob-http-operator; do \
 	    sed -e 's|/usr/local|$(PREFIX)|g' $$u.service > "$(D)/lib/systemd/system/$${u##*/}.service" || exit; done
 	sed -e 's|@PREFIX@|$(PREFIX)|g' -e 's|@VERSION@|$(VERSION)|g' client/fob.pc.in > "$(D)/lib/pkgconfig/fob.pc"
 
@@ -262,7 +262,7 @@ examples: $(EXAMPLES:%=$(B)/client/examples/%) ## build client/examples
 
 LOAD_COMMON := $(patsubst %,$(B)/tests/load/%.o,hist recorder switches measure mix keys report flags server verify_bytes)
 LOAD_OBJ := $(patsubst %.c,$(B)/%.o,$(wildcard tests/load/*.c))
-LOAD_BIN := $(B)/fob-load $(patsubst %,$(B)/tests/load/%,nng-echo sp-echo in-process limits stall.so)
+LOAD_BIN := $(B)/fob-load $(patsubst %,$(B)/tests/load/%,http-constant nng-echo sp-echo in-process limits stall.so)
 LOAD_LIBS := $(LIBS_CLIENT) -ljansson -llmdb -lz -lm
 
 $(B)/fob-load: $(patsubst %,$(B)/tests/load/%.o,fob_load load load_call load_client load_pace load_targets setup) \
@@ -272,6 +272,9 @@ $(B)/fob-load: $(patsubst %,$(B)/tests/load/%.o,fob_load load load_call load_cli
 
 $(B)/tests/load/nng-echo: $(B)/tests/load/nng_echo.o $(LOAD_COMMON) $(B)/libfob.a
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LOAD_LIBS) -lnng
+
+$(B)/tests/load/http-constant: $(B)/tests/load/http_constant.o
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ -levent
 
 $(B)/tests/load/sp-echo: $(B)/tests/load/sp_echo.o $(LOAD_COMMON) $(B)/proto/c/sp.o $(B)/libfob.a
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LOAD_LIBS) -lnng

@@ -998,6 +998,14 @@ codec_decode_health(const uint8_t *reply, size_t len, enum fob_health_status *ou
 
 /* ---- statistics ---- */
 
+/* Buckets that this library does not have count in its last one. */
+static void
+buckets_from(const uint64_t *from, size_t n, uint64_t *to, size_t n_to)
+{
+	for (size_t i = 0; i < n; i++)
+		to[i < n_to ? i : n_to - 1] += from[i];
+}
+
 static void
 environment_stats_from(const Fob__V1__EnvironmentStats *m, struct fob_environment_stats *s)
 {
@@ -1027,6 +1035,35 @@ environment_stats_from(const Fob__V1__EnvironmentStats *m, struct fob_environmen
 	s->rotation_records = m->rotation_records;
 	s->rotation_of_records = m->rotation_of_records;
 	s->failures = m->failures;
+	buckets_from(m->group_sizes, m->n_group_sizes, s->group_sizes, sizeof(s->group_sizes) / sizeof(uint64_t));
+	s->keys_counted = m->n_key_states > 0;
+	for (i = 0; i < m->n_key_states; i++)
+		s->keys_by_state[known(m->key_states[i]->state, FOB_KEY_STATE_REVOKED)] += m->key_states[i]->count;
+	s->superseded_in_use = m->superseded_in_use;
+	s->superseded_in_use_end_ms = m->superseded_in_use_end_ms;
+}
+
+static void
+requests_from(const Fob__V1__StatsResponse *m, struct fob_stats *s)
+{
+	int class;
+	size_t i;
+
+	for (i = 0; i < m->n_answered; i++) {
+		const Fob__V1__AnsweredCount *a = m->answered[i];
+
+		s->answered[known(a->class_, FOB_OPERATION_CLASS_HEALTH)][known(a->environment, FOB_ENVIRONMENT_TEST)]
+			   [-fault_from(a->code)] += a->count;
+	}
+	for (i = 0; i < m->n_durations; i++) {
+		const Fob__V1__Durations *d = m->durations[i];
+
+		/* Those of a class that this library does not know are of no use. */
+		if ((class = known(d->class_, FOB_OPERATION_CLASS_HEALTH)) == FOB_OPERATION_CLASS_OTHER)
+			continue;
+		buckets_from(d->buckets, d->n_buckets, s->durations[class], FOB_DURATION_BUCKETS);
+		s->durations_ns[class] += d->sum_ns;
+	}
 }
 
 #define ENVIRONMENTS_MAX 2
@@ -1062,6 +1099,7 @@ stats_from(const Fob__V1__StatsResponse *m, struct fob_stats **out, struct fob_e
 	s->open_descriptors = m->open_descriptors;
 	s->unrecognised = m->unrecognised;
 	s->in_flight = m->in_flight;
+	requests_from(m, s);
 	s->n_environments = m->n_environments;
 	s->environments = all->pointers;
 	for (i = 0; i < m->n_environments; i++) {

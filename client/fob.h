@@ -705,8 +705,8 @@ struct fob_backup_part {
 	uint64_t event_sequence;        /* of the newest event in the backup */
 };
 
-int fob_read_backup(
-    struct fob_client *, const struct fob_backup_request *, struct fob_backup_part **, struct fob_error *);
+int
+fob_read_backup(struct fob_client *, const struct fob_backup_request *, struct fob_backup_part **, struct fob_error *);
 void fob_backup_part_free(struct fob_backup_part *);
 
 /* ---- health ---- */
@@ -747,7 +747,24 @@ struct fob_environment_stats {
 	uint64_t rotation_records;
 	uint64_t rotation_of_records; /* as many as there are now: about the whole way */
 	uint64_t failures;            /* times that its database has failed; fobd then opens it anew by itself */
+	uint64_t group_sizes[16];     /* commits: [i] of at most 2^i changes, and of more than [i - 1] */
+	bool keys_counted;            /* fobd counts the keys after its start; false: keys_by_state is not known yet */
+	uint64_t keys_by_state[8];    /* by enum fob_key_state */
+	uint64_t superseded_in_use;   /* keys in grace that were valid in a later minute than that of their roll */
+	int64_t superseded_in_use_end_ms; /* the soonest end of one of them */
 };
+
+/* What a request is: for counting. */
+enum fob_operation_class {
+	FOB_OPERATION_CLASS_OTHER = 0, /* refused before its method was known; or one that only a newer server has */
+	FOB_OPERATION_CLASS_VERIFY = 1,
+	FOB_OPERATION_CLASS_VERIFY_BATCH = 2,
+	FOB_OPERATION_CLASS_CHANGE = 3,
+	FOB_OPERATION_CLASS_LIST = 4,
+	FOB_OPERATION_CLASS_BACKUP = 5,
+	FOB_OPERATION_CLASS_HEALTH = 6
+};
+#define FOB_DURATION_BUCKETS 25
 
 struct fob_stats {
 	size_t size;
@@ -760,6 +777,14 @@ struct fob_stats {
 	uint64_t unrecognised; /* MALFORMED without a prefix that would tell the environment */
 	size_t n_environments;
 	const struct fob_environment_stats *const *environments;
+	/* Replies by enum fob_operation_class, enum fob_environment (ANY: none, or several) and gRPC code. */
+	uint64_t answered[16][3][17];
+	/*
+	 * How long fobd took, by enum fob_operation_class, for VERIFY, VERIFY_BATCH, CHANGE and LIST: [i] counts what took at
+	 * most 2^i microseconds, and longer than [i - 1]; the last counts all that took longer. And the sums.
+	 */
+	uint64_t durations[16][FOB_DURATION_BUCKETS];
+	uint64_t durations_ns[16];
 };
 
 int fob_stats(struct fob_client *, const struct fob_stats_request *, struct fob_stats **, struct fob_error *);
@@ -782,8 +807,8 @@ int fob_stats_async(struct fob_client *, const struct fob_stats_request *, fob_s
 int fob_basic_parse(const char *header, size_t len, char secret[FOB_BASIC_MAX], size_t *secret_len, const char **why);
 
 /*
- * Stable names, never NULL: "VALID", "live", "secret", "grace", "key_rolled", "imported", "SERVING", "UNAVAILABLE".
- * Unknown numbers are "UNKNOWN".
+ * Stable names, never NULL: "VALID", "live", "secret", "grace", "key_rolled", "imported", "SERVING",
+ * "verify_batch", "UNAVAILABLE". Unknown numbers are "UNKNOWN".
  */
 const char *fob_verdict_name(enum fob_verdict);
 const char *fob_environment_name(enum fob_environment);
@@ -792,6 +817,7 @@ const char *fob_key_state_name(enum fob_key_state);
 const char *fob_event_type_name(enum fob_event_type);
 const char *fob_import_outcome_name(enum fob_import_outcome);
 const char *fob_health_status_name(enum fob_health_status);
+const char *fob_operation_class_name(enum fob_operation_class);
 const char *fob_fault_name(int fault);
 
 /* Overwrite what held a secret, in a way that the compiler keeps. */

@@ -52,6 +52,12 @@ fob_health_status_name(enum fob_health_status status)
 }
 
 const char *
+fob_operation_class_name(enum fob_operation_class class)
+{
+	return name_operation_class((unsigned)class);
+}
+
+const char *
 fob_fault_name(int fault)
 {
 	return name_code(0U - (unsigned)fault);

@@ -9,6 +9,8 @@
 struct backend {
 	struct fob_client *client;
 	struct event *ready;
+	bool for_operator; /* only an admin listener will do */
+	bool is_admin;     /* what answers is an admin listener; in the role auth it is not asked */
 };
 
 /* libfob has something to do: a socket is ready, a deadline has passed, or calls were made in this turn of the loop. */
@@ -22,18 +24,59 @@ on_ready(evutil_socket_t fd, short what, void *arg)
 	fob_client_dispatch(b->client);
 }
 
+/* ---- a verify listener it must be, for an operator an admin one ---- */
+
+static void
+on_accounts(void *arg, int fault, const struct fob_account_page *page, const struct fob_cursor *next,
+    const struct fob_error *error)
+{
+	struct backend *b = arg;
+
+	(void)page;
+	(void)next;
+	if (fault == FOB_EUNAVAILABLE || fault == FOB_EDEADLINE_EXCEEDED || fault == FOB_ECANCELLED)
+		return;
+	b->is_admin = fault != FOB_EPERMISSION_DENIED;
+	if (b->for_operator && !b->is_admin)
+		log_line(LOG_ERROR,
+		    "this fobd listener does not serve fob.v1.Admin to this user; every change is refused until it "
+		    "does",
+		    "reason", error->message, NULL);
+	if (!b->for_operator && b->is_admin)
+		log_line(LOG_ERROR,
+		    "this fobd listener serves fob.v1.Admin; every answer is 503 until fob names a verify one", NULL);
+}
+
+/* A hole in what faces the world must not be a way to roll keys: it asks for what a verify listener refuses. */
+static void
+check_listener(struct backend *b)
+{
+	const struct fob_list_request request = { FOB_LIST_REQUEST_INIT, .environment = FOB_ENVIRONMENT_LIVE,
+		.page_size = 1 };
+
+	fob_list_accounts_async(b->client, &request, NULL, on_accounts, b, NULL, NULL);
+}
+
+static int
+refuse(struct fob_error *error)
+{
+	*error =
+	    (struct fob_error){ .fault = FOB_EFAILED_PRECONDITION, .message = "fobd's listener is not a verify one" };
+	return FOB_EFAILED_PRECONDITION;
+}
+
 static void
 on_state(void *arg, const char *address, enum fob_connection_state state, const struct fob_error *reason)
 {
-	(void)arg;
-	if (state == FOB_CONNECTION_STATE_MADE)
+	if (state == FOB_CONNECTION_STATE_MADE) {
 		log_line(LOG_INFO, "connected to fobd", "address", address, NULL);
-	else
+		check_listener(arg);
+	} else
 		log_line(LOG_WARN, "not connected to fobd", "address", address, "reason", reason->message, NULL);
 }
 
 static int
-set_options(struct fob_options *o, const struct settings *s)
+set_options(struct fob_options *o, const struct settings *s, struct backend *b)
 {
 	for (size_t i = 0; i < s->n_fob; i++)
 		if (fob_options_add_address(o, s->fob[i]) != 0)
@@ -41,7 +84,7 @@ set_options(struct fob_options *o, const struct settings *s)
 	/* A request for more than the queue holds is answered with 503 at once: waiting would not make it shorter. */
 	return fob_options_set_loop(o, true) != 0 || fob_options_set_fail_fast(o, true) != 0 ||
 		fob_options_set_timeout_ms(o, s->timeout_ms) != 0 || fob_options_set_queue(o, s->connections) != 0 ||
-		fob_options_set_state_callback(o, on_state, NULL) != 0 ?
+		fob_options_set_state_callback(o, on_state, b) != 0 ?
 	    -1 :
 	    0;
 }
@@ -54,7 +97,9 @@ backend_new(struct event_base *base, const struct settings *settings, struct bac
 	struct fob_error error = { .message = "out of memory" };
 	int rc = -1;
 
-	if (options != NULL && b != NULL && set_options(options, settings) == 0 &&
+	if (b != NULL)
+		b->for_operator = settings->role == ROLE_OPERATOR;
+	if (options != NULL && b != NULL && set_options(options, settings, b) == 0 &&
 	    fob_client_new(options, &b->client, &error) == 0) {
 		b->ready = event_new(base, fob_client_fd(b->client), EV_READ | EV_PERSIST, on_ready, b);
 		rc = b->ready != NULL ? event_add(b->ready, NULL) : -1;
@@ -93,9 +138,11 @@ backend_flush(struct backend *b)
 }
 
 int
-backend_verify(struct backend *b, const struct fob_verify_request *request, fob_verify_cb cb, void *arg,
-    struct fob_error *error)
+backend_verify(
+    struct backend *b, const struct fob_verify_request *request, fob_verify_cb cb, void *arg, struct fob_error *error)
 {
+	if (b->is_admin && !b->for_operator)
+		return refuse(error);
 	backend_flush(b);
 	return fob_verify_async(b->client, request, cb, arg, NULL, error);
 }
@@ -104,6 +151,8 @@ int
 backend_verify_batch(struct backend *b, const struct fob_verify_batch_request *request, fob_verify_batch_cb cb,
     void *arg, struct fob_error *error)
 {
+	if (b->is_admin && !b->for_operator)
+		return refuse(error);
 	backend_flush(b);
 	return fob_verify_batch_async(b->client, request, cb, arg, NULL, error);
 }

@@ -21,7 +21,10 @@ int backend_new(
 /* Calls that are under way end with FOB_ECANCELLED. Takes NULL. */
 void backend_free(struct backend *backend);
 
-/* The same as libfob's functions, on this thread's client. */
+/*
+ * The same as libfob's functions, on this thread's client; but with FOB_EFAILED_PRECONDITION from when it was found that
+ * the listener serves fob.v1.Admin.
+ */
 int backend_verify(struct backend *backend, const struct fob_verify_request *request, fob_verify_cb cb, void *arg,
     struct fob_error *error);
 int backend_verify_batch(struct backend *backend, const struct fob_verify_batch_request *request,

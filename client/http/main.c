@@ -23,9 +23,9 @@
 #define DEFAULT_CONFIG "/etc/fob/fob-http.conf"
 #define WHY_LEN 512
 #define WORKERS_MAX 64
-/* Descriptors besides connections: of listeners, event loops and libfob. */
+/* Descriptors besides connections: of event loops and libfob, and of each listener of each thread. */
 #define DESCRIPTORS_OWN 256
-#define DESCRIPTORS_WORKER 32
+#define DESCRIPTORS_LISTENER 40 /* its own, and of connections that are about to be counted */
 
 static const char usage[] =
     "Usage: fob-http [--config FILE] [--check-config]\n"
@@ -101,9 +101,9 @@ harden(char *why, size_t why_len)
 }
 
 static int
-raise_descriptors(unsigned connections, unsigned workers, char *why, size_t why_len)
+raise_descriptors(const struct settings *s, unsigned workers, char *why, size_t why_len)
 {
-	rlim_t need = (rlim_t)connections + workers * DESCRIPTORS_WORKER + DESCRIPTORS_OWN;
+	rlim_t need = (rlim_t)s->connections + workers * (s->n_listen + 1) * DESCRIPTORS_LISTENER + DESCRIPTORS_OWN;
 	struct rlimit limit;
 
 	if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
@@ -118,7 +118,7 @@ raise_descriptors(unsigned connections, unsigned workers, char *why, size_t why_
 	snprintf(why, why_len,
 	    "connections = %u needs %lu open files, more than this process may have: lower connections, or raise the "
 	    "limit (ulimit -Hn, systemd's LimitNOFILE=)",
-	    connections, (unsigned long)need);
+	    s->connections, (unsigned long)need);
 	return -1;
 }
 
@@ -161,11 +161,11 @@ start(struct fleet *fleet, struct settings *settings, char *why, size_t why_len)
 	unsigned n = settings->role == ROLE_OPERATOR ? 1 : count_workers();
 
 	fleet->shared.connections = settings->connections;
-	if (raise_descriptors(settings->connections, n, why, why_len) != 0 ||
-	    open_sockets(settings, n, sockets, why, why_len) != 0)
+	if (raise_descriptors(settings, n, why, why_len) != 0 || open_sockets(settings, n, sockets, why, why_len) != 0)
 		return -1;
 	for (fleet->n = 0; fleet->n < n; fleet->n++)
-		if (worker_new(settings, &fleet->shared, &sockets[fleet->n], &fleet->workers[fleet->n], why, why_len) != 0)
+		if (worker_new(settings, &fleet->shared, &sockets[fleet->n], &fleet->workers[fleet->n], why, why_len) !=
+		    0)
 			return -1;
 	for (unsigned i = 0; i < n; i++)
 		if (worker_start(fleet->workers[i], why, why_len) != 0)
@@ -187,8 +187,9 @@ same_start(const struct settings *a, const struct settings *b)
 {
 	bool same = a->role == b->role && same_text(a->token_file, b->token_file) &&
 	    same_text(a->user_header, b->user_header) && same_text(a->origin, b->origin) &&
-	    a->session_idle_s == b->session_idle_s && a->n_fob == b->n_fob && a->n_listen == b->n_listen && same_text(a->metrics, b->metrics) &&
-	    a->socket_mode == b->socket_mode && a->connections == b->connections && a->timeout_ms == b->timeout_ms;
+	    a->session_idle_s == b->session_idle_s && a->n_fob == b->n_fob && a->n_listen == b->n_listen &&
+	    same_text(a->metrics, b->metrics) && a->socket_mode == b->socket_mode && a->connections == b->connections &&
+	    a->timeout_ms == b->timeout_ms;
 
 	for (size_t i = 0; same && i < a->n_fob; i++)
 		same = strcmp(a->fob[i], b->fob[i]) == 0;
@@ -212,7 +213,8 @@ reload(struct fleet *fleet, const char *path, const struct settings *started)
 			worker_reload(fleet->workers[i], settings);
 		if (!same_start(started, settings))
 			log_line(LOG_WARN, "some settings change at the next start only", "settings",
-			    "role fob listen socket_mode metrics connections timeout token_file user_header origin session_idle",
+			    "role fob listen socket_mode metrics connections timeout "
+			    "token_file user_header origin session_idle",
 			    NULL);
 		log_line(LOG_INFO, "settings reloaded", NULL);
 		settings_unref(settings);

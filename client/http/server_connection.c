@@ -4,6 +4,7 @@
  */
 #include "client/http/server_internal.h"
 
+#include <event2/listener.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -11,6 +12,8 @@
 
 /* The head of one request is in few pieces of memory. */
 #define PIECES 16
+/* Connections that one listener accepts in one turn of the loop. */
+#define FRESH_MAX 32
 
 static int64_t
 now_ms(void)
@@ -146,6 +149,9 @@ connection_make(struct event_base *base, void *arg)
 	c->listener = listener;
 	c->bev = bev;
 	TAILQ_INSERT_TAIL(&listener->server->fresh, c, entry);
+	/* libevent would accept for as long as connections come, and nobody else would have a turn. */
+	if (++listener->n_fresh == FRESH_MAX)
+		evconnlistener_disable(evhttp_bound_socket_get_listener(listener->bound));
 	event_active(listener->server->changed, EV_TIMEOUT, 0);
 	return bev;
 }
@@ -215,6 +221,19 @@ begin_fresh(struct connection *c)
 	bufferevent_decref(bev);
 }
 
+static void
+accept_again(struct server *server)
+{
+	struct listener *l;
+
+	TAILQ_FOREACH(l, &server->listeners, entry)
+	{
+		if (l->n_fresh >= FRESH_MAX && l->bound != NULL)
+			evconnlistener_enable(evhttp_bound_socket_get_listener(l->bound));
+		l->n_fresh = 0;
+	}
+}
+
 void
 connections_changed(evutil_socket_t fd, short what, void *arg)
 {
@@ -226,6 +245,7 @@ connections_changed(evutil_socket_t fd, short what, void *arg)
 		begin_fresh(TAILQ_FIRST(&server->fresh));
 	while (!TAILQ_EMPTY(&server->last))
 		connection_close(TAILQ_FIRST(&server->last));
+	accept_again(server);
 }
 
 /* ---- the sweep ---- */

@@ -29,6 +29,7 @@ struct listener {
 	struct evhttp_bound_socket *bound; /* NULL: stopped */
 	const struct http_handler *handlers;
 	size_t n_handlers;
+	unsigned n_fresh; /* accepted in this turn of the loop */
 };
 
 /* A request that a handler has. Its first member is what the handler sees. */

@@ -21,7 +21,7 @@
 
 #define HANDLERS (1 + ADMIN_PATHS + PAGE_FILES) /* the larger of both roles */
 #define AUTH_HANDLERS 3
-#define METRICS_HANDLERS 1
+#define METRICS_HANDLERS 3
 #define DRAIN_LOOK_US 10000
 
 struct worker {
@@ -31,7 +31,7 @@ struct worker {
 	struct server *server;
 	struct event *told, *drain;
 	struct auth auth;
-	struct operator *operator; /* NULL in the role auth */
+	struct operator_role *op; /* NULL in the role auth */
 	struct admin_path admin[ADMIN_PATHS];
 	struct http_handler handlers[HANDLERS];
 	size_t n_handlers;
@@ -128,9 +128,8 @@ make_base(void)
 static void
 set_operator_handlers(struct worker *w)
 {
-	w->handlers[0] =
-	    (struct http_handler){ .path = SIGN_IN_PATH, .handle = sign_in_handle, .arg = w->operator };
-	admin_paths(w->operator, w->backend, w->admin, w->handlers + 1);
+	w->handlers[0] = (struct http_handler){ .path = SIGN_IN_PATH, .handle = sign_in_handle, .arg = w->op };
+	admin_paths(w->op, w->backend, w->admin, w->handlers + 1);
 	page_paths(w->handlers + 1 + ADMIN_PATHS);
 	w->n_handlers = HANDLERS;
 }
@@ -151,11 +150,16 @@ set_auth_handlers(struct worker *w)
 static void
 set_handlers(struct worker *w)
 {
-	if (w->operator != NULL)
+	if (w->op != NULL)
 		set_operator_handlers(w);
 	else
 		set_auth_handlers(w);
-	w->metrics_handlers[0] = (struct http_handler){ .path = "/livez", .no_body = true, .handle = health_live };
+	w->metrics_handlers[0] =
+	    (struct http_handler){ .path = "/livez", .no_body = true, .handle = health_live, .arg = w->backend };
+	w->metrics_handlers[1] =
+	    (struct http_handler){ .path = "/readyz", .no_body = true, .handle = health_ready, .arg = w->backend };
+	w->metrics_handlers[2] =
+	    (struct http_handler){ .path = "/metrics", .no_body = true, .handle = health_metrics, .arg = w->backend };
 }
 
 static int
@@ -181,7 +185,7 @@ make_events(struct worker *w)
 static int
 make_operator(struct worker *w, char *why, size_t why_len)
 {
-	struct operator *op;
+	struct operator_role *op;
 
 	if (w->settings->role != ROLE_OPERATOR)
 		return 0;
@@ -189,7 +193,7 @@ make_operator(struct worker *w, char *why, size_t why_len)
 		free(op);
 		return -1;
 	}
-	w->operator = op;
+	w->op = op;
 	return 0;
 }
 
@@ -206,7 +210,8 @@ worker_new(struct settings *settings, struct server_shared *shared, const struct
 	w->told_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (w->told_fd >= 0 && (w->base = make_base()) != NULL &&
 	    backend_new(w->base, settings, &w->backend, why, why_len) == 0 &&
-	    server_new(w->base, shared, &w->server) == 0 && make_events(w) == 0 && make_operator(w, why, why_len) == 0) {
+	    server_new(w->base, shared, &w->server) == 0 && make_events(w) == 0 &&
+	    make_operator(w, why, why_len) == 0) {
 		set_handlers(w);
 		if (listen_all(w, sockets) == 0) {
 			*out = w;
@@ -246,9 +251,9 @@ worker_free(struct worker *w)
 	if (w->server != NULL)
 		server_free(w->server);
 	backend_free(w->backend);
-	if (w->operator != NULL)
-		operator_fini(w->operator);
-	free(w->operator);
+	if (w->op != NULL)
+		operator_fini(w->op);
+	free(w->op);
 	if (w->told != NULL)
 		event_free(w->told);
 	if (w->drain != NULL)

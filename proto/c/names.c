@@ -69,6 +69,14 @@ name_health(unsigned status)
 }
 
 const char *
+name_operation_class(unsigned class)
+{
+	static const char *const names[] = { "other", "verify", "verify_batch", "change", "list", "backup", "health" };
+
+	return NAME_AT(names, class);
+}
+
+const char *
 name_code(unsigned code)
 {
 	static const char *const names[] = { "OK", "CANCELLED", NAME_UNKNOWN, "INVALID_ARGUMENT", "DEADLINE_EXCEEDED",

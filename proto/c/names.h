@@ -12,6 +12,7 @@ const char *name_key_state(unsigned state);         /* "current", "grace", "expi
 const char *name_event_type(unsigned type);         /* "key_rolled" */
 const char *name_import_outcome(unsigned outcome);  /* "imported" */
 const char *name_health(unsigned status);           /* "SERVING", "NOT_SERVING" */
+const char *name_operation_class(unsigned class);   /* "verify_batch"; 0 is "other" */
 const char *name_code(unsigned code);               /* "UNAVAILABLE": gRPC's names */
 
 #endif

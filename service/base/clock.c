@@ -85,6 +85,12 @@ clock_boot_ms(void)
 }
 
 int64_t
+clock_boot_ns(void)
+{
+	return read_ns(CLOCK_BOOTTIME);
+}
+
+int64_t
 clock_wall_ms(void)
 {
 	return read_ns(CLOCK_REALTIME) / NS_PER_MS;

@@ -32,8 +32,9 @@ int64_t clock_now_ms(struct clock *clock);
 /* From now on the time is not before ${floor_ms}, a time that was committed. */
 void clock_not_before(struct clock *clock, int64_t floor_ms);
 
-/* CLOCK_BOOTTIME in milliseconds: for timeouts, which a change of the wall clock must not affect. */
+/* CLOCK_BOOTTIME: for timeouts and durations, which a change of the wall clock must not affect. */
 int64_t clock_boot_ms(void);
+int64_t clock_boot_ns(void);
 
 /* The wall clock in milliseconds, for commands that do not serve and so have no effective time. */
 int64_t clock_wall_ms(void);

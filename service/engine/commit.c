@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "service/base/buckets.h"
 #include "service/base/log.h"
 #include "service/store/apply.h"
 #include "service/store/rotate.h"
@@ -87,7 +88,7 @@ step(struct writer *w, struct mutation *m, const struct view *view, const uint8_
 		w->change.event.by = m->by;
 	if (more == 0)
 		add_token(w, m, index, &w->change);
-	if ((fault = store_apply(w->txn, &w->change, next)) == 0)
+	if ((fault = census_apply(w, next)) == 0)
 		fault = lastused_grow(w->lastused, next->next_serial);
 	m->step++;
 	m->fault = fault == 0 ? 0 : set_why(m, fault, commit_fault_text(fault));
@@ -124,6 +125,13 @@ attempt(struct writer *w, struct mutation *m, int64_t now_ms, struct record_stat
 /* ---- one commit ---- */
 
 int
+commit_begin(struct writer *w)
+{
+	census_forget(w);
+	return store_write(w->txn);
+}
+
+int
 commit_state(struct writer *w, const struct record_state *next)
 {
 	int fault;
@@ -139,6 +147,7 @@ commit_state(struct writer *w, const struct record_state *next)
 		w->state = *next;
 		clock_not_before(w->clock, next->newest_ms);
 		rotation_committed(w);
+		census_committed(w);
 		writer_add(&w->commits, 1);
 		return 0;
 	}
@@ -148,6 +157,16 @@ commit_state(struct writer *w, const struct record_state *next)
 	LOG(LOG_ERROR, "commit failed", LOG_S("environment", writer_environment(w)),
 	    LOG_S("reason", commit_fault_text(fault)));
 	return fault;
+}
+
+static void
+count_group(struct writer *w, const struct mutation *batch)
+{
+	uint64_t n = 0;
+
+	for (const struct mutation *m = batch; m != NULL; m = m->next)
+		n += m->fault == 0 && !m->replayed;
+	writer_add(&w->groups[bucket_of(n, WRITER_GROUPS)], 1);
 }
 
 /*
@@ -160,7 +179,7 @@ commit_together(struct writer *w, struct mutation *batch, int64_t now_ms)
 	struct record_state next = w->state;
 	int fault;
 
-	if ((fault = store_write(w->txn)) != 0)
+	if ((fault = commit_begin(w)) != 0)
 		return fault;
 	for (struct mutation *m = batch; m != NULL; m = m->next) {
 		if ((fault = attempt(w, m, now_ms, &next)) != 0) {
@@ -172,7 +191,9 @@ commit_together(struct writer *w, struct mutation *batch, int64_t now_ms)
 		store_abort(w->txn);
 		return 0;
 	}
-	return commit_state(w, &next);
+	if ((fault = commit_state(w, &next)) == 0)
+		count_group(w, batch);
+	return fault;
 }
 
 /* Refuse all, including those that were refused already: their reason may be a change of this commit, which failed. */

@@ -35,6 +35,25 @@ struct rotation {
 	int64_t next_report_ms;
 };
 
+#define CENSUS_STEP 32
+
+struct census {
+	/* keys by state */
+	bool begun, counted;
+	bool gave_up;                                        /* a page is damaged */
+	uint8_t at[RECORD_DIGEST_LEN];                       /* once begun: the last key that was read */
+	unsigned step;                                       /* keys that this step has read */
+	int64_t keys[WRITER_STATES], pending[WRITER_STATES]; /* pending: of the transaction at hand */
+	int64_t next_ms;
+	/* superseded keys in use */
+	bool walking;
+	struct store_due after, due[CENSUS_STEP];
+	uint64_t in_use;
+	int64_t in_use_end_ms;
+	int64_t walk_ms; /* when this walk has begun, or when the next one begins */
+	int64_t soon_ms; /* when one begins that was asked for */
+};
+
 struct writer {
 	struct store *store;
 	struct store_txn *txn;    /* for writing */
@@ -45,6 +64,7 @@ struct writer {
 	struct change change;      /* the change at hand: too large for the stack, and it holds a sealed secret */
 	struct sweeper sweeper;
 	struct rotation rotation;
+	struct census census;
 	int64_t next_look_ms;  /* at the database's file and its readers */
 	bool readers_full;     /* and the log says so */
 	int64_t next_flush_ms; /* of last-used times */
@@ -61,7 +81,14 @@ struct writer {
 	_Atomic bool expiry_asked; /* writer_expire_soon(), until the sweeper has run; set by any thread */
 
 	_Atomic uint64_t mutations, replays, refused, commits, keys_expired; /* read by any thread */
+	_Atomic uint64_t groups[WRITER_GROUPS];
 	_Atomic uint32_t queue_depth;
+	/* What the census has counted. */
+	_Atomic bool keys_counted;
+	_Atomic uint64_t keys[WRITER_STATES];
+	_Atomic uint64_t superseded_in_use;
+	_Atomic int64_t superseded_in_use_end_ms;
+	_Atomic bool census_asked; /* set by any thread */
 };
 
 static inline void
@@ -73,7 +100,25 @@ writer_add(_Atomic uint64_t *counter, uint64_t n)
 /* For log lines. */
 const char *writer_environment(const struct writer *w);
 
+/* ---- census.c ---- */
+
+/* Apply w->change, and note what becomes of the keys in it. Returns what store_apply() returns. */
+int census_apply(struct writer *w, struct record_state *next);
+/* What was noted since census_forget() is committed; it is not. */
+void census_committed(struct writer *w);
+void census_forget(struct writer *w);
+
+/* How long until there is a step to make; 0: now. */
+int64_t census_wait_ms(const struct writer *w);
+/* One step, if one is due. */
+void census_run(struct writer *w);
+/* A rotation begins: what is not counted to the end is counted from the beginning. */
+void census_restart(struct writer *w);
+
 /* ---- commit.c ---- */
+
+/* Begin a transaction of w->txn. Returns 0, or a negative fault. */
+int commit_begin(struct writer *w);
 
 /* Decide, apply and commit ${batch}, in as few transactions as possible, and answer each of its mutations. */
 void commit_batch(struct writer *w, struct mutation *batch, int64_t now_ms);

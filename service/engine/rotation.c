@@ -29,7 +29,7 @@ go_on(struct writer *w)
 {
 	int fault;
 
-	if ((fault = store_write(w->txn)) != 0)
+	if ((fault = commit_begin(w)) != 0)
 		return fault;
 	if ((fault = store_rotate(w->txn)) != 0) {
 		store_abort(w->txn);
@@ -45,6 +45,7 @@ begin(struct writer *w)
 
 	if ((fault = store_begin_rotation(w->txn)) != 0)
 		return fault;
+	census_restart(w);
 	LOG(LOG_INFO, "pepper rotation begins", LOG_S("environment", writer_environment(w)),
 	    LOG_I("lines", pepper_newest(store_pepper(w->store))));
 	return 0;

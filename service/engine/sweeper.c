@@ -6,7 +6,6 @@
 #include "service/engine/internal.h"
 
 #include "service/base/log.h"
-#include "service/store/apply.h"
 #include "service/store/time.h"
 
 #define COMMITS_MAX 4 /* in a row, before waiting mutations are handled */
@@ -43,7 +42,7 @@ apply_expiries(struct writer *w, int64_t now_ms, struct record_state *next, int 
 	for (int i = 0; i < *due; i++) {
 		if ((fault = decide_expire(&view, w->sweeper.due[i].digest, &w->change)) == -FAULT_CORRUPT)
 			continue;
-		if (fault != 0 || (fault = store_apply(w->txn, &w->change, next)) != 0)
+		if (fault != 0 || (fault = census_apply(w, next)) != 0)
 			return fault;
 		n++;
 	}
@@ -80,7 +79,7 @@ apply_time(struct writer *w, int64_t now_ms, struct record_state *next)
 	int fault;
 
 	decide_nothing(&view, &w->change);
-	return (fault = store_apply(w->txn, &w->change, next)) == 0 ? 1 : fault;
+	return (fault = census_apply(w, next)) == 0 ? 1 : fault;
 }
 
 static int
@@ -109,7 +108,7 @@ sweep_once(struct writer *w, int64_t now_ms, bool tokens)
 	struct record_state next = w->state;
 	int expired, forgotten = 0, timed = 0, due, fault;
 
-	if ((fault = store_write(w->txn)) != 0)
+	if ((fault = commit_begin(w)) != 0)
 		return fault;
 	expired = apply_expiries(w, now_ms, &next, &due);
 	if (expired >= 0 && tokens)
@@ -142,14 +141,14 @@ sweep_part(struct writer *w, int64_t now_ms, enum part part, const uint8_t *dige
 	struct view view = { .txn = w->txn, .state = &next, .now_ms = now_ms };
 	int fault, done;
 
-	if ((fault = store_write(w->txn)) != 0)
+	if ((fault = commit_begin(w)) != 0)
 		return fault;
 	if (part == EXPIRE)
 		done = decide_expire(&view, digest, &w->change);
 	else
 		done = part == FORGET ? forget_tokens(w, now_ms) : apply_time(w, now_ms, &next);
 	if (part == EXPIRE && done == 0)
-		done = (fault = store_apply(w->txn, &w->change, &next)) == 0 ? 1 : fault;
+		done = (fault = census_apply(w, &next)) == 0 ? 1 : fault;
 	if (done <= 0) {
 		store_abort(w->txn);
 		return done;

@@ -1,6 +1,6 @@
 /*
  * writer.c - the writer's thread and its queue (see writer.h). In each round the thread sweeps, commits a batch of
- * mutations and makes a step of a rotation.
+ * mutations, and makes a step of a rotation and one of the census.
  */
 #include "service/engine/writer.h"
 
@@ -43,6 +43,8 @@ wait_for_work(struct writer *w)
 		wait_ms = retry_ms;
 	if (wait_ms > RETRY_MS)
 		wait_ms = RETRY_MS;
+	if (wait_ms > census_wait_ms(w))
+		wait_ms = census_wait_ms(w);
 	if (wait_ms < 1)
 		wait_ms = 1;
 	clock_gettime(CLOCK_MONOTONIC, &at);
@@ -60,7 +62,7 @@ take(struct writer *w, bool *more)
 	unsigned n, weight = 0;
 
 	pthread_mutex_lock(&w->lock);
-	if (w->head == NULL && !w->stopping && w->offered == NULL && !rotation_is_due(w))
+	if (w->head == NULL && !w->stopping && w->offered == NULL && !rotation_is_due(w) && census_wait_ms(w) > 0)
 		wait_for_work(w);
 	w->rotation.file = w->offered;
 	w->offered = NULL;
@@ -129,6 +131,7 @@ run(void *arg)
 		rotation_run(w);
 		look_after_store(w);
 		flush_last_used(w);
+		census_run(w);
 	}
 	return NULL;
 }
@@ -277,5 +280,13 @@ writer_count(struct writer *w, struct writer_counters *c)
 		.commits = atomic_load_explicit(&w->commits, memory_order_relaxed),
 		.keys_expired = atomic_load_explicit(&w->keys_expired, memory_order_relaxed),
 		.queue_depth = atomic_load_explicit(&w->queue_depth, memory_order_relaxed),
+		.keys_counted = atomic_load_explicit(&w->keys_counted, memory_order_acquire),
+		.superseded_in_use = atomic_load_explicit(&w->superseded_in_use, memory_order_relaxed),
+		.superseded_in_use_end_ms = atomic_load_explicit(&w->superseded_in_use_end_ms, memory_order_relaxed),
 	};
+	for (int i = 0; i < WRITER_GROUPS; i++)
+		c->groups[i] = atomic_load_explicit(&w->groups[i], memory_order_relaxed);
+	for (int i = 0; i < WRITER_STATES; i++)
+		c->keys[i] = atomic_load_explicit(&w->keys[i], memory_order_relaxed);
+	atomic_store(&w->census_asked, true);
 }

@@ -52,9 +52,18 @@ struct mutation {
 	int fault;
 };
 
+#define WRITER_GROUPS 10 /* commits of 1, 2, up to 4 and so on to 512 changes: see buckets.h */
+#define WRITER_STATES (KEY_REVOKED + 1)
+
 struct writer_counters {
 	uint64_t mutations, replays, refused, commits, keys_expired;
+	uint64_t groups[WRITER_GROUPS]; /* commits by the mutations in them */
 	uint32_t queue_depth;
+	bool keys_counted;            /* false: ${keys} are not known yet */
+	uint64_t keys[WRITER_STATES]; /* by their state, as committed */
+	/* Superseded keys that were used in a later minute than that of their roll; and the soonest end of one, or 0. */
+	uint64_t superseded_in_use;
+	int64_t superseded_in_use_end_ms;
 };
 
 /*
@@ -90,6 +99,7 @@ void writer_offer_pepper(struct writer *writer, struct pepper *file);
  */
 void writer_expire_soon(struct writer *writer);
 
+/* Also asks for a newer count of the superseded keys in use, for the next time. Threads: any. */
 void writer_count(struct writer *writer, struct writer_counters *counters);
 
 #endif

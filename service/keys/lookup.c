@@ -36,7 +36,7 @@ try_old(struct store_txn *txn, struct lookup *l, bool imported)
 	l->fault = store_key(txn, l->old, &l->key);
 }
 
-/* What comes after the first digest was looked up. */
+/* What comes after nothing was found under the first digest. */
 static void
 try_rest(struct store_txn *txn, struct lookup *l)
 {
@@ -52,8 +52,8 @@ int
 lookup_key(struct store_txn *txn, struct lookup *l)
 {
 	digest(store_txn_pepper(txn), l, !l->own, false);
-	l->fault = store_key(txn, l->digest, &l->key);
-	try_rest(txn, l);
+	if ((l->fault = store_key(txn, l->digest, &l->key)) == -FAULT_NOT_FOUND)
+		try_rest(txn, l);
 	return l->fault;
 }
 
@@ -69,8 +69,7 @@ lookup_keys(struct store_txn *txn, struct lookup *const *ls, size_t n)
 		searches[i].key = &ls[i]->key;
 	}
 	store_keys(txn, searches, n);
-	for (size_t i = 0; i < n; i++) {
-		ls[i]->fault = searches[i].fault;
-		try_rest(txn, ls[i]);
-	}
+	for (size_t i = 0; i < n; i++)
+		if ((ls[i]->fault = searches[i].fault) == -FAULT_NOT_FOUND)
+			try_rest(txn, ls[i]);
 }

@@ -27,20 +27,28 @@ static const struct {
 #define TWENTY_SIX TEN, TEN, 1, 1, 1, 1, 1, 1
 static const uint8_t is_base62[UCHAR_MAX + 1] = { ['0'] = TEN, ['A'] = TWENTY_SIX, ['a'] = TWENTY_SIX };
 
-static void
-checksum(const char *secret, char out[SECRET_CHECK_LEN])
+static unsigned long
+checksum(const char *secret)
 {
-	unsigned long crc = crc32(0, (const unsigned char *)secret, SECRET_PREFIX_LEN + SECRET_RANDOM_LEN);
+	return crc32(0, (const unsigned char *)secret, SECRET_PREFIX_LEN + SECRET_RANDOM_LEN);
+}
 
-	for (int i = SECRET_CHECK_LEN - 1; i >= 0; i--, crc /= 62)
-		out[i] = base62[crc % 62];
+/* Whoever sends a key can compute its checksum: the comparison tells nothing by the time that it takes. */
+static bool
+checksum_fits(const char *secret)
+{
+	unsigned long crc = checksum(secret);
+
+	for (size_t i = SECRET_LEN; i > SECRET_LEN - SECRET_CHECK_LEN; crc /= 62)
+		if (secret[--i] != base62[crc % 62])
+			return false;
+	return true;
 }
 
 int
 secret_parse(const void *data, size_t len, struct secret_form *form, const char **why)
 {
 	const char *secret = data;
-	char check[SECRET_CHECK_LEN];
 	uint8_t all = 1;
 	size_t i;
 
@@ -64,9 +72,7 @@ secret_parse(const void *data, size_t len, struct secret_form *form, const char 
 		*why = "after its prefix a key has only letters and digits";
 		return 1;
 	}
-	/* Whoever sends a key can compute its checksum: the comparison tells nothing by the time that it takes. */
-	checksum(secret, check);
-	if (memcmp(check, secret + SECRET_LEN - SECRET_CHECK_LEN, SECRET_CHECK_LEN) != 0) {
+	if (!checksum_fits(secret)) {
 		*why = "the key's checksum does not fit: is there a typo in it?";
 		return 1;
 	}
@@ -98,6 +104,7 @@ fill_random(char *out, size_t len)
 void
 secret_generate(enum environment environment, enum kind kind, char out[SECRET_LEN])
 {
+	unsigned long crc;
 	size_t i;
 
 	for (i = 0; i < N_PREFIXES; i++)
@@ -107,5 +114,7 @@ secret_generate(enum environment environment, enum kind kind, char out[SECRET_LE
 
 	memcpy(out, prefixes[i].prefix, SECRET_PREFIX_LEN);
 	fill_random(out + SECRET_PREFIX_LEN, SECRET_RANDOM_LEN);
-	checksum(out, out + SECRET_LEN - SECRET_CHECK_LEN);
+	crc = checksum(out);
+	for (i = SECRET_LEN; i > SECRET_LEN - SECRET_CHECK_LEN; crc /= 62)
+		out[--i] = base62[crc % 62];
 }

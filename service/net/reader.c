@@ -29,7 +29,7 @@ refuse_user(struct connection *c, struct workspace *ws, const struct origin *ori
 }
 
 static void
-answer(struct connection *c, struct workspace *ws, const struct sp_frame *frame, int64_t now_ms)
+answer(struct connection *c, struct workspace *ws, const struct sp_frame *frame, int64_t now_ns)
 {
 	struct origin origin = {
 		.connection = c, .id = frame->id, .role = c->listener->config->role, .peer = &c->peer
@@ -40,7 +40,7 @@ answer(struct connection *c, struct workspace *ws, const struct sp_frame *frame,
 	else if (frame->body_len > LIMIT_REQUEST)
 		dispatch_refuse(&ws->worker, &origin, FAULT_INVALID_ARGUMENT, "the request is longer than 65536 bytes");
 	else
-		dispatch(&ws->worker, &origin, frame->body, frame->body_len, now_ms);
+		dispatch(&ws->worker, &origin, frame->body, frame->body_len, now_ns);
 }
 
 /* Returns how many bytes the greeting takes; 0 while it is not whole; -1 when it is none. */
@@ -71,7 +71,7 @@ take_greeting(struct connection *c, const uint8_t *bytes, size_t len)
 static ssize_t
 answer_all(struct connection *c, struct workspace *ws, const uint8_t *bytes, size_t len)
 {
-	int64_t now_ms = clock_boot_ms();
+	int64_t now_ns = clock_boot_ns();
 	struct sp_frame frame;
 	enum sp_result result;
 	bool left = true;
@@ -88,7 +88,7 @@ answer_all(struct connection *c, struct workspace *ws, const uint8_t *bytes, siz
 	    ((result = sp_parse(c->listener->framing, LIMIT_FRAME, bytes + at, len - at, &frame)) == SP_MESSAGE ||
 		result == SP_NO_ID)) {
 		if (result == SP_MESSAGE)
-			answer(c, ws, &frame, now_ms);
+			answer(c, ws, &frame, now_ns);
 		at += frame.size;
 		if (ws->out.len >= LIMIT_UNSENT)
 			left = send_replies(c, ws);

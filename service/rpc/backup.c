@@ -51,7 +51,7 @@ backup_read(struct call *call, const ProtobufCMessage *request, ProtobufCMessage
 		return call_fault(call, FAULT_RESOURCE_EXHAUSTED, "the part needs more memory than a request may have");
 	fault = snapshot_read(engine->snapshot, in->backup.data, in->offset, bytes, LIMIT_BACKUP_PART, &part, why);
 	if (fault != 0)
-		return call_fault(call, (enum fault)-fault, "%s", why);
+		return call_fault(call, (enum fault) - fault, "%s", why);
 	if (part.ready)
 		fill(&part, bytes, bytes + LIMIT_BACKUP_PART, out);
 	if (in->offset == 0 && part.ready)

@@ -40,6 +40,7 @@ call_reset(struct call *call)
 	if (call->mutation.decide != NULL)
 		sodium_memzero(&call->mutation, sizeof(call->mutation));
 	call->method = NULL;
+	call->environment = 0;
 	call->import = NULL;
 	call->admitted = false;
 	call->message[0] = '\0';
@@ -101,6 +102,20 @@ call_free_spares(struct service *service)
 	service->n_spare_calls = 0;
 }
 
+void
+call_time(const struct call *call)
+{
+	enum operation_class class = call->method->class;
+	struct worker *worker = call->worker;
+
+	if (class == CLASS_OTHER || class >= CLASSES_TIMED)
+		return;
+	if (worker != NULL)
+		tally_time(&worker->tally.durations[class], clock_boot_ns() - worker->began_ns, 1, false);
+	else
+		tally_time(&call->service->tally.durations[class], clock_boot_ns() - call->began_ns, 1, true);
+}
+
 int
 call_fault(struct call *call, enum fault fault, const char *format, ...)
 {
@@ -159,6 +174,7 @@ call_engine(struct call *call, int environment, int *fault)
 		*fault = call_fault(call, FAULT_INVALID_ARGUMENT, "environment: must be LIVE (1) or TEST (2)");
 		return NULL;
 	}
+	call->environment = (unsigned)environment;
 	engine = call->service->engines[environment - 1];
 	if (engine == NULL && call->service->broken[environment - 1])
 		*fault = call_fault(call, FAULT_UNAVAILABLE,

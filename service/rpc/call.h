@@ -23,11 +23,13 @@ struct call {
 	struct origin origin;
 	bool admitted; /* by the transport, which counts it until its reply */
 	const struct method *method;
-	int64_t deadline_ms; /* by clock_boot_ms() */
+	unsigned environment; /* that it names, or that its key is of, as on the wire; 0: none, or not known yet */
+	int64_t deadline_ms;  /* by clock_boot_ms(); not of a VerifyKey */
 	char traceparent[LIMIT_TRACEPARENT + 1];
 	char message[LIMIT_MESSAGE]; /* of a fault */
 	/* of a change, while the writer has it */
 	struct mutation mutation;
+	int64_t began_ns; /* when the request's bytes were read, by clock_boot_ns() */
 	struct engine *engine;
 	const ProtobufCMessage *request;
 	struct record_event event;            /* what will have happened, for the log */
@@ -51,7 +53,7 @@ typedef int (*handler_cb)(struct call *call, const ProtobufCMessage *request, Pr
 struct method {
 	const char *name;
 	handler_cb handler;
-	bool changes; /* handed to the writer */
+	enum operation_class class; /* CLASS_CHANGE: handed to the writer */
 };
 
 /* ${worker} is NULL for a change's call. Returns: 0; -1 when there is no memory. */
@@ -65,6 +67,12 @@ struct call *call_take(struct service *service);
 void call_release(struct call *call);
 /* Free the spare calls. No change may be pending. */
 void call_free_spares(struct service *service);
+
+/*
+ * Count how long the call took, if durations are kept of its method's class. To be called once, before the reply. A
+ * VerifyKey's duration is counted in verify.c.
+ */
+void call_time(const struct call *call);
 
 /* Set the message of a fault and return it negated: return (call_fault(call, FAULT_X, "...")). */
 int call_fault(struct call *call, enum fault fault, const char *format, ...) __attribute__((format(printf, 3, 4)));

@@ -18,6 +18,7 @@
 #include "service/rpc/wire.h"
 
 #define METHODS_MAX 16
+#define NS_PER_MS 1000000
 
 /* In the order of the .proto files; dispatch_check() holds them against the descriptors. */
 static const struct {
@@ -27,26 +28,26 @@ static const struct {
 } services[] = {
 	{ &fob__v1__keys__descriptor, false,
 	    {
-		{ "VerifyKey", verify_key, false },
-		{ "VerifyKeys", verify_keys, false },
+		{ "VerifyKey", verify_key, CLASS_VERIFY },
+		{ "VerifyKeys", verify_keys, CLASS_VERIFY_BATCH },
 	    } },
 	{ &fob__v1__admin__descriptor, true,
 	    {
-		{ "CreateAccount", admin_create_account, true },
-		{ "RollKey", admin_roll_key, true },
-		{ "RevokeKey", admin_revoke_key, true },
-		{ "SuspendAccount", admin_suspend_account, true },
-		{ "ResumeAccount", admin_resume_account, true },
-		{ "ListKeys", list_keys, false },
-		{ "ListAccounts", list_accounts, false },
-		{ "ListEvents", list_events, false },
-		{ "ImportAccounts", import_accounts, true },
-		{ "ReadBackup", backup_read, false },
+		{ "CreateAccount", admin_create_account, CLASS_CHANGE },
+		{ "RollKey", admin_roll_key, CLASS_CHANGE },
+		{ "RevokeKey", admin_revoke_key, CLASS_CHANGE },
+		{ "SuspendAccount", admin_suspend_account, CLASS_CHANGE },
+		{ "ResumeAccount", admin_resume_account, CLASS_CHANGE },
+		{ "ListKeys", list_keys, CLASS_LIST },
+		{ "ListAccounts", list_accounts, CLASS_LIST },
+		{ "ListEvents", list_events, CLASS_LIST },
+		{ "ImportAccounts", import_accounts, CLASS_CHANGE },
+		{ "ReadBackup", backup_read, CLASS_BACKUP },
 	    } },
 	{ &fob__v1__health__descriptor, false,
 	    {
-		{ "Check", health_check, false },
-		{ "Stats", health_stats, false },
+		{ "Check", health_check, CLASS_HEALTH },
+		{ "Stats", health_stats, CLASS_HEALTH },
 	    } },
 };
 #define N_SERVICES (sizeof(services) / sizeof(services[0]))
@@ -130,11 +131,12 @@ keep_traceparent(struct call *call, const ProtobufCBinaryData *value)
 }
 
 static int
-check_request(struct call *call, const Fob__Rpc__V1__Request *request, int64_t now_ms, struct route *route)
+check_request(struct call *call, const Fob__Rpc__V1__Request *request, struct route *route)
 {
 	uint32_t timeout_ms = request->timeout_ms;
 	bool found = find_method(&request->method, route);
 
+	call->method = route->method;
 	keep_traceparent(call, &request->traceparent);
 	if (route->admin_only && call->origin.role != ROLE_ADMIN)
 		return call_fault(call, FAULT_PERMISSION_DENIED, "this listener does not serve fob.v1.Admin");
@@ -143,7 +145,10 @@ check_request(struct call *call, const Fob__Rpc__V1__Request *request, int64_t n
 		    call, FAULT_UNIMPLEMENTED, "no such method; methods are named like fob.v1.Keys/VerifyKey");
 	if (timeout_ms > LIMIT_TIMEOUT_MS)
 		return call_fault(call, FAULT_INVALID_ARGUMENT, "timeout_ms: at most %d", LIMIT_TIMEOUT_MS);
-	call->deadline_ms = now_ms + (timeout_ms != 0 ? timeout_ms : atomic_load(&call->service->config)->timeout_ms);
+	/* A VerifyKey never waits. */
+	if (route->method->class != CLASS_VERIFY)
+		call->deadline_ms = call->worker->began_ns / NS_PER_MS +
+		    (timeout_ms != 0 ? timeout_ms : atomic_load(&call->service->config)->timeout_ms);
 	if (atomic_load(&call->service->draining))
 		return call_fault(call, FAULT_UNAVAILABLE, "the server is shutting down");
 	return 0;
@@ -179,6 +184,7 @@ take_change(struct call *asked)
 	atomic_fetch_add(&service->changes, 1);
 	call->origin = asked->origin;
 	call->admitted = true;
+	call->began_ns = asked->worker->began_ns;
 	call->deadline_ms = asked->deadline_ms;
 	memcpy(call->traceparent, asked->traceparent, sizeof(call->traceparent));
 	return call;
@@ -204,6 +210,7 @@ handle(struct call *call, const struct route *route, const ProtobufCBinaryData *
 	/* A pending call is the writer's, and may have been answered by now. */
 	if (fault == CALL_PENDING || fault == CALL_TAKEN)
 		return;
+	call_time(call);
 	if (fault != 0)
 		reply_fault(call, fault);
 	else
@@ -211,7 +218,7 @@ handle(struct call *call, const struct route *route, const ProtobufCBinaryData *
 }
 
 static void
-answer(struct worker *worker, const struct origin *origin, const uint8_t *bytes, size_t len, int64_t now_ms)
+answer(struct worker *worker, const struct origin *origin, const uint8_t *bytes, size_t len)
 {
 	struct call *call = &worker->call, *change;
 	Fob__Rpc__V1__Request envelope;
@@ -224,11 +231,11 @@ answer(struct worker *worker, const struct origin *origin, const uint8_t *bytes,
 		reply_fault(call, decode_fault(call, "request"));
 		return;
 	}
-	if ((fault = check_request(call, &envelope, now_ms, &route)) != 0) {
+	if ((fault = check_request(call, &envelope, &route)) != 0) {
 		reply_fault(call, fault);
 		return;
 	}
-	if (!route.method->changes) {
+	if (route.method->class != CLASS_CHANGE) {
 		handle(call, &route, &envelope.body);
 		return;
 	}
@@ -239,11 +246,12 @@ answer(struct worker *worker, const struct origin *origin, const uint8_t *bytes,
 }
 
 void
-dispatch(struct worker *worker, const struct origin *origin, const uint8_t *bytes, size_t len, int64_t now_ms)
+dispatch(struct worker *worker, const struct origin *origin, const uint8_t *bytes, size_t len, int64_t now_ns)
 {
 	if (worker->kept.n == VERIFY_PASS || worker->call.scratch.used > SCRATCH_KEPT)
 		verify_kept(worker);
-	answer(worker, origin, bytes, len, now_ms);
+	worker->began_ns = now_ns;
+	answer(worker, origin, bytes, len);
 }
 
 void

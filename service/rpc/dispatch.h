@@ -8,12 +8,13 @@
 #include "service/rpc/worker.h"
 
 /*
- * dispatch(worker, origin, bytes, len, now_ms):
+ * dispatch(worker, origin, bytes, len, now_ns):
  * Answer one request: the transport's reply() is called exactly once, whatever the bytes are: on this thread, now or in
- * dispatch_end(), or later on the writer's. ${now_ms} is clock_boot_ms().
+ * dispatch_end(), or later on the writer's. ${now_ns} is clock_boot_ns() when the bytes were read,
+ * the same in all calls until dispatch_end().
  * Ownership: ${bytes} are borrowed until dispatch_end(), ${origin} until this returns, ${origin}->peer until the reply.
  */
-void dispatch(struct worker *worker, const struct origin *origin, const uint8_t *bytes, size_t len, int64_t now_ms);
+void dispatch(struct worker *worker, const struct origin *origin, const uint8_t *bytes, size_t len, int64_t now_ns);
 
 /*
  * A VerifyKey may be kept, to be looked up together with those that follow: its ${bytes} are borrowed until dispatch_end(),

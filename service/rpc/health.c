@@ -65,7 +65,9 @@ load(const _Atomic uint64_t *counter)
 }
 
 struct sums {
-	uint64_t codes[CODES];
+	uint64_t answered[CLASSES][ENVIRONMENTS + 1][CODES];
+	uint64_t buckets[CLASSES_TIMED][DURATION_BUCKETS];
+	uint64_t sum_ns[CLASSES_TIMED];
 	uint64_t verdicts[ENVIRONMENTS][VERDICTS];
 	uint64_t unrecognised;
 };
@@ -73,18 +75,25 @@ struct sums {
 static void
 add(struct sums *sums, const struct tally *tally)
 {
-	for (int i = 0; i < CODES; i++)
-		sums->codes[i] += load(&tally->codes[i]);
+	for (int c = 0; c < CLASSES; c++)
+		for (int e = 0; e <= ENVIRONMENTS; e++)
+			for (int i = 0; i < CODES; i++)
+				sums->answered[c][e][i] += load(&tally->answered[c][e][i]);
+	for (int c = 0; c < CLASSES_TIMED; c++) {
+		for (int i = 0; i < DURATION_BUCKETS; i++)
+			sums->buckets[c][i] += load(&tally->durations[c].buckets[i]);
+		sums->sum_ns[c] += load(&tally->durations[c].sum_ns);
+	}
 	for (int e = 0; e < ENVIRONMENTS; e++)
 		for (int i = 0; i < VERDICTS; i++)
 			sums->verdicts[e][i] += load(&tally->verdicts[e][i]);
 	sums->unrecognised += load(&tally->unrecognised);
 }
 
+/* ${sums} is zeroed. */
 static void
 add_up(struct service *service, struct sums *sums)
 {
-	memset(sums, 0, sizeof(*sums));
 	add(sums, &service->tally);
 	pthread_mutex_lock(&service->mutex);
 	for (const struct worker *w = service->workers; w != NULL; w = w->next)
@@ -117,12 +126,62 @@ fill_codes(struct call *call, const struct sums *sums, Fob__V1__StatsResponse *o
 		return false;
 	out->codes = (Fob__V1__CodeCount **)pointers;
 	for (int i = 0; i < CODES; i++) {
-		out->requests += sums->codes[i];
-		if (sums->codes[i] == 0)
+		uint64_t n = 0;
+
+		for (int j = 0; j < CLASSES * (ENVIRONMENTS + 1); j++)
+			n += sums->answered[j / (ENVIRONMENTS + 1)][j % (ENVIRONMENTS + 1)][i];
+		out->requests += n;
+		if (n == 0)
 			continue;
 		fob__v1__code_count__init(&counts[out->n_codes]);
 		counts[out->n_codes].code = (Fob__Rpc__V1__Code)i;
-		counts[out->n_codes++].count = sums->codes[i];
+		counts[out->n_codes++].count = n;
+	}
+	return true;
+}
+
+static bool
+fill_answered(struct call *call, const struct sums *sums, Fob__V1__StatsResponse *out)
+{
+	Fob__V1__AnsweredCount *counts;
+	void **pointers;
+
+	if ((counts = new_messages(call, (size_t)CLASSES * (ENVIRONMENTS + 1) * CODES, sizeof(*counts), &pointers)) ==
+	    NULL)
+		return false;
+	out->answered = (Fob__V1__AnsweredCount **)pointers;
+	for (int c = 0; c < CLASSES; c++)
+		for (int e = 0; e <= ENVIRONMENTS; e++)
+			for (int i = 0; i < CODES; i++) {
+				if (sums->answered[c][e][i] == 0)
+					continue;
+				fob__v1__answered_count__init(&counts[out->n_answered]);
+				counts[out->n_answered].class_ = (Fob__V1__OperationClass)c;
+				counts[out->n_answered].environment = (Fob__V1__Environment)e;
+				counts[out->n_answered].code = (Fob__Rpc__V1__Code)i;
+				counts[out->n_answered++].count = sums->answered[c][e][i];
+			}
+	return true;
+}
+
+/* ${sums} outlives the reply. */
+static bool
+fill_durations(struct call *call, struct sums *sums, Fob__V1__StatsResponse *out)
+{
+	Fob__V1__Durations *durations;
+	void **pointers;
+
+	if ((durations = new_messages(call, CLASSES_TIMED, sizeof(*durations), &pointers)) == NULL)
+		return false;
+	out->durations = (Fob__V1__Durations **)pointers;
+	for (int c = CLASS_VERIFY; c < CLASSES_TIMED; c++) {
+		Fob__V1__Durations *d = &durations[out->n_durations++];
+
+		fob__v1__durations__init(d);
+		d->class_ = (Fob__V1__OperationClass)c;
+		d->n_buckets = DURATION_BUCKETS;
+		d->buckets = sums->buckets[c];
+		d->sum_ns = sums->sum_ns[c];
 	}
 	return true;
 }
@@ -175,6 +234,34 @@ fill_database(struct call *call, struct engine *engine, Fob__V1__EnvironmentStat
 }
 
 static bool
+fill_writer(struct call *call, const struct writer_counters *w, Fob__V1__EnvironmentStats *out)
+{
+	Fob__V1__KeyStateCount *counts;
+	void **pointers;
+
+	out->mutations = w->mutations;
+	out->replays = w->replays;
+	out->refused = w->refused;
+	out->commits = w->commits;
+	out->queue_depth = w->queue_depth;
+	out->keys_expired = w->keys_expired;
+	out->superseded_in_use = w->superseded_in_use;
+	out->superseded_in_use_end_ms = w->superseded_in_use_end_ms;
+	out->n_group_sizes = WRITER_GROUPS;
+	if ((out->group_sizes = scratch_alloc(&call->scratch, sizeof(w->groups))) == NULL ||
+	    (counts = new_messages(call, WRITER_STATES, sizeof(*counts), &pointers)) == NULL)
+		return false;
+	memcpy(out->group_sizes, w->groups, sizeof(w->groups));
+	out->key_states = (Fob__V1__KeyStateCount **)pointers;
+	for (int s = KEY_CURRENT; s < WRITER_STATES && w->keys_counted; s++) {
+		fob__v1__key_state_count__init(&counts[out->n_key_states]);
+		counts[out->n_key_states].state = (Fob__V1__KeyState)s;
+		counts[out->n_key_states++].count = w->keys[s];
+	}
+	return true;
+}
+
+static bool
 fill_environment(
     struct call *call, struct engine *engine, const uint64_t verdicts[VERDICTS], Fob__V1__EnvironmentStats *out)
 {
@@ -182,15 +269,9 @@ fill_environment(
 
 	writer_count(engine->writer, &w);
 	out->serving = serving(engine);
-	out->mutations = w.mutations;
-	out->replays = w.replays;
-	out->refused = w.refused;
-	out->commits = w.commits;
-	out->queue_depth = w.queue_depth;
-	out->keys_expired = w.keys_expired;
 	out->corrupt_records = store_corrupt_records(engine->store);
 	fill_database(call, engine, out);
-	return fill_verdicts(call, verdicts, out);
+	return fill_writer(call, &w, out) && fill_verdicts(call, verdicts, out);
 }
 
 static void
@@ -208,27 +289,17 @@ fill_transport(const struct service *service, Fob__V1__StatsResponse *out)
 	out->in_flight = t.in_flight;
 }
 
-int
-health_stats(struct call *call, const ProtobufCMessage *request, ProtobufCMessage *response)
+static bool
+fill_environments(struct call *call, const struct sums *sums, Fob__V1__StatsResponse *out)
 {
-	Fob__V1__StatsResponse *out = (Fob__V1__StatsResponse *)response;
 	struct service *service = call->service;
 	Fob__V1__EnvironmentStats *environments;
 	struct engine *engine;
-	struct sums sums;
 	void **pointers;
 	bool fits = true;
 
-	(void)request;
-	add_up(service, &sums);
-	message_text(&out->version, FOBD_VERSION);
-	out->start_ms = service->start_ms;
-	out->unrecognised = sums.unrecognised;
-	fill_transport(service, out);
-	if (!fill_codes(call, &sums, out) ||
-	    (environments = new_messages(call, ENVIRONMENTS, sizeof(*environments), &pointers)) == NULL)
-		return call_fault(
-		    call, FAULT_RESOURCE_EXHAUSTED, "the reply needs more memory than a request may have");
+	if ((environments = new_messages(call, ENVIRONMENTS, sizeof(*environments), &pointers)) == NULL)
+		return false;
 	out->environments = (Fob__V1__EnvironmentStats **)pointers;
 	for (int i = 0; i < ENVIRONMENTS && fits; i++) {
 		Fob__V1__EnvironmentStats *e = &environments[out->n_environments];
@@ -240,10 +311,30 @@ health_stats(struct call *call, const ProtobufCMessage *request, ProtobufCMessag
 		e->environment = (Fob__V1__Environment)(i + 1);
 		e->failures = load(&service->failures[i]);
 		if ((engine = service->engines[i]) != NULL)
-			fits = fill_environment(call, engine, sums.verdicts[i], e);
+			fits = fill_environment(call, engine, sums->verdicts[i], e);
 	}
-	if (!fits)
-		return call_fault(
-		    call, FAULT_RESOURCE_EXHAUSTED, "the reply needs more memory than a request may have");
+	return fits;
+}
+
+int
+health_stats(struct call *call, const ProtobufCMessage *request, ProtobufCMessage *response)
+{
+	Fob__V1__StatsResponse *out = (Fob__V1__StatsResponse *)response;
+	struct sums *sums;
+
+	(void)request;
+	message_text(&out->version, FOBD_VERSION);
+	out->start_ms = call->service->start_ms;
+	fill_transport(call->service, out);
+	if ((sums = scratch_alloc(&call->scratch, sizeof(*sums))) == NULL)
+		goto err0;
+	add_up(call->service, sums);
+	out->unrecognised = sums->unrecognised;
+	if (!fill_codes(call, sums, out) || !fill_answered(call, sums, out) || !fill_durations(call, sums, out) ||
+	    !fill_environments(call, sums, out))
+		goto err0;
 	return 0;
+
+err0:
+	return call_fault(call, FAULT_RESOURCE_EXHAUSTED, "the reply needs more memory than a request may have");
 }

@@ -13,13 +13,16 @@
 
 #define SMALL 512 /* a reply that needs no scratch memory; each fault is one */
 
-static void
-count_code(struct call *call, int code)
+static inline void
+count(struct call *call, int code)
 {
-	if (call->worker != NULL)
-		tally_add(&call->worker->tally.codes[code]);
+	enum operation_class class = call->method != NULL ? call->method->class : CLASS_OTHER;
+	struct worker *worker = call->worker;
+
+	if (worker != NULL)
+		tally_add(&worker->tally.answered[class][call->environment][code], 1, false);
 	else
-		atomic_fetch_add_explicit(&call->service->tally.codes[code], 1, memory_order_relaxed);
+		tally_add(&call->service->tally.answered[class][call->environment][code], 1, true);
 }
 
 static void
@@ -54,7 +57,7 @@ tell_too_large(struct call *call)
 static void
 give(struct call *call, int code, uint8_t *bytes, size_t size)
 {
-	count_code(call, code);
+	count(call, code);
 	if (log_enabled(LOG_DEBUG))
 		log_reply(call, code);
 	call->service->transport->reply(&call->origin, bytes, size, call->admitted);

@@ -9,6 +9,7 @@
 #include <stdatomic.h>
 
 #include "service/engine/engine.h"
+#include "service/rpc/tally.h"
 
 struct call;
 struct worker;
@@ -37,15 +38,6 @@ struct transport_ops {
 	void (*reply)(const struct origin *origin, const uint8_t *bytes, size_t len, bool admitted);
 	void (*count)(void *arg, struct transport_counters *counters); /* NULL in tests */
 	void *count_arg;
-};
-
-#define CODES 17
-
-/* Counted by one worker, added up by Stats: no counter is shared on a verify's path. */
-struct tally {
-	_Atomic uint64_t codes[CODES];
-	_Atomic uint64_t verdicts[ENVIRONMENTS][VERDICTS];
-	_Atomic uint64_t unrecognised; /* MALFORMED without a prefix that would tell an environment */
 };
 
 struct service {

@@ -174,23 +174,24 @@ begin(struct call *call, const Fob__V1__VerifyKeyRequest *in, struct verificatio
 	return LOOKUP;
 }
 
-static void
+static inline void
 count(struct call *call, const Fob__V1__VerifyKeyResponse *out)
 {
 	struct tally *tally = &call->worker->tally;
 
 	if (out->environment == FOB__V1__ENVIRONMENT__ENVIRONMENT_UNSPECIFIED)
-		tally_add(&tally->unrecognised);
+		tally_add(&tally->unrecognised, 1, false);
 	else
-		tally_add(&tally->verdicts[out->environment - 1][out->verdict]);
+		tally_add(&tally->verdicts[out->environment - 1][out->verdict], 1, false);
 }
 
 /* ---- 5. the lookups, in one read transaction per environment ---- */
 
-/* Which environments are being read. */
+/* Which environments are being read, and their time when all keys of the pass had been looked up. */
 struct reading {
 	struct worker *worker;
 	bool begun[ENVIRONMENTS];
+	int64_t now_ms[ENVIRONMENTS];
 };
 
 /* Sets *${txn}, whose snapshot is kept until end_reads(). Returns 0 or a negated fault. */
@@ -234,6 +235,7 @@ look_up(struct reading *r, struct verification *const *vs, size_t n, enum enviro
 		return;
 	if ((fault = begin_read(r, engine, &txn)) == 0)
 		lookup_keys(txn, lookups, found);
+	r->now_ms[environment] = clock_now_ms(&engine->clock);
 	for (size_t i = 0; i < found && fault != 0; i++)
 		lookups[i]->fault = fault;
 }
@@ -273,14 +275,14 @@ note_use(struct engine *engine, const struct pepper *pepper, uint32_t serial, ui
 
 /* Fills v->out from what was found. */
 static int
-finish(struct call *call, struct verification *v)
+finish(struct call *call, const struct reading *r, struct verification *v)
 {
 	struct store_txn *txn = call->worker->readers[v->engine->environment];
 	const struct record_key *key = &v->found.key;
 	Fob__V1__VerifyKeyResponse *out = &v->out;
 	struct record_account account;
 	enum verdict verdict;
-	int64_t now_ms;
+	int64_t now_ms = r->now_ms[v->engine->environment];
 	int fault;
 
 	if (v->found.fault == -FAULT_NOT_FOUND) {
@@ -302,7 +304,6 @@ finish(struct call *call, struct verification *v)
 		out->current_generation =
 		    key->kind == KIND_SECRET ? account.secret_generation : account.publishable_generation;
 	}
-	now_ms = clock_now_ms(&v->engine->clock);
 	verdict =
 	    verdict_of(atomic_load(&call->service->config), key, v->in->operation.data, v->in->operation.len, now_ms);
 	/* EXPIRED is irrevocable once it is committed. */
@@ -335,12 +336,29 @@ look_up_all(struct reading *r, struct verification *const *vs, size_t n)
 static void
 answer(struct call *call, struct verification *v, int fault)
 {
+	call->environment = (unsigned)v->out.environment;
 	if (fault != 0) {
 		reply_fault(call, fault);
 		return;
 	}
 	count(call, &v->out);
 	reply_message(call, &v->out.base);
+}
+
+/* The verifies of a pass are answered together, and share one reading of the clock. */
+static void
+time_verifies(struct worker *worker, size_t n)
+{
+	tally_time(&worker->tally.durations[CLASS_VERIFY], clock_boot_ns() - worker->began_ns, n, false);
+}
+
+/* Most requests have none. */
+static inline void
+keep_traceparent(char to[LIMIT_TRACEPARENT + 1], const char from[LIMIT_TRACEPARENT + 1])
+{
+	to[0] = '\0';
+	if (from[0] != '\0')
+		memcpy(to, from, LIMIT_TRACEPARENT + 1);
 }
 
 int
@@ -353,11 +371,12 @@ verify_key(struct call *call, const ProtobufCMessage *request, ProtobufCMessage 
 	(void)response;
 	if ((rc = begin(call, (const Fob__V1__VerifyKeyRequest *)request, v)) != LOOKUP) {
 		answer(call, v, rc);
+		time_verifies(call->worker, 1);
 		return CALL_TAKEN;
 	}
 	v->origin = call->origin;
 	v->method = call->method;
-	memcpy(v->traceparent, call->traceparent, sizeof(v->traceparent));
+	keep_traceparent(v->traceparent, call->traceparent);
 	kept->n++;
 	call_reset(call);
 	return CALL_TAKEN;
@@ -381,12 +400,14 @@ verify_kept(struct worker *worker)
 
 		call->origin = v->origin;
 		call->method = v->method;
-		memcpy(call->traceparent, v->traceparent, sizeof(call->traceparent));
-		answer(call, v, finish(call, v));
+		keep_traceparent(call->traceparent, v->traceparent);
+		answer(call, v, finish(call, &reading, v));
 	}
 	end_reads(&reading);
+	time_verifies(worker, kept->n);
 	kept->n = 0;
-	call_reset(call);
+	/* The rest of the call is as the last reply has left it. */
+	scratch_reset(&call->scratch);
 }
 
 /* ---- VerifyKeys ---- */
@@ -399,10 +420,12 @@ tell_no_memory(struct call *call)
 
 /* The fault of one item is its own, and does not end the batch. Returns false when the scratch memory is used up. */
 static bool
-tell_item(struct call *call, int fault, struct verification *v, Fob__V1__VerifyKeysItem *item)
+tell_item(struct call *call, int fault, struct verification *v)
 {
+	Fob__V1__VerifyKeysItem *item = &v->item;
 	const char *message;
 
+	*item = (Fob__V1__VerifyKeysItem)FOB__V1__VERIFY_KEYS_ITEM__INIT;
 	if (fault == 0) {
 		item->result = &v->out;
 		count(call, item->result);
@@ -421,7 +444,7 @@ tell_item(struct call *call, int fault, struct verification *v, Fob__V1__VerifyK
 /* At most VERIFY_PASS items. What they are answered points into ${vs} until the reply is encoded. */
 static bool
 verify_items(struct call *call, struct reading *reading, Fob__V1__VerifyKeyRequest *const *in, size_t n,
-    Fob__V1__VerifyKeysItem *items, struct verification *vs)
+    struct verification *vs)
 {
 	struct verification *waiting[VERIFY_PASS];
 	size_t n_waiting = 0;
@@ -430,12 +453,12 @@ verify_items(struct call *call, struct reading *reading, Fob__V1__VerifyKeyReque
 	for (size_t i = 0; i < n; i++) {
 		if ((rc[i] = begin(call, in[i], &vs[i])) == LOOKUP)
 			waiting[n_waiting++] = &vs[i];
-		else if (!tell_item(call, rc[i], &vs[i], &items[i]))
+		else if (!tell_item(call, rc[i], &vs[i]))
 			return false;
 	}
 	look_up_all(reading, waiting, n_waiting);
 	for (size_t i = 0; i < n; i++)
-		if (rc[i] == LOOKUP && !tell_item(call, finish(call, &vs[i]), &vs[i], &items[i]))
+		if (rc[i] == LOOKUP && !tell_item(call, finish(call, reading, &vs[i]), &vs[i]))
 			return false;
 	return true;
 }
@@ -446,7 +469,6 @@ verify_keys(struct call *call, const ProtobufCMessage *request, ProtobufCMessage
 	const Fob__V1__VerifyKeysRequest *in = (const Fob__V1__VerifyKeysRequest *)request;
 	Fob__V1__VerifyKeysResponse *out = (Fob__V1__VerifyKeysResponse *)response;
 	struct reading reading = { .worker = call->worker };
-	Fob__V1__VerifyKeysItem *items;
 	struct verification *vs = call->worker->batch;
 	bool fits = true;
 	size_t n;
@@ -454,17 +476,14 @@ verify_keys(struct call *call, const ProtobufCMessage *request, ProtobufCMessage
 	if (in->n_items > LIMIT_BATCH)
 		return call_fault(call, FAULT_INVALID_ARGUMENT, "items: at most %d in one batch, but there are %zu",
 		    LIMIT_BATCH, in->n_items);
-	if ((items = scratch_alloc(&call->scratch, in->n_items * sizeof(*items))) == NULL ||
-	    (out->items = scratch_alloc(&call->scratch, in->n_items * sizeof(*out->items))) == NULL)
+	if ((out->items = scratch_alloc(&call->scratch, in->n_items * sizeof(*out->items))) == NULL)
 		return tell_no_memory(call);
 	out->n_items = in->n_items;
-	for (size_t i = 0; i < in->n_items; i++) {
-		fob__v1__verify_keys_item__init(&items[i]);
-		out->items[i] = &items[i];
-	}
+	for (size_t i = 0; i < in->n_items; i++)
+		out->items[i] = &vs[i].item;
 	for (size_t i = 0; i < in->n_items && fits; i += n) {
 		n = in->n_items - i < VERIFY_PASS ? in->n_items - i : VERIFY_PASS;
-		fits = verify_items(call, &reading, in->items + i, n, items + i, vs + i);
+		fits = verify_items(call, &reading, in->items + i, n, vs + i);
 	}
 	end_reads(&reading);
 	call->message[0] = '\0';

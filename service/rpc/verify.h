@@ -16,6 +16,8 @@ struct verification {
 	struct engine *engine;
 	const char *why; /* NULL, or what is wrong with the form of a key that is valid only if it was imported */
 	struct lookup found;
+	/* of a batch's item: borrows ${out} */
+	Fob__V1__VerifyKeysItem item;
 	/* of a single VerifyKey: what its reply and the log need */
 	struct origin origin;
 	const struct method *method;

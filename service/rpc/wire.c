@@ -175,9 +175,9 @@ put_verified(uint8_t *p, const Fob__V1__VerifyKeyResponse *m)
 }
 
 static size_t
-verified_max(const Fob__V1__VerifyKeyResponse *m)
+verified_bytes(const Fob__V1__VerifyKeyResponse *m)
 {
-	return VERIFIED_MAX + m->detail.len + m->account.len + m->last4.len;
+	return m->detail.len + m->account.len + m->last4.len;
 }
 
 static uint8_t *
@@ -202,11 +202,11 @@ put_batch(uint8_t *p, const Fob__V1__VerifyKeysResponse *m)
 static size_t
 batch_max(const Fob__V1__VerifyKeysResponse *m)
 {
-	size_t max = 0;
+	size_t max = m->n_items * ITEM_MAX;
 
 	for (size_t i = 0; i < m->n_items; i++)
-		max += ITEM_MAX + m->items[i]->message.len +
-		    (m->items[i]->result != NULL ? verified_max(m->items[i]->result) - VERIFIED_MAX : 0);
+		max += m->items[i]->message.len +
+		    (m->items[i]->result != NULL ? verified_bytes(m->items[i]->result) : 0);
 	return max;
 }
 
@@ -214,7 +214,7 @@ size_t
 wire_max(const ProtobufCMessage *message)
 {
 	if (message->descriptor == &fob__v1__verify_key_response__descriptor)
-		return verified_max((const Fob__V1__VerifyKeyResponse *)message);
+		return VERIFIED_MAX + verified_bytes((const Fob__V1__VerifyKeyResponse *)message);
 	if (message->descriptor == &fob__v1__verify_keys_response__descriptor)
 		return batch_max((const Fob__V1__VerifyKeysResponse *)message);
 	return protobuf_c_message_get_packed_size(message);

@@ -13,6 +13,7 @@ struct worker {
 	struct call call;                        /* the request at hand */
 	struct store_txn *readers[ENVIRONMENTS]; /* made at the first use */
 	struct tally tally;
+	int64_t began_ns;    /* when the bytes of the request at hand, and of those that are kept, were read */
 	struct worker *next; /* in the service's list */
 	struct kept kept;    /* VerifyKeys that have begun */
 	struct verification batch[LIMIT_BATCH];
@@ -28,12 +29,5 @@ struct store_txn *worker_reader(struct worker *worker, struct engine *engine);
 /* Let go of a database, which may then be closed. Threads: no request uses the worker's transaction on it. */
 void worker_free_reader(struct worker *worker, enum environment environment);
 void worker_free_readers(struct worker *worker);
-
-static inline void
-tally_add(_Atomic uint64_t *counter)
-{
-	/* One writer: a plain add, without a locked instruction. */
-	atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + 1, memory_order_relaxed);
-}
 
 #endif

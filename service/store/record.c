@@ -156,26 +156,38 @@ get_time(struct reader *r)
 	return (int64_t)get64(r);
 }
 
-static uint64_t
-get_varint(struct reader *r)
-{
-	uint64_t v = 0;
-	uint8_t byte;
+#define VARINT_MAX 10 /* bytes */
 
-	for (unsigned shift = 0; shift < 64 && r->left > 0; shift += 7) {
-		byte = *r->p++;
-		r->left--;
-		v |= (uint64_t)(byte & 0x7f) << shift;
-		if ((byte & 0x80) == 0) {
-			r->bad = r->bad || (shift == 63 && byte > 1);
-			return v;
-		}
+static uint64_t
+get_long_varint(struct reader *r)
+{
+	size_t n = 0, most = r->left < VARINT_MAX ? r->left : VARINT_MAX;
+	uint64_t v = 0;
+
+	while (n < most && r->p[n] >= 0x80)
+		n++;
+	if (n == most || (n == VARINT_MAX - 1 && r->p[n] > 1)) {
+		r->bad = true;
+		return 0;
 	}
-	r->bad = true;
-	return 0;
+	for (size_t i = n + 1; i-- > 0;)
+		v = v << 7 | (r->p[i] & 0x7f);
+	r->p += n + 1;
+	r->left -= n + 1;
+	return v;
 }
 
-static uint32_t
+/* Most are of one byte. */
+static inline uint64_t
+get_varint(struct reader *r)
+{
+	if (r->left == 0 || *r->p >= 0x80)
+		return get_long_varint(r);
+	r->left--;
+	return *r->p++;
+}
+
+static inline uint32_t
 get_varint32(struct reader *r)
 {
 	uint64_t v = get_varint(r);

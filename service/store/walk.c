@@ -147,6 +147,27 @@ store_each_event(struct store_txn *txn, uint64_t after, store_event_cb visit, vo
 }
 
 int
+store_scan_keys(struct store_txn *txn, const uint8_t *after, store_key_cb visit, void *arg)
+{
+	struct lmdb_cursor c;
+	struct record_key key;
+	bool sound;
+	int fault;
+
+	for (fault = lmdb_seek(txn->txn, TABLE_KEYS, after, after != NULL ? RECORD_DIGEST_LEN : 0, &c); fault == 0;
+	     fault = lmdb_next(&c)) {
+		if (c.key.len != RECORD_DIGEST_LEN ||
+		    (after != NULL && memcmp(c.key.data, after, RECORD_DIGEST_LEN) == 0))
+			continue;
+		sound = record_get_key(txn->pepper, c.key.data, c.key.len, c.value.data, c.value.len, &key) == 0;
+		if (!visit(arg, c.key.data, sound ? &key : NULL))
+			break;
+	}
+	lmdb_cursor_end(&c);
+	return fault == -FAULT_NOT_FOUND ? 0 : fault;
+}
+
+int
 store_each_entry(struct store_txn *txn, enum table table, store_entry_cb visit, void *arg)
 {
 	struct lmdb_cursor cursor;

@@ -17,6 +17,11 @@ int store_each_key(
     struct store_txn *txn, const char *account, enum kind kind, uint32_t generation, store_key_cb visit, void *arg);
 int store_each_account(struct store_txn *txn, const char *after, store_account_cb visit, void *arg);
 int store_each_event(struct store_txn *txn, uint64_t after, store_event_cb visit, void *arg);
+/*
+ * All keys behind the digest ${after}, by digest; NULL: from the beginning. Damage is not counted. A record whose tag does
+ * not fit is visited with a NULL ${key}.
+ */
+int store_scan_keys(struct store_txn *txn, const uint8_t *after, store_key_cb visit, void *arg);
 /* All entries of a table as they are stored, damaged ones included: for the offline check. */
 int store_each_entry(struct store_txn *txn, enum table table, store_entry_cb visit, void *arg);
 

@@ -291,7 +291,7 @@ static bool
 ask(struct harness_call *hc, unsigned i)
 {
 	hc->sent++;
-	dispatch(&hc->worker, &hc->origin, requests[i].bytes, requests[i].len, clock_boot_ms());
+	dispatch(&hc->worker, &hc->origin, requests[i].bytes, requests[i].len, clock_boot_ns());
 	dispatch_end(&hc->worker);
 	if (!harness_await(hc, 30) || hc->len > REPLY_MAX) {
 		problem("a request without a reply");

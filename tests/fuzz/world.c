@@ -204,7 +204,7 @@ world_ask(enum role role, const uint8_t *bytes, size_t len, unsigned nth, uint8_
 	FUZZ_CHECK(worker_init(&line.worker, &w.world.service) == 0, "no memory for a worker");
 	line.replies = 0;
 	fault_arm(nth);
-	dispatch(&line.worker, &origin, copy, len, clock_boot_ms());
+	dispatch(&line.worker, &origin, copy, len, clock_boot_ns());
 	dispatch_end(&line.worker);
 	wait_for_reply(&line);
 	fault_disarm();

@@ -591,7 +591,15 @@ assert fob.communicate(timeout=20)[1] == b"" and fob.returncode == 0, fob.return
 	[[ $(json "d['requests'] >= 4, d['codes']['OK'] >= 4, d['start_ms'] > 0" <<< "$output") == "(True, True, True)" ]]
 	[[ $(json "[(e['rotating'], e['pepper_lines'], e['rotation_records']) for e in d['environments']]" <<< "$output") == \
 	    "[(False, 1, 0), (False, 1, 0)]" ]]
+	[[ $(json "sorted((a['class'], a['environment'], a['code'], a['count']) for a in d['answered'] if a['class'] in ('verify', 'change'))" \
+	    <<< "$output") == "[('change', 'live', 'OK', 1), ('change', 'test', 'OK', 1), ('verify', 'any', 'OK', 1), ('verify', 'live', 'OK', 1)]" ]]
+	[[ $(json "(d['durations']['verify']['count'], sum(d['durations']['verify']['buckets']), d['durations']['verify']['sum_seconds'] > 0)" \
+	    <<< "$output") == "(2, 2, True)" ]]
+	[[ $(json "[(e['group_sizes'][0], sum(e['group_sizes']), e['superseded_in_use']) for e in d['environments']]" \
+	    <<< "$output") == "[(1, 1, 0), (1, 1, 0)]" ]]
+	[[ $(json "[(e['key_states'] or {}).get('current', 2) for e in d['environments']]" <<< "$output") == "[2, 2]" ]]
 	run -0 fob stats
+	[[ $output == *"verify took"*"half within"* ]]
 	[[ $output == *"environment"*live*"environment"*test* && $output == *commits* ]]
 	stop_fobd
 }

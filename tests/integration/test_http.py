@@ -290,6 +290,18 @@ class Down(Case):
         daemon.wait_until("all threads answer", lambda: all(self.ask(self.key).status == 200 for _ in range(20)))
 
 
+class Listener(Case):
+    def test_an_admin_listener_is_not_asked(self):
+        w = web.Web(self.fobd.urls["admin"]).start()
+        self.addCleanup(w.kill)
+        daemon.wait_until("both threads have found out", lambda: all(
+            w.ask(headers=[web.basic(self.key), *web.CHARGE]).status == 503 for _ in range(20)))
+        said = w.ask("POST", "/v1/verify", body=json.dumps({"secret": self.key.decode()}).encode())
+        self.assertEqual((said.status, code(said)), (503, "FAILED_PRECONDITION"))
+        self.assertIn("this fobd listener serves fob.v1.Admin", w.log())
+        w.stop()
+
+
 class Start(unittest.TestCase):
     def test_settings_that_are_refused(self):
         w = web.Web("ipc:///nonexistent/v", settings='role = "operator"\n')
@@ -302,7 +314,7 @@ class Start(unittest.TestCase):
             text = f.read()
         with open(w.config, "w") as f:
             f.write(text.replace('"auth"', '"operator"'))
-        self.assertIn('role = "operator" is unknown; give "auth", and one role to each file', w.run("--check-config").stderr)
+        self.assertIn('routes is for role = "auth"; remove it, as a file has one role', w.run("--check-config").stderr)
 
     def test_an_address_in_use(self):
         w = web.Web("ipc:///nonexistent/v").start()

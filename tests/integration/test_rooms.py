@@ -21,7 +21,8 @@ ANY_ROOM = {"service/main.c", "service/flags.c", "service/reload.c", "service/re
 LIBRARIES = {"nng/": ("service/net",), "lmdb.h": ("service/lmdb",), "event2/http": ("client/http/server",)}
 # Headers without a .c of their name: types alone, functions that are all inline, or the interface of several files. An
 # internal.h or ..._internal.h is always one.
-SHARED = {"service/rpc/handlers.h", "service/rpc/service.h", "service/store/change.h", "service/base/bytes.h",
+SHARED = {"service/rpc/handlers.h", "service/rpc/service.h", "service/rpc/tally.h", "service/base/buckets.h",
+          "service/store/change.h", "service/base/bytes.h",
           "service/base/limits.h", "service/base/types.h", "service/lmdb/page.h",
           "client/fob.h", "client/futex.h", "proto/c/program.h", "proto/c/fields.h"}
 

@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 
+from bench_http import HTTP_SERIES, HttpBench
 from bench_programs import (Daemon, Disk, Failed, IdleConnections, check_status, finish, free_port, run, spawn)
 
 IN_FLIGHT = (1, 16, 64)
@@ -240,6 +241,8 @@ class Bench:
         self.load("async ipc 1", self.main, "keys", "--callers", "1")
         self.load("batches", self.main, "keys", "--callers", "4", "--batch", "64")
         self.measure_redis()
+        if self.http is not None:
+            self.http.measure()
 
     def measure_plain(self):
         """A blocking client on plain sockets, to an echo over nng's byte streams and to fobd."""
@@ -273,6 +276,14 @@ class Bench:
             time.sleep(0.02)
         run(self.redis_benchmark + ["-t", "set", "-d", "72", "-P", "32", "-n", str(2 * min(self.keys, 1000000))],
             self.place, 60)
+
+    def start_http(self):
+        self.http = None
+        try:
+            self.http = HttpBench(self)
+        except Failed as e:
+            for series in HTTP_SERIES:
+                self.reasons[series] = str(e)
 
     def measure_redis(self):
         if self.redis is None:
@@ -389,6 +400,7 @@ class Bench:
         self.make_small()
         self.make_idle()
         self.start_redis()
+        self.start_http()
         round_s = 0
         for self.round in range(1, self.args.rounds + 1):
             if self.left_s() < 1.1 * round_s:
@@ -402,6 +414,8 @@ class Bench:
         self.small.stop()
         if self.redis is not None:
             finish(self.redis, 10, signal.SIGTERM)
+        if self.http is not None:
+            self.http.stop()
         self.main_disk = self.main.disk_bytes()
         self.main.stop()
         self.big, self.big_reason = None, ""

@@ -7,6 +7,7 @@ import statistics
 import subprocess
 import tarfile
 
+from bench_http import CONNECTIONS
 from bench_programs import Failed
 from bench_rounds import IDLE_CONNECTIONS, IN_FLIGHT, MOST_CALLERS, PACED, PENDING_CHANGES, PIPELINES, SMALL_KEYS
 
@@ -161,8 +162,18 @@ def store_rows(b):
     ]
 
 
+def http_rows(b):
+    """The targets of fob-http."""
+    return [
+        Row("forward auth by fob-http ÷ evhttp that answers a constant, %d connections" % CONNECTIONS, 0.6, 0.8,
+            lambda: b.ratios("http fob-http", "http constant")),
+        Row("nginx with auth_request to fob-http ÷ to a constant, %d connections" % CONNECTIONS, 0.85, 0.95,
+            lambda: b.ratios("http nginx fob-http", "http nginx constant")),
+    ]
+
+
 def target_rows(b):
-    return wire_rows(b) + store_rows(b)
+    return wire_rows(b) + store_rows(b) + http_rows(b)
 
 
 def further_rows(b):
@@ -190,6 +201,10 @@ def further_rows(b):
         Row("libfob, 64 threads, ipc ÷ gRPC C++", None, None, lambda: b.ratios("fob ipc 64", "grpc")),
         Row("libfob, 64 threads, tcp ÷ Redis GET, 50 connections", None, None,
             lambda: b.ratios("fob tcp 64", "redis")),
+        Row("forward auth by fob-http ÷ evhttp that answers a constant: p99", None, None,
+            lambda: b.ratios("http fob-http", "http constant", "p99"), more_is_better=False),
+        Row("nginx with auth_request to fob-http ÷ to a constant: p99", None, None,
+            lambda: b.ratios("http nginx fob-http", "http nginx constant", "p99"), more_is_better=False),
         Row("thread switches per call, nng REQ/REP echo, one in flight, ipc", None, None,
             lambda: b.each("echo ipc 1", "thread_switches_per_call"), more_is_better=False),
         Row("thread switches per call, SP echo over nng_stream, one in flight, ipc", None, None,

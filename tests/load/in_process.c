@@ -104,17 +104,17 @@ static const struct origin from = { .role = ROLE_VERIFY, .peer = &peer };
 __attribute__((noinline, noclone)) static void
 run_pass(struct worker *worker, const struct request *requests, size_t n)
 {
-	int64_t now_ms = clock_boot_ms();
+	int64_t now_ns = clock_boot_ns();
 
 	for (size_t i = 0; i < n; i++)
-		dispatch(worker, &from, requests[i].bytes, requests[i].len, now_ms);
+		dispatch(worker, &from, requests[i].bytes, requests[i].len, now_ns);
 	dispatch_end(worker);
 }
 
 __attribute__((noinline, noclone)) static void
 run_batch(struct worker *worker, const uint8_t *bytes, size_t len)
 {
-	dispatch(worker, &from, bytes, len, clock_boot_ms());
+	dispatch(worker, &from, bytes, len, clock_boot_ns());
 }
 
 /* One VerifyKeys of the ${n} keys of ${requests}, whose bodies are its items. */
@@ -173,7 +173,7 @@ run(const struct flags *f, struct worker *worker, const struct keys *keys)
 	/* The first time that a page of the database is used it is mapped, which takes longer than a verify. */
 	for (size_t i = 0; i < keys->n; i++) {
 		requests[0].len = verify_encode(keys->secrets[i], requests[0].bytes);
-		dispatch(worker, &from, requests[0].bytes, requests[0].len, clock_boot_ms());
+		dispatch(worker, &from, requests[0].bytes, requests[0].len, clock_boot_ns());
 		dispatch_end(worker);
 	}
 	valid = replies = 0;

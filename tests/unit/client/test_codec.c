@@ -736,6 +736,10 @@ test_stats(void **state)
 	Fob__V1__CodeCount codes[3], *code_pointers[3] = { &codes[0], &codes[1], &codes[2] };
 	Fob__V1__VerdictCount verdicts[2], *verdict_pointers[2] = { &verdicts[0], &verdicts[1] };
 	Fob__V1__EnvironmentStats env = FOB__V1__ENVIRONMENT_STATS__INIT, *envs[3] = { &env, &env, &env };
+	Fob__V1__KeyStateCount states[2], *state_pointers[2] = { &states[0], &states[1] };
+	Fob__V1__AnsweredCount answered[2], *answered_pointers[2] = { &answered[0], &answered[1] };
+	Fob__V1__Durations durations[2], *duration_pointers[2] = { &durations[0], &durations[1] };
+	uint64_t numbers[30];
 	struct fob_stats *s;
 	struct fob_error e;
 	uint8_t *reply;
@@ -764,6 +768,37 @@ test_stats(void **state)
 	env.rotation_records = 7;
 	env.rotation_of_records = 8;
 	env.failures = 9;
+	env.n_group_sizes = 20;
+	env.group_sizes = numbers;
+	env.n_key_states = 2;
+	env.key_states = state_pointers;
+	env.superseded_in_use = 10;
+	env.superseded_in_use_end_ms = 11;
+	for (i = 0; i < 30; i++)
+		numbers[i] = i;
+	for (i = 0; i < 2; i++) {
+		fob__v1__key_state_count__init(&states[i]);
+		fob__v1__answered_count__init(&answered[i]);
+		fob__v1__durations__init(&durations[i]);
+		states[i].count = i + 20;
+		answered[i].count = i + 30;
+		durations[i].n_buckets = 30;
+		durations[i].buckets = numbers;
+		durations[i].sum_ns = i + 40;
+	}
+	states[0].state = FOB__V1__KEY_STATE__KEY_STATE_GRACE;
+	states[1].state = (Fob__V1__KeyState)99;
+	answered[0].class_ = FOB__V1__OPERATION_CLASS__OPERATION_CLASS_LIST;
+	answered[0].environment = FOB__V1__ENVIRONMENT__TEST;
+	answered[0].code = FOB__RPC__V1__CODE__NOT_FOUND;
+	answered[1].class_ = (Fob__V1__OperationClass)99;
+	answered[1].environment = (Fob__V1__Environment)-99;
+	answered[1].code = (Fob__Rpc__V1__Code)99;
+	durations[0].class_ = FOB__V1__OPERATION_CLASS__OPERATION_CLASS_CHANGE;
+	durations[1].class_ = (Fob__V1__OperationClass)99;
+	m.n_answered = m.n_durations = 2;
+	m.answered = answered_pointers;
+	m.durations = duration_pointers;
 	m.n_codes = 3;
 	m.codes = code_pointers;
 	m.n_environments = 2;
@@ -786,6 +821,19 @@ test_stats(void **state)
 	assert_int_equal(s->environments[0]->rotation_records, 7);
 	assert_int_equal(s->environments[0]->rotation_of_records, 8);
 	assert_int_equal(s->environments[0]->failures, 9);
+	assert_int_equal(s->environments[0]->group_sizes[14], 14);
+	assert_int_equal(s->environments[0]->group_sizes[15], 15 + 16 + 17 + 18 + 19);
+	assert_true(s->environments[0]->keys_counted);
+	assert_int_equal(s->environments[0]->keys_by_state[FOB_KEY_STATE_GRACE], 20);
+	assert_int_equal(s->environments[0]->keys_by_state[FOB_KEY_STATE_UNKNOWN], 21);
+	assert_int_equal(s->environments[1]->superseded_in_use, 10);
+	assert_int_equal(s->environments[1]->superseded_in_use_end_ms, 11);
+	assert_int_equal(s->answered[FOB_OPERATION_CLASS_LIST][FOB_ENVIRONMENT_TEST][-FOB_ENOT_FOUND], 30);
+	assert_int_equal(s->answered[FOB_OPERATION_CLASS_OTHER][FOB_ENVIRONMENT_ANY][-FOB_EUNKNOWN], 31);
+	assert_int_equal(s->durations[FOB_OPERATION_CLASS_CHANGE][23], 23);
+	assert_int_equal(s->durations[FOB_OPERATION_CLASS_CHANGE][24], 24 + 25 + 26 + 27 + 28 + 29);
+	assert_int_equal(s->durations_ns[FOB_OPERATION_CLASS_CHANGE], 40);
+	assert_int_equal(s->durations_ns[FOB_OPERATION_CLASS_OTHER], 0);
 	free(s);
 
 	m.n_environments = 3;
@@ -931,9 +979,10 @@ main(void)
 		cmocka_unit_test(test_contradictions), cmocka_unit_test(test_text), cmocka_unit_test(test_fault_codes),
 		cmocka_unit_test(test_cut_and_changed), cmocka_unit_test(test_memory_is_bounded),
 		cmocka_unit_test(test_arena), cmocka_unit_test(test_batch), cmocka_unit_test(test_new_keys),
-		cmocka_unit_test(test_first_keys), cmocka_unit_test(test_import), cmocka_unit_test(test_pages), cmocka_unit_test(test_who_asked),
-		cmocka_unit_test(test_event_types), cmocka_unit_test(test_event_types_of_a_newer_server),
-		cmocka_unit_test(test_stats), cmocka_unit_test(test_verify_requests), cmocka_unit_test(test_grace),
+		cmocka_unit_test(test_first_keys), cmocka_unit_test(test_import), cmocka_unit_test(test_pages),
+		cmocka_unit_test(test_who_asked), cmocka_unit_test(test_event_types),
+		cmocka_unit_test(test_event_types_of_a_newer_server), cmocka_unit_test(test_stats),
+		cmocka_unit_test(test_verify_requests), cmocka_unit_test(test_grace),
 		cmocka_unit_test(test_verify_requests_that_cannot_be), cmocka_unit_test(test_requests_that_cannot_be) };
 
 	return cmocka_run_group_tests_name("client/codec", tests, NULL, NULL);

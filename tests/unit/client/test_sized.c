@@ -161,8 +161,10 @@ LAYOUT(fob_account_page, 24, accounts, 16);
 LAYOUT(fob_event_page, 24, events, 16);
 LAYOUT(fob_health_request, 32, traceparent, 24);
 LAYOUT(fob_stats_request, 24, traceparent, 16);
-LAYOUT(fob_environment_stats, 288, failures, 280);
-LAYOUT(fob_stats, 248, environments, 240);
+LAYOUT(fob_environment_stats, 504, failures, 280);
+LAYOUT(fob_environment_stats, 504, superseded_in_use_end_ms, 496);
+LAYOUT(fob_stats, 10104, environments, 240);
+LAYOUT(fob_stats, 10104, durations_ns, 9976);
 #endif
 
 int

@@ -243,7 +243,8 @@ static inline void
 harness_reply(const struct origin *origin, const uint8_t *bytes, size_t len, bool admitted)
 {
 	struct harness_call *hc = origin->connection;
-	const struct call *call = (const struct call *)(const void *)((const char *)origin - offsetof(struct call, origin));
+	const struct call *call =
+	    (const struct call *)(const void *)((const char *)origin - offsetof(struct call, origin));
 
 	(void)admitted;
 	pthread_mutex_lock(&hc->lock);
@@ -301,8 +302,20 @@ harness_send_bytes(struct harness_call *hc, const void *bytes, size_t len)
 	harness_call_forget(hc);
 	assert_int_equal(hc->replies, hc->sent);
 	hc->sent++;
-	dispatch(&hc->worker, &hc->origin, bytes, len, clock_boot_ms());
+	dispatch(&hc->worker, &hc->origin, bytes, len, clock_boot_ns());
 	dispatch_end(&hc->worker);
+}
+
+/* How many requests this worker has answered with ${code}. */
+static inline uint64_t
+harness_answered(const struct harness_call *hc, int code)
+{
+	uint64_t n = 0;
+
+	for (int c = 0; c < CLASSES; c++)
+		for (int e = 0; e <= ENVIRONMENTS; e++)
+			n += hc->worker.tally.answered[c][e][code];
+	return n;
 }
 
 /* An envelope, packed: to be freed. */

@@ -36,6 +36,8 @@ many_share_a_commit(void **state)
 	assert_int_equal(after.commits, before.commits + 2);
 	assert_int_equal(n_syncs, syncs + 1);
 	assert_int_equal(after.mutations, before.mutations + 257);
+	assert_int_equal(after.groups[0], before.groups[0] + 1);
+	assert_int_equal(after.groups[8], before.groups[8] + 1);
 	assert_int_equal(after.queue_depth, 0);
 	for (int i = 0; i < 256; i++) {
 		assert_int_equal(many[i].fault, 0);

@@ -56,17 +56,16 @@ mdb_txn_renew(MDB_txn *txn)
 }
 
 /* The digest of a secret is made after the snapshot was taken, and before its key is looked up. */
+/* A digest's last step, after the snapshot was taken and before the key is looked up. */
 INTERPOSED int
-crypto_generichash_blake2b(unsigned char *out, size_t out_len, const unsigned char *in, unsigned long long in_len,
-    const unsigned char *key, size_t key_len)
+crypto_generichash_blake2b_final(crypto_generichash_blake2b_state *state, unsigned char *out, const size_t out_len)
 {
-	static int (*next)(
-	    unsigned char *, size_t, const unsigned char *, unsigned long long, const unsigned char *, size_t);
+	static int (*next)(crypto_generichash_blake2b_state *, unsigned char *, size_t);
 
 	if (next == NULL)
-		*(void **)&next = dlsym(RTLD_NEXT, "crypto_generichash_blake2b");
+		*(void **)&next = dlsym(RTLD_NEXT, "crypto_generichash_blake2b_final");
 	once(&in_digest);
-	return next(out, out_len, in, in_len, key, key_len);
+	return next(state, out, out_len);
 }
 
 /* Commits that may still be made: -1: any. The next one waits, until they are allowed again. */

@@ -64,6 +64,20 @@ interposed_bind(int fd, const struct sockaddr *sa, socklen_t len)
 	return rc;
 }
 
+/* ---- how often libnng writes ---- */
+
+static _Atomic unsigned writes;
+
+ssize_t interposed_sendmsg(int fd, const struct msghdr *message, int flags) __asm__("sendmsg")
+    __attribute__((visibility("default"), used));
+
+ssize_t
+interposed_sendmsg(int fd, const struct msghdr *message, int flags)
+{
+	atomic_fetch_add(&writes, 1);
+	return syscall(SYS_sendmsg, fd, message, flags);
+}
+
 /* ---- raw peers ---- */
 
 static int
@@ -403,6 +417,56 @@ a_peer_that_does_not_wait(void **state)
 	EVENTUALLY(counted(f).in_flight == 0);
 	for (int i = 0; i < 2 * ROUNDS; i++)
 		assert_true(served(f->admin));
+}
+
+/* ---- many requests at once ---- */
+
+/* Append a frame with a batch of ${n} verifies to ${to}. Returns its length. */
+static size_t
+batch_frame(struct fixture *f, uint32_t id, size_t n, uint8_t *to, size_t room)
+{
+	Fob__V1__VerifyKeysRequest in = FOB__V1__VERIFY_KEYS_REQUEST__INIT;
+	Fob__V1__VerifyKeyRequest item = FOB__V1__VERIFY_KEY_REQUEST__INIT, *items[LIMIT_BATCH];
+	uint8_t *bytes;
+	size_t len;
+
+	item.credential_case = FOB__V1__VERIFY_KEY_REQUEST__CREDENTIAL_SECRET;
+	item.secret = harness_text(f->live.secret);
+	for (size_t i = 0; i < n; i++)
+		items[i] = &item;
+	in.n_items = n;
+	in.items = items;
+	bytes = harness_request("fob.v1.Keys/VerifyKeys", &in.base, 0, &len);
+	assert_true(9 + SP_ID + len <= room);
+	to[0] = 1;
+	bytes_put64(to + 1, SP_ID + len);
+	bytes_put32(to + 9, id | 0x80000000);
+	memcpy(to + 9 + SP_ID, bytes, len);
+	free(bytes);
+	return 9 + SP_ID + len;
+}
+
+/* The first replies leave while the last requests are at hand, so that the client has something to do meanwhile. */
+static void
+replies_leave_early(void **state)
+{
+	enum { BATCHES = 4, ITEMS = 128 }; /* in one read; each reply is longer than what is written at once */
+	struct fixture *f = *state;
+	uint8_t bytes[1024 + LIMIT_READ];
+	int fd = peer_new(f->verify);
+	unsigned before;
+	size_t len = 0;
+
+	for (uint32_t i = 0; i < BATCHES; i++)
+		len += batch_frame(f, i, ITEMS, bytes + len, sizeof(bytes) - len);
+	before = atomic_load(&writes);
+	assert_true(sp_write(fd, bytes, len));
+	for (uint32_t i = 0, id; i < BATCHES; i++) {
+		assert_int_equal(peer_receive(fd, &id, PATIENCE_MS), 0);
+		assert_int_equal(id, i);
+	}
+	assert_int_equal(atomic_load(&writes) - before, BATCHES);
+	close(fd);
 }
 
 /* ---- limits ---- */
@@ -942,6 +1006,7 @@ main(void)
 		TEST(a_length_that_lies),
 		TEST(a_mutation_comes_back),
 		TEST(a_peer_that_does_not_wait),
+		TEST(replies_leave_early),
 		TEST(too_many_under_way),
 		TEST(too_many_connections),
 		TEST(a_peer_that_does_not_read),

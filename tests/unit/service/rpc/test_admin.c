@@ -1086,7 +1086,7 @@ a_process_is_wiped(void **state)
 		token = harness_token();
 		m = request_new(&mutations[i], &token, "acme");
 		bytes = harness_request(mutations[i].method, m, 0, &len);
-		dispatch(&worker, &origin, bytes, len, clock_boot_ms());
+		dispatch(&worker, &origin, bytes, len, clock_boot_ns());
 		dispatch_end(&worker);
 		while (n_masked == i)
 			usleep(1000);

@@ -211,6 +211,88 @@ count_of_verdict(const Fob__V1__EnvironmentStats *e, int verdict)
 	return 0;
 }
 
+#define OPERATION(name) FOB__V1__OPERATION_CLASS__OPERATION_CLASS_##name
+
+static uint64_t
+answered(const Fob__V1__StatsResponse *out, Fob__V1__OperationClass class, Fob__V1__Environment environment, int code)
+{
+	for (size_t i = 0; i < out->n_answered; i++)
+		if (out->answered[i]->class_ == class && out->answered[i]->environment == environment &&
+		    (int)out->answered[i]->code == code)
+			return out->answered[i]->count;
+	return 0;
+}
+
+/* How many requests of a class have a duration. */
+static uint64_t
+timed(const Fob__V1__StatsResponse *out, Fob__V1__OperationClass class)
+{
+	uint64_t n = 0;
+
+	for (size_t i = 0; i < out->n_durations; i++)
+		for (size_t b = 0; out->durations[i]->class_ == class && b < out->durations[i]->n_buckets; b++)
+			n += out->durations[i]->buckets[b];
+	return n;
+}
+
+/*
+ * The time that a request waited on its connection counts; so does the writer's. One that is refused before its method is
+ * called has none.
+ */
+static void
+durations(void **state)
+{
+	static const struct {
+		Fob__V1__OperationClass class;
+		const char *method;
+		size_t body_len;
+		const char *body;
+	} asked[] = {
+		{ OPERATION(VERIFY), "fob.v1.Keys/VerifyKey", 3, "\x0a\x01x" },
+		{ OPERATION(VERIFY_BATCH), "fob.v1.Keys/VerifyKeys", 0, "" },
+		{ OPERATION(LIST), "fob.v1.Admin/ListAccounts", 0, "" },
+		{ OPERATION(CHANGE), "fob.v1.Admin/RollKey", 0, "" },
+		{ OPERATION(OTHER), "fob.v1.Admin/Nothing", 0, "" },
+		{ OPERATION(BACKUP), "fob.v1.Admin/ReadBackup", 0, "" },
+	};
+	struct fixture *f = *state;
+	struct harness_call *hc = f->calls[0];
+	Fob__V1__StatsResponse *out;
+	uint8_t *bytes;
+	size_t len;
+
+	for (size_t i = 0; i < sizeof(asked) / sizeof(asked[0]); i++) {
+		bytes = harness_envelope(
+		    asked[i].method, strlen(asked[i].method), asked[i].body, asked[i].body_len, 0, NULL, &len);
+		harness_call_forget(hc);
+		hc->sent++;
+		/* Read 3 s ago. */
+		dispatch(&hc->worker, &hc->origin, bytes, len, clock_boot_ns() - INT64_C(3000000000));
+		dispatch_end(&hc->worker);
+		free(bytes);
+		out = stats(f);
+		assert_int_equal(timed(out, asked[i].class),
+		    asked[i].class >= OPERATION(VERIFY) && asked[i].class <= OPERATION(LIST));
+	}
+	assert_int_equal(out->n_durations, 4);
+	for (size_t i = 0; i < out->n_durations; i++) {
+		assert_int_equal(out->durations[i]->n_buckets, DURATION_BUCKETS);
+		/* 2.1 to 4.2 s. */
+		assert_int_equal(out->durations[i]->buckets[22], 1);
+		assert_in_range(out->durations[i]->sum_ns, 3000000000, 4000000000);
+	}
+	harness_call_forget(hc);
+	hc->sent++;
+	bytes = harness_envelope("fob.v1.Keys/VerifyKey", 21, "\xff", 1, 0, NULL, &len);
+	dispatch(&hc->worker, &hc->origin, bytes, len, clock_boot_ns());
+	dispatch_end(&hc->worker);
+	free(bytes);
+	assert_int_equal(harness_wait(hc), FAULT_INVALID_ARGUMENT);
+	out = stats(f);
+	assert_int_equal(timed(out, OPERATION(VERIFY)), 1);
+	assert_int_equal(answered(out, OPERATION(VERIFY), 0, FAULT_INVALID_ARGUMENT), 1);
+}
+
 static void
 sums_over_all_workers(void **state)
 {
@@ -281,6 +363,21 @@ sums_over_all_workers(void **state)
 	assert_int_equal(live->pepper_lines, 1);
 	assert_false(live->rotating || live->rotation_keys || live->rotation_records || live->rotation_of_records);
 
+	assert_int_equal(answered(out, OPERATION(VERIFY), FOB__V1__ENVIRONMENT__LIVE, 0), 18);
+	assert_int_equal(answered(out, OPERATION(VERIFY), FOB__V1__ENVIRONMENT__TEST, 0), 12);
+	assert_int_equal(answered(out, OPERATION(VERIFY), FOB__V1__ENVIRONMENT__ENVIRONMENT_UNSPECIFIED, 0), 6);
+	assert_int_equal(answered(out, OPERATION(CHANGE), FOB__V1__ENVIRONMENT__LIVE, 0), 2);
+	assert_int_equal(answered(out, OPERATION(CHANGE), FOB__V1__ENVIRONMENT__TEST, 0), 1);
+	assert_int_equal(answered(out, OPERATION(CHANGE), FOB__V1__ENVIRONMENT__TEST, FAULT_ALREADY_EXISTS), 1);
+	assert_int_equal(
+	    answered(out, OPERATION(HEALTH), FOB__V1__ENVIRONMENT__ENVIRONMENT_UNSPECIFIED, FAULT_NOT_FOUND), 1);
+	assert_int_equal(out->n_answered, 7);
+	assert_int_equal(timed(out, OPERATION(VERIFY)), 36);
+	assert_int_equal(timed(out, OPERATION(CHANGE)), 4);
+	assert_int_equal(timed(out, OPERATION(LIST)) + timed(out, OPERATION(VERIFY_BATCH)), 0);
+	assert_int_equal(live->n_group_sizes, WRITER_GROUPS);
+	assert_int_equal(live->group_sizes[0], 2);
+
 	harness_advance(f->h, 10000);
 	assert_non_null(harness_create(f->calls[0], ENVIRONMENT_LIVE, "wakes-the-sweeper", NULL));
 	out = stats(f);
@@ -328,6 +425,7 @@ main(void)
 		TEST(no_slot_for_a_reader),
 		TEST(sums_over_all_workers),
 		TEST(what_the_transport_tells),
+		TEST(durations),
 	};
 
 	return cmocka_run_group_tests_name("health", tests, NULL, NULL);

@@ -600,7 +600,7 @@ every_bit_of_a_record(void **state)
 	}
 	assert_int_equal(store_corrupt_records(engine->store) - corrupt, n);
 	assert_int_equal(harness_verdict(f->verify, s.secret), FOB__V1__VERDICT__VALID);
-	assert_int_equal(f->verify->worker.tally.codes[FAULT_UNAVAILABLE], n);
+	assert_int_equal(harness_answered(f->verify, FAULT_UNAVAILABLE), n);
 }
 
 /* ---- batches ---- */
@@ -835,12 +835,12 @@ many_at_once(void **state)
 	f->h->transport.reply = note_answer;
 	assert_int_equal(worker_init(&worker, &f->h->service), 0);
 	for (origin.id = 0; origin.id < MANY; origin.id++) {
-		dispatch(&worker, &origin, request[origin.id], len[origin.id], clock_boot_ms());
+		dispatch(&worker, &origin, request[origin.id], len[origin.id], clock_boot_ns());
 		dispatch_end(&worker);
 	}
 	origin.connection = answers;
 	for (origin.id = 0; origin.id < MANY; origin.id++)
-		dispatch(&worker, &origin, request[origin.id], len[origin.id], clock_boot_ms());
+		dispatch(&worker, &origin, request[origin.id], len[origin.id], clock_boot_ns());
 	assert_in_range(MANY - answers[1].replies, 1, VERIFY_PASS);
 	dispatch_end(&worker);
 	for (unsigned round = 0; round < 2; round++)
@@ -880,14 +880,14 @@ one_read_and_nothing_else(void **state)
 	f->h->transport.reply = bare_reply;
 	assert_int_equal(worker_init(&worker, &f->h->service), 0);
 	for (int i = 0; i < 3; i++) {
-		dispatch(&worker, &origin, request[i], len[i], clock_boot_ms());
+		dispatch(&worker, &origin, request[i], len[i], clock_boot_ns());
 		dispatch_end(&worker);
 	}
 
 	before = read_file(f->h->paths[0][0], &before_len);
 	n_reads = n_mallocs = n_locks = n_gets = 0;
 	for (unsigned i = 0; i < 3000; i++) {
-		dispatch(&worker, &origin, request[i % 3], len[i % 3], clock_boot_ms());
+		dispatch(&worker, &origin, request[i % 3], len[i % 3], clock_boot_ns());
 		dispatch_end(&worker);
 	}
 	assert_int_equal(n_mallocs, 0);
@@ -898,7 +898,7 @@ one_read_and_nothing_else(void **state)
 	/* Together they need one snapshot for as many as are looked up at once. */
 	n_reads = 0;
 	for (unsigned i = 0; i < 10 * VERIFY_PASS; i++)
-		dispatch(&worker, &origin, request[i % 3], len[i % 3], clock_boot_ms());
+		dispatch(&worker, &origin, request[i % 3], len[i % 3], clock_boot_ns());
 	dispatch_end(&worker);
 	assert_int_equal(n_reads, 10);
 	assert_int_equal(replies, 3003 + 10 * VERIFY_PASS);
