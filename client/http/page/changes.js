@@ -29,15 +29,21 @@ export function watchChanges(then) {
 	box().addEventListener("cancel", stay);
 	box().addEventListener("keydown", stay);  /* browsers heed "cancel" once only */
 	box().addEventListener("close", () => {
-		mustConfirm = false;
-		box().replaceChildren();
+		wipe();
 		(byId(opener) ?? byId("main")).focus();
 	});
 	addEventListener("beforeunload", (event) => { if (mustConfirm) event.preventDefault(); });
 	addEventListener("pagehide", close);
 }
 
+/* At once: "close" comes later than the dialog is closed. */
+function wipe() {
+	mustConfirm = false;
+	box().replaceChildren();
+}
+
 export function close() {
+	wipe();
 	if (box().open)
 		box().close();
 }
