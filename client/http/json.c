@@ -1,6 +1,6 @@
 /*
- * json.c - JSON bodies, and verify calls as JSON (see json.h). What is not exactly as it should be is refused: a
- * member with a typo would otherwise be a question that was not asked.
+ * json.c - JSON bodies, and verify calls as JSON (see json.h). What is not exactly as it should be is refused: a member
+ * with a typo would otherwise be a question that was not asked.
  */
 #include "client/http/json.h"
 

@@ -29,8 +29,8 @@ void json_reply(struct http_request *request, const struct http_reply *shape, js
 
 /*
  * json_to_verify(object, out, why):
- * Read {"secret" or "authorization": "...", "operation": "...", "require_environment": "live" or "test"}; the last
- * two may be left out. An unknown member is an error.
+ * Read {"secret" or "authorization": "...", "operation": "...", "require_environment": "live" or "test"}; the last two
+ * may be left out. An unknown member is an error.
  * Returns: 0; -1 with a static text at *${why}.
  */
 int json_to_verify(const json_t *object, struct fob_verify_request *out, const char **why);

@@ -253,6 +253,16 @@ stop(struct fleet *fleet, const struct settings *settings)
 	log_line(LOG_INFO, "ended", NULL);
 }
 
+/* As fobd warns: there is no TLS here. */
+static void
+warn_of_clear_text(const struct settings *s)
+{
+	for (size_t i = 0; i < s->n_listen; i++)
+		if (!listen_address_is_local(s->listen[i]))
+			log_line(
+			    LOG_WARN, "over plain HTTP keys cross the network in clear", "listen", s->listen[i], NULL);
+}
+
 static int
 serve(struct settings *settings, const char *path)
 {
@@ -268,6 +278,7 @@ serve(struct settings *settings, const char *path)
 	sigprocmask(SIG_BLOCK, &signals, NULL);
 	if (start(&fleet, settings, why, sizeof(why)) != 0)
 		return fail(why);
+	warn_of_clear_text(settings);
 	log_line(LOG_INFO, "ready", "version", FOBD_VERSION, NULL);
 	notify_ready();
 	look_after(&fleet, path, settings, &signals);

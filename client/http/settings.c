@@ -76,7 +76,8 @@ load_listen(struct loader *l, cfg_t *cfg, struct settings *out)
 
 		if (!listen_address_ok(address))
 			return loader_refuse(l, line,
-			    "listen: \"%.120s\" is no address; give \"unix:PATH\", \"127.0.0.1:8480\" or \"[::1]:8480\"",
+			    "listen: \"%.120s\" is no address; give \"unix:PATH\", \"127.0.0.1:8480\" or "
+			    "\"[::1]:8480\"",
 			    address);
 		for (unsigned j = 0; j < i; j++)
 			if (strcmp(out->listen[j], address) == 0)

@@ -23,6 +23,8 @@
 #define AUTH_HANDLERS 3
 #define METRICS_HANDLERS 3
 #define DRAIN_LOOK_US 10000
+/* Requests that are on their way when the stop begins are still answered. */
+#define DRAIN_LEAST_MS 200
 
 struct worker {
 	struct settings *settings;
@@ -39,7 +41,7 @@ struct worker {
 	int told_fd;
 	atomic_bool stop;
 	_Atomic(struct settings *) next; /* NULL: none */
-	int64_t drain_until_ms;
+	int64_t drain_since_ms;          /* 0: it does not drain */
 	pthread_t thread;
 	bool started;
 };
@@ -69,10 +71,11 @@ static void
 on_drain(evutil_socket_t fd, short what, void *arg)
 {
 	struct worker *w = arg;
+	int64_t took_ms = now_ms() - w->drain_since_ms;
 
 	(void)fd;
 	(void)what;
-	if (server_busy(w->server) == 0 || now_ms() >= w->drain_until_ms)
+	if (took_ms >= DRAIN_LEAST_MS && (server_busy(w->server) == 0 || took_ms >= w->settings->timeout_ms))
 		event_base_loopbreak(w->base);
 }
 
@@ -88,8 +91,8 @@ on_told(evutil_socket_t fd, short what, void *arg)
 	eventfd_read(fd, &n);
 	if (next != NULL)
 		use_settings(w, next);
-	if (atomic_load(&w->stop) && w->drain_until_ms == 0) {
-		w->drain_until_ms = now_ms() + w->settings->timeout_ms;
+	if (atomic_load(&w->stop) && w->drain_since_ms == 0) {
+		w->drain_since_ms = now_ms();
 		server_stop(w->server);
 		event_add(w->drain, &soon);
 	}
@@ -111,14 +114,15 @@ worker_stop(struct worker *w)
 
 /* ---- making it ---- */
 
-/* A loop of one thread needs no locks. */
+/* A loop of one thread needs no locks. With a list of changes a request costs three calls of epoll_ctl(), without it four. */
 static struct event_base *
 make_base(void)
 {
 	struct event_config *config = event_config_new();
 	struct event_base *base = NULL;
 
-	if (config != NULL && event_config_set_flag(config, EVENT_BASE_FLAG_NOLOCK) == 0)
+	if (config != NULL && event_config_set_flag(config, EVENT_BASE_FLAG_NOLOCK) == 0 &&
+	    event_config_set_flag(config, EVENT_BASE_FLAG_EPOLL_USE_CHANGELIST) == 0)
 		base = event_base_new_with_config(config);
 	if (config != NULL)
 		event_config_free(config);

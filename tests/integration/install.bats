@@ -90,8 +90,11 @@ declared() {
 	done
 }
 
-@test "the .proto files and PROTOCOL.md are installed, and a client's messages are made from them" {
+@test "the .proto files, PROTOCOL.md and what Prometheus and Grafana read are installed, and a client's messages are made from them" {
 	cmp "$ROOT/proto/PROTOCOL.md" "$DEST/usr/share/doc/fob/PROTOCOL.md"
+	for file in METRICS.md alerts.yml alerts_test.yml grafana.json; do
+		cmp "$ROOT/client/http/$file" "$DEST/usr/share/doc/fob/$file"
+	done
 	protoc -I"$DEST/usr/share/fob/proto" --c_out="$BATS_TEST_TMPDIR" fob/rpc/v1/rpc.proto fob/v1/types.proto \
 	    fob/v1/keys.proto fob/v1/admin.proto fob/v1/health.proto
 	[ -s "$BATS_TEST_TMPDIR/fob/v1/admin.pb-c.h" ]

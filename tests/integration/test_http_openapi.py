@@ -1,6 +1,6 @@
 #!/usr/bin/python3
-"""client/http/openapi.json against a running fob-http: each path and status of it is brought about, and each reply has the
-fields and headers that stand there and no others. And the Python client of client/http/JSON.md is run."""
+"""client/http/openapi.json against a running fob-http: each path and status of it is brought about, and each reply has
+the fields and headers that stand there and no others. And the Python client of client/http/JSON.md is run."""
 
 import os
 import sys
@@ -21,8 +21,8 @@ from pb import LIVE
 
 FOLDER = os.path.join(pb.ROOT, "client", "http")
 TYPES = {"string": str, "boolean": bool, "integer": int, "array": list, "object": dict, "null": type(None)}
-WORDS = {"$ref", "type", "description", "properties", "required", "additionalProperties", "items", "minItems", "maxItems",
-         "enum", "const", "pattern", "minimum", "oneOf"}
+WORDS = {"$ref", "type", "description", "properties", "required", "additionalProperties", "items", "minItems",
+         "maxItems", "enum", "const", "pattern", "minimum", "oneOf"}
 ALWAYS = {"content-length", "content-type", "date", "connection"}
 
 
@@ -47,7 +47,7 @@ class Document:
         assert set(schema) <= WORDS, "the test does not know %s" % (set(schema) - WORDS)
         types = schema.get("type", [])
         types = [types] if isinstance(types, str) else types
-        if types and not any(isinstance(value, TYPES[t]) and (t == "boolean" or value is not True and value is not False)
+        if types and not any(isinstance(value, TYPES[t]) and (t == "boolean") == isinstance(value, bool)
                              for t in types):
             return "%s is no %s" % (where, types)
         if "enum" in schema and value not in schema["enum"] or "const" in schema and value != schema["const"]:
@@ -102,8 +102,10 @@ class OpenApi(unittest.TestCase):
         """(path, how the request differs, at which fob-http)"""
         key, weak, gone = self.key.decode(), self.weak.decode(), self.gone.decode()
         items = [{"secret": key, "operation": "charges.create", "require_environment": "live"}, {"authorization": ""},
-                 {"secret": "x"}, {"secret": weak, "operation": "charges.create"}, {"secret": weak, "operation": "tokenize"},
-                 {"secret": gone}, {"secret": key, "require_environment": "test"}, {"authorization": web.basic(self.key)[1]},
+                 {"secret": "x"}, {"secret": weak, "operation": "charges.create"},
+                 {"secret": weak, "operation": "tokenize"},
+                 {"secret": gone}, {"secret": key, "require_environment": "test"},
+                 {"authorization": web.basic(self.key)[1]},
                  {}, {"secret": "x", "authorization": "y"}, {"secret": "x", "more": 1}, {"secret": 1},
                  {"secret": "x", "operation": "a b"}, {"secret": "x", "require_environment": "all"}]
         for at in (self.web, self.down):
@@ -156,7 +158,7 @@ class OpenApi(unittest.TestCase):
         tap.count("%d paths and statuses of the OpenAPI file" % len(every))
 
     def test_every_name_is_there(self):
-        """The verdicts, the faults and the fields are those of the .proto files, and every part of the document is used."""
+        """Verdicts, faults and fields are those of the .proto files, and every part of the document is used."""
         schemas = self.document.all["components"]["schemas"]
         names = [v.name for v in pb.keys.Verdict.DESCRIPTOR.values]
         self.assertEqual(schemas["Verification"]["properties"]["verdict"]["enum"], ["DENIED"] + names[1:])
