@@ -267,10 +267,10 @@ class Account(Case):
         self.has("There is no account nobody in live")
 
     def test_roll(self):
-        made = self.new_account("rolls")
+        made = self.new_account("acct_42")
         old, last4 = made.secret_key.secret, made.secret_key.key.last4
         self.verdict(old)
-        self.open_account("rolls")
+        self.open_account("acct_42")
         self.click("roll")
         self.assertNotIn("never", self.text("dialog-last-used"))
         self.assertIn("24 hours", self.text("dialog"))
@@ -299,7 +299,7 @@ class Account(Case):
         self.picture("account")
 
         self.click("to-superseded")
-        self.has("rolls")
+        self.has("acct_42")
         self.assertRegex(self.text(), "in (24:00:00|23:59:..)")
         self.picture("superseded")
         self.click("#main table a")

@@ -52,13 +52,12 @@ function banner(text) {
 }
 
 function showDown(fault) {
-	const what = fault.code === "NO_ANSWER" ? "fob-http cannot be reached" : "fobd cannot be reached";
 	if (!down)
 		replace(byId("main"), h("div", { class: "empty" }, h("h1", {}, "No answer"), h("p", {}, "Nothing is shown, as it may not be true any more."),
 			h("button", { type: "button", id: "retry", click: () => load() }, "Try again")));
 	down = true;
 	byId("age").hidden = true;
-	banner(`${what}: ${fault.message}`);
+	banner(fault.code === "NO_ANSWER" ? fault.message : `fobd cannot be reached: ${fault.message}`);
 }
 
 function showRefusal(fault) {
