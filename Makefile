@@ -109,6 +109,9 @@ $(B)/%.o: %.c $(PROTO_H)
 	@$(if $(V),,echo '  CC      $@')
 	$(Q)$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
 
+# It has those files inside.
+$(B)/client/http/page.o: $(wildcard client/http/page/*.html client/http/page/*.css client/http/page/*.js)
+
 $(B)/libservice.a: $(SERVICE_OBJ) $(SHARED_OBJ) $(PROTO_OBJ)
 	$(Q)rm -f $@ && $(AR) qcs $@ $^
 

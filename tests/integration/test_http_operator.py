@@ -220,7 +220,7 @@ class Calls(Case):
         self.assertEqual(self.post("/v1/session", method="PUT")[0].headers["allow"], "GET, POST, DELETE")
 
     def test_what_the_other_role_has_is_not_here(self):
-        for target in ("/v1/verify", "/v1/verify-batch", "/v1/auth", "/v1/keys", "/v1/keys/roll/", "/"):
+        for target in ("/v1/verify", "/v1/verify-batch", "/v1/auth", "/v1/keys", "/v1/keys/roll/", "/page.css/", "/index.html"):
             self.assertEqual(self.post(target, {})[0].status, 404)
 
     def test_a_trace_reaches_the_log_of_fobd(self):
