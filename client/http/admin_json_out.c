@@ -1,9 +1,9 @@
 /*
  * admin_json_out.c - Admin calls as JSON, out (see admin_json.h).
  */
-#include <sodium.h>
-
 #include "client/http/admin_json.h"
+
+#include <sodium.h>
 
 #define PAGE_TOKEN_SIZE sodium_base64_ENCODED_LEN(sizeof(((struct fob_cursor *)0)->bytes), VARIANT)
 #define VARIANT sodium_base64_VARIANT_URLSAFE_NO_PADDING

@@ -1,10 +1,11 @@
 /*
  * settings_operator.c - settings of the role operator (see settings_internal.h): how people sign in, and from where.
  */
+#include "client/http/settings_internal.h"
+
 #include <string.h>
 
 #include "client/http/listen.h"
-#include "client/http/settings_internal.h"
 
 #define COUNT(a) (sizeof(a) / sizeof((a)[0]))
 #define SESSION_IDLE_MAX_S 28800

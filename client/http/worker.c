@@ -110,14 +110,15 @@ worker_stop(struct worker *w)
 
 /* ---- making it ---- */
 
-/* A loop of one thread needs no locks. */
+/* A loop of one thread needs no locks. With a list of changes a request costs three calls of epoll_ctl(), without it four. */
 static struct event_base *
 make_base(void)
 {
 	struct event_config *config = event_config_new();
 	struct event_base *base = NULL;
 
-	if (config != NULL && event_config_set_flag(config, EVENT_BASE_FLAG_NOLOCK) == 0)
+	if (config != NULL && event_config_set_flag(config, EVENT_BASE_FLAG_NOLOCK) == 0 &&
+	    event_config_set_flag(config, EVENT_BASE_FLAG_EPOLL_USE_CHANGELIST) == 0)
 		base = event_base_new_with_config(config);
 	if (config != NULL)
 		event_config_free(config);

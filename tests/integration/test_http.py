@@ -313,8 +313,9 @@ class Start(unittest.TestCase):
         with open(w.config) as f:
             text = f.read()
         with open(w.config, "w") as f:
-            f.write(text.replace('"auth"', '"operator"'))
-        self.assertIn('role = "operator" is unknown; give "auth", and one role to each file', w.run("--check-config").stderr)
+            f.write(text.replace('"auth"', '"both"'))
+        self.assertIn('role = "both" is unknown; give "auth" or "operator", and one role to each file',
+                      w.run("--check-config").stderr)
 
     def test_an_address_in_use(self):
         w = web.Web("ipc:///nonexistent/v").start()
