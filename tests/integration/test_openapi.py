@@ -1,6 +1,6 @@
 #!/usr/bin/python3
-"""client/http/openapi.yaml against the running fob-http: each path, method, status, header and member of a reply is in the
-file, and what is in the file is served. And the clients of client/http/examples."""
+"""client/http/openapi.yaml against the running fob-http: each path, method, status, header and member of a reply is in
+the file, and what is in the file is served. And the clients of client/http/examples."""
 
 import os
 import sys
@@ -9,14 +9,17 @@ sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 
 import glob
+import hashlib
 import json
 import re
 import shutil
+import signal
 import subprocess
 import unittest
 import zlib
 
 import daemon
+import fobwire
 import openapi
 import pb
 import tap
@@ -30,7 +33,17 @@ BASE62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 AMBIGUOUS, LONG_HEAD = [("Host", "again")], [("A", "b" * 20000)]
 LARGE, EXPECT = [("Content-Length", "140000")], [("Expect", "much"), ("Content-Length", "2")]
 # In the file for clients, but no reply of this fobd has it.
-NEVER = r"\.verdict = DENIED$"
+NEVER = r"\.verdict = DENIED$|\.type = restored$|\.certificate$"
+ADMIN = ("/v1/accounts/create", "/v1/accounts/suspend", "/v1/accounts/resume", "/v1/accounts/list", "/v1/keys/roll",
+         "/v1/keys/revoke", "/v1/keys/list", "/v1/events/list")
+# Values for members of requests; which of them a call takes, the file says.
+VALUES = {"request_token": ("0" * 63, "g" * 64, 1), "environment": ("test", "LIVE", None),
+          "account": ("other", "", "a b", "a" * 65),
+          "kind": ("secret", "publishable", "x"), "generation": (1, 0, -1, "1", 1 << 32),
+          "grace": ({"seconds": 60}, {"seconds": 0}, {"seconds": 86401}, {}, 5),
+          "expected_generation": (1, -1, 1.5, 1 << 32),
+          "authorizing_secret": ("sk_live_x", "", 1), "page_size": (0, 1, 1000, 1001), "page_token": ("", "!", 1),
+          "nonsense": (1,)}
 
 
 def made_up():
@@ -48,11 +61,12 @@ def original(method, uri):
 
 
 class Case(unittest.TestCase):
-    """A fobd, one that serves live only, and one whose test environment has failed; a fob-http of each, and one of none."""
+    """A fobd, one that serves live only, and one whose test environment has failed. A fob-http of each, one of none,
+    and one for operators."""
 
     @classmethod
-    def start_web(cls, *args, **kw):
-        started = web.Web(*args, **kw).start()
+    def start_web(cls, *args, kind=web.Web, **kw):
+        started = kind(*args, **kw).start()
         cls.addClassCleanup(started.kill)
         cls.webs.append(started)
         return started
@@ -72,9 +86,10 @@ class Case(unittest.TestCase):
         cls.of_live = cls.start_web(cls.live_only.urls["verify"], settings='original = "request"\nerror_body = false\n')
         cls.of_half = cls.start_web(cls.half.urls["verify"], trusted=())
         cls.down = cls.start_web("ipc:///nonexistent/v")
+        cls.operator = cls.start_web(cls.fobd.urls["admin"], kind=web.Operator)
         cls.make_keys()
         os.rename(os.path.join(cls.half.database("test"), "data.mdb"), os.path.join(cls.half.place, "kept.mdb"))
-        cls.listeners = {"8480": cls.web.tcp, "9480": cls.web.metrics}
+        cls.listeners = {"8480": cls.web.tcp, "8490": cls.operator.tcp, "9480": cls.web.metrics}
 
     @classmethod
     def make_keys(cls):
@@ -114,6 +129,7 @@ class Case(unittest.TestCase):
         """Send it to ${at}, or where the file says, and hold the reply against the file."""
         reply = self.send(at or self.at(path), method, target or path.replace("{path}", "a/b"), headers, body)
         self.document.check(path, method, reply, no_body)
+        fobwire.known_secrets.update(fobwire._SECRET.findall(reply.body))
         return reply
 
 
@@ -154,16 +170,17 @@ class Replies(Case):
         self.ask("/v1/auth", "GET", [web.basic(self.test), *web.CHARGE], at=self.of_live.tcp)
 
     def items(self):
-        for key in (self.key, self.weak, self.test, self.old, self.ending, self.new, self.revoked, self.suspended, made_up(),
-                    b"x", b""):
+        for key in (self.key, self.weak, self.test, self.old, self.ending, self.new, self.revoked, self.suspended,
+                    made_up(), b"x", b""):
             yield {"secret": key.decode(), "operation": "charges.create"}
         yield {"authorization": web.basic(self.key)[1], "require_environment": "test"}
         yield {"authorization": "", "operation": ""}
         yield {"secret": self.key.decode(), "operation": "o" * 64}
         # These are refused.
-        yield from ({}, {"secret": "x", "authorization": "y"}, {"secret": "x", "more": 1}, {"secret": 1}, {"secret": "\0"},
-                    {"secret": "x", "operation": "a b"}, {"secret": "x", "operation": "o" * 65}, {"authorization": None},
-                    {"secret": "x", "require_environment": "LIVE"}, {"secret": "x", "require_environment": ""})
+        yield from ({}, {"secret": "x", "authorization": "y"}, {"secret": "x", "more": 1}, {"secret": 1},
+                    {"secret": "\0"}, {"secret": "x", "operation": "a b"}, {"secret": "x", "operation": "o" * 65},
+                    {"authorization": None}, {"secret": "x", "require_environment": "LIVE"},
+                    {"secret": "x", "require_environment": ""})
 
     def verify(self):
         schema = self.document.request_schema("/v1/verify", "POST")
@@ -197,12 +214,124 @@ class Replies(Case):
                     self.ask(path, method, at=at.metrics)
                 self.refusals(path, method)
 
+    # ---- the role operator ----
+
+    def admin(self, path, body, at=None, **more):
+        """Asked by a script, with the sign-in token."""
+        where = at or self.operator
+        return self.ask(path, "POST", where.bearer(), {**body, **more}, where.tcp)
+
+    def base(self, path, account="acme"):
+        """The members that ${path} must have."""
+        needs = self.document.request_schema(path, "POST")["required"]
+        have = {"request_token": fobwire.new_token().hex(), "environment": "live", "account": account, "kind": "secret",
+                "generation": 1}
+        return {name: have[name] for name in needs}
+
+    def changes(self):
+        """Each call as it should be, and with each member as it should be or not."""
+        for path in ADMIN:
+            schema = self.document.request_schema(path, "POST")
+            for name, values in VALUES.items():
+                for value in values:
+                    body = {**self.base(path), name: value}
+                    right = self.document.wrong(schema, body) is None
+                    self.assertEqual(self.admin(path, body).status != 400, right, (path, name, value))
+            for name in self.base(path):
+                body = self.base(path)
+                del body[name]
+                self.assertEqual(self.admin(path, body).status, 400)
+            if "request_token" in self.base(path):
+                body = self.base(path, "first")
+                self.admin(path, body)
+                self.admin(path, body, account="second")
+                if "create" not in path:
+                    self.admin(path, self.base(path, "nobody"))
+        self.admin("/v1/keys/list", self.base("/v1/keys/list", "nobody"))
+        for _ in range(9):
+            self.admin("/v1/keys/roll", self.base("/v1/keys/roll", "first"))
+        self.admin("/v1/accounts/suspend", self.base("/v1/accounts/suspend", "first"))
+        self.import_one()
+
+    def import_one(self):
+        """What the calls over HTTP cannot do: an account without a secret key, and a change over TCP."""
+        with self.fobd.client("tcpadmin") as c:
+            item = pb.admin.ImportItem(account="imported", publishable_last4="abcd",
+                                       publishable_sha256=hashlib.sha256(b"imported").digest())
+            c.call("fob.v1.Admin/ImportAccounts", pb.admin.ImportAccountsRequest(
+                request_token=fobwire.new_token(), environment=LIVE, items=[item]))
+        rolled = self.admin("/v1/keys/roll", self.base("/v1/keys/roll", "imported"))
+        self.assertIsNone(json.loads(rolled.body)["old_key"])
+
+    def lists(self):
+        for path in ("/v1/accounts/list", "/v1/keys/list", "/v1/events/list"):
+            for account in ("acme", "rolled", "first"):
+                token = json.loads(self.admin(path, self.base(path, account), page_size=1).body)["next_page_token"]
+                self.admin(path, self.base(path, account), page_token=token)
+
+    def sessions(self):
+        ours = [("Origin", "http://fob")]
+        good = {"token": self.operator.token()}
+
+        def post(headers=ours, body=good, at=None):
+            return self.ask("/v1/session", "POST", headers, body, at)
+
+        signed_in = post()
+        cookie = ("Cookie", signed_in.headers["set-cookie"].split(";")[0])
+        csrf = ("X-CSRF-Token", json.loads(signed_in.body)["csrf_token"])
+        post([("Origin", "http://evil")])
+        for body in ({}, {"token": 1}, {**good, "more": 1}, []):
+            self.assertEqual(post(body=body).status, 400)
+        for headers in ([], [cookie]):
+            self.ask("/v1/session", "GET", headers)
+        for path in ADMIN:
+            self.ask(path, "POST", [], self.base(path))
+            self.ask(path, "POST", [cookie, *ours], self.base(path))
+            self.refusals(path, "POST", self.operator.bearer())
+        for headers in ([], [cookie, *ours], [cookie, csrf, *ours]):
+            self.ask("/v1/session", "DELETE", headers)
+        for method in self.document.methods("/v1/session"):
+            self.refusals("/v1/session", method)
+        self.sessions_of_a_proxy(post, ours)
+
+    def sessions_of_a_proxy(self, post, ours):
+        proxied = self.start_web(self.fobd.urls["admin"], "X-User", kind=web.Operator, trusted=("10.0.0.0/8",))
+        ada = [("X-User", "ada"), *ours]
+        post(ada, {}, proxied.unix)
+        post(ada, {}, proxied.tcp)
+        for method in ("GET", "DELETE"):
+            self.ask("/v1/session", method, ada, at=proxied.tcp)
+        self.ask(ADMIN[0], "POST", ada, self.base(ADMIN[0]), at=proxied.tcp)
+
+    def operator_faults(self):
+        unadmitted = self.start_web(self.fobd.urls["verify"], kind=web.Operator)
+        down = self.start_web("ipc:///nonexistent/a", kind=web.Operator)
+        slow = self.start_web(self.half.urls["admin"], kind=web.Operator, settings="timeout = 100\n")
+        self.assertEqual(self.admin("/v1/keys/list", self.base("/v1/keys/list"), slow).status, 200)
+        os.kill(self.half.pid, signal.SIGSTOP)
+        try:
+            for path in ADMIN:
+                self.assertEqual(self.admin(path, self.base(path), unadmitted).status, 403)
+                self.assertEqual(self.admin(path, self.base(path), down).status, 503)
+                self.assertEqual(self.admin(path, self.base(path), slow).status, 504)
+        finally:
+            os.kill(self.half.pid, signal.SIGCONT)
+        for _ in range(5):
+            self.ask("/v1/session", "POST", [], {"token": "A" * 43}, down.tcp)
+        self.ask("/v1/session", "POST", [], {"token": down.token()}, down.tcp)
+        for path in ADMIN:
+            self.assertEqual(self.admin(path, self.base(path), down).status, 429)
+
     def test_each_reply_is_in_the_file_and_all_of_the_file_is_replied(self):
         self.auth()
         self.auth_by_the_request_line()
         self.verify()
         self.verify_batch()
         self.health()
+        self.changes()
+        self.lists()
+        self.sessions()
+        self.operator_faults()
         self.assertEqual([what for what in self.document.unseen() if not re.search(NEVER, what)], [])
         tap.count("%d statuses of the OpenAPI file" % sum(
             len(self.document.paths[path][m.lower()]["responses"])
@@ -279,9 +408,9 @@ class Examples(Case):
         if shutil.which("go") is None:
             self.skipTest("go is not installed")
         place = daemon.folder()
-        program = os.path.join(place, "verify")
-        subprocess.run(["go", "build", "-o", program, os.path.join(FOLDER, "examples", "verify.go")], check=True, cwd=place,
-                       env={**os.environ, "GOCACHE": place, "GOFLAGS": "-mod=mod", "GO111MODULE": "off", "CGO_ENABLED": "0"})
+        program, source = os.path.join(place, "verify"), os.path.join(FOLDER, "examples", "verify.go")
+        subprocess.run(["go", "build", "-o", program, source], check=True, cwd=place,
+                       env={**os.environ, "GOCACHE": place, "GO111MODULE": "off", "CGO_ENABLED": "0"})
         self.check_client([program])
 
     def test_node(self):

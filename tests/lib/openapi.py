@@ -1,4 +1,4 @@
-"""Hold an OpenAPI document against replies: is each reply as the document says, and was everything in the document seen?
+"""Hold an OpenAPI document against replies: is each as the document says, and was all of the document seen?
 
 Needs python3-yaml and python3-jsonschema.
 """
@@ -46,7 +46,7 @@ class Document:
     # ---- a reply ----
 
     def check(self, path, method, reply, no_body=False):
-        """AssertionError if ${reply} is not as the document says. ${no_body}: the settings have it leave out its body."""
+        """AssertionError if ${reply} is not as the document says. ${no_body}: the settings leave out its body."""
         responses = self.paths[path][method.lower()]["responses"]
         where = "%s %s: %d" % (method, path, reply.status)
         if str(reply.status) not in responses:
@@ -94,11 +94,12 @@ class Document:
     def _see(self, schema, value):
         if value in schema.get("enum", ()):
             self._seen.add((id(schema), value))
-        for part in schema.get("allOf", ()):
+        for part in schema.get("allOf", []) + [s for s in schema.get("oneOf", ()) if not self.wrong(s, value)]:
             self._see(part, value)
         if isinstance(value, dict):
             for name, part in schema.get("properties", {}).items():
-                if value.get(name):
+                # 0 is no number there, but where null is, it is one.
+                if value.get(name) or (value.get(name) is not None and "null" in part.get("type", ())):
                     self._seen.add((id(schema), name))
                 if name in value:
                     self._see(part, value[name])
@@ -108,12 +109,14 @@ class Document:
     # ---- what was not seen ----
 
     def unseen(self):
-        """Of the replies: each status of each method and path, each media type of a status, each value of an enum, and each
-        member of an object with something in it. Those that no reply had."""
+        """What no reply had: a status (but "default") of a method and path, a media type of a status, a value of an
+        enum, a member of an object with something in it."""
         wanted = {}
         for path in self.paths:
             for method in self.methods(path):
                 for status, response in self.paths[path][method.lower()]["responses"].items():
+                    if status == "default":
+                        continue
                     where = "%s %s: %s" % (method, path, status)
                     wanted[path, method, status] = where
                     for header, part in response.get("headers", {}).items():
@@ -126,7 +129,7 @@ class Document:
     def _want(self, schema, where, wanted):
         for value in schema.get("enum", ()):
             wanted.setdefault((id(schema), value), "%s = %s" % (where, value))
-        for part in schema.get("allOf", ()):
+        for part in schema.get("allOf", []) + schema.get("oneOf", []):
             self._want(part, where, wanted)
         for name, part in schema.get("properties", {}).items():
             wanted.setdefault((id(schema), name), "%s.%s" % (where, name))
