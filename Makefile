@@ -220,11 +220,12 @@ install: ## install below $(DESTDIR)$(PREFIX) what `make` has built
 	install -D -m 644 client/cli/fob.1 "$(D)/share/man/man1/fob.1"
 	install -D -m 644 -t "$(D)/share/man/man8" service/fobd.8 client/http/fob-http.8
 	install -D -m 644 client/cli/fob.bash "$(D)/share/bash-completion/completions/fob"
-	install -D -m 644 -t "$(D)/share/doc/fob" service/fobd.conf client/http/fob-http.conf proto/PROTOCOL.md client/http/openapi.yaml \
+	install -D -m 644 -t "$(D)/share/doc/fob" service/fobd.conf client/http/fob-http.conf proto/PROTOCOL.md \
+	    client/http/fob-http-operator.conf client/http/openapi.yaml \
 	    client/http/METRICS.md client/http/alerts.yml client/http/alerts_test.yml client/http/grafana.json
 	for p in $(PROTOS); do install -D -m 644 proto/$$p.proto "$(D)/share/fob/proto/$$p.proto" || exit; done
 	install -d "$(D)/lib/systemd/system" "$(D)/lib/pkgconfig"
-	for u in service/fobd client/http/fob-http-auth; do \
+	for u in service/fobd client/http/fob-http-auth client/http/fob-http-operator; do \
 	    sed -e 's|/usr/local|$(PREFIX)|g' $$u.service > "$(D)/lib/systemd/system/$${u##*/}.service" || exit; done
 	sed -e 's|@PREFIX@|$(PREFIX)|g' -e 's|@VERSION@|$(VERSION)|g' client/fob.pc.in > "$(D)/lib/pkgconfig/fob.pc"
 

@@ -1,6 +1,6 @@
 /*
- * admin.c - the Admin calls as JSON (see admin.h). It decides nothing: fobd does. A secret goes from libfob's reply to ours;
- * neither is logged.
+ * admin.c - the Admin calls as JSON (see admin.h). It decides nothing: fobd does. A secret goes from libfob's
+ * reply to ours; neither is logged.
  */
 #include "client/http/admin.h"
 
@@ -69,8 +69,8 @@ log_change(const struct ask *ask, const char *outcome)
 	if (ask->path->call->what != NULL)
 		log_line(LOG_INFO, ask->path->call->what, "outcome", outcome, "environment",
 		    fob_environment_name(ask->environment), "account", ask->account, "user",
-		    ask->user[0] != '\0' ? ask->user : "by the token", "peer", ask->peer, "traceparent", ask->traceparent,
-		    NULL);
+		    ask->user[0] != '\0' ? ask->user : "by the token", "peer", ask->peer, "traceparent",
+		    ask->traceparent, NULL);
 }
 
 /* After this ${ask} is gone. */
@@ -132,8 +132,8 @@ on_account(void *arg, int fault, const struct fob_account *account, const struct
 }
 
 static void
-on_keys(void *arg, int fault, const struct fob_key_page *page, const struct fob_cursor *next,
-    const struct fob_error *error)
+on_keys(
+    void *arg, int fault, const struct fob_key_page *page, const struct fob_cursor *next, const struct fob_error *error)
 {
 	if (fault != 0)
 		fail(arg, fault, error);
@@ -172,8 +172,8 @@ client(const struct ask *ask)
 static struct fob_account_request
 account_request(const struct ask *ask, const struct admin_fields *f)
 {
-	return (struct fob_account_request){ FOB_ACCOUNT_REQUEST_INIT, .environment = f->environment, .account = f->account,
-		.token = f->token, .traceparent = ask->traceparent };
+	return (struct fob_account_request){ FOB_ACCOUNT_REQUEST_INIT, .environment = f->environment,
+		.account = f->account, .token = f->token, .traceparent = ask->traceparent };
 }
 
 static int
@@ -215,8 +215,9 @@ roll(struct ask *ask, const struct admin_fields *f, struct fob_error *error)
 static int
 revoke(struct ask *ask, const struct admin_fields *f, struct fob_error *error)
 {
-	const struct fob_revoke_request r = { FOB_REVOKE_REQUEST_INIT, .environment = f->environment, .account = f->account,
-		.kind = f->kind, .generation = f->generation, .token = f->token, .traceparent = ask->traceparent };
+	const struct fob_revoke_request r = { FOB_REVOKE_REQUEST_INIT, .environment = f->environment,
+		.account = f->account, .kind = f->kind, .generation = f->generation, .token = f->token,
+		.traceparent = ask->traceparent };
 
 	return fob_revoke_key_async(client(ask), &r, on_key, ask, NULL, error);
 }
@@ -341,7 +342,7 @@ handle(struct http_request *request, void *arg)
 }
 
 void
-admin_paths(struct operator *op, struct backend *backend, struct admin_path paths[ADMIN_PATHS],
+admin_paths(struct operator_role *op, struct backend *backend, struct admin_path paths[ADMIN_PATHS],
     struct http_handler handlers[ADMIN_PATHS])
 {
 	for (size_t i = 0; i < ADMIN_PATHS; i++) {

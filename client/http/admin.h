@@ -1,8 +1,8 @@
 /*
  * admin.h - the Admin calls as JSON, for the role operator.
  *
- * A change carries its caller's request_token, so that it is made once however often it is sent: the same body again gets
- * the same reply again. A new secret is in that reply and nowhere else.
+ * A change carries its caller's request_token, so that it is made once however often it is sent: the same body
+ * again gets the same reply again. A new secret is in that reply and nowhere else.
  */
 #ifndef HTTP_ADMIN_H
 #define HTTP_ADMIN_H
@@ -16,7 +16,7 @@ struct admin_call;
 /* One path: its call, and what that needs. */
 struct admin_path {
 	const struct admin_call *call;
-	struct operator *op;
+	struct operator_role *op;
 	struct backend *backend;
 };
 
@@ -29,7 +29,7 @@ struct admin_path {
  * Statuses: 200; 400 with the member's name; 401, 403, 429 of operator_admit(); 405; and those of admin_http_status().
  * Ownership: all are borrowed by each other until the server is freed.
  */
-void admin_paths(struct operator *op, struct backend *backend, struct admin_path paths[ADMIN_PATHS],
+void admin_paths(struct operator_role *op, struct backend *backend, struct admin_path paths[ADMIN_PATHS],
     struct http_handler handlers[ADMIN_PATHS]);
 
 /*

@@ -1,6 +1,6 @@
 /*
- * admin_json.c - Admin calls as JSON, in (see admin_json.h); admin_json_out.c has the way out. What is not exactly as it should
- * be is refused: a member with a typo would be a change that nobody asked for.
+ * admin_json.c - Admin calls as JSON, in (see admin_json.h); admin_json_out.c has the way out. What is not exactly
+ * as it should be is refused: a member with a typo would be a change that nobody asked for.
  */
 #include "client/http/admin_json.h"
 
@@ -69,7 +69,8 @@ read_grace(const json_t *value, struct admin_fields *out)
 {
 	uint32_t seconds;
 
-	if (json_object_size(value) != 1 || !read_number(json_object_get(value, "seconds"), 0, FOB_GRACE_MAX_S, &seconds))
+	if (json_object_size(value) != 1 ||
+	    !read_number(json_object_get(value, "seconds"), 0, FOB_GRACE_MAX_S, &seconds))
 		return false;
 	out->grace_s = seconds == 0 ? FOB_GRACE_NONE_S : seconds;
 	return true;
@@ -107,8 +108,9 @@ read_page_token(const json_t *value, struct admin_fields *out)
 	const char *text = json_string_value(value);
 	size_t n = 0;
 
-	if (text == NULL || sodium_base642bin(out->cursor.bytes, sizeof(out->cursor.bytes), text, strlen(text), NULL, &n,
-				NULL, sodium_base64_VARIANT_URLSAFE_NO_PADDING) != 0)
+	if (text == NULL ||
+	    sodium_base642bin(out->cursor.bytes, sizeof(out->cursor.bytes), text, strlen(text), NULL, &n, NULL,
+		sodium_base64_VARIANT_URLSAFE_NO_PADDING) != 0)
 		return false;
 	out->cursor.len = (uint8_t)n;
 	return true;
@@ -123,7 +125,7 @@ static const struct member {
 	const char *why;
 } members[] = {
 	{ "request_token", ADMIN_REQUEST_TOKEN, read_token,
-	    "request_token: give 64 hexadecimal digits, made from 32 random bytes for this change and kept for a retry" },
+	    "request_token: give 64 hexadecimal digits, from 32 random bytes, new for this change, kept for a retry" },
 	{ "environment", ADMIN_ENVIRONMENT, read_environment, "environment: give \"live\" or \"test\"" },
 	{ "account", ADMIN_ACCOUNT, read_account, "account: give 1 to 64 characters of A-Z a-z 0-9 . _ -" },
 	{ "kind", ADMIN_KIND, read_kind, "kind: give \"secret\" or \"publishable\"" },

@@ -1,8 +1,8 @@
 /*
  * admin_json.h - the JSON of the Admin calls: the fields of proto/fob/v1/admin.proto, under its names. Pure.
  *
- * Enums are the words that `fob` prints: "live", "secret", "grace", "key_rolled". Bytes: request_token is 64 hexadecimal
- * digits, page_token base64url, a secret the text that it is.
+ * Enums are the words that `fob` prints: "live", "secret", "grace", "key_rolled". Bytes: request_token is 64
+ * hexadecimal digits, page_token base64url, a secret the text that it is.
  */
 #ifndef HTTP_ADMIN_JSON_H
 #define HTTP_ADMIN_JSON_H
@@ -45,8 +45,7 @@ struct admin_fields {
  * Ownership: ${out} borrows from ${object}; ${out}->token is a secret: the caller wipes it, also after an error.
  * Returns:   0; -1 with a static text at *${why}: the member's name, what is wrong, what to do. It quotes nothing.
  */
-int admin_json_read(
-    const json_t *object, unsigned takes, unsigned needs, struct admin_fields *out, const char **why);
+int admin_json_read(const json_t *object, unsigned takes, unsigned needs, struct admin_fields *out, const char **why);
 
 /* The messages of types.proto and admin.proto. NULL: out of memory. ${key} may be NULL: then it is JSON's null. */
 json_t *admin_json_key(const struct fob_key *key);

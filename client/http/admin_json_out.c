@@ -27,9 +27,10 @@ admin_json_key(const struct fob_key *k)
 	if (k == NULL)
 		return json_null();
 	return json_pack("{s:s, s:s, s:s?, s:I, s:s?, s:s, s:I, s:I, s:I, s:I}", "account", k->account, "environment",
-	    fob_environment_name(k->environment), "kind", kind(k->kind), "generation", (json_int_t)k->generation, "last4",
-	    known(k->last4), "state", fob_key_state_name(k->state), "created_ms", (json_int_t)k->created_ms, "expires_ms",
-	    (json_int_t)k->expires_ms, "ended_ms", (json_int_t)k->ended_ms, "last_used_ms", (json_int_t)k->last_used_ms);
+	    fob_environment_name(k->environment), "kind", kind(k->kind), "generation", (json_int_t)k->generation,
+	    "last4", known(k->last4), "state", fob_key_state_name(k->state), "created_ms", (json_int_t)k->created_ms,
+	    "expires_ms", (json_int_t)k->expires_ms, "ended_ms", (json_int_t)k->ended_ms, "last_used_ms",
+	    (json_int_t)k->last_used_ms);
 }
 
 json_t *
@@ -42,10 +43,10 @@ json_t *
 admin_json_account(const struct fob_account *a)
 {
 	return json_pack("{s:s, s:s, s:I, s:b, s:I, s:I, s:I, s:I}", "account", a->account, "environment",
-	    fob_environment_name(a->environment), "created_ms", (json_int_t)a->created_ms, "suspended", (int)a->suspended,
-	    "suspended_ms", (json_int_t)a->suspended_ms, "secret_generation", (json_int_t)a->secret_generation,
-	    "publishable_generation", (json_int_t)a->publishable_generation, "keys_in_grace",
-	    (json_int_t)a->keys_in_grace);
+	    fob_environment_name(a->environment), "created_ms", (json_int_t)a->created_ms, "suspended",
+	    (int)a->suspended, "suspended_ms", (json_int_t)a->suspended_ms, "secret_generation",
+	    (json_int_t)a->secret_generation, "publishable_generation", (json_int_t)a->publishable_generation,
+	    "keys_in_grace", (json_int_t)a->keys_in_grace);
 }
 
 /* As Origin: over TCP the address, over a unix socket the user. */
@@ -57,15 +58,16 @@ origin(const struct fob_event *e)
 		    (json_int_t)e->pid);
 	if (e->address[0] == '\0')
 		return json_null();
-	return json_pack("{s:s, s:s?, s:n, s:n}", "address", e->address, "certificate", known(e->certificate), "uid", "pid");
+	return json_pack(
+	    "{s:s, s:s?, s:n, s:n}", "address", e->address, "certificate", known(e->certificate), "uid", "pid");
 }
 
 static json_t *
 event(const struct fob_event *e)
 {
-	return json_pack("{s:I, s:I, s:s, s:s?, s:s?, s:I, s:s?, s:I, s:o}", "sequence", (json_int_t)e->sequence, "time_ms",
-	    (json_int_t)e->time_ms, "type", fob_event_type_name(e->type), "account", known(e->account), "kind",
-	    kind(e->kind), "generation", (json_int_t)e->generation, "last4", known(e->last4), "expires_ms",
+	return json_pack("{s:I, s:I, s:s, s:s?, s:s?, s:I, s:s?, s:I, s:o}", "sequence", (json_int_t)e->sequence,
+	    "time_ms", (json_int_t)e->time_ms, "type", fob_event_type_name(e->type), "account", known(e->account),
+	    "kind", kind(e->kind), "generation", (json_int_t)e->generation, "last4", known(e->last4), "expires_ms",
 	    (json_int_t)e->expires_ms, "origin", origin(e));
 }
 

@@ -1,6 +1,6 @@
 /*
- * attempts.h - how often may a sign-in fail? Each peer has a limit, and all of them together. Pure: the caller brings the
- * time. An IPv6 peer is its network of 64 bits, whose addresses one machine may all have.
+ * attempts.h - how often may a sign-in fail? Each peer has a limit, and all of them together. Pure: the caller
+ * brings the time. An IPv6 peer is its network of 64 bits, whose addresses one machine may all have.
  *
  * Threads: one at a time.
  */

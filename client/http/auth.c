@@ -66,7 +66,8 @@ format_expires(int64_t ms, char *out, size_t size)
 		snprintf(out, size, "never");
 		return 0;
 	}
-	if (ms < 0 || ms > EXPIRES_MAX_MS || gmtime_r(&seconds, &utc) == NULL || (n = strftime(out, size, "%Y-%m-%dT%H:%M:%S", &utc)) == 0)
+	if (ms < 0 || ms > EXPIRES_MAX_MS || gmtime_r(&seconds, &utc) == NULL ||
+	    (n = strftime(out, size, "%Y-%m-%dT%H:%M:%S", &utc)) == 0)
 		return -1;
 	snprintf(out + n, size - n, ".%03dZ", (int)(ms % 1000));
 	return 0;
@@ -131,7 +132,8 @@ find_in_headers(const struct auth *auth, struct http_request *r, struct original
 	}
 	if (headers_once(r->headers, r->n_headers, s->original_method, &out->method) != 0 ||
 	    headers_once(r->headers, r->n_headers, s->original_uri, &out->uri) != 0) {
-		deny(auth, r, 400, "BAD_REQUEST", "more than one header with the original method or URI, or an alias of one");
+		deny(auth, r, 400, "BAD_REQUEST",
+		    "more than one header with the original method or URI, or an alias of one");
 		return -1;
 	}
 	if (out->method == NULL || out->uri == NULL) {

@@ -1,6 +1,6 @@
 /*
- * auth.h - forward auth: a proxy asks, for each request of its own, whether that may go on. The key is in the proxy's copy
- * of the Authorization header, the original method and URI are where the settings say.
+ * auth.h - forward auth: a proxy asks, for each request of its own, whether that may go on. The key is in the proxy's
+ * copy of the Authorization header, the original method and URI are where the settings say.
  */
 #ifndef HTTP_AUTH_H
 #define HTTP_AUTH_H

@@ -1,6 +1,6 @@
 /*
- * backend.h - fobd, as a thread's event loop reaches it: one libfob client a thread, in loop mode. The calls that are made
- * in one turn of the loop travel together.
+ * backend.h - fobd, as a thread's event loop reaches it: one libfob client a thread, in loop mode. The calls that are
+ * made in one turn of the loop travel together.
  */
 #ifndef HTTP_BACKEND_H
 #define HTTP_BACKEND_H
@@ -22,15 +22,18 @@ int backend_new(
 void backend_free(struct backend *backend);
 
 /*
- * The same as libfob's functions, on this thread's client; but with FOB_EFAILED_PRECONDITION from when it was found that
- * the listener serves fob.v1.Admin.
+ * The same as libfob's functions, on this thread's client; but in the role auth with FOB_EFAILED_PRECONDITION from when
+ * it was found that the listener serves fob.v1.Admin.
  */
 int backend_verify(struct backend *backend, const struct fob_verify_request *request, fob_verify_cb cb, void *arg,
     struct fob_error *error);
 int backend_verify_batch(struct backend *backend, const struct fob_verify_batch_request *request,
     fob_verify_batch_cb cb, void *arg, struct fob_error *error);
 
-/* For other calls: the client, and what to call after an asynchronous call, so that it is sent in this turn of the loop. */
+/*
+ * For other calls: the client, and what to call after an asynchronous call, so that it is sent in this turn of the
+ * loop.
+ */
 struct fob_client *backend_client(struct backend *backend);
 void backend_flush(struct backend *backend);
 

@@ -1,6 +1,6 @@
 /*
- * headers.c - checks of a request's head (see headers.h). Where two programs in a row could read a header differently, a
- * request can be smuggled past the first, or an identity forged; so it is refused, not mended.
+ * headers.c - checks of a request's head (see headers.h). Where two programs in a row could read a header differently,
+ * a request can be smuggled past the first, or an identity forged; so it is refused, not mended.
  */
 #include "client/http/headers.h"
 

@@ -21,8 +21,8 @@ int headers_once(const struct http_header *headers, size_t n, const char *name, 
 /*
  * headers_check(headers, n):
  * Look for what is refused: too many headers, a name or a value that RFC 9110 does not allow, any Transfer-Encoding, a
- * Content-Length that is no number, no Host; and more than one, or an alias (see headers_once()), of Authorization, Host,
- * Content-Length, Transfer-Encoding and every X-Fob-*.
+ * Content-Length that is no number, no Host; and more than one, or an alias (see headers_once()), of Authorization,
+ * Host, Content-Length, Transfer-Encoding and every X-Fob-*.
  * Returns: NULL: nothing; else a static text that says what.
  */
 const char *headers_check(const struct http_header *headers, size_t n);
@@ -42,9 +42,9 @@ struct head_scan {
 
 /*
  * head_scan(scan, bytes, n):
- * Go on with the next ${n} bytes of a request. What evhttp's parser lets pass, and then shows to nobody, is refused here:
- * lines that do not end in CR LF, NUL, folded headers, a request line with more than two blanks, a version that is
- * neither HTTP/1.0 nor HTTP/1.1. What follows the head is not looked at.
+ * Go on with the next ${n} bytes of a request. What evhttp's parser lets pass, and then shows to nobody, is refused
+ * here: lines that do not end in CR LF, NUL, folded headers, a request line with more than two blanks, a version that
+ * is neither HTTP/1.0 nor HTTP/1.1. What follows the head is not looked at.
  */
 void head_scan(struct head_scan *scan, const char *bytes, size_t n);
 

@@ -1,6 +1,6 @@
 /*
- * json.c - JSON bodies, and verify calls as JSON (see json.h). What is not exactly as it should be is refused: a member with a typo would
- * otherwise be a question that was not asked.
+ * json.c - JSON bodies, and verify calls as JSON (see json.h). What is not exactly as it should be is refused: a member
+ * with a typo would otherwise be a question that was not asked.
  */
 #include "client/http/json.h"
 
@@ -138,8 +138,8 @@ json_from_verification(const struct fob_verification *v)
 	    v->environment != FOB_ENVIRONMENT_ANY ? fob_environment_name(v->environment) : NULL, "livemode",
 	    (int)v->livemode, "kind", v->kind != FOB_KIND_ANY ? fob_kind_name(v->kind) : NULL, "generation",
 	    (json_int_t)v->generation, "current_generation", (json_int_t)v->current_generation, "superseded",
-	    (int)v->superseded, "created_ms", (json_int_t)v->created_ms, "expires_ms", (json_int_t)v->expires_ms, "last4",
-	    known(v->last4));
+	    (int)v->superseded, "created_ms", (json_int_t)v->created_ms, "expires_ms", (json_int_t)v->expires_ms,
+	    "last4", known(v->last4));
 }
 
 static json_t *

@@ -21,16 +21,16 @@ int json_read(const char *text, size_t len, json_t **out, const char **why);
 
 /*
  * json_reply(request, shape, body):
- * Answer ${request} with ${body} as JSON, and with the status and headers of ${shape}. NULL for ${body}: out of memory, so
- * the answer is 503.
+ * Answer ${request} with ${body} as JSON, and with the status and headers of ${shape}. NULL for ${body}: out of
+ * memory, so the answer is 503.
  * Ownership: ${body} is released, and the memory that it was written to is wiped if wipe_begin() was called.
  */
 void json_reply(struct http_request *request, const struct http_reply *shape, json_t *body);
 
 /*
  * json_to_verify(object, out, why):
- * Read {"secret" or "authorization": "...", "operation": "...", "require_environment": "live" or "test"}; the last two may be
- * left out. An unknown member is an error.
+ * Read {"secret" or "authorization": "...", "operation": "...", "require_environment": "live" or "test"}; the last two
+ * may be left out. An unknown member is an error.
  * Returns: 0; -1 with a static text at *${why}.
  */
 int json_to_verify(const json_t *object, struct fob_verify_request *out, const char **why);
@@ -40,8 +40,8 @@ int json_to_verify(const json_t *object, struct fob_verify_request *out, const c
  * Read {"items": [...]}, 1 to FOB_BATCH_MAX of them, to ${out}.
  * Returns: 0 with their number at *${n}; -1 with a static text at *${why}.
  */
-int json_to_verify_batch(
-    const json_t *object, struct fob_verify_request out[FOB_BATCH_MAX], size_t *n, const char **why);
+int
+json_to_verify_batch(const json_t *object, struct fob_verify_request out[FOB_BATCH_MAX], size_t *n, const char **why);
 
 /* The members of VerifyKeyResponse. NULL: out of memory. */
 json_t *json_from_verification(const struct fob_verification *v);

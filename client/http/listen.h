@@ -16,8 +16,8 @@ bool listen_address_is_local(const char *address);
 
 /*
  * listen_open(address, mode, n, fds, why, why_len):
- * Listen at ${address} with ${n} descriptors, one for each thread. Over TCP each is a socket of its own (SO_REUSEPORT), and
- * the kernel spreads connections; an address that another program listens at is refused. At a path all are the same
+ * Listen at ${address} with ${n} descriptors, one for each thread. Over TCP each is a socket of its own (SO_REUSEPORT),
+ * and the kernel spreads connections; an address that another program listens at is refused. At a path all are the same
  * socket, whose file gets ${mode}; a file that a program left, and where nobody listens any more, is replaced.
  * Ownership: the caller closes the descriptors.
  * Returns:   0; -1 with one line at ${why}, and no descriptor is open.

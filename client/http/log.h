@@ -1,5 +1,6 @@
 /*
- * log.h - one line per event to stderr, in logfmt or JSON, as fobd writes them. Never pass a secret, a header or a body.
+ * log.h - one line per event to stderr, in logfmt or JSON, as fobd writes them. Never pass a secret, a header or a
+ * body.
  */
 #ifndef HTTP_LOG_H
 #define HTTP_LOG_H
@@ -13,8 +14,8 @@ void log_setup(enum log_level level, bool json);
 /*
  * log_line(level, message, ...):
  * Write "time=... level=... msg=... name=value ...". The names and values, all strings, come after ${message} in pairs
- * and end with NULL. What is not printable ASCII is escaped. A line has at most 2 KiB; a longer one is cut. Never waits:
- * when stderr is full the line is dropped.
+ * and end with NULL. What is not printable ASCII is escaped. A line has at most 2 KiB; a longer one is cut. Never
+ * waits: when stderr is full the line is dropped.
  * Threads: any.
  */
 void log_line(enum log_level level, const char *message, ...) __attribute__((sentinel));

@@ -161,11 +161,11 @@ start(struct fleet *fleet, struct settings *settings, char *why, size_t why_len)
 	unsigned n = settings->role == ROLE_OPERATOR ? 1 : count_workers();
 
 	fleet->shared.connections = settings->connections;
-	if (raise_descriptors(settings, n, why, why_len) != 0 ||
-	    open_sockets(settings, n, sockets, why, why_len) != 0)
+	if (raise_descriptors(settings, n, why, why_len) != 0 || open_sockets(settings, n, sockets, why, why_len) != 0)
 		return -1;
 	for (fleet->n = 0; fleet->n < n; fleet->n++)
-		if (worker_new(settings, &fleet->shared, &sockets[fleet->n], &fleet->workers[fleet->n], why, why_len) != 0)
+		if (worker_new(settings, &fleet->shared, &sockets[fleet->n], &fleet->workers[fleet->n], why, why_len) !=
+		    0)
 			return -1;
 	for (unsigned i = 0; i < n; i++)
 		if (worker_start(fleet->workers[i], why, why_len) != 0)
@@ -187,8 +187,9 @@ same_start(const struct settings *a, const struct settings *b)
 {
 	bool same = a->role == b->role && same_text(a->token_file, b->token_file) &&
 	    same_text(a->user_header, b->user_header) && same_text(a->origin, b->origin) &&
-	    a->session_idle_s == b->session_idle_s && a->n_fob == b->n_fob && a->n_listen == b->n_listen && same_text(a->metrics, b->metrics) &&
-	    a->socket_mode == b->socket_mode && a->connections == b->connections && a->timeout_ms == b->timeout_ms;
+	    a->session_idle_s == b->session_idle_s && a->n_fob == b->n_fob && a->n_listen == b->n_listen &&
+	    same_text(a->metrics, b->metrics) && a->socket_mode == b->socket_mode && a->connections == b->connections &&
+	    a->timeout_ms == b->timeout_ms;
 
 	for (size_t i = 0; same && i < a->n_fob; i++)
 		same = strcmp(a->fob[i], b->fob[i]) == 0;
@@ -212,7 +213,8 @@ reload(struct fleet *fleet, const char *path, const struct settings *started)
 			worker_reload(fleet->workers[i], settings);
 		if (!same_start(started, settings))
 			log_line(LOG_WARN, "some settings change at the next start only", "settings",
-			    "role fob listen socket_mode metrics connections timeout token_file user_header origin session_idle",
+			    "role fob listen socket_mode metrics connections timeout "
+			    "token_file user_header origin session_idle",
 			    NULL);
 		log_line(LOG_INFO, "settings reloaded", NULL);
 		settings_unref(settings);
@@ -251,6 +253,16 @@ stop(struct fleet *fleet, const struct settings *settings)
 	log_line(LOG_INFO, "ended", NULL);
 }
 
+/* As fobd warns: there is no TLS here. */
+static void
+warn_of_clear_text(const struct settings *s)
+{
+	for (size_t i = 0; i < s->n_listen; i++)
+		if (!listen_address_is_local(s->listen[i]))
+			log_line(
+			    LOG_WARN, "over plain HTTP keys cross the network in clear", "listen", s->listen[i], NULL);
+}
+
 static int
 serve(struct settings *settings, const char *path)
 {
@@ -266,6 +278,7 @@ serve(struct settings *settings, const char *path)
 	sigprocmask(SIG_BLOCK, &signals, NULL);
 	if (start(&fleet, settings, why, sizeof(why)) != 0)
 		return fail(why);
+	warn_of_clear_text(settings);
 	log_line(LOG_INFO, "ready", "version", FOBD_VERSION, NULL);
 	notify_ready();
 	look_after(&fleet, path, settings, &signals);

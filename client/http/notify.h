@@ -1,5 +1,6 @@
 /*
- * notify.h - tell a service manager what fob-http does, as sd_notify(3) documents it. Without a manager nothing happens.
+ * notify.h - tell a service manager what fob-http does, as sd_notify(3) documents it. Without a manager nothing
+ * happens.
  */
 #ifndef HTTP_NOTIFY_H
 #define HTTP_NOTIFY_H

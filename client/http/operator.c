@@ -13,12 +13,15 @@
 #include "client/http/csrf.h"
 #include "client/http/headers.h"
 
-/* The second one a browser takes over TLS only, for this host only: https://www.rfc-editor.org/rfc/rfc6265bis#section-4.1.3 */
+/*
+ * The second one a browser takes over TLS only, for this host only: https://www.rfc-
+ * editor.org/rfc/rfc6265bis#section-4.1.3
+ */
 #define COOKIE "fob-session"
 #define COOKIE_SECURE "__Host-fob-session"
 
 int
-operator_init(struct operator *op, struct settings *settings, char *why, size_t why_len)
+operator_init(struct operator_role *op, struct settings *settings, char *why, size_t why_len)
 {
 	memset(op, 0, sizeof(*op));
 	if (sodium_init() < 0) {
@@ -33,7 +36,7 @@ operator_init(struct operator *op, struct settings *settings, char *why, size_t 
 }
 
 void
-operator_fini(struct operator *op)
+operator_fini(struct operator_role *op)
 {
 	if (op->settings->token_file != NULL)
 		unlink(op->settings->token_file);
@@ -71,7 +74,9 @@ refuse_attempt(struct http_request *request, unsigned wait_s)
 {
 	char body[HTTP_ERROR_SIZE], seconds[16];
 	const struct http_header retry[] = { { "Retry-After", seconds } };
-	struct http_reply reply = { .status = 429, .type = "application/json", .body = body, .headers = retry, .n_headers = 1 };
+	struct http_reply reply = {
+		.status = 429, .type = "application/json", .body = body, .headers = retry, .n_headers = 1
+	};
 
 	snprintf(seconds, sizeof(seconds), "%u", wait_s);
 	reply.body_len = http_error_body("TOO_MANY_ATTEMPTS", "too many wrong tokens; wait as Retry-After says", body);
@@ -81,14 +86,15 @@ refuse_attempt(struct http_request *request, unsigned wait_s)
 /* ---- the token ---- */
 
 int
-operator_check_token(struct operator *op, struct http_request *request, const char *token)
+operator_check_token(struct operator_role *op, struct http_request *request, const char *token)
 {
 	int64_t now = operator_now_ms();
 	unsigned wait_s = attempts_wait_s(&op->attempts, &request->peer, now);
 	char peer[PEER_TEXT_SIZE];
 
 	if (op->settings->token_file == NULL) {
-		operator_refuse(request, 401, "UNAUTHENTICATED", "there is no sign-in token here; sign in through the proxy");
+		operator_refuse(
+		    request, 401, "UNAUTHENTICATED", "there is no sign-in token here; sign in through the proxy");
 		return -1;
 	}
 	if (wait_s > 0) {
@@ -127,7 +133,7 @@ is_name(const char *text)
 }
 
 int
-operator_user(const struct operator *op, struct http_request *request, char user[SESSION_USER_SIZE])
+operator_user(const struct operator_role *op, struct http_request *request, char user[SESSION_USER_SIZE])
 {
 	const struct settings *s = op->settings;
 	const char *name;
@@ -151,7 +157,7 @@ operator_user(const struct operator *op, struct http_request *request, char user
 /* ---- the session ---- */
 
 bool
-operator_secure(const struct operator *op, const struct http_request *request)
+operator_secure(const struct operator_role *op, const struct http_request *request)
 {
 	if (op->settings->origin != NULL)
 		return strncmp(op->settings->origin, "https://", 8) == 0;
@@ -166,7 +172,7 @@ operator_cookie_name(bool secure)
 
 struct session *
 operator_session(
-    struct operator *op, const struct http_request *request, char id[SESSION_TEXT_SIZE], const char *user)
+    struct operator_role *op, const struct http_request *request, char id[SESSION_TEXT_SIZE], const char *user)
 {
 	const char *name = operator_cookie_name(operator_secure(op, request));
 	struct session *s;
@@ -178,7 +184,7 @@ operator_session(
 }
 
 bool
-operator_csrf_ok(const struct operator *op, const struct http_request *request, const char *id)
+operator_csrf_ok(const struct operator_role *op, const struct http_request *request, const char *id)
 {
 	const char *token;
 
@@ -188,7 +194,7 @@ operator_csrf_ok(const struct operator *op, const struct http_request *request, 
 }
 
 int
-operator_admit(struct operator *op, struct http_request *request, char user[SESSION_USER_SIZE])
+operator_admit(struct operator_role *op, struct http_request *request, char user[SESSION_USER_SIZE])
 {
 	char id[SESSION_TEXT_SIZE];
 	struct session *session;

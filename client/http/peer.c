@@ -36,7 +36,8 @@ peer_is_local(const struct peer *peer)
 {
 	const struct in6_addr *a = &peer->address;
 
-	return peer->is_unix || IN6_IS_ADDR_LOOPBACK(a) || (IN6_IS_ADDR_V4MAPPED(a) && a->s6_addr[12] == IN_LOOPBACKNET);
+	return peer->is_unix || IN6_IS_ADDR_LOOPBACK(a) ||
+	    (IN6_IS_ADDR_V4MAPPED(a) && a->s6_addr[12] == IN_LOOPBACKNET);
 }
 
 void

@@ -1,6 +1,6 @@
 /*
- * request.h - an HTTP request as a handler sees it, and the reply to it. Bytes in, bytes out: a handler knows no socket, so it
- * is tested and fuzzed without one.
+ * request.h - an HTTP request as a handler sees it, and the reply to it. Bytes in, bytes out: a handler knows no
+ * socket, so it is tested and fuzzed without one.
  */
 #ifndef HTTP_REQUEST_H
 #define HTTP_REQUEST_H
@@ -54,7 +54,8 @@ void http_reply_error(struct http_request *request, int status, const char *code
 
 /*
  * http_error_body(code, message, out):
- * Write that body to ${out}. A message that does not fit is cut. Characters that JSON would have to escape are replaced.
+ * Write that body to ${out}. A message that does not fit is cut. Characters that JSON would have to escape are
+ * replaced.
  * Returns: its length.
  */
 #define HTTP_ERROR_SIZE 384

@@ -1,6 +1,6 @@
 /*
- * route.c - the route table, and the checks of a path before it (see route.h). A path is compared as it came: what is not
- * exactly a route is unknown, and an unknown route denies.
+ * route.c - the route table, and the checks of a path before it (see route.h). A path is compared as it came: what is
+ * not exactly a route is unknown, and an unknown route denies.
  */
 #include "client/http/route.h"
 

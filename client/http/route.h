@@ -1,6 +1,6 @@
 /*
- * route.h - which operation is a method and a path? A table of routes from the settings, and the checks of a path that come
- * before it. Pure.
+ * route.h - which operation is a method and a path? A table of routes from the settings, and the checks of a path that
+ * come before it. Pure.
  */
 #ifndef HTTP_ROUTE_H
 #define HTTP_ROUTE_H
@@ -22,9 +22,9 @@ struct route_table {
 
 /*
  * route_add(table, text, why):
- * Add the route "METHOD /path = operation". A segment {name} of the path stands for one segment that is not empty, a last
- * segment * for all that is below. Anything else stands for itself; nothing is decoded. Of several routes that match
- * the first counts, so one that could never match is refused.
+ * Add the route "METHOD /path = operation". A segment {name} of the path stands for one segment that is not empty, a
+ * last segment * for all that is below. Anything else stands for itself; nothing is decoded. Of several routes that
+ * match the first counts, so one that could never match is refused.
  * Returns: 0; -1 with a static text at *${why}.
  */
 int route_add(struct route_table *table, const char *text, const char **why);

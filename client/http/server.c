@@ -254,7 +254,9 @@ server_listen(struct server *server, int fd, const struct http_handler *handlers
 		free(l);
 		return -1;
 	}
-	/* Every method, also those that evhttp does not know: it would answer them by itself, and go on with the body. */
+	/*
+	 * Every method, also those that evhttp does not know: it would answer them by itself, and go on with the body.
+	 */
 	evhttp_set_allowed_methods(l->evhttp, 0xffff);
 	evhttp_set_max_headers_size(l->evhttp, SERVER_HEAD_MAX);
 	evhttp_set_max_body_size(l->evhttp, SERVER_BODY_MAX);
@@ -282,9 +284,6 @@ server_stop(struct server *server)
 			evhttp_del_accept_socket(l->evhttp, l->bound);
 		l->bound = NULL;
 	}
-	connections_changed(-1, 0, server);
-	while (!TAILQ_EMPTY(&server->quiet))
-		connection_close(TAILQ_FIRST(&server->quiet));
 }
 
 size_t

@@ -1,9 +1,9 @@
 /*
  * server.h - HTTP connections of one thread, over libevent's evhttp. Only server*.c know evhttp.
  *
- * evhttp takes much of what it should refuse; service/NOTES.md has what was found. So this server refuses by itself, and
- * closes a connection whenever it cannot be sure where the next request begins: it answers one request at a time, and a
- * request with bytes behind it is the connection's last.
+ * evhttp takes much of what it should refuse; service/NOTES.md has what was found. So this server refuses by itself,
+ * and closes a connection whenever it cannot be sure where the next request begins: it answers one request at a time,
+ * and a request with bytes behind it is the connection's last.
  */
 #ifndef HTTP_SERVER_H
 #define HTTP_SERVER_H
@@ -30,8 +30,9 @@ struct http_handler {
 
 /* What the servers of all threads share. */
 struct server_shared {
-	atomic_uint open;     /* connections */
-	unsigned connections; /* the most of them; one more closes the one of its thread that has been quiet for longest */
+	atomic_uint open; /* connections */
+	unsigned
+	    connections; /* the most of them; one more closes the one of its thread that has been quiet for longest */
 };
 
 struct server;
@@ -44,14 +45,14 @@ int server_new(struct event_base *base, struct server_shared *shared, struct ser
 
 /*
  * server_listen(server, fd, handlers, n):
- * Answer requests of connections that come in at ${fd}, a socket that listens: each by the first of ${n} ${handlers} whose
- * path it has, or by 404.
+ * Answer requests of connections that come in at ${fd}, a socket that listens: each by the first of ${n} ${handlers}
+ * whose path it has, or by 404.
  * Ownership: ${fd} is the server's; ${handlers} are borrowed until server_free().
  * Returns:   0; -1 when out of memory, and ${fd} is still the caller's.
  */
 int server_listen(struct server *server, int fd, const struct http_handler *handlers, size_t n);
 
-/* Take no more connections, close those that are quiet, and each other one after its reply. */
+/* Take no more connections, and close each after its next reply. Those that stay quiet are closed by server_free(). */
 void server_stop(struct server *server);
 /* How many requests wait for their reply, or replies to be taken. */
 size_t server_busy(const struct server *server);

@@ -1,6 +1,7 @@
 /*
- * server_connection.c - connections: their number, and how long each may take. evhttp has no limit for either. It tells of
- * a connection by its bufferevent only, so that is where ours begin; that they end is told by evhttp's close callback.
+ * server_connection.c - connections: their number, and how long each may take. evhttp has no limit for either. It tells
+ * of a connection by its bufferevent only, so that is where ours begin; that they end is told by evhttp's close
+ * callback.
  */
 #include "client/http/server_internal.h"
 
@@ -133,7 +134,10 @@ connection_close(struct connection *c)
 	evhttp_connection_free(c->evhttp);
 }
 
-/* evhttp finishes the connection after this; it is looked at again in connections_changed(), in the same turn of the loop. */
+/*
+ * evhttp finishes the connection after this; it is looked at again in connections_changed(), in the same turn of the
+ * loop.
+ */
 struct bufferevent *
 connection_make(struct event_base *base, void *arg)
 {

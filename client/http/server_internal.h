@@ -48,7 +48,7 @@ struct connection {
 	struct exchange *exchange; /* while HANDLING */
 	struct peer peer;
 	enum connection_state state;
-	bool close; /* after the reply that is on its way */
+	bool close;       /* after the reply that is on its way */
 	int64_t since_ms; /* it is in this state */
 	struct head_scan scan;
 };

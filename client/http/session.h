@@ -1,6 +1,6 @@
 /*
- * session.h - sessions of people who signed in, in memory only. Pure: the caller brings the time, from a clock that never
- * goes back and does not stop while the machine sleeps.
+ * session.h - sessions of people who signed in, in memory only. Pure: the caller brings the time, from a clock
+ * that never goes back and does not stop while the machine sleeps.
  *
  * Of a session's id only a digest is kept, so that this process's memory holds nothing that could be replayed. The CSRF
  * token is a function of the id: whoever has the cookie could compute it, another site's page cannot read either.

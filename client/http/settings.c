@@ -76,7 +76,8 @@ load_listen(struct loader *l, cfg_t *cfg, struct settings *out)
 
 		if (!listen_address_ok(address))
 			return loader_refuse(l, line,
-			    "listen: \"%.120s\" is no address; give \"unix:PATH\", \"127.0.0.1:8480\" or \"[::1]:8480\"",
+			    "listen: \"%.120s\" is no address; give \"unix:PATH\", \"127.0.0.1:8480\" or "
+			    "\"[::1]:8480\"",
 			    address);
 		for (unsigned j = 0; j < i; j++)
 			if (strcmp(out->listen[j], address) == 0)
@@ -164,7 +165,8 @@ loader_header_name(struct loader *l, cfg_t *cfg, const char *name, char **out)
 		    "%s = \"%.80s\" is not a header's name; give letters, digits and -", name, text);
 	for (size_t i = 0; i < sizeof(taken) / sizeof(taken[0]); i++)
 		if (strcasecmp(text, taken[i]) == 0)
-			return loader_refuse(l, loader_line(l, name), "%s = \"%s\" has a meaning of its own", name, text);
+			return loader_refuse(
+			    l, loader_line(l, name), "%s = \"%s\" has a meaning of its own", name, text);
 	return loader_copy(l, text, out);
 }
 
@@ -181,7 +183,8 @@ load_original(struct loader *l, cfg_t *cfg, struct settings *out)
 	    loader_header_name(l, cfg, "original_uri", &out->original_uri) != 0)
 		return -1;
 	if (strcasecmp(out->original_method, out->original_uri) == 0)
-		return loader_refuse(l, loader_line(l, "original_uri"), "original_method and original_uri are the same");
+		return loader_refuse(
+		    l, loader_line(l, "original_uri"), "original_method and original_uri are the same");
 	return 0;
 }
 

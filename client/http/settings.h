@@ -1,5 +1,6 @@
 /*
- * settings.h - fob-http's settings, from a file in libconfuse's syntax. client/http/fob-http.conf documents every setting.
+ * settings.h - fob-http's settings, from a file in libconfuse's syntax. client/http/fob-http.conf documents every
+ * setting.
  */
 #ifndef HTTP_SETTINGS_H
 #define HTTP_SETTINGS_H
@@ -58,7 +59,8 @@ struct settings {
  * Read and check the file at ${path}: types, ranges, unknown names, addresses, routes.
  * Ownership: *${out} has one reference; settings_unref() frees it with the last one.
  * Threads:   one at a time in the process: libconfuse's lexer is global.
- * Returns:   0; -1 with one line "FILE:LINE: what is wrong; what to do" at ${why}, without LINE where the error has none.
+ * Returns:   0; -1 with one line "FILE:LINE: what is wrong; what to do" at ${why}, without LINE where the error has
+ *            none.
  */
 int settings_load(const char *path, struct settings **out, char *why, size_t why_len);
 struct settings *settings_ref(struct settings *settings);

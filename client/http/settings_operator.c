@@ -15,8 +15,8 @@
 static int
 refuse_other_role(struct loader *l, const struct settings *out)
 {
-	static const char *const of_auth[] = { "original", "original_method", "original_uri", "routes", "realm", "bearer",
-		"error_body" };
+	static const char *const of_auth[] = { "original", "original_method", "original_uri", "routes", "realm",
+		"bearer", "error_body" };
 	static const char *const of_operator[] = { "token_file", "user_header", "origin", "session_idle", "insecure" };
 	bool people = out->role == ROLE_OPERATOR;
 	const char *const *names = people ? of_auth : of_operator;
@@ -43,7 +43,8 @@ load_sign_in(struct loader *l, cfg_t *cfg, struct settings *out)
 
 	if ((file != NULL) == header)
 		return loader_refuse(l, loader_line(l, "user_header"),
-		    "%s of token_file and user_header; give one of them, which says how people sign in", header ? "both" : "none");
+		    "%s of token_file and user_header; give one of them, which says how people sign in",
+		    header ? "both" : "none");
 	if (!header) {
 		if (file[0] != '/')
 			return loader_refuse(l, loader_line(l, "token_file"),
@@ -57,7 +58,8 @@ load_sign_in(struct loader *l, cfg_t *cfg, struct settings *out)
 	for (size_t i = 0; i < out->n_listen; i++)
 		if (strncmp(out->listen[i], "unix:", 5) != 0 && out->n_trusted == 0)
 			return loader_refuse(l, loader_line(l, "user_header"),
-			    "user_header is believed from trusted peers only, and there are none; add trusted, or listen at "
+			    "user_header is believed from trusted peers only, and there are none; add trusted, or "
+			    "listen at "
 			    "unix sockets only");
 	return 0;
 }
@@ -73,7 +75,8 @@ load_origin(struct loader *l, cfg_t *cfg, struct settings *out)
 	if (host[0] == '\0' || strlen(origin) > ORIGIN_MAX ||
 	    host[strspn(host, "abcdefghijklmnopqrstuvwxyz0123456789.-:[]")] != '\0')
 		return loader_refuse(l, loader_line(l, "origin"),
-		    "origin = \"%.120s\" is not what a browser sends; give one such as \"https://fob.example.com\", in small "
+		    "origin = \"%.120s\" is not what a browser sends; give one such as "
+		    "\"https://fob.example.com\", in small "
 		    "letters and without a path",
 		    origin);
 	return loader_copy(l, origin, &out->origin);
@@ -87,7 +90,8 @@ check_listen(struct loader *l, cfg_t *cfg, const struct settings *out)
 	for (size_t i = 0; i < out->n_listen; i++)
 		if (!listen_address_is_local(out->listen[i]))
 			return loader_refuse(l, loader_line(l, "listen"),
-			    "listen: %.120s is not a loopback address, and there is no TLS; give \"127.0.0.1:8490\" or a unix "
+			    "listen: %.120s is not a loopback address, and there is no TLS; give \"127.0.0.1:8490\" "
+			    "or a unix "
 			    "socket, or set insecure = true if the network is trusted with keys",
 			    out->listen[i]);
 	return 0;
@@ -105,8 +109,8 @@ settings_load_operator(struct loader *l, cfg_t *cfg, struct settings *out)
 	if (check_listen(l, cfg, out) != 0 || load_sign_in(l, cfg, out) != 0 || load_origin(l, cfg, out) != 0)
 		return -1;
 	if (idle < 1 || idle > SESSION_IDLE_MAX_S)
-		return loader_refuse(l, loader_line(l, "session_idle"), "session_idle = %ld is out of range; give 1 to %d",
-		    idle, SESSION_IDLE_MAX_S);
+		return loader_refuse(l, loader_line(l, "session_idle"),
+		    "session_idle = %ld is out of range; give 1 to %d", idle, SESSION_IDLE_MAX_S);
 	out->session_idle_s = (unsigned)idle;
 	return 0;
 }

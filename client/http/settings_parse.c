@@ -1,7 +1,7 @@
 /*
- * settings_parse.c - the syntax of the settings file: libconfuse's parser, which notes the line of each setting. Checks no
- * value. libconfuse 3.3 counts a comment as two lines and misreads what follows an unclosed string, so a scan of the text
- * comes first.
+ * settings_parse.c - the syntax of the settings file: libconfuse's parser, which notes the line of each setting. Checks
+ * no value. libconfuse 3.3 counts a comment as two lines and misreads what follows an unclosed string, so a scan of the
+ * text comes first.
  */
 #include "client/http/settings_internal.h"
 
@@ -20,8 +20,7 @@ static struct loader *loading;
 
 /* ---- errors ---- */
 
-static void __attribute__((format(printf, 3, 0)))
-refuse_v(struct loader *l, int line, const char *format, va_list ap)
+static void __attribute__((format(printf, 3, 0))) refuse_v(struct loader *l, int line, const char *format, va_list ap)
 {
 	char where[16] = "";
 	int n;
@@ -50,8 +49,7 @@ loader_refuse(struct loader *l, int line, const char *format, ...)
 	return -1;
 }
 
-static void __attribute__((format(printf, 2, 0)))
-on_parse_error(cfg_t *cfg, const char *format, va_list ap)
+static void __attribute__((format(printf, 2, 0))) on_parse_error(cfg_t *cfg, const char *format, va_list ap)
 {
 	size_t n;
 

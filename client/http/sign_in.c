@@ -16,7 +16,7 @@
 
 /* ${id}: NULL tells the browser to forget the cookie. */
 static void
-make_cookie(const struct operator *op, const struct http_request *request, const char *id, char out[COOKIE_SIZE])
+make_cookie(const struct operator_role *op, const struct http_request *request, const char *id, char out[COOKIE_SIZE])
 {
 	bool secure = operator_secure(op, request);
 
@@ -26,7 +26,7 @@ make_cookie(const struct operator *op, const struct http_request *request, const
 
 /* ${cookie}: NULL sets none. */
 static void
-reply_session(struct operator *op, struct http_request *request, const struct session *session, const char *id,
+reply_session(struct operator_role *op, struct http_request *request, const struct session *session, const char *id,
     const char *cookie)
 {
 	const struct http_header headers[] = { { "Set-Cookie", cookie } };
@@ -36,7 +36,7 @@ reply_session(struct operator *op, struct http_request *request, const struct se
 	session_csrf(id, csrf);
 	json_reply(request, &shape,
 	    json_pack("{s:s?, s:s, s:I}", "user", session->user[0] != '\0' ? session->user : NULL, "csrf_token", csrf,
-	        "left_ms", (json_int_t)session_left_ms(&op->sessions, session, operator_now_ms())));
+		"left_ms", (json_int_t)session_left_ms(&op->sessions, session, operator_now_ms())));
 	sodium_memzero(csrf, sizeof(csrf));
 }
 
@@ -44,7 +44,7 @@ reply_session(struct operator *op, struct http_request *request, const struct se
 
 /* Does the body, and the token in it if that is the way, let somebody in? Returns -1 after a reply. */
 static int
-check_body(struct operator *op, struct http_request *request)
+check_body(struct operator_role *op, struct http_request *request)
 {
 	bool by_token = op->settings->token_file != NULL;
 	json_t *object;
@@ -56,17 +56,19 @@ check_body(struct operator *op, struct http_request *request)
 		return -1;
 	}
 	if (by_token && (json_object_size(object) != 1 || !json_is_string(json_object_get(object, "token"))))
-		operator_refuse(request, 400, "INVALID_ARGUMENT", "token: give {\"token\": \"...\"}, what is in the token's file");
+		operator_refuse(
+		    request, 400, "INVALID_ARGUMENT", "token: give {\"token\": \"...\"}, what is in the token's file");
 	else if (!by_token && json_object_size(object) != 0)
 		operator_refuse(request, 400, "INVALID_ARGUMENT", "give {}: the proxy names the user");
 	else
-		rc = by_token ? operator_check_token(op, request, json_string_value(json_object_get(object, "token"))) : 0;
+		rc = by_token ? operator_check_token(op, request, json_string_value(json_object_get(object, "token"))) :
+				0;
 	json_decref(object);
 	return rc;
 }
 
 static void
-sign_in(struct operator *op, struct http_request *request)
+sign_in(struct operator_role *op, struct http_request *request)
 {
 	char user[SESSION_USER_SIZE], id[SESSION_TEXT_SIZE], cookie[COOKIE_SIZE], peer[PEER_TEXT_SIZE];
 
@@ -89,7 +91,7 @@ sign_in(struct operator *op, struct http_request *request)
 /* ---- look, and sign out ---- */
 
 static void
-sign_out(struct operator *op, struct http_request *request, struct session *session, const char *id)
+sign_out(struct operator_role *op, struct http_request *request, struct session *session, const char *id)
 {
 	char cookie[COOKIE_SIZE];
 	const struct http_header headers[] = { { "Set-Cookie", cookie } };
@@ -106,7 +108,7 @@ sign_out(struct operator *op, struct http_request *request, struct session *sess
 }
 
 static void
-with_session(struct operator *op, struct http_request *request)
+with_session(struct operator_role *op, struct http_request *request)
 {
 	char user[SESSION_USER_SIZE], id[SESSION_TEXT_SIZE];
 	struct session *session;

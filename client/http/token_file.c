@@ -63,8 +63,9 @@ token_file_make(const char *path, uint8_t digest[TOKEN_DIGEST_LEN], char *why, s
 	sodium_bin2base64(text, sizeof(text), random, sizeof(random), sodium_base64_VARIANT_URLSAFE_NO_PADDING);
 	make_digest(text, digest);
 	if ((rc = write_file(path, text)) != 0)
-		snprintf(why, why_len, "token_file = \"%s\" cannot be written: %s; its folder must be there, and this user's",
-		    path, strerror(errno));
+		snprintf(why, why_len,
+		    "token_file = \"%s\" cannot be written: %s; its folder must be there, and this user's", path,
+		    strerror(errno));
 	sodium_memzero(random, sizeof(random));
 	sodium_memzero(text, sizeof(text));
 	return rc;

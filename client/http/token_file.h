@@ -12,8 +12,8 @@
 
 /*
  * token_file_make(path, digest, why, why_len):
- * Make a token of 32 random bytes and write it to ${path}, as a line of base64url. A file that is there is replaced, never
- * written to.
+ * Make a token of 32 random bytes and write it to ${path}, as a line of base64url. A file that is there is
+ * replaced, never written to.
  * Returns: 0, with the token's digest at ${digest}; -1 with one line at ${why}.
  */
 int token_file_make(const char *path, uint8_t digest[TOKEN_DIGEST_LEN], char *why, size_t why_len);

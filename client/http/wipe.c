@@ -1,6 +1,6 @@
 /*
- * wipe.c - memory that is overwritten when it is given back (see wipe.h). evhttp copies a header several times on its way in;
- * only the allocator sees all of the copies.
+ * wipe.c - memory that is overwritten when it is given back (see wipe.h). evhttp copies a header several times on its
+ * way in; only the allocator sees all of the copies.
  */
 #include "client/http/wipe.h"
 
@@ -39,7 +39,10 @@ wiping_realloc(void *p, size_t size)
 	return moved;
 }
 
-/* jansson 2.14 writes outside its memory after an allocation that failed (found by fuzzing): the end is better than that. */
+/*
+ * jansson 2.14 writes outside its memory after an allocation that failed (found by fuzzing): the end is better than
+ * that.
+ */
 static void *
 malloc_or_end(size_t size)
 {

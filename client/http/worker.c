@@ -22,6 +22,8 @@
 #define AUTH_HANDLERS 3
 #define METRICS_HANDLERS 3
 #define DRAIN_LOOK_US 10000
+/* Requests that are on their way when the stop begins are still answered. */
+#define DRAIN_LEAST_MS 200
 
 struct worker {
 	struct settings *settings;
@@ -30,7 +32,7 @@ struct worker {
 	struct server *server;
 	struct event *told, *drain;
 	struct auth auth;
-	struct operator *operator; /* NULL in the role auth */
+	struct operator_role *op; /* NULL in the role auth */
 	struct admin_path admin[ADMIN_PATHS];
 	struct http_handler handlers[HANDLERS];
 	size_t n_handlers;
@@ -38,7 +40,7 @@ struct worker {
 	int told_fd;
 	atomic_bool stop;
 	_Atomic(struct settings *) next; /* NULL: none */
-	int64_t drain_until_ms;
+	int64_t drain_since_ms;          /* 0: it does not drain */
 	pthread_t thread;
 	bool started;
 };
@@ -68,10 +70,11 @@ static void
 on_drain(evutil_socket_t fd, short what, void *arg)
 {
 	struct worker *w = arg;
+	int64_t took_ms = now_ms() - w->drain_since_ms;
 
 	(void)fd;
 	(void)what;
-	if (server_busy(w->server) == 0 || now_ms() >= w->drain_until_ms)
+	if (took_ms >= DRAIN_LEAST_MS && (server_busy(w->server) == 0 || took_ms >= w->settings->timeout_ms))
 		event_base_loopbreak(w->base);
 }
 
@@ -87,8 +90,8 @@ on_told(evutil_socket_t fd, short what, void *arg)
 	eventfd_read(fd, &n);
 	if (next != NULL)
 		use_settings(w, next);
-	if (atomic_load(&w->stop) && w->drain_until_ms == 0) {
-		w->drain_until_ms = now_ms() + w->settings->timeout_ms;
+	if (atomic_load(&w->stop) && w->drain_since_ms == 0) {
+		w->drain_since_ms = now_ms();
 		server_stop(w->server);
 		event_add(w->drain, &soon);
 	}
@@ -128,9 +131,8 @@ make_base(void)
 static void
 set_operator_handlers(struct worker *w)
 {
-	w->handlers[0] =
-	    (struct http_handler){ .path = SIGN_IN_PATH, .handle = sign_in_handle, .arg = w->operator };
-	admin_paths(w->operator, w->backend, w->admin, w->handlers + 1);
+	w->handlers[0] = (struct http_handler){ .path = SIGN_IN_PATH, .handle = sign_in_handle, .arg = w->op };
+	admin_paths(w->op, w->backend, w->admin, w->handlers + 1);
 	w->n_handlers = 1 + ADMIN_PATHS;
 }
 
@@ -150,7 +152,7 @@ set_auth_handlers(struct worker *w)
 static void
 set_handlers(struct worker *w)
 {
-	if (w->operator != NULL)
+	if (w->op != NULL)
 		set_operator_handlers(w);
 	else
 		set_auth_handlers(w);
@@ -185,7 +187,7 @@ make_events(struct worker *w)
 static int
 make_operator(struct worker *w, char *why, size_t why_len)
 {
-	struct operator *op;
+	struct operator_role *op;
 
 	if (w->settings->role != ROLE_OPERATOR)
 		return 0;
@@ -193,7 +195,7 @@ make_operator(struct worker *w, char *why, size_t why_len)
 		free(op);
 		return -1;
 	}
-	w->operator = op;
+	w->op = op;
 	return 0;
 }
 
@@ -210,7 +212,8 @@ worker_new(struct settings *settings, struct server_shared *shared, const struct
 	w->told_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (w->told_fd >= 0 && (w->base = make_base()) != NULL &&
 	    backend_new(w->base, settings, &w->backend, why, why_len) == 0 &&
-	    server_new(w->base, shared, &w->server) == 0 && make_events(w) == 0 && make_operator(w, why, why_len) == 0) {
+	    server_new(w->base, shared, &w->server) == 0 && make_events(w) == 0 &&
+	    make_operator(w, why, why_len) == 0) {
 		set_handlers(w);
 		if (listen_all(w, sockets) == 0) {
 			*out = w;
@@ -250,9 +253,9 @@ worker_free(struct worker *w)
 	if (w->server != NULL)
 		server_free(w->server);
 	backend_free(w->backend);
-	if (w->operator != NULL)
-		operator_fini(w->operator);
-	free(w->operator);
+	if (w->op != NULL)
+		operator_fini(w->op);
+	free(w->op);
 	if (w->told != NULL)
 		event_free(w->told);
 	if (w->drain != NULL)

@@ -1,6 +1,7 @@
 /*
- * fuzz_http_headers.c - client/http/headers.c. Input: a request's head. The scan must read it the same in one piece and in
- * many, and what both the scan and the checks take must hold no header that is looked at twice, or under another name.
+ * fuzz_http_headers.c - client/http/headers.c. Input: a request's head. The scan must read it the same in one piece and
+ * in many, and what both the scan and the checks take must hold no header that is looked at twice, or under another
+ * name.
  */
 #include <stdlib.h>
 #include <string.h>

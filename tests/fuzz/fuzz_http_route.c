@@ -1,7 +1,7 @@
 /*
- * fuzz_http_route.c - client/http/route.c. Input: routes, a line each, up to an empty line; then a method and a target, a
- * line each. A path that is taken must lead nowhere else once it is decoded, and a route must match as a second, simpler
- * reading of it says.
+ * fuzz_http_route.c - client/http/route.c. Input: routes, a line each, up to an empty line; then a method and a target,
+ * a line each. A path that is taken must lead nowhere else once it is decoded, and a route must match as a second,
+ * simpler reading of it says.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -28,7 +28,8 @@ decode(const char *path, size_t len, char *out)
 		unsigned value;
 
 		if (path[i] == '%') {
-			FUZZ_CHECK(i + 2 < len && sscanf(path + i + 1, "%2x", &value) == 1, "a bad percent code was taken");
+			FUZZ_CHECK(
+			    i + 2 < len && sscanf(path + i + 1, "%2x", &value) == 1, "a bad percent code was taken");
 			out[n++] = (char)value;
 			i += 2;
 		} else
@@ -58,7 +59,8 @@ check_path(const char *path, size_t len)
 	n = decode(path, len, plain);
 	FUZZ_CHECK(plain[0] == '/' && strlen(plain) == n, "it does not begin with /, or holds a NUL");
 	FUZZ_CHECK(slashes(path, len) == slashes(plain, n), "a slash came out of a percent code");
-	FUZZ_CHECK(strpbrk(plain, ";\\%?#\r\n") == NULL || memchr(path, '%', len) != NULL, "a character that is not taken");
+	FUZZ_CHECK(
+	    strpbrk(plain, ";\\%?#\r\n") == NULL || memchr(path, '%', len) != NULL, "a character that is not taken");
 	FUZZ_CHECK(strpbrk(plain, ";\\%\r\n") == NULL, "a character that is not taken, decoded");
 	FUZZ_CHECK(strstr(plain, "//") == NULL, "two slashes");
 	FUZZ_CHECK(asprintf(&framed, "%s/", plain) > 0, "out of memory");
@@ -103,7 +105,8 @@ check_found(const struct route_table *table, const char *method, const char *pat
 	for (size_t i = 0; i < table->n && expected == NULL; i++)
 		if (strcmp(table->routes[i].method, method) == 0 && reads_the_same(table->routes[i].path, path, len))
 			expected = table->routes[i].operation;
-	FUZZ_CHECK(found == expected, "%s, not %s", found != NULL ? found : "none", expected != NULL ? expected : "none");
+	FUZZ_CHECK(
+	    found == expected, "%s, not %s", found != NULL ? found : "none", expected != NULL ? expected : "none");
 }
 
 int

@@ -243,7 +243,11 @@ END
 	grep -q '^ExecReload=kill -HUP ' "$DEST/usr/lib/systemd/system/fobd.service"
 	[ "$("$DEST/usr/sbin/fob-http" --version)" = "$("$DEST/usr/sbin/fobd" --version | sed 's/fobd/fob-http/')" ]
 	grep -q '^ExecStart=/usr/sbin/fob-http ' "$DEST/usr/lib/systemd/system/fob-http-auth.service"
+	grep -q '^ExecStart=/usr/sbin/fob-http ' "$DEST/usr/lib/systemd/system/fob-http-operator.service"
 	"$DEST/usr/sbin/fob-http" --check-config --config "$DEST/usr/share/doc/fob/fob-http.conf"
+	"$DEST/usr/sbin/fob-http" --check-config --config "$DEST/usr/share/doc/fob/fob-http-operator.conf"
+	# With it fobd would take every other user for nobody, and allow_users would refuse them.
+	run ! grep -q '^PrivateUsers=' "$DEST/usr/lib/systemd/system/fobd.service"
 	# The fobd of this fob, whatever the PATH has.
 	output=$(PATH=/nowhere "$DEST/usr/bin/fob" check --config /nowhere/fobd.conf 2>&1) && false
 	[[ $output == "fobd: /nowhere/fobd.conf: "* ]]

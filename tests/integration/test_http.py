@@ -1,6 +1,6 @@
 #!/usr/bin/python3
-"""fob-http with a real fobd, over raw sockets: what each key may do, what is refused before a key is looked at, and that its
-memory and log hold no key."""
+"""fob-http with a real fobd, over raw sockets: what each key may do, what is refused before a key is looked at, and
+that its memory and log hold no key."""
 
 import os
 import sys
@@ -11,6 +11,8 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 import datetime
 import json
 import re
+import socket
+import threading
 import time
 import unittest
 import zlib
@@ -144,7 +146,8 @@ class Auth(Case):
                     "/v1/files/a;b", "/v1/files/a%3bb", "/v1/files/a%00", "/v1/files/a%0d%0a", "/v1/files/a%252e",
                     "/v1/files/%", "/v1/files/%4", "/v1/files/%zz", "/v1/files/a#b", "/v1/files/a b", "/v1/files/\xe9",
                     "v1/files/a", "http://x/v1/files/a", "*", "?"):
-            self.denied(self.ask(self.key, (("X-Original-Method", "GET"), ("X-Original-URI", uri))), 403, "PATH_REFUSED")
+            original = (("X-Original-Method", "GET"), ("X-Original-URI", uri))
+            self.denied(self.ask(self.key, original), 403, "PATH_REFUSED")
 
     def test_forged_duplicate_and_aliased_headers(self):
         reply = self.ask(self.key, more=[("X-Fob-Account", "victim"), ("X-Fob-Superseded", "")])
@@ -155,7 +158,8 @@ class Auth(Case):
                      [("X-Fob.Account", "a")], [("X-Original_URI", "/v1/tokens")], [("Host", "b")],
                      [("Content-Length", "0"), ("Content-Length", "0")], [("Content.Length", "0")],
                      [("Transfer_Encoding", "chunked")], [("Transfer-Encoding", "identity")],
-                     [("Content-Length", "+0")], [("X-A ", "b")], [("X\x7fA", "b")], [("A", "b\x01")], [("A", "b\rC: d")],
+                     [("Content-Length", "+0")], [("X-A ", "b")], [("X\x7fA", "b")], [("A", "b\x01")],
+                     [("A", "b\rC: d")],
                      [("A", "b\x00")], [("A", "b\r\n folded")], [("A%d" % i, "") for i in range(120)]):
             with self.web.connection() as c:
                 reply = c.ask(headers=[web.basic(self.key), *web.CHARGE, *more])
@@ -168,7 +172,8 @@ class Auth(Case):
             self.assertEqual(c.reply().status, 400, "no Host")
 
     def test_only_a_trusted_peer_names_the_original_request(self):
-        for trusted, status in (((), 403), (("10.0.0.0/8", "::1"), 403), (("127.0.0.1",), 200), (("127.0.0.0/8",), 200)):
+        for trusted, status in (((), 403), (("10.0.0.0/8", "::1"), 403), (("127.0.0.1",), 200),
+                                (("127.0.0.0/8",), 200)):
             self.web.write_config(trusted=trusted, settings=self.settings)
             self.web.reload()
             self.assertEqual(self.ask(self.key, unix=False).status, status, trusted)
@@ -226,8 +231,9 @@ class Json(Case):
                                                 "require_environment": "live"})
         self.assertEqual(status, 200)
         self.assertLess(abs(said.pop("created_ms") / 1000 - time.time()), 3600)
-        self.assertEqual(said, {"verdict": "VALID", "detail": "", "account": "acme", "environment": "live", "livemode": True,
-                                "kind": "secret", "generation": 1, "current_generation": 1, "superseded": False,
+        self.assertEqual(said, {"verdict": "VALID", "detail": "", "account": "acme", "environment": "live",
+                                "livemode": True, "kind": "secret", "generation": 1, "current_generation": 1,
+                                "superseded": False,
                                 "expires_ms": 0, "last4": self.key[-4:].decode()})
         for body, verdict in (({"secret": "x"}, "MALFORMED"), ({"authorization": ""}, "MALFORMED"),
                               ({"secret": made_up().decode()}, "NOT_FOUND"),
@@ -264,12 +270,14 @@ class Json(Case):
         with self.web.connection() as c:
             for _ in range(3):
                 self.assertEqual(c.ask(headers=[web.basic(secrets[0]), *web.CHARGE]).status, 200)
-                self.assertEqual(c.ask("POST", "/v1/verify", body=json.dumps({"secret": secrets[0].decode()}).encode()).status, 200)
+                self.assertEqual(c.ask("POST", "/v1/verify", body=json.dumps(
+                    {"secret": secrets[0].decode()}).encode()).status, 200)
                 self.assertEqual(c.ask("POST", "/v1/verify-batch", body=json.dumps(
                     {"items": [{"secret": secrets[0].decode()}] * 200}).encode()).status, 200)
             c.ask(headers=[web.basic(secrets[0]), web.basic(secrets[0])])
             if not daemon.SANITIZED:  # a sanitizer keeps what was freed
-                daemon.wait_until("no secret in memory", lambda: not leaks.secrets_in_memory(self.web.pid, secrets, []), 5)
+                daemon.wait_until("no secret in memory",
+                                  lambda: not leaks.secrets_in_memory(self.web.pid, secrets, []), 5)
         with open("/proc/%d/limits" % self.web.pid) as f:
             self.assertEqual(re.search(r"Max core file size +(\S+)", f.read())[1], "0")
 
@@ -302,12 +310,40 @@ class Listener(Case):
         w.stop()
 
 
+class Stop(Case):
+    def test_a_stop_cuts_off_no_request(self):
+        """Each connection that is in use is told with a reply that it is the last."""
+        ended, begun, pause = [], threading.Semaphore(0), threading.Event()
+
+        def ask(unix):
+            with self.web.connection(unix) as c:
+                while True:
+                    pause.wait(0.03)  # so that most are quiet when the stop begins
+                    reply = c.ask(headers=[web.basic(self.key), *web.CHARGE])
+                    begun.release()
+                    if reply is None or reply.headers.get("connection") == "close":
+                        ended.append(reply and reply.status)
+                        return
+
+        threads = [threading.Thread(target=ask, args=(i % 2 == 0,)) for i in range(8)]
+        for t in threads:
+            t.start()
+        for _ in range(16):
+            begun.acquire()
+        self.web.stop()
+        for t in threads:
+            t.join()
+        # On a busy machine a thread may pause for longer than fob-http waits.
+        self.assertGreater(ended.count(200), 4, ended)
+
+
 class Start(unittest.TestCase):
     def test_settings_that_are_refused(self):
         w = web.Web("ipc:///nonexistent/v", settings='role = "operator"\n')
         done = w.run()
         self.assertEqual(done.returncode, 1)
-        self.assertRegex(done.stderr, r"^fob-http: \S+/h\.conf:8: role is set twice, first on line 1; remove one of them\n$")
+        self.assertRegex(done.stderr,
+                         r"^fob-http: \S+/h\.conf:8: role is set twice, first on line 1; remove one of them\n$")
         w.write_config()
         self.assertEqual((w.run("--check-config").returncode, w.run("--check-config").stderr), (0, ""))
         with open(w.config) as f:
@@ -335,6 +371,25 @@ class Start(unittest.TestCase):
         self.assertEqual(os.stat(again.unix[5:]).st_mode & 0o777, 0o660)
         again.stop()
         self.assertFalse(os.path.exists(again.unix[5:]))
+
+    def test_an_address_that_others_reach_is_warned_of(self):
+        w = web.Web("ipc:///nonexistent/v")
+        with open(w.config) as f:
+            text = f.read()
+        try:
+            with socket.socket(socket.AF_INET6) as s:
+                s.bind(("::", 0))
+                everywhere = "[::]:%d" % s.getsockname()[1]
+        except OSError:
+            self.skipTest("there is no IPv6")
+        for address, warned in ((w.tcp, 0), (everywhere, 1)):
+            with open(w.config, "w") as f:
+                f.write(text.replace(w.tcp, address))
+            w.start()
+            self.addCleanup(w.kill)
+            w.stop()
+            self.assertEqual(w.log().count("over plain HTTP keys cross the network in clear"), warned)
+        self.assertLess(w.log().count("not connected to fobd"), 2 * os.cpu_count() + 1, "once for each thread")
 
     def test_flags(self):
         w = web.Web("ipc:///nonexistent/v")

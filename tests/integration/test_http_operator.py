@@ -435,6 +435,7 @@ class Down(Case):
             reply, said = w.post("/v1/accounts/list", {"environment": "live"}, w.bearer())
             self.assertEqual((reply.status, code(said)), (403, "PERMISSION_DENIED"))
             self.assertIn(why, said["error"]["message"])
+            self.assertRegex(w.log(), 'msg="this fobd listener does not serve fob.v1.Admin to this user.*' + why)
             w.stop()
             self.assertFalse(os.path.exists(w.token_path))
         other.stop()

@@ -365,6 +365,17 @@ class Paths(Case):
                 if not here:
                     self.document.check_response(response, "GET", reply, text)
 
+    def test_the_names_are_those_of_the_proto_files(self):
+        schemas = self.document.all["components"]["schemas"]
+        for name, message in (("VerifyRequest", pb.keys.VerifyKeyRequest), ("Verification", pb.keys.VerifyKeyResponse),
+                              ("RollRequest", pb.admin.RollKeyRequest), ("RevokeRequest", pb.admin.RevokeKeyRequest),
+                              ("Key", pb.types.Key), ("Account", pb.types.Account), ("Event", pb.admin.Event),
+                              ("EventPage", pb.admin.ListEventsResponse), ("RolledKey", pb.admin.RollKeyResponse)):
+            fields = sorted(f.name for f in message.DESCRIPTOR.fields)
+            self.assertEqual(sorted(schemas[name]["properties"]), fields, name)
+        verdicts = {v.name for v in pb.keys.Verdict.DESCRIPTOR.values if v.number}
+        self.assertEqual(set(schemas["Verification"]["properties"]["verdict"]["enum"]), verdicts | {"DENIED"})
+
     def test_a_validator_finds_nothing(self):
         tool = shutil.which("openapi-spec-validator")
         if tool is None:

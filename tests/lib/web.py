@@ -188,7 +188,8 @@ class Web:
         status = self.process.wait(10 * daemon.SLOWER)
         self.process = None
         log = self.log()
-        if status != 0 or any(bad in log for bad in ("AddressSanitizer", "LeakSanitizer", "runtime error:", "Assertion")):
+        bad = ("AddressSanitizer", "LeakSanitizer", "ThreadSanitizer", "runtime error:", "Assertion")
+        if status != 0 or any(words in log for words in bad):
             raise AssertionError("fob-http ended with %s:\n%s" % (status, log[-8000:]))
         if daemon.secrets_in(log.encode(errors="replace")):
             raise AssertionError("the log holds secrets")

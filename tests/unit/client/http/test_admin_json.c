@@ -34,10 +34,12 @@ every_member(void **state)
 	json_t *object;
 
 	(void)state;
-	assert_int_equal(read_text("{\"request_token\": \"" T "\", \"environment\": \"test\", \"account\": \"a.B-9_\", "
-				   "\"kind\": \"publishable\", \"grace\": {\"seconds\": 86400}, \"expected_generation\": 4294967295, "
-				   "\"authorizing_secret\": \"s\", \"generation\": 1, \"page_size\": 1000, \"page_token\": \"AQID\"}",
-			     ALL, ALL, &object, &f, &why),
+	assert_int_equal(
+	    read_text(
+		"{\"request_token\": \"" T "\", \"environment\": \"test\", \"account\": \"a.B-9_\", "
+		"\"kind\": \"publishable\", \"grace\": {\"seconds\": 86400}, \"expected_generation\": 4294967295, "
+		"\"authorizing_secret\": \"s\", \"generation\": 1, \"page_size\": 1000, \"page_token\": \"AQID\"}",
+		ALL, ALL, &object, &f, &why),
 	    0);
 	assert_int_equal(f.token[1], 0x11);
 	assert_int_equal(f.token[16], 0xff);
@@ -67,7 +69,8 @@ what_is_left_out(void **state)
 	assert_int_equal(read_text("{}", ALL, 0, &object, &f, &why), 0);
 	assert_memory_equal(&f, &none, sizeof(f));
 	json_decref(object);
-	assert_int_equal(read_text("{\"grace\": {\"seconds\": 0}, \"page_token\": \"\"}", ALL, 0, &object, &f, &why), 0);
+	assert_int_equal(
+	    read_text("{\"grace\": {\"seconds\": 0}, \"page_token\": \"\"}", ALL, 0, &object, &f, &why), 0);
 	assert_int_equal(f.grace_s, FOB_GRACE_NONE_S);
 	assert_int_equal(f.cursor.len, 0);
 	json_decref(object);
@@ -84,15 +87,18 @@ refused(void **state)
 		{ "{\"Kind\": \"secret\"}", "the body has a member", ALL, 0 }, { "{\"kind\": null}", "kind:", ALL, 0 },
 		{ "{\"kind\": \"any\"}", "kind:", ALL, 0 }, { "{\"request_token\": 1}", "request_token:", ALL, 0 },
 		{ "{\"request_token\": \"" T "00\"}", "request_token:", ALL, 0 },
-		{ "{\"request_token\": \" 0112233445566778899aabbccddeeffFFEEDDCCBBAA99887766554433221100\"}", "request_token:", ALL, 0 },
+		{ "{\"request_token\": \" 0112233445566778899aabbccddeeffFFEEDDCCBBAA99887766554433221100\"}",
+		    "request_token:", ALL, 0 },
 		{ "{\"environment\": \"\"}", "environment:", ALL, 0 }, { "{\"account\": \"a/b\"}", "account:", ALL, 0 },
 		{ "{\"grace\": {}}", "grace:", ALL, 0 }, { "{\"grace\": []}", "grace:", ALL, 0 },
-		{ "{\"grace\": {\"seconds\": -1}}", "grace:", ALL, 0 }, { "{\"grace\": {\"seconds\": 1.0}}", "grace:", ALL, 0 },
+		{ "{\"grace\": {\"seconds\": -1}}", "grace:", ALL, 0 },
+		{ "{\"grace\": {\"seconds\": 1.0}}", "grace:", ALL, 0 },
 		{ "{\"grace\": {\"second\": 1}}", "grace:", ALL, 0 }, { "{\"generation\": 0}", "generation:", ALL, 0 },
 		{ "{\"expected_generation\": \"1\"}", "expected_generation:", ALL, 0 },
 		{ "{\"authorizing_secret\": \"\"}", "authorizing_secret:", ALL, 0 },
 		{ "{\"page_size\": 1001}", "page_size:", ALL, 0 }, { "{\"page_token\": \"A\"}", "page_token:", ALL, 0 },
-		{ "{\"page_token\": \"AQ==\"}", "page_token:", ALL, 0 }, { "{\"page_token\": \"+/\"}", "page_token:", ALL, 0 } };
+		{ "{\"page_token\": \"AQ==\"}", "page_token:", ALL, 0 },
+		{ "{\"page_token\": \"+/\"}", "page_token:", ALL, 0 } };
 
 	(void)state;
 	for (size_t i = 0; i < COUNT(cases); i++) {
@@ -113,8 +119,15 @@ refused(void **state)
 static void
 an_event(void **state)
 {
-	struct fob_event e = { .size = sizeof(e), .sequence = 9, .time_ms = 8, .type = FOB_EVENT_TYPE_KEY_ROLLED,
-		.kind = FOB_KIND_SECRET, .generation = 2, .expires_ms = 7, .account = "a", .last4 = "abcd" };
+	struct fob_event e = { .size = sizeof(e),
+		.sequence = 9,
+		.time_ms = 8,
+		.type = FOB_EVENT_TYPE_KEY_ROLLED,
+		.kind = FOB_KIND_SECRET,
+		.generation = 2,
+		.expires_ms = 7,
+		.account = "a",
+		.last4 = "abcd" };
 	const struct fob_event *const events[] = { &e };
 	const struct fob_event_page page = { .size = sizeof(page), .n = 1, .events = events };
 	struct fob_cursor next = { .len = 2, .bytes = { 1, 2 } };
@@ -134,8 +147,10 @@ an_event(void **state)
 		snprintf(e.certificate, sizeof(e.certificate), "%s", i == 3 ? "c" : "");
 		next.done = i == 0;
 		snprintf(expected, sizeof(expected),
-		    "{\"events\":[{\"sequence\":9,\"time_ms\":8,\"type\":\"key_rolled\",\"account\":\"a\",\"kind\":\"secret\","
-		    "\"generation\":2,\"last4\":\"abcd\",\"expires_ms\":7,\"origin\":%s}],\"next_page_token\":\"AQI\",\"more\":%s}",
+		    "{\"events\":[{\"sequence\":9,\"time_ms\":8,\"type\":\"key_rolled\","
+		    "\"account\":\"a\",\"kind\":\"secret\","
+		    "\"generation\":2,\"last4\":\"abcd\",\"expires_ms\":7,\"origin\":%s}],"
+		    "\"next_page_token\":\"AQI\",\"more\":%s}",
 		    origins[i], next.done ? "false" : "true");
 		got = admin_json_events(&page, &next);
 		text = json_dumps(got, JSON_COMPACT);
@@ -158,8 +173,23 @@ a_key_that_is_not_there(void **state)
 static void
 statuses(void **state)
 {
-	static const int statuses[] = { [1] = 503, [2] = 500, [3] = 400, [4] = 504, [5] = 404, [6] = 409, [7] = 403, [8] = 429,
-		[9] = 409, [10] = 409, [11] = 400, [12] = 501, [13] = 500, [14] = 503, [15] = 500, [16] = 500, [17] = 500 };
+	static const int statuses[] = { [1] = 503,
+		[2] = 500,
+		[3] = 400,
+		[4] = 504,
+		[5] = 404,
+		[6] = 409,
+		[7] = 403,
+		[8] = 429,
+		[9] = 409,
+		[10] = 409,
+		[11] = 400,
+		[12] = 501,
+		[13] = 500,
+		[14] = 503,
+		[15] = 500,
+		[16] = 500,
+		[17] = 500 };
 
 	(void)state;
 	for (int fault = 1; fault <= 17; fault++)

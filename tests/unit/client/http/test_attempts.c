@@ -1,5 +1,6 @@
 /*
- * test_attempts.c - client/http/attempts.c: how often a sign-in may fail, for each peer and for all. The clock is the test's.
+ * test_attempts.c - client/http/attempts.c: how often a sign-in may fail, for each peer and for all. The clock is
+ * the test's.
  */
 #include <arpa/inet.h>
 #include <setjmp.h>

@@ -1,6 +1,6 @@
 /*
- * test_auth.c - client/http/auth.c: each verdict and each fault as a reply, and what is asked of fobd. The backend is this
- * file's own.
+ * test_auth.c - client/http/auth.c: each verdict and each fault as a reply, and what is asked of fobd. The backend is
+ * this file's own.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -33,8 +33,8 @@ keep(char *to, size_t size, const char *from)
 }
 
 int
-backend_verify(struct backend *backend, const struct fob_verify_request *r, fob_verify_cb cb, void *arg,
-    struct fob_error *error)
+backend_verify(
+    struct backend *backend, const struct fob_verify_request *r, fob_verify_cb cb, void *arg, struct fob_error *error)
 {
 	(void)backend;
 	fobd.asked++;
@@ -70,7 +70,8 @@ on_reply(struct http_request *request, const struct http_reply *reply)
 	for (size_t i = 0; i < reply->n_headers; i++)
 		at += (size_t)snprintf(got.headers + at, sizeof(got.headers) - at, "%s: %s\n", reply->headers[i].name,
 		    reply->headers[i].value);
-	snprintf(got.body, sizeof(got.body), "%.*s", (int)reply->body_len, reply->type != NULL ? (const char *)reply->body : "");
+	snprintf(got.body, sizeof(got.body), "%.*s", (int)reply->body_len,
+	    reply->type != NULL ? (const char *)reply->body : "");
 }
 
 static struct settings settings;
@@ -105,8 +106,12 @@ tear_down(void **state)
 static void
 ask(const struct http_header *headers, size_t n, bool trusted)
 {
-	struct http_request request = { .method = "GET", .target = "/v1/auth/a/9", .headers = headers, .n_headers = n,
-		.peer = { .is_unix = trusted }, .reply = on_reply };
+	struct http_request request = { .method = "GET",
+		.target = "/v1/auth/a/9",
+		.headers = headers,
+		.n_headers = n,
+		.peer = { .is_unix = trusted },
+		.reply = on_reply };
 
 	memset(&got, 0, sizeof(got));
 	auth_handle(&request, &auth);
@@ -155,7 +160,7 @@ verdicts(void **state)
 	(void)state;
 	snprintf(fobd.v.detail, sizeof(fobd.v.detail), "why \"not\"\n");
 	for (int verdict = -1; verdict < 20; verdict++) {
-		int expected = verdict == FOB_VERDICT_VALID			    ? 200 :
+		int expected = verdict == FOB_VERDICT_VALID                              ? 200 :
 		    verdict == FOB_VERDICT_SUSPENDED || verdict == FOB_VERDICT_FORBIDDEN ? 403 :
 											   401;
 		char body[128];
@@ -223,9 +228,18 @@ a_valid_that_says_too_little(void **state)
 static void
 what_is_not_asked(void **state)
 {
-#define M { "X-M", "GET" }
-#define U { "X-U", "/a/1" }
-#define A { "Authorization", "Basic x" }
+#define M \
+	{ \
+		"X-M", "GET" \
+	}
+#define U \
+	{ \
+		"X-U", "/a/1" \
+	}
+#define A \
+	{ \
+		"Authorization", "Basic x" \
+	}
 	static const struct {
 		struct http_header headers[4];
 		size_t n;
@@ -236,8 +250,10 @@ what_is_not_asked(void **state)
 		{ { A, U }, 2, true, 403, "NO_ORIGINAL" }, { { A, M, U, U }, 4, true, 400, "BAD_REQUEST" },
 		{ { A, M, U, { "x_m", "GET" } }, 4, true, 400, "BAD_REQUEST" },
 		{ { A, M, { "X-U", "/a/../b" } }, 3, true, 403, "PATH_REFUSED" },
-		{ { A, M, { "X-U", "/b" } }, 3, true, 403, "UNKNOWN_ROUTE" }, { { A, U, { "X-M", "PUT" } }, 3, true, 403, "UNKNOWN_ROUTE" },
-		{ { M, U }, 2, true, 401, "NO_CREDENTIALS" }, { { M, U, { "Authorization", "" } }, 3, true, 401, "NO_CREDENTIALS" } };
+		{ { A, M, { "X-U", "/b" } }, 3, true, 403, "UNKNOWN_ROUTE" },
+		{ { A, U, { "X-M", "PUT" } }, 3, true, 403, "UNKNOWN_ROUTE" },
+		{ { M, U }, 2, true, 401, "NO_CREDENTIALS" },
+		{ { M, U, { "Authorization", "" } }, 3, true, 401, "NO_CREDENTIALS" } };
 
 	(void)state;
 	for (size_t i = 0; i < COUNT(cases); i++) {
@@ -280,8 +296,8 @@ the_request_itself(void **state)
 int
 main(void)
 {
-	const struct CMUnitTest tests[] = { TEST(valid), TEST(verdicts), TEST(faults), TEST(a_valid_that_says_too_little),
-		TEST(what_is_not_asked), TEST(bearer), TEST(the_request_itself) };
+	const struct CMUnitTest tests[] = { TEST(valid), TEST(verdicts), TEST(faults),
+		TEST(a_valid_that_says_too_little), TEST(what_is_not_asked), TEST(bearer), TEST(the_request_itself) };
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

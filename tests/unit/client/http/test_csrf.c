@@ -24,11 +24,13 @@ origins(void **state)
 		{ NULL, NULL, "https://h:1", true, true }, { NULL, NULL, "http://H:1", true, true },
 		{ NULL, "same-origin", "http://h:1", true, true }, { NULL, "same-origin", "http://x", true, false },
 		{ NULL, "cross-site", "http://h:1", true, false }, { NULL, "same-site", NULL, false, false },
-		{ NULL, "none", NULL, true, false }, { NULL, "", NULL, false, false }, { NULL, NULL, "null", false, false },
-		{ NULL, NULL, "", false, false }, { NULL, NULL, "http://h", true, false }, { NULL, NULL, "http://h:12", true, false },
+		{ NULL, "none", NULL, true, false }, { NULL, "", NULL, false, false },
+		{ NULL, NULL, "null", false, false }, { NULL, NULL, "", false, false },
+		{ NULL, NULL, "http://h", true, false }, { NULL, NULL, "http://h:12", true, false },
 		{ NULL, NULL, "ftp://h:1", true, false }, { NULL, NULL, "http://h:1/", true, false },
 		{ "https://a.b", NULL, "https://a.b", true, true }, { "https://a.b", NULL, "http://a.b", true, false },
-		{ "https://a.b", NULL, "https://h:1", true, false }, { "https://a.b", "same-origin", NULL, true, true } };
+		{ "https://a.b", NULL, "https://h:1", true, false },
+		{ "https://a.b", "same-origin", NULL, true, true } };
 
 	(void)state;
 	for (size_t i = 0; i < COUNT(cases); i++) {
@@ -47,7 +49,8 @@ origins(void **state)
 static void
 there_twice(void **state)
 {
-	static const struct http_header headers[] = { { "Host", "h" }, { "Origin", "http://h" }, { "origin", "http://h" } };
+	static const struct http_header headers[] = { { "Host", "h" }, { "Origin", "http://h" },
+		{ "origin", "http://h" } };
 	static const struct http_header no_host[] = { { "Origin", "http://h" } };
 
 	(void)state;
@@ -63,7 +66,8 @@ cookies(void **state)
 		const char *header, *value; /* NULL: refused */
 	} cases[] = { { "a=b", "b" }, { "a=", "" }, { "x=y; a=b", "b" }, { "a=b; x=y", "b" }, { "x=y;a=b", "b" },
 		{ "a=1234567", "1234567" }, { "a=12345678", NULL }, { "a=b; a=b", NULL }, { "a", NULL }, { "", NULL },
-		{ "A=b", NULL }, { "aa=b", NULL }, { "xa=b", NULL }, { "x=a=b", NULL }, { "a=b=c", "b=c" }, { ";;; ; a=b;;", "b" } };
+		{ "A=b", NULL }, { "aa=b", NULL }, { "xa=b", NULL }, { "x=a=b", NULL }, { "a=b=c", "b=c" },
+		{ ";;; ; a=b;;", "b" } };
 
 	(void)state;
 	for (size_t i = 0; i < COUNT(cases); i++) {
@@ -82,7 +86,8 @@ cookies(void **state)
 int
 main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(origins), cmocka_unit_test(there_twice), cmocka_unit_test(cookies) };
+	const struct CMUnitTest tests[] = { cmocka_unit_test(origins), cmocka_unit_test(there_twice),
+		cmocka_unit_test(cookies) };
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

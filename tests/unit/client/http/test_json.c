@@ -37,11 +37,14 @@ verify(void **state)
 static void
 refused(void **state)
 {
-	static const char *const texts[] = { "", "{", "[]", "1", "null", "{} {}", "{}", "{\"secret\": 1}", "{\"secret\": null}",
-		"{\"Secret\": \"a\"}", "{\"secret\": \"a\", \"authorization\": \"b\"}", "{\"secret\": \"a\", \"secret\": \"a\"}",
-		"{\"secret\": \"a\", \"operation\": 1}", "{\"secret\": \"a\", \"x\": \"\"}", "{\"secret\": \"a\\u0000\"}",
-		"{\"secret\": \"a\", \"require_environment\": \"any\"}", "{\"secret\": \"a\", \"require_environment\": 1}",
-		"{\"secret\": \"a\", \"require_environment\": \"LIVE\"}", "{\"operation\": \"a\"}", "{\"secret\": \"\xff\"}" };
+	static const char *const texts[] = { "", "{", "[]", "1", "null", "{} {}", "{}", "{\"secret\": 1}",
+		"{\"secret\": null}", "{\"Secret\": \"a\"}", "{\"secret\": \"a\", \"authorization\": \"b\"}",
+		"{\"secret\": \"a\", \"secret\": \"a\"}", "{\"secret\": \"a\", \"operation\": 1}",
+		"{\"secret\": \"a\", \"x\": \"\"}", "{\"secret\": \"a\\u0000\"}",
+		"{\"secret\": \"a\", \"require_environment\": \"any\"}",
+		"{\"secret\": \"a\", \"require_environment\": 1}",
+		"{\"secret\": \"a\", \"require_environment\": \"LIVE\"}", "{\"operation\": \"a\"}",
+		"{\"secret\": \"\xff\"}" };
 
 	(void)state;
 	for (size_t i = 0; i < COUNT(texts); i++) {
@@ -92,12 +95,12 @@ batches(void **state)
 static void
 results(void **state)
 {
-	const struct fob_verification v[] = { { FOB_VERIFICATION_INIT, .verdict = FOB_VERDICT_VALID,
-						  .environment = FOB_ENVIRONMENT_LIVE, .livemode = true,
-						  .kind = FOB_KIND_SECRET, .superseded = true, .generation = 1,
-						  .current_generation = 2, .created_ms = 3, .expires_ms = 4,
-						  .account = "acme", .last4 = "abcd" },
-		{ FOB_VERIFICATION_INIT, .verdict = FOB_VERDICT_VALID } };
+	const struct fob_verification v[] = {
+		{ FOB_VERIFICATION_INIT, .verdict = FOB_VERDICT_VALID, .environment = FOB_ENVIRONMENT_LIVE,
+		    .livemode = true, .kind = FOB_KIND_SECRET, .superseded = true, .generation = 1,
+		    .current_generation = 2, .created_ms = 3, .expires_ms = 4, .account = "acme", .last4 = "abcd" },
+		{ FOB_VERIFICATION_INIT, .verdict = FOB_VERDICT_VALID }
+	};
 	const int faults[] = { 0, FOB_EUNAVAILABLE };
 	json_t *object = json_from_batch(v, faults, 2);
 	char *text = json_dumps(object, JSON_COMPACT);
@@ -115,8 +118,8 @@ results(void **state)
 int
 main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(verify), cmocka_unit_test(refused), cmocka_unit_test(batches),
-		cmocka_unit_test(results) };
+	const struct CMUnitTest tests[] = { cmocka_unit_test(verify), cmocka_unit_test(refused),
+		cmocka_unit_test(batches), cmocka_unit_test(results) };
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

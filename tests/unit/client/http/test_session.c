@@ -1,6 +1,6 @@
 /*
- * test_session.c - client/http/session.c: when a session ends, how many there are, and what a CSRF token is bound to. The clock
- * is the test's.
+ * test_session.c - client/http/session.c: when a session ends, how many there are, and what a CSRF token is bound
+ * to. The clock is the test's.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -84,7 +84,8 @@ it_ends_after_eight_hours(void **state)
 		session_use(session_find(&sessions, id, now), now);
 	}
 	assert_true(is_open(id, 7 + SESSION_MAX_MS - 1));
-	assert_int_equal(session_left_ms(&sessions, session_find(&sessions, id, 7 + SESSION_MAX_MS - 1), 7 + SESSION_MAX_MS - 1), 1);
+	assert_int_equal(
+	    session_left_ms(&sessions, session_find(&sessions, id, 7 + SESSION_MAX_MS - 1), 7 + SESSION_MAX_MS - 1), 1);
 	assert_false(is_open(id, 7 + SESSION_MAX_MS));
 }
 
@@ -156,9 +157,9 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = { cmocka_unit_test_setup(it_is_found_by_its_id, set_up),
-		cmocka_unit_test_setup(it_ends_when_it_is_idle, set_up), cmocka_unit_test_setup(it_ends_after_eight_hours, set_up),
-		cmocka_unit_test_setup(one_too_many, set_up), cmocka_unit_test_setup(the_csrf_token, set_up),
-		cmocka_unit_test_setup(what_is_kept, set_up) };
+		cmocka_unit_test_setup(it_ends_when_it_is_idle, set_up),
+		cmocka_unit_test_setup(it_ends_after_eight_hours, set_up), cmocka_unit_test_setup(one_too_many, set_up),
+		cmocka_unit_test_setup(the_csrf_token, set_up), cmocka_unit_test_setup(what_is_kept, set_up) };
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

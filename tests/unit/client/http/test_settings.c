@@ -119,19 +119,21 @@ of_an_operator(void **state)
 	assert_null(s->origin);
 	assert_int_equal(s->session_idle_s, 900);
 	settings_unref(s);
-	if (load(OPERATOR "user_header = X-User\ntrusted = {\"127.0.0.1\"}\norigin = \"https://a.b:1\"\nsession_idle = 1\n", &s, why,
-		sizeof(why)) != 0)
+	if (load(OPERATOR
+		"user_header = X-User\ntrusted = {\"127.0.0.1\"}\norigin = \"https://a.b:1\"\nsession_idle = 1\n",
+		&s, why, sizeof(why)) != 0)
 		fail_msg("%s", why);
 	assert_string_equal(s->user_header, "X-User");
 	assert_string_equal(s->origin, "https://a.b:1");
 	assert_int_equal(s->session_idle_s, 1);
 	settings_unref(s);
 	/* A unix socket's peers are trusted. An address that others can reach is taken if the file says so. */
-	if (load("role = operator\nfob = {\"ipc://a\"}\nlisten = {\"unix:/run/h\"}\nuser_header = X-User\n", &s, why, sizeof(why)) != 0)
+	if (load("role = operator\nfob = {\"ipc://a\"}\nlisten = {\"unix:/run/h\"}\nuser_header = X-User\n", &s, why,
+		sizeof(why)) != 0)
 		fail_msg("%s", why);
 	settings_unref(s);
-	if (load("role = operator\nfob = {\"ipc://a\"}\nlisten = {\"[::]:1\"}\ntoken_file = \"/t\"\ninsecure = true\n", &s, why,
-		sizeof(why)) != 0)
+	if (load("role = operator\nfob = {\"ipc://a\"}\nlisten = {\"[::]:1\"}\ntoken_file = \"/t\"\ninsecure = true\n",
+		&s, why, sizeof(why)) != 0)
 		fail_msg("%s", why);
 	settings_unref(s);
 	if (settings_load("client/http/fob-http-operator.conf", &s, why, sizeof(why)) != 0)
@@ -144,26 +146,34 @@ refused(void **state)
 {
 	static const struct {
 		const char *text, *why; /* of ${why}, what stands behind the path */
-	} cases[] = { { "", ": has no role" }, { "role = \"auth\"\nrole = \"operator\"\n", ":2: role is set twice, first on line 1" },
+	} cases[] = { { "", ": has no role" },
+		{ "role = \"auth\"\nrole = \"operator\"\n", ":2: role is set twice, first on line 1" },
 		{ "role = {\"auth\", \"operator\"}\n", ":1: " }, { "role = \"operator\"\n", ": fob names no fobd" },
-		{ "# a\n# b\nrole = \"x\"\n", ":3: role = \"x\" is unknown" }, { "role = \"auth\"\n", ": fob names no fobd" },
+		{ "# a\n# b\nrole = \"x\"\n", ":3: role = \"x\" is unknown" },
+		{ "role = \"auth\"\n", ": fob names no fobd" },
 		{ HEAD "nonsense = 1\n", ":4: no such option 'nonsense'; the fob-http.conf" },
-		{ "role = auth\nfob = {}\n", ": fob names no fobd" }, { "role = auth\nfob = {\"x\"}\n", ":2: fob: \"x\" is no address" },
+		{ "role = auth\nfob = {}\n", ": fob names no fobd" },
+		{ "role = auth\nfob = {\"x\"}\n", ":2: fob: \"x\" is no address" },
 		{ "role = auth\nfob = {\"tls+tcp://a:1\"}\n", ":2: fob: \"tls+tcp://a:1\" is no address" },
 		{ "role = auth\nfob = {\"ipc://v\"}\n", ": there is no listen" },
-		{ "role = auth\nfob = {\"ipc://v\"}\nlisten = {\"localhost:1\"}\n", ":3: listen: \"localhost:1\" is no address" },
+		{ "role = auth\nfob = {\"ipc://v\"}\nlisten = {\"localhost:1\"}\n",
+		    ":3: listen: \"localhost:1\" is no address" },
 		{ "role = auth\nfob = {\"ipc://v\"}\nlisten = {\"unix:\"}\n", ":3: listen: \"unix:\"" },
 		{ "role = auth\nfob = {\"ipc://v\"}\nlisten = {\"127.0.0.1:0\"}\n", ":3: " },
 		{ "role = auth\nfob = {\"ipc://v\"}\nlisten = {\"127.0.0.1:65536\"}\n", ":3: " },
 		{ "role = auth\nfob = {\"ipc://v\"}\nlisten = {\"::1:80\"}\n", ":3: " },
-		{ "role = auth\nfob = {\"ipc://v\"}\nlisten = {\"unix:a\", \"unix:a\"}\n", ":3: listen has unix:a twice" },
-		{ HEAD "metrics = \"x\"\n", ":4: metrics" }, { HEAD "metrics = \"127.0.0.1:8480\"\n", ":4: metrics and listen share" },
+		{ "role = auth\nfob = {\"ipc://v\"}\nlisten = {\"unix:a\", \"unix:a\"}\n",
+		    ":3: listen has unix:a twice" },
+		{ HEAD "metrics = \"x\"\n", ":4: metrics" },
+		{ HEAD "metrics = \"127.0.0.1:8480\"\n", ":4: metrics and listen share" },
 		{ HEAD "\n\ntrusted = {\"10.0.0.0/7\", \"10.0.0.1/8\"}\n", ":6: trusted: \"10.0.0.1/8\"" },
 		{ HEAD "trusted = {\"all\"}\n", ":4: trusted: \"all\" is no address" },
 		{ HEAD "original = both\n", ":4: original = \"both\" is unknown" },
-		{ HEAD "original_method = \"a b\"\n", ":4: original_method" }, { HEAD "original_uri = \"Host\"\n", ":4: original_uri" },
+		{ HEAD "original_method = \"a b\"\n", ":4: original_method" },
+		{ HEAD "original_uri = \"Host\"\n", ":4: original_uri" },
 		{ HEAD "original_uri = \"x-original-method\"\n", ":4: original_method and original_uri are the same" },
-		{ HEAD "routes = {\"GET /a = b\", \"GET /../b = c\"}\n", ":4: routes: \"GET /../b = c\": the path holds . or .." },
+		{ HEAD "routes = {\"GET /a = b\", \"GET /../b = c\"}\n",
+		    ":4: routes: \"GET /../b = c\": the path holds . or .." },
 		{ HEAD "realm = 'a\"b'\n", ":4: realm is not taken" }, { HEAD "bearer = maybe\n", ":4: " },
 		{ HEAD "socket_mode = 1000\n", ":4: socket_mode" }, { HEAD "socket_mode = 0060\n", ":4: socket_mode" },
 		{ HEAD "connections = 0\n", ":4: connections = 0 is out of range; give 1 to" },
@@ -171,7 +181,8 @@ refused(void **state)
 		{ HEAD "timeout = x\n", ":4: " }, { HEAD "log_level = loud\n", ":4: log_level" },
 		{ HEAD "log_format = xml\n", ":4: log_format" }, { HEAD "realm = \"a\n", ":4: a string is not closed" },
 		{ OPERATOR, ": none of token_file and user_header; give one" },
-		{ OPERATOR "token_file = \"/t\"\nuser_header = X\ntrusted = {\"::1\"}\n", ":5: both of token_file and user_header" },
+		{ OPERATOR "token_file = \"/t\"\nuser_header = X\ntrusted = {\"::1\"}\n",
+		    ":5: both of token_file and user_header" },
 		{ OPERATOR "token_file = \"t\"\n", ":4: token_file = \"t\" is no absolute path" },
 		{ OPERATOR "user_header = X\n", ":4: user_header is believed from trusted peers only" },
 		{ OPERATOR "user_header = cookie\n", ":4: user_header = \"cookie\" has a meaning of its own" },
@@ -182,9 +193,12 @@ refused(void **state)
 		{ OPERATOR "token_file = \"/t\"\norigin = \"a.b\"\n", ":5: origin = \"a.b\" is not" },
 		{ OPERATOR "token_file = \"/t\"\norigin = \"https://a/b\"\n", ":5: origin" },
 		{ OPERATOR "token_file = \"/t\"\norigin = \"https://\"\n", ":5: origin" },
-		{ "role = operator\nfob = {\"ipc://a\"}\nlisten = {\"10.0.0.1:1\"}\ntoken_file = \"/t\"\n", ":3: listen: 10.0.0.1:1 is not" },
-		{ "role = operator\nfob = {\"ipc://a\"}\nlisten = {\"[::]:1\"}\ntoken_file = \"/t\"\n", ":3: listen: [::]:1 is not" },
-		{ HEAD "/* a */\n", ":4: comments begin with #" }, { HEAD "routes = {\n", ":5: premature end of file" } };
+		{ "role = operator\nfob = {\"ipc://a\"}\nlisten = {\"10.0.0.1:1\"}\ntoken_file = \"/t\"\n",
+		    ":3: listen: 10.0.0.1:1 is not" },
+		{ "role = operator\nfob = {\"ipc://a\"}\nlisten = {\"[::]:1\"}\ntoken_file = \"/t\"\n",
+		    ":3: listen: [::]:1 is not" },
+		{ HEAD "/* a */\n", ":4: comments begin with #" },
+		{ HEAD "routes = {\n", ":5: premature end of file" } };
 
 	(void)state;
 	for (size_t i = 0; i < COUNT(cases); i++) {
@@ -216,7 +230,8 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = { cmocka_unit_test(defaults), cmocka_unit_test(the_file_that_comes_with_it),
-		cmocka_unit_test(others), cmocka_unit_test(of_an_operator), cmocka_unit_test(refused), cmocka_unit_test(a_file_that_is_none) };
+		cmocka_unit_test(others), cmocka_unit_test(of_an_operator), cmocka_unit_test(refused),
+		cmocka_unit_test(a_file_that_is_none) };
 	const char *tmp = getenv("TMPDIR");
 	int rc;
 
