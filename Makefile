@@ -224,7 +224,7 @@ install: ## install below $(DESTDIR)$(PREFIX) what `make` has built
 	install -D -m 644 -t "$(D)/share/man/man8" service/fobd.8 client/http/fob-http.8
 	install -D -m 644 client/cli/fob.bash "$(D)/share/bash-completion/completions/fob"
 	install -D -m 644 -t "$(D)/share/doc/fob" service/fobd.conf client/http/fob-http.conf proto/PROTOCOL.md \
-	    client/http/fob-http-operator.conf client/http/openapi.json \
+	    client/http/fob-http-operator.conf client/http/openapi.yaml \
 	    client/http/OPERATOR.md client/http/METRICS.md client/http/alerts.yml client/http/alerts_test.yml client/http/grafana.json
 	for p in $(PROTOS); do install -D -m 644 proto/$$p.proto "$(D)/share/fob/proto/$$p.proto" || exit; done
 	install -d "$(D)/lib/systemd/system" "$(D)/lib/pkgconfig"

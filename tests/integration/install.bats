@@ -90,9 +90,9 @@ declared() {
 	done
 }
 
-@test "the .proto files, PROTOCOL.md and what Prometheus and Grafana read are installed, and a client's messages are made from them" {
+@test "the .proto files, PROTOCOL.md, openapi.yaml and what Prometheus and Grafana read are installed, and a client's messages are made from them" {
 	cmp "$ROOT/proto/PROTOCOL.md" "$DEST/usr/share/doc/fob/PROTOCOL.md"
-	for file in METRICS.md alerts.yml alerts_test.yml grafana.json; do
+	for file in METRICS.md alerts.yml alerts_test.yml grafana.json openapi.yaml; do
 		cmp "$ROOT/client/http/$file" "$DEST/usr/share/doc/fob/$file"
 	done
 	protoc -I"$DEST/usr/share/fob/proto" --c_out="$BATS_TEST_TMPDIR" fob/rpc/v1/rpc.proto fob/v1/types.proto \
