@@ -126,6 +126,7 @@ declared() {
 
 # demo_on PORT: `make run`, in a clone that has nothing but its script. It is up when it has said how it ends.
 demo_on() {
+	: > "said.$1" # wait_until gives up when grep finds no file
 	FOB_PORT=$1 tests/lib/demo "$FOB_BUILD" > "said.$1" 2>&1 3>&- &
 	demos="$demos $!"
 	wait_until 30 grep -q "Ctrl-C here stops fobd and fob-http" "said.$1" || {
