@@ -424,8 +424,8 @@ class Examples(Case):
 
     def test_node(self):
         node = shutil.which("node")
-        if node is None or subprocess.run([node, "-e", "fetch"], capture_output=True).returncode != 0:
-            self.skipTest("no node that has fetch (18 or newer) is installed")
+        if node is None:
+            self.skipTest("node is not installed")
         self.check_client([node, os.path.join(FOLDER, "examples", "verify.mjs")])
 
 
