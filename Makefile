@@ -109,6 +109,9 @@ $(B)/%.o: %.c $(PROTO_H)
 	@$(if $(V),,echo '  CC      $@')
 	$(Q)$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
 
+# It has those files inside.
+$(B)/client/http/page.o: $(wildcard client/http/page/*.html client/http/page/*.css client/http/page/*.js)
+
 $(B)/libservice.a: $(SERVICE_OBJ) $(SHARED_OBJ) $(PROTO_OBJ)
 	$(Q)rm -f $@ && $(AR) qcs $@ $^
 
@@ -222,7 +225,7 @@ install: ## install below $(DESTDIR)$(PREFIX) what `make` has built
 	install -D -m 644 client/cli/fob.bash "$(D)/share/bash-completion/completions/fob"
 	install -D -m 644 -t "$(D)/share/doc/fob" service/fobd.conf client/http/fob-http.conf proto/PROTOCOL.md \
 	    client/http/fob-http-operator.conf client/http/openapi.yaml \
-	    client/http/METRICS.md client/http/alerts.yml client/http/alerts_test.yml client/http/grafana.json
+	    client/http/OPERATOR.md client/http/METRICS.md client/http/alerts.yml client/http/alerts_test.yml client/http/grafana.json
 	for p in $(PROTOS); do install -D -m 644 proto/$$p.proto "$(D)/share/fob/proto/$$p.proto" || exit; done
 	install -d "$(D)/lib/systemd/system" "$(D)/lib/pkgconfig"
 	for u in service/fobd client/http/fob-http-auth client/http/fob-http-operator; do \

@@ -9,9 +9,9 @@
 struct backend {
 	struct fob_client *client;
 	struct event *ready;
-	bool told_lost;    /* that there is no connection stands in the log */
-	bool for_operator; /* only an admin listener will do */
-	bool is_admin;     /* what answers is an admin listener; in the role auth it is not asked */
+	bool told_lost;   /* that there is no connection stands in the log */
+	bool only_verify; /* in the role auth; an operator needs an admin listener */
+	bool is_admin;    /* what answers is an admin listener; in the role auth it is not asked */
 };
 
 /* libfob has something to do: a socket is ready, a deadline has passed, or calls were made in this turn of the loop. */
@@ -38,17 +38,17 @@ on_accounts(void *arg, int fault, const struct fob_account_page *page, const str
 	if (fault == FOB_EUNAVAILABLE || fault == FOB_EDEADLINE_EXCEEDED || fault == FOB_ECANCELLED)
 		return;
 	b->is_admin = fault != FOB_EPERMISSION_DENIED;
-	if (b->for_operator && !b->is_admin)
+	if (!b->only_verify && !b->is_admin)
 		log_line(LOG_ERROR,
 		    "this fobd listener does not serve fob.v1.Admin to this user; every change is refused until it "
 		    "does",
 		    "reason", error->message, NULL);
-	if (!b->for_operator && b->is_admin)
+	if (b->only_verify && b->is_admin)
 		log_line(LOG_ERROR,
 		    "this fobd listener serves fob.v1.Admin; every answer is 503 until fob names a verify one", NULL);
 }
 
-/* A hole in what faces the world must not be a way to roll keys: it asks for what a verify listener refuses. */
+/* A hole in what faces the world must not be a way to roll keys, so that asks for what a verify listener refuses. */
 static void
 check_listener(struct backend *b)
 {
@@ -102,7 +102,7 @@ backend_new(struct event_base *base, const struct settings *settings, struct bac
 	int rc = -1;
 
 	if (b != NULL)
-		b->for_operator = settings->role == ROLE_OPERATOR;
+		b->only_verify = settings->role == ROLE_AUTH;
 	if (options != NULL && b != NULL && set_options(options, settings, b) == 0 &&
 	    fob_client_new(options, &b->client, &error) == 0) {
 		b->ready = event_new(base, fob_client_fd(b->client), EV_READ | EV_PERSIST, on_ready, b);
@@ -145,7 +145,7 @@ int
 backend_verify(
     struct backend *b, const struct fob_verify_request *request, fob_verify_cb cb, void *arg, struct fob_error *error)
 {
-	if (b->is_admin && !b->for_operator)
+	if (b->is_admin && b->only_verify)
 		return refuse(error);
 	backend_flush(b);
 	return fob_verify_async(b->client, request, cb, arg, NULL, error);
@@ -155,7 +155,7 @@ int
 backend_verify_batch(struct backend *b, const struct fob_verify_batch_request *request, fob_verify_batch_cb cb,
     void *arg, struct fob_error *error)
 {
-	if (b->is_admin && !b->for_operator)
+	if (b->is_admin && b->only_verify)
 		return refuse(error);
 	backend_flush(b);
 	return fob_verify_batch_async(b->client, request, cb, arg, NULL, error);

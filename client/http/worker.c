@@ -15,10 +15,11 @@
 #include "client/http/auth.h"
 #include "client/http/backend.h"
 #include "client/http/health.h"
+#include "client/http/page.h"
 #include "client/http/sign_in.h"
 #include "client/http/verify.h"
 
-#define HANDLERS (1 + ADMIN_PATHS) /* the larger of both roles */
+#define HANDLERS (1 + ADMIN_PATHS + PAGE_FILES) /* the larger of both roles */
 #define AUTH_HANDLERS 3
 #define METRICS_HANDLERS 3
 #define DRAIN_LOOK_US 10000
@@ -133,7 +134,8 @@ set_operator_handlers(struct worker *w)
 {
 	w->handlers[0] = (struct http_handler){ .path = SIGN_IN_PATH, .handle = sign_in_handle, .arg = w->op };
 	admin_paths(w->op, w->backend, w->admin, w->handlers + 1);
-	w->n_handlers = 1 + ADMIN_PATHS;
+	page_paths(w->handlers + 1 + ADMIN_PATHS);
+	w->n_handlers = HANDLERS;
 }
 
 static void
