@@ -34,6 +34,8 @@ AMBIGUOUS, LONG_HEAD = [("Host", "again")], [("A", "b" * 20000)]
 LARGE, EXPECT = [("Content-Length", "140000")], [("Expect", "much"), ("Content-Length", "2")]
 # In the file for clients, but no reply of this fobd has it.
 NEVER = r"\.verdict = DENIED$|\.type = restored$|\.certificate$"
+# The files of the page for operators are no calls, and not in the file.
+PAGE = re.compile(r"text/(html|css|javascript)\b")
 ADMIN = ("/v1/accounts/create", "/v1/accounts/suspend", "/v1/accounts/resume", "/v1/accounts/list", "/v1/keys/roll",
          "/v1/keys/revoke", "/v1/keys/list", "/v1/events/list")
 # Values for members of requests; which of them a call takes, the file says.
@@ -360,6 +362,8 @@ class Paths(Case):
         for text in sorted(texts):
             for address in self.listeners.values():
                 reply = self.send(address, "GET", text)
+                if (reply.status, address) == (200, self.operator.tcp) and PAGE.match(reply.headers["content-type"]):
+                    continue
                 here = text in self.document.paths and self.at(text) == address
                 self.assertEqual(reply.status != 404, here, (text, address))
                 if not here:
@@ -424,8 +428,8 @@ class Examples(Case):
 
     def test_node(self):
         node = shutil.which("node")
-        if node is None or subprocess.run([node, "-e", "fetch"], capture_output=True).returncode != 0:
-            self.skipTest("no node that has fetch (18 or newer) is installed")
+        if node is None:
+            self.skipTest("node is not installed")
         self.check_client([node, os.path.join(FOLDER, "examples", "verify.mjs")])
 
 
