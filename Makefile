@@ -202,7 +202,7 @@ $(B)/tests/fuzz/fuzz_%: $(B)/tests/fuzz/fuzz_%.o $(FUZZ_SHARED) $(B)/libservice.
 	    $(CLIENT_OBJ) $(B)/libservice.a $(LIBS_DAEMON) $(LIBS_CLIENT)
 
 # The pure half of fob-http.
-FUZZ_HTTP := $(patsubst %,$(B)/client/http/%.o,headers json request route)
+FUZZ_HTTP := $(patsubst %,$(B)/client/http/%.o,admin_json headers json request route)
 
 $(B)/tests/fuzz/fuzz_http_%: $(B)/tests/fuzz/fuzz_http_%.o $(FUZZ_HTTP) $(FUZZ_SHARED) $(B)/libservice.a $(CLIENT_OBJ)
 	$(Q)$(CC) $(ALL_LDFLAGS) $(if $(FUZZ_MAIN),,-fsanitize=fuzzer) $(FUZZ_WRAP) -o $@ $< $(FUZZ_HTTP) $(FUZZ_SHARED) \
