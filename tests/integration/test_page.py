@@ -48,12 +48,17 @@ def start_browser():
         options.add_argument("--no-sandbox")
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     env = dict(os.environ, HOME=daemon.folder(), LANGUAGE="en_GB")
-    return webdriver.Chrome(service=Service(DRIVER, env=env), options=options)
+    service = Service(DRIVER, env=env)
+    try:
+        return webdriver.Chrome(service=service, options=options)
+    except WebDriverException as e:  # for example without user namespaces, which its sandbox needs
+        service.stop()
+        raise unittest.SkipTest("Chromium does not start here: %s" % str(e).strip().split("\n")[0])
 
 
 def setUpModule():
     if webdriver is None or not CHROMIUM or not DRIVER:
-        raise unittest.SkipTest("no browser here: install chromium, chromium-driver and python3-selenium")
+        raise unittest.SkipTest("no browser here: chromium, chromium-driver or python3-selenium is not installed")
     Page.browser = start_browser()
     unittest.addModuleCleanup(Page.browser.quit)
     Page.fobd = daemon.Daemon().start()
