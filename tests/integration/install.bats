@@ -135,16 +135,16 @@ demo_on() {
 	}
 }
 
-# web_of PORT: what its fob-http says to a request without a key. The printed command, but for the key.
+# web_of PORT PATH: what the fob-http whose address was printed with PATH says to a request without a key.
 web_of() {
 	local address
-	address=$(grep -o "127\.0\.0\.1:[0-9]*/v1/auth" "said.$1")
+	address=$(grep -oE "127\.0\.0\.1:[0-9]+$2( |\$)" "said.$1")
 	"$PYTHON" -c '
 import socket, sys
 host, _, rest = sys.argv[1].partition(":")
 with socket.create_connection((host, int(rest.partition("/")[0])), 10) as s:
-    s.sendall(b"GET /v1/auth HTTP/1.1\r\nHost: a\r\nX-Original-Method: POST\r\nX-Original-URI: /v1/charges\r\n\r\n")
-    print(s.recv(4096).decode())' "$address"
+    s.sendall(b"GET %b HTTP/1.1\r\nHost: a\r\nX-Original-Method: POST\r\nX-Original-URI: /v1/charges\r\n\r\n" % sys.argv[2].encode())
+    print(s.recv(4096).decode())' "$address" "$2"
 }
 
 @test "make run: two at once, each with a port and a folder of its own" {
@@ -158,8 +158,10 @@ with socket.create_connection((host, int(rest.partition("/")[0])), 10) as s:
 	demo_on "$two"
 	run -0 fob --address "ipc://run/$one/admin.sock" health
 	run -0 fob --address "tcp://127.0.0.1:$two" health
-	web_of "$one" | grep -q "^HTTP/1.1 401 "
-	web_of "$two" | grep -q "^HTTP/1.1 401 "
+	web_of "$one" /v1/auth | grep -q "^HTTP/1.1 401 "
+	web_of "$two" /v1/auth | grep -q "^HTTP/1.1 401 "
+	web_of "$one" / | grep -q "^HTTP/1.1 200 "
+	web_of "$two" / | grep -q "^HTTP/1.1 200 "
 	run ! env FOB_PORT="$two" tests/lib/demo "$FOB_BUILD"
 	[[ $output == *"port $two is in use"* ]]
 	kill $demos
