@@ -73,7 +73,7 @@ run: deps-run ## install what is missing, build, start fobd with a demo account
 	$(Q)+$(MAKE) -s all
 	$(Q)exec tests/lib/demo $(B)
 
-test: deps-test ## install what is missing, build every variant, run every test: 13 minutes. One: tests/run --help
+test: deps-test ## install what is missing, build every variant, run every test: 15 minutes. One: tests/run --help
 	$(Q)+tests/run
 
 torture: deps-test ## the tests in their long form
