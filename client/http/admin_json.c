@@ -7,6 +7,8 @@
 #include <sodium.h>
 #include <string.h>
 
+#include "client/http/json.h"
+
 /* ---- one member ---- */
 
 static bool
@@ -34,22 +36,14 @@ read_token(const json_t *value, struct admin_fields *out)
 static bool
 read_environment(const json_t *value, struct admin_fields *out)
 {
-	const char *text = json_string_value(value);
-
-	if (text == NULL || (strcmp(text, "live") != 0 && strcmp(text, "test") != 0))
-		return false;
-	out->environment = strcmp(text, "live") == 0 ? FOB_ENVIRONMENT_LIVE : FOB_ENVIRONMENT_TEST;
-	return true;
+	return json_to_environment(value, &out->environment) == 0;
 }
 
 static bool
 read_account(const json_t *value, struct admin_fields *out)
 {
-	static const char letters[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-";
-
 	out->account = json_string_value(value);
-	return out->account != NULL && out->account[0] != '\0' && strlen(out->account) < FOB_ACCOUNT_SIZE &&
-	    out->account[strspn(out->account, letters)] == '\0';
+	return out->account != NULL && http_account_ok(out->account);
 }
 
 static bool

@@ -6,7 +6,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 #include <time.h>
 
 #include "client/http/headers.h"
@@ -46,14 +45,6 @@ fail(const struct auth *auth, struct http_request *request)
 	deny(auth, request, 503, "UNAVAILABLE", "the key could not be checked; try again");
 }
 
-static bool
-is_account(const char *text)
-{
-	static const char letters[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-";
-
-	return text[0] != '\0' && text[strspn(text, letters)] == '\0';
-}
-
 /* "2026-01-31T23:59:59.123Z", or "never". Returns -1 for a time that RFC 3339 cannot write. */
 static int
 format_expires(int64_t ms, char *out, size_t size)
@@ -87,7 +78,7 @@ allow(const struct auth *auth, struct http_request *request, const struct fob_ve
 		.status = 200, .headers = headers, .n_headers = sizeof(headers) / sizeof(headers[0])
 	};
 
-	if (!is_account(v->account) || (!live && v->environment != FOB_ENVIRONMENT_TEST) || v->livemode != live ||
+	if (!http_account_ok(v->account) || (!live && v->environment != FOB_ENVIRONMENT_TEST) || v->livemode != live ||
 	    (!secret && v->kind != FOB_KIND_PUBLISHABLE) || v->generation == 0 ||
 	    format_expires(v->expires_ms, expires, sizeof(expires)) != 0) {
 		log_line(LOG_ERROR, "fobd said VALID, but not of what", NULL);
@@ -174,24 +165,12 @@ find_operation(const struct auth *auth, struct http_request *r)
 
 /* ---- the question ---- */
 
-/* "Bearer KEY", if the settings allow it. RFC 6750, section 2.1. */
-static const char *
-bearer_token(const struct settings *s, const char *authorization)
-{
-	static const char scheme[] = "bearer ";
-
-	if (!s->bearer || strncasecmp(authorization, scheme, sizeof(scheme) - 1) != 0)
-		return NULL;
-	authorization += sizeof(scheme) - 1;
-	return authorization + strspn(authorization, " ");
-}
-
 static void
 ask(struct auth *auth, struct http_request *r, const char *authorization, const char *operation)
 {
 	struct fob_verify_request verify = { FOB_VERIFY_REQUEST_INIT, .operation = operation };
 	struct question *q = malloc(sizeof(*q));
-	const char *token = bearer_token(auth->settings, authorization);
+	const char *token = auth->settings->bearer ? headers_bearer(authorization) : NULL;
 	struct fob_error error;
 
 	verify.secret = token;

@@ -71,6 +71,17 @@ headers_once(const struct http_header *headers, size_t n, const char *name, cons
 	return 0;
 }
 
+const char *
+headers_bearer(const char *authorization)
+{
+	static const char scheme[] = "bearer ";
+
+	if (strncasecmp(authorization, scheme, sizeof(scheme) - 1) != 0)
+		return NULL;
+	authorization += sizeof(scheme) - 1;
+	return authorization + strspn(authorization, " ");
+}
+
 /* ---- the whole ---- */
 
 /* Is each X-Fob-* there at most once, and under its own name? */

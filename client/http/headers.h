@@ -27,6 +27,12 @@ int headers_once(const struct http_header *headers, size_t n, const char *name, 
  */
 const char *headers_check(const struct http_header *headers, size_t n);
 
+/*
+ * The token of an Authorization header "Bearer TOKEN", which may be empty; NULL: another scheme.
+ * https://www.rfc-editor.org/rfc/rfc6750#section-2.1
+ */
+const char *headers_bearer(const char *authorization);
+
 /* ---- the head as it came ---- */
 
 /* What the head's bytes told so far. All zero: nothing yet. */

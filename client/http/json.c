@@ -43,8 +43,8 @@ json_reply(struct http_request *request, const struct http_reply *shape, json_t 
 	free_text(text);
 }
 
-static int
-read_environment(const json_t *value, enum fob_environment *out)
+int
+json_to_environment(const json_t *value, enum fob_environment *out)
 {
 	const char *text = json_string_value(value);
 
@@ -58,7 +58,7 @@ static const char *
 read_member(const char *name, const json_t *value, struct fob_verify_request *out)
 {
 	if (strcmp(name, "require_environment") == 0)
-		return read_environment(value, &out->require_environment) == 0 ?
+		return json_to_environment(value, &out->require_environment) == 0 ?
 		    NULL :
 		    "require_environment is not \"live\" or \"test\"";
 	if (!json_is_string(value))

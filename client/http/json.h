@@ -27,6 +27,9 @@ int json_read(const char *text, size_t len, json_t **out, const char **why);
  */
 void json_reply(struct http_request *request, const struct http_reply *shape, json_t *body);
 
+/* Read "live" or "test". Returns: 0; -1 for anything else, and ${out} is untouched. */
+int json_to_environment(const json_t *value, enum fob_environment *out);
+
 /*
  * json_to_verify(object, out, why):
  * Read {"secret" or "authorization": "...", "operation": "...", "require_environment": "live" or "test"}; the last two

@@ -6,7 +6,6 @@
 #include <sodium.h>
 #include <stdio.h>
 #include <string.h>
-#include <strings.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -110,15 +109,6 @@ operator_check_token(struct operator_role *op, struct http_request *request, con
 	return -1;
 }
 
-/* What follows "Bearer"; NULL: another scheme. */
-static const char *
-bearer(const char *authorization)
-{
-	if (strncasecmp(authorization, "bearer ", 7) != 0)
-		return NULL;
-	return authorization + 7 + strspn(authorization + 7, " ");
-}
-
 /* ---- the user of a trusted proxy ---- */
 
 static bool
@@ -202,9 +192,9 @@ operator_admit(struct operator_role *op, struct http_request *request, char user
 	int rc = -1;
 
 	if (headers_once(request->headers, request->n_headers, "Authorization", &authorization) == 0 &&
-	    authorization != NULL && bearer(authorization) != NULL) {
+	    authorization != NULL && headers_bearer(authorization) != NULL) {
 		user[0] = '\0';
-		return operator_check_token(op, request, bearer(authorization));
+		return operator_check_token(op, request, headers_bearer(authorization));
 	}
 	if (operator_user(op, request, user) != 0)
 		return -1;

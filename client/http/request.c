@@ -6,10 +6,21 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "client/fob.h"
+
 void
 http_reply(struct http_request *request, const struct http_reply *reply)
 {
 	request->reply(request, reply);
+}
+
+bool
+http_account_ok(const char *text)
+{
+	static const char letters[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-";
+	size_t len = strlen(text);
+
+	return len > 0 && len < FOB_ACCOUNT_SIZE && strspn(text, letters) == len;
 }
 
 /* Copy ${text} as the inside of a JSON string that needs no escapes. */

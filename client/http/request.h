@@ -52,6 +52,9 @@ void http_reply(struct http_request *request, const struct http_reply *reply);
  */
 void http_reply_error(struct http_request *request, int status, const char *code, const char *message);
 
+/* Whether ${text} is an account's id: 1 to 64 of A-Z a-z 0-9 . _ - */
+bool http_account_ok(const char *text);
+
 /*
  * http_error_body(code, message, out):
  * Write that body to ${out}. A message that does not fit is cut. Characters that JSON would have to escape are
