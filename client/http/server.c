@@ -1,11 +1,9 @@
 /*
- * server.c - evhttp's requests become ours, and our replies evhttp's (see server.h). A request is refused here before a
- * handler sees it.
+ * server.c - evhttp's requests become ours (see server.h). A request is refused here before a handler sees it.
  */
 #include "client/http/server_internal.h"
 
 #include <event2/keyvalq_struct.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -34,60 +32,6 @@ method_name(enum evhttp_cmd_type type)
 	default:
 		return "";
 	}
-}
-
-/* ---- the reply ---- */
-
-static void
-on_sent(struct evhttp_request *request, void *arg)
-{
-	struct connection *c = arg;
-
-	(void)request;
-	connection_enter(c, c->close ? CONNECTION_LAST : CONNECTION_IDLE);
-	/* Most often evhttp has closed it before that, but never after CONNECT. */
-	if (c->close)
-		event_active(c->listener->server->changed, EV_TIMEOUT, 0);
-}
-
-static void
-add_headers(struct evkeyvalq *out, const struct http_reply *reply, bool close)
-{
-	char length[24];
-
-	snprintf(length, sizeof(length), "%zu", reply->type != NULL ? reply->body_len : 0);
-	evhttp_add_header(out, "Content-Length", length);
-	evhttp_add_header(out, "Cache-Control", "no-store");
-	/* evhttp would call a reply without a body HTML. */
-	evhttp_add_header(out, "Content-Type", reply->type != NULL ? reply->type : "text/plain");
-	if (close)
-		evhttp_add_header(out, "Connection", "close");
-	for (size_t i = 0; i < reply->n_headers; i++)
-		evhttp_add_header(out, reply->headers[i].name, reply->headers[i].value);
-}
-
-static void
-send_reply(struct http_request *request, const struct http_reply *reply)
-{
-	struct exchange *x = (struct exchange *)request;
-	struct connection *c = x->connection;
-	struct evhttp_request *evhttp = x->evhttp;
-	bool close = x->close || reply->close;
-	struct evbuffer *body;
-
-	free(x);
-	if (c == NULL)
-		return;
-	c->exchange = NULL;
-	close = close || c->listener->server->stopping;
-	c->close = close;
-	connection_enter(c, CONNECTION_WRITING);
-	evhttp_request_set_on_complete_cb(evhttp, on_sent, c);
-	add_headers(evhttp_request_get_output_headers(evhttp), reply, close);
-	body = evhttp_request_get_output_buffer(evhttp);
-	if (reply->type != NULL && evhttp_request_get_command(evhttp) != EVHTTP_REQ_HEAD)
-		evbuffer_add(body, reply->body, reply->body_len);
-	evhttp_send_reply(evhttp, reply->status, NULL, NULL);
 }
 
 /* ---- the request ---- */
@@ -195,7 +139,7 @@ on_request(struct evhttp_request *evhttp, void *arg)
 		.body = (const char *)evbuffer_pullup(body, -1),
 		.body_len = evbuffer_get_length(body),
 		.peer = c->peer,
-		.reply = send_reply };
+		.reply = server_send };
 	c->exchange = x;
 	connection_enter(c, CONNECTION_HANDLING);
 	if (x->request.n_headers > HEADERS_MAX)

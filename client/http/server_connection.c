@@ -47,6 +47,10 @@ connection_enter(struct connection *c, enum connection_state state)
 
 	c->state = state;
 	c->since_ms = now_ms();
+	if (state == CONNECTION_IDLE && c->early > 1)
+		event_add(c->readable, NULL);
+	if (state == CONNECTION_IDLE)
+		c->early = 0;
 	to = list_of(c);
 	if (from == to)
 		return;
@@ -106,6 +110,22 @@ on_bytes(struct evbuffer *input, const struct evbuffer_cb_info *info, void *arg)
 		scan_input(c, input, info->orig_size, info->n_added);
 }
 
+/*
+ * evhttp stops reading at each request, and starts again after the reply. This event of ours is there all the time, so
+ * the descriptor stays in epoll's set and each of both saves a call of epoll_ctl(). It is dropped only while bytes wait
+ * that are not to be read yet; that it is called once after they were read is no sign of that.
+ */
+static void
+on_readable(evutil_socket_t fd, short what, void *arg)
+{
+	struct connection *c = arg;
+
+	(void)fd;
+	(void)what;
+	if (c->state != CONNECTION_IDLE && c->state != CONNECTION_READING && ++c->early == 2)
+		event_del(c->readable);
+}
+
 /* ---- the beginning and the end ---- */
 
 static void
@@ -121,6 +141,8 @@ on_close(struct evhttp_connection *evhttp, void *arg)
 	evbuffer_remove_cb(bufferevent_get_input(c->bev), on_bytes, c);
 	if (c->exchange != NULL)
 		c->exchange->connection = NULL;
+	if (c->readable != NULL)
+		event_free(c->readable);
 	if (list_of(c) == &server->busy)
 		server->n_busy--;
 	TAILQ_REMOVE(list_of(c), c, entry);
@@ -198,8 +220,9 @@ begin(struct connection *c)
 	atomic_fetch_add(&server->shared->open, 1);
 	evhttp_connection_set_closecb(c->evhttp, on_close, c);
 	evbuffer_add_cb(bufferevent_get_input(c->bev), on_bytes, c);
+	c->readable = event_new(server->base, fd, EV_READ | EV_PERSIST, on_readable, c);
 	connection_enter(c, CONNECTION_IDLE);
-	if (fd < 0 || remember_fd(server, c, fd) != 0 || server->stopping ||
+	if (fd < 0 || c->readable == NULL || event_add(c->readable, NULL) != 0 || remember_fd(server, c, fd) != 0 || server->stopping ||
 	    getpeername(fd, (struct sockaddr *)&address, &len) != 0) {
 		connection_close(c);
 		return;

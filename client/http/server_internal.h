@@ -1,5 +1,5 @@
 /*
- * server_internal.h - what server.c (requests) and server_connection.c (connections) share.
+ * server_internal.h - what server.c (requests), server_reply.c (replies) and server_connection.c (connections) share.
  */
 #ifndef HTTP_SERVER_INTERNAL_H
 #define HTTP_SERVER_INTERNAL_H
@@ -9,8 +9,10 @@
 #include <event2/http.h>
 #include <stdint.h>
 #include <sys/queue.h>
+#include <time.h>
 
 #include "client/http/headers.h"
+#include "client/http/reply.h"
 #include "client/http/server.h"
 
 enum connection_state {
@@ -44,6 +46,8 @@ struct connection {
 	TAILQ_ENTRY(connection) entry;
 	struct listener *listener;
 	struct bufferevent *bev;
+	struct event *readable; /* see on_readable() */
+	unsigned early;         /* how often that was called while a request was handled or answered */
 	struct evhttp_connection *evhttp;
 	struct exchange *exchange; /* while HANDLING */
 	struct peer peer;
@@ -68,7 +72,12 @@ struct server {
 	struct connection **by_fd;
 	size_t n_by_fd;
 	bool stopping;
+	time_t date_s;
+	char date[REPLY_DATE_SIZE]; /* of that second */
 };
+
+/* A handler's reply: see struct http_request. */
+void server_send(struct http_request *request, const struct http_reply *reply);
 
 /* For evhttp_set_bevcb(): makes the bufferevent of a connection that was accepted. ${arg}: the listener. */
 struct bufferevent *connection_make(struct event_base *base, void *arg);

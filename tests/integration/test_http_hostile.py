@@ -8,8 +8,12 @@ import sys
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 
+import fcntl
+import signal
 import socket
+import struct
 import subprocess
+import termios
 import threading
 import time
 import unittest
@@ -44,6 +48,17 @@ for i in range(int(sys.argv[3])):
 print("all", flush=True)
 sys.stdin.read()
 """
+
+
+def unread(s):
+    """How many bytes that were sent at the unix socket ${s} its peer has not read."""
+    return struct.unpack("i", fcntl.ioctl(s, termios.TIOCOUTQ, b"\0" * 4))[0]
+
+
+def cpu_s(pid):
+    with open("/proc/%d/stat" % pid) as f:
+        fields = f.read().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 class Polite:
@@ -180,6 +195,43 @@ class Hostile(unittest.TestCase):
                 self.assertEqual(c.ask(headers=web.CHARGE).status, 401)
             self.assertEqual(c.ask("HEAD", headers=web.CHARGE).status, 401)
             self.assertEqual(c.ask("TRACE", headers=web.CHARGE).status, 401)
+
+    def test_a_request_that_comes_while_another_is_handled(self):
+        """It waits in the socket, costs nothing there, and is then looked at as strictly as any."""
+        good = b"GET /v1/auth" + HEAD + self.auth + b"\r\n"
+        waiting = [self.web.connection() for _ in range(3)]
+        self.fobd.process.send_signal(signal.SIGSTOP)
+        try:
+            for c in waiting:
+                c.send(good)
+                daemon.wait_until("the request was read", lambda c=c: unread(c.socket) == 0)
+            waiting[0].send(good)
+            waiting[1].send(EVIL.replace(b"\r\n", b"\n"))
+            waiting[2].socket.shutdown(socket.SHUT_WR)
+            began = cpu_s(self.web.pid)
+            first = [c.reply() for c in waiting]
+            self.assertLess(cpu_s(self.web.pid) - began, 0.5, "it was busy while it waited")
+        finally:
+            self.fobd.process.send_signal(signal.SIGCONT)
+        self.assertEqual([r.status for r in first], [503] * 3)
+        self.assertIn(waiting[0].reply().status, (200, 503))  # 503: not connected again yet
+        self.assertEqual(waiting[1].reply().status, 400)
+        for c in waiting[1:]:
+            self.assertTrue(c.is_closed())
+        for c in waiting:
+            c.close()
+
+    def test_http_1_0(self):
+        """Its connections stay only if that is asked for."""
+        old = b"GET /v1/auth HTTP/1.0\r\nHost: a\r\n" + self.auth
+        with self.web.connection() as c:
+            for _ in range(2):
+                c.send(old + b"Connection: keep-alive\r\n\r\n")
+                reply = c.reply()
+                self.assertEqual((reply.status, reply.headers.get("connection")), (200, "keep-alive"))
+            c.send(old + b"\r\n")
+            self.assertEqual(c.reply().headers["connection"], "close")
+            self.assertTrue(c.is_closed())
 
     def test_large_heads_and_bodies(self):
         line = b"A: " + b"x" * 1000 + b"\r\n"
