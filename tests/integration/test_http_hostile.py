@@ -201,6 +201,7 @@ class Hostile(unittest.TestCase):
         good = b"GET /v1/auth" + HEAD + self.auth + b"\r\n"
         waiting = [self.web.connection() for _ in range(3)]
         self.fobd.process.send_signal(signal.SIGSTOP)
+        os.waitpid(self.fobd.process.pid, os.WUNTRACED)
         try:
             for c in waiting:
                 c.send(good)
