@@ -31,6 +31,7 @@ struct http_handler {
 /* What the servers of all threads share. */
 struct server_shared {
 	atomic_uint open; /* connections */
+	atomic_uint most; /* of them, since memory was given back */
 	unsigned
 	    connections; /* the most of them; one more closes the one of its thread that has been quiet for longest */
 };

@@ -62,14 +62,6 @@ connection_enter(struct connection *c, enum connection_state state)
 		server->n_busy--;
 }
 
-struct connection *
-connection_find(const struct server *server, struct evhttp_connection *evhttp)
-{
-	int fd = bufferevent_getfd(evhttp_connection_get_bufferevent(evhttp));
-
-	return fd >= 0 && (size_t)fd < server->n_by_fd ? server->by_fd[fd] : NULL;
-}
-
 /* ---- bytes come in ---- */
 
 static void
@@ -133,11 +125,9 @@ on_close(struct evhttp_connection *evhttp, void *arg)
 {
 	struct connection *c = arg;
 	struct server *server = c->listener->server;
-	int fd = bufferevent_getfd(c->bev);
 
 	(void)evhttp;
-	if (fd >= 0 && (size_t)fd < server->n_by_fd && server->by_fd[fd] == c)
-		server->by_fd[fd] = NULL;
+	server_forget(server, c);
 	evbuffer_remove_cb(bufferevent_get_input(c->bev), on_bytes, c);
 	if (c->exchange != NULL)
 		c->exchange->connection = NULL;
@@ -182,25 +172,6 @@ connection_make(struct event_base *base, void *arg)
 	return bev;
 }
 
-static int
-remember_fd(struct server *server, struct connection *c, int fd)
-{
-	size_t n = server->n_by_fd > 0 ? server->n_by_fd : 64;
-	struct connection **grown;
-
-	while (n <= (size_t)fd)
-		n *= 2;
-	if (n > server->n_by_fd) {
-		if ((grown = realloc(server->by_fd, n * sizeof(*grown))) == NULL)
-			return -1;
-		memset(grown + server->n_by_fd, 0, (n - server->n_by_fd) * sizeof(*grown));
-		server->by_fd = grown;
-		server->n_by_fd = n;
-	}
-	server->by_fd[fd] = c;
-	return 0;
-}
-
 /* One more than may be: the one that has been quiet for longest goes, which is the new one if all others are busy. */
 static void
 make_room(struct server *server)
@@ -222,7 +193,7 @@ begin(struct connection *c)
 	evbuffer_add_cb(bufferevent_get_input(c->bev), on_bytes, c);
 	c->readable = event_new(server->base, fd, EV_READ | EV_PERSIST, on_readable, c);
 	connection_enter(c, CONNECTION_IDLE);
-	if (fd < 0 || c->readable == NULL || event_add(c->readable, NULL) != 0 || remember_fd(server, c, fd) != 0 || server->stopping ||
+	if (fd < 0 || c->readable == NULL || event_add(c->readable, NULL) != 0 || server_remember(server, c, fd) != 0 || server->stopping ||
 	    getpeername(fd, (struct sockaddr *)&address, &len) != 0) {
 		connection_close(c);
 		return;
@@ -302,4 +273,5 @@ connections_sweep(evutil_socket_t fd, short what, void *arg)
 	(void)what;
 	close_overdue(&server->quiet, now);
 	close_overdue(&server->busy, now);
+	server_trim(server->shared);
 }

@@ -1,5 +1,6 @@
 /*
- * server_internal.h - what server.c (requests), server_reply.c (replies) and server_connection.c (connections) share.
+ * server_internal.h - what server.c (requests), server_reply.c (replies), server_connection.c (connections) and
+ * server_memory.c (their memory) share.
  */
 #ifndef HTTP_SERVER_INTERNAL_H
 #define HTTP_SERVER_INTERNAL_H
@@ -81,6 +82,11 @@ void server_send(struct http_request *request, const struct http_reply *reply);
 
 /* For evhttp_set_bevcb(): makes the bufferevent of a connection that was accepted. ${arg}: the listener. */
 struct bufferevent *connection_make(struct event_base *base, void *arg);
+/* Remember the connection at ${fd}. Returns: 0; -1 when out of memory. */
+int server_remember(struct server *server, struct connection *connection, int fd);
+void server_forget(struct server *server, const struct connection *connection);
+/* Give the memory of a crowd of connections back to the system when half of them have left. For each sweep. */
+void server_trim(struct server_shared *shared);
 /* The connection of a request; NULL: it is not known here. */
 struct connection *connection_find(const struct server *server, struct evhttp_connection *evhttp);
 /* Move it to another state, from now. */
