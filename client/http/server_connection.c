@@ -188,7 +188,7 @@ begin(struct connection *c)
 	socklen_t len = sizeof(address);
 	int fd = bufferevent_getfd(c->bev);
 
-	atomic_fetch_add(&server->shared->open, 1);
+	server_count(server->shared);
 	evhttp_connection_set_closecb(c->evhttp, on_close, c);
 	evbuffer_add_cb(bufferevent_get_input(c->bev), on_bytes, c);
 	c->readable = event_new(server->base, fd, EV_READ | EV_PERSIST, on_readable, c);

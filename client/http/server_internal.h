@@ -85,6 +85,8 @@ struct bufferevent *connection_make(struct event_base *base, void *arg);
 /* Remember the connection at ${fd}. Returns: 0; -1 when out of memory. */
 int server_remember(struct server *server, struct connection *connection, int fd);
 void server_forget(struct server *server, const struct connection *connection);
+/* One connection more is open. */
+void server_count(struct server_shared *shared);
 /* Give the memory of a crowd of connections back to the system when half of them have left. For each sweep. */
 void server_trim(struct server_shared *shared);
 /* The connection of a request; NULL: it is not known here. */

@@ -82,12 +82,19 @@ connection_find(const struct server *server, struct evhttp_connection *evhttp)
 }
 
 void
+server_count(struct server_shared *shared)
+{
+	unsigned open = atomic_fetch_add(&shared->open, 1) + 1, most = atomic_load(&shared->most);
+
+	while (open > most && !atomic_compare_exchange_weak(&shared->most, &most, open))
+		continue;
+}
+
+void
 server_trim(struct server_shared *shared)
 {
 	unsigned open = atomic_load(&shared->open), most = atomic_load(&shared->most);
 
-	while (open > most && !atomic_compare_exchange_weak(&shared->most, &most, open))
-		continue;
 	if (most >= CROWD_LEAST && open < most / 2 && atomic_compare_exchange_strong(&shared->most, &most, open))
 		malloc_trim(0);
 }
