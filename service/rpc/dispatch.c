@@ -137,7 +137,7 @@ keep_on_behalf_of(struct call *call, const ProtobufCBinaryData *name)
 {
 	if (!record_on_behalf_of_ok(name->data, name->len))
 		return call_fault(call, FAULT_INVALID_ARGUMENT,
-		    "on_behalf_of: must be at most %d printable ASCII characters without quotes and backslashes",
+		    "on_behalf_of: must be at most %d printable ASCII characters without double quotes and backslashes",
 		    LIMIT_ON_BEHALF_OF);
 	if (key_form_in(name->data, name->len))
 		return call_fault(

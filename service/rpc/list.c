@@ -217,7 +217,7 @@ tell_origin(struct page *page, const struct record_event *event, Fob__V1__Event 
 	const struct peer *by = &event->by;
 	Fob__V1__Origin *out;
 
-	if (!by->known && by->address[0] == '\0' && event->on_behalf_of[0] == '\0')
+	if (!by->known && by->address[0] == '\0')
 		return true;
 	if ((out = scratch_alloc(&page->call->scratch, sizeof(*out))) == NULL) {
 		page->full = true;

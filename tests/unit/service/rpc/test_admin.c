@@ -410,6 +410,7 @@ on_another_behalf_under_one_token(void **state)
 	in.request_token = harness_bytes(token.bytes, LIMIT_TOKEN);
 	in.environment = FOB__V1__ENVIRONMENT__LIVE;
 	in.account = harness_text("acme");
+	f->hc->peer.known = true;
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
 		f->hc->on_behalf_of = names[i];
 		assert_int_equal(harness_ask(f->hc, "fob.v1.Admin/CreateAccount", &in.base), 0);
