@@ -6,7 +6,6 @@
 #include "client/cli/cli.h"
 
 #include <poll.h>
-#include <stdio.h>
 #include <unistd.h>
 
 #include "client/cli/out.h"
@@ -26,10 +25,10 @@ const char events_help[] = "Usage: fob events [--account ACCOUNT] [--environment
 			   "                          was restored to what it was before (exit status 4)\n"
 			   "\n"
 			   "Each environment numbers its events from 1 without gaps (SEQ). For key_rolled,\n"
-			   "GEN is the new key's generation and EXPIRES is when the old one ends. BY says\n"
-			   "who asked: a user of the server's machine, an address or, over TLS, the name in\n"
-			   "the certificate; and for whom, if the client named a person (fob-http does).\n"
-			   "--output json has all of it, and the process.\n"
+			   "GEN is the new key's generation and EXPIRES is when the old one ends. FOR is the\n"
+			   "person for whom the client asked, by its own word: fob-http names its users.\n"
+			   "With --output json an event also says who asked: a user and process of the\n"
+			   "server's machine, or an address, with the name in the certificate over TLS.\n"
 			   "\n"
 			   "Examples:\n"
 			   "  fob events --account acct_42\n"
@@ -49,7 +48,7 @@ static void
 event_table(void)
 {
 	static const char *const titles[] = { "TIME", "ENV", "SEQ", "EVENT", "ACCOUNT", "KIND", "GEN", "LAST4",
-		"EXPIRES", "BY" };
+		"EXPIRES", "FOR" };
 
 	out_table(titles, sizeof(titles) / sizeof(titles[0]));
 }
@@ -72,19 +71,6 @@ event_json_by(json_t *o, const struct fob_event *e)
 	json_object_set_new(o, "peer", e->address[0] != '\0' ? json_string(e->address) : json_null());
 	json_object_set_new(o, "certificate", e->certificate[0] != '\0' ? json_string(e->certificate) : json_null());
 	json_object_set_new(o, "on_behalf_of", e->on_behalf_of[0] != '\0' ? json_string(e->on_behalf_of) : json_null());
-}
-
-static void
-event_cell_by(const struct fob_event *e)
-{
-	const char *peer = e->certificate[0] != '\0' ? e->certificate : e->address[0] != '\0' ? e->address : "-";
-	char user[32];
-
-	if (e->has_user) {
-		snprintf(user, sizeof(user), "uid %u", (unsigned)e->uid);
-		peer = user;
-	}
-	out_cell(OUT_PLAIN, "%s%s%s", peer, e->on_behalf_of[0] != '\0' ? " for " : "", e->on_behalf_of);
 }
 
 static void
@@ -117,7 +103,7 @@ event_show(enum fob_environment env, const struct fob_event *e)
 		out_cell(OUT_PLAIN, "-");
 	out_cell(OUT_PLAIN, "%s", e->last4[0] != '\0' ? e->last4 : "-");
 	out_cell_time(expires_ms(e));
-	event_cell_by(e);
+	out_cell(OUT_PLAIN, "%s", e->on_behalf_of[0] != '\0' ? e->on_behalf_of : "-");
 }
 
 static int
