@@ -45,7 +45,6 @@ call_reset(struct call *call)
 	call->admitted = false;
 	call->message[0] = '\0';
 	call->traceparent[0] = '\0';
-	call->on_behalf_of[0] = '\0';
 }
 
 struct call *
