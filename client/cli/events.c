@@ -25,9 +25,9 @@ const char events_help[] = "Usage: fob events [--account ACCOUNT] [--environment
 			   "                          was restored to what it was before (exit status 4)\n"
 			   "\n"
 			   "Each environment numbers its events from 1 without gaps (SEQ). For key_rolled,\n"
-			   "GEN is the new key's generation and EXPIRES is when the old one ends. FOR is the\n"
-			   "person for whom the client asked, by its own word: fob-http names its users.\n"
-			   "With --output json an event also says who asked: a user and process of the\n"
+			   "GEN is the new key's generation and EXPIRES is when the old one ends. \"for ada\"\n"
+			   "is the client's word: fob-http names the user for whom it asks. With --output\n"
+			   "json an event also says which client that was: a user and process of the\n"
 			   "server's machine, or an address, with the name in the certificate over TLS.\n"
 			   "\n"
 			   "Examples:\n"
@@ -48,7 +48,7 @@ static void
 event_table(void)
 {
 	static const char *const titles[] = { "TIME", "ENV", "SEQ", "EVENT", "ACCOUNT", "KIND", "GEN", "LAST4",
-		"EXPIRES", "FOR" };
+		"EXPIRES" };
 
 	out_table(titles, sizeof(titles) / sizeof(titles[0]));
 }
@@ -94,7 +94,8 @@ event_show(enum fob_environment env, const struct fob_event *e)
 	out_cell_time(e->time_ms);
 	out_cell(OUT_PLAIN, "%s", fob_environment_name(env));
 	out_cell(OUT_PLAIN, "%llu", (unsigned long long)e->sequence);
-	out_cell(OUT_PLAIN, "%s", fob_event_type_name(e->type));
+	out_cell(OUT_PLAIN, "%s%s%s", fob_event_type_name(e->type), e->on_behalf_of[0] != '\0' ? " for " : "",
+	    e->on_behalf_of);
 	out_cell(OUT_PLAIN, "%s", e->account[0] != '\0' ? e->account : "-");
 	out_cell(OUT_PLAIN, "%s", of_key ? fob_kind_name(e->kind) : "-");
 	if (of_key)
@@ -103,7 +104,6 @@ event_show(enum fob_environment env, const struct fob_event *e)
 		out_cell(OUT_PLAIN, "-");
 	out_cell(OUT_PLAIN, "%s", e->last4[0] != '\0' ? e->last4 : "-");
 	out_cell_time(expires_ms(e));
-	out_cell(OUT_PLAIN, "%s", e->on_behalf_of[0] != '\0' ? e->on_behalf_of : "-");
 }
 
 static int

@@ -471,7 +471,7 @@ states() {
 	[[ $(json "[d['uid'], d['pid'] > 0, d['peer'], d['certificate'], d['on_behalf_of']]" <<< "${lines[0]}") == \
 	    "[$(id -u), True, None, None, None]" ]]
 	run -0 fob events --account "$account" --environment test
-	[[ ${#lines[@]} -eq 2 && ${lines[1]} == *account_created*- ]]
+	[[ ${#lines[@]} -eq 2 && $output == *account_created\ \ * ]]
 	run -0 fob events
 	[[ $output == *"$account"* ]]
 	run -3 fob events --account nobody_here

@@ -417,7 +417,7 @@ class Proxy(Case):
                              [(os.getuid(), self.web.pid, name) for name in named])
         shown = subprocess.run([os.path.join(daemon.BUILD, "fob"), "events", "--address", self.fobd.urls["admin"], "--account",
                                 "named"], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=True).stdout
-        self.assertEqual([line.split("  ")[-1].strip() for line in shown.splitlines()[1:]], named)
+        self.assertEqual(re.findall(r"  [a-z]+_[a-z]+ for (\S+)  ", shown), named)
         self.assertEqual(re.findall(r" account=named .*?uid=%d pid=%d on_behalf_of=(\S+) " % (os.getuid(), self.web.pid),
                                     self.fobd.log()), named)
 
