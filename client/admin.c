@@ -38,7 +38,7 @@ account_make(struct fob_client *c, enum method method, const struct fob_account_
 	*r = NULL;
 	error_clear(error);
 	if ((rc = SIZED_TAKE(&request, given, "fob_account_request", error)) != 0 ||
-	    (rc = request_new(c, method, TERMS(request), r, error)) != 0)
+	    (rc = request_new(c, method, CHANGE_TERMS(request), r, error)) != 0)
 		return rc;
 	token_take(request.token, token);
 	rc = codec_encode_account(method, &request, token, &(*r)->call.body, error);
@@ -56,7 +56,7 @@ roll_make(struct fob_client *c, const struct fob_roll_request *given, struct req
 	*r = NULL;
 	error_clear(error);
 	if ((rc = SIZED_TAKE(&request, given, "fob_roll_request", error)) != 0 ||
-	    (rc = request_new(c, METHOD_ROLL_KEY, TERMS(request), r, error)) != 0)
+	    (rc = request_new(c, METHOD_ROLL_KEY, CHANGE_TERMS(request), r, error)) != 0)
 		return rc;
 	token_take(request.token, token);
 	rc = codec_encode_roll(&request, token, &(*r)->call.body, error);
@@ -74,7 +74,7 @@ revoke_make(struct fob_client *c, const struct fob_revoke_request *given, struct
 	*r = NULL;
 	error_clear(error);
 	if ((rc = SIZED_TAKE(&request, given, "fob_revoke_request", error)) != 0 ||
-	    (rc = request_new(c, METHOD_REVOKE_KEY, TERMS(request), r, error)) != 0)
+	    (rc = request_new(c, METHOD_REVOKE_KEY, CHANGE_TERMS(request), r, error)) != 0)
 		return rc;
 	token_take(request.token, token);
 	rc = codec_encode_revoke(&request, token, &(*r)->call.body, error);
@@ -89,7 +89,7 @@ import_make(struct fob_client *c, const struct fob_import_request *request, stru
 	int rc;
 
 	*r = NULL;
-	if ((rc = request_new(c, METHOD_IMPORT_ACCOUNTS, TERMS(*request), r, error)) != 0)
+	if ((rc = request_new(c, METHOD_IMPORT_ACCOUNTS, CHANGE_TERMS(*request), r, error)) != 0)
 		return rc;
 	token_take(request->token, token);
 	rc = codec_encode_import(request, token, &(*r)->call.body, error);

@@ -113,7 +113,7 @@ parts_make(struct batch *b, struct terms terms, const struct fob_verify_request 
 static int
 batch_make(struct batch *b, const struct fob_verify_batch_request *request, struct fob_error *error)
 {
-	const struct terms terms = { FOB_ENVIRONMENT_ANY, request->timeout_ms, request->traceparent };
+	const struct terms terms = { FOB_ENVIRONMENT_ANY, request->timeout_ms, request->traceparent, NULL };
 	const size_t own = sizeof(struct fob_verification);
 	struct fob_verify_request *requests;
 	size_t i;

@@ -51,10 +51,18 @@ calls_init(struct calls *cs, unsigned in_flight, unsigned queue_max)
 	cs->expire_at_ms = cs->resume_at_ms = INT64_MAX;
 }
 
+static struct envelope
+envelope_of(const struct call *c, uint32_t timeout_ms)
+{
+	return (struct envelope){ c->method, timeout_ms, c->traceparent, c->on_behalf_of };
+}
+
 int
 calls_check_size(struct call *c)
 {
-	if (envelope_size(c->method, c->body.len, FOB_TIMEOUT_MAX_MS, c->traceparent) > CODEC_REQUEST_MAX)
+	const struct envelope e = envelope_of(c, FOB_TIMEOUT_MAX_MS);
+
+	if (envelope_size(&e, c->body.len) > CODEC_REQUEST_MAX)
 		return error_set(
 		    &c->error, FOB_EINVALID_ARGUMENT, "the request is larger than %d bytes", CODEC_REQUEST_MAX);
 	return 0;
@@ -214,22 +222,21 @@ timeout_of(int64_t deadline_ms, int64_t now_ms)
 
 /* Where the body goes; NULL when out of memory. */
 static uint8_t *
-frame_begin(struct buffer *out, enum sp_framing framing, struct message *m, const char *method, size_t body_len,
-    uint32_t timeout_ms, const char *traceparent)
+frame_begin(struct buffer *out, enum sp_framing framing, struct message *m, const struct envelope *e, size_t body_len)
 {
-	size_t len = envelope_size(method, body_len, timeout_ms, traceparent);
+	size_t len = envelope_size(e, body_len);
 	uint8_t *to;
 
 	assert(len <= CODEC_REQUEST_MAX);
 	if ((to = buffer_reserve(out, SP_HEADER_MAX + len)) == NULL)
 		return NULL;
-	return envelope_head(method, body_len, to + sp_header(framing, m->id, len, to));
+	return envelope_head(e, body_len, to + sp_header(framing, m->id, len, to));
 }
 
 static void
-frame_end(struct buffer *out, uint8_t *to, uint32_t timeout_ms, const char *traceparent)
+frame_end(struct buffer *out, uint8_t *to, const struct envelope *e)
 {
-	to = envelope_tail(timeout_ms, traceparent, to);
+	to = envelope_tail(e, to);
 	buffer_add(out, (size_t)(to - (out->p + out->len)));
 }
 
@@ -237,20 +244,20 @@ static int
 frame_alone(struct calls *cs, enum calls_kind kind, enum sp_framing framing, int64_t now_ms, struct buffer *out)
 {
 	struct call *c = TAILQ_FIRST(&cs->waiting[kind]);
-	uint32_t timeout_ms = timeout_of(c->deadline_ms, now_ms);
+	const struct envelope e = envelope_of(c, timeout_of(c->deadline_ms, now_ms));
 	uint8_t *to;
 
 	wait_end(cs, c);
 	message_alone(c);
 	wire_enter(cs, &c->own);
-	if ((to = frame_begin(out, framing, &c->own, c->method, c->body.len, timeout_ms, c->traceparent)) == NULL) {
+	if ((to = frame_begin(out, framing, &c->own, &e, c->body.len)) == NULL) {
 		wire_leave(cs, &c->own);
 		wait_before(cs, c);
 		return -1;
 	}
 	if (c->body.len > 0)
 		memcpy(to, c->body.p, c->body.len);
-	frame_end(out, to + c->body.len, timeout_ms, c->traceparent);
+	frame_end(out, to + c->body.len, &e);
 	return 0;
 }
 
@@ -270,9 +277,8 @@ frame_together(
     struct calls *cs, unsigned n, size_t body_len, enum sp_framing framing, int64_t now_ms, struct buffer *out)
 {
 	struct message *m = message_together(cs, n);
-	const char *traceparent = NULL;
+	struct envelope e = { .method = codec_method_name(METHOD_VERIFY_KEYS) };
 	int64_t deadline_ms = 0;
-	uint32_t timeout_ms;
 	uint8_t *to;
 	unsigned i;
 
@@ -281,20 +287,19 @@ frame_together(
 	for (i = 0; i < n; i++) {
 		if (m->calls[i]->deadline_ms > deadline_ms)
 			deadline_ms = m->calls[i]->deadline_ms;
-		if (traceparent == NULL)
-			traceparent = m->calls[i]->traceparent;
+		if (e.traceparent == NULL)
+			e.traceparent = m->calls[i]->traceparent;
 	}
-	timeout_ms = timeout_of(deadline_ms, now_ms);
+	e.timeout_ms = timeout_of(deadline_ms, now_ms);
 	wire_enter(cs, m);
-	to = frame_begin(out, framing, m, codec_method_name(METHOD_VERIFY_KEYS), body_len, timeout_ms, traceparent);
-	if (to == NULL) {
+	if ((to = frame_begin(out, framing, m, &e, body_len)) == NULL) {
 		wire_leave(cs, m);
 		together_undo(cs, m);
 		return -1;
 	}
 	for (i = 0; i < n; i++)
 		to = codec_item_write(m->calls[i]->body.p, m->calls[i]->body.len, to);
-	frame_end(out, to, timeout_ms, traceparent);
+	frame_end(out, to, &e);
 	return 0;
 }
 

@@ -1152,7 +1152,8 @@ page_check(size_t n, uint32_t page_size, struct fob_error *error)
 	    0;
 }
 
-/* Cut to fit, with ? for what is not printable: it is for people and logs. */
+/* Cut to fit, with ? for what is not printable: it is for people and logs. Persons' names are as long as peers'. */
+_Static_assert(FOB_ON_BEHALF_OF_SIZE == FOB_PEER_SIZE, "one size");
 static void
 peer_copy(char to[FOB_PEER_SIZE], const ProtobufCBinaryData *from)
 {
@@ -1170,6 +1171,7 @@ origin_from(const Fob__V1__Origin *m, struct fob_event *e)
 		return;
 	peer_copy(e->address, &m->address);
 	peer_copy(e->certificate, &m->certificate);
+	peer_copy(e->on_behalf_of, &m->on_behalf_of);
 	e->has_user = e->address[0] == '\0';
 	e->uid = e->has_user ? m->uid : 0;
 	e->pid = e->has_user ? m->pid : 0;

@@ -9,12 +9,18 @@
 #include "proto/c/fields.h"
 
 /* The fields of fob/rpc/v1/rpc.proto. */
-enum { METHOD = 1, BODY = 2, TIMEOUT_MS = 3, TRACEPARENT = 4 };
+enum { METHOD = 1, BODY = 2, TIMEOUT_MS = 3, TRACEPARENT = 4, ON_BEHALF_OF = 5 };
+
+static size_t
+text_len(const char *text)
+{
+	return text == NULL ? 0 : strlen(text);
+}
 
 static uint8_t *
 text_put(uint8_t *to, unsigned number, const char *text)
 {
-	size_t len = strlen(text);
+	size_t len = text_len(text);
 
 	if (len == 0)
 		return to;
@@ -24,23 +30,24 @@ text_put(uint8_t *to, unsigned number, const char *text)
 }
 
 size_t
-envelope_size(const char *method, size_t body_len, uint32_t timeout_ms, const char *traceparent)
+envelope_size(const struct envelope *e, size_t body_len)
 {
-	return fields_bytes_size(strlen(method)) + fields_bytes_size(body_len) +
-	    (timeout_ms == 0 ? 0 : 1 + fields_varint_size(timeout_ms)) +
-	    (traceparent == NULL ? 0 : fields_bytes_size(strlen(traceparent)));
+	return fields_bytes_size(strlen(e->method)) + fields_bytes_size(body_len) +
+	    (e->timeout_ms == 0 ? 0 : 1 + fields_varint_size(e->timeout_ms)) +
+	    fields_bytes_size(text_len(e->traceparent)) + fields_bytes_size(text_len(e->on_behalf_of));
 }
 
 uint8_t *
-envelope_head(const char *method, size_t body_len, uint8_t *to)
+envelope_head(const struct envelope *e, size_t body_len, uint8_t *to)
 {
-	to = text_put(to, METHOD, method);
+	to = text_put(to, METHOD, e->method);
 	return body_len == 0 ? to : fields_put_head(to, BODY, body_len);
 }
 
 uint8_t *
-envelope_tail(uint32_t timeout_ms, const char *traceparent, uint8_t *to)
+envelope_tail(const struct envelope *e, uint8_t *to)
 {
-	to = fields_put_number(to, TIMEOUT_MS, timeout_ms);
-	return traceparent == NULL ? to : text_put(to, TRACEPARENT, traceparent);
+	to = fields_put_number(to, TIMEOUT_MS, e->timeout_ms);
+	to = text_put(to, TRACEPARENT, e->traceparent);
+	return text_put(to, ON_BEHALF_OF, e->on_behalf_of);
 }

@@ -7,11 +7,18 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* All of it, a body of ${body_len} bytes included. ${traceparent} may be NULL. */
-size_t envelope_size(const char *method, size_t body_len, uint32_t timeout_ms, const char *traceparent);
+/* All but the body. */
+struct envelope {
+	const char *method;
+	uint32_t timeout_ms;
+	const char *traceparent, *on_behalf_of; /* NULL: none */
+};
+
+/* All of it, a body of ${body_len} bytes included. */
+size_t envelope_size(const struct envelope *envelope, size_t body_len);
 /* Returns: where the body goes. */
-uint8_t *envelope_head(const char *method, size_t body_len, uint8_t *to);
+uint8_t *envelope_head(const struct envelope *envelope, size_t body_len, uint8_t *to);
 /* ${to} is behind the body. Returns: the end. */
-uint8_t *envelope_tail(uint32_t timeout_ms, const char *traceparent, uint8_t *to);
+uint8_t *envelope_tail(const struct envelope *envelope, uint8_t *to);
 
 #endif

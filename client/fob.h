@@ -97,6 +97,7 @@ extern "C" {
 #define FOB_ACCOUNT_SIZE 65
 #define FOB_LAST4_SIZE 5
 #define FOB_PEER_SIZE 65
+#define FOB_ON_BEHALF_OF_SIZE 65
 #define FOB_SECRET_SIZE 48 /* 8 of prefix, 30 random, 6 checksum */
 #define FOB_DETAIL_SIZE 128
 
@@ -453,6 +454,9 @@ struct fob_event {
 	bool has_user;
 	char address[FOB_PEER_SIZE];
 	char certificate[FOB_PEER_SIZE];
+	char reserved[5]; /* 0 */
+	char on_behalf_of
+	    [FOB_ON_BEHALF_OF_SIZE]; /* the person whom that peer named; empty: nobody. fobd cannot check it */
 };
 
 /*
@@ -463,6 +467,9 @@ struct fob_event {
  *              connection never applies a change twice. To go on after a crash of your own, or after
  *              FOB_EDEADLINE_EXCEEDED, give FOB_TOKEN_LEN random bytes, kept secret, and call again with them and the
  *              same arguments within 24 hours: the same reply comes back, secret included.
+ * on_behalf_of: NULL, or the person for whom the caller asks, such as a user who signed in to it: at most 64 printable
+ *              ASCII characters without " and \. fobd logs the name and keeps it in the change's event, beside what it
+ *              knows of the caller itself. With a token that was used before, the first name stays.
  */
 
 /* Create, suspend or resume an account. */
@@ -473,6 +480,7 @@ struct fob_account_request {
 	const void *token;
 	uint32_t timeout_ms;
 	const char *traceparent;
+	const char *on_behalf_of;
 };
 #define FOB_ACCOUNT_REQUEST_INIT .size = sizeof(struct fob_account_request)
 
@@ -488,6 +496,7 @@ struct fob_roll_request {
 	const void *token;
 	uint32_t timeout_ms;
 	const char *traceparent;
+	const char *on_behalf_of;
 };
 #define FOB_ROLL_REQUEST_INIT .size = sizeof(struct fob_roll_request)
 
@@ -500,6 +509,7 @@ struct fob_revoke_request {
 	const void *token;
 	uint32_t timeout_ms;
 	const char *traceparent;
+	const char *on_behalf_of;
 };
 #define FOB_REVOKE_REQUEST_INIT .size = sizeof(struct fob_revoke_request)
 
@@ -589,6 +599,7 @@ struct fob_import_request {
 	const void *token; /* running an import again with another one does no harm */
 	uint32_t timeout_ms;
 	const char *traceparent;
+	const char *on_behalf_of;
 };
 #define FOB_IMPORT_REQUEST_INIT \
 	.size = sizeof(struct fob_import_request), .account_size = sizeof(struct fob_import_account)

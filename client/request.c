@@ -46,6 +46,9 @@ request_new(
 	*request = NULL;
 	if ((unsigned)terms.environment >= ENVIRONMENTS)
 		return error_set(error, FOB_EINVALID_ARGUMENT, "the environment is none of ANY, LIVE, TEST");
+	if (terms.on_behalf_of != NULL && strnlen(terms.on_behalf_of, FOB_ON_BEHALF_OF_SIZE) == FOB_ON_BEHALF_OF_SIZE)
+		return error_set(error, FOB_EINVALID_ARGUMENT, "on_behalf_of is longer than %d characters",
+		    FOB_ON_BEHALF_OF_SIZE - 1);
 	if ((rc = request_deadline(c, terms.timeout_ms, &deadline_ms, error)) != 0)
 		return rc;
 	if ((r = calloc(1, sizeof(*r))) == NULL)
@@ -56,6 +59,8 @@ request_new(
 	r->call.deadline_ms = deadline_ms;
 	r->call.change = is_change(method);
 	r->call.traceparent = request_traceparent(r->traceparent, terms.traceparent);
+	if (terms.on_behalf_of != NULL)
+		r->call.on_behalf_of = strcpy(r->on_behalf_of, terms.on_behalf_of);
 	*request = r;
 	return 0;
 }

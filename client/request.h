@@ -26,11 +26,17 @@ struct terms {
 	enum fob_environment environment;
 	uint32_t timeout_ms;
 	const char *traceparent;
+	const char *on_behalf_of; /* a change only */
 };
 #define TERMS(request) \
 	(struct terms) \
 	{ \
-		(request).environment, (request).timeout_ms, (request).traceparent \
+		(request).environment, (request).timeout_ms, (request).traceparent, NULL \
+	}
+#define CHANGE_TERMS(request) \
+	(struct terms) \
+	{ \
+		(request).environment, (request).timeout_ms, (request).traceparent, (request).on_behalf_of \
 	}
 
 union result {
@@ -68,6 +74,7 @@ struct request {
 	uint32_t page_size;
 	struct fob_cursor cursor;
 	char traceparent[FOB_TRACEPARENT_LEN + 1];
+	char on_behalf_of[FOB_ON_BEHALF_OF_SIZE];
 	union callback callback;
 	void *arg;
 	struct batch *batch; /* whose part this is */

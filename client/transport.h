@@ -52,7 +52,8 @@ struct message {
 struct call {
 	const char *method;
 	struct codec_body body;           /* stays as it is until the end */
-	const char *traceparent;          /* NULL: none. Stays as it is until the end */
+	const char *traceparent;          /* NULL: none. Stays as it is until the end; so the next */
+	const char *on_behalf_of;         /* NULL: nobody */
 	enum fob_environment environment; /* whose server it is for; FOB_ENVIRONMENT_ANY: the first one */
 	int64_t deadline_ms;              /* by transport_now_ms() */
 	bool change;                      /* a mutation, of which a server takes a limited number at once */

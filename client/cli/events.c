@@ -25,9 +25,10 @@ const char events_help[] = "Usage: fob events [--account ACCOUNT] [--environment
 			   "                          was restored to what it was before (exit status 4)\n"
 			   "\n"
 			   "Each environment numbers its events from 1 without gaps (SEQ). For key_rolled,\n"
-			   "GEN is the new key's generation and EXPIRES is when the old one ends. With\n"
-			   "--output json an event also says who asked: a user and process of the server's\n"
-			   "machine, or an address, with the name in the certificate over TLS.\n"
+			   "GEN is the new key's generation and EXPIRES is when the old one ends. \"for ada\"\n"
+			   "is the client's word: fob-http names the user for whom it asks. With --output\n"
+			   "json an event also says which client that was: a user and process of the\n"
+			   "server's machine, or an address, with the name in the certificate over TLS.\n"
 			   "\n"
 			   "Examples:\n"
 			   "  fob events --account acct_42\n"
@@ -69,6 +70,7 @@ event_json_by(json_t *o, const struct fob_event *e)
 	json_object_set_new(o, "pid", e->has_user ? json_integer((json_int_t)e->pid) : json_null());
 	json_object_set_new(o, "peer", e->address[0] != '\0' ? json_string(e->address) : json_null());
 	json_object_set_new(o, "certificate", e->certificate[0] != '\0' ? json_string(e->certificate) : json_null());
+	json_object_set_new(o, "on_behalf_of", e->on_behalf_of[0] != '\0' ? json_string(e->on_behalf_of) : json_null());
 }
 
 static void
@@ -92,7 +94,8 @@ event_show(enum fob_environment env, const struct fob_event *e)
 	out_cell_time(e->time_ms);
 	out_cell(OUT_PLAIN, "%s", fob_environment_name(env));
 	out_cell(OUT_PLAIN, "%llu", (unsigned long long)e->sequence);
-	out_cell(OUT_PLAIN, "%s", fob_event_type_name(e->type));
+	out_cell(OUT_PLAIN, "%s%s%s", fob_event_type_name(e->type), e->on_behalf_of[0] != '\0' ? " for " : "",
+	    e->on_behalf_of);
 	out_cell(OUT_PLAIN, "%s", e->account[0] != '\0' ? e->account : "-");
 	out_cell(OUT_PLAIN, "%s", of_key ? fob_kind_name(e->kind) : "-");
 	if (of_key)

@@ -62,7 +62,7 @@ admin_http_status(int fault)
 	}
 }
 
-/* fobd logs the change with the same traceparent, and this process as the one who asked. */
+/* fobd logs the change with the same traceparent, and this process as the one who asked on the user's behalf. */
 static void
 log_change(const struct ask *ask, const char *outcome)
 {
@@ -173,7 +173,7 @@ static struct fob_account_request
 account_request(const struct ask *ask, const struct admin_fields *f)
 {
 	return (struct fob_account_request){ FOB_ACCOUNT_REQUEST_INIT, .environment = f->environment,
-		.account = f->account, .token = f->token, .traceparent = ask->traceparent };
+		.account = f->account, .token = f->token, .traceparent = ask->traceparent, .on_behalf_of = ask->user };
 }
 
 static int
@@ -207,7 +207,7 @@ roll(struct ask *ask, const struct admin_fields *f, struct fob_error *error)
 		.kind = f->kind, .grace_s = f->grace_s, .expected_generation = f->expected_generation,
 		.authorizing_secret = f->authorizing_secret,
 		.authorizing_secret_len = f->authorizing_secret != NULL ? strlen(f->authorizing_secret) : 0,
-		.token = f->token, .traceparent = ask->traceparent };
+		.token = f->token, .traceparent = ask->traceparent, .on_behalf_of = ask->user };
 
 	return fob_roll_key_async(client(ask), &r, on_rolled, ask, NULL, error);
 }
@@ -217,7 +217,7 @@ revoke(struct ask *ask, const struct admin_fields *f, struct fob_error *error)
 {
 	const struct fob_revoke_request r = { FOB_REVOKE_REQUEST_INIT, .environment = f->environment,
 		.account = f->account, .kind = f->kind, .generation = f->generation, .token = f->token,
-		.traceparent = ask->traceparent };
+		.traceparent = ask->traceparent, .on_behalf_of = ask->user };
 
 	return fob_revoke_key_async(client(ask), &r, on_key, ask, NULL, error);
 }

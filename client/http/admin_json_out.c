@@ -54,12 +54,12 @@ static json_t *
 origin(const struct fob_event *e)
 {
 	if (e->has_user)
-		return json_pack("{s:n, s:n, s:I, s:I}", "address", "certificate", "uid", (json_int_t)e->uid, "pid",
-		    (json_int_t)e->pid);
+		return json_pack("{s:n, s:n, s:I, s:I, s:s?}", "address", "certificate", "uid", (json_int_t)e->uid,
+		    "pid", (json_int_t)e->pid, "on_behalf_of", known(e->on_behalf_of));
 	if (e->address[0] == '\0')
 		return json_null();
-	return json_pack(
-	    "{s:s, s:s?, s:n, s:n}", "address", e->address, "certificate", known(e->certificate), "uid", "pid");
+	return json_pack("{s:s, s:s?, s:n, s:n, s:s?}", "address", e->address, "certificate", known(e->certificate),
+	    "uid", "pid", "on_behalf_of", known(e->on_behalf_of));
 }
 
 static json_t *

@@ -111,13 +111,14 @@ operator_check_token(struct operator_role *op, struct http_request *request, con
 
 /* ---- the user of a trusted proxy ---- */
 
+/* As fobd takes it, for its events (on_behalf_of), but without blanks. */
 static bool
 is_name(const char *text)
 {
 	if (text == NULL || text[0] == '\0' || strlen(text) >= SESSION_USER_SIZE)
 		return false;
 	for (; *text != '\0'; text++)
-		if (*text <= ' ' || *text > '~')
+		if (*text <= ' ' || *text > '~' || *text == '"' || *text == '\\')
 			return false;
 	return true;
 }
@@ -137,7 +138,8 @@ operator_user(const struct operator_role *op, struct http_request *request, char
 	}
 	if (headers_once(request->headers, request->n_headers, s->user_header, &name) != 0 || !is_name(name)) {
 		operator_refuse(request, 401, "UNAUTHENTICATED",
-		    "the proxy names no user, or not as 1 to 64 printable ASCII characters without blanks");
+		    "the proxy names no user, or not as 1 to 64 printable ASCII characters without blanks, double "
+		    "quotes and backslashes");
 		return -1;
 	}
 	snprintf(user, SESSION_USER_SIZE, "%s", name);

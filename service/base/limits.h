@@ -19,6 +19,7 @@
 #define LIMIT_TOKEN 32       /* exactly */
 #define LIMIT_MESSAGE 240    /* a Response's message */
 #define LIMIT_TRACEPARENT 55 /* exactly, W3C version 00 */
+#define LIMIT_ON_BEHALF_OF 64
 
 #define LIMIT_TIMEOUT_MS 60000
 #define LIMIT_TIMEOUT_DEFAULT_MS 5000

@@ -84,8 +84,10 @@ step(struct writer *w, struct mutation *m, const struct view *view, const uint8_
 	if ((more = m->decide(m, view, &w->change)) < 0)
 		return m->fault = more;
 	/* A grace ends by itself, also when a roll needs its place. */
-	if (w->change.event.type != EVENT_NONE && w->change.event.type != EVENT_KEY_EXPIRED)
+	if (w->change.event.type != EVENT_NONE && w->change.event.type != EVENT_KEY_EXPIRED) {
 		w->change.event.by = m->by;
+		memcpy(w->change.event.on_behalf_of, m->on_behalf_of, sizeof(m->on_behalf_of));
+	}
 	if (more == 0)
 		add_token(w, m, index, &w->change);
 	if ((fault = census_apply(w, next)) == 0)

@@ -40,7 +40,8 @@ struct mutation {
 	int64_t deadline_ms; /* by clock_boot_ms(): checked before the work */
 	unsigned weight;     /* how many ordinary mutations it counts for in a commit; 0 is 1 */
 	unsigned step;       /* how many of its changes have been applied in this transaction */
-	struct peer by;      /* who asks: for the events of its changes */
+	struct peer by;      /* who asks, and for whom: for the events of its changes */
+	char on_behalf_of[LIMIT_ON_BEHALF_OF + 1];
 	uint8_t token[LIMIT_TOKEN];
 	uint8_t request[PEPPER_DIGEST_LEN]; /* pepper_request() of the method and its request, without the token */
 	uint8_t reply[RECORD_REPLY_MAX];

@@ -207,6 +207,12 @@ take_certificate(struct line *line, const char *text)
 	return take_printable(text, line->event.by.certificate, sizeof(line->event.by.certificate));
 }
 
+static bool
+take_on_behalf_of(struct line *line, const char *text)
+{
+	return take_printable(text, line->event.on_behalf_of, sizeof(line->event.on_behalf_of));
+}
+
 static const struct {
 	const char *name;
 	bool quoted;
@@ -225,6 +231,7 @@ static const struct {
 	{ "pid", false, take_pid },
 	{ "peer", true, take_peer },
 	{ "certificate", true, take_certificate },
+	{ "on_behalf_of", true, take_on_behalf_of },
 };
 
 /* Unknown members are ignored; null means that the member is absent. */

@@ -16,7 +16,7 @@ static void
 log_begin(const struct call *call, const struct engine *engine)
 {
 	LOG(LOG_INFO, "backup is being read", LOG_S("environment", environment_name(engine->environment)),
-	    LOG_PEER(call->origin.peer));
+	    LOG_ASKED_BY(call));
 }
 
 static void

@@ -26,7 +26,8 @@ struct call {
 	unsigned environment; /* that it names, or that its key is of, as on the wire; 0: none, or not known yet */
 	int64_t deadline_ms;  /* by clock_boot_ms(); not of a VerifyKey */
 	char traceparent[LIMIT_TRACEPARENT + 1];
-	char message[LIMIT_MESSAGE]; /* of a fault */
+	char on_behalf_of[LIMIT_ON_BEHALF_OF + 1]; /* of an Admin call */
+	char message[LIMIT_MESSAGE];               /* of a fault */
 	/* of a change, while the writer has it */
 	struct mutation mutation;
 	int64_t began_ns; /* when the request's bytes were read, by clock_boot_ns() */
@@ -84,10 +85,14 @@ const char *call_message(const struct call *call, int fault);
 /* The engine of a request's `environment` field; NULL with a fault set: unspecified, unknown, or not configured. */
 struct engine *call_engine(struct call *call, int environment, int *fault);
 
-/* The pairs of a log line that say who sent a request. */
+/* The pairs of a log line that say who is at the other end of a connection. */
 #define LOG_PEER(p) \
 	LOG_I_IF((p)->known, "uid", (p)->uid), LOG_I_IF((p)->known, "pid", (p)->pid), \
 	    LOG_S("peer", (p)->address[0] != '\0' ? (p)->address : NULL), \
 	    LOG_S("certificate", (p)->certificate[0] != '\0' ? (p)->certificate : NULL)
+/* And those that say who sent an Admin call, and for whom. */
+#define LOG_ASKED_BY(c) \
+	LOG_PEER((c)->origin.peer), LOG_S("on_behalf_of", (c)->on_behalf_of[0] != '\0' ? (c)->on_behalf_of : NULL), \
+	    LOG_S("traceparent", (c)->traceparent[0] != '\0' ? (c)->traceparent : NULL)
 
 #endif

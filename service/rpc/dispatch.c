@@ -12,6 +12,7 @@
 #include "fob/v1/admin.pb-c.h"
 #include "fob/v1/health.pb-c.h"
 #include "fob/v1/keys.pb-c.h"
+#include "proto/c/key_form.h"
 #include "service/rpc/handlers.h"
 #include "service/rpc/reply.h"
 #include "service/rpc/verify.h"
@@ -130,16 +131,43 @@ keep_traceparent(struct call *call, const ProtobufCBinaryData *value)
 	call->traceparent[LIMIT_TRACEPARENT] = '\0';
 }
 
+/* It is stored, logged and shown in the clear, as an account's id is. */
+static int
+keep_on_behalf_of(struct call *call, const ProtobufCBinaryData *name)
+{
+	if (!record_on_behalf_of_ok(name->data, name->len))
+		return call_fault(call, FAULT_INVALID_ARGUMENT,
+		    "on_behalf_of: must be at most %d printable ASCII characters without double quotes and backslashes",
+		    LIMIT_ON_BEHALF_OF);
+	if (key_form_in(name->data, name->len))
+		return call_fault(
+		    call, FAULT_INVALID_ARGUMENT, "on_behalf_of: holds what looks like a key: give a person's name");
+	if (name->len > 0)
+		memcpy(call->on_behalf_of, name->data, name->len);
+	call->on_behalf_of[name->len] = '\0';
+	return 0;
+}
+
+/* What only Admin has. */
+static int
+check_admin(struct call *call, const Fob__Rpc__V1__Request *request)
+{
+	if (call->origin.role != ROLE_ADMIN)
+		return call_fault(call, FAULT_PERMISSION_DENIED, "this listener does not serve fob.v1.Admin");
+	return keep_on_behalf_of(call, &request->on_behalf_of);
+}
+
 static int
 check_request(struct call *call, const Fob__Rpc__V1__Request *request, struct route *route)
 {
 	uint32_t timeout_ms = request->timeout_ms;
 	bool found = find_method(&request->method, route);
+	int fault;
 
 	call->method = route->method;
 	keep_traceparent(call, &request->traceparent);
-	if (route->admin_only && call->origin.role != ROLE_ADMIN)
-		return call_fault(call, FAULT_PERMISSION_DENIED, "this listener does not serve fob.v1.Admin");
+	if (route->admin_only && (fault = check_admin(call, request)) != 0)
+		return fault;
 	if (!found)
 		return call_fault(
 		    call, FAULT_UNIMPLEMENTED, "no such method; methods are named like fob.v1.Keys/VerifyKey");
@@ -187,6 +215,7 @@ take_change(struct call *asked)
 	call->began_ns = asked->worker->began_ns;
 	call->deadline_ms = asked->deadline_ms;
 	memcpy(call->traceparent, asked->traceparent, sizeof(call->traceparent));
+	memcpy(call->on_behalf_of, asked->on_behalf_of, sizeof(call->on_behalf_of));
 	return call;
 }
 

@@ -29,8 +29,7 @@ log_import(const struct call *call)
 
 	LOG(LOG_INFO, "accounts imported", LOG_S("environment", environment_name(call->engine->environment)),
 	    LOG_I("imported", work->done), LOG_I("unchanged", work->unchanged),
-	    LOG_I("refused", work->next - work->done - work->unchanged), LOG_PEER(call->origin.peer),
-	    LOG_S("traceparent", call->traceparent[0] != '\0' ? call->traceparent : NULL));
+	    LOG_I("refused", work->next - work->done - work->unchanged), LOG_ASKED_BY(call));
 }
 
 /* In a commit, four accounts of an import are as much work as one ordinary mutation, which has a token of its own. */

@@ -210,10 +210,11 @@ list_accounts(struct call *call, const ProtobufCMessage *request, ProtobufCMessa
 
 /* ---- events ---- */
 
-/* Who asked. Returns false when the scratch memory is used up. */
+/* Who asked, and for whom. Returns false when the scratch memory is used up. */
 static bool
-tell_origin(struct page *page, const struct peer *by, Fob__V1__Event *event)
+tell_origin(struct page *page, const struct record_event *event, Fob__V1__Event *told)
 {
+	const struct peer *by = &event->by;
 	Fob__V1__Origin *out;
 
 	if (!by->known && by->address[0] == '\0')
@@ -227,8 +228,10 @@ tell_origin(struct page *page, const struct peer *by, Fob__V1__Event *event)
 	out->pid = by->pid;
 	message_text(&out->address, by->address);
 	message_text(&out->certificate, by->certificate);
-	event->origin = out;
-	return page_copy(page, &out->address) && page_copy(page, &out->certificate);
+	message_text(&out->on_behalf_of, event->on_behalf_of);
+	told->origin = out;
+	return page_copy(page, &out->address) && page_copy(page, &out->certificate) &&
+	    page_copy(page, &out->on_behalf_of);
 }
 
 static bool
@@ -255,8 +258,7 @@ visit_event(void *arg, const struct record_event *event)
 		message_text(&out->account, event->account);
 		if (event->kind != 0)
 			message_bytes(&out->last4, event->last4, sizeof(event->last4));
-		if (!page_copy(page, &out->account) || !page_copy(page, &out->last4) ||
-		    !tell_origin(page, &event->by, out))
+		if (!page_copy(page, &out->account) || !page_copy(page, &out->last4) || !tell_origin(page, event, out))
 			return false;
 	}
 	page->scanned++;

@@ -56,6 +56,7 @@ mutation_submit(struct call *call, const ProtobufCMessage *request, int environm
 	m->deadline_ms = call->deadline_ms;
 	m->weight = plan->weight;
 	m->by = *call->origin.peer;
+	memcpy(m->on_behalf_of, call->on_behalf_of, sizeof(m->on_behalf_of));
 	memcpy(m->token, token->data, LIMIT_TOKEN);
 	call->request = request;
 	call->log = plan->log;
@@ -81,17 +82,16 @@ log_event(const struct call *call)
 	};
 	const struct record_event *e = &call->event;
 	const char *environment = environment_name(call->engine->environment);
-	const char *trace = call->traceparent[0] != '\0' ? call->traceparent : NULL;
 
 	if (e->type == EVENT_NONE)
 		return;
 	if (e->kind == 0)
 		LOG(LOG_INFO, names[e->type], LOG_S("environment", environment), LOG_S("account", e->account),
-		    LOG_PEER(call->origin.peer), LOG_S("traceparent", trace));
+		    LOG_ASKED_BY(call));
 	else
 		LOG(LOG_INFO, names[e->type], LOG_S("environment", environment), LOG_S("account", e->account),
 		    LOG_S("kind", kind_name(e->kind)), LOG_I("generation", e->generation), LOG_B("last4", e->last4, 4),
-		    LOG_I("expires_ms", e->expires_ms), LOG_PEER(call->origin.peer), LOG_S("traceparent", trace));
+		    LOG_I("expires_ms", e->expires_ms), LOG_ASKED_BY(call));
 }
 
 /* Called by the writer when the mutation is committed or refused. */

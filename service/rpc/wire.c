@@ -31,6 +31,8 @@ read_request(const uint8_t *bytes, size_t len, Fob__Rpc__V1__Request *out)
 		out->timeout_ms = fields_number(&f);
 	if (fields_next_is(&f, FIELD_TAG(4, FIELD_BYTES)))
 		out->traceparent = fields_bytes(&f);
+	if (fields_next_is(&f, FIELD_TAG(5, FIELD_BYTES)))
+		out->on_behalf_of = fields_bytes(&f);
 	return fields_are_usual(&f);
 }
 

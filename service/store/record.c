@@ -20,7 +20,7 @@ static const uint8_t versions[TABLES] = {
 	[TABLE_EXPIRY] = 1,
 	[TABLE_TOKENS] = 1,
 	[TABLE_TOKEN_AGE] = 1,
-	[TABLE_EVENTS] = 2,
+	[TABLE_EVENTS] = 3,
 };
 
 /* ---- writing ---- */
@@ -553,6 +553,7 @@ record_put_event(const struct pepper *pepper, const void *key, size_t key_len, c
 	put_bytes(out, x->last4, sizeof(x->last4));
 	put_account(out, x->account);
 	put_peer(out, &x->by);
+	put_text(out, x->on_behalf_of);
 	end(pepper, TABLE_EVENTS, key, key_len, out);
 }
 
@@ -587,6 +588,9 @@ record_get_event(
 	else
 		get_account(&r, get8(&r), x->account);
 	get_peer(&r, &x->by);
+	memset(x->on_behalf_of, 0, sizeof(x->on_behalf_of));
+	if (r.version >= 3)
+		get_text(&r, x->on_behalf_of, sizeof(x->on_behalf_of));
 	return close_value(&r);
 }
 
@@ -800,6 +804,19 @@ record_account_ok(const void *account, size_t len)
 	for (size_t i = 0; i < len; i++)
 		if (!((p[i] >= 'A' && p[i] <= 'Z') || (p[i] >= 'a' && p[i] <= 'z') || (p[i] >= '0' && p[i] <= '9') ||
 			p[i] == '.' || p[i] == '_' || p[i] == '-'))
+			return false;
+	return true;
+}
+
+bool
+record_on_behalf_of_ok(const void *name, size_t len)
+{
+	const char *p = name;
+
+	if (len > LIMIT_ON_BEHALF_OF)
+		return false;
+	for (size_t i = 0; i < len; i++)
+		if (p[i] < ' ' || p[i] > '~' || p[i] == '"' || p[i] == '\\')
 			return false;
 	return true;
 }

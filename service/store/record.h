@@ -22,8 +22,9 @@
  *
  * An account's record names its current keys itself. Only superseded keys have a slot, so most accounts have no slot. A
  * key is named by the first bytes of its digest; whether it is the right one is checked by the account, kind and
- * generation in the key's own record. Records of keys, accounts, slots and events are of version 2, all others of
- * version 1. Schema 2 had events of version 1, which do not say who asked for a change.
+ * generation in the key's own record. Records of events are of version 3, those of keys, accounts and slots of version
+ * 2, all others of version 1. Schema 3 had events of version 2, which do not say on whose behalf a change was asked for;
+ * schema 2 had events of version 1, which do not say who asked.
  * Schema 1 had version 1 only, in which every key has a slot that holds the whole digest. Such records are read, and are
  * written in version 2 when something changes in them.
  */
@@ -37,7 +38,7 @@
 #include "service/store/pepper.h"
 #include "service/base/types.h"
 
-#define RECORD_SCHEMA 3
+#define RECORD_SCHEMA 4
 #define RECORD_DIGEST_LEN PEPPER_DIGEST_LEN
 #define RECORD_REF_LEN 16     /* of a digest, where another record names its key */
 #define RECORD_REPLY_MAX 1024 /* of a sealed reply */
@@ -124,6 +125,8 @@ struct record_event {
 	char account[LIMIT_ACCOUNT + 1];
 	/* Who asked; of zeros for nobody (the end of a grace) and in an event from before schema 3. */
 	struct peer by;
+	/* The person whom ${by} named; empty for nobody and in an event from before schema 4. */
+	char on_behalf_of[LIMIT_ON_BEHALF_OF + 1];
 };
 
 struct record_state {
@@ -234,5 +237,10 @@ void record_sequence_key(uint64_t sequence, struct record_bytes *out);
 
 /* True for 1 to LIMIT_ACCOUNT bytes of [A-Za-z0-9._-]. */
 bool record_account_ok(const void *account, size_t len);
+/*
+ * True for at most LIMIT_ON_BEHALF_OF printable ASCII characters, none of which a line of JSON would escape: event_line.c
+ * reads no escapes.
+ */
+bool record_on_behalf_of_ok(const void *name, size_t len);
 
 #endif

@@ -33,6 +33,7 @@ check(const struct record_event *e)
 	FUZZ_CHECK(e->last4[0] == '\0' || is_printable(e->last4, sizeof(e->last4)), "a last4 that is none");
 	FUZZ_CHECK(memchr(e->by.address, '\0', sizeof(e->by.address)) != NULL, "an address without an end");
 	FUZZ_CHECK(memchr(e->by.certificate, '\0', sizeof(e->by.certificate)) != NULL, "a name without an end");
+	FUZZ_CHECK(memchr(e->on_behalf_of, '\0', sizeof(e->on_behalf_of)) != NULL, "a person's name without an end");
 }
 
 static void
@@ -60,6 +61,7 @@ read_again(const struct record_event *e, enum environment environment)
 	print_member(f, "last4", e->last4, e->last4[0] != '\0' ? sizeof(e->last4) : 0);
 	print_member(f, "peer", e->by.address, strlen(e->by.address));
 	print_member(f, "certificate", e->by.certificate, strlen(e->by.certificate));
+	print_member(f, "on_behalf_of", e->on_behalf_of, strlen(e->on_behalf_of));
 	if (e->by.known)
 		fprintf(f, "\"uid\": %" PRIu32 ", ", e->by.uid);
 	fprintf(f, "\"pid\": %" PRIu32 ", ", e->by.pid);

@@ -468,9 +468,10 @@ states() {
 	[[ $(while read -r line; do json "d['environment'] + ':' + d['event']" <<< "$line"; done <<< "$output" | tr '\n' ' ') == \
 	    "live:account_created test:account_created live:key_rolled live:account_suspended " ]]
 	[[ $output != *sk_live_* ]]
-	[[ $(json "[d['uid'], d['pid'] > 0, d['peer'], d['certificate']]" <<< "${lines[0]}") == "[$(id -u), True, None, None]" ]]
+	[[ $(json "[d['uid'], d['pid'] > 0, d['peer'], d['certificate'], d['on_behalf_of']]" <<< "${lines[0]}") == \
+	    "[$(id -u), True, None, None, None]" ]]
 	run -0 fob events --account "$account" --environment test
-	[[ ${#lines[@]} -eq 2 && $output == *account_created* ]]
+	[[ ${#lines[@]} -eq 2 && $output == *account_created\ \ * ]]
 	run -0 fob events
 	[[ $output == *"$account"* ]]
 	run -3 fob events --account nobody_here

@@ -86,7 +86,8 @@ class Access(unittest.TestCase):
                 with fobd.client(listener) as verify:
                     for method in ADMIN:
                         requests = [fobwire.request(method, m) for m in self.messages(method, token)]
-                        requests += [fobwire.request(method, b"\xff"), fobwire.request(method, timeout_ms=1 << 30)]
+                        requests += [fobwire.request(method, b"\xff"), fobwire.request(method, timeout_ms=1 << 30),
+                                     fobwire.request(method, on_behalf_of="ada"), fobwire.request(method, on_behalf_of="\n")]
                         for request in requests:
                             r = verify.raw(request)
                             self.assertEqual(fobwire.code_name(r.code), "PERMISSION_DENIED", (listener, method))

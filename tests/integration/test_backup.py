@@ -316,7 +316,8 @@ class Backup(unittest.TestCase):
             secret["grace.2"] = c.roll(LIVE, "grace").new_key.secret
             c.suspend(LIVE, "resumed")
             self.backup()
-            self.expires_ms = c.roll(LIVE, "rolled").old_key.expires_ms
+            self.expires_ms = c.call("fob.v1.Admin/RollKey", fobwire.roll_request(LIVE, "rolled"),
+                                     on_behalf_of="Ada <ada@example.com>").old_key.expires_ms
             c.roll(LIVE, "leaked", grace=0)
             c.revoke(LIVE, "revoked", SECRET, 1)
             c.suspend(LIVE, "suspended")
@@ -371,6 +372,8 @@ class Backup(unittest.TestCase):
         self.assertEqual(after[:len(events)], events)
         self.assertEqual([e["event"] for e in after[len(events):]], ["restored", "key_rolled", "account_created"])
         self.assertEqual([e["sequence"] for e in after], list(range(1, len(after) + 1)))
+        self.assertEqual({(e["event"], e["account"], e["on_behalf_of"]) for e in after if e["on_behalf_of"]},
+                         {("key_rolled", "rolled", "Ada <ada@example.com>")})
         self.assertIsNone(after[len(events)]["account"])
         self.assertIn("restored", self.fob("events", "--address", self.fobd.urls["admin"]).stdout)
         self.fobd.stop()

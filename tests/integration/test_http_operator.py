@@ -13,6 +13,7 @@ import concurrent.futures
 import json
 import re
 import stat
+import subprocess
 import time
 import unittest
 
@@ -132,6 +133,7 @@ class Calls(Case):
                          ["account_created"] + ["key_rolled"] * 3 + ["key_revoked", "account_suspended", "account_resumed"])
         self.assertEqual({e["origin"]["uid"] for e in events["events"]}, {os.getuid()})
         self.assertEqual({e["origin"]["pid"] for e in events["events"]}, {self.web.pid})
+        self.assertEqual({e["origin"]["on_behalf_of"] for e in events["events"]}, {None})
         log = self.web.log()
         for what in ("account create", "account suspend", "account resume", "key roll", "key revoke"):
             self.assertRegex(log, 'msg="%s" outcome=OK environment=live account=acme user="by the token"' % what)
@@ -386,11 +388,38 @@ class Proxy(Case):
         for headers in ([cookie, csrf, *OURS], [bob, cookie, csrf, *OURS], [ada, ada, cookie, csrf, *OURS],
                         [ada, ("X_Forwarded_User", "bob"), cookie, csrf, *OURS],
                         [("X-Forwarded-User", ""), cookie, csrf, *OURS], [("X-Forwarded-User", "a b"), cookie, csrf, *OURS],
-                        [("X-Forwarded-User", "a" * 65), cookie, csrf, *OURS], [ada, csrf, *OURS]):
+                        *([("X-Forwarded-User", name), cookie, csrf, *OURS] for name in ("a" * 65, 'a"', "a\\", "\xe9", "\xc3\xa9")),
+                        [ada, csrf, *OURS]):
             self.refused(self.web.post(*listing, headers, unix=True), 401, "UNAUTHENTICATED")
         body = {"request_token": new_token(), "environment": "live", "account": "proxied"}
+        self.refused(self.web.post("/v1/accounts/create", {**body, "on_behalf_of": "bob"}, [ada, cookie, csrf, *OURS],
+                                   unix=True), 400, "INVALID_ARGUMENT")
         self.assertEqual(self.web.post("/v1/accounts/create", body, [ada, cookie, csrf, *OURS], unix=True)[0].status, 200)
         self.assertRegex(self.web.log(), r'msg="account create" outcome=OK .*account=proxied user=ada@example.com peer=unix')
+
+    def test_fobd_names_the_user(self):
+        """In its log line and in the event, beside this process, which it knows itself."""
+        users = ["ada@example.com", "bob"]
+        changes = [("/v1/accounts/create", {}), ("/v1/keys/roll", {}), ("/v1/accounts/suspend", {}), ("/v1/accounts/resume", {}),
+                   ("/v1/keys/revoke", {"kind": "secret", "generation": 1})]
+        for i, (target, more) in enumerate(changes):
+            user = ("X-Forwarded-User", users[i % 2])
+            cookie, csrf = self.sign_in([user, *OURS], {}, unix=True)
+            headers = [user, cookie, csrf, *OURS]
+            body = {"request_token": new_token(), "environment": "live", "account": "named", **more}
+            self.assertEqual(self.web.post(target, body, headers, unix=True)[0].status, 200)
+        named = [users[i % 2] for i in range(len(changes))]
+        said = self.web.post("/v1/events/list", {"environment": "live", "account": "named"}, headers, unix=True)[1]
+        origin = {"address": None, "certificate": None, "uid": os.getuid(), "pid": self.web.pid}
+        self.assertEqual([e["origin"] for e in said["events"]], [{**origin, "on_behalf_of": name} for name in named])
+        with self.fobd.client() as c:
+            self.assertEqual([(e.origin.uid, e.origin.pid, e.origin.on_behalf_of) for e in c.events(LIVE, "named")],
+                             [(os.getuid(), self.web.pid, name) for name in named])
+        shown = subprocess.run([os.path.join(daemon.BUILD, "fob"), "events", "--address", self.fobd.urls["admin"], "--account",
+                                "named"], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=True).stdout
+        self.assertEqual(re.findall(r"  [a-z]+_[a-z]+ for (\S+)  ", shown), named)
+        self.assertEqual(re.findall(r" account=named .*?uid=%d pid=%d on_behalf_of=(\S+) " % (os.getuid(), self.web.pid),
+                                    self.fobd.log()), named)
 
     def test_an_untrusted_peer(self):
         ada = ("X-Forwarded-User", "ada")

@@ -138,6 +138,22 @@ class Input(unittest.TestCase):
             r = self.admin.response(VERIFY, fobwire.verify_request(self.made.secret_key.secret), traceparent=text)
             self.assertEqual(r.code, pb.rpc.OK, r.message)
 
+    def test_on_whose_behalf(self):
+        """A name is checked in every Admin request, and passed over in all others."""
+        secret = self.made.secret_key.secret
+        create, listing = fobwire.create_request(LIVE, "for-ada"), pb.admin.ListEventsRequest(environment=LIVE)
+        for name in (b"a" * 65, b"a" * 60000, b"a\0b", b"a\nb", b"a\x1b[2J", b'a"', b"a\\", "\u00e9".encode(), b"\xff", b"\xc0\xaf",
+                     secret):
+            for method, message in (("CreateAccount", create), ("ListEvents", listing)):
+                r = self.admin.raw(fobwire.request("fob.v1.Admin/" + method, message) + field(5, name))
+                self.assertEqual((fobwire.code_name(r.code), r.message[:13]), ("INVALID_ARGUMENT", "on_behalf_of:"), name)
+                self.assertNotIn(secret.decode(), r.message)
+            with self.fobd.client("verify") as verify:
+                for c in (self.admin, verify):
+                    r = c.raw(fobwire.request(VERIFY, fobwire.verify_request(secret)) + field(5, name))
+                    self.assertEqual(fobwire.code_name(r.code), "OK", r.message)
+        self.assertEqual(self.admin.response("fob.v1.Admin/ListEvents", listing, on_behalf_of="a" * 64).code, pb.rpc.OK)
+
     def test_sizes_of_messages(self):
         """65,536 bytes are allowed. One more is refused, far more closes the connection; other clients are not affected."""
         for listener in ("verify", "tcp"):

@@ -256,12 +256,12 @@ class Replies(Case):
         self.import_one()
 
     def import_one(self):
-        """What the calls over HTTP cannot do: an account without a secret key, and a change over TCP."""
+        """What the calls over HTTP cannot do: an account without a secret key, a change over TCP, one for a named person."""
         with self.fobd.client("tcpadmin") as c:
             item = pb.admin.ImportItem(account="imported", publishable_last4="abcd",
                                        publishable_sha256=hashlib.sha256(b"imported").digest())
             c.call("fob.v1.Admin/ImportAccounts", pb.admin.ImportAccountsRequest(
-                request_token=fobwire.new_token(), environment=LIVE, items=[item]))
+                request_token=fobwire.new_token(), environment=LIVE, items=[item]), on_behalf_of="ada")
         rolled = self.admin("/v1/keys/roll", self.base("/v1/keys/roll", "imported"))
         self.assertIsNone(json.loads(rolled.body)["old_key"])
 

@@ -225,6 +225,13 @@ class SignIn(Case):
             self.browser.get("http://%s/" % w.tcp)
             self.has("Accounts")
             self.assertEqual(self.text("user"), "ada@example.com")
+            self.click("create")
+            self.type("new-account", "for-ada")
+            self.click("confirm")
+            self.assertEqual(len(self.secrets()), 4)
+            self.store()
+            self.has("Account created", "events")
+            self.has("ada@example.com, through user %d on fobd's machine" % os.getuid(), "events")
         finally:
             self.browser.execute_cdp_cmd("Network.setExtraHTTPHeaders", {"headers": {}})
         w.stop()

@@ -38,7 +38,7 @@ struct fake_request {
 	uint8_t id[SP_ID];
 	char method[64];
 	uint32_t timeout_ms;
-	char traceparent[64];
+	char traceparent[64], on_behalf_of[FOB_ON_BEHALF_OF_SIZE];
 	const uint8_t *body; /* until the handler returns */
 	size_t body_len;
 	unsigned n; /* the first is 0 */
@@ -119,6 +119,9 @@ fake_serve_one(struct fake_connection *c, const uint8_t id[SP_ID], const uint8_t
 	assert(m->traceparent.len < sizeof(q.traceparent));
 	if (m->traceparent.len > 0)
 		memcpy(q.traceparent, m->traceparent.data, m->traceparent.len);
+	assert(m->on_behalf_of.len < sizeof(q.on_behalf_of));
+	if (m->on_behalf_of.len > 0)
+		memcpy(q.on_behalf_of, m->on_behalf_of.data, m->on_behalf_of.len);
 	q.body = m->body.data;
 	q.body_len = m->body.len;
 	pthread_mutex_lock(&f->mutex);

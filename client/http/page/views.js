@@ -158,7 +158,8 @@ const EVENTS = { account_created: "Account created", key_rolled: "Key rolled", k
 function who(origin) {
 	if (origin === null)
 		return "Fob itself";
-	return origin.uid !== null ? `user ${origin.uid} on fobd's machine` : origin.certificate ?? origin.address;
+	const peer = origin.uid !== null ? `user ${origin.uid} on fobd's machine` : origin.certificate ?? origin.address;
+	return origin.on_behalf_of !== null ? `${origin.on_behalf_of}, through ${peer}` : peer;
 }
 
 function eventRow(e) {

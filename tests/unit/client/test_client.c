@@ -29,7 +29,7 @@ struct script {
 	uint8_t tokens[8][FOB_TOKEN_LEN];
 	char account[8][FOB_ACCOUNT_SIZE];
 	char method[64];
-	char traceparent[64];
+	char traceparent[64], on_behalf_of[FOB_ON_BEHALF_OF_SIZE];
 };
 
 static struct script script;
@@ -176,6 +176,7 @@ serve(void *arg, struct fake_request *q)
 	pthread_mutex_lock(&script.mutex);
 	memcpy(script.method, q->method, sizeof(q->method));
 	memcpy(script.traceparent, q->traceparent, sizeof(q->traceparent));
+	memcpy(script.on_behalf_of, q->on_behalf_of, sizeof(q->on_behalf_of));
 	check.status = FOB__V1__CHECK_RESPONSE__SERVING_STATUS__NOT_SERVING;
 	stats.requests = 42;
 	if (script.silent)
@@ -331,6 +332,52 @@ test_traceparent(void **state)
 		assert_int_equal(fob_verify(*state, &r, &v, NULL), 0);
 		assert_string_equal(script.traceparent, "");
 	}
+}
+
+/* Each change may name its person; one without a name has none, whatever came before it. */
+static void
+test_on_behalf_of(void **state)
+{
+	static const char longest[] = "1234567890123456789012345678901234567890123456789012345678901234";
+	char name[] = "ada", too_long[FOB_ON_BEHALF_OF_SIZE + 1];
+	const struct fob_import_account imported = { FOB_IMPORT_ACCOUNT_INIT, .account = "acct_1" };
+	struct fob_account_request a = acct_1;
+	struct fob_roll_request roll = roll_acct_1;
+	struct fob_revoke_request revoke = revoke_acct_1;
+	struct fob_import_request import = { FOB_IMPORT_REQUEST_INIT, .environment = FOB_ENVIRONMENT_LIVE,
+		.accounts = &imported, .n = 1 };
+	struct fob_created_account *created;
+	struct fob_rolled_key *rolled;
+	struct fob_account account = { FOB_ACCOUNT_INIT };
+	struct fob_key revoked = { FOB_KEY_INIT };
+	enum fob_import_outcome outcome;
+	struct fob_error e;
+
+	a.on_behalf_of = revoke.on_behalf_of = name;
+	assert_int_equal(fob_create_account(*state, &a, &created, NULL), 0);
+	fob_created_account_free(created);
+	assert_string_equal(script.on_behalf_of, name);
+	roll.on_behalf_of = longest;
+	assert_int_equal(fob_roll_key(*state, &roll, &rolled, NULL), 0);
+	fob_rolled_key_free(rolled);
+	assert_string_equal(script.on_behalf_of, longest);
+	assert_int_equal(fob_suspend_account(*state, &acct_1, &account, NULL), 0);
+	assert_string_equal(script.on_behalf_of, "");
+	assert_int_equal(fob_revoke_key(*state, &revoke, &revoked, NULL), 0);
+	assert_string_equal(script.on_behalf_of, name);
+	import.on_behalf_of = "";
+	/* To which the server here has no reply that fits. */
+	fob_import_accounts(*state, &import, &outcome, NULL);
+	assert_string_equal(script.on_behalf_of, "");
+	import.on_behalf_of = longest;
+	fob_import_accounts(*state, &import, &outcome, NULL);
+	assert_string_equal(script.on_behalf_of, longest);
+
+	memset(too_long, 'x', sizeof(too_long));
+	too_long[sizeof(too_long) - 1] = '\0';
+	a.on_behalf_of = too_long;
+	assert_int_equal(fob_resume_account(*state, &a, &account, &e), FOB_EINVALID_ARGUMENT);
+	assert_string_equal(e.message, "on_behalf_of is longer than 64 characters");
 }
 
 static void
@@ -1270,10 +1317,10 @@ main(void)
 	/* A hang is a failure too. */
 	const unsigned whole_s = 120;
 	const struct CMUnitTest tests[] = { TEST(test_verify), TEST(test_large_verify), TEST(test_traceparent),
-		TEST(test_bad_arguments), TEST(test_structs_without_a_size), TEST(test_structs_of_other_versions),
-		TEST(test_batch), TEST(test_batch_of_other_versions), TEST(test_changes),
-		TEST(test_lost_connection_keeps_the_token), TEST(test_refused_after_a_lost_reply), TEST(test_lists),
-		TEST(test_health), TEST(test_async), TEST(test_async_lists_and_health),
+		TEST(test_on_behalf_of), TEST(test_bad_arguments), TEST(test_structs_without_a_size),
+		TEST(test_structs_of_other_versions), TEST(test_batch), TEST(test_batch_of_other_versions),
+		TEST(test_changes), TEST(test_lost_connection_keeps_the_token), TEST(test_refused_after_a_lost_reply),
+		TEST(test_lists), TEST(test_health), TEST(test_async), TEST(test_async_lists_and_health),
 		TEST(test_free_with_calls_under_way), TEST(test_cancel), TEST(test_synchronous_call_in_a_callback),
 		TEST(test_deadline), TEST(test_many_threads), TEST(test_loop), SPLIT(test_routes),
 		SPLIT(test_split_batch), SPLIT(test_split_batch_async) };

@@ -684,10 +684,13 @@ test_who_asked(void **state)
 	assert_int_equal(event.pid, 0);
 	assert_string_equal(event.address, "192.0.2.7:50312");
 	assert_string_equal(event.certificate, "ops??");
+	assert_string_equal(event.on_behalf_of, "");
+	origin.on_behalf_of = TEXT("ada\x1b");
 	memset(big, 'x', sizeof(big));
 	origin.certificate = (ProtobufCBinaryData){ .len = sizeof(big), .data = big };
 	assert_int_equal(decode_event_of(FOB__V1__EVENT_TYPE__KEY_ROLLED, TEXT("acme"), &origin, &event), 0);
 	assert_int_equal(strlen(event.certificate), FOB_PEER_SIZE - 1);
+	assert_string_equal(event.on_behalf_of, "ada?");
 }
 
 /* Every type of the .proto has a number and a name in libfob. */

@@ -15,28 +15,34 @@
 static const char traceparent[] = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 
 static void
-check(const char *method, size_t body_len, uint32_t timeout_ms, const char *trace)
+expect_text(const ProtobufCBinaryData *field, const char *text)
 {
-	size_t len = envelope_size(method, body_len, timeout_ms, trace);
+	assert_int_equal(field->len, text == NULL ? 0 : strlen(text));
+	if (field->len > 0)
+		assert_memory_equal(field->data, text, field->len);
+}
+
+static void
+check(const char *method, size_t body_len, uint32_t timeout_ms, const char *trace, const char *person)
+{
+	const struct envelope e = { method, timeout_ms, trace, person };
+	size_t len = envelope_size(&e, body_len);
 	uint8_t *bytes = malloc(len + 1), *to;
 	Fob__Rpc__V1__Request *m;
 
 	assert_non_null(bytes);
-	to = envelope_head(method, body_len, bytes);
+	to = envelope_head(&e, body_len, bytes);
 	memset(to, 'b', body_len);
-	to = envelope_tail(timeout_ms, trace, to + body_len);
+	to = envelope_tail(&e, to + body_len);
 	assert_ptr_equal(to, bytes + len);
 	assert_non_null(m = fob__rpc__v1__request__unpack(NULL, len, bytes));
-	assert_int_equal(m->method.len, strlen(method));
-	if (m->method.len > 0)
-		assert_memory_equal(m->method.data, method, m->method.len);
+	expect_text(&m->method, method);
 	assert_int_equal(m->body.len, body_len);
 	if (body_len > 0)
 		assert_true(m->body.data[0] == 'b' && m->body.data[body_len - 1] == 'b');
 	assert_int_equal(m->timeout_ms, timeout_ms);
-	assert_int_equal(m->traceparent.len, trace == NULL ? 0 : strlen(trace));
-	if (trace != NULL)
-		assert_memory_equal(m->traceparent.data, trace, strlen(trace));
+	expect_text(&m->traceparent, trace);
+	expect_text(&m->on_behalf_of, person);
 	fob__rpc__v1__request__free_unpacked(m, NULL);
 	free(bytes);
 }
@@ -52,9 +58,10 @@ test_envelope(void **state)
 	(void)state;
 	for (i = 0; i < sizeof(lens) / sizeof(lens[0]); i++) {
 		for (k = 0; k < sizeof(times) / sizeof(times[0]); k++) {
-			check("fob.v1.Keys/VerifyKey", lens[i], times[k], NULL);
-			check("fob.v1.Keys/VerifyKey", lens[i], times[k], traceparent);
-			check("", lens[i], times[k], NULL);
+			check("fob.v1.Keys/VerifyKey", lens[i], times[k], NULL, NULL);
+			check("fob.v1.Keys/VerifyKey", lens[i], times[k], traceparent, "");
+			check("fob.v1.Admin/RollKey", lens[i], times[k], traceparent, "ada");
+			check("", lens[i], times[k], NULL, "ada");
 		}
 	}
 }

@@ -215,6 +215,7 @@ struct harness_call {
 	struct worker worker;
 	struct origin origin;
 	struct peer peer;
+	const char *on_behalf_of; /* in the requests; NULL: nobody */
 	pthread_mutex_t lock;
 	pthread_cond_t answered;
 	unsigned sent;
@@ -357,6 +358,14 @@ harness_start(struct harness_call *hc, const char *method, const ProtobufCMessag
 	size_t len;
 	uint8_t *bytes = harness_request(method, in, 0, &len);
 
+	/* It is the envelope's last field. */
+	if (hc->on_behalf_of != NULL) {
+		assert_non_null(bytes = realloc(bytes, len + 2 + strlen(hc->on_behalf_of)));
+		bytes[len++] = 5 << 3 | 2;
+		bytes[len++] = (uint8_t)strlen(hc->on_behalf_of);
+		memcpy(bytes + len, hc->on_behalf_of, strlen(hc->on_behalf_of));
+		len += strlen(hc->on_behalf_of);
+	}
 	harness_send_bytes(hc, bytes, len);
 	free(bytes);
 }

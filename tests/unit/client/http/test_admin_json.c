@@ -131,9 +131,10 @@ an_event(void **state)
 	const struct fob_event *const events[] = { &e };
 	const struct fob_event_page page = { .size = sizeof(page), .n = 1, .events = events };
 	struct fob_cursor next = { .len = 2, .bytes = { 1, 2 } };
-	static const char *const origins[] = { "null", "{\"address\":null,\"certificate\":null,\"uid\":5,\"pid\":6}",
-		"{\"address\":\"h:1\",\"certificate\":null,\"uid\":null,\"pid\":null}",
-		"{\"address\":\"h:1\",\"certificate\":\"c\",\"uid\":null,\"pid\":null}" };
+	static const char *const origins[] = { "null",
+		"{\"address\":null,\"certificate\":null,\"uid\":5,\"pid\":6,\"on_behalf_of\":\"ada\"}",
+		"{\"address\":\"h:1\",\"certificate\":null,\"uid\":null,\"pid\":null,\"on_behalf_of\":null}",
+		"{\"address\":\"h:1\",\"certificate\":\"c\",\"uid\":null,\"pid\":null,\"on_behalf_of\":\"ada\"}" };
 
 	(void)state;
 	for (size_t i = 0; i < COUNT(origins); i++) {
@@ -145,6 +146,7 @@ an_event(void **state)
 		e.pid = 6;
 		snprintf(e.address, sizeof(e.address), "%s", i >= 2 ? "h:1" : "");
 		snprintf(e.certificate, sizeof(e.certificate), "%s", i == 3 ? "c" : "");
+		snprintf(e.on_behalf_of, sizeof(e.on_behalf_of), "%s", i % 2 == 1 ? "ada" : "");
 		next.done = i == 0;
 		snprintf(expected, sizeof(expected),
 		    "{\"events\":[{\"sequence\":9,\"time_ms\":8,\"type\":\"key_rolled\","

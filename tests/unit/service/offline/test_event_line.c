@@ -79,6 +79,17 @@ who_asked(void **state)
 	assert_false(e.by.known);
 	assert_string_equal(e.by.address, "192.0.2.7:50312");
 	assert_string_equal(e.by.certificate, "ops 1");
+	assert_string_equal(e.on_behalf_of, "");
+	assert_int_equal(read_line("{" ROLLED ", \"on_behalf_of\": null}", &e, &why), 0);
+	assert_string_equal(e.on_behalf_of, "");
+	assert_int_equal(read_line("{" ROLLED ", \"uid\": 1, \"on_behalf_of\": \"Ada <ada@a.example>\"}", &e, &why), 0);
+	assert_string_equal(e.on_behalf_of, "Ada <ada@a.example>");
+	assert_int_equal(read_line("{" ROLLED ", \"on_behalf_of\": \"\xc3\xa9\"}", &e, &why), -1);
+	assert_int_equal(
+	    read_line("{" ROLLED ", \"on_behalf_of\": \"12345678901234567890123456789012345678901234567890123"
+		      "456789012345\"}",
+		&e, &why),
+	    -1);
 	assert_int_equal(read_line("{" ROLLED ", \"uid\": 4294967296}", &e, &why), -1);
 	assert_int_equal(read_line("{" ROLLED ", \"uid\": \"1\"}", &e, &why), -1);
 	assert_int_equal(read_line("{" ROLLED ", \"peer\": \"\x7f\"}", &e, &why), -1);

@@ -335,7 +335,7 @@ a_grace_that_the_sweeper_cannot_end(void **state)
 	assert_int_equal(count_events(f, FOB__V1__EVENT_TYPE__KEY_ROLLED), LIMIT_IN_GRACE + 1);
 }
 
-/* Each event says who asked for it; the end of a grace has nobody. */
+/* Each event says who asked for it, and for whom; the end of a grace has nobody. */
 static void
 who_asked(void **state)
 {
@@ -345,7 +345,9 @@ who_asked(void **state)
 	f->hc->peer = (struct peer){ .known = true, .uid = 1000, .pid = 77 };
 	assert_non_null(harness_create(f->hc, ENVIRONMENT_LIVE, "acme", NULL));
 	f->hc->peer = (struct peer){ .address = "192.0.2.7:50312", .certificate = "ops" };
+	f->hc->on_behalf_of = "Ada <ada@example.com>";
 	assert_non_null(harness_roll(f->hc, ENVIRONMENT_LIVE, "acme", 60, NULL));
+	f->hc->on_behalf_of = NULL;
 	harness_advance(f->h, 60000);
 	f->hc->peer = (struct peer){ .address = "192.0.2.8:1" };
 	assert_int_equal(harness_revoke(f->hc, ENVIRONMENT_LIVE, "acme", FOB__V1__KEY_KIND__SECRET, 2), 0);
@@ -355,12 +357,67 @@ who_asked(void **state)
 	assert_int_equal(r->events[0]->origin->uid, 1000);
 	assert_int_equal(r->events[0]->origin->pid, 77);
 	assert_int_equal(r->events[0]->origin->address.len, 0);
+	assert_int_equal(r->events[0]->origin->on_behalf_of.len, 0);
 	assert_true(harness_is(&r->events[1]->origin->address, "192.0.2.7:50312"));
 	assert_true(harness_is(&r->events[1]->origin->certificate, "ops"));
+	assert_true(harness_is(&r->events[1]->origin->on_behalf_of, "Ada <ada@example.com>"));
 	assert_int_equal(r->events[2]->type, FOB__V1__EVENT_TYPE__KEY_EXPIRED);
 	assert_null(r->events[2]->origin);
 	assert_true(harness_is(&r->events[3]->origin->address, "192.0.2.8:1"));
 	assert_int_equal(r->events[3]->origin->certificate.len, 0);
+	assert_int_equal(r->events[3]->origin->on_behalf_of.len, 0);
+}
+
+/* Only a name of the form is taken: it is stored, logged and shown in the clear. */
+static void
+on_whose_behalf(void **state)
+{
+	static const struct {
+		const char *name, *why;
+	} bad[] = {
+		{ "a\nb", "printable ASCII" },
+		{ "a\"b", "printable ASCII" },
+		{ "\xc3\xa9", "printable ASCII" },
+		{ "12345678901234567890123456789012345678901234567890123456789012345", "at most 64" },
+		{ "sk_live_ThisIsAnExampleNotARealKey00003Ikuv9", "what looks like a key" },
+	};
+	struct fixture *f = *state;
+
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		f->hc->on_behalf_of = bad[i].name;
+		assert_null(harness_create(f->hc, ENVIRONMENT_LIVE, "acme", NULL));
+		assert_int_equal(f->hc->code, FAULT_INVALID_ARGUMENT);
+		assert_non_null(strstr(f->hc->message, "on_behalf_of"));
+		assert_non_null(strstr(f->hc->message, bad[i].why));
+		assert_null(strstr(f->hc->message, bad[i].name));
+	}
+	f->hc->on_behalf_of = bad[3].name + 1;
+	assert_non_null(harness_create(f->hc, ENVIRONMENT_LIVE, "acme", NULL));
+	f->hc->on_behalf_of = NULL;
+	assert_int_equal(ask_events(f)->n_events, 1);
+}
+
+/* Of one token sent for two people, the event keeps the first: the second gets the same reply, and changes nothing. */
+static void
+on_another_behalf_under_one_token(void **state)
+{
+	struct fixture *f = *state;
+	Fob__V1__CreateAccountRequest in = FOB__V1__CREATE_ACCOUNT_REQUEST__INIT;
+	struct harness_token token = harness_token();
+	static const char *const names[] = { "ada", "bob", NULL };
+	Fob__V1__ListEventsResponse *r;
+
+	in.request_token = harness_bytes(token.bytes, LIMIT_TOKEN);
+	in.environment = FOB__V1__ENVIRONMENT__LIVE;
+	in.account = harness_text("acme");
+	f->hc->peer.known = true;
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		f->hc->on_behalf_of = names[i];
+		assert_int_equal(harness_ask(f->hc, "fob.v1.Admin/CreateAccount", &in.base), 0);
+	}
+	r = ask_events(f);
+	assert_int_equal(r->n_events, 1);
+	assert_true(harness_is(&r->events[0]->origin->on_behalf_of, "ada"));
 }
 
 static void
@@ -1124,6 +1181,8 @@ main(void)
 		TEST(the_ninth_key_in_grace),
 		TEST(a_grace_that_the_sweeper_cannot_end),
 		TEST(who_asked),
+		TEST(on_whose_behalf),
+		TEST(on_another_behalf_under_one_token),
 		TEST(revoke_key),
 		TEST(suspend_and_resume),
 		TEST(an_imported_key_is_a_key),

@@ -142,6 +142,7 @@ requests(void **state)
 		envelope.body = text(300);
 		envelope.timeout_ms = (uint32_t)number(32);
 		envelope.traceparent = text(60);
+		envelope.on_behalf_of = text(70);
 		expect_same_damaged(b, envelope.base.descriptor, pack(&envelope.base, b->bytes));
 		for (unsigned i = 0; i < 8; i++) {
 			random_verify(&items[i]);

@@ -268,8 +268,11 @@ make_token_age(const struct pepper *p, struct record_bytes *key, struct record_b
 	"01000001a0c4506c00000001a0c4506c0100000004000000010100000003000001a0c976c800f9d450d451a8d1adf5c76804c790374d"
 #define SLOT_1 "01" D_HEX "e3d2a43c279fd8b4138ffb8852aa6328"
 
-/* And what schema 2 wrote. */
+/* And what schemas 2 and 3 wrote. */
 #define EVENT_1 "01020100000004000001a0c4506c00000001a0c976c800754164300461636d65ce53e0bf75c83c613a96a92e0c2622dc"
+#define EVENT_2 \
+	"02020100000004000001a0c4506c00000001a0c976c800754164300461636d6501000003e80000004d" \
+	"985ef599814760494df5d1a5d8ad66e4"
 
 static void
 set_hex(struct record_bytes *bytes, const char *hex)
@@ -319,12 +322,21 @@ make_event_1(const struct pepper *p, struct record_bytes *key, struct record_byt
 }
 
 static void
+make_event_2(const struct pepper *p, struct record_bytes *key, struct record_bytes *value)
+{
+	(void)p;
+	record_sequence_key(5, key);
+	set_hex(value, EVENT_2);
+}
+
+static void
 make_event_over_tls(const struct pepper *p, struct record_bytes *key, struct record_bytes *value)
 {
 	struct record_event x = { .time_ms = T0,
 		.type = EVENT_ACCOUNT_SUSPENDED,
 		.account = "acme",
-		.by = { .address = "192.0.2.7:50312", .certificate = "ops" } };
+		.by = { .address = "192.0.2.7:50312", .certificate = "ops" },
+		.on_behalf_of = "ada" };
 
 	record_sequence_key(5, key);
 	record_put_event(p, key->bytes, key->len, &x, value);
@@ -342,8 +354,8 @@ static const struct kind_of_record kinds[] = {
 	    "01000001a0c4506c00000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f7365616c6564"
 	    "33e4ec34acf11d4ea481a45fadcf9ef5" },
 	{ "event", get_event, make_event, "0000000000000005",
-	    "02020100000004000001a0c4506c00000001a0c976c800754164300461636d6501000003e80000004d"
-	    "985ef599814760494df5d1a5d8ad66e4" },
+	    "03020100000004000001a0c4506c00000001a0c976c800754164300461636d6501000003e80000004d00"
+	    "7fb5f4fe6fb3a08435a41c8e05453743" },
 	{ "state", get_state, make_state, "7374617465",
 	    "010000000000000001000001a0c4506c000000000000000002000000036087931677bba75c8955bb777e4a107d" },
 	{ "identity", get_identity, make_identity, "6964656e74697479",
@@ -355,12 +367,13 @@ static const struct kind_of_record kinds[] = {
 	{ "account with one reference", get_account, make_half_account, "61636d65",
 	    "020280d8c1a28c34000401808182838485868788898a8b8c8d8e8f984f64992f3b4bd4835df1e5d6cfb82e" },
 	{ "event over TLS", get_event, make_event_over_tls, "0000000000000005",
-	    "02050000000000000001a0c4506c000000000000000000000000000461636d65020f3139322e302e322e373a3530333132036f7073"
-	    "9d8838eff330f2ed6a89a05a67fab37f" },
+	    "03050000000000000001a0c4506c000000000000000000000000000461636d65020f3139322e302e322e373a3530333132036f7073"
+	    "03616461975bba18905f037de271ef68f089eb97" },
 	{ "key of version 1", get_key, make_key_1, D_HEX, KEY_1 },
 	{ "key in grace of version 1", get_key, make_grace_1, D_HEX, GRACE_1 },
 	{ "account of version 1", get_account, make_account_1, "61636d65", ACCOUNT_1 },
 	{ "event of version 1", get_event, make_event_1, "0000000000000005", EVENT_1 },
+	{ "event of version 2", get_event, make_event_2, "0000000000000005", EVENT_2 },
 	{ "slot of version 1", get_slot, make_slot_1, "61636d65000100000004", SLOT_1 },
 };
 #define N_KINDS (sizeof(kinds) / sizeof(kinds[0]))
@@ -677,9 +690,9 @@ accounts(void **state)
 	}
 }
 
-/* Records of schema 1 keep their meaning. */
+/* Records of the schemas before keep their meaning. */
 static void
-version_1(void **state)
+versions_before(void **state)
 {
 	struct record_key expected = example_key();
 	struct record_bytes key, value;
@@ -721,6 +734,12 @@ version_1(void **state)
 	assert_string_equal(e.account, "acme");
 	assert_int_equal(e.generation, 4);
 	assert_memory_equal(&e.by, &(struct peer){ 0 }, sizeof(e.by));
+	assert_string_equal(e.on_behalf_of, "");
+	make_event_2(pepper, &key, &value);
+	memset(&e, 0xee, sizeof(e));
+	assert_int_equal(record_get_event(pepper, key.bytes, key.len, value.bytes, value.len, &e), 0);
+	assert_int_equal(e.by.pid, 77);
+	assert_string_equal(e.on_behalf_of, "");
 
 	make_slot_1(pepper, &key, &value);
 	assert_int_equal(record_get_slot(pepper, key.bytes, key.len, value.bytes, value.len, ref), 0);
@@ -867,7 +886,7 @@ tokens(void **state)
 	}
 }
 
-/* Cut at any length, under a correct tag. (The last byte of a record without an account is a length.) */
+/* Cut at any length, under a correct tag. (The last byte is a length.) */
 static void
 an_event_that_is_cut_is_noticed(void **state)
 {
@@ -875,6 +894,7 @@ an_event_that_is_cut_is_noticed(void **state)
 		{ .type = EVENT_ACCOUNT_CREATED, .account = "acme" },
 		{ .type = EVENT_ACCOUNT_CREATED, .account = "acme", .by = { .known = true, .uid = 1, .pid = 2 } },
 		{ .type = EVENT_ACCOUNT_CREATED, .account = "acme", .by = { .address = "a", .certificate = "b" } },
+		{ .type = EVENT_ACCOUNT_CREATED, .account = "acme", .by = { .known = true }, .on_behalf_of = "ada" },
 		{ .type = EVENT_RESTORED },
 	};
 
@@ -907,6 +927,7 @@ events(void **state)
 		    .account = "a",
 		    .by = { .known = true, .uid = UINT32_MAX, .pid = UINT32_MAX } },
 		{ .sequence = 10, .type = EVENT_KEY_REVOKED, .account = "a", .by = { .address = "127.0.0.1:1" } },
+		{ .sequence = 11, .type = EVENT_KEY_REVOKED, .account = "a", .on_behalf_of = "ada" },
 		{ .sequence = UINT64_MAX,
 		    .time_ms = INT64_MAX,
 		    .type = EVENT_ACCOUNT_RESUMED,
@@ -916,7 +937,8 @@ events(void **state)
 		    .last4 = { 'a', 'b', 'c', '\xff' },
 		    .account = LONGEST,
 		    .by = { .address = "[0000:0000:0000:0000:0000:ffff:255.255.255.255%abcdefghijk]:655",
-			.certificate = LONGEST } },
+			.certificate = LONGEST },
+		    .on_behalf_of = LONGEST },
 	};
 
 	(void)state;
@@ -936,7 +958,23 @@ events(void **state)
 		assert_memory_equal(got.last4, cases[i].last4, 4);
 		assert_string_equal(got.account, cases[i].account);
 		assert_memory_equal(&got.by, &cases[i].by, sizeof(got.by));
+		assert_string_equal(got.on_behalf_of, cases[i].on_behalf_of);
 	}
+}
+
+/* A person's name: what a line of JSON has as it is. */
+static void
+names(void **state)
+{
+	static const char *const good[] = { "", "a", "Ada Lovelace <ada@example.com>", LONGEST };
+	static const char *const bad[] = { LONGEST "x", "a\"", "a\\", "a\n", "a\x7f", "\xc3\xa9", "\xff" };
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++)
+		assert_true(record_on_behalf_of_ok(good[i], strlen(good[i])));
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+		assert_false(record_on_behalf_of_ok(bad[i], strlen(bad[i])));
+	assert_false(record_on_behalf_of_ok("a\0b", 3));
 }
 
 static void
@@ -1065,12 +1103,13 @@ main(void)
 		cmocka_unit_test(a_form_that_is_wrong_is_noticed),
 		cmocka_unit_test(keys),
 		cmocka_unit_test(accounts),
-		cmocka_unit_test(version_1),
+		cmocka_unit_test(versions_before),
 		cmocka_unit_test(forms_of_version_2),
 		cmocka_unit_test(what_they_take),
 		cmocka_unit_test(tokens),
 		cmocka_unit_test(an_event_that_is_cut_is_noticed),
 		cmocka_unit_test(events),
+		cmocka_unit_test(names),
 		cmocka_unit_test(meta),
 		cmocka_unit_test(keys_sort_as_numbers_do),
 		cmocka_unit_test(account_ids),

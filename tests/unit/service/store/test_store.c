@@ -364,7 +364,7 @@ a_newer_schema_and_damage(void **state)
 	(void)state;
 	fixture_store_close(&f);
 	put_identity(&identity, true);
-	refused_open(&f.options, "made by a newer fobd (schema 4, this one knows 3)");
+	refused_open(&f.options, "made by a newer fobd (schema 5, this one knows 4)");
 
 	assert_int_equal(pepper_load(f.pepper, &pepper, why, sizeof(why)), 0);
 	identity.schema = RECORD_SCHEMA;
