@@ -38,8 +38,10 @@ class Progress:
     def ended(self, name, took_s, is_build=False):
         """Returns what to print of the progress."""
         with self.lock:
-            self.expected += self.left.pop(name)
-            self.used += took_s * (self.jobs if is_build else 1)
+            expected = self.left.pop(name)
+            if not is_build:  # one with nothing to do says nothing about the machine
+                self.expected += expected
+                self.used += took_s
             self.known[name] = round(took_s, 1)
             self.done += not is_build
             return "[%d of %d tests, about %s left]" % (self.done, self.tests, spoken(self.left_s()))
