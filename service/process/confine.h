@@ -9,21 +9,13 @@
 #include <stddef.h>
 
 #include "service/base/config.h"
+#include "service/base/sanitizer.h"
 
 /*
  * A build with a sanitizer is not confined: its runtime traces the process, reads /proc and starts a
  * symbolizer, which the restrictions forbid. The log says so.
  */
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define CONFINE_SANITIZED 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define CONFINE_SANITIZED 1
-#endif
-#endif
-#ifndef CONFINE_SANITIZED
-#define CONFINE_SANITIZED 0
-#endif
+#define CONFINE_SANITIZED (SANITIZER_ADDRESS || SANITIZER_THREAD)
 
 /*
  * confine_process(config, config_path, abstract_notify, why, why_len):

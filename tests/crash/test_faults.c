@@ -17,9 +17,10 @@
 
 #include "tests/crash/shim.h"
 #include "service/base/names.h"
+#include "service/base/sanitizer.h"
 #include "tests/unit/service/harness.h"
 
-#if defined(__SANITIZE_ADDRESS__)
+#if SANITIZER_ADDRESS
 #include <sanitizer/lsan_interface.h>
 #else
 #define __lsan_do_recoverable_leak_check() 0

@@ -11,17 +11,11 @@
 #include <string.h>
 
 #include "client/arena.h"
+#include "service/base/sanitizer.h"
 #include "service/rpc/scratch.h"
 #include "tests/fuzz/fuzz.h"
 
-#if defined(__SANITIZE_ADDRESS__)
-#define WATCHED 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define WATCHED 1
-#endif
-#endif
-#ifdef WATCHED
+#if SANITIZER_ADDRESS
 #include <sanitizer/asan_interface.h>
 #define POISON(p, len) __asan_poison_memory_region(p, len)
 #define UNPOISON(p, len) __asan_unpoison_memory_region(p, len)

@@ -15,6 +15,7 @@
 #include "fob/v1/admin.pb-c.h"
 #include "fob/v1/health.pb-c.h"
 #include "fob/v1/keys.pb-c.h"
+#include "service/base/sanitizer.h"
 #include "service/rpc/dispatch.h"
 #include "service/base/log.h"
 #include "service/base/names.h"
@@ -30,16 +31,7 @@
 #define HARNESS_READERS 64
 #define HARNESS_REPLY_MAX (1U << 20)
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define HARNESS_SANITIZED 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define HARNESS_SANITIZED 1
-#endif
-#endif
-#ifndef HARNESS_SANITIZED
-#define HARNESS_SANITIZED 0
-#endif
+#define HARNESS_SANITIZED (SANITIZER_ADDRESS || SANITIZER_THREAD)
 
 /* ---- the service ---- */
 

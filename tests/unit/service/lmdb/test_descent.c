@@ -13,6 +13,7 @@
 #include <fcntl.h>
 #include <inttypes.h>
 
+#include "service/base/sanitizer.h"
 #include "service/lmdb/trap.h"
 #include "tests/unit/service/fixture.h"
 
@@ -23,7 +24,7 @@
 /*
  * After a trap LMDB's memory is never freed (trap.h). In this test that happens in a thousand databases.
  */
-#if defined(__SANITIZE_ADDRESS__)
+#if SANITIZER_ADDRESS
 int __lsan_is_turned_off(void);
 
 __attribute__((visibility("default"))) int

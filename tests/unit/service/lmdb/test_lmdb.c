@@ -25,6 +25,7 @@
 
 #include "tests/unit/service/fixture.h"
 
+#include "service/base/sanitizer.h"
 #include "service/lmdb/trap.h"
 
 /* ---- failing system calls ---- */
@@ -535,7 +536,7 @@ a_failed_write_is_the_end(void **state)
 }
 
 /* LMDB's pages of a transaction that was left half-way are lost, which LeakSanitizer would report. */
-#if defined(__SANITIZE_ADDRESS__)
+#if SANITIZER_ADDRESS
 #include <sanitizer/lsan_interface.h>
 #else
 #define __lsan_disable() ((void)0)
