@@ -231,6 +231,36 @@ install: ## install below $(DESTDIR)$(PREFIX) what `make` has built
 	for u in service/fobd client/http/fob-http-auth client/http/fob-http-operator; do \
 	    sed -e 's|/usr/local|$(PREFIX)|g' $$u.service > "$(D)/lib/systemd/system/$${u##*/}.service" || exit; done
 	sed -e 's|@PREFIX@|$(PREFIX)|g' -e 's|@VERSION@|$(VERSION)|g' client/fob.pc.in > "$(D)/lib/pkgconfig/fob.pc"
+	$(INSTALL_PAGES)
+
+# ---- manual pages and completions ----
+
+# Made from fob.h and from the settings that come with each daemon, so that they cannot differ. Their date is changelog's.
+CHANGELOG := service/debian/changelog
+PAGES := $(B)/man/libfob.3 $(B)/man/fobd.conf.5 $(B)/man/fob-http.conf.5
+
+all: $(PAGES)
+
+# And the pages of all functions, beside it.
+$(B)/man/libfob.3: client/man/libfob.pl client/man/Mdoc.pm client/fob.h $(CHANGELOG)
+	@mkdir -p $(@D)
+	$(Q)rm -f $(@D)/*.3 && perl -Iclient/man $< client/fob.h $(CHANGELOG) $(@D)
+
+$(B)/man/fobd.conf.5: service/fobd.conf
+$(B)/man/fob-http.conf.5: client/http/fob-http.conf client/http/fob-http-operator.conf
+$(B)/man/%.conf.5: client/man/conf.pl client/man/Mdoc.pm $(CHANGELOG)
+	@mkdir -p $(@D)
+	$(Q)perl -Iclient/man client/man/conf.pl $*.conf $* $(CHANGELOG) $(filter %.conf,$^) > $@
+
+# The folder that zsh reads for what the system's packages install, or for what its users do.
+ZSH_FOLDER := $(if $(filter /usr,$(PREFIX)),vendor-completions,site-functions)
+define INSTALL_PAGES
+install -d "$(D)/share/man/man3"
+install -m 644 -t "$(D)/share/man/man3" $(B)/man/*.3
+install -D -m 644 -t "$(D)/share/man/man5" $(B)/man/fobd.conf.5 $(B)/man/fob-http.conf.5
+install -D -m 644 client/cli/fob.zsh "$(D)/share/zsh/$(ZSH_FOLDER)/_fob"
+install -D -m 644 client/cli/fob.fish "$(D)/share/fish/vendor_completions.d/fob.fish"
+endef
 
 # ---- examples ----
 
