@@ -262,6 +262,32 @@ install -D -m 644 client/cli/fob.zsh "$(D)/share/zsh/$(ZSH_FOLDER)/_fob"
 install -D -m 644 client/cli/fob.fish "$(D)/share/fish/vendor_completions.d/fob.fish"
 endef
 
+# ---- the ABI ----
+
+# The files of libfob that define what it exports, with all that abidiff reads. client/abi/libfob.abi is that of the last
+# release; tests/integration/test_abi.py compares. Functions of the same code are one under -O2, and abidw tells of one.
+ABI_OBJ := $(patsubst %,$(B)/abi/%.o,admin batch client names options verify)
+# By the folder, abidw knows which types are public.
+ABIDW := abidw --headers-dir $(B)/abi/include --drop-private-types --no-corpus-path --no-comp-dir-path --no-show-locs \
+	--drop-undefined-syms --no-parameter-names --no-elf-needed
+
+$(B)/abi/%.o: client/%.c $(PROTO_H)
+	@mkdir -p $(@D)
+	$(Q)$(CC) -std=c17 -D_GNU_SOURCE -I. -isystem $(B)/proto -fPIC -O0 -g -MMD -MP -c -o $@ $<
+
+$(B)/abi/libfob.so.0: $(ABI_OBJ) client/libfob.map
+	$(Q)$(CC) -shared -Wl,-soname,libfob.so.0 -Wl,--version-script=client/libfob.map -o $@ $(ABI_OBJ)
+
+$(B)/abi/libfob.abi: $(B)/abi/libfob.so.0
+	@mkdir -p $(@D)/include
+	$(Q)cp client/fob.h $(@D)/include && $(ABIDW) --out-file $@ $<
+
+.PHONY: abi
+abi: $(B)/abi/libfob.abi ## at a release: keep libfob's ABI in client/abi, for later versions to be compared with
+	$(Q)cp $< client/abi/libfob.abi
+
+-include $(ABI_OBJ:.o=.d)
+
 # ---- examples ----
 
 # Compiled as a user of libfob compiles them: with the public header only. nng_req.c is without libfob, and has messages
