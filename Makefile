@@ -286,6 +286,10 @@ $(B)/abi/libfob.abi: $(B)/abi/libfob.so.0
 abi: $(B)/abi/libfob.abi ## at a release: keep libfob's ABI in client/abi, for later versions to be compared with
 	$(Q)cp $< client/abi/libfob.abi
 
+.PHONY: release
+release: ## tag the version of client/fob.h, when the changelog, client/abi and the tree agree with it
+	$(Q)tests/lib/release
+
 -include $(ABI_OBJ:.o=.d)
 
 # ---- examples ----
