@@ -635,7 +635,7 @@ struct fob_import_account {
 };
 #define FOB_IMPORT_ACCOUNT_INIT .size = sizeof(struct fob_import_account)
 
-/* What became of one. The zero is no success, and neither is any number but the first two. */
+/* What became of an account of an import. The zero is no success, and neither is any number but the first two. */
 enum fob_import_outcome {
 	FOB_IMPORT_OUTCOME_UNKNOWN = 0,
 	FOB_IMPORT_OUTCOME_IMPORTED = 1,         /* made, or what was missing was added */

@@ -157,6 +157,7 @@ sub narrow {
 	my @out;
 	$code =~ s{^(\t?)/\*\n(.*?)\n\t? \*/$}{"$1/* " . join(' ', map { s/^\s*\* ?//r } split(/\n/, $2)) . ' */'}gems;
 	$code =~ s/ *\\\n\s+/ /g;
+	$code =~ s/\$\{(\w+)\}/$1/g;
 	for my $line (split(/\n/, $code)) {
 		$line =~ s/\t/    /g;
 		$line =~ s/(\S) {2,}(\/\*)/$1 $2/ if length($line) > 76;
