@@ -579,8 +579,8 @@ int fob_create_account_async(struct fob_client *client, const struct fob_account
 
 /*
  * fob_roll_key(client, request, rolled, error), fob_rolled_key_free(rolled):
- * Make a new secret key, and let the old one end. The new key works at once; the old one stays valid for grace_s seconds
- * more, and is then revoked for ever.
+ * Make a new secret key, and let the old one end. The new key works at once; the old one stays valid for grace_s
+ * seconds more, and is then revoked for ever.
  * Returns: 0; FOB_ENOT_FOUND no such account; FOB_EABORTED ${request} expects another generation;
  *          FOB_EPERMISSION_DENIED the authorizing secret is not the current one; FOB_ERESOURCE_EXHAUSTED too many keys
  *          are in grace, the message says when one will have ended.

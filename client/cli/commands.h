@@ -1,5 +1,6 @@
 /*
- * commands.h - what commands and options `fob` has. The arguments, the help and the completion are made from these tables.
+ * commands.h - what commands and options `fob` has. The arguments, the list of commands and the completion are made
+ * from these tables.
  */
 #ifndef CLI_COMMANDS_H
 #define CLI_COMMANDS_H

@@ -1,9 +1,10 @@
 #!/usr/bin/perl
-# conf.pl NAME DAEMON CHANGELOG FILE... - make the manual page NAME(5) from the settings that come with DAEMON(8), each of
-# which a comment there describes, so that they cannot differ. Prints the page.
+# conf.pl NAME DAEMON CHANGELOG FILE... - make the manual page NAME(5) from the settings that come with DAEMON(8), each
+# of which a comment there describes, so that they cannot differ. Prints the page.
 #
-# What it reads: a comment before a setting, and behind it on its line, is about that setting; "#name = value" is a setting
-# that is not set by default; NAME "TITLE" { ... } has settings of its own. The comment at the top is about the file.
+# What it reads: a comment before a setting, and behind it on its line, is about that setting; "#name = value" is a
+# setting that is not set by default; NAME "TITLE" { ... } has settings of its own. The comment at the top is about the
+# file.
 use strict;
 use warnings FATAL => 'all';
 use Mdoc;

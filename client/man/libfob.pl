@@ -108,8 +108,8 @@ sub read_header {
 
 # ---- writing ----
 
-# prose(lines, functions): paragraphs, lists, code and "Label: text". Returns the text and, by their labels, what follows
-# the first label.
+# prose(lines, functions, labels): paragraphs, lists, code and "Label: text". With ${labels} the last are put there, in
+# pairs.
 sub prose {
 	my ($lines, $here, $labels) = @_;
 	my ($out, $kind, @words, $label) = ('', '');
