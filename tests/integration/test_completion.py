@@ -24,7 +24,7 @@ import tap
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 BUILD = os.path.join(ROOT, os.environ.get("FOB_BUILD", "build/gcc"))
 CLI = os.path.join(ROOT, "client", "cli")
-LIMIT_S = 20  # far more than a completion takes on a busy machine
+LIMIT_S = 60  # far more than a completion takes on a busy machine
 
 # What is typed, and the one thing that it can become.
 BECOMES = [
