@@ -231,6 +231,66 @@ install: ## install below $(DESTDIR)$(PREFIX) what `make` has built
 	for u in service/fobd client/http/fob-http-auth client/http/fob-http-operator; do \
 	    sed -e 's|/usr/local|$(PREFIX)|g' $$u.service > "$(D)/lib/systemd/system/$${u##*/}.service" || exit; done
 	sed -e 's|@PREFIX@|$(PREFIX)|g' -e 's|@VERSION@|$(VERSION)|g' client/fob.pc.in > "$(D)/lib/pkgconfig/fob.pc"
+	$(INSTALL_PAGES)
+
+# ---- manual pages and completions ----
+
+# Made from fob.h and from the settings that come with each daemon, so that they cannot differ. Their date is changelog's.
+CHANGELOG := service/debian/changelog
+PAGES := $(B)/man/libfob.3 $(B)/man/fobd.conf.5 $(B)/man/fob-http.conf.5
+
+all: $(PAGES)
+
+# And the pages of all functions, beside it.
+$(B)/man/libfob.3: client/man/libfob.pl client/man/Mdoc.pm client/fob.h $(CHANGELOG)
+	@mkdir -p $(@D)
+	$(Q)rm -f $(@D)/*.3 && perl -Iclient/man $< client/fob.h $(CHANGELOG) $(@D)
+
+$(B)/man/fobd.conf.5: service/fobd.conf
+$(B)/man/fob-http.conf.5: client/http/fob-http.conf client/http/fob-http-operator.conf
+$(B)/man/%.conf.5: client/man/conf.pl client/man/Mdoc.pm $(CHANGELOG)
+	@mkdir -p $(@D)
+	$(Q)perl -Iclient/man client/man/conf.pl $*.conf $* $(CHANGELOG) $(filter %.conf,$^) > $@
+
+# The folder that zsh reads for what the system's packages install, or for what its users do.
+ZSH_FOLDER := $(if $(filter /usr,$(PREFIX)),vendor-completions,site-functions)
+define INSTALL_PAGES
+install -d "$(D)/share/man/man3"
+install -m 644 -t "$(D)/share/man/man3" $(B)/man/*.3
+install -D -m 644 -t "$(D)/share/man/man5" $(B)/man/fobd.conf.5 $(B)/man/fob-http.conf.5
+install -D -m 644 client/cli/fob.zsh "$(D)/share/zsh/$(ZSH_FOLDER)/_fob"
+install -D -m 644 client/cli/fob.fish "$(D)/share/fish/vendor_completions.d/fob.fish"
+endef
+
+# ---- the ABI ----
+
+# The files of libfob that define what it exports, with all that abidiff reads. client/abi/libfob.abi is that of the
+# last release; tests/integration/test_abi.py compares. Functions of the same code are one under -O2, and abidw tells of one.
+ABI_OBJ := $(patsubst %,$(B)/abi/%.o,admin batch client names options verify)
+# By the folder, abidw knows which types are public.
+ABIDW := abidw --headers-dir $(B)/abi/include --drop-private-types --no-corpus-path --no-comp-dir-path --no-show-locs \
+	--drop-undefined-syms --no-parameter-names --no-elf-needed
+
+$(B)/abi/%.o: client/%.c $(PROTO_H)
+	@mkdir -p $(@D)
+	$(Q)$(CC) -std=c17 -D_GNU_SOURCE -I. -isystem $(B)/proto -fPIC -O0 -g -MMD -MP -c -o $@ $<
+
+$(B)/abi/libfob.so.0: $(ABI_OBJ) client/libfob.map
+	$(Q)$(CC) -shared -Wl,-soname,libfob.so.0 -Wl,--version-script=client/libfob.map -o $@ $(ABI_OBJ)
+
+$(B)/abi/libfob.abi: $(B)/abi/libfob.so.0
+	@mkdir -p $(@D)/include
+	$(Q)cp client/fob.h $(@D)/include && $(ABIDW) --out-file $@ $<
+
+.PHONY: abi
+abi: $(B)/abi/libfob.abi ## at a release: keep libfob's ABI in client/abi, for later versions to be compared with
+	$(Q)cp $< client/abi/libfob.abi
+
+.PHONY: release
+release: ## tag the version of client/fob.h, when the changelog, client/abi and the tree agree with it
+	$(Q)tests/lib/release
+
+-include $(ABI_OBJ:.o=.d)
 
 # ---- examples ----
 

@@ -4,10 +4,11 @@
  *	struct fob_options *o = fob_options_new();
  *	struct fob_client *c;
  *	struct fob_verification v = { FOB_VERIFICATION_INIT };
+ *	struct fob_verify_request r = { FOB_VERIFY_REQUEST_INIT, .authorization = header,
+ *	    .authorization_len = n, .operation = "charges.create" };
  *
- *	if (fob_options_set_address(o, "ipc:///run/fob/verify.sock") == 0 && fob_client_new(o, &c, NULL) == 0 &&
- *	    fob_verify(c, &(struct fob_verify_request){ FOB_VERIFY_REQUEST_INIT, .authorization = header,
- *	        .authorization_len = n, .operation = "charges.create" }, &v, NULL) == 0 &&
+ *	if (fob_options_set_address(o, "ipc:///run/fob/verify.sock") == 0 &&
+ *	    fob_client_new(o, &c, NULL) == 0 && fob_verify(c, &r, &v, NULL) == 0 &&
  *	    fob_allows(&v))
  *		serve(v.account);
  *
@@ -33,7 +34,8 @@
  *
  * A struct that the caller makes starts with its size and is initialised with the macro of its name:
  *
- *	struct fob_roll_request r = { FOB_ROLL_REQUEST_INIT, .environment = FOB_ENVIRONMENT_LIVE };
+ *	struct fob_roll_request r = { FOB_ROLL_REQUEST_INIT,
+ *	    .environment = FOB_ENVIRONMENT_LIVE };
  *
  * (In C++ before C++20: "fob_roll_request r = {}; r.size = sizeof(r);".) A member that is not named is zero, and zero
  * always means the default.
@@ -113,7 +115,7 @@ extern "C" {
 #define FOB_GRACE_NONE_S UINT32_MAX /* the old key ends at once */
 
 /*
- * Faults: the negated gRPC status code of the reply, or libfob's own under the same name.
+ * A fault is the negated gRPC status code of the reply, or libfob's own under the same name.
  * https://grpc.io/docs/guides/status-codes/
  */
 enum fob_fault {
@@ -191,106 +193,133 @@ struct fob_options;
 struct fob_client;
 
 /*
- * fob_options_new():
- * Returns: options with their defaults, to be freed with fob_options_free(); NULL when out of memory.
- * The setters copy, and check their argument at once. They return 0, FOB_EINVALID_ARGUMENT or FOB_EINTERNAL (memory).
+ * fob_options_new(), fob_options_free(options):
+ * Make and free the options of a client. Each fob_options_set_...() copies its argument, and checks it at once. It
+ * returns 0, FOB_EINVALID_ARGUMENT or FOB_EINTERNAL (out of memory).
+ * Returns: options with their defaults; NULL when out of memory.
  */
 struct fob_options *fob_options_new(void);
-void fob_options_free(struct fob_options *);
+void fob_options_free(struct fob_options *options);
 
 /*
- * Where fobd listens: ipc://PATH (107 bytes at most), tcp://HOST:PORT or tls+tcp://HOST:PORT. All addresses that HOST
- * resolves to are tried. Required, unless each environment has an address of its own.
+ * fob_options_set_address(options, address), fob_options_add_address(options, address):
+ * Say where fobd listens. An address is ipc://PATH (107 bytes at most), tcp://HOST:PORT or tls+tcp://HOST:PORT. All
+ * addresses that HOST resolves to are tried. One is required, unless each environment has an address of its own.
  *
  * fob_options_set_address() makes a list of one; fob_options_add_address() appends to it, up to FOB_ADDRESSES_MAX. The
  * servers of the list must serve the same databases. The client uses the first that it can connect to and stays there;
  * when that connection is lost it starts with the first again.
  */
-int fob_options_set_address(struct fob_options *, const char *address);
-int fob_options_add_address(struct fob_options *, const char *address);
-/*
- * An address for what concerns one environment only, so that live and test can be two fobd, as two users, on two
- * sockets. A verify goes where the prefix of its key says, and a batch is split. A key without a prefix, and a call
- * that names no environment, go to the list of addresses, or to live's address where there is no list.
- */
-int fob_options_set_environment_address(struct fob_options *, enum fob_environment, const char *address);
-/* For tls+tcp. PEM files: the CA that the server's certificate is checked against (required), and our own pair. */
-int fob_options_set_tls_ca(struct fob_options *, const char *ca_file);
-int fob_options_set_tls_certificate(struct fob_options *, const char *cert_file, const char *key_file);
-/* The name expected in the server's certificate. Default: the host of the address. */
-int fob_options_set_tls_server_name(struct fob_options *, const char *name);
-
-/* The deadline of calls that name none, 1 to FOB_TIMEOUT_MAX_MS. Default 5,000. */
-int fob_options_set_timeout_ms(struct fob_options *, uint32_t timeout_ms);
-/*
- * How long a call waits for a connection before it ends with FOB_EUNAVAILABLE, 1 to FOB_TIMEOUT_MAX_MS. Default: until
- * its deadline. A TLS handshake that fails ends it at once.
- */
-int fob_options_set_connect_wait_ms(struct fob_options *, uint32_t wait_ms);
-/*
- * Fail fast: from when an attempt to connect has failed until one succeeds, calls end with FOB_EUNAVAILABLE at once.
- * They wait for the first attempt of a new client, and for the first one after a connection was lost. Default: off.
- */
-int fob_options_set_fail_fast(struct fob_options *, bool fail_fast);
+int fob_options_set_address(struct fob_options *options, const char *address);
+int fob_options_add_address(struct fob_options *options, const char *address);
 
 /*
- * Messages on the wire at once to one server, 1 to 64: so many with verifies, so many changes (64 is fobd's limit for
- * them), and so many others. Default 64.
+ * fob_options_set_environment_address(options, environment, address):
+ * Give one environment an address of its own. So live and test can be two fobd, as two users, on two sockets. A verify
+ * goes where the prefix of its key says, and a batch is split. A key without a prefix, and a call that names no
+ * environment, go to the list of addresses, or to live's address where there is no list.
  */
-int fob_options_set_in_flight(struct fob_options *, unsigned messages);
-/*
- * Calls that wait for their turn on the wire, 0 to 1,048,576; one more is refused with FOB_ERESOURCE_EXHAUSTED.
- * Default 4,096. Single verifies that wait travel together, up to FOB_BATCH_MAX in one message. Each keeps its own
- * deadline, verdict and fault, and none waits while it could be sent.
- */
-int fob_options_set_queue(struct fob_options *, unsigned calls);
+int
+fob_options_set_environment_address(struct fob_options *options, enum fob_environment environment, const char *address);
 
 /*
- * Loop mode: the client is driven by the program's event loop (libevent, libuv, epoll), and every callback is called
+ * fob_options_set_tls_ca(options, ca_file), fob_options_set_tls_certificate(options, cert_file, key_file),
+ * fob_options_set_tls_server_name(options, name):
+ * Set the files of tls+tcp addresses. They are PEM files: the CA that the server's certificate is checked against,
+ * which is required, and the client's own certificate and key. ${name} is expected in the server's certificate;
+ * default: the host of the address.
+ */
+int fob_options_set_tls_ca(struct fob_options *options, const char *ca_file);
+int fob_options_set_tls_certificate(struct fob_options *options, const char *cert_file, const char *key_file);
+int fob_options_set_tls_server_name(struct fob_options *options, const char *name);
+
+/*
+ * fob_options_set_timeout_ms(options, timeout_ms):
+ * Set the deadline of calls that name none. It is 1 to FOB_TIMEOUT_MAX_MS. Default: 5,000.
+ */
+int fob_options_set_timeout_ms(struct fob_options *options, uint32_t timeout_ms);
+
+/*
+ * fob_options_set_connect_wait_ms(options, wait_ms):
+ * Set how long a call waits for a connection. A call that has waited so long ends with FOB_EUNAVAILABLE. 1 to
+ * FOB_TIMEOUT_MAX_MS. Default: until its deadline. A TLS handshake that fails ends the call at once.
+ */
+int fob_options_set_connect_wait_ms(struct fob_options *options, uint32_t wait_ms);
+
+/*
+ * fob_options_set_fail_fast(options, fail_fast):
+ * Let calls end at once while the server is down. From when an attempt to connect has failed until one succeeds, calls
+ * end with FOB_EUNAVAILABLE. They wait for the first attempt of a new client, and for the first one after a connection
+ * was lost. Default: off.
+ */
+int fob_options_set_fail_fast(struct fob_options *options, bool fail_fast);
+
+/*
+ * fob_options_set_in_flight(options, messages):
+ * Set how many messages are on the wire at once to one server. 1 to 64: so many with verifies, so many changes (64 is
+ * fobd's limit for them), and so many others. Default: 64.
+ */
+int fob_options_set_in_flight(struct fob_options *options, unsigned messages);
+
+/*
+ * fob_options_set_queue(options, calls):
+ * Set how many calls may wait for their turn on the wire. 0 to 1,048,576; one more is refused with
+ * FOB_ERESOURCE_EXHAUSTED. Default: 4,096. Single verifies that wait travel together, up to FOB_BATCH_MAX in one
+ * message. Each keeps its own deadline, verdict and fault, and none waits while it could be sent.
+ */
+int fob_options_set_queue(struct fob_options *options, unsigned calls);
+
+/*
+ * fob_options_set_loop(options, loop):
+ * Let the program's event loop drive the client. In this loop mode (libevent, libuv, epoll) every callback is called
  * from fob_client_dispatch(). Default: off.
  */
-int fob_options_set_loop(struct fob_options *, bool loop);
+int fob_options_set_loop(struct fob_options *options, bool loop);
+
+enum fob_connection_state { FOB_CONNECTION_STATE_LOST = 0, FOB_CONNECTION_STATE_MADE = 1 };
 
 /*
- * Called when a connection was made or lost, and each time that an attempt to make the first one has failed, on the
- * thread that other callbacks are called on and under the same rules (see below). ${address} is the one that was given
- * to the options. ${reason} is never NULL; it has a message when the state is LOST.
+ * fob_options_set_state_callback(options, cb, arg):
+ * Be told when a connection was made or lost. ${cb} is called then, and each time that an attempt to make the first
+ * connection has failed, on the thread of other callbacks and under their rules (see "Synchronous and asynchronous
+ * calls"). ${address} is the one that was given to the options. ${reason} is never NULL; it has a message when the
+ * state is LOST.
  */
-enum fob_connection_state { FOB_CONNECTION_STATE_LOST = 0, FOB_CONNECTION_STATE_MADE = 1 };
 typedef void (*fob_state_cb)(
     void *arg, const char *address, enum fob_connection_state state, const struct fob_error *reason);
-int fob_options_set_state_callback(struct fob_options *, fob_state_cb cb, void *arg);
+int fob_options_set_state_callback(struct fob_options *options, fob_state_cb cb, void *arg);
 
 /* ---- client ---- */
 
 /*
  * fob_client_new(options, client, error):
- * Make a client for the servers that ${options} name; the options can be freed afterwards. Resolves host names, which
- * may take as long as the resolver takes. The client connects by itself, and again when a connection is lost, for as
- * long as it lives. A server that is down is no error here: calls wait for it until their deadline.
+ * Make a client. It is for the servers that ${options} name; the options can be freed afterwards. Host names are
+ * resolved, which may take as long as the resolver takes. The client connects by itself, and again when a connection
+ * is lost, for as long as it lives. A server that is down is no error here: calls wait for it until their deadline.
  */
-int fob_client_new(const struct fob_options *, struct fob_client **client, struct fob_error *);
+int fob_client_new(const struct fob_options *options, struct fob_client **client, struct fob_error *error);
 
 /*
  * fob_client_free(client):
- * End every call that is under way with FOB_ECANCELLED, wait until the last callback has returned, close.
+ * Free a client. Every call that is under way ends with FOB_ECANCELLED. Returns when the last callback has returned.
  * Threads: not from within a callback, and no other thread may be in a call of this client or enter one.
  */
-void fob_client_free(struct fob_client *);
+void fob_client_free(struct fob_client *client);
 
 /*
  * fob_client_fd(client), fob_client_dispatch(client):
- * In loop mode: a descriptor to watch for reading, and what to call when it is readable. The descriptor stays the same
- * until fob_client_free(), and is not to be read, written or closed. It becomes readable for deadlines, too, so no timer
- * is needed. fob_client_dispatch() does all that can be done without waiting and calls the callbacks of what has ended.
- * A dispatch that comes late makes deadlines late; it never makes a verdict wrong.
+ * Drive a client from an event loop. In loop mode the program watches the descriptor of fob_client_fd() for reading,
+ * and calls fob_client_dispatch() when it is readable. The descriptor stays the same until fob_client_free(), and is
+ * not to be read, written or closed. It becomes readable for deadlines, too, so no timer is needed.
+ * fob_client_dispatch() does all that can be done without waiting and calls the callbacks of what has ended. A
+ * dispatch that comes late makes deadlines late; it never makes a verdict wrong.
  * Threads:  one at a time, and not from within a callback.
  * Returns:  fob_client_fd(): the descriptor. fob_client_dispatch(): how many callbacks it has called, 0 or more.
  *           Both: FOB_EFAILED_PRECONDITION when the client is not in loop mode; fob_client_dispatch() also from within
  *           a callback.
  */
-int fob_client_fd(const struct fob_client *);
-int fob_client_dispatch(struct fob_client *);
+int fob_client_fd(const struct fob_client *client);
+int fob_client_dispatch(struct fob_client *client);
 
 /*
  * Synchronous and asynchronous calls
@@ -298,8 +327,8 @@ int fob_client_dispatch(struct fob_client *);
  * A synchronous call returns when it has an answer or its deadline has passed. It is refused with
  * FOB_EFAILED_PRECONDITION in loop mode, and from within a callback of the same client.
  *
- * An asynchronous call, name_async(client, request, ..., cb, arg, call, error), returns at once. When it returns 0, the
- * callback is called exactly once, never from within the call itself: on the client's thread, from within
+ * An asynchronous call, name_async(client, request, ..., cb, arg, call, error), returns at once. When it returns 0,
+ * the callback is called exactly once, never from within the call itself: on the client's thread, from within
  * fob_client_dispatch() in loop mode, or from within fob_client_free(). When it returns a fault, the callback is not
  * called. ${call}, if not NULL, is set to the call's number, which is never 0, before the callback can be called.
  *
@@ -315,11 +344,11 @@ int fob_client_dispatch(struct fob_client *);
 
 /*
  * fob_cancel(client, call):
- * End an asynchronous call with FOB_ECANCELLED. Its callback is called as always, and not from within fob_cancel(). A
- * change that was on its way may be made all the same: give a token and call again to find out.
+ * End an asynchronous call. It ends with FOB_ECANCELLED. Its callback is called as always, and not from within
+ * fob_cancel(). A change that was on its way may be made all the same: give a token and call again to find out.
  * Returns: 0; FOB_ENOT_FOUND when there is no such call, or it has ended and its callback has been or is being called.
  */
-int fob_cancel(struct fob_client *, uint64_t call);
+int fob_cancel(struct fob_client *client, uint64_t call);
 
 /* ---- verify ---- */
 
@@ -357,21 +386,18 @@ struct fob_verification {
 };
 #define FOB_VERIFICATION_INIT .size = sizeof(struct fob_verification)
 
-int fob_verify(struct fob_client *, const struct fob_verify_request *, struct fob_verification *, struct fob_error *);
-
+/*
+ * fob_verify(client, request, v, error):
+ * Ask whose key it is, and whether it may do that. A key that is denied is a successful call: look at ${v} with
+ * fob_allows(). On a fault nothing is known of the key, and ${v} denies.
+ */
+int fob_verify(struct fob_client *client, const struct fob_verify_request *request, struct fob_verification *v,
+    struct fob_error *error);
 /* ${v} is never NULL; on a fault it denies. */
 typedef void (*fob_verify_cb)(void *arg, int fault, const struct fob_verification *v, const struct fob_error *error);
-int fob_verify_async(struct fob_client *, const struct fob_verify_request *, fob_verify_cb cb, void *arg,
-    uint64_t *call, struct fob_error *);
+int fob_verify_async(struct fob_client *client, const struct fob_verify_request *request, fob_verify_cb cb, void *arg,
+    uint64_t *call, struct fob_error *error);
 
-/*
- * fob_verify_batch(client, request, results, faults, error):
- * Verify 1 to FOB_BATCH_MAX keys in one message, or in one to each server where environments have addresses of their
- * own. ${results}[i] and ${faults}[i] answer requests[i], whose own timeout_ms and traceparent are not looked at.
- * ${results} need no _INIT: result_size says what they are.
- * Returns: 0 when any of the batch was answered; then each item has its own fault, or 0. Otherwise every item has a
- *          fault, and one of them is returned.
- */
 struct fob_verify_batch_request {
 	size_t size;
 	size_t request_size; /* of one of requests, as by the _INIT macro */
@@ -385,23 +411,35 @@ struct fob_verify_batch_request {
 	.size = sizeof(struct fob_verify_batch_request), .request_size = sizeof(struct fob_verify_request), \
 	.result_size = sizeof(struct fob_verification)
 
-int fob_verify_batch(struct fob_client *, const struct fob_verify_batch_request *, struct fob_verification *results,
-    int *faults, struct fob_error *);
-
+/*
+ * fob_verify_batch(client, request, results, faults, error):
+ * Verify several keys at once. 1 to FOB_BATCH_MAX keys travel in one message, or in one to each server where
+ * environments have addresses of their own. ${results}[i] and ${faults}[i] answer requests[i], whose own timeout_ms
+ * and traceparent are not looked at. ${results} need no _INIT: result_size says what they are.
+ * Returns: 0 when any of the batch was answered; then each item has its own fault, or 0. Otherwise every item has a
+ *          fault, and one of them is returned.
+ */
+int fob_verify_batch(struct fob_client *client, const struct fob_verify_batch_request *request,
+    struct fob_verification *results, int *faults, struct fob_error *error);
 /* ${results} and ${faults} have ${n} items and are never NULL; the results are result_size apart. */
 typedef void (*fob_verify_batch_cb)(void *arg, int fault, const struct fob_verification *results, const int *faults,
     size_t n, const struct fob_error *error);
-int fob_verify_batch_async(struct fob_client *, const struct fob_verify_batch_request *, fob_verify_batch_cb cb,
-    void *arg, uint64_t *call, struct fob_error *);
+int fob_verify_batch_async(struct fob_client *client, const struct fob_verify_batch_request *request,
+    fob_verify_batch_cb cb, void *arg, uint64_t *call, struct fob_error *error);
 
-/* True for FOB_VERDICT_VALID and nothing else; false for NULL. */
-bool fob_allows(const struct fob_verification *);
+/*
+ * fob_allows(v):
+ * Say whether a verification lets a request through.
+ * Returns: true for FOB_VERDICT_VALID and nothing else; false for NULL.
+ */
+bool fob_allows(const struct fob_verification *v);
 
 /*
  * fob_http_status(fault, verdict):
- * The HTTP status for the end user: 200 VALID; 401 for a key that does not authenticate (MALFORMED, NOT_FOUND, EXPIRED,
- * REVOKED, WRONG_ENVIRONMENT, and every verdict that is not known); 403 for SUSPENDED and FORBIDDEN; 503 for any fault
- * (nothing is known of the key), but 500 for FOB_EINVALID_ARGUMENT and others that a retry cannot help.
+ * Choose the HTTP status for the end user.
+ * Returns: 200 for VALID; 401 for a key that does not authenticate (MALFORMED, NOT_FOUND, EXPIRED, REVOKED,
+ *          WRONG_ENVIRONMENT, and every verdict that is not known); 403 for SUSPENDED and FORBIDDEN; 503 for any fault
+ *          (nothing is known of the key), but 500 for FOB_EINVALID_ARGUMENT and others that a retry cannot help.
  */
 int fob_http_status(int fault, enum fob_verdict verdict);
 
@@ -460,7 +498,9 @@ struct fob_event {
 };
 
 /*
- * Changes. Each request has these members:
+ * Changes
+ *
+ * The request of each change has these members:
  * environment: LIVE or TEST.
  * account:     1 to 64 characters of [A-Za-z0-9._-].
  * token:       NULL: libfob makes one from the system's CSPRNG and resends under it until the deadline, so that a lost
@@ -534,38 +574,65 @@ struct fob_rolled_key {
 	const struct fob_key *old_key; /* NULL: there was none, the account was imported without a secret key */
 };
 
-int fob_create_account(
-    struct fob_client *, const struct fob_account_request *, struct fob_created_account **, struct fob_error *);
-void fob_created_account_free(struct fob_created_account *);
-int fob_roll_key(struct fob_client *, const struct fob_roll_request *, struct fob_rolled_key **, struct fob_error *);
-void fob_rolled_key_free(struct fob_rolled_key *);
-int fob_revoke_key(struct fob_client *, const struct fob_revoke_request *, struct fob_key *, struct fob_error *);
-int
-fob_suspend_account(struct fob_client *, const struct fob_account_request *, struct fob_account *, struct fob_error *);
-int
-fob_resume_account(struct fob_client *, const struct fob_account_request *, struct fob_account *, struct fob_error *);
-
+/*
+ * fob_create_account(client, request, created, error), fob_created_account_free(created):
+ * Create an account in one environment. It gets a secret and a publishable key, whose secrets are told here only.
+ * Returns: 0; FOB_EALREADY_EXISTS.
+ */
+int fob_create_account(struct fob_client *client, const struct fob_account_request *request,
+    struct fob_created_account **created, struct fob_error *error);
+void fob_created_account_free(struct fob_created_account *created);
 typedef void (*fob_created_account_cb)(
-    void *arg, int fault, const struct fob_created_account *, const struct fob_error *);
-typedef void (*fob_rolled_key_cb)(void *arg, int fault, const struct fob_rolled_key *, const struct fob_error *);
-typedef void (*fob_key_cb)(void *arg, int fault, const struct fob_key *, const struct fob_error *);
-typedef void (*fob_account_cb)(void *arg, int fault, const struct fob_account *, const struct fob_error *);
+    void *arg, int fault, const struct fob_created_account *created, const struct fob_error *error);
+int fob_create_account_async(struct fob_client *client, const struct fob_account_request *request,
+    fob_created_account_cb cb, void *arg, uint64_t *call, struct fob_error *error);
 
-int fob_create_account_async(struct fob_client *, const struct fob_account_request *, fob_created_account_cb cb,
-    void *arg, uint64_t *call, struct fob_error *);
-int fob_roll_key_async(struct fob_client *, const struct fob_roll_request *, fob_rolled_key_cb cb, void *arg,
-    uint64_t *call, struct fob_error *);
-int fob_revoke_key_async(struct fob_client *, const struct fob_revoke_request *, fob_key_cb cb, void *arg,
-    uint64_t *call, struct fob_error *);
-int fob_suspend_account_async(struct fob_client *, const struct fob_account_request *, fob_account_cb cb, void *arg,
-    uint64_t *call, struct fob_error *);
-int fob_resume_account_async(struct fob_client *, const struct fob_account_request *, fob_account_cb cb, void *arg,
-    uint64_t *call, struct fob_error *);
+/*
+ * fob_roll_key(client, request, rolled, error), fob_rolled_key_free(rolled):
+ * Make a new secret key, and let the old one end. The new key works at once; the old one stays valid for grace_s
+ * seconds more, and is then revoked for ever.
+ * Returns: 0; FOB_ENOT_FOUND no such account; FOB_EABORTED ${request} expects another generation;
+ *          FOB_EPERMISSION_DENIED the authorizing secret is not the current one; FOB_ERESOURCE_EXHAUSTED too many keys
+ *          are in grace, the message says when one will have ended.
+ */
+int fob_roll_key(struct fob_client *client, const struct fob_roll_request *request, struct fob_rolled_key **rolled,
+    struct fob_error *error);
+void fob_rolled_key_free(struct fob_rolled_key *rolled);
+typedef void (*fob_rolled_key_cb)(
+    void *arg, int fault, const struct fob_rolled_key *rolled, const struct fob_error *error);
+int fob_roll_key_async(struct fob_client *client, const struct fob_roll_request *request, fob_rolled_key_cb cb,
+    void *arg, uint64_t *call, struct fob_error *error);
+
+/*
+ * fob_revoke_key(client, request, key, error):
+ * End one key now, and for ever. ${key} is what it is afterwards.
+ * Returns: 0; FOB_ENOT_FOUND no such account or key.
+ */
+int fob_revoke_key(
+    struct fob_client *client, const struct fob_revoke_request *request, struct fob_key *key, struct fob_error *error);
+typedef void (*fob_key_cb)(void *arg, int fault, const struct fob_key *key, const struct fob_error *error);
+int fob_revoke_key_async(struct fob_client *client, const struct fob_revoke_request *request, fob_key_cb cb, void *arg,
+    uint64_t *call, struct fob_error *error);
+
+/*
+ * fob_suspend_account(client, request, account, error), fob_resume_account(client, request, account, error):
+ * Refuse all keys of an account, and take them again. ${account} is what it is afterwards.
+ * Returns: 0; FOB_ENOT_FOUND no such account.
+ */
+int fob_suspend_account(struct fob_client *client, const struct fob_account_request *request,
+    struct fob_account *account, struct fob_error *error);
+int fob_resume_account(struct fob_client *client, const struct fob_account_request *request,
+    struct fob_account *account, struct fob_error *error);
+typedef void (*fob_account_cb)(void *arg, int fault, const struct fob_account *account, const struct fob_error *error);
+int fob_suspend_account_async(struct fob_client *client, const struct fob_account_request *request, fob_account_cb cb,
+    void *arg, uint64_t *call, struct fob_error *error);
+int fob_resume_account_async(struct fob_client *client, const struct fob_account_request *request, fob_account_cb cb,
+    void *arg, uint64_t *call, struct fob_error *error);
 
 /*
  * An account of another system. Of its keys only the SHA-256 of the whole secret is given, prefix included, never the
- * secret. They verify as any key from then on; the secret key's first roll replaces it by one that Fob made. An account
- * without a secret key gets one by its first roll, one without a publishable key by a later import.
+ * secret. They verify as any key from then on; the secret key's first roll replaces it by one that Fob made. An
+ * account without a secret key gets one by its first roll, one without a publishable key by a later import.
  */
 struct fob_import_account {
 	size_t size;
@@ -578,7 +645,7 @@ struct fob_import_account {
 };
 #define FOB_IMPORT_ACCOUNT_INIT .size = sizeof(struct fob_import_account)
 
-/* What became of one. The zero is no success, and neither is any number but the first two. */
+/* What became of an account of an import. The zero is no success, and neither is any number but the first two. */
 enum fob_import_outcome {
 	FOB_IMPORT_OUTCOME_UNKNOWN = 0,
 	FOB_IMPORT_OUTCOME_IMPORTED = 1,         /* made, or what was missing was added */
@@ -604,29 +671,19 @@ struct fob_import_request {
 #define FOB_IMPORT_REQUEST_INIT \
 	.size = sizeof(struct fob_import_request), .account_size = sizeof(struct fob_import_account)
 
-/* All of one call is committed together. ${outcomes}[i] answers accounts[i], all UNKNOWN on a fault. */
-int fob_import_accounts(
-    struct fob_client *, const struct fob_import_request *, enum fob_import_outcome *outcomes, struct fob_error *);
-/* ${outcomes} is never NULL. */
-typedef void (*fob_import_cb)(
-    void *arg, int fault, const enum fob_import_outcome *outcomes, size_t n, const struct fob_error *);
-int fob_import_accounts_async(struct fob_client *, const struct fob_import_request *, fob_import_cb cb, void *arg,
-    uint64_t *call, struct fob_error *);
-
 /*
- * Lists, a page at a time. Start with a zeroed cursor and go on until it is done:
- *
- *	struct fob_list_request all = { FOB_LIST_REQUEST_INIT, .environment = FOB_ENVIRONMENT_LIVE };
- *	struct fob_cursor cursor = { 0 };
- *	do {
- *		if ((rc = fob_list_accounts(c, &all, &cursor, &page, &err)) != 0) ...
- *		for (i = 0; i < page->n; i++) ... page->accounts[i]->account ...
- *		fob_account_page_free(page);
- *	} while (!cursor.done);
- *
- * A synchronous call moves the cursor on; on a fault the cursor is as it was. An asynchronous call copies the cursor
- * (NULL: from the start) and tells its callback where the list goes on, at ${next}.
+ * fob_import_accounts(client, request, outcomes, error):
+ * Bring accounts and digests of keys from another system. All of one call is committed together. ${outcomes}[i]
+ * answers accounts[i] of ${request}; all are UNKNOWN on a fault.
  */
+int fob_import_accounts(struct fob_client *client, const struct fob_import_request *request,
+    enum fob_import_outcome *outcomes, struct fob_error *error);
+/* ${outcomes} has ${n} items and is never NULL. */
+typedef void (*fob_import_cb)(
+    void *arg, int fault, const enum fob_import_outcome *outcomes, size_t n, const struct fob_error *error);
+int fob_import_accounts_async(struct fob_client *client, const struct fob_import_request *request, fob_import_cb cb,
+    void *arg, uint64_t *call, struct fob_error *error);
+
 struct fob_list_request {
 	size_t size;
 	enum fob_environment environment; /* LIVE or TEST */
@@ -659,43 +716,54 @@ struct fob_event_page {
 	const struct fob_event *const *events;
 };
 
-int fob_list_keys(struct fob_client *, const struct fob_list_request *, struct fob_cursor *, struct fob_key_page **,
-    struct fob_error *);
-int fob_list_accounts(struct fob_client *, const struct fob_list_request *, struct fob_cursor *,
-    struct fob_account_page **, struct fob_error *);
-int fob_list_events(struct fob_client *, const struct fob_list_request *, struct fob_cursor *, struct fob_event_page **,
-    struct fob_error *);
-void fob_key_page_free(struct fob_key_page *);
-void fob_account_page_free(struct fob_account_page *);
-void fob_event_page_free(struct fob_event_page *);
-
+/*
+ * fob_list_keys(client, request, cursor, page, error), fob_list_accounts(client, request, cursor, page, error),
+ * fob_list_events(client, request, cursor, page, error), fob_key_page_free(page), fob_account_page_free(page),
+ * fob_event_page_free(page):
+ * List keys, accounts or events, a page at a time. Start with a zeroed cursor and go on until it is done:
+ *
+ *	struct fob_list_request all = { FOB_LIST_REQUEST_INIT,
+ *	    .environment = FOB_ENVIRONMENT_LIVE };
+ *	struct fob_cursor cursor = { 0 };
+ *	do {
+ *		if ((rc = fob_list_accounts(c, &all, &cursor, &page, &err)) != 0)
+ *			...
+ *		for (i = 0; i < page->n; i++)
+ *			... page->accounts[i]->account ...
+ *		fob_account_page_free(page);
+ *	} while (!cursor.done);
+ *
+ * A synchronous call moves the cursor on; on a fault the cursor is as it was. An asynchronous call copies the cursor
+ * (NULL: from the start) and tells its callback where the list goes on, at ${next}.
+ * Returns: 0; FOB_ENOT_FOUND no such account.
+ */
+int fob_list_keys(struct fob_client *client, const struct fob_list_request *request, struct fob_cursor *cursor,
+    struct fob_key_page **page, struct fob_error *error);
+int fob_list_accounts(struct fob_client *client, const struct fob_list_request *request, struct fob_cursor *cursor,
+    struct fob_account_page **page, struct fob_error *error);
+int fob_list_events(struct fob_client *client, const struct fob_list_request *request, struct fob_cursor *cursor,
+    struct fob_event_page **page, struct fob_error *error);
+void fob_key_page_free(struct fob_key_page *page);
+void fob_account_page_free(struct fob_account_page *page);
+void fob_event_page_free(struct fob_event_page *page);
 /* ${next} is never NULL; on a fault it is the cursor that was given. */
-typedef void (*fob_key_page_cb)(
-    void *arg, int fault, const struct fob_key_page *, const struct fob_cursor *next, const struct fob_error *);
-typedef void (*fob_account_page_cb)(
-    void *arg, int fault, const struct fob_account_page *, const struct fob_cursor *next, const struct fob_error *);
-typedef void (*fob_event_page_cb)(
-    void *arg, int fault, const struct fob_event_page *, const struct fob_cursor *next, const struct fob_error *);
-int fob_list_keys_async(struct fob_client *, const struct fob_list_request *, const struct fob_cursor *,
-    fob_key_page_cb cb, void *arg, uint64_t *call, struct fob_error *);
-int fob_list_accounts_async(struct fob_client *, const struct fob_list_request *, const struct fob_cursor *,
-    fob_account_page_cb cb, void *arg, uint64_t *call, struct fob_error *);
-int fob_list_events_async(struct fob_client *, const struct fob_list_request *, const struct fob_cursor *,
-    fob_event_page_cb cb, void *arg, uint64_t *call, struct fob_error *);
+typedef void (*fob_key_page_cb)(void *arg, int fault, const struct fob_key_page *page, const struct fob_cursor *next,
+    const struct fob_error *error);
+typedef void (*fob_account_page_cb)(void *arg, int fault, const struct fob_account_page *page,
+    const struct fob_cursor *next, const struct fob_error *error);
+typedef void (*fob_event_page_cb)(void *arg, int fault, const struct fob_event_page *page,
+    const struct fob_cursor *next, const struct fob_error *error);
+int fob_list_keys_async(struct fob_client *client, const struct fob_list_request *request,
+    const struct fob_cursor *cursor, fob_key_page_cb cb, void *arg, uint64_t *call, struct fob_error *error);
+int fob_list_accounts_async(struct fob_client *client, const struct fob_list_request *request,
+    const struct fob_cursor *cursor, fob_account_page_cb cb, void *arg, uint64_t *call, struct fob_error *error);
+int fob_list_events_async(struct fob_client *client, const struct fob_list_request *request,
+    const struct fob_cursor *cursor, fob_event_page_cb cb, void *arg, uint64_t *call, struct fob_error *error);
 
 /* ---- backup ---- */
 
-/*
- * Read a backup of an environment's database, a part at a time, from an admin listener. The server makes a consistent
- * copy, marked as a backup, and keeps it until it was read, or for a minute after the last request. It makes one at a
- * time for each environment; another is FOB_ERESOURCE_EXHAUSTED.
- *
- * Choose ${backup} at random, and ask with ${offset} 0 until ${total} is not 0: until then the copy is still being
- * made, so pause between requests. Then ask for the rest, with ${offset} the number of bytes so far, until that is
- * ${total}. FOB_EFAILED_PRECONDITION: the server has given the copy up, or was restarted; begin anew under another
- * ${backup}. The same request gives the same bytes again. The call has no asynchronous form.
- */
 #define FOB_BACKUP_LEN 16
+
 struct fob_backup_request {
 	size_t size;
 	enum fob_environment environment; /* LIVE or TEST */
@@ -716,9 +784,21 @@ struct fob_backup_part {
 	uint64_t event_sequence;        /* of the newest event in the backup */
 };
 
-int
-fob_read_backup(struct fob_client *, const struct fob_backup_request *, struct fob_backup_part **, struct fob_error *);
-void fob_backup_part_free(struct fob_backup_part *);
+/*
+ * fob_read_backup(client, request, part, error), fob_backup_part_free(part):
+ * Read a backup of a database, a part at a time. It is read from an admin listener. The server makes a consistent copy
+ * of the environment's database, marked as a backup, and keeps it until it was read, or for a minute after the last
+ * request. It makes one at a time for each environment; another is FOB_ERESOURCE_EXHAUSTED.
+ *
+ * Choose ${backup} at random, and ask with ${offset} 0 until ${total} is not 0: until then the copy is still being
+ * made, so pause between requests. Then ask for the rest, with ${offset} the number of bytes so far, until that is
+ * ${total}. The same request gives the same bytes again. The call has no asynchronous form.
+ * Returns: 0; FOB_EFAILED_PRECONDITION the server has given the copy up, or was restarted: begin anew under another
+ *          ${backup}; FOB_ERESOURCE_EXHAUSTED another backup is being read.
+ */
+int fob_read_backup(struct fob_client *client, const struct fob_backup_request *request, struct fob_backup_part **part,
+    struct fob_error *error);
+void fob_backup_part_free(struct fob_backup_part *part);
 
 /* ---- health ---- */
 
@@ -731,10 +811,16 @@ struct fob_health_request {
 };
 #define FOB_HEALTH_REQUEST_INIT .size = sizeof(struct fob_health_request)
 
-int fob_health(struct fob_client *, const struct fob_health_request *, enum fob_health_status *, struct fob_error *);
-typedef void (*fob_health_cb)(void *arg, int fault, enum fob_health_status, const struct fob_error *);
-int fob_health_async(struct fob_client *, const struct fob_health_request *, fob_health_cb cb, void *arg,
-    uint64_t *call, struct fob_error *);
+/*
+ * fob_health(client, request, status, error):
+ * Ask whether the server, or a service of it, is serving. Only FOB_HEALTH_STATUS_SERVING is healthy.
+ * Returns: 0; FOB_ENOT_FOUND no such service.
+ */
+int fob_health(struct fob_client *client, const struct fob_health_request *request, enum fob_health_status *status,
+    struct fob_error *error);
+typedef void (*fob_health_cb)(void *arg, int fault, enum fob_health_status status, const struct fob_error *error);
+int fob_health_async(struct fob_client *client, const struct fob_health_request *request, fob_health_cb cb, void *arg,
+    uint64_t *call, struct fob_error *error);
 
 struct fob_stats_request {
 	size_t size;
@@ -798,42 +884,60 @@ struct fob_stats {
 	uint64_t durations_ns[16];
 };
 
-int fob_stats(struct fob_client *, const struct fob_stats_request *, struct fob_stats **, struct fob_error *);
-void fob_stats_free(struct fob_stats *);
-typedef void (*fob_stats_cb)(void *arg, int fault, const struct fob_stats *, const struct fob_error *);
-int fob_stats_async(struct fob_client *, const struct fob_stats_request *, fob_stats_cb cb, void *arg, uint64_t *call,
-    struct fob_error *);
+/*
+ * fob_stats(client, request, stats, error), fob_stats_free(stats):
+ * Ask the server for its counters and sizes. They count from its start.
+ */
+int fob_stats(struct fob_client *client, const struct fob_stats_request *request, struct fob_stats **stats,
+    struct fob_error *error);
+void fob_stats_free(struct fob_stats *stats);
+typedef void (*fob_stats_cb)(void *arg, int fault, const struct fob_stats *stats, const struct fob_error *error);
+int fob_stats_async(struct fob_client *client, const struct fob_stats_request *request, fob_stats_cb cb, void *arg,
+    uint64_t *call, struct fob_error *error);
 
 /* ---- helpers ---- */
 
+#define FOB_BASIC_MAX 128
+
 /*
  * fob_basic_parse(header, len, secret, secret_len, why):
- * Take the user name out of the value of an Authorization header, as RFC 7617 has it: "Basic" in any case, spaces,
- * base64 of user ":" password; the password must be empty. On success *${secret_len} bytes (at most FOB_BASIC_MAX) are
- * at ${secret}.
+ * Take the key out of the value of an Authorization header. The key is the user name of RFC 7617: "Basic" in any case,
+ * spaces, base64 of user ":" password; the password must be empty. On success *${secret_len} bytes (at most
+ * FOB_BASIC_MAX) are at ${secret}.
  * Returns: 0; FOB_EINVALID_ARGUMENT: ${secret} is wiped and *${why}, if not NULL, a static sentence that says what is
  *          wrong.
  */
-#define FOB_BASIC_MAX 128
 int fob_basic_parse(const char *header, size_t len, char secret[FOB_BASIC_MAX], size_t *secret_len, const char **why);
 
 /*
- * Stable names, never NULL: "VALID", "live", "secret", "grace", "key_rolled", "imported", "SERVING",
- * "verify_batch", "UNAVAILABLE". Unknown numbers are "UNKNOWN".
+ * fob_verdict_name(verdict), fob_environment_name(environment), fob_kind_name(kind), fob_key_state_name(state),
+ * fob_event_type_name(type), fob_import_outcome_name(outcome), fob_health_status_name(status),
+ * fob_operation_class_name(operation_class), fob_fault_name(fault):
+ * Name a constant. Names do not change, and are never to be freed.
+ * Returns: "VALID", "live", "secret", "grace", "key_rolled", "imported", "SERVING", "verify_batch", "UNAVAILABLE" and
+ *          the like; "UNKNOWN" for a number that is not known; never NULL.
  */
-const char *fob_verdict_name(enum fob_verdict);
-const char *fob_environment_name(enum fob_environment);
-const char *fob_kind_name(enum fob_kind);
-const char *fob_key_state_name(enum fob_key_state);
-const char *fob_event_type_name(enum fob_event_type);
-const char *fob_import_outcome_name(enum fob_import_outcome);
-const char *fob_health_status_name(enum fob_health_status);
-const char *fob_operation_class_name(enum fob_operation_class);
+const char *fob_verdict_name(enum fob_verdict verdict);
+const char *fob_environment_name(enum fob_environment environment);
+const char *fob_kind_name(enum fob_kind kind);
+const char *fob_key_state_name(enum fob_key_state state);
+const char *fob_event_type_name(enum fob_event_type type);
+const char *fob_import_outcome_name(enum fob_import_outcome outcome);
+const char *fob_health_status_name(enum fob_health_status status);
+const char *fob_operation_class_name(enum fob_operation_class operation_class);
 const char *fob_fault_name(int fault);
 
-/* Overwrite what held a secret, in a way that the compiler keeps. */
-void fob_wipe(void *, size_t);
+/*
+ * fob_wipe(buffer, len):
+ * Overwrite what held a secret. The compiler does not leave it out.
+ */
+void fob_wipe(void *buffer, size_t len);
 
+/*
+ * fob_version(), fob_version_number():
+ * Tell the version of the library. FOB_VERSION and FOB_VERSION_NUMBER are those of the header.
+ * Returns: "1.2.3", and 1002003.
+ */
 const char *fob_version(void);
 int fob_version_number(void);
 

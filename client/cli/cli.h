@@ -1,7 +1,7 @@
 /*
  * cli.h - what the files of the `fob` command share: the options as given, the connection, and how a fault is told.
- * fob.c fills it in; one file per noun (account.c, import.c, key.c, verify.c, events.c, health.c, backup.c, offline.c)
- * holds the commands.
+ * fob.c fills it in; commands.c has the tables of commands and options; one file per noun (account.c, import.c, key.c,
+ * verify.c, events.c, health.c, backup.c, offline.c) holds the commands.
  * Threads: none, except those that libfob has.
  */
 #ifndef CLI_H

@@ -15,110 +15,14 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "client/cli/commands.h"
+#include "client/cli/completion.h"
 #include "client/cli/out.h"
 #include "client/cli/text.h"
 #include "proto/c/key_form.h"
 #include "proto/c/program.h"
 
-#define GLOBAL_OPTIONS (CLI_BIT(OPT_ENVIRONMENT) - 1) /* all that come before it */
-/* Of those, what a command takes that asks no fobd: --address must not be thought to say whose database is meant. */
-#define OFFLINE_OPTIONS (CLI_BIT(OPT_YES) | CLI_BIT(OPT_NO_COLOR) | CLI_BIT(OPT_HELP) | CLI_BIT(OPT_VERSION))
-
-/* ---- what there is ---- */
-
-static const struct {
-	const char *name;
-	bool takes_value;
-} options[OPT_COUNT] = {
-	[OPT_ADDRESS] = { "address", true },
-	[OPT_TIMEOUT] = { "timeout", true },
-	[OPT_OUTPUT] = { "output", true },
-	[OPT_YES] = { "yes", false },
-	[OPT_NO_COLOR] = { "no-color", false },
-	[OPT_TLS_CA] = { "tls-ca", true },
-	[OPT_TLS_CERT] = { "tls-cert", true },
-	[OPT_TLS_KEY] = { "tls-key", true },
-	[OPT_TLS_SERVER_NAME] = { "tls-server-name", true },
-	[OPT_HELP] = { "help", false },
-	[OPT_VERSION] = { "version", false },
-	[OPT_ENVIRONMENT] = { "environment", true },
-	[OPT_KIND] = { "kind", true },
-	[OPT_GENERATION] = { "generation", true },
-	[OPT_EXPECTED_GENERATION] = { "expected-generation", true },
-	[OPT_GRACE] = { "grace", true },
-	[OPT_AUTHORIZE_FROM] = { "authorize-from", true },
-	[OPT_SECRET_FILE] = { "secret-file", true },
-	[OPT_TOKEN_FILE] = { "token-file", true },
-	[OPT_BASIC] = { "basic", false },
-	[OPT_OPERATION] = { "operation", true },
-	[OPT_REQUIRE] = { "require", true },
-	[OPT_ACCOUNT] = { "account", true },
-	[OPT_FOLLOW] = { "follow", false },
-	[OPT_FORMAT] = { "format", true },
-	[OPT_START_LINE] = { "start-line", true },
-	[OPT_CONTINUE_ON_ERROR] = { "continue-on-error", false },
-	[OPT_DRY_RUN] = { "dry-run", false },
-	[OPT_CONFIG] = { "config", true },
-	[OPT_EVENTS] = { "events", true },
-	[OPT_ACCEPT_REVIVED] = { "accept-revived", false },
-};
-
-struct command {
-	const char *name; /* "key roll": what must be typed, and what its help is found by */
-	int (*run)(struct cli *cli);
-	uint64_t options;
-	size_t args_min, args_max;
-	const char *args; /* for the list of commands */
-	const char *summary;
-	const char *help;
-};
-
-static const struct command commands[] = {
-	{ "account create", cli_account_create, CLI_BIT(OPT_ENVIRONMENT) | CLI_BIT(OPT_TOKEN_FILE), 1, 1, "ACCOUNT",
-	    "make an account and print its four keys, once", account_create_help },
-	{ "account list", cli_account_list, CLI_BIT(OPT_ENVIRONMENT), 0, 0, "", "all accounts", account_list_help },
-	{ "account suspend", cli_account_suspend, CLI_BIT(OPT_ENVIRONMENT) | CLI_BIT(OPT_TOKEN_FILE), 1, 1, "ACCOUNT",
-	    "refuse all keys of an account, until it is resumed", account_suspend_help },
-	{ "account resume", cli_account_resume, CLI_BIT(OPT_ENVIRONMENT) | CLI_BIT(OPT_TOKEN_FILE), 1, 1, "ACCOUNT",
-	    "take the keys of a suspended account again", account_resume_help },
-	{ "account import", cli_account_import,
-	    CLI_BIT(OPT_ENVIRONMENT) | CLI_BIT(OPT_FORMAT) | CLI_BIT(OPT_START_LINE) | CLI_BIT(OPT_CONTINUE_ON_ERROR) |
-		CLI_BIT(OPT_DRY_RUN),
-	    0, 1, "[FILE]", "bring accounts and digests of keys from elsewhere", account_import_help },
-	{ "key list", cli_key_list, CLI_BIT(OPT_ENVIRONMENT), 1, 1, "ACCOUNT",
-	    "an account's keys, and when each was last used", key_list_help },
-	{ "key roll", cli_key_roll,
-	    CLI_BIT(OPT_ENVIRONMENT) | CLI_BIT(OPT_GRACE) | CLI_BIT(OPT_EXPECTED_GENERATION) |
-		CLI_BIT(OPT_AUTHORIZE_FROM) | CLI_BIT(OPT_TOKEN_FILE),
-	    1, 1, "ACCOUNT", "make a new secret key; the old one lasts 24 hours more", key_roll_help },
-	{ "key revoke", cli_key_revoke,
-	    CLI_BIT(OPT_ENVIRONMENT) | CLI_BIT(OPT_KIND) | CLI_BIT(OPT_GENERATION) | CLI_BIT(OPT_SECRET_FILE) |
-		CLI_BIT(OPT_TOKEN_FILE),
-	    0, 1, "[ACCOUNT]", "end one key now, for ever", key_revoke_help },
-	{ "verify", cli_verify,
-	    CLI_BIT(OPT_SECRET_FILE) | CLI_BIT(OPT_BASIC) | CLI_BIT(OPT_OPERATION) | CLI_BIT(OPT_REQUIRE), 0, 0, "",
-	    "whose key is this, and may it do that?", verify_help },
-	{ "events", cli_events, CLI_BIT(OPT_ENVIRONMENT) | CLI_BIT(OPT_ACCOUNT) | CLI_BIT(OPT_FOLLOW), 0, 0, "",
-	    "what happened to accounts and keys", events_help },
-	{ "health", cli_health, 0, 0, 1, "[SERVICE]", "is it serving?", health_help },
-	{ "stats", cli_stats, 0, 0, 0, "", "counters and sizes", stats_help },
-	{ "check", cli_check, CLI_BIT(OPT_CONFIG), 0, 2, "[ENV [FOLDER]]", "prove that a database is whole, offline",
-	    check_help },
-	{ "backup", cli_backup, CLI_BIT(OPT_CONFIG), 2, 2, "ENV FOLDER", "copy a database that is served",
-	    backup_help },
-	{ "restore", cli_restore, CLI_BIT(OPT_CONFIG) | CLI_BIT(OPT_EVENTS) | CLI_BIT(OPT_ACCEPT_REVIVED), 1, 1, "ENV",
-	    "let a copy be served, with what has ended since", restore_help },
-	{ "pepper rotate", cli_pepper_rotate, CLI_BIT(OPT_CONFIG), 1, 1, "ENV",
-	    "give a database a new pepper, while it is served", pepper_rotate_help },
-};
-#define COMMANDS (sizeof(commands) / sizeof(commands[0]))
-
-/* Who takes fobd's settings asks no fobd; fob backup does one or the other. */
-static bool
-is_offline(const struct command *command)
-{
-	return (command->options & CLI_BIT(OPT_CONFIG)) != 0 && command->run != cli_backup;
-}
+/* ---- texts ---- */
 
 static const char overview[] = "Usage: fob [OPTIONS] COMMAND [ARGUMENTS]\n"
 			       "\n"
@@ -170,12 +74,6 @@ static const char first_steps[] = "\n"
 				  "\n"
 				  "`fob COMMAND --help` explains each command, with examples; so does `man fob`.\n";
 
-const char *
-cli_option_name(enum cli_option option)
-{
-	return options[option].name;
-}
-
 /* ---- help ---- */
 
 static void
@@ -184,7 +82,7 @@ help_overview(void)
 	char line[160];
 
 	out_text(overview);
-	for (size_t i = 0; i < COMMANDS; i++) {
+	for (size_t i = 0; i < commands_n; i++) {
 		snprintf(line, sizeof(line), "  %s%s%-*s %s\n", commands[i].name,
 		    commands[i].args[0] == '\0' ? "" : " ",
 		    (int)(24 - strlen(commands[i].name) - (commands[i].args[0] == '\0' ? 0 : 1)), commands[i].args,
@@ -203,7 +101,7 @@ help_noun(const char *noun)
 
 	snprintf(line, sizeof(line), "Usage: fob %s COMMAND [ARGUMENTS]\n\n", noun);
 	out_text(line);
-	for (size_t i = 0; i < COMMANDS; i++) {
+	for (size_t i = 0; i < commands_n; i++) {
 		if (strncmp(commands[i].name, noun, strlen(noun)) != 0 || commands[i].name[strlen(noun)] != ' ')
 			continue;
 		snprintf(line, sizeof(line), "  fob %s%s%s\n      %s\n", commands[i].name,
@@ -214,32 +112,12 @@ help_noun(const char *noun)
 	out_text(line);
 }
 
-static bool
-is_noun(const char *word)
-{
-	for (size_t i = 0; i < COMMANDS; i++) {
-		if (strncmp(commands[i].name, word, strlen(word)) == 0 && commands[i].name[strlen(word)] == ' ')
-			return true;
-	}
-	return false;
-}
-
 /* ---- the command line ---- */
 
 struct words {
 	size_t n;
 	const char *word[4]; /* a noun, a verb, an argument, and one more to be told off for */
 };
-
-static int
-option_index(const char *name, size_t len)
-{
-	for (int i = 0; i < OPT_COUNT; i++) {
-		if (strlen(options[i].name) == len && memcmp(options[i].name, name, len) == 0)
-			return i;
-	}
-	return -1;
-}
 
 /* Take the option argv[*${i}], and its value, which may be the next argument. */
 static int
@@ -252,26 +130,26 @@ parse_option(struct cli *cli, int argc, char *argv[], int *i)
 	if (strcmp(argv[*i], "-h") == 0)
 		option = OPT_HELP;
 	else if (strncmp(argv[*i], "--", 2) == 0)
-		option = option_index(name, len);
+		option = command_option(name, len);
 	if (option < 0) {
 		out_say("unknown option %s; fob --help lists them", argv[*i]);
 		return CLI_LOCAL;
 	}
-	if (!options[option].takes_value && equals != NULL) {
-		out_say("--%s takes no value", options[option].name);
+	if (command_option_table[option].value == NULL && equals != NULL) {
+		out_say("--%s takes no value", command_option_table[option].name);
 		return CLI_LOCAL;
 	}
-	if (!options[option].takes_value) {
+	if (command_option_table[option].value == NULL) {
 		cli->options[option] = "";
 		return CLI_OK;
 	}
 	if (equals == NULL && *i + 1 >= argc) {
-		out_say("--%s needs a value", options[option].name);
+		out_say("--%s needs a value", command_option_table[option].name);
 		return CLI_LOCAL;
 	}
 	cli->options[option] = equals != NULL ? equals + 1 : argv[++*i];
 	if (cli->options[option][0] == '\0') {
-		out_say("--%s needs a value, not an empty one", options[option].name);
+		out_say("--%s needs a value, not an empty one", command_option_table[option].name);
 		return CLI_LOCAL;
 	}
 	return CLI_OK;
@@ -308,29 +186,12 @@ parse(struct cli *cli, int argc, char *argv[], struct words *words)
 	return CLI_OK;
 }
 
-/* The command that ${words} start with, and how many of them are its name; NULL if none. */
-static const struct command *
-find_command(const struct words *words, size_t *used)
-{
-	char name[64];
-
-	for (*used = words->n < 2 ? words->n : 2; *used > 0; --*used) {
-		snprintf(name, sizeof(name), "%s%s%s", words->word[0], *used == 2 ? " " : "",
-		    *used == 2 ? words->word[1] : "");
-		for (size_t i = 0; i < COMMANDS; i++) {
-			if (strcmp(commands[i].name, name) == 0)
-				return &commands[i];
-		}
-	}
-	return NULL;
-}
-
 static int
 no_command(const struct words *words)
 {
 	if (words->n == 0)
 		out_say("which command? fob --help lists them");
-	else if (!is_noun(words->word[0]))
+	else if (!command_is_noun(words->word[0]))
 		out_say("unknown command %s; fob --help lists them", words->word[0]);
 	else if (words->n == 1)
 		out_say("%s: which command? fob %s --help lists them", words->word[0], words->word[0]);
@@ -345,14 +206,14 @@ static int
 help(const struct words *words)
 {
 	size_t used;
-	const struct command *command = find_command(words, &used);
+	const struct command *command = command_find(words->word, words->n, &used);
 
 	if (command != NULL) {
 		out_text(command->help);
-		out_text(is_offline(command) ? offline_options : common_options);
+		out_text(command_is_offline(command) ? offline_options : common_options);
 	} else if (words->n == 0) {
 		help_overview();
-	} else if (words->n == 1 && is_noun(words->word[0])) {
+	} else if (words->n == 1 && command_is_noun(words->word[0])) {
 		help_noun(words->word[0]);
 	} else {
 		return no_command(words);
@@ -390,12 +251,13 @@ settings(struct cli *cli)
 static int
 fit(struct cli *cli, const struct command *command, const struct words *words, size_t used)
 {
-	uint64_t taken = command->options | (is_offline(command) ? OFFLINE_OPTIONS : GLOBAL_OPTIONS);
+	uint64_t taken = command_options(command);
 	size_t n = words->n - used;
 
 	for (int i = 0; i < OPT_COUNT; i++) {
 		if (cli->options[i] != NULL && (taken & CLI_BIT(i)) == 0) {
-			out_say("%s takes no --%s; see fob %s --help", command->name, options[i].name, command->name);
+			out_say("%s takes no --%s; see fob %s --help", command->name, command_option_table[i].name,
+			    command->name);
 			return CLI_LOCAL;
 		}
 	}
@@ -423,6 +285,8 @@ run(struct cli *cli, int argc, char *argv[])
 	size_t used;
 	int rc;
 
+	if (argc == 2 && strcmp(argv[1], COMPLETION_COMMAND) == 0)
+		return completion();
 	if (parse(cli, argc, argv, &words) != CLI_OK || settings(cli) != CLI_OK)
 		return CLI_LOCAL;
 	if (cli->options[OPT_VERSION] != NULL) {
@@ -436,7 +300,7 @@ run(struct cli *cli, int argc, char *argv[])
 	}
 	if (cli->options[OPT_HELP] != NULL)
 		return help(&words);
-	if ((command = find_command(&words, &used)) == NULL)
+	if ((command = command_find(words.word, words.n, &used)) == NULL)
 		return no_command(&words);
 	if ((rc = fit(cli, command, &words, used)) != CLI_OK)
 		return rc;

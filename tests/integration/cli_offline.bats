@@ -50,13 +50,6 @@ commands=("account create" "account list" "account suspend" "account resume" "ac
 	[[ $output == *"fob key roll ACCOUNT"* && $output != *"account create"* ]]
 }
 
-@test "the manual page and the completion know every option" {
-	for o in $(for c in "${commands[@]}"; do fob $c --help; done | grep -oE -- '--[a-z][a-z-]+' | sort -u); do
-		grep -qF -- "Fl -${o#--}" "$FOB_ROOT/client/cli/fob.1" || { echo "fob.1: $o"; false; }
-		grep -qE -- "$o( |$)" "$FOB_ROOT/client/cli/fob.bash" || { echo "fob.bash: $o"; false; }
-	done
-}
-
 @test "what is done here takes no option of a connection" {
 	for c in check restore "pepper rotate"; do
 		for o in "--address tcp://127.0.0.1:1" "--timeout 1s" "--output json" "--tls-ca f"; do
@@ -256,40 +249,4 @@ commands=("account create" "account list" "account suspend" "account resume" "ac
 	[[ $(stat -c %u "/proc/$pid/environ") == 0 ]]
 	kill "$pid"
 	exec 8>&-
-}
-
-# complete WORDS...: what the completion offers for the last of them.
-complete_fob() {
-	# shellcheck source=client/cli/fob.bash
-	source "$FOB_ROOT/client/cli/fob.bash"
-	COMP_WORDS=(fob "$@")
-	COMP_CWORD=$#
-	_fob
-	echo "${COMPREPLY[*]}"
-}
-
-@test "completion" {
-	[[ $(complete_fob "") == "account key verify events health stats check backup restore pepper help" ]]
-	[[ $(complete_fob ke) == key ]]
-	[[ $(complete_fob key r) == "roll revoke" ]]
-	[[ $(complete_fob --timeout 5s key r) == "roll revoke" ]]
-	[[ $(complete_fob --timeout = 5s key r) == "roll revoke" ]]
-	[[ $(complete_fob key roll acct_1 --gr) == --grace ]]
-	[[ $(complete_fob key roll acct_1 --environment "") == "live test" ]]
-	[[ $(complete_fob key roll acct_1 --environment = l) == live ]]
-	[[ $(complete_fob key roll acct_1 --environment =) == "live test" ]]
-	[[ $(complete_fob verify --ba) == --basic ]]
-	[[ $(complete_fob help key "") == "list roll revoke" ]]
-	[[ $(complete_fob key list acct_1 "") == "" ]]
-	[[ $(complete_fob pepper "") == rotate ]]
-	[[ $(complete_fob pepper rotate "") == "live test" ]]
-	[[ $(complete_fob pepper rotate live "") == "" ]]
-	[[ $(complete_fob pepper rotate live --) == "--config --help" ]]
-	[[ $(complete_fob restore live --e) == --events ]]
-	[[ $(complete_fob health live "") == "" ]]
-	[[ $(complete_fob health live --ti) == --timeout ]]
-	touch "$BATS_TEST_TMPDIR/found.txt"
-	[[ $(complete_fob verify --secret-file fou) == found.txt ]]
-	[[ $(complete_fob backup live fou) == found.txt ]]
-	[[ $(complete_fob backup fou) == "" ]]
 }

@@ -100,6 +100,16 @@ declared() {
 	[ -s "$BATS_TEST_TMPDIR/fob/v1/admin.pb-c.h" ]
 }
 
+@test "manual pages and completions are installed where man and the shells look" {
+	for page in man1/fob.1 man8/fobd.8 man8/fob-http.8 man5/fobd.conf.5 man5/fob-http.conf.5 man3/libfob.3 man3/fob_verify.3; do
+		[ -s "$DEST/usr/share/man/$page" ]
+	done
+	grep -qx '.so man3/fob_verify.3' "$DEST/usr/share/man/man3/fob_verify_async.3"
+	cmp client/cli/fob.bash "$DEST/usr/share/bash-completion/completions/fob"
+	cmp client/cli/fob.zsh "$DEST/usr/share/zsh/vendor-completions/_fob"
+	cmp client/cli/fob.fish "$DEST/usr/share/fish/vendor_completions.d/fob.fish"
+}
+
 @test "install: a DESTDIR with a blank gets the same files" {
 	install_to "$BATS_TEST_TMPDIR/a b"
 	diff -r "$DEST" "$BATS_TEST_TMPDIR/a b"
@@ -240,6 +250,9 @@ END
 }
 
 @test "the programs run from where they were installed, and name one version" {
+	version=$(sed -n 's/^#define FOB_VERSION "\(.*\)"/\1/p' "$DEST/usr/include/fob.h")
+	[ "$("$DEST/usr/bin/fob" --version)" = "fob $version" ]
+	[ "$(PKG_CONFIG_PATH=$DEST/usr/lib/pkgconfig pkg-config --modversion fob)" = "$version" ]
 	"$DEST/usr/sbin/fobd" --version | grep -E '^fobd [0-9.]+$'
 	[ "$("$DEST/usr/bin/fob" --version | grep -oE '[0-9]+\.[0-9.]+')" = "$("$DEST/usr/sbin/fobd" --version | grep -oE '[0-9]+\.[0-9.]+')" ]
 	grep -q '^ExecStart=/usr/sbin/fobd ' "$DEST/usr/lib/systemd/system/fobd.service"

@@ -5,11 +5,13 @@ PACKAGES_RUN := gcc libc6-dev make pkg-config libnng-dev libssl-dev liblmdb-dev 
 PACKAGES_PROXIES := nginx caddy haproxy
 # The browser in which test_page.py uses the page, and what drives it.
 PACKAGES_BROWSER := chromium chromium-driver python3-selenium
+# The shells in which test_completion.py types, what renders the pages for test_manual.py, abidiff for test_abi.py.
+PACKAGES_MANUAL := zsh fish mandoc groff-base abigail-tools
 # libzstd-dev: Debian 13's static OpenSSL needs it and does not bring it. prometheus: promtool, for fob-http's metrics.
 # python3-yaml, python3-jsonschema: client/http/openapi.yaml is held against fob-http.
 PACKAGES_TEST := $(PACKAGES_RUN) clang libclang-rt-dev libcmocka-dev bats perl python3 python3-protobuf \
 	openssl gdb libuv1-dev libzstd-dev $(PACKAGES_PROXIES) prometheus $(PACKAGES_BROWSER) \
-	python3-yaml python3-jsonschema
+	python3-yaml python3-jsonschema $(PACKAGES_MANUAL)
 
 deps-run:
 	@tests/lib/install-packages $(PACKAGES_RUN)
