@@ -76,7 +76,7 @@ run: deps-run ## install what is missing, build, start fobd with a demo account
 test: deps-test ## install what is missing, build every variant, run every test: 15 minutes. One: tests/run --help
 	$(Q)+tests/run
 
-torture: deps-test ## the tests in their long form
+torture: deps-test lint ## the tests in their long form, and lint
 	$(Q)+TORTURE=1 tests/run
 
 fuzz: deps-test ## fuzz under libFuzzer: FUZZ=target (all), FUZZ_SECONDS in all (600), TEST_SEED
@@ -378,6 +378,14 @@ bench: all $(LOAD_BIN) ## measure Fob against its targets; report in build/bench
 	$(Q)tests/load/bench $(B) $(BENCH_ARGS)
 
 -include $(LOAD_OBJ:.o=.d)
+
+# ---- checks without running ----
+
+include tests/lint/lint.mk
+
+# ---- releases ----
+
+include service/release/release.mk
 
 unit-bin: $(UNIT_BIN)
 tool-bin: $(TOOL_BIN) $(B)/tests/lib/clock.so

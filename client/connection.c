@@ -449,7 +449,6 @@ plain_receive(struct connection *c, int64_t now_ms)
 	uint8_t bytes[READ_SIZE], *to;
 	char why[sizeof(c->reason)];
 	ssize_t n;
-	int rv;
 
 	if (c->session == NULL) {
 		if ((to = buffer_reserve(&c->in, SP_GREETING_LEN)) == NULL) {
@@ -463,7 +462,7 @@ plain_receive(struct connection *c, int64_t now_ms)
 	}
 	if ((n = bytes_receive(c, now_ms, bytes, sizeof(bytes))) < 0)
 		return false;
-	if (tls_feed(c->session, bytes, (size_t)n) == 0 && (rv = tls_read(c->session, &c->in)) == 0)
+	if (tls_feed(c->session, bytes, (size_t)n) == 0 && tls_read(c->session, &c->in) == 0)
 		return true;
 	/* With TLS 1.3 a server that refuses our certificate says so only now. */
 	c->refusing = tls_why(c->session)[0] != '\0';

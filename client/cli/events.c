@@ -297,10 +297,10 @@ show_all(struct cli *cli, struct stream *streams, size_t n)
 			return cli_fault(cli, fob_environment_name(failed->env), rc, &error);
 		if (!follow)
 			return CLI_OK;
-		if (rc != 0 && !troubled)
+		if (rc != 0 && !troubled) {
 			(void)cli_fault(cli, fob_environment_name(failed->env), rc, &error);
-		if (rc != 0 && !troubled)
 			out_say("%s: waiting for it to come back", cli->name);
+		}
 		troubled = rc != 0;
 		streams_again(streams, n);
 		if (!wait_a_round())

@@ -398,7 +398,7 @@ revoke_by_secret(struct cli *cli, const struct input *secret, struct fob_key *ke
 static int
 revoke_confirm(struct cli *cli, struct fob_key *key)
 {
-	struct fob_key found;
+	struct fob_key found = { 0 };
 	int rc;
 
 	if (cli->options[OPT_YES] != NULL)

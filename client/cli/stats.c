@@ -163,10 +163,9 @@ static void
 durations_table(const struct fob_stats *s)
 {
 	char name[64], half[32], most[32];
-	uint64_t count;
 
 	for (int c = FOB_OPERATION_CLASS_VERIFY; c <= FOB_OPERATION_CLASS_LIST; c++) {
-		if ((count = count_of(s->durations[c], FOB_DURATION_BUCKETS)) == 0)
+		if (count_of(s->durations[c], FOB_DURATION_BUCKETS) == 0)
 			continue;
 		snprintf(name, sizeof(name), "%s took", fob_operation_class_name((enum fob_operation_class)c));
 		within_text(s->durations[c], 50, half);

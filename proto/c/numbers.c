@@ -71,9 +71,12 @@ number_fits(ProtobufCType type, uint64_t value)
 	return value <= INT32_MAX || value >= (uint64_t)INT32_MIN;
 }
 
-/* What is in a field that has a length: a message, numbers that are packed, or text. */
+/*
+ * What is in a field that has a length: a message, numbers that are packed, or text. The recursion is as deep as the .proto
+ * files nest messages, since no message of theirs holds itself.
+ */
 static bool
-content_fits(const ProtobufCFieldDescriptor *field, const uint8_t *bytes, size_t len)
+content_fits(const ProtobufCFieldDescriptor *field, const uint8_t *bytes, size_t len) // NOLINT(misc-no-recursion)
 {
 	struct cursor c = { bytes, bytes + len };
 	uint64_t value;
@@ -87,7 +90,7 @@ content_fits(const ProtobufCFieldDescriptor *field, const uint8_t *bytes, size_t
 }
 
 bool
-numbers_fit(const ProtobufCMessageDescriptor *type, const uint8_t *bytes, size_t len)
+numbers_fit(const ProtobufCMessageDescriptor *type, const uint8_t *bytes, size_t len) // NOLINT(misc-no-recursion)
 {
 	const ProtobufCFieldDescriptor *field;
 	uint64_t tag, value;

@@ -75,11 +75,9 @@ find_key(const struct view *view, const char *account, enum kind kind, uint32_t 
 static int
 check_room(const struct view *view, uint32_t keys, why_text why)
 {
-	int fault;
-
 	if (view->state->next_serial > UINT32_MAX - keys)
 		return refuse(why, FAULT_RESOURCE_EXHAUSTED, "this database has used up its 2^32 serials");
-	if ((fault = store_room(view->txn)) == 0)
+	if (store_room(view->txn) == 0)
 		return 0;
 	return refuse(why, FAULT_RESOURCE_EXHAUSTED,
 	    "no room for new keys: the database is at 90 %% of its ceiling, or the disk is full. Keys can still be revoked");

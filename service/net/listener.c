@@ -79,7 +79,7 @@ tune(struct listener *l)
 	if ((dir = opendir("/proc/self/fd")) == NULL)
 		return;
 	while ((entry = readdir(dir)) != NULL) {
-		int fd = atoi(entry->d_name);
+		int fd = (int)strtol(entry->d_name, NULL, 10);
 
 		if (entry->d_name[0] == '.' || !is_ours(fd, l, port))
 			continue;

@@ -5,6 +5,8 @@
 #include "service/net/internal.h"
 #include "service/net/stream.h"
 
+#include <assert.h>
+
 #define OUT_KEPT (64U << 10) /* of a workspace's buffer, between turns */
 
 /* ---- to the socket: under the mutex ---- */
@@ -152,8 +154,10 @@ sent(void *arg)
 	}
 	if (c->closed)
 		c->sending = false;
-	else
+	else {
+		assert(ws != NULL); /* or it would be closed */
 		sent_all(c, ws->try_aio);
+	}
 	if (c->paused && !c->sending) {
 		c->paused = false;
 		resume = !c->closed;

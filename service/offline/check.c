@@ -172,7 +172,7 @@ check_database(const struct store_options *options, FILE *out, char *why, size_t
 	snprintf(why, why_len, "out of memory");
 	if ((c.lines = open_memstream(&text, &len)) == NULL || (c.txn = store_txn_new(c.store)) == NULL)
 		goto out;
-	if ((fault = store_read(c.txn)) != 0) {
+	if (store_read(c.txn) != 0) {
 		snprintf(why, why_len, "%s: the database cannot be read", options->path);
 		goto out;
 	}

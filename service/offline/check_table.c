@@ -125,12 +125,11 @@ visit_key(void *arg, const struct lmdb_value *k, const struct lmdb_value *v)
 	struct check *c = arg;
 	struct record_key key;
 	char label[LABEL_LEN];
-	int fault;
 
 	c->keys++;
 	label_bytes(k->data, k->len, label);
 	if (k->len != RECORD_DIGEST_LEN ||
-	    (fault = record_get_key(store_pepper(c->store), k->data, k->len, v->data, v->len, &key)) != 0) {
+	    record_get_key(store_pepper(c->store), k->data, k->len, v->data, v->len, &key) != 0) {
 		check_violation(c, "keys", label, "the record is damaged");
 		return check_goes_on(c);
 	}

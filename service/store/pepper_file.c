@@ -51,9 +51,8 @@ write_new(const char *path, const struct pepper_masters *masters)
 	int fd, fault = 0;
 	ssize_t n;
 
-	if (unlink(path) != 0 && errno != ENOENT)
-		fault = errno;
-	else if ((fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600)) < 0)
+	if ((unlink(path) != 0 && errno != ENOENT) ||
+	    (fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600)) < 0)
 		fault = errno;
 	else {
 		if ((n = write(fd, text, len)) != (ssize_t)len)

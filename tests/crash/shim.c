@@ -26,7 +26,7 @@
 
 /* The real function of this name. */
 #define NEXT(name) \
-	static __typeof__(&name) next; \
+	static __typeof__(&(name)) next; \
 	if (next == NULL) \
 	*(void **)&next = find(#name)
 

@@ -49,7 +49,7 @@ normalise(const char *name, char out[64])
 {
 	size_t i = 0;
 
-	for (; name[i] != '\0' && i < 63; i++)
+	for (; i < 63 && name[i] != '\0'; i++)
 		out[i] = name[i] == '_' || name[i] == '.' ? '-' : name[i];
 	out[i] = '\0';
 }

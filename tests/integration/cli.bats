@@ -74,7 +74,7 @@ states() {
 @test "account create: four keys on stdout, once; that it was the only time on stderr" {
 	run --separate-stderr -0 fob account create "$account"
 	for p in sk_live_ pk_live_ sk_test_ pk_test_; do
-		[[ $(grep -cE "$p[0-9A-Za-z]{36}\$" <<< "$output") == 1 ]]
+		[[ $(grep -cE "${p}[0-9A-Za-z]{36}\$" <<< "$output") == 1 ]]
 	done
 	[[ ${#lines[@]} -eq 5 && $stderr == *"only time"* && $stderr != *k_live_* ]]
 	# Aligned: every secret starts in the same column.
@@ -229,6 +229,7 @@ states() {
 @test "a secret with a byte order mark, blanks or line ends around it; UTF-16 is named" {
 	create
 	for form in '%s' '%s\n' '%s\r\n' ' %s \n\n' '\xef\xbb\xbf%s\r\n'; do
+		# shellcheck disable=SC2059 # the loop's formats
 		printf "$form" "$(cat live.secret)" > key
 		run -0 fob verify --secret-file key
 	done
@@ -307,7 +308,7 @@ states() {
 	wait "$roller" || rc=$?
 	[[ $rc == 1 && $(states) == "grace current" ]]
 	[[ $(cat roll.err) == *"COULD NOT BE WRITTEN"*"Broken pipe"*"same --token-file"* ]]
-	! grep -q sk_live_ roll.err
+	[[ $(cat roll.err) != *sk_live_* ]]
 	run -0 fob key roll "$account" --environment live --token-file t
 	grep -oE 'sk_live_[0-9A-Za-z]{36}' <<< "$output" > live.secret
 	run -0 fob verify < live.secret

@@ -12,7 +12,6 @@ sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 
 import resource
-import socket
 import statistics
 import struct
 import time

@@ -18,11 +18,10 @@ import unittest
 import zlib
 
 import daemon
-import fobwire
 import leaks
 import tap
 import web
-from pb import LIVE, PUBLISHABLE, SECRET, TEST
+from pb import LIVE, PUBLISHABLE, TEST
 
 FACTS = ("account", "environment", "livemode", "kind", "generation", "superseded", "expires")
 TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"

@@ -10,7 +10,6 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 
 import base64
 import concurrent.futures
-import json
 import re
 import stat
 import subprocess

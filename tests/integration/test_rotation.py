@@ -21,7 +21,7 @@ import daemon
 import fobwire
 import pb
 import tap
-from pb import LIVE, PUBLISHABLE, SECRET
+from pb import LIVE, SECRET
 
 LONG = bool(os.environ.get("TORTURE"))
 ACCOUNTS = 20000 if LONG else 1500

@@ -20,7 +20,7 @@ import fobwire
 import leaks
 import pb
 import tap
-from pb import LIVE, PUBLISHABLE, SECRET, TEST
+from pb import LIVE, SECRET, TEST
 
 
 class Secrets(unittest.TestCase):

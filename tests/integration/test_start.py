@@ -13,7 +13,6 @@ import unittest
 
 import daemon
 import fobwire
-import pb
 import tap
 from pb import LIVE, TEST
 

@@ -12,8 +12,12 @@ PACKAGES_MANUAL := zsh fish mandoc groff-base abigail-tools
 PACKAGES_TEST := $(PACKAGES_RUN) clang libclang-rt-dev libcmocka-dev bats perl python3 python3-protobuf \
 	openssl gdb libuv1-dev libzstd-dev $(PACKAGES_PROXIES) prometheus $(PACKAGES_BROWSER) \
 	python3-yaml python3-jsonschema $(PACKAGES_MANUAL)
+# What `make lint` checks with.
+PACKAGES_LINT := $(PACKAGES_RUN) clang clang-tidy cppcheck shellcheck python3-pyflakes licensecheck libcmocka-dev libuv1-dev
 
 deps-run:
 	@tests/lib/install-packages $(PACKAGES_RUN)
 deps-test:
 	@tests/lib/install-packages $(PACKAGES_TEST)
+deps-lint:
+	@tests/lib/install-packages $(PACKAGES_LINT)

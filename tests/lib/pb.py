@@ -54,11 +54,13 @@ def _place():
 sys.dont_write_bytecode = True
 sys.path.insert(0, _place())
 
-from fob.rpc.v1 import rpc_pb2 as rpc  # noqa: E402
+from fob.rpc.v1 import rpc_pb2  # noqa: E402
 from fob.v1 import admin_pb2 as admin  # noqa: E402
 from fob.v1 import health_pb2 as health  # noqa: E402
 from fob.v1 import keys_pb2 as keys  # noqa: E402
 from fob.v1 import types_pb2 as types  # noqa: E402
+
+rpc = rpc_pb2  # for those who import this
 
 LIVE, TEST = types.LIVE, types.TEST
 SECRET, PUBLISHABLE = types.SECRET, types.PUBLISHABLE

@@ -6,7 +6,6 @@ import os
 import shutil
 import signal
 import socket
-import subprocess
 import time
 
 from bench_programs import Failed, finish, free_port, run, spawn

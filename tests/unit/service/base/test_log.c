@@ -282,7 +282,7 @@ log_to_a_full_pipe(void)
 	for (int i = 0; i < 5000; i++)
 		LOG(LOG_INFO, "filling", LOG_I("i", i));
 	fcntl(p[0], F_SETFL, O_NONBLOCK);
-	while ((n = read(p[0], drained, sizeof(drained))) > 0)
+	while (read(p[0], drained, sizeof(drained)) > 0)
 		;
 	LOG(LOG_INFO, "room again", LOG_I("i", 1));
 	n = read(p[0], drained, sizeof(drained) - 1);
