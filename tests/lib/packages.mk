@@ -6,10 +6,11 @@ PACKAGES_PROXIES := nginx caddy haproxy
 # The browser in which test_page.py uses the page, and what drives it.
 PACKAGES_BROWSER := chromium chromium-driver python3-selenium
 # libzstd-dev: Debian 13's static OpenSSL needs it and does not bring it. prometheus: promtool, for fob-http's metrics.
-# python3-yaml, python3-jsonschema: client/http/openapi.yaml is held against fob-http.
+# python3-yaml, python3-jsonschema: client/http/openapi.yaml is held against fob-http. python3-setuptools, python3-wheel:
+# `make python-wheel`. mypy: the types of client/python.
 PACKAGES_TEST := $(PACKAGES_RUN) clang libclang-rt-dev libcmocka-dev bats perl python3 python3-protobuf \
 	openssl gdb libuv1-dev libzstd-dev $(PACKAGES_PROXIES) prometheus $(PACKAGES_BROWSER) \
-	python3-yaml python3-jsonschema
+	python3-yaml python3-jsonschema python3-setuptools python3-wheel mypy
 
 deps-run:
 	@tests/lib/install-packages $(PACKAGES_RUN)
