@@ -1,6 +1,6 @@
 #!/usr/bin/python3
-"""The package fob is fob.h: every struct, number, function and name in it, as a C compiler sees them. Its types hold, and
-its wheel is what it is said to be."""
+"""The package fob is fob.h: every struct, number, function and name in it, as a C compiler sees them. Its types hold,
+and its wheel is what it is said to be."""
 
 import os
 import sys
@@ -238,7 +238,8 @@ class Wheel(unittest.TestCase):
         dest = os.path.join(self.place, "dest")
         self.make("install-python", "PYTHON_BUILD=" + os.path.dirname(self.wheel), "DESTDIR=" + dest)
         path = os.path.join(dest, "usr/lib/python3/dist-packages")
-        code = "import fob, fob.aio, fob.asgi, importlib.metadata as m; print(fob.version(), m.version('fob'), fob.__file__)"
+        code = ("import fob, fob.aio, fob.asgi, importlib.metadata\n"
+                "print(fob.version(), importlib.metadata.version('fob'), fob.__file__)")
         done = subprocess.run([sys.executable, "-B", "-c", code], check=True, capture_output=True, text=True, cwd="/",
                               env=dict(pyfob.environ(), PYTHONPATH=path))
         libfob, version, file = done.stdout.split()
@@ -263,7 +264,7 @@ async def asynchronous(client: fob.aio.Client) -> list[fob.Event]:
 
 async def app(scope: fob.asgi.Scope, receive: fob.asgi.Receive, send: fob.asgi.Send) -> None: ...
 wrapped: fob.asgi.App = fob.asgi.FobMiddleware(app, fob.aio.Client("ipc:///a"), ["GET /a = a"])
-by_function = fob.asgi.FobMiddleware(app, fob.aio.Client("ipc:///a"), lambda scope: "a" if scope["path"] == "/a" else None)
+by_function = fob.asgi.FobMiddleware(app, fob.aio.Client("ipc:///a"), lambda s: "a" if s["path"] == "/a" else None)
 """
 WRONG = """
 import fob
@@ -284,7 +285,7 @@ class Types(unittest.TestCase):
             with open(path, "w", encoding="utf-8") as f:
                 f.write(text)
         done = subprocess.run(["mypy", "--strict", "--no-error-summary", "--cache-dir", place, "fob",
-                               "examples/verify.py", *files], capture_output=True, text=True, cwd=pyfob.PACKAGE)
+                               "examples/verify.py", "examples/app.py", *files], capture_output=True, text=True, cwd=pyfob.PACKAGE)
         self.assertEqual(done.stderr, "")
         self.assertEqual([line.rpartition("/")[2].partition(": error")[0] for line in done.stdout.splitlines()
                           if ": note: " not in line], ["wrong.py:%d" % n for n in (4, 5, 6, 7)], done.stdout)

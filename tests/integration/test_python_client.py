@@ -176,8 +176,8 @@ class Administration(WithFobd):
     def test_lists_go_over_pages_and_on_from_a_cursor(self):
         secret = b"sk_live_elsewhere"
         names = ["many_%02d" % i for i in range(25)]
-        accounts = [fob.ImportAccount(n, secret_sha256=hashlib.sha256(secret + n.encode()).digest(), secret_last4="here")
-                    for n in names]
+        accounts = [fob.ImportAccount(n, secret_sha256=hashlib.sha256(secret + n.encode()).digest(),
+                                      secret_last4="here") for n in names]
         outcomes = self.admin.import_accounts(LIVE, accounts)
         self.assertEqual(outcomes, [fob.ImportOutcome.IMPORTED] * 25)
         self.assertEqual(self.admin.import_accounts(LIVE, accounts[:1]), [fob.ImportOutcome.UNCHANGED])
@@ -363,15 +363,17 @@ class Lives(WithFobd):
         self.assertEqual(wrong, [])
 
     def test_on_connection_is_told(self):
-        fobd, seen, inside = daemon.Daemon(), [], []
+        fobd, seen, inside, made = daemon.Daemon(), [], [], threading.Event()
 
         def told(address, state, reason):
-            seen.append((address, state.name, reason))
+            made.wait(10)
             try:
                 client.close()
             except fob.FailedPreconditionError as e:
                 inside.append(e)
+            seen.append((address, state.name, reason))
         client = fob.Client(fobd.urls["verify"], on_connection=told)
+        made.set()
         daemon.wait_until("it says that there is nobody", lambda: seen)
         self.assertEqual(seen[0][:2], (fobd.urls["verify"], "LOST"))
         self.assertIsInstance(seen[0][2], fob.UnavailableError)
@@ -379,8 +381,8 @@ class Lives(WithFobd):
         self.addCleanup(fobd.stop)
         daemon.wait_until("it says that it is connected", lambda: seen[-1][1] == "MADE")
         self.assertIsNone(seen[-1][2])
-        self.assertEqual(len(inside), len(seen))
         client.close()
+        self.assertEqual(len(inside), len(seen))
 
     def test_an_interpreter_ends_with_a_client_that_has_a_thread(self):
         program = ("import fob, sys\nc = fob.Client(%r, on_connection=lambda *a: None)\nc.health()\n"
@@ -403,6 +405,22 @@ class Lives(WithFobd):
         after = len(gc.get_objects()), sys.getrefcount(self.secret)
         self.assertLess(after[0] - before[0], 20)
         self.assertEqual(after[1], before[1])
+
+
+class Example(WithFobd):
+    def verify(self, address, *keys):
+        return subprocess.run([sys.executable, "-B", os.path.join(pyfob.PACKAGE, "examples", "verify.py"), address,
+                               "charges.create"], input=b"\n".join(keys), capture_output=True, env=pyfob.environ())
+
+    def test_it_prints_verdicts_and_ends_with_2_at_a_fault(self):
+        secret, publishable = pyfob.create(self.fobd, "acct_e")
+        done = self.verify(self.fobd.urls["verify"], secret, publishable)
+        said = done.stdout.decode().splitlines()
+        self.assertEqual((done.returncode, done.stderr, said[0]), (0, b"", "VALID acct_e live secret"))
+        self.assertTrue(said[1].startswith("FORBIDDEN "))
+        done = self.verify("ipc:///nonexistent/fob", secret)
+        self.assertEqual((done.returncode, done.stdout), (2, b""))
+        self.assertTrue(done.stderr.startswith(b"UNAVAILABLE: "))
 
 
 class Kills(unittest.TestCase):

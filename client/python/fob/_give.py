@@ -137,7 +137,6 @@ _VERIFY_SIZE = ctypes.sizeof(_abi.verify_request)
 
 
 def _batch_item(item: Any, given: VerifyRequest) -> object:
-    item.size = _VERIFY_SIZE
     item.operation = text(given.operation, "operation")
     item.require_environment = environment(given.require_environment)
     if (given.secret is None) == (given.authorization is None):
@@ -150,15 +149,21 @@ def _batch_item(item: Any, given: VerifyRequest) -> object:
 def verify_batch(keys: Iterable[VerifyRequest | Secret], operation: str | None, require_environment: Environment,
                  timeout: float | None, traceparent: str | None) -> tuple[_abi.verify_batch_request, object]:
     """The request, and what must live until the call has returned."""
-    requests = [k if isinstance(k, VerifyRequest) else VerifyRequest(
-        k, operation=operation, require_environment=require_environment) for k in keys]
-    if not 1 <= len(requests) <= _abi.BATCH_MAX:
+    keys = list(keys)
+    if not 1 <= len(keys) <= _abi.BATCH_MAX:
         raise InvalidArgumentError("a batch has 1 to %d keys" % _abi.BATCH_MAX)
-    items = (_abi.verify_request * len(requests))()
-    keep = [_batch_item(item, given) for item, given in zip(items, requests)]
+    its_operation, its_environment = text(operation, "operation"), environment(require_environment)
+    items, keep = (_abi.verify_request * len(keys))(), []
+    for item, key in zip(items, keys):
+        item.size = _VERIFY_SIZE
+        if isinstance(key, VerifyRequest):
+            keep.append(_batch_item(item, key))
+        else:
+            item.operation, item.require_environment = its_operation, its_environment
+            keep.append(secret(item, key))
     batch = new(_abi.verify_batch_request)
     batch.request_size, batch.result_size = _VERIFY_SIZE, ctypes.sizeof(_abi.verification)
-    batch.requests, batch.n = items, len(requests)
+    batch.requests, batch.n = items, len(keys)
     terms(batch, timeout, traceparent)
     return batch, (items, keep)
 

@@ -102,15 +102,16 @@ class Client:
         await self.aclose()
 
     def _open(self) -> int | None:
-        handle, loop = self._handle, asyncio.get_running_loop()
+        handle = self._handle
+        if handle is not None and not handle.of_this_process():
+            raise forked()
+        loop = asyncio.get_running_loop()
         if handle is None:
             if self._closed:
                 raise closed()
             self._handle = handle = self._options.open()
             self._loop, self._fd = loop, lib_held.fob_client_fd(handle.pointer)
             loop.add_reader(self._fd, lib_held.fob_client_dispatch, handle.pointer)
-        elif not handle.of_this_process():
-            raise forked()
         elif loop is not self._loop:
             raise RuntimeError("this client belongs to another event loop")
         return handle.pointer

@@ -77,9 +77,9 @@ class Client:
 
     def close(self) -> None:
         """Refuse new calls, wait for those of other threads, which end by their timeouts, and close."""
-        _with_thread.discard(self)
         if self._handle is not None:
             self._handle.check_can_be_freed()
+        _with_thread.discard(self)
         if self._handle is not None and not self._handle.of_this_process():
             self._handle = None
             return
