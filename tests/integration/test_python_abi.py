@@ -285,7 +285,8 @@ class Types(unittest.TestCase):
             with open(path, "w", encoding="utf-8") as f:
                 f.write(text)
         done = subprocess.run(["mypy", "--strict", "--no-error-summary", "--cache-dir", place, "fob",
-                               "examples/verify.py", "examples/app.py", *files], capture_output=True, text=True, cwd=pyfob.PACKAGE)
+                               "examples/verify.py", "examples/app.py", *files],
+                              capture_output=True, text=True, cwd=pyfob.PACKAGE)
         self.assertEqual(done.stderr, "")
         self.assertEqual([line.rpartition("/")[2].partition(": error")[0] for line in done.stdout.splitlines()
                           if ": note: " not in line], ["wrong.py:%d" % n for n in (4, 5, 6, 7)], done.stdout)

@@ -8,10 +8,9 @@ sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 
 import base64
-import copy
 import gc
 import hashlib
-import pickle
+import pathlib
 import subprocess
 import threading
 import time
@@ -24,6 +23,7 @@ import fobwire
 import pyfob
 import tap
 import fob
+from certs import Certs
 from fob import Environment, Kind, Verdict
 
 LIVE, TEST = Environment.LIVE, Environment.TEST
@@ -405,6 +405,37 @@ class Lives(WithFobd):
         after = len(gc.get_objects()), sys.getrefcount(self.secret)
         self.assertLess(after[0] - before[0], 20)
         self.assertEqual(after[1], before[1])
+
+
+class Options(unittest.TestCase):
+    def test_tls(self):
+        place = daemon.folder()
+        Certs(place).ca("ca").ca("stranger").pair("ca", "server").pair("ca", "operator")
+        file = pathlib.Path(place).joinpath
+        address = daemon.own_address()
+        fobd = daemon.Daemon(settings='listen "tls+tcp://%s" {\n\trole = "admin"\n\ttls_cert = "%s"\n\ttls_key = "%s"\n'
+                             '\ttls_ca = "%s"\n}\n' % (address, file("server.pem"), file("server.key"),
+                                                       file("ca.pem"))).start()
+        self.addCleanup(fobd.stop)
+        own = {"tls_certificate": (file("operator.pem"), file("operator.key")), "tls_server_name": "server"}
+        with fob.Client("tls+tcp://" + address, tls_ca=file("ca.pem"), **own) as client:
+            pyfob.remember(client.create_account("over_tls", LIVE))
+        with fob.Client("tls+tcp://" + address, tls_ca=str(file("stranger.pem")), **own) as client:
+            with self.assertRaisesRegex(fob.UnavailableError, "the server's certificate"):
+                client.health()
+        with self.assertRaises(fob.FobError):
+            fob.Client("tls+tcp://" + address, tls_ca=file("none.pem"), **own)
+
+    def test_of_several_addresses_one_that_serves_is_used(self):
+        fobd = daemon.Daemon().start()
+        self.addCleanup(fobd.stop)
+        none = "ipc://" + os.path.join(fobd.place, "none")
+        with fob.Client(none, fobd.urls["tcp"], in_flight=4, queue=100, connect_wait=5, timeout=10) as client:
+            self.assertEqual(client.health(), fob.HealthStatus.SERVING)
+        with fob.Client(none, connect_wait=0.05, timeout=10) as client:
+            began = time.monotonic()
+            self.assertRaises(fob.UnavailableError, client.health)
+            self.assertLess(time.monotonic() - began, 5)
 
 
 class Example(WithFobd):

@@ -1,0 +1,94 @@
+#!/usr/bin/python3
+"""Verifies a second by the Python package, beside libfob in C (fob-load), in turns against one fobd.
+
+    make all fob-load && FOB_BUILD=build/gcc tests/load/python_rates.py [SECONDS]
+
+Each row is measured three times, Python and C in turns; the middle ratio counts.
+"""
+
+import os
+import sys
+
+sys.dont_write_bytecode = True
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
+
+import asyncio
+import json
+import subprocess
+import threading
+import time
+
+import daemon
+import pyfob
+import fob
+import fob.aio
+
+SECONDS = float(sys.argv[1]) if len(sys.argv) > 1 else 2.0
+ROUNDS = 3
+
+
+def by_threads(url, keys, n, batch=0):
+    """${n} threads that each wait for their answers."""
+    done, end = [0] * n, time.monotonic() + SECONDS
+
+    def run(i, client):
+        while time.monotonic() < end:
+            for key in keys[i::n][:50]:
+                if batch:
+                    client.verify_batch(keys[:batch])
+                else:
+                    client.verify(key)
+                done[i] += batch or 1
+    with fob.Client(url) as client:
+        threads = [threading.Thread(target=run, args=(i, client)) for i in range(n)]
+        for t in threads:
+            t.start()
+        for t in threads:
+            t.join()
+    return sum(done) / SECONDS
+
+
+def by_asyncio(url, keys, n):
+    """${n} tasks of one loop."""
+    done, end = [0], time.monotonic() + SECONDS
+
+    async def run(i, client):
+        while time.monotonic() < end:
+            for key in keys[i % 100:i % 100 + 50]:
+                await client.verify(key)
+                done[0] += 1
+
+    async def main():
+        async with fob.aio.Client(url) as client:
+            await asyncio.gather(*[run(i, client) for i in range(n)])
+    asyncio.run(main())
+    return done[0] / SECONDS
+
+
+def by_c(url, keys_file, *flags):
+    said = subprocess.run([os.path.join(daemon.BUILD, "fob-load"), "--address", url, "--keys", keys_file, "--quiet",
+                           "--warmup", "0.3", "--duration", str(SECONDS), "--json", "-", *flags],
+                          capture_output=True, text=True, check=True).stdout
+    return json.loads(said)["throughput"]
+
+
+def main():
+    fobd = daemon.Daemon().start()
+    keys_file = os.path.join(fobd.place, "keys")
+    subprocess.run([os.path.join(daemon.BUILD, "fob-load"), "--admin-address", fobd.urls["admin"], "--setup", "200",
+                    "--keys", keys_file, "--duration", "0", "--quiet"], check=True, stdout=subprocess.DEVNULL)
+    with open(keys_file, encoding="ascii") as f:
+        keys = f.read().split()
+    url = fobd.urls["verify"]
+    rows = (("sync, 1 thread", lambda: by_threads(url, keys, 1), ("--threads", "1")),
+            ("sync, 16 threads", lambda: by_threads(url, keys, 16), ("--threads", "16")),
+            ("asyncio, 256 in flight", lambda: by_asyncio(url, keys, 256), ("--callers", "256")),
+            ("batches of 256", lambda: by_threads(url, keys, 1, 256), ("--threads", "1", "--batch", "256")))
+    for name, python, flags in rows:
+        pairs = sorted(((python(), by_c(url, keys_file, *flags)) for _ in range(ROUNDS)), key=lambda p: p[0] / p[1])
+        here, c = pairs[ROUNDS // 2]
+        print("%-24s %8.0f/s  C %8.0f/s  %3.0f %%" % (name, here, c, 100 * here / c))
+    fobd.stop()
+
+
+main()
