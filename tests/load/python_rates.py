@@ -3,7 +3,8 @@
 
     make all fob-load && FOB_BUILD=build/gcc tests/load/python_rates.py [SECONDS]
 
-Each row is measured three times, Python and C in turns; the middle ratio counts.
+Each row is measured three times, Python and C in turns. The middle ratio of the rates counts, and, for a machine that is
+not quiet, the least processor time that the client needed for a verify.
 """
 
 import os
@@ -14,6 +15,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 
 import asyncio
 import json
+import resource
 import subprocess
 import threading
 import time
@@ -25,6 +27,7 @@ import fob.aio
 
 SECONDS = float(sys.argv[1]) if len(sys.argv) > 1 else 2.0
 ROUNDS = 3
+WARMUP = 0.3
 
 
 def by_threads(url, keys, n, batch=0):
@@ -67,9 +70,18 @@ def by_asyncio(url, keys, n):
 
 def by_c(url, keys_file, *flags):
     said = subprocess.run([os.path.join(daemon.BUILD, "fob-load"), "--address", url, "--keys", keys_file, "--quiet",
-                           "--warmup", "0.3", "--duration", str(SECONDS), "--json", "-", *flags],
+                           "--warmup", str(WARMUP), "--duration", str(SECONDS), "--json", "-", *flags],
                           capture_output=True, text=True, check=True).stdout
     return json.loads(said)["throughput"]
+
+
+def measured(who, rate, seconds):
+    """(verifies a second, processor time of ${who} in microseconds for each)"""
+    before = resource.getrusage(who)
+    per_s = rate()
+    after = resource.getrusage(who)
+    used = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return per_s, used * 1e6 / (per_s * seconds)
 
 
 def main():
@@ -85,9 +97,12 @@ def main():
             ("asyncio, 256 in flight", lambda: by_asyncio(url, keys, 256), ("--callers", "256")),
             ("batches of 256", lambda: by_threads(url, keys, 1, 256), ("--threads", "1", "--batch", "256")))
     for name, python, flags in rows:
-        pairs = sorted(((python(), by_c(url, keys_file, *flags)) for _ in range(ROUNDS)), key=lambda p: p[0] / p[1])
-        here, c = pairs[ROUNDS // 2]
-        print("%-24s %8.0f/s  C %8.0f/s  %3.0f %%" % (name, here, c, 100 * here / c))
+        pairs = [(measured(resource.RUSAGE_SELF, python, SECONDS),
+                  measured(resource.RUSAGE_CHILDREN, lambda: by_c(url, keys_file, *flags), SECONDS + WARMUP))
+                 for _ in range(ROUNDS)]
+        here, c = sorted(((p[0], c[0]) for p, c in pairs), key=lambda rates: rates[0] / rates[1])[ROUNDS // 2]
+        print("%-24s %8.0f/s  C %8.0f/s  %3.0f %%  processor time %6.1f us, C %6.1f us" % (
+            name, here, c, 100 * here / c, min(p[1] for p, _ in pairs), min(c[1] for _, c in pairs)), flush=True)
     fobd.stop()
 
 
