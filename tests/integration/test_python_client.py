@@ -257,7 +257,7 @@ class Secrets(WithFobd):
         fob.wipe(bytearray())
         self.assertRaises(TypeError, fob.wipe, secret)
 
-    def test_a_key_in_a_bytearray_leaves_no_copy_in_memory(self):
+    def test_a_key_in_a_bytearray_is_kept_nowhere_in_memory(self):
         """A program creates an account, verifies its key each way, wipes, and looks at its own memory."""
         program = """
 import os, sys
