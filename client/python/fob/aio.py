@@ -142,9 +142,13 @@ class Client:
         assert self._loop is not None
         number, future = next(_numbers), self._loop.create_future()
         _calls[number] = future, take
-        fault = function(pointer, *arguments, callback, number, self._number_of_call, self._error)
+        fault = -1  # also if the function is not called
+        try:
+            fault = function(pointer, *arguments, callback, number, self._number_of_call, self._error)
+        finally:
+            if fault:
+                del _calls[number]
         if fault:
-            del _calls[number]
             raise from_c(fault, self._error)
         call = self._number_of_call.value
         try:

@@ -202,6 +202,7 @@ class Client:
 
     def resume_account(self, account: str, environment: Environment, *, token: bytes | None = None,
                        timeout: float | None = None, traceparent: str | None = None) -> results.Account:
+        """Let the keys of a suspended account be verified again."""
         return self._set_account(lib.fob_resume_account, environment, account, token, timeout, traceparent)
 
     def _set_account(self, function: Callable[..., int], *arguments: Any) -> results.Account:
@@ -228,6 +229,7 @@ class Client:
 
     def list_accounts(self, environment: Environment, *, after: bytes = b"", page_size: int = 0,
                       timeout: float | None = None, traceparent: str | None = None) -> Listing[results.Account]:
+        """All accounts of one environment."""
         return Listing(self, lib.fob_list_accounts, lib.fob_account_page_free, _take.account_page_at,
                        _give.listing(environment, None, page_size, timeout, traceparent), after)
 
@@ -250,6 +252,7 @@ class Client:
 
     def stats(self, *, environment: Environment = Environment.ANY, timeout: float | None = None,
               traceparent: str | None = None) -> results.Stats:
+        """The server's counters, at an admin listener."""
         return self._make(lib.fob_stats, lib.fob_stats_free, _take.stats_at,
                           _give.stats(environment, timeout, traceparent))
 
