@@ -31,12 +31,12 @@ WARMUP = 0.3
 
 
 def by_threads(url, keys, n, batch=0):
-    """${n} threads that each wait for their answers."""
-    done, end = [0] * n, time.monotonic() + SECONDS
+    """${n} threads that each wait for their answers: (verifies a second, verifies)."""
+    done, start = [0] * n, time.monotonic()
 
     def run(i, client):
-        while time.monotonic() < end:
-            for key in keys[i::n][:50]:
+        while time.monotonic() < start + SECONDS:
+            for key in keys[i::n][:20]:
                 if batch:
                     client.verify_batch(keys[:batch])
                 else:
@@ -48,16 +48,16 @@ def by_threads(url, keys, n, batch=0):
             t.start()
         for t in threads:
             t.join()
-    return sum(done) / SECONDS
+    return sum(done) / (time.monotonic() - start), sum(done)
 
 
 def by_asyncio(url, keys, n):
-    """${n} tasks of one loop."""
-    done, end = [0], time.monotonic() + SECONDS
+    """${n} tasks of one loop: (verifies a second, verifies)."""
+    done, start = [0], time.monotonic()
 
     async def run(i, client):
-        while time.monotonic() < end:
-            for key in keys[i % 100:i % 100 + 50]:
+        while time.monotonic() < start + SECONDS:
+            for key in keys[i % 100:i % 100 + 20]:
                 await client.verify(key)
                 done[0] += 1
 
@@ -65,23 +65,25 @@ def by_asyncio(url, keys, n):
         async with fob.aio.Client(url) as client:
             await asyncio.gather(*[run(i, client) for i in range(n)])
     asyncio.run(main())
-    return done[0] / SECONDS
+    return done[0] / (time.monotonic() - start), done[0]
 
 
 def by_c(url, keys_file, *flags):
+    """fob-load: (verifies a second, verifies, with those of its warm-up)."""
     said = subprocess.run([os.path.join(daemon.BUILD, "fob-load"), "--address", url, "--keys", keys_file, "--quiet",
                            "--warmup", str(WARMUP), "--duration", str(SECONDS), "--json", "-", *flags],
                           capture_output=True, text=True, check=True).stdout
-    return json.loads(said)["throughput"]
+    rate = json.loads(said)["throughput"]
+    return rate, rate * (SECONDS + WARMUP)
 
 
-def measured(who, rate, seconds):
+def measured(who, load):
     """(verifies a second, processor time of ${who} in microseconds for each)"""
     before = resource.getrusage(who)
-    per_s = rate()
+    per_s, verifies = load()
     after = resource.getrusage(who)
     used = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return per_s, used * 1e6 / (per_s * seconds)
+    return per_s, used * 1e6 / verifies
 
 
 def main():
@@ -97,8 +99,8 @@ def main():
             ("asyncio, 256 in flight", lambda: by_asyncio(url, keys, 256), ("--callers", "256")),
             ("batches of 256", lambda: by_threads(url, keys, 1, 256), ("--threads", "1", "--batch", "256")))
     for name, python, flags in rows:
-        pairs = [(measured(resource.RUSAGE_SELF, python, SECONDS),
-                  measured(resource.RUSAGE_CHILDREN, lambda: by_c(url, keys_file, *flags), SECONDS + WARMUP))
+        pairs = [(measured(resource.RUSAGE_SELF, python),
+                  measured(resource.RUSAGE_CHILDREN, lambda: by_c(url, keys_file, *flags)))
                  for _ in range(ROUNDS)]
         here, c = sorted(((p[0], c[0]) for p, c in pairs), key=lambda rates: rates[0] / rates[1])[ROUNDS // 2]
         print("%-24s %8.0f/s  C %8.0f/s  %3.0f %%  processor time %6.1f us, C %6.1f us" % (

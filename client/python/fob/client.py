@@ -252,7 +252,7 @@ class Client:
 
     def stats(self, *, environment: Environment = Environment.ANY, timeout: float | None = None,
               traceparent: str | None = None) -> results.Stats:
-        """The server's counters, at an admin listener."""
+        """The server's counters."""
         return self._make(lib.fob_stats, lib.fob_stats_free, _take.stats_at,
                           _give.stats(environment, timeout, traceparent))
 
