@@ -3,8 +3,8 @@
 
     make all fob-load && FOB_BUILD=build/gcc tests/load/python_rates.py [SECONDS]
 
-Each row is measured three times, Python and C in turns. The middle ratio of the rates counts, and, for a machine that is
-not quiet, the least processor time that the client needed for a verify.
+Each row is measured three times, Python and C in turns. The middle ratio of the rates counts. On a machine that is not
+quiet, look at the processor time that the client needed for a verify: the least of three.
 """
 
 import os
