@@ -21,7 +21,7 @@ B := build/$(VARIANT)
 Q := $(if $(V),,@)
 
 .DEFAULT_GOAL := all
-include tests/lib/packages.mk
+include tests/lib/packages.mk client/python/python.mk
 
 # ---- flags ----
 

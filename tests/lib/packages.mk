@@ -8,10 +8,11 @@ PACKAGES_BROWSER := chromium chromium-driver python3-selenium
 # The shells in which test_completion.py types, what renders the pages for test_manual.py, abidiff for test_abi.py.
 PACKAGES_MANUAL := zsh fish mandoc groff-base abigail-tools
 # libzstd-dev: Debian 13's static OpenSSL needs it and does not bring it. prometheus: promtool, for fob-http's metrics.
-# python3-yaml, python3-jsonschema: client/http/openapi.yaml is held against fob-http.
+# python3-yaml, python3-jsonschema: client/http/openapi.yaml is held against fob-http. python3-setuptools, python3-wheel:
+# `make python-wheel`. mypy: the types of client/python.
 PACKAGES_TEST := $(PACKAGES_RUN) clang libclang-rt-dev libcmocka-dev bats perl python3 python3-protobuf \
 	openssl gdb libuv1-dev libzstd-dev $(PACKAGES_PROXIES) prometheus $(PACKAGES_BROWSER) \
-	python3-yaml python3-jsonschema $(PACKAGES_MANUAL)
+	python3-yaml python3-jsonschema python3-setuptools python3-wheel mypy $(PACKAGES_MANUAL)
 # What `make lint` checks with.
 PACKAGES_LINT := $(PACKAGES_RUN) clang clang-tidy cppcheck shellcheck python3-pyflakes licensecheck libcmocka-dev libuv1-dev
 
