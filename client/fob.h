@@ -493,8 +493,7 @@ struct fob_event {
 	char address[FOB_PEER_SIZE];
 	char certificate[FOB_PEER_SIZE];
 	char reserved[5]; /* 0 */
-	char on_behalf_of
-	    [FOB_ON_BEHALF_OF_SIZE]; /* the person whom that peer named; empty: nobody. fobd cannot check it */
+	char on_behalf_of[FOB_ON_BEHALF_OF_SIZE]; /* the person whom that peer named, unchecked; empty: nobody */
 };
 
 /*

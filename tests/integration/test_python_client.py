@@ -153,7 +153,7 @@ class Administration(WithFobd):
         ended = self.admin.revoke_key("acct_2", LIVE, Kind.SECRET, 1)
         self.assertEqual((ended.state, ended.generation), (fob.KeyState.REVOKED, 1))
         self.assertEqual(self.client.verify(old).verdict, Verdict.REVOKED)
-        self.assertTrue(self.admin.suspend_account("acct_2", LIVE).suspended)
+        self.assertTrue(self.admin.suspend_account("acct_2", LIVE, on_behalf_of="ada").suspended)
         self.assertEqual(self.client.verify(newest).verdict, Verdict.SUSPENDED)
         self.assertFalse(self.admin.resume_account("acct_2", LIVE).suspended)
         self.assertTrue(self.client.verify(newest).allows)
@@ -162,7 +162,9 @@ class Administration(WithFobd):
                          [("PUBLISHABLE", 1), ("SECRET", 1), ("SECRET", 2), ("SECRET", 3)])
         events = list(self.admin.list_events(LIVE, account="acct_2"))
         self.assertEqual([str(e.type) for e in events][:2], ["account_created", "key_rolled"])
-        self.assertEqual({e.uid for e in events if e.type is fob.EventType.ACCOUNT_SUSPENDED}, {os.getuid()})
+        self.assertEqual([(e.uid, e.on_behalf_of) for e in events if e.type is fob.EventType.ACCOUNT_SUSPENDED],
+                         [(os.getuid(), "ada")])
+        self.assertEqual({e.on_behalf_of for e in events if e.type is not fob.EventType.ACCOUNT_SUSPENDED}, {""})
 
     def test_a_token_gives_the_same_reply_again(self):
         token = os.urandom(32)

@@ -13,6 +13,7 @@ SYMBOL_VERSION = b"FOB_0.2"  # as in libfob.map
 ACCOUNT_SIZE = 65
 LAST4_SIZE = 5
 PEER_SIZE = 65
+ON_BEHALF_OF_SIZE = 65
 SECRET_SIZE = 48
 DETAIL_SIZE = 128
 TOKEN_LEN = 32
@@ -72,24 +73,27 @@ class event(Structure):
     _fields_ = [("size", c_size_t), ("sequence", c_uint64), ("time_ms", c_int64), ("type", c_enum), ("kind", c_enum),
                 ("generation", c_uint32), ("expires_ms", c_int64), ("account", c_char * ACCOUNT_SIZE),
                 ("last4", c_char * LAST4_SIZE), ("uid", c_uint32), ("pid", c_uint32), ("has_user", c_bool),
-                ("address", c_char * PEER_SIZE), ("certificate", c_char * PEER_SIZE)]
+                ("address", c_char * PEER_SIZE), ("certificate", c_char * PEER_SIZE), ("reserved", c_char * 5),
+                ("on_behalf_of", c_char * ON_BEHALF_OF_SIZE)]
 
 
 class account_request(Structure):
     _fields_ = [("size", c_size_t), ("environment", c_enum), ("account", c_char_p), ("token", c_char_p),
-                ("timeout_ms", c_uint32), ("traceparent", c_char_p)]
+                ("timeout_ms", c_uint32), ("traceparent", c_char_p),
+                ("on_behalf_of", c_char_p)]
 
 
 class roll_request(Structure):
     _fields_ = [("size", c_size_t), ("environment", c_enum), ("account", c_char_p), ("kind", c_enum),
                 ("grace_s", c_uint32), ("expected_generation", c_uint32), ("authorizing_secret", c_char_p),
                 ("authorizing_secret_len", c_size_t), ("token", c_char_p), ("timeout_ms", c_uint32),
-                ("traceparent", c_char_p)]
+                ("traceparent", c_char_p), ("on_behalf_of", c_char_p)]
 
 
 class revoke_request(Structure):
     _fields_ = [("size", c_size_t), ("environment", c_enum), ("account", c_char_p), ("kind", c_enum),
-                ("generation", c_uint32), ("token", c_char_p), ("timeout_ms", c_uint32), ("traceparent", c_char_p)]
+                ("generation", c_uint32), ("token", c_char_p), ("timeout_ms", c_uint32), ("traceparent", c_char_p),
+                ("on_behalf_of", c_char_p)]
 
 
 class new_key(Structure):
@@ -113,7 +117,7 @@ class import_account(Structure):
 class import_request(Structure):
     _fields_ = [("size", c_size_t), ("account_size", c_size_t), ("environment", c_enum),
                 ("accounts", POINTER(import_account)), ("n", c_size_t), ("token", c_char_p), ("timeout_ms", c_uint32),
-                ("traceparent", c_char_p)]
+                ("traceparent", c_char_p), ("on_behalf_of", c_char_p)]
 
 
 class list_request(Structure):

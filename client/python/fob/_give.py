@@ -121,6 +121,13 @@ def terms(request: Any, timeout: float | None, traceparent: str | None) -> None:
         request.traceparent = text(traceparent, "traceparent")
 
 
+def change_terms(request: Any, token: bytes | None, timeout: float | None, traceparent: str | None,
+                 on_behalf_of: str | None) -> None:
+    request.token = _bytes(token, "token", _abi.TOKEN_LEN)
+    request.on_behalf_of = text(on_behalf_of, "on_behalf_of")
+    terms(request, timeout, traceparent)
+
+
 def verify(operation: str | None, require_environment: Environment, timeout: float | None,
            traceparent: str | None) -> _abi.verify_request:
     request = _abi.verify_request(_VERIFY_SIZE)
@@ -169,17 +176,16 @@ def verify_batch(keys: Iterable[VerifyRequest | Secret], operation: str | None, 
 
 
 def account(environment_: Environment, account_: str, token: bytes | None, timeout: float | None,
-            traceparent: str | None) -> _abi.account_request:
+            traceparent: str | None, on_behalf_of: str | None) -> _abi.account_request:
     request = new(_abi.account_request)
     request.environment, request.account = environment(environment_), text(account_, "account")
-    request.token = _bytes(token, "token", _abi.TOKEN_LEN)
-    terms(request, timeout, traceparent)
+    change_terms(request, token, timeout, traceparent, on_behalf_of)
     return request
 
 
 def roll(environment_: Environment, account_: str, grace_s: int | None, expected_generation: int,
          authorizing_secret: Secret | None, token: bytes | None, timeout: float | None,
-         traceparent: str | None) -> tuple[_abi.roll_request, object]:
+         traceparent: str | None, on_behalf_of: str | None) -> tuple[_abi.roll_request, object]:
     """The request, and what must live until the call has returned."""
     request, keep = new(_abi.roll_request), None
     request.environment, request.account = environment(environment_), text(account_, "account")
@@ -188,18 +194,16 @@ def roll(environment_: Environment, account_: str, grace_s: int | None, expected
     request.expected_generation = number(expected_generation, "expected_generation")
     if authorizing_secret is not None:
         request.authorizing_secret, request.authorizing_secret_len, keep = _secret(authorizing_secret, "the key")
-    request.token = _bytes(token, "token", _abi.TOKEN_LEN)
-    terms(request, timeout, traceparent)
+    change_terms(request, token, timeout, traceparent, on_behalf_of)
     return request, keep
 
 
 def revoke(environment_: Environment, account_: str, kind: Kind, generation: int, token: bytes | None,
-           timeout: float | None, traceparent: str | None) -> _abi.revoke_request:
+           timeout: float | None, traceparent: str | None, on_behalf_of: str | None) -> _abi.revoke_request:
     request = new(_abi.revoke_request)
     request.environment, request.account = environment(environment_), text(account_, "account")
     request.kind, request.generation = _kind(kind), number(generation, "generation")
-    request.token = _bytes(token, "token", _abi.TOKEN_LEN)
-    terms(request, timeout, traceparent)
+    change_terms(request, token, timeout, traceparent, on_behalf_of)
     return request
 
 
@@ -214,7 +218,7 @@ def _import_item(item: Any, given: ImportAccount) -> None:
 
 
 def import_accounts(environment_: Environment, accounts: Sequence[ImportAccount], token: bytes | None,
-                    timeout: float | None, traceparent: str | None) -> _abi.import_request:
+                    timeout: float | None, traceparent: str | None, on_behalf_of: str | None) -> _abi.import_request:
     if not 1 <= len(accounts) <= _abi.IMPORT_MAX:
         raise InvalidArgumentError("an import has 1 to %d accounts" % _abi.IMPORT_MAX)
     items = (_abi.import_account * len(accounts))()
@@ -223,8 +227,7 @@ def import_accounts(environment_: Environment, accounts: Sequence[ImportAccount]
     request = new(_abi.import_request)
     request.account_size, request.environment = ctypes.sizeof(_abi.import_account), environment(environment_)
     request.accounts, request.n = items, len(accounts)
-    request.token = _bytes(token, "token", _abi.TOKEN_LEN)
-    terms(request, timeout, traceparent)
+    change_terms(request, token, timeout, traceparent, on_behalf_of)
     return request
 
 

@@ -66,7 +66,8 @@ def event_at(address: int) -> results.Event:
     e = view(_abi.event, address)
     return results.Event(e.sequence, e.time_ms, EventType(e.type), Kind(e.kind), e.generation, e.expires_ms,
                          _text(e.account), _text(e.last4), e.uid if e.has_user else None,
-                         e.pid if e.has_user and e.pid else None, _text(e.address), _text(e.certificate))
+                         e.pid if e.has_user and e.pid else None, _text(e.address), _text(e.certificate),
+                         _text(e.on_behalf_of))
 
 
 def _secret(address: int) -> bytearray:

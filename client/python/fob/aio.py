@@ -182,45 +182,50 @@ class Client:
         return await self._call(lib_held.fob_verify_batch_async, _on_batch, _take.answers_at, request)
 
     async def create_account(self, account: str, environment: Environment, *, token: bytes | None = None,
-                             timeout: float | None = None, traceparent: str | None = None) -> results.CreatedAccount:
+                             timeout: float | None = None, traceparent: str | None = None,
+                             on_behalf_of: str | None = None) -> results.CreatedAccount:
         """See fob.Client.create_account()."""
         return await self._call(lib_held.fob_create_account_async, _on_result, _take.created_account_at,
-                                _give.account(environment, account, token, timeout, traceparent))
+                                _give.account(environment, account, token, timeout, traceparent, on_behalf_of))
 
     async def roll_key(self, account: str, environment: Environment, *, grace_s: int | None = None,
                        expected_generation: int = 0, authorizing_secret: Secret | None = None,
                        token: bytes | None = None, timeout: float | None = None,
-                       traceparent: str | None = None) -> results.RolledKey:
+                       traceparent: str | None = None, on_behalf_of: str | None = None) -> results.RolledKey:
         """See fob.Client.roll_key()."""
         request, _keep = _give.roll(environment, account, grace_s, expected_generation, authorizing_secret, token,
-                                    timeout, traceparent)
+                                    timeout, traceparent, on_behalf_of)
         return await self._call(lib_held.fob_roll_key_async, _on_result, _take.rolled_key_at, request)
 
     async def revoke_key(self, account: str, environment: Environment, kind: Kind, generation: int, *,
                          token: bytes | None = None, timeout: float | None = None,
-                         traceparent: str | None = None) -> results.Key:
+                         traceparent: str | None = None, on_behalf_of: str | None = None) -> results.Key:
         """See fob.Client.revoke_key()."""
         return await self._call(lib_held.fob_revoke_key_async, _on_result, _take.key_at,
-                                _give.revoke(environment, account, kind, generation, token, timeout, traceparent))
+                                _give.revoke(environment, account, kind, generation, token, timeout, traceparent,
+                                             on_behalf_of))
 
     async def suspend_account(self, account: str, environment: Environment, *, token: bytes | None = None,
-                              timeout: float | None = None, traceparent: str | None = None) -> results.Account:
+                              timeout: float | None = None, traceparent: str | None = None,
+                              on_behalf_of: str | None = None) -> results.Account:
         """See fob.Client.suspend_account()."""
         return await self._call(lib_held.fob_suspend_account_async, _on_result, _take.account_at,
-                                _give.account(environment, account, token, timeout, traceparent))
+                                _give.account(environment, account, token, timeout, traceparent, on_behalf_of))
 
     async def resume_account(self, account: str, environment: Environment, *, token: bytes | None = None,
-                             timeout: float | None = None, traceparent: str | None = None) -> results.Account:
+                             timeout: float | None = None, traceparent: str | None = None,
+                             on_behalf_of: str | None = None) -> results.Account:
         """See fob.Client.resume_account()."""
         return await self._call(lib_held.fob_resume_account_async, _on_result, _take.account_at,
-                                _give.account(environment, account, token, timeout, traceparent))
+                                _give.account(environment, account, token, timeout, traceparent, on_behalf_of))
 
     async def import_accounts(self, environment: Environment, accounts: Sequence[ImportAccount], *,
                               token: bytes | None = None, timeout: float | None = None,
-                              traceparent: str | None = None) -> list[ImportOutcome]:
+                              traceparent: str | None = None, on_behalf_of: str | None = None) -> list[ImportOutcome]:
         """See fob.Client.import_accounts()."""
         return await self._call(lib_held.fob_import_accounts_async, _on_import, _take.outcomes_at,
-                                _give.import_accounts(environment, accounts, token, timeout, traceparent))
+                                _give.import_accounts(environment, accounts, token, timeout, traceparent,
+                                                      on_behalf_of))
 
     def list_keys(self, account: str, environment: Environment, *, after: bytes = b"", page_size: int = 0,
                   timeout: float | None = None, traceparent: str | None = None) -> Listing[results.Key]:

@@ -170,40 +170,48 @@ class Client:
     #
     # token: 32 random bytes, kept secret. With the same token and arguments the same reply comes back for 24 hours.
     # None: libfob makes one and resends under it, so that a lost connection never applies a change twice.
+    # on_behalf_of: the person for whom the caller asks. The change's event names it; fobd cannot check it.
 
     def create_account(self, account: str, environment: Environment, *, token: bytes | None = None,
-                       timeout: float | None = None, traceparent: str | None = None) -> results.CreatedAccount:
+                       timeout: float | None = None, traceparent: str | None = None,
+                       on_behalf_of: str | None = None) -> results.CreatedAccount:
         """Make an account in one environment, with its two keys. Hand over the secrets, then wipe() the result."""
         return self._make(lib.fob_create_account, lib.fob_created_account_free, _take.created_account_at,
-                          _give.account(environment, account, token, timeout, traceparent))
+                          _give.account(environment, account, token, timeout, traceparent, on_behalf_of))
 
     def roll_key(self, account: str, environment: Environment, *, grace_s: int | None = None,
                  expected_generation: int = 0, authorizing_secret: Secret | None = None, token: bytes | None = None,
-                 timeout: float | None = None, traceparent: str | None = None) -> results.RolledKey:
+                 timeout: float | None = None, traceparent: str | None = None,
+                 on_behalf_of: str | None = None) -> results.RolledKey:
         """Make a new secret key. The old one works for grace_s more seconds: None is fobd's default, 24 hours, and 0
         ends a leaked key at once. AbortedError: expected_generation is not the current one."""
         request, _keep = _give.roll(environment, account, grace_s, expected_generation, authorizing_secret, token,
-                                    timeout, traceparent)
+                                    timeout, traceparent, on_behalf_of)
         return self._make(lib.fob_roll_key, lib.fob_rolled_key_free, _take.rolled_key_at, request)
 
     def revoke_key(self, account: str, environment: Environment, kind: Kind, generation: int, *,
                    token: bytes | None = None, timeout: float | None = None,
-                   traceparent: str | None = None) -> results.Key:
+                   traceparent: str | None = None, on_behalf_of: str | None = None) -> results.Key:
         """End one key now."""
         out = _give.new(_abi.key)
         self._call(lib.fob_revoke_key,
-                   _give.revoke(environment, account, kind, generation, token, timeout, traceparent), out)
+                   _give.revoke(environment, account, kind, generation, token, timeout, traceparent, on_behalf_of),
+                   out)
         return _take.key(out)
 
     def suspend_account(self, account: str, environment: Environment, *, token: bytes | None = None,
-                        timeout: float | None = None, traceparent: str | None = None) -> results.Account:
+                        timeout: float | None = None, traceparent: str | None = None,
+                        on_behalf_of: str | None = None) -> results.Account:
         """Deny all keys of an account until it is resumed."""
-        return self._set_account(lib.fob_suspend_account, environment, account, token, timeout, traceparent)
+        return self._set_account(lib.fob_suspend_account, environment, account, token, timeout, traceparent,
+                                 on_behalf_of)
 
     def resume_account(self, account: str, environment: Environment, *, token: bytes | None = None,
-                       timeout: float | None = None, traceparent: str | None = None) -> results.Account:
+                       timeout: float | None = None, traceparent: str | None = None,
+                       on_behalf_of: str | None = None) -> results.Account:
         """Let the keys of a suspended account be verified again."""
-        return self._set_account(lib.fob_resume_account, environment, account, token, timeout, traceparent)
+        return self._set_account(lib.fob_resume_account, environment, account, token, timeout, traceparent,
+                                 on_behalf_of)
 
     def _set_account(self, function: Callable[..., int], *arguments: Any) -> results.Account:
         out = _give.new(_abi.account)
@@ -212,9 +220,9 @@ class Client:
 
     def import_accounts(self, environment: Environment, accounts: Sequence[ImportAccount], *,
                         token: bytes | None = None, timeout: float | None = None,
-                        traceparent: str | None = None) -> list[ImportOutcome]:
+                        traceparent: str | None = None, on_behalf_of: str | None = None) -> list[ImportOutcome]:
         """Take 1 to 256 accounts of another system over, committed together. Says what became of each."""
-        request = _give.import_accounts(environment, accounts, token, timeout, traceparent)
+        request = _give.import_accounts(environment, accounts, token, timeout, traceparent, on_behalf_of)
         outcomes = (_abi.c_enum * request.n)()
         self._call(lib.fob_import_accounts, request, outcomes)
         return _take.outcomes(outcomes, request.n)

@@ -145,6 +145,7 @@ class Event:
     pid: int | None
     address: str  # over TCP
     certificate: str  # over TLS: the common name in it
+    on_behalf_of: str  # the person whom the asker named; empty: nobody. fobd cannot check it
 
     @property
     def time(self) -> datetime | None:
