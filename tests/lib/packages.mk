@@ -11,7 +11,12 @@ PACKAGES_TEST := $(PACKAGES_RUN) clang libclang-rt-dev libcmocka-dev bats perl p
 	openssl gdb libuv1-dev libzstd-dev $(PACKAGES_PROXIES) prometheus $(PACKAGES_BROWSER) \
 	python3-yaml python3-jsonschema
 
+# What `make deb` needs beside the compiler and the libraries.
+PACKAGES_DEB := $(PACKAGES_RUN) debhelper dpkg-dev
+
 deps-run:
 	@tests/lib/install-packages $(PACKAGES_RUN)
 deps-test:
 	@tests/lib/install-packages $(PACKAGES_TEST)
+deps-deb:
+	@tests/lib/install-packages $(PACKAGES_DEB)
