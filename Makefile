@@ -2,12 +2,14 @@
 #   CC=clang               another compiler, with its own build folder
 #   SAN=address,undefined  sanitizers, with their own build folder; also SAN=thread
 #   V=1                    show the commands
-#   CFLAGS, LDFLAGS, DESTDIR and PREFIX are never changed here: set them as you like.
+#   CFLAGS, CPPFLAGS, LDFLAGS, DESTDIR, PREFIX, LIBDIR and UNITDIR are never changed here: set them as you like.
 
 ifeq ($(origin CC),default)
 CC := gcc
 endif
 PREFIX ?= /usr/local
+LIBDIR ?= $(PREFIX)/lib
+UNITDIR ?= $(PREFIX)/lib/systemd/system
 CFLAGS ?= -O2 -g
 PYTHON ?= /usr/bin/python3
 PKG_CONFIG ?= pkg-config
@@ -16,6 +18,9 @@ PROTOC_C ?= $(if $(shell command -v protoc),protoc,protoc-c)
 
 comma := ,
 VERSION := $(shell sed -n 's/^\#define FOB_VERSION "\(.*\)"/\1/p' client/fob.h)
+# What a program that links libfob.so asks for at its start, and the file that it finds.
+SONAME := libfob.so.0
+SOFILE := libfob.so.$(VERSION)
 VARIANT := $(notdir $(CC))$(if $(SAN),-$(subst $(comma),-,$(SAN)))
 B := build/$(VARIANT)
 Q := $(if $(V),,@)
@@ -28,9 +33,11 @@ include tests/lib/packages.mk client/python/python.mk
 PKGS := lmdb libprotobuf-c libsodium libconfuse jansson zlib
 WARN := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wsign-conversion -Wstrict-prototypes -Wmissing-prototypes \
 	-Wwrite-strings -Wcast-align -Wvla -Wformat=2 -Wundef
-HARDEN := $(if $(SAN),-fno-omit-frame-pointer,-U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2 -fstack-protector-strong)
+# Who gives a level of _FORTIFY_SOURCE, as dpkg-buildflags does, gets that one.
+FORTIFY := $(if $(findstring _FORTIFY_SOURCE,$(CFLAGS) $(CPPFLAGS)),,-U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2)
+HARDEN := $(if $(SAN),-fno-omit-frame-pointer,$(FORTIFY) -fstack-protector-strong)
 ALL_CFLAGS = -std=c17 -D_GNU_SOURCE -DFOBD_VERSION='"$(VERSION)"' -I. -isystem $(B)/proto $(WARN) $(HARDEN) -fPIC -fvisibility=hidden -pthread \
-	$(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=all) $(CFLAGS)
+	$(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=all) $(CPPFLAGS) $(CFLAGS)
 ALL_LDFLAGS = -pie -pthread -Wl,-z,relro,-z,now -Wl,--as-needed $(if $(SAN),-fsanitize=$(SAN)) $(LDFLAGS)
 
 LIBS_DAEMON := -lnng -lssl -lcrypto -llmdb -lprotobuf-c -lsodium -lconfuse -lseccomp -lz
@@ -59,7 +66,7 @@ OBJ := $(SERVICE_OBJ) $(SHARED_OBJ) $(CLIENT_OBJ) $(CLI_OBJ) $(HTTP_OBJ) $(B)/se
 
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: all help run test torture deps-run deps-test install clean unit-bin tool-bin crash-bin fuzz fuzz-bin \
+.PHONY: all help run test torture deps-run deps-test deps-deb deps-torture install deb clean unit-bin tool-bin crash-bin fuzz fuzz-bin \
 	examples
 
 all: $(B)/fobd $(B)/fob $(B)/fob-http $(B)/libfob.a $(B)/libfob.so ## build the daemon, the command line, fob-http and the library
@@ -76,7 +83,7 @@ run: deps-run ## install what is missing, build, start fobd with a demo account
 test: deps-test ## install what is missing, build every variant, run every test: 15 minutes. One: tests/run --help
 	$(Q)+tests/run
 
-torture: deps-test lint ## the tests in their long form, and lint
+torture: deps-test deps-torture lint ## the tests in their long form, and lint
 	$(Q)+TORTURE=1 tests/run
 
 fuzz: deps-test ## fuzz under libFuzzer: FUZZ=target (all), FUZZ_SECONDS in all (600), TEST_SEED
@@ -122,12 +129,15 @@ $(B)/libfob.o: $(CLIENT_OBJ) $(SHARED_OBJ) $(PROTO_OBJ)
 $(B)/libfob.a: $(B)/libfob.o
 	$(Q)rm -f $@ && $(AR) rcs $@ $^
 
-$(B)/libfob.so.0: $(CLIENT_OBJ) $(SHARED_OBJ) $(PROTO_OBJ) client/libfob.map
-	$(Q)$(CC) -shared -pthread -Wl,-soname,libfob.so.0 -Wl,--version-script=client/libfob.map -Wl,-z,relro,-z,now \
+$(B)/$(SOFILE): $(CLIENT_OBJ) $(SHARED_OBJ) $(PROTO_OBJ) client/libfob.map
+	$(Q)$(CC) -shared -pthread -Wl,-soname,$(SONAME) -Wl,--version-script=client/libfob.map -Wl,-z,relro,-z,now \
 	    -Wl,--as-needed $(if $(SAN),-fsanitize=$(SAN)) $(LDFLAGS) -o $@ $(filter %.o,$^) $(LIBS_CLIENT)
 
-$(B)/libfob.so: $(B)/libfob.so.0
-	$(Q)ln -sf libfob.so.0 $@
+$(B)/$(SONAME): $(B)/$(SOFILE)
+	$(Q)ln -sf $(SOFILE) $@
+
+$(B)/libfob.so: $(B)/$(SONAME)
+	$(Q)ln -sf $(SONAME) $@
 
 $(B)/fobd: $(B)/service/main.o $(B)/libservice.a
 	@$(if $(V),,echo '  LD      $@')
@@ -142,7 +152,7 @@ $(B)/fob: $(CLI_OBJ) $(B)/proto/c/key_form.o $(B)/proto/c/new_folder.o $(B)/libf
 $(B)/libhttp.a: $(filter-out %/main.o,$(HTTP_OBJ))
 	$(Q)rm -f $@ && $(AR) qcs $@ $^
 
-$(B)/fob-http: $(B)/client/http/main.o $(B)/libhttp.a $(B)/libfob.a
+$(B)/fob-http: $(B)/client/http/main.o $(B)/libhttp.a $(B)/proto/c/journal.o $(B)/libfob.a
 	@$(if $(V),,echo '  LD      $@')
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS_HTTP)
 
@@ -210,27 +220,33 @@ $(B)/tests/fuzz/fuzz_http_%: $(B)/tests/fuzz/fuzz_http_%.o $(FUZZ_HTTP) $(FUZZ_S
 
 # Builds nothing: it is called as root, and what root built the user could not build again.
 D = $(DESTDIR)$(PREFIX)
+L = $(DESTDIR)$(LIBDIR)
+U = $(DESTDIR)$(UNITDIR)
+UNITS := service/fobd.service service/fobd@.service client/http/fob-http-auth.service client/http/fob-http-operator.service
+USERS := service/fobd client/http/fob-http
 install: ## install below $(DESTDIR)$(PREFIX) what `make` has built
 	@$(MAKE) -q B="$(B)" all 2>/dev/null || { echo 'make install: $(B) is not built, or older than its sources;' \
 	    'run `make` first (as root `make deps-run` installs the packages for it)' >&2; exit 1; }
 	install -D -m 755 $(B)/fobd "$(D)/sbin/fobd"
 	install -D -m 755 $(B)/fob "$(D)/bin/fob"
 	install -D -m 755 $(B)/fob-http "$(D)/sbin/fob-http"
-	install -D -m 644 $(B)/libfob.a "$(D)/lib/libfob.a"
-	install -D -m 755 $(B)/libfob.so.0 "$(D)/lib/libfob.so.0"
-	ln -sf libfob.so.0 "$(D)/lib/libfob.so"
+	install -D -m 644 $(B)/libfob.a "$(L)/libfob.a"
+	install -m 644 $(B)/$(SOFILE) "$(L)/$(SOFILE)"
+	ln -sf $(SOFILE) "$(L)/$(SONAME)"
+	ln -sf $(SONAME) "$(L)/libfob.so"
 	install -D -m 644 client/fob.h "$(D)/include/fob.h"
 	install -D -m 644 client/cli/fob.1 "$(D)/share/man/man1/fob.1"
 	install -D -m 644 -t "$(D)/share/man/man8" service/fobd.8 client/http/fob-http.8
 	install -D -m 644 client/cli/fob.bash "$(D)/share/bash-completion/completions/fob"
-	install -D -m 644 -t "$(D)/share/doc/fob" service/fobd.conf client/http/fob-http.conf proto/PROTOCOL.md \
+	install -D -m 644 -t "$(D)/share/doc/fob" service/fobd.conf service/fobd-live.conf service/fobd-test.conf client/http/fob-http.conf proto/PROTOCOL.md \
 	    client/http/fob-http-operator.conf client/http/openapi.yaml \
 	    client/http/OPERATOR.md client/http/METRICS.md client/http/alerts.yml client/http/alerts_test.yml client/http/grafana.json
 	for p in $(PROTOS); do install -D -m 644 proto/$$p.proto "$(D)/share/fob/proto/$$p.proto" || exit; done
-	install -d "$(D)/lib/systemd/system" "$(D)/lib/pkgconfig"
-	for u in service/fobd client/http/fob-http-auth client/http/fob-http-operator; do \
-	    sed -e 's|/usr/local|$(PREFIX)|g' $$u.service > "$(D)/lib/systemd/system/$${u##*/}.service" || exit; done
-	sed -e 's|@PREFIX@|$(PREFIX)|g' -e 's|@VERSION@|$(VERSION)|g' client/fob.pc.in > "$(D)/lib/pkgconfig/fob.pc"
+	install -d "$(U)" "$(L)/pkgconfig"
+	for u in $(UNITS); do sed -e 's|/usr/local|$(PREFIX)|g' $$u > "$(U)/$${u##*/}" || exit; done
+	for p in $(USERS); do install -D -m 644 $$p.sysusers "$(D)/lib/sysusers.d/$${p##*/}.conf" || exit; done
+	install -D -m 644 service/fobd.tmpfiles "$(D)/lib/tmpfiles.d/fobd.conf"
+	sed -e 's|@PREFIX@|$(PREFIX)|g' -e 's|@LIBDIR@|$(LIBDIR)|g' -e 's|@VERSION@|$(VERSION)|g' client/fob.pc.in > "$(L)/pkgconfig/fob.pc"
 	$(INSTALL_PAGES)
 
 # ---- manual pages and completions ----
@@ -291,6 +307,11 @@ release: ## tag the version of client/fob.h, when the changelog, client/abi and 
 	$(Q)tests/lib/release
 
 -include $(ABI_OBJ:.o=.d)
+
+# ---- packages ----
+
+deb: deps-deb ## build Debian packages of this tree, as it is, into build/deb
+	$(Q)service/debian/build build/deb
 
 # ---- examples ----
 

@@ -16,9 +16,18 @@ PACKAGES_TEST := $(PACKAGES_RUN) clang libclang-rt-dev libcmocka-dev bats perl p
 # What `make lint` checks with.
 PACKAGES_LINT := $(PACKAGES_RUN) clang clang-tidy cppcheck shellcheck python3-pyflakes licensecheck libcmocka-dev libuv1-dev
 
+# What `make deb` needs beside the compiler and the libraries.
+PACKAGES_DEB := $(PACKAGES_RUN) debhelper dpkg-dev
+# The long tests make Debian systems in folders, and install the packages there.
+PACKAGES_TORTURE := mmdebstrap piuparts autopkgtest
+
 deps-run:
 	@tests/lib/install-packages $(PACKAGES_RUN)
 deps-test:
 	@tests/lib/install-packages $(PACKAGES_TEST)
 deps-lint:
 	@tests/lib/install-packages $(PACKAGES_LINT)
+deps-deb:
+	@tests/lib/install-packages $(PACKAGES_DEB)
+deps-torture:
+	@tests/lib/install-packages $(PACKAGES_TORTURE)
