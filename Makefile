@@ -220,8 +220,8 @@ $(B)/tests/fuzz/fuzz_http_%: $(B)/tests/fuzz/fuzz_http_%.o $(FUZZ_HTTP) $(FUZZ_S
 
 # Builds nothing: it is called as root, and what root built the user could not build again.
 D = $(DESTDIR)$(PREFIX)
-L = $(DESTDIR)$(LIBDIR)
-U = $(DESTDIR)$(UNITDIR)
+DL = $(DESTDIR)$(LIBDIR)
+DU = $(DESTDIR)$(UNITDIR)
 UNITS := service/fobd.service service/fobd@.service client/http/fob-http-auth.service client/http/fob-http-operator.service
 USERS := service/fobd client/http/fob-http
 install: ## install below $(DESTDIR)$(PREFIX) what `make` has built
@@ -230,10 +230,10 @@ install: ## install below $(DESTDIR)$(PREFIX) what `make` has built
 	install -D -m 755 $(B)/fobd "$(D)/sbin/fobd"
 	install -D -m 755 $(B)/fob "$(D)/bin/fob"
 	install -D -m 755 $(B)/fob-http "$(D)/sbin/fob-http"
-	install -D -m 644 $(B)/libfob.a "$(L)/libfob.a"
-	install -m 644 $(B)/$(SOFILE) "$(L)/$(SOFILE)"
-	ln -sf $(SOFILE) "$(L)/$(SONAME)"
-	ln -sf $(SONAME) "$(L)/libfob.so"
+	install -D -m 644 $(B)/libfob.a "$(DL)/libfob.a"
+	install -m 644 $(B)/$(SOFILE) "$(DL)/$(SOFILE)"
+	ln -sf $(SOFILE) "$(DL)/$(SONAME)"
+	ln -sf $(SONAME) "$(DL)/libfob.so"
 	install -D -m 644 client/fob.h "$(D)/include/fob.h"
 	install -D -m 644 client/cli/fob.1 "$(D)/share/man/man1/fob.1"
 	install -D -m 644 -t "$(D)/share/man/man8" service/fobd.8 client/http/fob-http.8
@@ -242,11 +242,11 @@ install: ## install below $(DESTDIR)$(PREFIX) what `make` has built
 	    client/http/fob-http-operator.conf client/http/openapi.yaml \
 	    client/http/OPERATOR.md client/http/METRICS.md client/http/alerts.yml client/http/alerts_test.yml client/http/grafana.json
 	for p in $(PROTOS); do install -D -m 644 proto/$$p.proto "$(D)/share/fob/proto/$$p.proto" || exit; done
-	install -d "$(U)" "$(L)/pkgconfig"
-	for u in $(UNITS); do sed -e 's|/usr/local|$(PREFIX)|g' $$u > "$(U)/$${u##*/}" || exit; done
+	install -d "$(DU)" "$(DL)/pkgconfig"
+	for u in $(UNITS); do sed -e 's|/usr/local|$(PREFIX)|g' $$u > "$(DU)/$${u##*/}" || exit; done
 	for p in $(USERS); do install -D -m 644 $$p.sysusers "$(D)/lib/sysusers.d/$${p##*/}.conf" || exit; done
 	install -D -m 644 service/fobd.tmpfiles "$(D)/lib/tmpfiles.d/fobd.conf"
-	sed -e 's|@PREFIX@|$(PREFIX)|g' -e 's|@LIBDIR@|$(LIBDIR)|g' -e 's|@VERSION@|$(VERSION)|g' client/fob.pc.in > "$(L)/pkgconfig/fob.pc"
+	sed -e 's|@PREFIX@|$(PREFIX)|g' -e 's|@LIBDIR@|$(LIBDIR)|g' -e 's|@VERSION@|$(VERSION)|g' client/fob.pc.in > "$(DL)/pkgconfig/fob.pc"
 	$(INSTALL_PAGES)
 
 # ---- manual pages and completions ----
