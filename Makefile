@@ -251,8 +251,9 @@ install: ## install below $(DESTDIR)$(PREFIX) what `make` has built
 
 # ---- manual pages and completions ----
 
-# Made from fob.h and from the settings that come with each daemon, so that they cannot differ. Their date is changelog's.
-CHANGELOG := service/debian/changelog
+# Made from fob.h and from the settings that come with each daemon, so that they cannot differ. Their date is changelog's,
+# which is elsewhere in the tree of a Debian package.
+CHANGELOG := $(firstword $(wildcard service/debian/changelog debian/changelog))
 PAGES := $(B)/man/libfob.3 $(B)/man/fobd.conf.5 $(B)/man/fob-http.conf.5
 
 all: $(PAGES)

@@ -17,7 +17,7 @@ PACKAGES_TEST := $(PACKAGES_RUN) clang libclang-rt-dev libcmocka-dev bats perl p
 PACKAGES_LINT := $(PACKAGES_RUN) clang clang-tidy cppcheck shellcheck python3-pyflakes licensecheck libcmocka-dev libuv1-dev
 
 # What `make deb` needs beside the compiler and the libraries.
-PACKAGES_DEB := $(PACKAGES_RUN) debhelper dpkg-dev
+PACKAGES_DEB := $(PACKAGES_RUN) debhelper dpkg-dev dh-python python3 python3-setuptools python3-wheel perl
 # The long tests make Debian systems in folders, and install the packages there.
 PACKAGES_TORTURE := mmdebstrap piuparts autopkgtest
 
