@@ -13,8 +13,11 @@ PACKAGES_TEST := $(PACKAGES_RUN) clang libclang-rt-dev libcmocka-dev bats perl p
 
 # What `make deb` needs beside the compiler and the libraries.
 PACKAGES_DEB := $(PACKAGES_RUN) debhelper dpkg-dev
-# The long tests make Debian systems in folders, and install the packages there.
-PACKAGES_TORTURE := mmdebstrap piuparts autopkgtest
+# What `make image` needs beside that. mmdebstrap unpacks, umoci packs; uidmap is for those who are not root.
+PACKAGES_IMAGE := $(PACKAGES_DEB) mmdebstrap umoci uidmap
+# The long tests make Debian systems in folders, and install the packages there. They run the image by crun and runc, with
+# the filter of system calls that an engine has; docker-compose reads compose.yaml.
+PACKAGES_TORTURE := mmdebstrap piuparts autopkgtest umoci crun runc skopeo golang-github-containers-common docker-compose
 
 deps-run:
 	@tests/lib/install-packages $(PACKAGES_RUN)
@@ -22,5 +25,7 @@ deps-test:
 	@tests/lib/install-packages $(PACKAGES_TEST)
 deps-deb:
 	@tests/lib/install-packages $(PACKAGES_DEB)
+deps-image:
+	@tests/lib/install-packages $(PACKAGES_IMAGE)
 deps-torture:
 	@tests/lib/install-packages $(PACKAGES_TORTURE)
