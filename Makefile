@@ -66,7 +66,7 @@ OBJ := $(SERVICE_OBJ) $(SHARED_OBJ) $(CLIENT_OBJ) $(CLI_OBJ) $(HTTP_OBJ) $(B)/se
 
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: all help run test torture deps-run deps-test deps-deb deps-torture install deb clean unit-bin tool-bin crash-bin fuzz fuzz-bin \
+.PHONY: all help run test torture deps-run deps-test deps-deb deps-image deps-torture install deb image clean unit-bin tool-bin crash-bin fuzz fuzz-bin \
 	examples
 
 all: $(B)/fobd $(B)/fob $(B)/fob-http $(B)/libfob.a $(B)/libfob.so ## build the daemon, the command line, fob-http and the library
@@ -313,6 +313,15 @@ release: ## tag the version of client/fob.h, when the changelog, client/abi and 
 
 deb: deps-deb ## build Debian packages of this tree, as it is, into build/deb
 	$(Q)service/debian/build build/deb
+
+# The packages of build/deb, unless something that they are made of is newer.
+CHANGES := $(or $(wildcard build/deb/fob_*.changes),build/deb/fob.changes)
+$(CHANGES): Makefile README.md tests/lib/packages.mk \
+    $(shell find proto service client -type f ! -path 'service/container/*' ! -name '*.pyc')
+	$(Q)+$(MAKE) --no-print-directory deb
+
+image: deps-image $(CHANGES) ## build a container image (OCI layout) from those packages, into build/image
+	$(Q)PYTHON=$(PYTHON) service/container/build build/deb build/image
 
 # ---- examples ----
 

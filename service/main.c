@@ -19,6 +19,7 @@
 #include "service/process/confine.h"
 #include "service/process/harden.h"
 #include "service/net/server.h"
+#include "service/net/socket_file.h"
 #include "service/base/log.h"
 #include "service/base/names.h"
 #include "service/process/notify.h"
@@ -333,6 +334,18 @@ shut_down(struct service *service, struct server *server, struct reopen *reopen,
 }
 
 static int
+make_socket_folders(const struct config *config, char *why, size_t why_len)
+{
+	for (size_t i = 0; i < config->n_listeners; i++) {
+		const char *path = config_ipc_path(config->listeners[i].url);
+
+		if (path != NULL && socket_file_folder(path, why, why_len) != 0)
+			return -1;
+	}
+	return 0;
+}
+
+static int
 serve(const struct config *config, const struct flags *flags, const struct notify *notify, char *why, size_t why_len)
 {
 	struct service service = { .config = config, .mutex = PTHREAD_MUTEX_INITIALIZER };
@@ -344,6 +357,8 @@ serve(const struct config *config, const struct flags *flags, const struct notif
 
 	block_signals(&signals);
 	limit_heaps();
+	if (make_socket_folders(config, why, why_len) != 0)
+		return fail(why);
 	if (confine_process(config, flags->config, notify_is_abstract(notify), why, why_len) != 0)
 		return fail(why);
 	clock_init(&clock);

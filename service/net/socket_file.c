@@ -1,6 +1,6 @@
 /*
- * socket_file.c - what is at a unix socket's path, before nng makes one there and after (see socket_file.h). Never
- * removes anything: nng does that.
+ * socket_file.c - what is at a unix socket's path, before nng makes one there and after, and its folder (see
+ * socket_file.h). Never removes anything: nng does that.
  */
 #include "service/net/socket_file.h"
 
@@ -14,16 +14,45 @@
 
 #include "service/base/log.h"
 
+#define PATH_LEN sizeof(((struct sockaddr_un *)0)->sun_path)
+
+static void
+name_folder(const char *path, char folder[PATH_LEN])
+{
+	const char *slash = strrchr(path, '/');
+
+	snprintf(folder, PATH_LEN, "%.*s", slash == NULL ? 1 : (int)(slash - path) + (slash == path),
+	    slash == NULL ? "." : path);
+}
+
+int
+socket_file_folder(const char *path, char *why, size_t why_len)
+{
+	char folder[PATH_LEN];
+
+	name_folder(path, folder);
+	/* What is wrong with a folder that is there is socket_file_check()'s to say. */
+	if (access(folder, F_OK) == 0)
+		return 0;
+	if (mkdir(folder, 0750) != 0 && errno != EEXIST) {
+		snprintf(why, why_len, "ipc://%s: cannot make the socket's folder: %s", path, strerror(errno));
+		return -1;
+	}
+	/* The umask has taken the group's rights. */
+	if (chmod(folder, 0750) == 0)
+		return 0;
+	snprintf(why, why_len, "ipc://%s: cannot give the socket's folder its mode: %s", path, strerror(errno));
+	return -1;
+}
+
 /* Who may rename in the socket's folder may put another in its place, and be told keys. */
 static int
 check_ipc_folder(const char *path, char *why, size_t why_len)
 {
-	char folder[sizeof(((struct sockaddr_un *)0)->sun_path)];
-	const char *slash = strrchr(path, '/');
+	char folder[PATH_LEN];
 	struct stat st;
 
-	snprintf(folder, sizeof(folder), "%.*s", slash == NULL ? 1 : (int)(slash - path) + (slash == path),
-	    slash == NULL ? "." : path);
+	name_folder(path, folder);
 	if (stat(folder, &st) != 0) {
 		snprintf(why, why_len, "ipc://%s: the socket's folder: %s", path, strerror(errno));
 		return -1;
@@ -70,7 +99,7 @@ socket_file_check(const char *path, char *why, size_t why_len)
 	struct stat st;
 	int fd;
 
-	if (strlen(path) >= sizeof(((struct sockaddr_un *)0)->sun_path)) {
+	if (strlen(path) >= PATH_LEN) {
 		snprintf(why, why_len, "ipc://%s: the path is too long for a unix socket (107 bytes)", path);
 		return -1;
 	}

@@ -43,14 +43,24 @@ class Sockets(unittest.TestCase):
         os.chmod(fobd.place, 0o1777)  # as /tmp: each may remove his own only
         fobd.start(init=False)
 
-    def test_a_folder_that_is_not_there(self):
+    def test_a_folder_that_is_not_there_is_made(self):
         fobd = self.make()
-        gone = os.path.join(fobd.place, "gone")
+        new = os.path.join(fobd.place, "new")
+        fobd.write_config(fobd.config_text.replace(fobd.urls["verify"], "ipc://" + new + "/v"))
+        fobd.urls["verify"] = "ipc://" + new + "/v"
+        fobd.start()
+        self.assertEqual(stat.S_IMODE(os.stat(new).st_mode), 0o750)
+        self.assertTrue(stat.S_ISSOCK(os.lstat(new + "/v").st_mode))
+        fobd.restart()  # it is there now, and allowed by Landlock
+
+    def test_a_folder_whose_own_folder_is_not_there(self):
+        fobd = self.make()
+        gone = os.path.join(fobd.place, "gone/deep")
         fobd.write_config(fobd.config_text.replace(fobd.urls["verify"], "ipc://" + gone + "/v"))
         fobd.init()
         done = fobd.run()
         self.assertEqual(done.returncode, 1)
-        self.assertIn("ipc://%s/v: the socket's folder: No such file or directory" % gone, done.stderr)
+        self.assertIn("ipc://%s/v: cannot make the socket's folder: No such file or directory" % gone, done.stderr)
 
     @unittest.skipUnless(ME == 0, "only root may give a folder away")
     def test_a_folder_of_another_user_is_told(self):

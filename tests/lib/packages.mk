@@ -18,8 +18,11 @@ PACKAGES_LINT := $(PACKAGES_RUN) clang clang-tidy cppcheck shellcheck python3-py
 
 # What `make deb` needs beside the compiler and the libraries.
 PACKAGES_DEB := $(PACKAGES_RUN) debhelper dpkg-dev dh-python python3 python3-setuptools python3-wheel perl
-# The long tests make Debian systems in folders, and install the packages there.
-PACKAGES_TORTURE := mmdebstrap piuparts autopkgtest
+# What `make image` needs beside that. mmdebstrap unpacks, umoci packs; uidmap is for those who are not root.
+PACKAGES_IMAGE := $(PACKAGES_DEB) mmdebstrap umoci uidmap
+# The long tests make Debian systems in folders, and install the packages there. They run the image by crun and runc, with
+# the filter of system calls that an engine has; docker-compose reads compose.yaml.
+PACKAGES_TORTURE := mmdebstrap piuparts autopkgtest umoci crun runc skopeo golang-github-containers-common docker-compose
 
 deps-run:
 	@tests/lib/install-packages $(PACKAGES_RUN)
@@ -29,5 +32,7 @@ deps-lint:
 	@tests/lib/install-packages $(PACKAGES_LINT)
 deps-deb:
 	@tests/lib/install-packages $(PACKAGES_DEB)
+deps-image:
+	@tests/lib/install-packages $(PACKAGES_IMAGE)
 deps-torture:
 	@tests/lib/install-packages $(PACKAGES_TORTURE)
