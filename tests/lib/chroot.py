@@ -49,7 +49,7 @@ cd "$1"
 pivot_root . oldroot
 umount -l /oldroot
 mount --make-rshared /
-exec env -i container=fob-test PATH=%s /usr/lib/systemd/systemd --system --unit=multi-user.target --log-target=null --show-status=no
+exec env -i container=fob-test PATH=%s /usr/lib/systemd/systemd --system --unit=multi-user.target --log-target=journal --show-status=no
 ' sh "$1"
 """ % PATH
 

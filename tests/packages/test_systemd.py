@@ -57,8 +57,9 @@ class Systemd(unittest.TestCase):
         daemon.wait_until(what, seen, timeout_s=60, every_s=0.1)
 
     def create(self, account, address="ipc:///run/fob/admin.sock", more=""):
-        said = self.sh("fob --address %s account create %s %s --output json 2>/dev/null" % (address, account, more))
-        keys = re.findall(r"[sp]k_(?:live|test)_[0-9A-Za-z]{36}", said)
+        self.sh("fob --address %s account create %s %s --output json > /root/created 2>/dev/null" % (address, account, more))
+        with open(self.system.path("root/created"), encoding="utf-8") as f:
+            keys = re.findall(r"[sp]k_(?:live|test)_[0-9A-Za-z]{36}", f.read())
         for key in keys:
             made.add(key.encode())
         return keys
@@ -129,13 +130,13 @@ class Systemd(unittest.TestCase):
             install -d -m 0700 /etc/keys
             mv /etc/fob/live.pepper /etc/fob/test.pepper /etc/keys
             chown root:root /etc/keys/*; chmod 0400 /etc/keys/*
-            sed -i 's|/etc/fob/\\(live\\|test\\).pepper|/run/credentials/fobd.service/\\1.pepper|' /etc/fob/fobd.conf
+            sed -i -E 's#/etc/fob/(live|test)[.]pepper#/run/credentials/fobd.service/\\1.pepper#' /etc/fob/fobd.conf
             mkdir -p /run/systemd/system/fobd.service.d
             printf '[Service]\\nLoadCredential=live.pepper:/etc/keys/live.pepper\\nLoadCredential=test.pepper:/etc/keys/test.pepper\\n' \\
                 > /run/systemd/system/fobd.service.d/peppers.conf
             systemctl daemon-reload; systemctl restart fobd""")
         self.assertEqual(self.verdict(key), "VALID")
-        self.assertEqual(self.sh("fob health --output json").count("SERVING"), 3)
+        self.assertRegex(self.sh("fob health"), "all +SERVING")
 
     def test_4_live_and_test_by_themselves(self):
         self.sh("systemctl disable --now fobd")
