@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 """The container image: built twice, the same; what is in it; and run by crun and runc with the mounts of
-service/container/compose.yaml and kubernetes/, from the first start without databases to a kill and a restart."""
+service/container/compose.yaml and kubernetes/, from the first start without databases to a kill and a restart.
+FOB_DEBS names a folder of packages that are to be used instead of new ones."""
 
 import os
 import sys
