@@ -152,7 +152,7 @@ $(B)/fob: $(CLI_OBJ) $(B)/proto/c/key_form.o $(B)/proto/c/new_folder.o $(B)/libf
 $(B)/libhttp.a: $(filter-out %/main.o,$(HTTP_OBJ))
 	$(Q)rm -f $@ && $(AR) qcs $@ $^
 
-$(B)/fob-http: $(B)/client/http/main.o $(B)/libhttp.a $(B)/libfob.a
+$(B)/fob-http: $(B)/client/http/main.o $(B)/libhttp.a $(B)/proto/c/journal.o $(B)/libfob.a
 	@$(if $(V),,echo '  LD      $@')
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS_HTTP)
 

@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "proto/c/journal.h"
 #include "proto/c/program.h"
 #include "service/base/config.h"
 #include "service/flags.h"
@@ -37,7 +38,7 @@
 static int
 fail(const char *why)
 {
-	fprintf(stderr, "fobd: %s\n", why);
+	fprintf(stderr, "%sfobd: %s\n", journal_is_fd(STDERR_FILENO) ? journal_prefix(LOG_ERROR) : "", why);
 	return 1;
 }
 

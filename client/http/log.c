@@ -12,17 +12,21 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "proto/c/journal.h"
+
 #define LINE_SIZE 2048
 #define TAIL_SIZE 4 /* kept free for the closing quote, brace and newline */
 
 struct line {
 	char buf[LINE_SIZE];
 	size_t len;
+	size_t start; /* of its text, behind the journal's priority */
 	bool json;
 };
 
 static atomic_int threshold = LOG_INFO;
 static atomic_bool as_json;
+static atomic_bool to_journal;
 /* Held from poll() to write(): another thread must not use up the room that poll() reported. */
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
@@ -68,7 +72,7 @@ put_field(struct line *l, const char *name, const char *value)
 
 	if (l->len + strlen(name) + 8 > LINE_SIZE - TAIL_SIZE)
 		return;
-	put(l, l->json ? (l->len == 0 ? "{\"" : ",\"") : (l->len == 0 ? "" : " "));
+	put(l, l->json ? (l->len == l->start ? "{\"" : ",\"") : (l->len == l->start ? "" : " "));
 	put(l, name);
 	put(l, l->json ? "\":\"" : quoted ? "=\"" : "=");
 	put_escaped(l, value);
@@ -109,6 +113,7 @@ log_setup(enum log_level level, bool json)
 {
 	atomic_store(&threshold, (int)level);
 	atomic_store(&as_json, json);
+	atomic_store(&to_journal, journal_is_fd(STDERR_FILENO));
 }
 
 void
@@ -121,6 +126,9 @@ log_line(enum log_level level, const char *message, ...)
 
 	if ((int)level > atomic_load(&threshold))
 		return;
+	if (atomic_load(&to_journal))
+		put(&l, journal_prefix((int)level));
+	l.start = l.len;
 	put_time(&l);
 	put_field(&l, "level", names[level]);
 	put_field(&l, "msg", message);

@@ -18,6 +18,7 @@
 #include "client/http/settings.h"
 #include "client/http/wipe.h"
 #include "client/http/worker.h"
+#include "proto/c/journal.h"
 #include "proto/c/program.h"
 
 #define DEFAULT_CONFIG "/etc/fob/fob-http.conf"
@@ -56,7 +57,7 @@ struct fleet {
 static int
 fail(const char *why)
 {
-	fprintf(stderr, "fob-http: %s\n", why);
+	fprintf(stderr, "%sfob-http: %s\n", journal_is_fd(STDERR_FILENO) ? journal_prefix(LOG_ERROR) : "", why);
 	return 1;
 }
 

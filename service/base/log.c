@@ -17,6 +17,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "proto/c/journal.h"
 #include "proto/c/utf8.h"
 
 #define LINE_SIZE 4096 /* PIPE_BUF: the kernel does not interleave shorter writes to a pipe */
@@ -25,12 +26,14 @@
 struct line {
 	char buf[LINE_SIZE];
 	size_t len;
+	size_t start; /* of its text, behind the journal's priority */
 	bool json;
 	bool cut;
 };
 
 static atomic_int log_threshold = LOG_INFO;
 static atomic_bool log_as_json;
+static atomic_bool log_to_journal;
 
 /* Held from poll() to write(): another thread must not use up the room that poll() reported. */
 static pthread_mutex_t log_lock = PTHREAD_MUTEX_INITIALIZER;
@@ -132,9 +135,9 @@ line_name(struct line *l, const char *name, size_t room)
 		l->cut = true;
 		return false;
 	}
-	if (l->len > 0)
+	if (l->len > l->start)
 		line_puts(l, l->json ? "," : " ");
-	line_puts(l, l->json ? (l->len == 0 ? "{\"" : "\"") : "");
+	line_puts(l, l->json ? (l->len == l->start ? "{\"" : "\"") : "");
 	line_puts(l, name);
 	line_puts(l, l->json ? "\":" : "=");
 	return true;
@@ -199,6 +202,9 @@ line_begin(struct line *l, enum log_level level, const char *message)
 	l->len = 0;
 	l->cut = false;
 	l->json = atomic_load_explicit(&log_as_json, memory_order_relaxed);
+	if (atomic_load_explicit(&log_to_journal, memory_order_relaxed))
+		line_puts(l, journal_prefix((int)level));
+	l->start = l->len;
 	clock_gettime(CLOCK_REALTIME, &now);
 	gmtime_r(&now.tv_sec, &utc);
 	strftime(stamp, sizeof(stamp), "%Y-%m-%dT%H:%M:%S", &utc);
@@ -256,6 +262,7 @@ log_setup(enum log_level level, bool json)
 {
 	atomic_store_explicit(&log_threshold, (int)level, memory_order_relaxed);
 	atomic_store_explicit(&log_as_json, json, memory_order_relaxed);
+	atomic_store_explicit(&log_to_journal, journal_is_fd(STDERR_FILENO), memory_order_relaxed);
 }
 
 bool

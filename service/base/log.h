@@ -37,7 +37,7 @@ bool log_enabled(enum log_level level);
 /*
  * log_line(level, message, fields, n):
  * Write the line "time=... level=... msg=... name=value ..." with one write(2). It has at most 4 KiB; a
- * longer one is cut, and says so. A NULL string is left out. Never waits: when stderr is full or closed the
+ * longer one is cut, and says so. Where stderr is the journal's stream, the priority stands before it: journal.h. A NULL string is left out. Never waits: when stderr is full or closed the
  * line is dropped.
  * Threads: any.
  */

@@ -17,6 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -117,6 +118,35 @@ form_of_a_line(void **state)
 		fail_msg("%s", line);
 	log_line(LOG_INFO, "bare", NULL, 0);
 	assert_string_equal(after_stamp(capture_line(&c)), "\"msg\":\"bare\"}");
+	capture_end(&c);
+}
+
+static void
+the_journal_gets_priorities(void **state)
+{
+	static const char *const prefixes[] = { "<3>", "<4>", "<6>", "<7>" };
+	char stream[64], pattern[128];
+	struct capture c;
+	struct stat st;
+
+	(void)state;
+	capture_begin(&c);
+	assert_int_equal(fstat(STDERR_FILENO, &st), 0);
+	snprintf(stream, sizeof(stream), "%llu:%llu", (unsigned long long)st.st_dev, (unsigned long long)st.st_ino);
+	assert_int_equal(setenv("JOURNAL_STREAM", stream, 1), 0);
+	for (int json = 0; json < 2; json++)
+		for (int level = LOG_ERROR; level <= LOG_DEBUG; level++) {
+			log_setup(LOG_DEBUG, json);
+			log_line((enum log_level)level, "m", NULL, 0);
+			snprintf(pattern, sizeof(pattern), "^%s%s" STAMP, prefixes[level], json ? "\\{\"time\":\"" : "time=");
+			assert_true(matches(capture_line(&c), pattern));
+		}
+	/* As a child finds it whose stderr is another file. */
+	assert_int_equal(setenv("JOURNAL_STREAM", "1:1", 1), 0);
+	log_setup(LOG_INFO, false);
+	log_line(LOG_ERROR, "m", NULL, 0);
+	assert_true(matches(capture_line(&c), "^time=" STAMP));
+	unsetenv("JOURNAL_STREAM");
 	capture_end(&c);
 }
 
@@ -389,6 +419,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(form_of_a_line),
+		cmocka_unit_test(the_journal_gets_priorities),
 		cmocka_unit_test(levels),
 		cmocka_unit_test(a_peers_bytes_are_escaped),
 		cmocka_unit_test(a_long_line_is_cut_and_says_so),
