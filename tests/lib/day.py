@@ -59,7 +59,7 @@ class Day(unittest.TestCase):
 
     def tearDown(self):
         if Day.ended:
-            tap.comment("the end of fobd's log:\n" + self.fobd().says()[-3000:])
+            tap.comment("the end of fobd's log:\n" + "\n".join(self.fobd().says().splitlines()[-8:]))
 
     # ---- the daemon ----
 
@@ -73,17 +73,20 @@ class Day(unittest.TestCase):
         return [line for line in self.fobd().says().splitlines() if "msg=ready" in line][-1]
 
     def moves_to_another_machine(self, disk, brings):
-        """The machine is lost. What was kept elsewhere is brought to a new one, whose databases have a disk of ${disk}."""
+        """The machine is lost: what is kept elsewhere goes to a new one, whose databases have a disk of ${disk}."""
         lost = Day.on
+        lost.services.stop()
         self.work_on(machine.Machine())
         Day.on.small_disk("/var/lib/fob", disk)
-        for path in brings:
-            os.makedirs(os.path.dirname(Day.on.path(path)), exist_ok=True)
-            machine.run(["cp", "-a", lost.path(path), Day.on.path(path)])
-        for name in ("operator.pem", "operator.key"):
-            shutil.copy(lost.path("/root/" + name), Day.on.path("/root"))
-        lost.end()
+        self.brings(lost, *brings)
         self.has_packages("next")
+        return lost
+
+    @staticmethod
+    def brings(other, *paths):
+        """Copy ${paths} from the machine ${other}."""
+        for path in paths:
+            machine.run(["cp", "-aT", other.path(path), Day.on.path(path)])
 
     # ---- accounts and keys ----
 

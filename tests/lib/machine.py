@@ -20,7 +20,7 @@ import services
 import tap
 
 KEPT = os.path.join(pb.ROOT, "build", "day")
-MILLION = 20_000
+MILLION = 1_000_000
 _INSIDE = "FOB_TEST_OWN_NAMESPACES"
 _OWN = ["unshare", "--mount", "--propagation", "private", "--net", "--pid", "--fork", "--mount-proc"]
 KEY = re.compile(r"[sp]k_(?:live|test)_\w+")

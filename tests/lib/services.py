@@ -20,7 +20,7 @@ _SYSTEMCTL = r"""#!/usr/bin/perl
 use IO::Socket::UNIX;
 if (grep { /^(is-enabled|enable|disable|preset|mask|unmask|daemon-reload)$/ } @ARGV) {
 	$ENV{SYSTEMD_OFFLINE} = 1;
-	exec '/bin/systemctl', @ARGV;
+	exec '/usr/bin/systemctl.real', @ARGV;
 }
 my $asked = IO::Socket::UNIX->new(Peer => '/run/systemctl.sock') or die "systemctl: $!\n";
 print $asked join("\0", @ARGV);
@@ -126,7 +126,8 @@ class Services:
     def __init__(self, root):
         self.root, self.units = root, {}
         os.makedirs(os.path.join(root, "run/systemd/system"), exist_ok=True)
-        shim = os.path.join(root, "usr/local/bin/systemctl")
+        shim = os.path.join(root, "usr/bin/systemctl")
+        os.rename(shim, shim + ".real")  # packages look for it nowhere else
         with open(shim, "w", encoding="utf-8") as f:
             f.write(_SYSTEMCTL)
         os.chmod(shim, 0o755)
