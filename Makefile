@@ -66,7 +66,7 @@ OBJ := $(SERVICE_OBJ) $(SHARED_OBJ) $(CLIENT_OBJ) $(CLI_OBJ) $(HTTP_OBJ) $(B)/se
 
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: all help run test torture deps-run deps-test deps-deb install deb clean unit-bin tool-bin crash-bin fuzz fuzz-bin \
+.PHONY: all help run test torture deps-run deps-test deps-deb deps-torture install deb clean unit-bin tool-bin crash-bin fuzz fuzz-bin \
 	examples
 
 all: $(B)/fobd $(B)/fob $(B)/fob-http $(B)/libfob.a $(B)/libfob.so ## build the daemon, the command line, fob-http and the library
@@ -83,7 +83,7 @@ run: deps-run ## install what is missing, build, start fobd with a demo account
 test: deps-test ## install what is missing, build every variant, run every test: 15 minutes. One: tests/run --help
 	$(Q)+tests/run
 
-torture: deps-test ## the tests in their long form
+torture: deps-test deps-torture ## the tests in their long form
 	$(Q)+TORTURE=1 tests/run
 
 fuzz: deps-test ## fuzz under libFuzzer: FUZZ=target (all), FUZZ_SECONDS in all (600), TEST_SEED

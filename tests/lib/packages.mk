@@ -13,6 +13,8 @@ PACKAGES_TEST := $(PACKAGES_RUN) clang libclang-rt-dev libcmocka-dev bats perl p
 
 # What `make deb` needs beside the compiler and the libraries.
 PACKAGES_DEB := $(PACKAGES_RUN) debhelper dpkg-dev
+# The long tests make Debian systems in folders, and install the packages there.
+PACKAGES_TORTURE := mmdebstrap piuparts autopkgtest $(PACKAGES_DEB)
 
 deps-run:
 	@tests/lib/install-packages $(PACKAGES_RUN)
@@ -20,3 +22,5 @@ deps-test:
 	@tests/lib/install-packages $(PACKAGES_TEST)
 deps-deb:
 	@tests/lib/install-packages $(PACKAGES_DEB)
+deps-torture:
+	@tests/lib/install-packages $(PACKAGES_TORTURE)
