@@ -51,7 +51,7 @@ class OperatorsDay(Day):
     @chapter("Move here from another system")
     def test_05_import_a_million_keys_into_test(self):
         self.accounts("test-accounts.ndjson", "test", machine.MILLION // 2)
-        self.types("fob account import --environment test test-accounts.ndjson", str(machine.MILLION // 2))
+        self.types("fob account import --environment test --timeout 60s test-accounts.ndjson", str(machine.MILLION // 2))
 
     @chapter("Load and monitor")
     def test_06_load(self):
