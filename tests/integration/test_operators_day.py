@@ -143,7 +143,7 @@ class OperatorsDay(Day):
         self.logged("settings reloaded")
         self.assertNotEqual(self.certificate_shown("127.0.0.1:7401"), before)
         self.types("fob health --address tls+tcp://127.0.0.1:7401 --tls-ca /etc/fob/tls/ca.pem --tls-cert operator.pem "
-                   "--tls-key operator.key", "SERVING")
+                   "--tls-key operator.key --tls-server-name fob.example.org", "SERVING")
 
     @chapter("Remove")
     def test_15_uninstall(self):

@@ -152,7 +152,7 @@ class Day(unittest.TestCase):
             for name in ("ca.pem", "ca.key"):
                 shutil.copy(self.path("/elsewhere/" + name), made.path(name))
         for name in names:
-            made.pair("ca", name, common_name="127.0.0.1")
+            made.pair("ca", name, common_name="fob.example.org")
         if first:
             machine.run(["chroot", Day.on.root, "sh", "-c", "cp /root/server.* /etc/fob/tls/ && chown -R fob:fob /etc/fob/tls"])
 
