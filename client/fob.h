@@ -132,7 +132,7 @@ enum fob_fault {
 	FOB_EOUT_OF_RANGE = -11,
 	FOB_EUNIMPLEMENTED = -12, /* the server does not know the method */
 	FOB_EINTERNAL = -13,      /* a bug, or out of memory; or a reply that could not be decoded */
-	FOB_EUNAVAILABLE = -14,   /* not connected, draining, or the store of that environment has failed */
+	FOB_EUNAVAILABLE = -14,   /* not connected, or the store of that environment has failed */
 	FOB_EDATA_LOSS = -15,
 	FOB_EUNAUTHENTICATED = -16
 };

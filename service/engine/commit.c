@@ -13,6 +13,7 @@
 #include "service/base/log.h"
 #include "service/store/apply.h"
 #include "service/store/rotate.h"
+#include "service/store/size.h"
 
 const char *
 commit_fault_text(int fault)
@@ -192,6 +193,10 @@ commit_together(struct writer *w, struct mutation *batch, int64_t now_ms)
 	if (next.revision == w->state.revision) {
 		store_abort(w->txn);
 		return 0;
+	}
+	if ((fault = store_room_to_commit(w->txn)) != 0) {
+		store_abort(w->txn);
+		return fault;
 	}
 	if ((fault = commit_state(w, &next)) == 0)
 		count_group(w, batch);

@@ -44,6 +44,7 @@ struct lmdb_txn {
 	bool write;
 	bool left;                     /* a trap has left this write transaction half-way: nothing of it is freed */
 	bool written[LMDB_TABLES_MAX]; /* tables that this write transaction has changed */
+	uint64_t changes;              /* records that it has put or deleted */
 	struct descent_walk *spare[LMDB_TABLES_MAX]; /* a read transaction's walks, used again instead of allocated */
 	uint8_t value[LMDB_VALUE_MAX];
 	/* The snapshot of a read transaction, as get.c reads it; kept as long as no commit is made. */

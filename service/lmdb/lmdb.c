@@ -259,6 +259,7 @@ lmdb_write(struct lmdb_txn *txn)
 	fault = try_begin(txn, 0);
 	txn->write = fault == 0;
 	txn->fault = 0;
+	txn->changes = 0;
 	memset(txn->written, 0, sizeof(txn->written));
 	if (fault != 0)
 		return judge(txn->db, fault);
@@ -387,6 +388,7 @@ lmdb_put(struct lmdb_txn *txn, unsigned table, const void *key, size_t key_len, 
 	assert(key_len <= LMDB_KEY_MAX && len <= LMDB_VALUE_MAX);
 	if (!is_spoilt(txn) && (txn->fault = check_before_write(txn, table, key, key_len, false)) == 0)
 		txn->fault = judge(txn->db, try_put(txn, table, &k, &v));
+	txn->changes++;
 }
 
 static int
@@ -411,6 +413,7 @@ lmdb_del(struct lmdb_txn *txn, unsigned table, const void *key, size_t key_len)
 
 	if (is_spoilt(txn) || (txn->fault = check_before_write(txn, table, key, key_len, true)) != 0)
 		return;
+	txn->changes++;
 	/* A missing entry means that two indexes disagree. This change fails; the database does not. */
 	fault = try_del(txn, table, &k);
 	txn->fault = fault == -FAULT_NOT_FOUND ? -FAULT_CORRUPT : judge(txn->db, fault);
@@ -424,8 +427,9 @@ allocate(int fd, uint64_t from, uint64_t to)
 	return fallocate(fd, FALLOC_FL_KEEP_SIZE, (off_t)from, (off_t)(to - from));
 }
 
-int
-lmdb_reserve(struct lmdb *db, uint64_t bytes)
+/* Reserve ${bytes}; if there is room also ${more}, so that the next few commits need no system call. */
+static int
+reserve(struct lmdb *db, uint64_t bytes, uint64_t more)
 {
 	uint64_t end = lmdb_counted_bytes(db) + bytes;
 	mdb_filehandle_t fd;
@@ -437,13 +441,30 @@ lmdb_reserve(struct lmdb *db, uint64_t bytes)
 	if (end <= db->reserved_to)
 		return 0;
 	mdb_env_get_fd(db->env, &fd);
-	/* Allocate more than is asked for, so that the next few commits need no system call. KEEP_SIZE:
-	 * LMDB manages the file's size itself. */
-	if (allocate(fd, db->reserved_to, end + bytes) == 0)
-		db->reserved_to = end + bytes;
+	/* KEEP_SIZE: LMDB manages the file's size itself. */
+	if (allocate(fd, db->reserved_to, end + more) == 0)
+		db->reserved_to = end + more;
 	else if ((errno == ENOSPC || errno == EFBIG || errno == EDQUOT) && allocate(fd, db->reserved_to, end) != 0)
 		return -FAULT_FULL;
 	else
 		db->reserved_to = end;
 	return 0;
+}
+
+int
+lmdb_reserve(struct lmdb *db, uint64_t bytes)
+{
+	return reserve(db, bytes, bytes);
+}
+
+int
+lmdb_reserve_commit(struct lmdb_txn *txn, uint64_t small)
+{
+	/* A change rewrites a leaf, and may split it. But no page is rewritten twice, and two records fit a page. */
+	uint64_t page = txn->db->page_bytes, most = txn->changes * 2 * page,
+		 other = lmdb_used_bytes(txn) + txn->changes * page / 2;
+
+	if (most <= small || is_spoilt(txn))
+		return 0;
+	return reserve(txn->db, small + (most < other ? most : other), 0);
 }

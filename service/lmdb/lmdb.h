@@ -208,6 +208,14 @@ uint64_t lmdb_entries(struct lmdb_txn *txn, unsigned table);
 int lmdb_reserve(struct lmdb *db, uint64_t bytes);
 
 /*
+ * lmdb_reserve_commit(txn, small):
+ * The same for what ${txn} has changed until now, and ${small} bytes more, if it may write more than ${small} bytes. A
+ * disk that takes only a part of a write fails the database, as LMDB calls that an I/O error.
+ * Returns: 0; -FAULT_FULL: abort ${txn}.
+ */
+int lmdb_reserve_commit(struct lmdb_txn *txn, uint64_t small);
+
+/*
  * lmdb_copy(db, fd, stop):
  * Write a copy of the newest snapshot to ${fd}, an empty file, while others may write. Holds the snapshot
  * until it is done, or until ${fd} has taken nothing for 30 s. It then still waits for ${fd}, but stops no

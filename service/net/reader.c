@@ -35,6 +35,9 @@ answer(struct connection *c, struct workspace *ws, const struct sp_frame *frame,
 		.connection = c, .id = frame->id, .role = c->listener->config->role, .peer = &c->peer
 	};
 
+	/* The next fobd answers it: a client asks again when its connection closes, which is soon. */
+	if (atomic_load(&c->listener->server->service->draining))
+		return;
 	if (!peer_allowed(&c->peer, c->listener->current))
 		refuse_user(c, ws, &origin);
 	else if (frame->body_len > LIMIT_REQUEST)

@@ -379,8 +379,8 @@ sleep_ms(long ms)
 }
 
 /*
- * A worker that is seen without a request after `draining` was set touches no database any more: its next requests are
- * refused. Changes that were taken up before are the writers', until they are answered.
+ * A worker that is seen without a request after `draining` was set touches no database any more: it leaves its next
+ * requests. Changes that were taken up before are the writers', until they are answered.
  */
 int
 server_drain(struct server *server, uint32_t drain_ms)

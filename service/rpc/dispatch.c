@@ -177,8 +177,6 @@ check_request(struct call *call, const Fob__Rpc__V1__Request *request, struct ro
 	if (route->method->class != CLASS_VERIFY)
 		call->deadline_ms = call->worker->began_ns / NS_PER_MS +
 		    (timeout_ms != 0 ? timeout_ms : atomic_load(&call->service->config)->timeout_ms);
-	if (atomic_load(&call->service->draining))
-		return call_fault(call, FAULT_UNAVAILABLE, "the server is shutting down");
 	return 0;
 }
 

@@ -55,7 +55,7 @@ struct service {
 	const struct config *_Atomic config;     /* loaded in a request, and not kept beyond it: see reload.c */
 	const struct transport_ops *transport;
 	int64_t start_ms;
-	_Atomic bool draining;
+	_Atomic bool draining;    /* no further request is answered */
 	_Atomic uint32_t changes; /* taken up and not answered */
 	struct tally tally;       /* of changes: several threads count here */
 

@@ -23,3 +23,9 @@ store_room(struct store_txn *txn)
 		return -FAULT_FULL;
 	return lmdb_reserve(txn->store->lmdb, RESERVE_BYTES);
 }
+
+int
+store_room_to_commit(struct store_txn *txn)
+{
+	return lmdb_reserve_commit(txn->txn, RESERVE_BYTES);
+}

@@ -22,4 +22,12 @@ void store_size(struct store_txn *txn, struct store_size *size);
  */
 int store_room(struct store_txn *txn);
 
+/*
+ * store_room_to_commit(txn):
+ * Is there room on the disk for all that ${txn} has changed? What the reserve takes, such as a revocation, is never
+ * refused.
+ * Returns: 0; -FAULT_FULL: abort ${txn}.
+ */
+int store_room_to_commit(struct store_txn *txn);
+
 #endif

@@ -8,6 +8,7 @@ import sys
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 
+import ast
 import glob
 import re
 import unittest
@@ -79,6 +80,25 @@ class Pages(unittest.TestCase):
             have = " ".join(read("client/examples/" + example).split())
             for piece in block.split("...\n"):
                 self.assertTrue(" ".join(piece.split()) in have, "%s has not: %s" % (example, piece))
+
+    def test_operations_is_the_operators_day(self):
+        """Each command that a step of the day types stands in the page's chapter of that step; chapters in the same order."""
+        page = re.findall(r"^## (.*)\n((?:(?!## ).*\n?)*)", read("service/OPERATIONS.md"), re.M)
+        lines = {chapter: [re.sub(r"\s+# .*", "", line).strip() for line in text.splitlines() if line.startswith("    ")]
+                 for chapter, text in page}
+        order, typed, days = [chapter for chapter, _ in page], 0, []
+        for step in ast.walk(ast.parse(read("tests/integration/test_operators_day.py"))):
+            if not isinstance(step, ast.FunctionDef):
+                continue
+            chapter = step.decorator_list[0].args[0].value
+            self.assertIn(chapter, lines)
+            days.append(order.index(chapter))
+            for call in ast.walk(step):
+                if isinstance(call, ast.Call) and getattr(call.func, "attr", "") in ("types", "begins"):
+                    self.assertIn(call.args[0].value, lines[chapter], chapter)
+                    typed += 1
+        self.assertEqual(days, sorted(days))
+        self.assertGreater(typed, 30)
 
     def test_operations_quotes_what_is_printed(self):
         text = read("service/OPERATIONS.md")

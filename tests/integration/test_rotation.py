@@ -198,7 +198,7 @@ class Rotation(unittest.TestCase):
         for rotation in (1, 2):
             self.rotate()
             self.up.clear()
-            self.fobd.kill()  # and not stop(): "shutting down" would be an answer that the workers do not expect
+            self.fobd.kill()
             self.fobd.start(init=False)
             self.up.set()
             for _ in range(KILLS):

@@ -22,7 +22,8 @@ PACKAGES_DEB := $(PACKAGES_RUN) debhelper dpkg-dev dh-python python3 python3-set
 PACKAGES_IMAGE := $(PACKAGES_DEB) mmdebstrap umoci uidmap
 # The long tests make Debian systems in folders, and install the packages there. They run the image by crun and runc, with
 # the filter of system calls that an engine has; docker-compose reads compose.yaml.
-PACKAGES_TORTURE := mmdebstrap piuparts autopkgtest umoci crun runc skopeo golang-github-containers-common docker-compose
+PACKAGES_TORTURE := $(PACKAGES_DEB) mmdebstrap piuparts autopkgtest umoci crun runc skopeo golang-github-containers-common \
+	docker-compose
 
 deps-run:
 	@tests/lib/install-packages $(PACKAGES_RUN)

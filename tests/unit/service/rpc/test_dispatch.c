@@ -534,23 +534,6 @@ traceparents(void **state)
 }
 
 static void
-draining(void **state)
-{
-	struct fixture *f = *state;
-	size_t len;
-	uint8_t *bytes = revoke_request(&len);
-
-	f->h->service.draining = true;
-	assert_null(harness_verify(f->verify, f->live.secret, "", FOB__V1__ENVIRONMENT__ENVIRONMENT_UNSPECIFIED));
-	assert_int_equal(f->verify->code, UNAVAILABLE);
-	assert_int_equal(send_raw(f->admin, bytes, len), UNAVAILABLE);
-	assert_int_equal(send_method(f->admin, "fob.v1.Health/Stats"), UNAVAILABLE);
-	f->h->service.draining = false;
-	works_on(f, f->verify);
-	free(bytes);
-}
-
-static void
 refusing(void **state)
 {
 	struct fixture *f = *state;
@@ -703,7 +686,6 @@ main(void)
 		TEST(the_largest_request),
 		TEST(timeouts),
 		TEST(traceparents),
-		TEST(draining),
 		TEST(refusing),
 		TEST(a_refusal_is_logged_by_itself),
 		TEST(codes),
