@@ -275,8 +275,8 @@ class Start(unittest.TestCase):
 
     def test_an_ipc_path_whose_folder_is_missing(self):
         self.fobd.init()
-        self.fobd.write_config(self.fobd.config_text.replace(self.fobd.place + '/v"', self.fobd.place + '/no/v"'))
-        self.refused(self.fobd.place + "/no/v")
+        self.fobd.write_config(self.fobd.config_text.replace(self.fobd.place + '/v"', self.fobd.place + '/no/no/v"'))
+        self.refused(self.fobd.place + "/no/no/v")
 
     def test_unix_sockets_have_their_modes(self):
         self.fobd.start()
