@@ -12,7 +12,6 @@ import gc
 import hashlib
 import random
 import threading
-import time
 import unittest
 import warnings
 import weakref

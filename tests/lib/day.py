@@ -13,7 +13,6 @@ import unittest
 import certs
 import daemon
 import fobwire
-import leaks
 import machine
 import tap
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import math
-from ctypes import Structure, c_char_p, c_ssize_t, py_object
+from ctypes import Structure, c_ssize_t, py_object
 from typing import Any, Iterable, Sequence, TypeVar
 
 from fob import _abi

@@ -163,16 +163,22 @@ class Client:
                      traceparent: str | None = None) -> results.Verification:
         """See fob.Client.verify()."""
         request = _give.verify(operation, require_environment, timeout, traceparent)
-        _keep = _give.secret(request, key)
-        return await self._call(lib_held.fob_verify_async, _on_result, _take.verification_at, request)
+        keep = _give.secret(request, key)
+        answer: results.Verification = await self._call(lib_held.fob_verify_async, _on_result, _take.verification_at,
+                                                        request)
+        del keep  # it had to live until the call was made
+        return answer
 
     async def verify_authorization(self, header: Secret | None, *, operation: str | None = None,
                                    require_environment: Environment = Environment.ANY, timeout: float | None = None,
                                    traceparent: str | None = None) -> results.Verification:
         """See fob.Client.verify_authorization()."""
         request = _give.verify(operation, require_environment, timeout, traceparent)
-        _keep = _give.authorization(request, header)
-        return await self._call(lib_held.fob_verify_async, _on_result, _take.verification_at, request)
+        keep = _give.authorization(request, header)
+        answer: results.Verification = await self._call(lib_held.fob_verify_async, _on_result, _take.verification_at,
+                                                        request)
+        del keep  # it had to live until the call was made
+        return answer
 
     async def verify_batch(self, keys: Iterable[VerifyRequest | Secret], *, operation: str | None = None,
                            require_environment: Environment = Environment.ANY, timeout: float | None = None,
