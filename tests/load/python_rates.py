@@ -25,6 +25,7 @@ import pyfob
 import fob
 import fob.aio
 
+print("libfob: %s" % pyfob.LIBRARY)
 SECONDS = float(sys.argv[1]) if len(sys.argv) > 1 else 2.0
 ROUNDS = 3
 WARMUP = 0.3

@@ -967,7 +967,8 @@ static void
 names(void **state)
 {
 	static const char *const good[] = { "", "a", "Ada Lovelace <ada@example.com>", LONGEST };
-	static const char *const bad[] = { LONGEST "x", "a\"", "a\\", "a\n", "a\x7f", "\xc3\xa9", "\xff" };
+	static const char too_long[] = LONGEST "x";
+	static const char *const bad[] = { too_long, "a\"", "a\\", "a\n", "a\x7f", "\xc3\xa9", "\xff" };
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++)
