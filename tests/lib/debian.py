@@ -22,7 +22,9 @@ def build_depends():
         field = re.search(r"^Build-Depends:(.*(?:\n .*)*)", f.read(), re.M)[1]
     # Of alternatives the last: it has the name that both releases know.
     names = [re.sub(r"\(.*", "", one.split("|")[-1]).strip() for one in field.split(",")]
-    return ["debhelper" if n.startswith(("debhelper-compat", "dh-sequence-")) else n for n in names]
+    # What stands for these names: debhelper has all but one of them.
+    return ["dh-python" if n == "dh-sequence-python3" else
+            "debhelper" if n.startswith(("debhelper-compat", "dh-sequence-")) else n for n in names]
 
 
 def files():
