@@ -29,6 +29,8 @@ export function watchChanges(then) {
 	box().addEventListener("cancel", stay);
 	box().addEventListener("keydown", stay);  /* browsers heed "cancel" once only */
 	box().addEventListener("close", () => {
+		if (box().open)
+			return;  /* again: this comes later than the dialog is closed */
 		wipe();
 		(byId(opener) ?? byId("main")).focus();
 	});
