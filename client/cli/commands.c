@@ -127,11 +127,19 @@ command_find(const char *const *word, size_t n, size_t *used)
 	return NULL;
 }
 
+const char *
+command_verb(const struct command *command, const char *noun)
+{
+	size_t len = strlen(noun);
+
+	return strncmp(command->name, noun, len) == 0 && command->name[len] == ' ' ? command->name + len + 1 : NULL;
+}
+
 bool
 command_is_noun(const char *word)
 {
 	for (size_t i = 0; i < commands_n; i++) {
-		if (strncmp(commands[i].name, word, strlen(word)) == 0 && commands[i].name[strlen(word)] == ' ')
+		if (command_verb(&commands[i], word) != NULL)
 			return true;
 	}
 	return false;

@@ -43,6 +43,9 @@ int command_option(const char *name, size_t len);
 /* The command that the ${n} words start with, and how many of them are its name; NULL if none. */
 const struct command *command_find(const char *const *word, size_t n, size_t *used);
 
+/* The second word of ${command}, if its first is ${noun}; NULL if not, or if its name is one word. */
+const char *command_verb(const struct command *command, const char *noun);
+
 /* True for the first word of commands of two words. */
 bool command_is_noun(const char *word);
 

@@ -95,13 +95,11 @@ second_words(size_t i, char *out, size_t size)
 static void
 offer_second(const struct line *line, const char *noun)
 {
-	size_t skip = strlen(noun) + 1;
-
 	for (size_t i = 0; i < commands_n; i++) {
-		const char *name = commands[i].name;
+		const char *verb = command_verb(&commands[i], noun);
 
-		if (strncmp(name, noun, skip - 1) == 0 && name[skip - 1] == ' ')
-			offer(line, "", name + skip, strlen(name + skip), commands[i].summary);
+		if (verb != NULL)
+			offer(line, "", verb, strlen(verb), commands[i].summary);
 	}
 }
 

@@ -102,7 +102,7 @@ help_noun(const char *noun)
 	snprintf(line, sizeof(line), "Usage: fob %s COMMAND [ARGUMENTS]\n\n", noun);
 	out_text(line);
 	for (size_t i = 0; i < commands_n; i++) {
-		if (strncmp(commands[i].name, noun, strlen(noun)) != 0 || commands[i].name[strlen(noun)] != ' ')
+		if (command_verb(&commands[i], noun) == NULL)
 			continue;
 		snprintf(line, sizeof(line), "  fob %s%s%s\n      %s\n", commands[i].name,
 		    commands[i].args[0] == '\0' ? "" : " ", commands[i].args, commands[i].summary);

@@ -14,8 +14,9 @@ void log_setup(enum log_level level, bool json);
 /*
  * log_line(level, message, ...):
  * Write "time=... level=... msg=... name=value ...". The names and values, all strings, come after ${message} in pairs
- * and end with NULL. Where stderr is the journal's stream, the priority stands before the line: journal.h. What is not printable ASCII is escaped. A line has at most 2 KiB; a longer one is cut. Never
- * waits: when stderr is full the line is dropped.
+ * and end with NULL. Where stderr is the journal's stream, the priority stands before the line: journal.h. What is not
+ * printable ASCII is escaped. A line has at most 2 KiB; a longer one is cut. Never waits: when stderr is full the line
+ * is dropped.
  * Threads: any.
  */
 void log_line(enum log_level level, const char *message, ...) __attribute__((sentinel));

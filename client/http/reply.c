@@ -46,11 +46,8 @@ add(struct text *t, const char *part)
 }
 
 static void
-add_line(struct text *t, const char *name, const char *value)
+end_line(struct text *t)
 {
-	add(t, name);
-	add(t, ": ");
-	add(t, value);
 	if (t->bad || REPLY_HEAD_MAX - t->len < 2) {
 		t->bad = true;
 		return;
@@ -60,9 +57,24 @@ add_line(struct text *t, const char *name, const char *value)
 }
 
 static void
+add_line(struct text *t, const char *name, const char *value)
+{
+	add(t, name);
+	add(t, ": ");
+	add(t, value);
+	end_line(t);
+}
+
+static void
 add_status(struct text *t, int status)
 {
-	t->len = (size_t)snprintf(t->p, REPLY_HEAD_MAX, "HTTP/1.1 %d %s\r\n", status, reason(status));
+	char number[16];
+
+	snprintf(number, sizeof(number), "%d ", status);
+	add(t, "HTTP/1.1 ");
+	add(t, number);
+	add(t, reason(status));
+	end_line(t);
 }
 
 size_t
@@ -82,8 +94,6 @@ reply_head(const struct http_reply *reply, enum reply_connection connection, con
 		add_line(&t, "Connection", connection == REPLY_CLOSE ? "close" : "keep-alive");
 	for (size_t i = 0; i < reply->n_headers; i++)
 		add_line(&t, reply->headers[i].name, reply->headers[i].value);
-	if (t.bad || REPLY_HEAD_MAX - t.len < 2)
-		return 0;
-	memcpy(out + t.len, "\r\n", 2);
-	return t.len + 2;
+	end_line(&t);
+	return t.bad ? 0 : t.len;
 }

@@ -7,24 +7,32 @@
 #include <event2/http_struct.h>
 #include <event2/util.h>
 #include <stdlib.h>
-#include <string.h>
 #include <time.h>
 
 #include <sodium.h>
 
 #include "client/http/log.h"
 
+/* At the end of this turn of the loop. */
+static void
+close_soon(struct connection *c)
+{
+	connection_enter(c, CONNECTION_LAST);
+	event_active(c->listener->server->changed, EV_TIMEOUT, 0);
+}
+
 static void
 on_sent(struct evhttp_request *request, void *arg)
 {
 	struct connection *c = arg;
 
-	connection_enter(c, c->close ? CONNECTION_LAST : CONNECTION_IDLE);
-	if (!c->close)
+	if (!c->close) {
+		connection_enter(c, CONNECTION_IDLE);
 		return;
+	}
 	/* evhttp looks for this after us, and closes; but never after CONNECT. */
 	evhttp_add_header(evhttp_request_get_output_headers(request), "Connection", "close");
-	event_active(c->listener->server->changed, EV_TIMEOUT, 0);
+	close_soon(c);
 }
 
 /* The same for a whole second. */
@@ -96,13 +104,10 @@ write_now(struct bufferevent *bev)
 static void
 send_on(struct connection *c, struct exchange *x, const struct http_reply *reply)
 {
-	struct server *server = c->listener->server;
-
 	c->exchange = NULL;
-	c->close = x->close || reply->close || server->stopping;
+	c->close = x->close || reply->close || c->listener->server->stopping;
 	if (!add_reply(bufferevent_get_output(c->bev), x, reply)) {
-		connection_enter(c, CONNECTION_LAST);
-		event_active(server->changed, EV_TIMEOUT, 0);
+		close_soon(c);
 		return;
 	}
 	connection_enter(c, CONNECTION_WRITING);

@@ -461,10 +461,10 @@ int
 lmdb_reserve_commit(struct lmdb_txn *txn, uint64_t small)
 {
 	/* A change rewrites a leaf, and may split it. But no page is rewritten twice, and two records fit a page. */
-	uint64_t page = txn->db->page_bytes, most = txn->changes * 2 * page,
-		 other = lmdb_used_bytes(txn) + txn->changes * page / 2;
+	uint64_t page = txn->db->page_bytes, most = txn->changes * 2 * page, other;
 
 	if (most <= small || is_spoilt(txn))
 		return 0;
+	other = lmdb_used_bytes(txn) + txn->changes * page / 2;
 	return reserve(txn->db, small + (most < other ? most : other), 0);
 }

@@ -9,6 +9,7 @@ import os
 import threading
 
 USUAL_S = {"build": 60.0, "script": 12.0, "crash": 15.0, "unit": 2.0, "fuzz": 2.0}
+UNSURE_S = 300.0
 
 
 class Progress:
@@ -32,7 +33,8 @@ class Progress:
         return self.known.get(name, USUAL_S[kind])
 
     def left_s(self):
-        slower = self.used / self.expected if self.expected > 30 else 1.0
+        # The first tests that end are the quick ones: they say little.
+        slower = (self.used + UNSURE_S) / (self.expected + UNSURE_S)
         return sum(self.left.values()) / self.jobs * slower
 
     def ended(self, name, took_s, is_build=False):

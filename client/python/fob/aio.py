@@ -163,22 +163,17 @@ class Client:
                      traceparent: str | None = None) -> results.Verification:
         """See fob.Client.verify()."""
         request = _give.verify(operation, require_environment, timeout, traceparent)
-        keep = _give.secret(request, key)
-        answer: results.Verification = await self._call(lib_held.fob_verify_async, _on_result, _take.verification_at,
-                                                        request)
-        del keep  # it had to live until the call was made
-        return answer
+        return await self._verify(request, _give.secret(request, key))
 
     async def verify_authorization(self, header: Secret | None, *, operation: str | None = None,
                                    require_environment: Environment = Environment.ANY, timeout: float | None = None,
                                    traceparent: str | None = None) -> results.Verification:
         """See fob.Client.verify_authorization()."""
         request = _give.verify(operation, require_environment, timeout, traceparent)
-        keep = _give.authorization(request, header)
-        answer: results.Verification = await self._call(lib_held.fob_verify_async, _on_result, _take.verification_at,
-                                                        request)
-        del keep  # it had to live until the call was made
-        return answer
+        return await self._verify(request, _give.authorization(request, header))
+
+    async def _verify(self, request: _abi.verify_request, _keep: object) -> results.Verification:
+        return await self._call(lib_held.fob_verify_async, _on_result, _take.verification_at, request)
 
     async def verify_batch(self, keys: Iterable[VerifyRequest | Secret], *, operation: str | None = None,
                            require_environment: Environment = Environment.ANY, timeout: float | None = None,
