@@ -460,7 +460,6 @@ class Kills(unittest.TestCase):
     def test_kill_9_mid_load_every_call_ends_and_the_client_recovers(self):
         fobd = daemon.Daemon().start()
         secret, _ = pyfob.create(fobd, "acct_k")
-        kills = 20 if os.environ.get("TORTURE") else 3
         verdicts, faults, strange, over = [0], [], [], threading.Event()
 
         def load(client):
@@ -477,15 +476,7 @@ class Kills(unittest.TestCase):
             threads = [threading.Thread(target=load, args=(client,)) for _ in range(8)]
             for t in threads:
                 t.start()
-            for _ in range(kills):
-                seen = verdicts[0]
-                daemon.wait_until("verdicts come", lambda: verdicts[0] > seen + 200)
-                fobd.kill()
-                seen = len(faults)
-                daemon.wait_until("faults come", lambda: len(faults) > seen)
-                fobd.start(init=False)
-            seen = verdicts[0]
-            daemon.wait_until("verdicts come again", lambda: verdicts[0] > seen + 200)
+            kills = pyfob.kill_often(fobd, verdicts, faults, more=200)
             over.set()
             for t in threads:
                 t.join(10)

@@ -1,6 +1,7 @@
 """Debian systems in folders, for the tests that build, install and boot. They need root, mmdebstrap once for each release,
 and a network. What mmdebstrap makes is kept in build/chroot."""
 
+import hashlib
 import os
 import shutil
 import signal
@@ -54,6 +55,12 @@ exec env -i container=fob-test PATH=%s /usr/lib/systemd/systemd --system --unit=
 """ % PATH
 
 
+def codename():
+    """The suite of this machine."""
+    with open("/etc/os-release", encoding="utf-8") as f:
+        return dict(line.rstrip().split("=", 1) for line in f if "=" in line)["VERSION_CODENAME"]
+
+
 def missing(*tools):
     """Why such a test cannot be done here, or None."""
     if not os.environ.get("TORTURE"):
@@ -67,7 +74,9 @@ def missing(*tools):
 def base(suite, name=None, packages=()):
     """The archive of a small Debian with ${packages}, called ${name}. It is made at the first call; where that cannot be done
     the test is skipped."""
-    path = os.path.join(CACHE, (name or suite) + ".tar")
+    # Another list of packages is another archive.
+    which = "-" + hashlib.sha256(" ".join(packages).encode()).hexdigest()[:8] if packages else ""
+    path = os.path.join(CACHE, (name or suite) + which + ".tar")
     if not os.path.exists(path):
         os.makedirs(CACHE, exist_ok=True)
         new = "%s.%d.tar" % (path, os.getpid())

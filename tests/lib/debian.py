@@ -14,7 +14,7 @@ import chroot
 INSTALLED = ("fobd", "fob", "fob-http", "libfob0")
 # What builds and judges the packages, beside what service/debian/control names.
 TOOLS = ("build-essential", "lintian", "faketime")
-NO_SOURCE = {"build", "run", ".git", "__pycache__"}
+NO_SOURCE = {"build", "run", ".git", "__pycache__", ".mypy_cache"}
 
 
 def build_depends():
@@ -34,6 +34,12 @@ def files():
             yield os.path.relpath(os.path.join(folder, name), chroot.ROOT)
 
 
+def copy_tree(to):
+    for path in files():
+        os.makedirs(os.path.dirname(os.path.join(to, path)), exist_ok=True)
+        shutil.copy(os.path.join(chroot.ROOT, path), os.path.join(to, path), follow_symlinks=False)
+
+
 def tree_hash():
     total = hashlib.sha256()
     for path in (p for p in files() if not p.startswith("tests/")):  # no test is in a package
@@ -50,10 +56,7 @@ def builder(folder, suite):
 def build(system, place, prefix="", env=None):
     """Copy the tree to ${place} in ${system} and build it there; returns the folder of the results. ${prefix}: shell
     commands, or a command, before."""
-    for path in files():
-        to = system.path(place.lstrip("/"), path)
-        os.makedirs(os.path.dirname(to), exist_ok=True)
-        shutil.copy(os.path.join(chroot.ROOT, path), to, follow_symlinks=False)
+    copy_tree(system.path(place.lstrip("/")))
     system.sh("%s %s/service/debian/build %s/out" % (prefix, place, place), env=env)
     return system.path(place.lstrip("/"), "out")
 

@@ -58,6 +58,16 @@ class Remembered(set):
             self.add(item)
 
 
+_known = Remembered(b"s")
+
+
+def keys_in(said):
+    """The keys that ${said} shows, which a command has printed as bytes. They are recorded."""
+    keys = re.findall(rb"[sp]k_(?:live|test)_[0-9A-Za-z]{36}", said)
+    _known.update(keys)
+    return keys
+
+
 def keep_log(path):
     """Copy a daemon's log before its folder is removed."""
     global _count

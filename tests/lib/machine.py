@@ -6,14 +6,15 @@ the test runs in mounts, processes and a network of its own: they end when it en
 """
 
 import atexit
-import hashlib
 import os
 import re
 import shutil
 import subprocess
 import sys
 
+import chroot
 import daemon
+import debian
 import leaks
 import pb
 import services
@@ -35,17 +36,6 @@ def run(command, **kw):
 
 
 # ---- packages, and the system that they are installed on ----
-
-def _files():
-    listed = run(["git", "-C", pb.ROOT, "ls-files", "-z", "--cached", "--others", "--exclude-standard"])
-    return sorted(f for f in listed.split("\0") if f and os.path.exists(os.path.join(pb.ROOT, f)))
-
-
-def _digest(names):
-    """Of the files ${names}: what was made from others is made again."""
-    sums = run(["sha256sum", "--", *names], cwd=pb.ROOT)
-    return hashlib.sha256(sums.encode()).hexdigest()
-
 
 def _kept(folder, digest, make):
     """Call ${make} for a new ${folder}, unless it was made for the same ${digest}."""
@@ -79,9 +69,7 @@ def _after(text):
 def _build_next(folder):
     """From the same sources, with a higher version in the two places that have it."""
     tree = os.path.join(folder, "tree")
-    for name in _files():
-        os.makedirs(os.path.dirname(os.path.join(tree, name)), exist_ok=True)
-        shutil.copy2(os.path.join(pb.ROOT, name), os.path.join(tree, name))
+    debian.copy_tree(tree)
     changelog = os.path.join(tree, "service/debian/changelog")
     with open(changelog, encoding="utf-8") as f:
         text = f.read()
@@ -98,8 +86,6 @@ def _build_next(folder):
 def _make_base(folder):
     """A minimal Debian, with systemd's tools, and in apt's cache what the packages depend on: installing needs no
     network."""
-    with open("/etc/os-release", encoding="utf-8") as f:
-        release = re.search(r"VERSION_CODENAME=(\w+)", f.read()).group(1)
     conf = os.path.join(folder, "conf")
     with open(conf, "w", encoding="utf-8") as f:
         f.write('APT::Get::Assume-Yes "true";\nAPT::Install-Recommends "false";\n')
@@ -108,17 +94,13 @@ def _make_base(folder):
          "--customize-hook=copy-in %s /root" % " ".join(packages),
          "--customize-hook=upload %s /etc/apt/apt.conf.d/99day" % conf,
          '--customize-hook=chroot "$1" sh -c "apt-get --download-only install /root/*.deb && rm /root/*.deb"',
-         release, os.path.join(folder, "base.tar")])
+         chroot.codename(), os.path.join(folder, "base.tar")])
 
 
 def _why_not():
-    if not os.environ.get("TORTURE"):
-        return "takes minutes: only with TORTURE=1"
-    if os.geteuid() != 0:
-        return "needs root"
-    for tool in ("mmdebstrap", "dpkg-buildpackage", "dh", "unshare"):
-        if shutil.which(tool) is None:
-            return "needs " + tool
+    why = chroot.missing("dpkg-buildpackage", "dh")
+    if why:
+        return why
     if subprocess.run([*_OWN, "true"], capture_output=True, check=False).returncode != 0:
         return "needs mounts, processes and a network of its own (unshare)"
     return None
@@ -132,7 +114,7 @@ def enter():
     why = _why_not()
     if why:
         return why
-    sources = _digest([f for f in _files() if not f.startswith("tests/")])  # no test is in a package
+    sources = debian.tree_hash()
     _kept(os.path.join(KEPT, "now"), sources,
           lambda folder: run([os.path.join(pb.ROOT, "service/debian/build"), folder]))
     _kept(os.path.join(KEPT, "next"), sources, _build_next)

@@ -36,6 +36,22 @@ def remember(made):
     return [bytes(n.secret) for n in new]
 
 
+def kill_often(fobd, verdicts, faults, more):
+    """Kill ${fobd} and start it again, 3 times or, with TORTURE=1, 20: each time when ${more} verdicts have come since
+    (${verdicts}[0] counts them), and again only when a call has ended with a fault. Returns how often."""
+    kills = 20 if os.environ.get("TORTURE") else 3
+    for _ in range(kills):
+        seen = verdicts[0]
+        daemon.wait_until("verdicts come", lambda: verdicts[0] > seen + more)
+        fobd.kill()
+        seen = len(faults)
+        daemon.wait_until("faults come", lambda: len(faults) > seen)
+        fobd.start(init=False)
+    seen = verdicts[0]
+    daemon.wait_until("verdicts come again", lambda: verdicts[0] > seen + more)
+    return kills
+
+
 def create(fobd, account, environment=fob.Environment.LIVE):
     """The secret and the publishable key of a new account."""
     with fob.Client(fobd.urls["admin"]) as admin:
