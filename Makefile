@@ -47,7 +47,7 @@ LIBS_HTTP := $(LIBS_CLIENT) -ljansson -lconfuse -levent_extra -levent_core
 
 # ---- files ----
 
-PROTOS := fob/rpc/v1/rpc fob/v1/types fob/v1/keys fob/v1/admin fob/v1/health
+PROTOS := fob/rpc/v1/rpc fob/v1/types fob/v1/keys fob/v1/admin fob/v1/health fob/v1/cluster
 PROTO_OBJ := $(PROTOS:%=$(B)/proto/%.pb-c.o)
 PROTO_H := $(PROTOS:%=$(B)/proto/%.pb-c.h)
 
