@@ -36,10 +36,11 @@
 #define FLEET_NODES 128      /* rows that a node keeps track of */
 #define FLEET_KEY_MAX 96     /* of etcd's keys, without the prefix */
 #define FLEET_COMPARES 3
-#define FLEET_ACTIONS 6
+#define FLEET_ACTIONS 8
 #define FLEET_LOG_LIMIT 16   /* entries asked for at once */
 #define FLEET_WAITS 64       /* entries that wait to become effective. At the limit none is proposed */
 #define FLEET_TIMEOUT_MS 3000 /* of a transaction */
+#define FLEET_MARK_MS 1000    /* a row that keeps an entry waiting for longer is marked, and removed W later */
 
 struct fleet_options {
 	uint8_t cluster[FLEET_ID_LEN];
@@ -50,6 +51,7 @@ struct fleet_options {
 	uint8_t row_key[ROW_KEY_LEN];
 	char address[ROW_ADDRESS_MAX + 1]; /* of its peer listener; may be empty */
 	uint8_t pepper_lines;
+	uint8_t entry_version;     /* for the row: the newest that entry.c reads */
 	uint32_t max_staleness_ms; /* D */
 	uint32_t ack_pause_ms;     /* the least time between two acknowledgements that nobody but the log needs */
 	uint64_t applied;          /* the newest entry that the database has, and its tag */

@@ -1,0 +1,311 @@
+/*
+ * fleet.c - one node's place in its cluster, as its caller sees it: freshness, the log, proposals, confirmations (see
+ * fleet.h). The transactions are in fleet_txn.c, the other nodes in fleet_rows.c.
+ */
+#include "service/cluster/fleet.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "service/base/bytes.h"
+#include "service/cluster/fleet_internal.h"
+
+static void
+name_life(struct fleet *f)
+{
+	char hex[FLEET_ID_LEN * 2 + 1];
+
+	for (int i = 0; i < FLEET_ID_LEN; i++)
+		snprintf(hex + i * 2, 3, "%02x", f->options.replica[i]);
+	snprintf(f->name, sizeof(f->name), "%s.%016" PRIx64, hex, f->options.life);
+}
+
+struct fleet *
+fleet_new(const struct fleet_options *options)
+{
+	struct fleet *f;
+
+	if ((f = calloc(1, sizeof(*f))) == NULL)
+		return NULL;
+	f->options = *options;
+	f->applied = f->head = options->applied;
+	memcpy(f->tag, options->tag, sizeof(f->tag));
+	f->next_id = SLOTS;
+	f->next_confirm = 1;
+	f->look_wanted = true;
+	name_life(f);
+	return f;
+}
+
+static void
+drop_entries(struct fleet *f)
+{
+	for (unsigned i = 0; i < f->n_entries; i++)
+		free(f->entries[i].data);
+	f->n_entries = 0;
+}
+
+static void
+drop_proposal(struct fleet *f)
+{
+	free(f->proposed.data);
+	f->proposed = (struct bytes){ 0 };
+	f->unsure = false;
+}
+
+void
+fleet_free(struct fleet *f)
+{
+	if (f == NULL)
+		return;
+	drop_entries(f);
+	drop_proposal(f);
+	free(f);
+}
+
+void
+fleet_close(struct fleet *f, enum fleet_closed why)
+{
+	if (f->closed == FLEET_OPEN)
+		f->closed = why;
+	f->fresh_until_ms = 0;
+	f->n_proofs = 0;
+}
+
+/* ---- freshness ---- */
+
+int64_t
+fleet_fresh_until_ms(const struct fleet *f)
+{
+	return f->fresh_until_ms;
+}
+
+void
+fleet_rejoin(struct fleet *f)
+{
+	f->fresh_until_ms = 0;
+	f->n_proofs = 0;
+	f->registered = false;
+	memcpy(f->old_name, f->name, sizeof(f->old_name));
+	f->options.life++;
+	name_life(f);
+	/* A proof of the row before must not be taken for one of the new row. */
+	if (f->sent[SLOT_PROVE].busy)
+		fleet_lost(f, SLOT_PROVE, FLEET_UNKNOWN);
+	f->look_wanted = true;
+}
+
+/* What a proof shows, once its head is applied. */
+static bool
+use_proof(struct fleet *f, const struct proof *p)
+{
+	if (p->confirm != 0 && !fleet_wait(f, p->head, p->revision, p->learned_ms, FLEET_WAITS))
+		return false;
+	if (p->sent_ms + f->options.max_staleness_ms > f->fresh_until_ms)
+		f->fresh_until_ms = p->sent_ms + f->options.max_staleness_ms;
+	if (p->confirm != 0) {
+		f->confirmed = p->confirm;
+		f->confirmed_head = p->head;
+	}
+	return true;
+}
+
+void
+fleet_use_proofs(struct fleet *f)
+{
+	while (f->n_proofs > 0 && f->proofs[0].head <= f->applied && use_proof(f, &f->proofs[0]))
+		memmove(&f->proofs[0], &f->proofs[1], --f->n_proofs * sizeof(f->proofs[0]));
+}
+
+void
+fleet_proved(struct fleet *f, const struct proof *proof)
+{
+	if (f->leaving || f->closed != FLEET_OPEN)
+		return;
+	if (f->n_proofs == PROOFS)
+		f->n_proofs--;
+	f->proofs[f->n_proofs++] = *proof;
+	fleet_use_proofs(f);
+}
+
+bool
+fleet_saw_head(struct fleet *f, const struct fleet_kv *kv)
+{
+	uint64_t head;
+
+	if (kv == NULL || kv->len != HEAD_LEN || memcmp(kv->value, f->options.cluster, FLEET_ID_LEN) != 0) {
+		fleet_close(f, kv == NULL ? FLEET_HEAD_BEHIND : FLEET_OTHER_CLUSTER);
+		return false;
+	}
+	if ((head = bytes_get64(kv->value + FLEET_ID_LEN)) < f->applied) {
+		fleet_close(f, FLEET_HEAD_BEHIND);
+		return false;
+	}
+	if (head > f->head)
+		f->head = head;
+	return true;
+}
+
+/* ---- the log ---- */
+
+void
+fleet_saw_entry(struct fleet *f, uint64_t number, const uint8_t *bytes, size_t len)
+{
+	struct bytes *e;
+
+	if (f->n_entries == FLEET_LOG_LIMIT || number != f->applied + f->n_entries + 1)
+		return;
+	e = &f->entries[f->n_entries];
+	if ((e->data = malloc(len > 0 ? len : 1)) == NULL)
+		return;
+	memcpy(e->data, bytes, len);
+	e->len = len;
+	f->n_entries++;
+	if (number > f->head)
+		f->head = number;
+}
+
+bool
+fleet_entry(const struct fleet *f, const uint8_t **bytes, size_t *len)
+{
+	if (f->n_entries == 0 || f->closed != FLEET_OPEN)
+		return false;
+	*bytes = f->entries[0].data;
+	*len = f->entries[0].len;
+	return true;
+}
+
+void
+fleet_applied(struct fleet *f, uint64_t number, const uint8_t tag[ROW_TAG_LEN])
+{
+	assert(number == f->applied + 1 && f->n_entries > 0);
+	free(f->entries[0].data);
+	memmove(&f->entries[0], &f->entries[1], --f->n_entries * sizeof(f->entries[0]));
+	f->applied = number;
+	memcpy(f->tag, tag, sizeof(f->tag));
+	/* Nobody waits for us to acknowledge what we have proposed ourselves: the next proof is soon enough. */
+	if (number != f->proposed_number)
+		f->ack_wanted = true;
+	fleet_use_proofs(f);
+}
+
+uint64_t
+fleet_head(const struct fleet *f)
+{
+	return f->head;
+}
+
+uint64_t
+fleet_applied_to(const struct fleet *f)
+{
+	return f->applied;
+}
+
+void
+fleet_forged(struct fleet *f)
+{
+	fleet_close(f, FLEET_FORGED);
+}
+
+/* ---- our proposal ---- */
+
+bool
+fleet_may_propose(const struct fleet *f)
+{
+	return f->registered && !f->leaving && f->closed == FLEET_OPEN && f->proposal == FLEET_IDLE &&
+	    f->applied == f->head && f->n_waits < FLEET_WAITS;
+}
+
+static void
+put_head(const struct fleet *f, uint64_t number, uint8_t head[HEAD_LEN])
+{
+	memcpy(head, f->options.cluster, FLEET_ID_LEN);
+	bytes_put64(head + FLEET_ID_LEN, number);
+}
+
+bool
+fleet_propose(struct fleet *f, const uint8_t *entry, size_t len)
+{
+	assert(f->proposal == FLEET_IDLE && f->n_entries == 0);
+	drop_proposal(f);
+	if ((f->proposed.data = malloc(len)) == NULL)
+		return false;
+	memcpy(f->proposed.data, entry, len);
+	f->proposed.len = len;
+	f->proposed_number = f->applied + 1;
+	put_head(f, f->applied, f->head_before);
+	put_head(f, f->applied + 1, f->head_after);
+	f->proposal = FLEET_PROPOSING;
+	return true;
+}
+
+void
+fleet_end_proposal(struct fleet *f, enum fleet_proposal end, int64_t revision, int64_t now_ms)
+{
+	bool room;
+
+	if (end == FLEET_WON) {
+		/* fleet_may_propose() has seen to it, and confirmations leave one place free. */
+		room = fleet_wait(f, f->proposed_number, revision, now_ms, FLEET_WAITS + 1);
+		assert(room);
+		(void)room;
+		fleet_saw_entry(f, f->proposed_number, f->proposed.data, f->proposed.len);
+	} else {
+		f->look_wanted = true;
+	}
+	drop_proposal(f);
+	f->proposal = end;
+}
+
+enum fleet_proposal
+fleet_proposal(struct fleet *f)
+{
+	enum fleet_proposal now = f->proposal;
+
+	if (now != FLEET_PROPOSING)
+		f->proposal = FLEET_IDLE;
+	return now;
+}
+
+/* ---- confirmations ---- */
+
+uint64_t
+fleet_confirm(struct fleet *f)
+{
+	f->confirm_wanted = true;
+	return f->next_confirm;
+}
+
+uint64_t
+fleet_confirmed(const struct fleet *f, uint64_t *head)
+{
+	*head = f->confirmed_head;
+	return f->confirmed;
+}
+
+/* ---- the way down ---- */
+
+void
+fleet_leave(struct fleet *f)
+{
+	f->leaving = true;
+	f->fresh_until_ms = 0;
+	f->n_proofs = 0;
+	if (!f->registered)
+		f->left = true;
+}
+
+bool
+fleet_has_left(const struct fleet *f)
+{
+	return f->left;
+}
+
+enum fleet_closed
+fleet_closed(const struct fleet *f)
+{
+	return f->closed;
+}
