@@ -44,6 +44,7 @@ LIBS_DAEMON := -lnng -lssl -lcrypto -llmdb -lprotobuf-c -lsodium -lconfuse -lsec
 LIBS_CLIENT := -lprotobuf-c -lsodium -lssl -lcrypto
 LIBS_CLI := $(LIBS_CLIENT) -ljansson
 LIBS_HTTP := $(LIBS_CLIENT) -ljansson -lconfuse -levent_extra -levent_core
+LIBS_CLUSTER := -lcurl -lprotobuf-c -lsodium -lssl -lcrypto -lconfuse
 
 # ---- files ----
 
@@ -56,12 +57,16 @@ SHARED_OBJ := $(patsubst %.c,$(B)/%.o,$(wildcard proto/c/*.c))
 CLIENT_OBJ := $(patsubst %.c,$(B)/%.o,$(wildcard client/*.c))
 CLI_OBJ := $(patsubst %.c,$(B)/%.o,$(wildcard client/cli/*.c))
 HTTP_OBJ := $(patsubst %.c,$(B)/%.o,$(wildcard client/http/*.c))
+DAEMON_OBJ := $(patsubst %.c,$(B)/%.o,$(wildcard client/daemon/*.c))
+CLUSTER_OBJ := $(patsubst %.c,$(B)/%.o,$(wildcard client/cluster/*.c))
+# etcd's messages, which only fob-cluster has.
+ETCD_OBJ := $(B)/proto/client/cluster/etcd.pb-c.o
 UNIT_BIN := $(patsubst %.c,$(B)/%,$(shell find tests/unit -name 'test_*.c'))
 TOOL_BIN := $(patsubst %.c,$(B)/%,$(wildcard tests/tools/*.c tests/interop/*.c tests/history/*.c))
 FUZZ_BIN := $(patsubst %.c,$(B)/%,$(wildcard tests/fuzz/fuzz_*.c))
 FUZZ_OBJ := $(patsubst %.c,$(B)/%.o,$(wildcard tests/fuzz/*.c))
 CRASH_BIN := $(patsubst %.c,$(B)/%,$(wildcard tests/crash/test_*.c))
-OBJ := $(SERVICE_OBJ) $(SHARED_OBJ) $(CLIENT_OBJ) $(CLI_OBJ) $(HTTP_OBJ) $(B)/service/main.o $(UNIT_BIN:=.o) $(TOOL_BIN:=.o) $(CRASH_BIN:=.o) $(B)/tests/crash/shim.o \
+OBJ := $(SERVICE_OBJ) $(SHARED_OBJ) $(CLIENT_OBJ) $(CLI_OBJ) $(HTTP_OBJ) $(DAEMON_OBJ) $(CLUSTER_OBJ) $(B)/service/main.o $(UNIT_BIN:=.o) $(TOOL_BIN:=.o) $(CRASH_BIN:=.o) $(B)/tests/crash/shim.o \
 	$(patsubst %.c,$(B)/%.o,$(wildcard tests/lib/*.c)) $(FUZZ_OBJ)
 
 .DELETE_ON_ERROR:
@@ -69,7 +74,7 @@ OBJ := $(SERVICE_OBJ) $(SHARED_OBJ) $(CLIENT_OBJ) $(CLI_OBJ) $(HTTP_OBJ) $(B)/se
 .PHONY: all help run test torture deps-run deps-test deps-deb deps-image deps-torture install deb image clean unit-bin tool-bin crash-bin fuzz fuzz-bin \
 	examples
 
-all: $(B)/fobd $(B)/fob $(B)/fob-http $(B)/libfob.a $(B)/libfob.so ## build the daemon, the command line, fob-http and the library
+all: $(B)/fobd $(B)/fob $(B)/fob-http $(B)/fob-cluster $(B)/libfob.a $(B)/libfob.so ## build the daemons, the command line and the library
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -104,6 +109,10 @@ $(B)/proto/%.proto: proto/%.proto
 	@mkdir -p $(@D)
 	$(Q)sed -E 's/^( *(repeated )?)string /\1bytes /' $< > $@
 
+$(B)/proto/client/cluster/etcd.proto: client/cluster/etcd.proto
+	@mkdir -p $(@D)
+	$(Q)cp $< $@
+
 $(B)/proto/%.pb-c.c $(B)/proto/%.pb-c.h &: $(B)/proto/%.proto | $(PROTOS:%=$(B)/proto/%.proto) $(B)/packages
 	$(Q)$(PROTOC_C) --c_out=$(B)/proto -I$(B)/proto $<
 
@@ -115,6 +124,8 @@ $(B)/%.o: %.c $(PROTO_H)
 	@mkdir -p $(@D)
 	@$(if $(V),,echo '  CC      $@')
 	$(Q)$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
+
+$(CLUSTER_OBJ): $(ETCD_OBJ:.o=.h)
 
 # It has those files inside.
 $(B)/client/http/page.o: $(wildcard client/http/page/*.html client/http/page/*.css client/http/page/*.js)
@@ -149,12 +160,20 @@ $(B)/fob: $(CLI_OBJ) $(B)/proto/c/key_form.o $(B)/proto/c/new_folder.o $(B)/libf
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS_CLI)
 
 # For its unit tests, too, which give functions of their own in the place of some.
-$(B)/libhttp.a: $(filter-out %/main.o,$(HTTP_OBJ))
+$(B)/libhttp.a: $(filter-out %/main.o,$(HTTP_OBJ)) $(DAEMON_OBJ)
 	$(Q)rm -f $@ && $(AR) qcs $@ $^
 
 $(B)/fob-http: $(B)/client/http/main.o $(B)/libhttp.a $(B)/proto/c/journal.o $(B)/libfob.a
 	@$(if $(V),,echo '  LD      $@')
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS_HTTP)
+
+$(B)/libcluster.a: $(filter-out %/main.o,$(CLUSTER_OBJ)) $(DAEMON_OBJ) $(ETCD_OBJ)
+	$(Q)rm -f $@ && $(AR) qcs $@ $^
+
+# Without libfob: it speaks Fob's protocol to one socket, without waiting for it.
+$(B)/fob-cluster: $(B)/client/cluster/main.o $(B)/libcluster.a $(SHARED_OBJ) $(PROTO_OBJ)
+	@$(if $(V),,echo '  LD      $@')
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS_CLUSTER)
 
 # Unit tests link the client's objects, not libfob.a, whose internal functions are hidden. They note each secret that is made,
 # so that tests/run can search all output for it.
@@ -166,6 +185,12 @@ $(B)/tests/unit/%: $(B)/tests/unit/%.o $(MADE_OBJ) $(B)/libservice.a $(CLIENT_OB
 
 $(B)/tests/unit/client/http/%: $(B)/tests/unit/client/http/%.o $(B)/libhttp.a $(CLIENT_OBJ) $(SHARED_OBJ) $(PROTO_OBJ)
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ -lcmocka $(LIBS_HTTP)
+
+$(B)/tests/unit/client/daemon/%: $(B)/tests/unit/client/daemon/%.o $(DAEMON_OBJ) $(SHARED_OBJ) $(PROTO_OBJ)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ -lcmocka -lprotobuf-c -lsodium -lssl -lcrypto -lconfuse
+
+$(B)/tests/unit/client/cluster/%: $(B)/tests/unit/client/cluster/%.o $(B)/libcluster.a $(SHARED_OBJ) $(PROTO_OBJ)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ -lcmocka $(LIBS_CLUSTER)
 
 # Clients and hostile peers that share nothing with fobd but the messages.
 # Loads the shared library.

@@ -56,6 +56,7 @@ sys.path.insert(0, _place())
 
 from fob.rpc.v1 import rpc_pb2  # noqa: E402
 from fob.v1 import admin_pb2 as admin  # noqa: E402
+from fob.v1 import cluster_pb2 as cluster  # noqa: E402
 from fob.v1 import health_pb2 as health  # noqa: E402
 from fob.v1 import keys_pb2 as keys  # noqa: E402
 from fob.v1 import types_pb2 as types  # noqa: E402
