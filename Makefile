@@ -247,23 +247,26 @@ $(B)/tests/fuzz/fuzz_http_%: $(B)/tests/fuzz/fuzz_http_%.o $(FUZZ_HTTP) $(FUZZ_S
 D = $(DESTDIR)$(PREFIX)
 DL = $(DESTDIR)$(LIBDIR)
 DU = $(DESTDIR)$(UNITDIR)
-UNITS := service/fobd.service service/fobd@.service client/http/fob-http-auth.service client/http/fob-http-operator.service
-USERS := service/fobd client/http/fob-http
+UNITS := service/fobd.service service/fobd@.service client/http/fob-http-auth.service client/http/fob-http-operator.service \
+	client/cluster/fob-cluster.service
+USERS := service/fobd client/http/fob-http client/cluster/fob-cluster
 install: ## install below $(DESTDIR)$(PREFIX) what `make` has built
 	@$(MAKE) -q B="$(B)" all 2>/dev/null || { echo 'make install: $(B) is not built, or older than its sources;' \
 	    'run `make` first (as root `make deps-run` installs the packages for it)' >&2; exit 1; }
 	install -D -m 755 $(B)/fobd "$(D)/sbin/fobd"
 	install -D -m 755 $(B)/fob "$(D)/bin/fob"
 	install -D -m 755 $(B)/fob-http "$(D)/sbin/fob-http"
+	install -D -m 755 $(B)/fob-cluster "$(D)/sbin/fob-cluster"
 	install -D -m 644 $(B)/libfob.a "$(DL)/libfob.a"
 	install -m 644 $(B)/$(SOFILE) "$(DL)/$(SOFILE)"
 	ln -sf $(SOFILE) "$(DL)/$(SONAME)"
 	ln -sf $(SONAME) "$(DL)/libfob.so"
 	install -D -m 644 client/fob.h "$(D)/include/fob.h"
 	install -D -m 644 client/cli/fob.1 "$(D)/share/man/man1/fob.1"
-	install -D -m 644 -t "$(D)/share/man/man8" service/fobd.8 client/http/fob-http.8
+	install -D -m 644 -t "$(D)/share/man/man8" service/fobd.8 client/http/fob-http.8 client/cluster/fob-cluster.8
 	install -D -m 644 client/cli/fob.bash "$(D)/share/bash-completion/completions/fob"
 	install -D -m 644 -t "$(D)/share/doc/fob" service/fobd.conf service/fobd-live.conf service/fobd-test.conf client/http/fob-http.conf proto/PROTOCOL.md \
+	    client/cluster/fob-cluster.conf \
 	    client/http/fob-http-operator.conf client/http/openapi.yaml \
 	    client/http/OPERATOR.md client/http/METRICS.md client/http/alerts.yml client/http/alerts_test.yml client/http/grafana.json
 	for p in $(PROTOS); do install -D -m 644 proto/$$p.proto "$(D)/share/fob/proto/$$p.proto" || exit; done
@@ -279,7 +282,7 @@ install: ## install below $(DESTDIR)$(PREFIX) what `make` has built
 # Made from fob.h and from the settings that come with each daemon, so that they cannot differ. Their date is changelog's,
 # which is elsewhere in the tree of a Debian package.
 CHANGELOG := $(firstword $(wildcard service/debian/changelog debian/changelog))
-PAGES := $(B)/man/libfob.3 $(B)/man/fobd.conf.5 $(B)/man/fob-http.conf.5
+PAGES := $(B)/man/libfob.3 $(B)/man/fobd.conf.5 $(B)/man/fob-http.conf.5 $(B)/man/fob-cluster.conf.5
 
 all: $(PAGES)
 
@@ -290,6 +293,7 @@ $(B)/man/libfob.3: client/man/libfob.pl client/man/Mdoc.pm client/fob.h $(CHANGE
 
 $(B)/man/fobd.conf.5: service/fobd.conf
 $(B)/man/fob-http.conf.5: client/http/fob-http.conf client/http/fob-http-operator.conf
+$(B)/man/fob-cluster.conf.5: client/cluster/fob-cluster.conf
 $(B)/man/%.conf.5: client/man/conf.pl client/man/Mdoc.pm $(CHANGELOG)
 	@mkdir -p $(@D)
 	$(Q)perl -Iclient/man client/man/conf.pl $*.conf $* $(CHANGELOG) $(filter %.conf,$^) > $@
@@ -299,7 +303,7 @@ ZSH_FOLDER := $(if $(filter /usr,$(PREFIX)),vendor-completions,site-functions)
 define INSTALL_PAGES
 install -d "$(D)/share/man/man3"
 install -m 644 -t "$(D)/share/man/man3" $(B)/man/*.3
-install -D -m 644 -t "$(D)/share/man/man5" $(B)/man/fobd.conf.5 $(B)/man/fob-http.conf.5
+install -D -m 644 -t "$(D)/share/man/man5" $(B)/man/fobd.conf.5 $(B)/man/fob-http.conf.5 $(B)/man/fob-cluster.conf.5
 install -D -m 644 client/cli/fob.zsh "$(D)/share/zsh/$(ZSH_FOLDER)/_fob"
 install -D -m 644 client/cli/fob.fish "$(D)/share/fish/vendor_completions.d/fob.fish"
 endef
