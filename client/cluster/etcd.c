@@ -56,13 +56,22 @@ go_elsewhere(struct etcd *e, const struct transfer *t)
 	watch_end(e, 0);
 }
 
+/* With TLS 1.3 a server refuses a client's certificate after the handshake, by closing the connection. */
+static const char *
+hint(CURLcode code)
+{
+	bool closed = code == CURLE_SEND_ERROR || code == CURLE_RECV_ERROR || code == CURLE_HTTP2 ||
+	    code == CURLE_HTTP2_STREAM || code == CURLE_GOT_NOTHING;
+
+	return closed ? "; does etcd accept this agent's certificate?" : "";
+}
+
 static void
 explain(struct etcd *e, const struct transfer *t, CURLcode code, long http_status)
 {
 	const char *where = e->options->endpoints[t->endpoint];
-
 	if (code != CURLE_OK)
-		set_trouble(e, "%s: %s", where, t->error[0] != '\0' ? t->error : curl_easy_strerror(code));
+		set_trouble(e, "%s: %s%s", where, t->error[0] != '\0' ? t->error : curl_easy_strerror(code), hint(code));
 	else if (http_status != 200)
 		set_trouble(e, "%s: HTTP status %ld; it is not etcd's client port", where, http_status);
 	else if (t->status.code > 0)

@@ -1,5 +1,5 @@
 /*
- * judge.c - outcomes (see judge.h). NOT_SENT and NO_SPACE only where etcd cannot have made the transaction.
+ * judge.c - outcomes (see judge.h). NOT_SENT only where etcd cannot have made the transaction.
  */
 #include "client/cluster/judge.h"
 
@@ -36,6 +36,12 @@ judge(const struct judge_end *end)
 {
 	if (end->broken)
 		return (struct judgement){ end->sent ? UNKNOWN : NOT_SENT, true, true };
+	/*
+	 * Of streams that end together libcurl 7.88 loses the trailers, and with them the status. A whole message is enough: a
+	 * server sends the one of a unary call when the call has succeeded, and an error's status comes with the headers.
+	 */
+	if (end->http_status == 200 && end->grpc.code == GRPC_NONE && end->whole)
+		return (struct judgement){ DONE, false, false };
 	if (end->http_status != 200 || end->grpc.code == GRPC_NONE)
 		return (struct judgement){ UNKNOWN, true, true };
 	if (end->grpc.code != GRPC_OK)

@@ -6,7 +6,6 @@ import socket
 import struct
 import subprocess
 import threading
-import time
 
 import daemon
 import fobwire
@@ -51,6 +50,7 @@ class Fobd:
         self.results, self.sessions, self.requests, self.bells, self.trouble = {}, [], 0, 0, ""
         self.sizes, self.environments = [], set()
         self.connection = self.pending = None
+        self.closed = False
         self.queue = []
         self.listener = socket.socket(socket.AF_UNIX)
         self.listener.bind(self.path)
@@ -60,6 +60,9 @@ class Fobd:
 
     def close(self):
         """As a fobd that ends."""
+        if self.closed:
+            return
+        self.closed = True
         with self.seen:
             self.listener.shutdown(socket.SHUT_RDWR)
             self.listener.close()
@@ -188,6 +191,12 @@ class Agent:
     def log(self):
         with open(self.log_path, errors="replace") as f:
             return f.read()
+
+    def hup(self, said):
+        """SIGHUP, and wait until the log says ${said} once more."""
+        before = self.log().count(said)
+        self.process.send_signal(signal.SIGHUP)
+        daemon.wait_until(said, lambda: self.log().count(said) > before)
 
     def stop(self):
         """SIGTERM; it ends with 0, and neither a sanitizer nor a private key is in its log."""
