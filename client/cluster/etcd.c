@@ -144,8 +144,7 @@ etcd_begin(struct etcd *e, uint32_t tag, const Fob__V1__Transaction *txn)
 	tell(e, tag, txn->id, FOB__V1__RESULT__OUTCOME__NOT_SENT);
 }
 
-static void
-renew(struct etcd *e);
+static void renew(struct etcd *e);
 
 static void
 finish_txn(struct etcd *e, struct transfer *t, CURLcode code)
@@ -392,8 +391,9 @@ etcd_turn(struct etcd *e)
 int
 etcd_new(const struct etcd_options *options, const struct etcd_callbacks *callbacks, struct etcd **out)
 {
-	static const char *const headers[] = { "content-type: application/grpc", "te: trailers",
-		"user-agent: fob-cluster/" FOBD_VERSION, "accept:", "expect:" };
+	static const char agent[] = "user-agent: fob-cluster/" FOBD_VERSION;
+	static const char *const headers[] = { "content-type: application/grpc", "te: trailers", agent, "accept:",
+		"expect:" };
 	struct curl_slist *longer;
 	struct etcd *e = calloc(1, sizeof(*e));
 
