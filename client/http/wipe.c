@@ -10,8 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "client/fob.h"
 #include "client/daemon/log.h"
+#include "client/fob.h"
 
 static void
 wiping_free(void *p)
