@@ -13,6 +13,7 @@ const char flags_usage[] =
     "       fobd [--config FILE] --check [live|test [FOLDER]]\n"
     "       fobd [--config FILE] --backup live|test FOLDER\n"
     "       fobd [--config FILE] --restore [--events FILE] [--accept-revived] live|test\n"
+    "       fobd [--config FILE] --join live|test\n"
     "       fobd [--config FILE] --rotate-pepper live|test\n"
     "\n"
     "The daemon of Fob: whose API key is this, and may it do that?\n"
@@ -27,6 +28,8 @@ const char flags_usage[] =
     "      --restore        let a copy be served that was put at the environment's path, then exit: see fob restore\n"
     "      --events FILE    for --restore: what fob events --output json printed; - is standard input\n"
     "      --accept-revived for --restore: keys that have ended since the copy was taken may be valid again\n"
+    "      --join           let a copy of a cluster's node, which was put at the environment's path, be a new node of\n"
+    "                       that cluster, then exit\n"
     "      --check-config   read the settings, then exit: 0 when they are right\n"
     "      --rotate-pepper  add a new line to the pepper of an environment, then exit: on SIGHUP, or at its next\n"
     "                       start, fobd moves the database to it while it serves. People say fob pepper rotate\n"
@@ -46,6 +49,7 @@ static const struct option options[] = {
 	{ "restore", no_argument, NULL, MODE_RESTORE },
 	{ "events", required_argument, NULL, OPTION_EVENTS },
 	{ "accept-revived", no_argument, NULL, OPTION_ACCEPT_REVIVED },
+	{ "join", no_argument, NULL, MODE_JOIN },
 	{ "check-config", no_argument, NULL, MODE_CHECK_CONFIG },
 	{ "rotate-pepper", no_argument, NULL, MODE_ROTATE_PEPPER },
 	{ "log-level", required_argument, NULL, OPTION_LOG_LEVEL },
@@ -68,6 +72,7 @@ static const struct {
 	[MODE_CHECK] = { "--check", 2 },
 	[MODE_BACKUP] = { "--backup", 2 },
 	[MODE_RESTORE] = { "--restore", 1 },
+	[MODE_JOIN] = { "--join", 1 },
 	[MODE_ROTATE_PEPPER] = { "--rotate-pepper", 1 },
 };
 

@@ -14,6 +14,7 @@
 
 #include "proto/c/journal.h"
 #include "proto/c/program.h"
+#include "service/base/boot.h"
 #include "service/base/config.h"
 #include "service/flags.h"
 #include "service/process/confine.h"
@@ -34,6 +35,8 @@
 #define REASON_LEN (WHY_LEN / 2 - 2) /* of each environment: two fit in one line */
 /* After the databases are closed, nothing is lost by leaving: nng_close() may hang, see NOTES.md. */
 #define CLOSE_S 1
+/* For etcd to take this node out of its cluster. Others do so later, if it cannot. */
+#define LEAVE_MS 500
 
 /* One clear line, and status 1. */
 static int
@@ -378,6 +381,8 @@ serve(const struct config *config, const struct flags *flags, const struct notif
 	look_after(&reload, &reopen, flags, notify, &signals);
 
 	notify_stopping(notify);
+	for (int e = 0; e < ENVIRONMENTS; e++)
+		engine_leave_cluster(atomic_load(&service.engines[e]), LEAVE_MS);
 	shut_down(&service, server, &reopen, atomic_load(&service.config)->drain_ms);
 	reload_fini(&reload);
 	LOG_TEXT(LOG_INFO, "ended");
@@ -408,6 +413,8 @@ run(const struct flags *flags, const struct config *config, char *why, size_t wh
 		return offline_backup(config, flags->args, flags->n_args);
 	case MODE_RESTORE:
 		return offline_restore(config, flags->args, flags->n_args, flags->events, flags->accept_revived);
+	case MODE_JOIN:
+		return offline_join(config, flags->args, flags->n_args);
 	case MODE_INIT:
 		return init_databases(config, why, why_len) == 0 ? 0 : fail(why);
 	case MODE_ROTATE_PEPPER:
@@ -437,6 +444,7 @@ main(int argc, char *argv[])
 		return fail(why);
 	if (sodium_init() < 0)
 		return fail("libsodium does not work here");
+	boot_read();
 	if (config_load(flags.config, &config, why, sizeof(why)) != 0)
 		return fail(why);
 	if (apply_log_flags(&flags, &config, why, sizeof(why)) != 0)

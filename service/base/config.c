@@ -238,12 +238,14 @@ load_numbers(struct config_loader *l, cfg_t *cfg, struct config *out)
 	if (config_check_number(l, cfg, "timeout", 1, LIMIT_TIMEOUT_MS) != 0 ||
 	    config_check_number(l, cfg, "connections", 1, CONNECTIONS_MAX) != 0 ||
 	    config_check_number(l, cfg, "in_flight", 1, IN_FLIGHT_MAX) != 0 ||
-	    config_check_number(l, cfg, "drain", 0, LIMIT_TIMEOUT_MS) != 0)
+	    config_check_number(l, cfg, "drain", 0, LIMIT_TIMEOUT_MS) != 0 ||
+	    config_check_number(l, cfg, "max_staleness", LIMIT_STALENESS_MIN_MS, LIMIT_STALENESS_MAX_MS) != 0)
 		return -1;
 	out->timeout_ms = (uint32_t)cfg_getint(cfg, "timeout");
 	out->connections = (unsigned)cfg_getint(cfg, "connections");
 	out->in_flight = (unsigned)cfg_getint(cfg, "in_flight");
 	out->drain_ms = (uint32_t)cfg_getint(cfg, "drain");
+	out->max_staleness_ms = (uint32_t)cfg_getint(cfg, "max_staleness");
 	return 0;
 }
 

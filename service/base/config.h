@@ -14,7 +14,7 @@
 #include "service/base/log.h"
 #include "service/base/types.h"
 
-enum role { ROLE_VERIFY, ROLE_ADMIN };
+enum role { ROLE_VERIFY, ROLE_ADMIN, ROLE_CLUSTER };
 
 struct config_listener {
 	char *url; /* ipc://PATH, tcp://ADDRESS:PORT, tls+tcp://ADDRESS:PORT; no name is resolved */
@@ -51,6 +51,7 @@ struct config {
 	uint32_t timeout_ms;  /* of a request that names none */
 	unsigned connections; /* at once, over all listeners */
 	unsigned in_flight;   /* changes of one connection */
+	uint32_t max_staleness_ms; /* how long a cluster's node may answer without having heard of the cluster */
 	uint32_t drain_ms;    /* how long shutdown waits for requests under way */
 };
 
@@ -69,6 +70,8 @@ struct config {
 int config_load(const char *path, struct config *config, char *why, size_t why_len);
 void config_fini(struct config *config);
 
+/* "verify", "admin" or "cluster". */
+const char *config_role_name(enum role role);
 /* The path of an ipc:// URL; NULL for any other URL. */
 const char *config_ipc_path(const char *url);
 

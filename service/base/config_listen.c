@@ -117,6 +117,21 @@ load_url(struct config_loader *l, cfg_t *section, struct config_listener *out)
 	return config_refuse(l, line, "listen \"%s\": a URL begins with ipc://, tcp:// or tls+tcp://", url);
 }
 
+const char *
+config_role_name(enum role role)
+{
+	return role == ROLE_ADMIN ? "admin" : role == ROLE_CLUSTER ? "cluster" : "verify";
+}
+
+static int
+check_cluster(struct config_loader *l, cfg_t *section, const struct config_listener *out)
+{
+	if (out->role != ROLE_CLUSTER || config_ipc_path(out->url) != NULL)
+		return 0;
+	return config_refuse(l, config_section_line(l, section),
+	    "role = \"cluster\" is for ipc:// only: fob-cluster runs on the same machine");
+}
+
 static int
 load_role(struct config_loader *l, cfg_t *section, struct config_listener *out)
 {
@@ -125,11 +140,13 @@ load_role(struct config_loader *l, cfg_t *section, struct config_listener *out)
 	if (role == NULL)
 		return config_refuse(
 		    l, config_section_line(l, section), "listen needs role = \"verify\" or role = \"admin\"");
-	if (strcmp(role, "verify") != 0 && strcmp(role, "admin") != 0)
-		return config_refuse(
-		    l, config_line(l, section, "role"), "role = \"%s\" is unknown; give \"verify\" or \"admin\"", role);
-	out->role = strcmp(role, "admin") == 0 ? ROLE_ADMIN : ROLE_VERIFY;
-	return 0;
+	for (enum role r = ROLE_VERIFY; r <= ROLE_CLUSTER; r++)
+		if (strcmp(role, config_role_name(r)) == 0) {
+			out->role = r;
+			return check_cluster(l, section, out);
+		}
+	return config_refuse(l, config_line(l, section, "role"),
+	    "role = \"%s\" is unknown; give \"verify\" or \"admin\", or \"cluster\" for fob-cluster", role);
 }
 
 static int
@@ -138,7 +155,7 @@ load_mode(struct config_loader *l, cfg_t *section, struct config_listener *out)
 	int line = config_line(l, section, "mode");
 	long mode;
 
-	out->mode = out->role == ROLE_ADMIN ? 0600 : 0660;
+	out->mode = out->role == ROLE_VERIFY ? 0660 : 0600;
 	if (line == 0)
 		return 0;
 	if (config_ipc_path(out->url) == NULL)
@@ -147,9 +164,9 @@ load_mode(struct config_loader *l, cfg_t *section, struct config_listener *out)
 	if (mode < 0 || mode > 0777 || (mode & 0600) != 0600)
 		return config_refuse(
 		    l, line, "mode = %ld is not a mode for a socket; give an octal number such as 0660", mode);
-	if (out->role == ROLE_ADMIN && (mode & 0007) != 0)
-		return config_refuse(l, line,
-		    "mode = 0%03lo lets every user of this machine roll keys; give 0600 or 0660", (unsigned long)mode);
+	if (out->role != ROLE_VERIFY && (mode & 0007) != 0)
+		return config_refuse(l, line, "mode = 0%03lo lets every user of this machine %s; give 0600 or 0660",
+		    (unsigned long)mode, out->role == ROLE_ADMIN ? "roll keys" : "stop this node");
 	out->mode = (mode_t)mode;
 	return 0;
 }

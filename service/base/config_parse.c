@@ -265,7 +265,8 @@ parse(struct config_loader *l)
 	static const char *const settings[] = { "listen|role", "listen|mode", "listen|allow_users", "listen|contexts",
 		"listen|insecure", "listen|tls_cert", "listen|tls_key", "listen|tls_ca", "environment|path",
 		"environment|pepper", "environment|ceiling", "environment|events_kept", "publishable_operations",
-		"roll_operations", "timeout", "connections", "in_flight", "drain", "user", "log_level", "log_format" };
+		"roll_operations", "timeout", "connections", "in_flight", "drain", "max_staleness", "user", "log_level",
+		"log_format" };
 	char publishable[] = "{tokenize}", roll[] = "{keys.roll}";
 	cfg_opt_t listen[] = { CFG_STR("role", NULL, CFGF_NODEFAULT), CFG_INT("mode", 0, CFGF_NODEFAULT),
 		CFG_STR("allow_users", NULL, CFGF_NODEFAULT), CFG_INT("contexts", 0, CFGF_NODEFAULT),
@@ -279,7 +280,8 @@ parse(struct config_loader *l)
 		CFG_STR_LIST("roll_operations", roll, CFGF_NONE),
 		CFG_INT("timeout", LIMIT_TIMEOUT_DEFAULT_MS, CFGF_NONE),
 		CFG_INT("connections", LIMIT_CONNECTIONS, CFGF_NONE), CFG_INT("in_flight", LIMIT_IN_FLIGHT, CFGF_NONE),
-		CFG_INT("drain", 1000, CFGF_NONE), CFG_STR("user", NULL, CFGF_NODEFAULT),
+		CFG_INT("drain", 1000, CFGF_NONE), CFG_INT("max_staleness", LIMIT_STALENESS_DEFAULT_MS, CFGF_NONE),
+		CFG_STR("user", NULL, CFGF_NODEFAULT),
 		CFG_STR("log_level", "info", CFGF_NONE), CFG_STR("log_format", "logfmt", CFGF_NONE), CFG_END() };
 	cfg_t *cfg = cfg_init(all, CFGF_NONE);
 	int rc;

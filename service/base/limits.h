@@ -6,6 +6,7 @@
 #define LIMITS_H
 
 #define LIMIT_REQUEST 65536       /* one request, its envelope included, SP's header not */
+#define LIMIT_EXCHANGE (256U << 10) /* the same on a listener of role "cluster" */
 #define LIMIT_ARENA (2U << 20)    /* memory to decode and answer one request */
 #define LIMIT_BATCH 256           /* items of a VerifyKeys */
 #define LIMIT_IMPORT 256          /* items of an ImportAccounts */
@@ -23,6 +24,10 @@
 
 #define LIMIT_TIMEOUT_MS 60000
 #define LIMIT_TIMEOUT_DEFAULT_MS 5000
+/* In a cluster: how long a node may answer without having heard of the others. */
+#define LIMIT_STALENESS_MIN_MS 1000
+#define LIMIT_STALENESS_DEFAULT_MS 10000
+#define LIMIT_STALENESS_MAX_MS 60000
 #define LIMIT_GRACE_S 86400 /* 24 hours: the API's documented rule */
 #define LIMIT_IN_GRACE 8    /* keys of one slot */
 #define LIMIT_TOKEN_KEPT_MS (24 * 3600 * 1000LL)
@@ -36,7 +41,7 @@
 #define LIMIT_UNGREETED 1024      /* connections of one listener before their greeting; at it the oldest is closed */
 #define LIMIT_GREETING_MS 10000   /* from accept to the greeting, TLS handshake included */
 #define LIMIT_FULL_MS 200         /* how long newcomers wait for room when `connections` are open */
-#define LIMIT_FRAME (256U << 10)  /* payload of a frame; a longer one closes the connection */
+#define LIMIT_FRAME ((256U << 10) + 4) /* payload of a frame; a longer one closes the connection */
 #define LIMIT_READ (32U << 10)    /* bytes read from one connection before the others have their turn */
 #define LIMIT_UNSENT (4U << 10)   /* reply bytes of one connection; at it they leave before its next request is read */
 #define LIMIT_BUFFERS (64U << 20) /* message buffers of all connections; at it the one that holds most is closed */

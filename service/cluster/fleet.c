@@ -270,6 +270,12 @@ fleet_proposal(struct fleet *f)
 	return now;
 }
 
+bool
+fleet_has_proposal(const struct fleet *f)
+{
+	return f->proposal != FLEET_IDLE && f->proposal != FLEET_PROPOSING;
+}
+
 /* ---- confirmations ---- */
 
 uint64_t

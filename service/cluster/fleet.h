@@ -165,6 +165,8 @@ bool fleet_propose(struct fleet *fleet, const uint8_t *entry, size_t len);
  * known, it is FLEET_PROPOSING: the log is read until it is found, or another one.
  */
 enum fleet_proposal fleet_proposal(struct fleet *fleet);
+/* Would it tell of an end? */
+bool fleet_has_proposal(const struct fleet *fleet);
 
 /*
  * Is the entry ${number}, which this node has proposed and applied, effective on every node that serves? If not,
@@ -181,6 +183,12 @@ bool fleet_may_propose(const struct fleet *fleet); /* is there room for one more
  */
 uint64_t fleet_confirm(struct fleet *fleet);
 uint64_t fleet_confirmed(const struct fleet *fleet, uint64_t *head);
+
+/*
+ * An operator says that this replica is off and will not come back: remove its rows now. Returns false: no other node has
+ * that id.
+ */
+bool fleet_forget(struct fleet *fleet, const uint8_t replica[FLEET_ID_LEN]);
 
 /* ---- the way down ---- */
 

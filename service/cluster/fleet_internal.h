@@ -5,11 +5,12 @@
 #ifndef FLEET_INTERNAL_H
 #define FLEET_INTERNAL_H
 
+#include "service/base/limits.h"
 #include "service/cluster/fleet.h"
 
 #define HEAD_LEN (FLEET_ID_LEN + 8)
 /* W of a row that nobody can read: no node may be configured with more. */
-#define STALENESS_MAX_MS 60000
+#define STALENESS_MAX_MS LIMIT_STALENESS_MAX_MS
 
 /* What a transaction is for. At most one of each is under way. */
 enum slot {
@@ -54,6 +55,7 @@ struct member {
 	struct row row;
 	bool marked;
 	int64_t mark_seen_ms;
+	bool forgotten; /* an operator says that its node is off */
 };
 
 /* An entry that waits to be effective everywhere: for the rows that were created up to ${revision}. */

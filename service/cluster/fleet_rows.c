@@ -218,7 +218,7 @@ must_be_marked(const struct fleet *f, const struct member *m, int64_t now_ms)
 static bool
 may_be_removed(const struct member *m, int64_t now_ms)
 {
-	return m->marked && now_ms >= m->mark_seen_ms + m->wait_ms;
+	return m->forgotten || (m->marked && now_ms >= m->mark_seen_ms + m->wait_ms);
 }
 
 const struct member *
@@ -243,7 +243,7 @@ fleet_mend_ms(const struct fleet *f)
 	for (unsigned i = 0; i < f->n_members; i++) {
 		const struct member *m = &f->members[i];
 
-		t = m->marked ? m->mark_seen_ms + m->wait_ms : INT64_MAX;
+		t = m->forgotten ? 0 : m->marked ? m->mark_seen_ms + m->wait_ms : INT64_MAX;
 		at_ms = t < at_ms ? t : at_ms;
 		for (unsigned k = 0; k < f->n_waits; k++) {
 			if (!blocks(f, m, &f->waits[k]))
@@ -296,6 +296,23 @@ read_name(const char *name, uint8_t replica[FLEET_ID_LEN], uint64_t *life)
 	for (const char *p = name + FLEET_ID_LEN * 2 + 1; *p != '\0'; p++)
 		*life = *life << 4 | nibble(*p);
 	return true;
+}
+
+bool
+fleet_forget(struct fleet *f, const uint8_t replica[FLEET_ID_LEN])
+{
+	uint8_t id[FLEET_ID_LEN];
+	uint64_t life;
+	bool found = false;
+
+	for (unsigned i = 0; i < f->n_members; i++) {
+		struct member *m = &f->members[i];
+
+		if (is_self(f, m) || !read_name(m->name, id, &life) || memcmp(id, replica, sizeof(id)) != 0)
+			continue;
+		m->forgotten = found = true;
+	}
+	return found;
 }
 
 size_t

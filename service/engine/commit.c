@@ -91,19 +91,16 @@ step(struct writer *w, struct mutation *m, const struct view *view, const uint8_
 	}
 	if (more == 0)
 		add_token(w, m, index, &w->change);
-	if ((fault = census_apply(w, next)) == 0)
-		fault = lastused_grow(w->lastused, next->next_serial);
+	if ((fault = census_apply(w, next)) == 0 && (fault = lastused_grow(w->lastused, next->next_serial)) == 0 &&
+	    w->order != NULL)
+		fault = order_collect(w);
 	m->step++;
 	m->fault = fault == 0 ? 0 : set_why(m, fault, commit_fault_text(fault));
 	return fault == 0 ? more : fault;
 }
 
-/*
- * Decide and apply one mutation on top of ${next}. Sets m->fault. Returns: 0: the transaction is sound, whether the
- * mutation was applied or refused; a negative fault: the transaction can only be aborted.
- */
-static int
-attempt(struct writer *w, struct mutation *m, int64_t now_ms, struct record_state *next)
+int
+commit_attempt(struct writer *w, struct mutation *m, int64_t now_ms, struct record_state *next)
 {
 	struct view view = { .txn = w->txn, .state = next, .now_ms = now_ms };
 	uint8_t index[PEPPER_DIGEST_LEN];
@@ -185,7 +182,7 @@ commit_together(struct writer *w, struct mutation *batch, int64_t now_ms)
 	if ((fault = commit_begin(w)) != 0)
 		return fault;
 	for (struct mutation *m = batch; m != NULL; m = m->next) {
-		if ((fault = attempt(w, m, now_ms, &next)) != 0) {
+		if ((fault = commit_attempt(w, m, now_ms, &next)) != 0) {
 			store_abort(w->txn);
 			return fault;
 		}
@@ -227,8 +224,8 @@ commit_each(struct writer *w, struct mutation *batch, int64_t now_ms)
 	}
 }
 
-static void
-answer(struct writer *w, struct mutation *batch)
+void
+commit_answer(struct writer *w, struct mutation *batch)
 {
 	struct mutation *next;
 
@@ -252,5 +249,5 @@ commit_batch(struct writer *w, struct mutation *batch, int64_t now_ms)
 	}
 	sodium_memzero(&w->change, sizeof(w->change));
 	sweeper_look_ahead(w);
-	answer(w, batch);
+	commit_answer(w, batch);
 }

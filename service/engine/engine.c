@@ -73,7 +73,7 @@ run_apart(void *(*run)(void *), struct opening *o)
 }
 
 static int
-open_parts(struct engine *engine, struct opening *o, bool settle)
+open_parts(struct engine *engine, struct opening *o, const struct order_options *order, bool settle)
 {
 	int fault;
 
@@ -83,7 +83,7 @@ open_parts(struct engine *engine, struct opening *o, bool settle)
 	    (fault = lastused_open(o->options.path, keys_made(engine->store), &engine->lastused, o->why, o->why_len)) !=
 		0)
 		return fault;
-	return writer_start(engine->store, &engine->clock, engine->lastused, &engine->writer, o->why, o->why_len);
+	return writer_start(engine->store, &engine->clock, engine->lastused, order, &engine->writer, o->why, o->why_len);
 }
 
 static int
@@ -101,6 +101,7 @@ open_engine(const struct config *config, enum environment environment, unsigned 
 		.why = why,
 		.why_len = why_len,
 	};
+	struct order_options order = { .max_staleness_ms = config->max_staleness_ms };
 	struct engine *engine;
 	int fault;
 
@@ -110,7 +111,8 @@ open_engine(const struct config *config, enum environment environment, unsigned 
 	}
 	engine->environment = environment;
 	clock_init(&engine->clock);
-	if ((fault = open_parts(engine, &o, settle)) != 0) {
+	order.fresh_until_ms = &engine->fresh_until_ms;
+	if ((fault = open_parts(engine, &o, &order, settle)) != 0) {
 		engine_close(engine);
 		return fault;
 	}
@@ -135,6 +137,13 @@ engine_reopen(const struct config *config, enum environment environment, unsigne
     char *why, size_t why_len)
 {
 	return open_engine(config, environment, readers, true, engine, why, why_len);
+}
+
+void
+engine_leave_cluster(struct engine *engine, int64_t wait_ms)
+{
+	if (engine != NULL)
+		writer_leave_cluster(engine->writer, wait_ms);
 }
 
 void

@@ -8,6 +8,7 @@
 #include "service/base/clock.h"
 #include "service/base/config.h"
 #include "service/engine/lastused.h"
+#include "service/engine/order.h"
 #include "service/engine/snapshot.h"
 #include "service/engine/writer.h"
 #include "service/store/store.h"
@@ -18,6 +19,7 @@ struct engine {
 	struct clock clock;
 	struct lastused *lastused;
 	struct writer *writer;
+	_Atomic int64_t fresh_until_ms; /* of a cluster's node: see order.h */
 	struct snapshot *snapshot; /* NULL only in tests, which then make no backup */
 };
 
@@ -33,6 +35,8 @@ int engine_open(const struct config *config, enum environment environment, unsig
 /* The same for an environment that has failed while this process had it open: see store_settle(). */
 int engine_reopen(const struct config *config, enum environment environment, unsigned readers, struct engine **engine,
     char *why, size_t why_len);
+/* See writer_leave_cluster(). NULL is allowed. */
+void engine_leave_cluster(struct engine *engine, int64_t wait_ms);
 /* Ends the writer and closes the files. No request may be under way, and every reader's transaction is freed. */
 void engine_close(struct engine *engine);
 

@@ -10,6 +10,8 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "service/cluster/entry.h"
+#include "service/engine/order.h"
 #include "service/engine/writer.h"
 #include "service/store/change.h"
 #include "service/store/time.h"
@@ -54,8 +56,37 @@ struct census {
 	int64_t soon_ms; /* when one begins that was asked for */
 };
 
+/* Changes that are ordered by a cluster. Times by clock_boot_ms(). */
+struct order {
+	struct writer *writer;
+	struct order_options options;
+	struct record_cluster cluster; /* as committed. The writer's, as is all up to ${lock} */
+	struct entry *entry;           /* under construction, or being applied */
+	uint8_t *sealed;               /* ENTRY_MAX bytes */
+	bool collecting;               /* changes are added to ${entry} */
+	bool full;                     /* and one did not fit */
+	struct mutation *proposed;     /* those whose changes are in the entry that is proposed */
+	struct mutation *waiting;      /* for a confirmation, or until an entry is effective everywhere */
+	struct mutation *confirmed;    /* to be decided once more */
+	int64_t retry_ms;              /* after an entry that could not be applied or proposed */
+	int64_t next_report_ms;
+	int64_t expire_ms;             /* when to propose the end of keys whose grace has ended */
+	uint64_t proposed_number;
+	bool proposed_last;            /* the last entry was ours */
+
+	pthread_mutex_t lock; /* of the rest */
+	struct fleet *fleet;
+	uint8_t session[ORDER_SESSION_LEN];
+	void *held;
+	void (*work)(void *order);
+	bool ended;
+	int64_t heard_ms;    /* of the agent */
+	bool told, was_fresh; /* what the log says of us */
+};
+
 struct writer {
 	struct store *store;
+	struct order *_Atomic order; /* NULL: this environment is in no cluster. Set once, by the writer's thread */
 	struct store_txn *txn;    /* for writing */
 	struct store_txn *reader; /* for reading between commits */
 	struct clock *clock;
@@ -76,6 +107,8 @@ struct writer {
 	struct mutation **tail;
 	unsigned depth;
 	bool stopping;
+	bool leaving; /* the cluster: nothing may wait for it any more */
+	struct order_options order_options;
 	struct pepper *offered; /* becomes rotation.file */
 
 	_Atomic bool expiry_asked; /* writer_expire_soon(), until the sweeper has run; set by any thread */
@@ -117,6 +150,15 @@ void census_restart(struct writer *w);
 
 /* ---- commit.c ---- */
 
+/*
+ * Decide and apply one mutation on top of ${next}. Sets m->fault. Returns: 0: the transaction is sound, whether the
+ * mutation was applied or refused; a negative fault: the transaction can only be aborted.
+ */
+int commit_attempt(struct writer *w, struct mutation *m, int64_t now_ms, struct record_state *next);
+
+/* Answer the list ${batch}. */
+void commit_answer(struct writer *w, struct mutation *batch);
+
 /* Begin a transaction of w->txn. Returns 0, or a negative fault. */
 int commit_begin(struct writer *w);
 
@@ -131,6 +173,30 @@ int commit_state(struct writer *w, const struct record_state *next);
 
 /* A sentence for a fault of the storage. */
 const char *commit_fault_text(int fault);
+
+/* ---- order.c ---- */
+
+/* If the database is in a cluster, so is the writer from here on. Returns 0, or a negative fault. */
+int order_begin(struct writer *w);
+void order_free(struct order *order);
+/* Have the agent look for transactions. */
+void order_kick(struct order *order);
+/* Tell verifies until when they may be answered, as the fleet says now; with ${lock}. */
+void order_publish(struct order *order);
+
+/* ---- order_commit.c ---- */
+
+/* A change was decided and applied: add it to the entry. Returns 0, or -FAULT_RESOURCE_EXHAUSTED: it does not fit. */
+int order_collect(struct writer *w);
+/* Apply what the log has, answer what may be answered; then propose ${batch}, if order_may_take(). */
+void order_run(struct writer *w, struct mutation *batch, int64_t now_ms);
+/* May a batch be taken from the queue now? Is there anything else to do? And if not, for how long? */
+bool order_may_take(struct writer *w);
+int64_t order_wait_ms(struct writer *w);
+/* Out of touch: what is asked for is refused at once. */
+bool order_refuses(struct writer *w);
+/* Answer all: fobd ends. */
+void order_give_up(struct writer *w);
 
 /* ---- sweeper.c ---- */
 

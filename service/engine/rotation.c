@@ -5,6 +5,7 @@
 #include "service/engine/internal.h"
 
 #include "service/base/log.h"
+#include "service/store/cluster.h"
 #include "service/store/rotate.h"
 
 static void
@@ -32,6 +33,11 @@ go_on(struct writer *w)
 	if ((fault = commit_begin(w)) != 0)
 		return fault;
 	if ((fault = store_rotate(w->txn)) != 0) {
+		store_abort(w->txn);
+		return fault;
+	}
+	/* It has to be under the newest line at the end, even if no entry of the log has come meanwhile. */
+	if (w->order != NULL && (fault = store_put_cluster(w->txn, &w->order->cluster)) != 0) {
 		store_abort(w->txn);
 		return fault;
 	}
@@ -81,7 +87,9 @@ offer_file(struct writer *w)
 bool
 rotation_is_due(const struct writer *w)
 {
-	return (store_is_rotating(w->store) || store_may_rotate(w->store)) && !store_failed(w->store) &&
+	bool may_begin = store_may_rotate(w->store) && w->order == NULL;
+
+	return (store_is_rotating(w->store) || may_begin) && !store_failed(w->store) &&
 	    clock_boot_ms() >= w->rotation.retry_ms;
 }
 

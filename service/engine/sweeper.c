@@ -200,6 +200,20 @@ sweep_apart(struct writer *w, int64_t now_ms, bool tokens)
 	return due < 0 ? due : due == APART_MAX || forgotten == LIMIT_COMMIT ? 1 : forgotten < 0 ? forgotten : 0;
 }
 
+/* In a cluster the end of a grace and the time are entries of its log: see order_commit.c. */
+static void
+sweep_ordered(struct writer *w, int64_t now_ms)
+{
+	int done;
+
+	if ((done = sweep_part(w, now_ms, FORGET, NULL)) < 0)
+		retry_later(w, done);
+	if (done == LIMIT_COMMIT)
+		return;
+	store_upkeep(w->store);
+	w->sweeper.next_upkeep_ms = clock_boot_ms() + UPKEEP_MS;
+}
+
 void
 sweeper_run(struct writer *w, int64_t now_ms)
 {
@@ -209,6 +223,11 @@ sweeper_run(struct writer *w, int64_t now_ms)
 	if (store_failed(w->store) || clock_boot_ms() < w->sweeper.retry_ms)
 		return;
 	atomic_store(&w->expiry_asked, false);
+	if (w->order != NULL) {
+		if (upkeep)
+			sweep_ordered(w, now_ms);
+		return;
+	}
 	if (now_ms < w->sweeper.next_expiry_ms && !upkeep && !should_commit_time(w, now_ms))
 		return;
 	for (int i = 0; i < COMMITS_MAX && more > 0; i++) {

@@ -45,6 +45,8 @@ wait_for_work(struct writer *w)
 		wait_ms = RETRY_MS;
 	if (wait_ms > census_wait_ms(w))
 		wait_ms = census_wait_ms(w);
+	if (w->order != NULL && wait_ms > order_wait_ms(w))
+		wait_ms = order_wait_ms(w);
 	if (wait_ms < 1)
 		wait_ms = 1;
 	clock_gettime(CLOCK_MONOTONIC, &at);
@@ -54,29 +56,47 @@ wait_for_work(struct writer *w)
 	pthread_cond_timedwait(&w->wake, &w->lock, &at);
 }
 
-/* Take the mutations for one commit; NULL when none came while waiting. *${more}: false when the thread is to end. */
-static struct mutation *
-take(struct writer *w, bool *more)
+/* Is there nothing to do at once? With the lock. */
+static bool
+is_idle(struct writer *w)
 {
-	struct mutation *batch, **end;
+	if (w->stopping || w->leaving || w->offered != NULL || rotation_is_due(w) || census_wait_ms(w) <= 0)
+		return false;
+	if (w->order == NULL)
+		return w->head == NULL;
+	return order_wait_ms(w) > 0 && (w->head == NULL || !(order_may_take(w) || order_refuses(w)));
+}
+
+/*
+ * Take the mutations for one commit; NULL when none came while waiting, or when the cluster has to order others first.
+ * *${more}: false when the thread is to end.
+ */
+static struct mutation *
+take(struct writer *w, bool *more, bool *ends)
+{
+	struct mutation *batch = NULL, **end;
 	unsigned n, weight = 0;
 
 	pthread_mutex_lock(&w->lock);
-	if (w->head == NULL && !w->stopping && w->offered == NULL && !rotation_is_due(w) && census_wait_ms(w) > 0)
+	if (is_idle(w))
 		wait_for_work(w);
 	w->rotation.file = w->offered;
 	w->offered = NULL;
-	batch = w->head;
-	for (end = &w->head, n = 0; *end != NULL && weight < LIMIT_COMMIT; n++) {
-		weight += (*end)->weight > 1 ? (*end)->weight : 1;
-		end = &(*end)->next;
+	if (w->order == NULL || w->stopping || w->leaving || order_may_take(w) || order_refuses(w)) {
+		batch = w->head;
+		for (end = &w->head, n = 0; *end != NULL && weight < LIMIT_COMMIT; n++) {
+			weight += (*end)->weight > 1 ? (*end)->weight : 1;
+			end = &(*end)->next;
+		}
+		w->head = *end;
+		*end = NULL;
+		if (w->head == NULL)
+			w->tail = &w->head;
+		w->depth -= n;
+		atomic_store_explicit(&w->queue_depth, w->depth, memory_order_relaxed);
 	}
-	w->head = *end;
-	*end = NULL;
-	if (w->head == NULL)
-		w->tail = &w->head;
-	w->depth -= n;
-	atomic_store_explicit(&w->queue_depth, w->depth, memory_order_relaxed);
+	*ends = w->leaving || w->stopping;
+	w->leaving = false;
 	*more = batch != NULL || !w->stopping;
 	pthread_mutex_unlock(&w->lock);
 	return batch;
@@ -120,14 +140,18 @@ run(void *arg)
 	struct writer *w = arg;
 	struct mutation *batch;
 	int64_t now_ms;
-	bool more = true;
+	bool more = true, ends;
 
 	while (more) {
-		batch = take(w, &more);
+		batch = take(w, &more, &ends);
 		now_ms = clock_now_ms(w->clock);
 		sweeper_run(w, now_ms);
-		if (batch != NULL)
+		if (w->order != NULL)
+			order_run(w, batch, now_ms);
+		else if (batch != NULL)
 			commit_batch(w, batch, now_ms);
+		if (w->order != NULL && ends)
+			order_give_up(w);
 		rotation_run(w);
 		look_after_store(w);
 		flush_last_used(w);
@@ -149,8 +173,8 @@ read_state(struct writer *w)
 }
 
 int
-writer_start(
-    struct store *store, struct clock *clock, struct lastused *lastused, struct writer **out, char *why, size_t why_len)
+writer_start(struct store *store, struct clock *clock, struct lastused *lastused, const struct order_options *order,
+    struct writer **out, char *why, size_t why_len)
 {
 	pthread_condattr_t attr;
 	int fault = -FAULT_INTERNAL;
@@ -165,6 +189,7 @@ writer_start(
 	w->clock = clock;
 	w->lastused = lastused;
 	w->tail = &w->head;
+	w->order_options = *order;
 	if ((fault = read_state(w)) != 0) {
 		snprintf(why, why_len,
 		    fault == -FAULT_CORRUPT      ? "%s: the database's state is damaged: restore it from a backup" :
@@ -185,6 +210,10 @@ writer_start(
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
 	pthread_cond_init(&w->wake, &attr);
 	pthread_condattr_destroy(&attr);
+	if ((fault = order_begin(w)) != 0) {
+		snprintf(why, why_len, "%s: what it says of its cluster cannot be read", store_path(store));
+		goto err2;
+	}
 	if (pthread_create(&w->thread, NULL, run, w) != 0) {
 		fault = -FAULT_INTERNAL;
 		snprintf(why, why_len, "cannot start the writer's thread");
@@ -194,6 +223,7 @@ writer_start(
 	return 0;
 
 err2:
+	order_free(w->order);
 	pthread_cond_destroy(&w->wake);
 	pthread_mutex_destroy(&w->lock);
 err1:
@@ -216,6 +246,7 @@ writer_stop(struct writer *w)
 	pthread_mutex_unlock(&w->lock);
 	pthread_join(w->thread, NULL);
 	assert(w->head == NULL);
+	order_free(w->order);
 	pepper_free(w->offered);
 	pthread_cond_destroy(&w->wake);
 	pthread_mutex_destroy(&w->lock);

@@ -13,6 +13,8 @@
 
 struct writer;
 struct mutation;
+struct order;
+struct order_options;
 
 /*
  * Make ${change} out of the mutation, and its reply: the bytes of the method's response message. May be called again
@@ -51,6 +53,11 @@ struct mutation {
 	/* the writer's */
 	struct mutation *next;
 	int fault;
+	/* In a cluster: what it waits for, and whether it was decided on a state that was confirmed (see fleet_confirm()). */
+	uint64_t confirm;   /* this confirmation; 0: none */
+	uint64_t effective; /* this entry to be effective everywhere; 0: none */
+	bool confirmed;
+	uint64_t confirmed_head; /* see fleet_confirmed() */
 };
 
 #define WRITER_GROUPS 10 /* commits of 1, 2, up to 4 and so on to 512 changes: see buckets.h */
@@ -68,12 +75,13 @@ struct writer_counters {
 };
 
 /*
- * writer_start(store, clock, lastused, writer, why, why_len):
- * Bring ${clock} up to the newest committed time, and start the thread. All three outlive the writer.
+ * writer_start(store, clock, lastused, order, writer, why, why_len):
+ * Bring ${clock} up to the newest committed time, and start the thread. All three outlive the writer. ${order}: for a
+ * database that is in a cluster, or will be; copied.
  * Returns: 0; -FAULT_CORRUPT, -FAULT_DISK or another negative fault with a line at ${why}.
  */
-int writer_start(struct store *store, struct clock *clock, struct lastused *lastused, struct writer **writer, char *why,
-    size_t why_len);
+int writer_start(struct store *store, struct clock *clock, struct lastused *lastused,
+    const struct order_options *order, struct writer **writer, char *why, size_t why_len);
 /* Finish what is queued, then end. Nothing may be submitted from here on. */
 void writer_stop(struct writer *writer);
 
@@ -99,6 +107,19 @@ void writer_offer_pepper(struct writer *writer, struct pepper *file);
  * Threads: any. Takes a lock only when it is the first call since the sweeper's last run.
  */
 void writer_expire_soon(struct writer *writer);
+
+/* NULL: this environment is in no cluster. Once there is one, it stays until writer_stop(). Threads: any. */
+struct order *writer_order(struct writer *writer);
+/*
+ * The database was put into a cluster by the mutation whose done is running: from now on the cluster orders the changes.
+ * Threads: the writer's.
+ */
+void writer_join_cluster(struct writer *writer);
+/*
+ * The daemon ends: take this node out of its cluster, and answer what waits for other nodes. Waits up to ${wait_ms} for
+ * etcd. Does nothing where there is no cluster. Threads: any.
+ */
+void writer_leave_cluster(struct writer *writer, int64_t wait_ms);
 
 /* Also asks for a newer count of the superseded keys in use, for the next time. Threads: any. */
 void writer_count(struct writer *writer, struct writer_counters *counters);

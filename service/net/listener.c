@@ -261,7 +261,7 @@ listener_open(struct listener *l, char *why, size_t why_len)
 		return -1;
 	tune(l);
 	LOG(LOG_INFO, "listening", LOG_S("url", l->config->url),
-	    LOG_S("role", l->config->role == ROLE_ADMIN ? "admin" : "verify"));
+	    LOG_S("role", config_role_name(l->config->role)));
 	if (l->config->exposed)
 		LOG(LOG_WARN,
 		    l->config->role == ROLE_ADMIN ?

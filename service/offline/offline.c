@@ -10,6 +10,7 @@
 #include "service/base/names.h"
 #include "service/offline/backup.h"
 #include "service/offline/check.h"
+#include "service/offline/join.h"
 #include "service/offline/restore.h"
 #include "service/store/init.h"
 
@@ -146,4 +147,22 @@ offline_restore(const struct config *config, char *const *args, int n_args, cons
 		return refuse(why);
 	store_note(&options);
 	return fflush(stdout) == 0 ? 0 : refuse("it is restored, but standard output cannot be written to");
+}
+
+int
+offline_join(const struct config *config, char *const *args, int n_args)
+{
+	struct store_options options;
+	char why[WHY_LEN] = "";
+	int environment;
+
+	if (n_args != 1)
+		return refuse("--join takes an environment, whose path holds the copy");
+	if ((environment = find_environment(config, args[0])) < 0)
+		return 1;
+	options = options_of(config, environment, STORE_RESTORE);
+	if (join_cluster(&options, stdout, why, sizeof(why)) != 0)
+		return refuse(why);
+	store_note(&options);
+	return fflush(stdout) == 0 ? 0 : refuse("it has joined, but standard output cannot be written to");
 }

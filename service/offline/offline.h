@@ -32,4 +32,11 @@ int offline_backup(const struct config *config, char *const *args, int n_args);
 int
 offline_restore(const struct config *config, char *const *args, int n_args, const char *events, bool accept_revived);
 
+/*
+ * offline_join(config, args, n_args):
+ * Turn the copy at the path of the environment ${args}[0] into the database of a new node of its cluster: see join.h.
+ * Returns: an exit status: 0 done; 1 failed, and nothing has changed.
+ */
+int offline_join(const struct config *config, char *const *args, int n_args);
+
 #endif

@@ -13,6 +13,7 @@
 #include "service/base/names.h"
 #include "service/offline/event_line.h"
 #include "service/store/apply.h"
+#include "service/store/cluster.h"
 #include "service/store/copy.h"
 #include "service/store/walk.h"
 
@@ -248,7 +249,8 @@ finish(struct restore *r)
 			change->time_ms = r->state.newest_ms;
 		change->event = (struct record_event){ .type = EVENT_RESTORED, .time_ms = change->time_ms };
 		store_unmark(r->txn);
-		if ((fault = store_apply(r->txn, change, &r->state)) == 0 &&
+		/* What was replayed is not in any cluster's log. */
+		if ((fault = store_del_cluster(r->txn)) == 0 && (fault = store_apply(r->txn, change, &r->state)) == 0 &&
 		    (fault = store_put_state(r->txn, &r->state)) == 0)
 			fault = store_commit(r->txn);
 		else

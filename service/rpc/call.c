@@ -138,6 +138,7 @@ call_code(int fault)
 	case FAULT_IO:
 	case FAULT_DISK:
 	case FAULT_READERS:
+	case FAULT_STALE:
 		return FOB__RPC__V1__CODE__UNAVAILABLE;
 	default:
 		return -fault;
@@ -156,6 +157,8 @@ call_message(const struct call *call, int fault)
 		return "the database has failed; fobd opens it anew by itself, as soon as it can";
 	case FAULT_READERS:
 		return "too many other processes read the database: every reader's slot is taken";
+	case FAULT_STALE:
+		return "this node has lost touch with its cluster, and so does not answer: ask another node";
 	case FAULT_FULL:
 		return "no room";
 	case FAULT_INTERNAL:

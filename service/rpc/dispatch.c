@@ -10,6 +10,7 @@
 
 #include "fob/rpc/v1/rpc.pb-c.h"
 #include "fob/v1/admin.pb-c.h"
+#include "fob/v1/cluster.pb-c.h"
 #include "fob/v1/health.pb-c.h"
 #include "fob/v1/keys.pb-c.h"
 #include "proto/c/key_form.h"
@@ -24,15 +25,15 @@
 /* In the order of the .proto files; dispatch_check() holds them against the descriptors. */
 static const struct {
 	const ProtobufCServiceDescriptor *descriptor;
-	bool admin_only;
+	enum { SERVED_EVERYWHERE, SERVED_TO_ADMIN, SERVED_TO_CLUSTER } served;
 	struct method methods[METHODS_MAX];
 } services[] = {
-	{ &fob__v1__keys__descriptor, false,
+	{ &fob__v1__keys__descriptor, SERVED_EVERYWHERE,
 	    {
 		{ "VerifyKey", verify_key, CLASS_VERIFY },
 		{ "VerifyKeys", verify_keys, CLASS_VERIFY_BATCH },
 	    } },
-	{ &fob__v1__admin__descriptor, true,
+	{ &fob__v1__admin__descriptor, SERVED_TO_ADMIN,
 	    {
 		{ "CreateAccount", admin_create_account, CLASS_CHANGE },
 		{ "RollKey", admin_roll_key, CLASS_CHANGE },
@@ -44,11 +45,18 @@ static const struct {
 		{ "ListEvents", list_events, CLASS_LIST },
 		{ "ImportAccounts", import_accounts, CLASS_CHANGE },
 		{ "ReadBackup", backup_read, CLASS_BACKUP },
+		{ "InitCluster", admin_init_cluster, CLASS_CHANGE },
+		{ "ForgetNode", admin_forget_node, CLASS_LIST },
+		{ "ClusterStatus", admin_cluster_status, CLASS_LIST },
 	    } },
-	{ &fob__v1__health__descriptor, false,
+	{ &fob__v1__health__descriptor, SERVED_EVERYWHERE,
 	    {
 		{ "Check", health_check, CLASS_HEALTH },
 		{ "Stats", health_stats, CLASS_HEALTH },
+	    } },
+	{ &fob__v1__cluster__descriptor, SERVED_TO_CLUSTER,
+	    {
+		{ "Exchange", cluster_exchange, CLASS_CLUSTER },
 	    } },
 };
 #define N_SERVICES (sizeof(services) / sizeof(services[0]))
@@ -69,7 +77,7 @@ dispatch_check(void)
 struct route {
 	const struct method *method;
 	const ProtobufCMethodDescriptor *descriptor;
-	bool admin_only;
+	int served;
 };
 
 /* Is ${text} at ${bytes}, which has ${len} bytes, and nothing else? */
@@ -80,7 +88,7 @@ is_name(const char *text, const uint8_t *bytes, size_t len)
 }
 
 /*
- * "fob.v1.Keys/VerifyKey". ${route}->admin_only is set by the service's name alone, also when the method is not found.
+ * "fob.v1.Keys/VerifyKey". ${route}->served is set by the service's name alone, also when the method is not found.
  */
 static bool
 find_method(const ProtobufCBinaryData *name, struct route *route)
@@ -97,7 +105,7 @@ find_method(const ProtobufCBinaryData *name, struct route *route)
 
 		if (!is_name(d->name, name->data, service_len))
 			continue;
-		route->admin_only = services[i].admin_only;
+		route->served = services[i].served;
 		for (unsigned j = 0; j < d->n_methods; j++)
 			if (is_name(d->methods[j].name, slash + 1, method_len)) {
 				route->descriptor = &d->methods[j];
@@ -157,6 +165,17 @@ check_admin(struct call *call, const Fob__Rpc__V1__Request *request)
 	return keep_on_behalf_of(call, &request->on_behalf_of);
 }
 
+/* A listener of role cluster serves the agent, and beside it Health. */
+static int
+refuse_role(struct call *call, const struct route *route)
+{
+	if (route->served == SERVED_TO_CLUSTER)
+		return call_fault(call, FAULT_PERMISSION_DENIED, "this listener does not serve fob.v1.Cluster");
+	if (route->method != NULL && route->method->class == CLASS_HEALTH)
+		return 0;
+	return call_fault(call, FAULT_PERMISSION_DENIED, "this listener serves fob.v1.Cluster and fob.v1.Health only");
+}
+
 static int
 check_request(struct call *call, const Fob__Rpc__V1__Request *request, struct route *route)
 {
@@ -166,7 +185,9 @@ check_request(struct call *call, const Fob__Rpc__V1__Request *request, struct ro
 
 	call->method = route->method;
 	keep_traceparent(call, &request->traceparent);
-	if (route->admin_only && (fault = check_admin(call, request)) != 0)
+	if ((route->served == SERVED_TO_ADMIN && (fault = check_admin(call, request)) != 0) ||
+	    ((route->served == SERVED_TO_CLUSTER) != (call->origin.role == ROLE_CLUSTER) &&
+		(fault = refuse_role(call, route)) != 0))
 		return fault;
 	if (!found)
 		return call_fault(
@@ -190,7 +211,7 @@ decode_fault(struct call *call, const char *what)
 	    "the %s is not a valid protobuf message, or a number in it does not fit its field", what);
 }
 
-/* A change is decoded into a call of its own, as the writer answers it later. */
+/* A change, and what the agent asks, is decoded into a call of its own, as the writer answers it later. */
 static struct call *
 take_change(struct call *asked)
 {
@@ -262,7 +283,7 @@ answer(struct worker *worker, const struct origin *origin, const uint8_t *bytes,
 		reply_fault(call, fault);
 		return;
 	}
-	if (route.method->class != CLASS_CHANGE) {
+	if (route.method->class != CLASS_CHANGE && route.method->class != CLASS_CLUSTER) {
 		handle(call, &route, &envelope.body);
 		return;
 	}

@@ -49,9 +49,15 @@ page_begin(struct page *page, struct call *call, int environment, uint32_t page_
 static int
 page_read(struct page *page, struct store_txn **txn)
 {
+	int64_t fresh_until_ms = atomic_load(&page->engine->fresh_until_ms);
+	int fault;
+
 	if ((*txn = worker_reader(page->call->worker, page->engine)) == NULL)
 		return call_fault(page->call, FAULT_INTERNAL, "out of memory");
-	return store_read(*txn);
+	if ((fault = store_read(*txn)) != 0 || !order_is_stale(fresh_until_ms, clock_boot_ms()))
+		return fault;
+	store_read_end(*txn);
+	return -FAULT_STALE;
 }
 
 static int

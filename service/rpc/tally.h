@@ -23,6 +23,7 @@ enum operation_class {
 	CLASS_LIST = 4,
 	CLASS_BACKUP = 5,
 	CLASS_HEALTH = 6,
+	CLASS_CLUSTER = 7, /* the agent's; answered when there is something to do */
 	CLASSES
 };
 /* Durations are kept of the classes from CLASS_VERIFY to CLASS_LIST, for requests that reached their method. */

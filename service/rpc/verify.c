@@ -191,6 +191,7 @@ count(struct call *call, const Fob__V1__VerifyKeyResponse *out)
 struct reading {
 	struct worker *worker;
 	bool begun[ENVIRONMENTS];
+	int64_t fresh_until_ms[ENVIRONMENTS]; /* as it was before the snapshot: see order.h */
 	int64_t now_ms[ENVIRONMENTS];
 };
 
@@ -204,6 +205,7 @@ begin_read(struct reading *r, struct engine *engine, struct store_txn **txn)
 		return -FAULT_INTERNAL;
 	if (r->begun[engine->environment])
 		return 0;
+	r->fresh_until_ms[engine->environment] = atomic_load(&engine->fresh_until_ms);
 	if ((fault = store_read(*txn)) == 0)
 		r->begun[engine->environment] = true;
 	return fault;
@@ -235,6 +237,9 @@ look_up(struct reading *r, struct verification *const *vs, size_t n, enum enviro
 		return;
 	if ((fault = begin_read(r, engine, &txn)) == 0)
 		lookup_keys(txn, lookups, found);
+	if (fault == 0 && r->fresh_until_ms[environment] != 0 &&
+	    order_is_stale(r->fresh_until_ms[environment], clock_boot_ms()))
+		fault = -FAULT_STALE;
 	r->now_ms[environment] = clock_now_ms(&engine->clock);
 	for (size_t i = 0; i < found && fault != 0; i++)
 		lookups[i]->fault = fault;

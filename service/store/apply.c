@@ -84,6 +84,16 @@ apply_event(struct store_txn *txn, const struct record_event *event, uint64_t se
 	forget_events(txn, sequence);
 }
 
+/* Its entry in the index by age would later take the new token away. */
+static void
+forget_token_before(struct store_txn *txn, const struct change *change)
+{
+	struct record_bytes age;
+
+	record_time_key(change->token_before_ms, change->token_index, &age);
+	lmdb_del(txn->txn, TABLE_TOKEN_AGE, age.bytes, age.len);
+}
+
 static void
 apply_token(struct store_txn *txn, const struct change *change)
 {
@@ -92,6 +102,8 @@ apply_token(struct store_txn *txn, const struct change *change)
 	};
 	struct record_bytes value;
 
+	if (change->token_before_ms != 0)
+		forget_token_before(txn, change);
 	memcpy(token.request, change->token_request, sizeof(token.request));
 	record_put_token(txn->pepper, change->token_index, PEPPER_DIGEST_LEN, &token, &value);
 	lmdb_put(txn->txn, TABLE_TOKENS, change->token_index, PEPPER_DIGEST_LEN, value.bytes, value.len);
@@ -128,6 +140,64 @@ store_apply(struct store_txn *txn, const struct change *change, struct record_st
 		next->newest_ms = change->time_ms;
 	return store_count_damage(txn->store, lmdb_fault(txn->txn));
 }
+
+/* ---- a change of another node ---- */
+
+static int
+resolve_key(struct store_txn *txn, struct change_key *c)
+{
+	struct record_key now;
+	int fault;
+
+	if (c->is_new)
+		return 0;
+	if ((fault = store_slot(txn, c->key.account, c->key.kind, c->key.generation, c->digest)) != 0 ||
+	    (fault = store_key(txn, c->digest, &now)) != 0)
+		return fault == -FAULT_NOT_FOUND ? -FAULT_CORRUPT : fault;
+	c->old_expires_ms = now.state == KEY_GRACE ? now.expires_ms : 0;
+	return 0;
+}
+
+static int
+resolve_account(struct store_txn *txn, struct record_account *account)
+{
+	struct record_account now;
+	int fault;
+
+	if ((fault = store_get_account(txn, account->account, &now)) == -FAULT_NOT_FOUND)
+		return 0;
+	memcpy(account->has_ref, now.has_ref, sizeof(account->has_ref));
+	memcpy(account->ref, now.ref, sizeof(account->ref));
+	return fault;
+}
+
+/* Another node may have forgotten a token that is older than 24 hours, and this one not yet. */
+static int
+resolve_token(struct store_txn *txn, struct change *change)
+{
+	struct record_token token;
+	int fault;
+
+	if ((fault = store_token(txn, change->token_index, &token)) == 0)
+		change->token_before_ms = token.created_ms;
+	return fault == -FAULT_NOT_FOUND ? 0 : fault;
+}
+
+int
+store_resolve(struct store_txn *txn, struct change *change)
+{
+	int fault = 0;
+
+	for (unsigned i = 0; i < change->n_keys && fault == 0; i++)
+		fault = resolve_key(txn, &change->keys[i]);
+	if (fault == 0 && change->touches_account)
+		fault = resolve_account(txn, &change->account);
+	if (fault == 0 && change->has_token)
+		fault = resolve_token(txn, change);
+	return fault;
+}
+
+/* ---- the state ---- */
 
 int
 store_put_state(struct store_txn *txn, const struct record_state *state)

@@ -15,6 +15,13 @@
  *          counted.
  */
 int store_apply(struct store_txn *txn, const struct change *change, struct record_state *next);
+/*
+ * store_resolve(txn, change):
+ * ${change} was decided on another node of a cluster: fill in what this database has, and names otherwise: the digests and
+ * deadlines of keys that are not new, and what names the account's current keys.
+ * Returns: 0; -FAULT_CORRUPT: a key or account is missing here; another fault.
+ */
+int store_resolve(struct store_txn *txn, struct change *change);
 int store_put_state(struct store_txn *txn, const struct record_state *state);
 
 #endif

@@ -34,6 +34,7 @@ struct change {
 	uint8_t token_request[PEPPER_DIGEST_LEN];
 	uint8_t sealed[RECORD_REPLY_MAX + PEPPER_SEAL_LEN];
 	size_t sealed_len;
+	int64_t token_before_ms; /* of an entry under the same token, which is replaced; 0: there is none */
 };
 
 #endif

@@ -22,6 +22,7 @@ static const char IDENTITY[] = "identity";
 static const char STATE[] = "state";
 static const char COPY[] = "copy";
 static const char ROTATION[] = "rotation";
+static const char CLUSTER[] = "cluster";
 
 /* For each line of the file: the file as read, and two forms of it that are in use one after the other. */
 #define PEPPERS_MAX (PEPPER_LINES_MAX * 3)

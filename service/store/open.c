@@ -138,9 +138,9 @@ check_identity(struct store *store, struct lmdb_txn *txn, const char *pepper_pat
 		snprintf(why, why_len, "%s: the database's identity is damaged: restore it from a backup", store->path);
 		return -FAULT_CORRUPT;
 	}
-	if (identity.schema > RECORD_SCHEMA) {
+	if (identity.schema > RECORD_SCHEMA_CLUSTER) {
 		snprintf(why, why_len, "%s: made by a newer fobd (schema %u, this one knows %u)", store->path,
-		    identity.schema, RECORD_SCHEMA);
+		    identity.schema, RECORD_SCHEMA_CLUSTER);
 		return -FAULT_FAILED_PRECONDITION;
 	}
 	if (identity.environment != store->environment) {
@@ -201,7 +201,7 @@ raise_schema(struct store *store, struct record_identity *identity, char *why, s
 	uint32_t from = identity->schema;
 	int fault;
 
-	if (from == RECORD_SCHEMA)
+	if (from >= RECORD_SCHEMA)
 		return 0;
 	identity->schema = RECORD_SCHEMA;
 	if ((fault = commit_identity(store, identity)) != 0)

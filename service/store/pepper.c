@@ -1,6 +1,6 @@
 /*
  * pepper.c - everything that is computed with a pepper (see pepper.h). Only this file holds derived keys, and it hands
- * none out.
+ * out none but pepper_row_key()'s.
  */
 #include "service/store/pepper.h"
 
@@ -28,6 +28,8 @@ struct keys {
 	uint8_t fingerprint_key[32];
 	uint8_t tag_key[crypto_shorthash_siphashx24_KEYBYTES];
 	uint8_t rotate_key[32];
+	uint8_t row_key[32];
+	uint8_t entry_key[32];
 };
 
 struct pepper {
@@ -64,6 +66,8 @@ derive(const uint8_t bytes[32], struct keys *keys)
 	crypto_kdf_derive_from_key(keys->tag_key, sizeof(keys->tag_key), 6, context, bytes);
 	derive_state(bytes, 7, &keys->imported);
 	crypto_kdf_derive_from_key(keys->rotate_key, sizeof(keys->rotate_key), 8, context, bytes);
+	crypto_kdf_derive_from_key(keys->row_key, sizeof(keys->row_key), 9, context, bytes);
+	crypto_kdf_derive_from_key(keys->entry_key, sizeof(keys->entry_key), 10, context, bytes);
 }
 
 struct pepper *
@@ -332,4 +336,31 @@ pepper_unseal(const struct pepper *pepper, const uint8_t token[LIMIT_TOKEN], con
 	    text, NULL, NULL, sealed + PEPPER_NONCE_LEN, len - PEPPER_NONCE_LEN, bound, bound_len, sealed, key);
 	sodium_memzero(key, sizeof(key));
 	return rc;
+}
+
+/* ---- what a cluster's nodes say to one another ---- */
+
+void
+pepper_row_key(const struct pepper *pepper, uint8_t key[32])
+{
+	memcpy(key, pepper->keys[0].row_key, sizeof(pepper->keys[0].row_key));
+}
+
+void
+pepper_entry_seal(
+    const struct pepper *pepper, const void *bound, size_t bound_len, const void *text, size_t len, uint8_t *sealed)
+{
+	randombytes_buf(sealed, PEPPER_NONCE_LEN);
+	crypto_aead_xchacha20poly1305_ietf_encrypt(sealed + PEPPER_NONCE_LEN, NULL, text, len, bound, bound_len, NULL,
+	    sealed, pepper->keys[0].entry_key);
+}
+
+int
+pepper_entry_unseal(const struct pepper *pepper, const void *bound, size_t bound_len, const uint8_t *sealed, size_t len,
+    void *text)
+{
+	if (len < PEPPER_SEAL_LEN)
+		return -1;
+	return crypto_aead_xchacha20poly1305_ietf_decrypt(text, NULL, NULL, sealed + PEPPER_NONCE_LEN,
+	    len - PEPPER_NONCE_LEN, bound, bound_len, sealed, pepper->keys[0].entry_key);
 }

@@ -659,6 +659,34 @@ record_get_copy(
 }
 
 void
+record_put_cluster(const struct pepper *pepper, const void *key, size_t key_len, const struct record_cluster *x,
+    struct record_bytes *out)
+{
+	begin(out, TABLE_META);
+	put_bytes(out, x->cluster, sizeof(x->cluster));
+	put_bytes(out, x->replica, sizeof(x->replica));
+	put64(out, x->number);
+	put_bytes(out, x->tag, sizeof(x->tag));
+	end(pepper, TABLE_META, key, key_len, out);
+}
+
+int
+record_get_cluster(const struct pepper *pepper, const void *key, size_t key_len, const void *value, size_t len,
+    struct record_cluster *x)
+{
+	struct reader r;
+	int rc;
+
+	if ((rc = open_value(pepper, TABLE_META, key, key_len, value, len, &r)) != 0)
+		return rc;
+	memcpy(x->cluster, take(&r, sizeof(x->cluster)), sizeof(x->cluster));
+	memcpy(x->replica, take(&r, sizeof(x->replica)), sizeof(x->replica));
+	x->number = get64(&r);
+	memcpy(x->tag, take(&r, sizeof(x->tag)), sizeof(x->tag));
+	return close_value(&r);
+}
+
+void
 record_put_identity(const struct pepper *pepper, const void *key, size_t key_len, const struct record_identity *x,
     struct record_bytes *out)
 {

@@ -10,6 +10,7 @@
  *	                                               once the database has taken an import: 1
  *	meta     "copy", in a backup only               taken_ms 8, revision 8, event sequence 8
  *	meta     "rotation"                            struct record_rotation, while a rotation is under way
+ *	meta     "cluster", in a cluster only          cluster's id 16, replica 16, entry's number 8, its tag 16
  *	keys     digest 32                             struct record_key
  *	accounts account id                            struct record_account
  *	slots    account id, 0, kind 1, generation 4   the beginning of its key's digest, 16
@@ -25,6 +26,7 @@
  * generation in the key's own record. Records of events are of version 3, those of keys, accounts and slots of version
  * 2, all others of version 1. Schema 3 had events of version 2, which do not say on whose behalf a change was asked for;
  * schema 2 had events of version 1, which do not say who asked.
+ * Schema 5 is schema 4 with a cluster's record: a fobd that does not know that record must not serve the database.
  * Schema 1 had version 1 only, in which every key has a slot that holds the whole digest. Such records are read, and are
  * written in version 2 when something changes in them.
  */
@@ -39,6 +41,7 @@
 #include "service/base/types.h"
 
 #define RECORD_SCHEMA 4
+#define RECORD_SCHEMA_CLUSTER 5
 #define RECORD_DIGEST_LEN PEPPER_DIGEST_LEN
 #define RECORD_REF_LEN 16     /* of a digest, where another record names its key */
 #define RECORD_REPLY_MAX 1024 /* of a sealed reply */
@@ -151,6 +154,17 @@ struct record_copy {
 	uint64_t event_sequence;
 };
 
+#define RECORD_CLUSTER_ID_LEN 16
+#define RECORD_ENTRY_TAG_LEN 16
+
+/* Of which cluster the database is a node, and how much of the cluster's log it has. */
+struct record_cluster {
+	uint8_t cluster[RECORD_CLUSTER_ID_LEN];
+	uint8_t replica[RECORD_CLUSTER_ID_LEN];
+	uint64_t number; /* of the newest entry; 0: none */
+	uint8_t tag[RECORD_ENTRY_TAG_LEN]; /* of that entry */
+};
+
 /* How far the rotation that is under way has come. */
 struct record_rotation {
 	uint8_t old_fingerprint[PEPPER_DIGEST_LEN]; /* of the pepper before */
@@ -198,6 +212,10 @@ void record_put_copy(
     const struct pepper *, const void *key, size_t key_len, const struct record_copy *, struct record_bytes *);
 int record_get_copy(
     const struct pepper *, const void *key, size_t key_len, const void *value, size_t len, struct record_copy *);
+void record_put_cluster(
+    const struct pepper *, const void *key, size_t key_len, const struct record_cluster *, struct record_bytes *);
+int record_get_cluster(
+    const struct pepper *, const void *key, size_t key_len, const void *value, size_t len, struct record_cluster *);
 /*
  * The identity is read before the pepper is known to be the right one: its tag is checked when ${pepper} is not NULL.
  */

@@ -396,7 +396,9 @@ open_engine(enum environment e)
 	FUZZ_CHECK(store_init(&options, why, sizeof(why)) == 0 &&
 		store_open(&options, &engine->store, why, sizeof(why)) == 0 &&
 		lastused_open(c->path, 0, &engine->lastused, why, sizeof(why)) == 0 &&
-		writer_start(engine->store, &engine->clock, engine->lastused, &engine->writer, why, sizeof(why)) == 0,
+		writer_start(engine->store, &engine->clock, engine->lastused,
+		    &(struct order_options){ .fresh_until_ms = &engine->fresh_until_ms }, &engine->writer, why,
+		    sizeof(why)) == 0,
 	    "%s", why);
 	return engine;
 }

@@ -56,6 +56,7 @@ sys.path.insert(0, _place())
 
 from fob.rpc.v1 import rpc_pb2  # noqa: E402
 from fob.v1 import admin_pb2 as admin  # noqa: E402
+from fob.v1 import cluster_pb2 as cluster  # noqa: E402
 from fob.v1 import health_pb2 as health  # noqa: E402
 from fob.v1 import keys_pb2 as keys  # noqa: E402
 from fob.v1 import types_pb2 as types  # noqa: E402
@@ -71,7 +72,7 @@ def methods():
     from google.protobuf import message_factory, symbol_database
     get = getattr(message_factory, "GetMessageClass", None) or symbol_database.Default().GetPrototype
     found = {}
-    for module in (keys, admin, health):
+    for module in (keys, admin, health, cluster):
         for service in module.DESCRIPTOR.services_by_name.values():
             for method in service.methods:
                 found["%s/%s" % (service.full_name, method.name)] = (get(method.input_type), get(method.output_type))

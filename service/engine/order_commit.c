@@ -1,0 +1,625 @@
+/*
+ * order_commit.c - changes that a cluster orders (see internal.h). Mutations are decided in a transaction that is then
+ * aborted; their changes become an entry, which is proposed; and what the log says is committed, by one code path, whoever
+ * has proposed it. A mutation is answered with success when its entry is effective on every node.
+ *
+ * A refusal, or the reply to a token's first use, is given only from a database that was confirmed to be as new as the
+ * newest acknowledged change. Else a node that lags behind could refuse what was done under that very token.
+ */
+#include <sodium.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "service/base/log.h"
+#include "service/engine/internal.h"
+#include "service/store/apply.h"
+#include "service/store/cluster.h"
+#include "service/store/time.h"
+
+#define EXPIRE_MAX 64           /* keys whose end is proposed in one entry */
+#define EXPIRE_OTHERS_MS 2000   /* after a deadline, before a node that has not proposed last proposes the key's end */
+#define ENTRY_RETRY_MS 1000
+
+static int
+refuse(struct mutation *m, int fault, const char *why)
+{
+	snprintf(m->why, sizeof(m->why), "%s", why);
+	return m->fault = fault;
+}
+
+static void
+append(struct mutation **list, struct mutation *m)
+{
+	while (*list != NULL)
+		list = &(*list)->next;
+	m->next = NULL;
+	*list = m;
+}
+
+/* Put ${more} behind ${list}. */
+static void
+append_list(struct mutation **list, struct mutation *more)
+{
+	while (*list != NULL)
+		list = &(*list)->next;
+	*list = more;
+}
+
+static void
+finish(struct writer *w, struct mutation *m)
+{
+	m->next = NULL;
+	commit_answer(w, m);
+}
+
+static void
+refuse_list(struct writer *w, struct mutation **list, int fault, const char *why)
+{
+	struct mutation *m;
+
+	while ((m = *list) != NULL) {
+		*list = m->next;
+		refuse(m, fault, why);
+		finish(w, m);
+	}
+}
+
+static void
+report(struct writer *w, const char *what, const char *reason)
+{
+	struct order *o = w->order;
+
+	o->retry_ms = clock_boot_ms() + ENTRY_RETRY_MS;
+	if (clock_boot_ms() < o->next_report_ms)
+		return;
+	o->next_report_ms = clock_boot_ms() + UPKEEP_MS;
+	LOG(LOG_ERROR, what, LOG_S("environment", writer_environment(w)), LOG_I("entry", o->cluster.number + 1),
+	    LOG_S("reason", reason));
+}
+
+/* ---- the log's entries ---- */
+
+static void
+place_next(const struct writer *w, struct entry_place *place)
+{
+	const struct record_cluster *c = &w->order->cluster;
+
+	*place = (struct entry_place){ .environment = store_environment(w->store), .number = c->number + 1 };
+	memcpy(place->cluster, c->cluster, sizeof(place->cluster));
+	memcpy(place->before, c->tag, sizeof(place->before));
+}
+
+/* Apply all changes of the entry in a transaction that was begun. Returns 0, or a negative fault. */
+static int
+apply_changes(struct writer *w, struct record_state *next)
+{
+	int fault;
+
+	while ((fault = entry_next(w->order->entry, &w->change)) == 1) {
+		if ((fault = store_resolve(w->txn, &w->change)) != 0 || (fault = census_apply(w, next)) != 0)
+			return fault;
+	}
+	return fault;
+}
+
+static int
+commit_entry(struct writer *w, const uint8_t *tag)
+{
+	struct record_cluster cluster = w->order->cluster;
+	struct record_state next = w->state;
+	int fault;
+
+	cluster.number++;
+	memcpy(cluster.tag, tag, sizeof(cluster.tag));
+	if ((fault = commit_begin(w)) != 0)
+		return fault;
+	if ((fault = apply_changes(w, &next)) != 0 || (fault = store_put_cluster(w->txn, &cluster)) != 0) {
+		store_abort(w->txn);
+		return fault;
+	}
+	if ((fault = commit_state(w, &next)) != 0)
+		return fault;
+	w->order->cluster = cluster;
+	/* Last-used times are this node's own: without room for them the entry stands all the same. */
+	(void)lastused_grow(w->lastused, next.next_serial);
+	return 0;
+}
+
+/* Returns whether there was an entry, and it was applied. */
+static bool
+apply_next(struct writer *w)
+{
+	struct order *o = w->order;
+	struct entry_place place;
+	const uint8_t *bytes;
+	uint8_t tag[ENTRY_TAG_LEN];
+	size_t len;
+	int fault;
+
+	pthread_mutex_lock(&o->lock);
+	place_next(w, &place);
+	if (!fleet_entry(o->fleet, &bytes, &len)) {
+		pthread_mutex_unlock(&o->lock);
+		return false;
+	}
+	if ((fault = entry_open(o->entry, store_pepper(w->store), &place, bytes, len)) != 0) {
+		if (fault == -FAULT_CORRUPT)
+			fleet_forged(o->fleet);
+		order_publish(o);
+		pthread_mutex_unlock(&o->lock);
+		report(w, "an entry of the cluster's log cannot be read; not serving",
+		    fault == -FAULT_CORRUPT ? "it was not made with this environment's pepper, or was changed" :
+					      "it is of a newer fobd: upgrade this one");
+		return false;
+	}
+	memcpy(tag, bytes + len - ENTRY_TAG_LEN, sizeof(tag));
+	pthread_mutex_unlock(&o->lock);
+
+	fault = commit_entry(w, tag);
+	entry_clear(o->entry);
+	sodium_memzero(&w->change, sizeof(w->change));
+	if (fault != 0) {
+		report(w, "an entry of the cluster's log cannot be applied", commit_fault_text(fault));
+		return false;
+	}
+	pthread_mutex_lock(&o->lock);
+	fleet_applied(o->fleet, o->cluster.number, tag);
+	order_publish(o);
+	pthread_mutex_unlock(&o->lock);
+	return true;
+}
+
+static void
+apply_all(struct writer *w)
+{
+	bool applied = false;
+
+	if (store_failed(w->store) || clock_boot_ms() < w->order->retry_ms)
+		return;
+	while (apply_next(w))
+		applied = true;
+	if (applied) {
+		sweeper_look_ahead(w);
+		order_kick(w->order);
+	}
+}
+
+/* ---- what has become of our proposal ---- */
+
+static enum fleet_proposal
+proposal(struct order *o)
+{
+	enum fleet_proposal now;
+
+	pthread_mutex_lock(&o->lock);
+	now = fleet_proposal(o->fleet);
+	pthread_mutex_unlock(&o->lock);
+	return now;
+}
+
+/* The entry is in the log and, as apply_all() comes first and afterwards, in the database as soon as it can be. */
+static void
+won(struct order *o, uint64_t number)
+{
+	struct mutation *m;
+
+	while ((m = o->proposed) != NULL) {
+		o->proposed = m->next;
+		m->effective = number;
+		append(&o->waiting, m);
+	}
+	o->proposed_last = true;
+}
+
+static void
+settle_proposal(struct writer *w)
+{
+	struct order *o = w->order;
+
+	switch (proposal(o)) {
+	case FLEET_WON:
+		won(o, o->proposed_number);
+		break;
+	case FLEET_LOST:
+		o->proposed_last = false;
+		while (o->proposed != NULL) {
+			struct mutation *m = o->proposed;
+
+			o->proposed = m->next;
+			append(&o->confirmed, m);
+		}
+		break;
+	case FLEET_REFUSED:
+		refuse_list(w, &o->proposed, -FAULT_UNAVAILABLE,
+		    "etcd cannot be reached, so nothing was changed: ask again, perhaps another node");
+		o->retry_ms = clock_boot_ms() + ENTRY_RETRY_MS / 20;
+		break;
+	case FLEET_FULL:
+		refuse_list(w, &o->proposed, -FAULT_RESOURCE_EXHAUSTED,
+		    "etcd's space is used up, so nothing was changed: compact and defragment it, then disarm its alarm");
+		report(w, "etcd's space is used up: no key can be changed",
+		    "compact and defragment etcd, then disarm its alarm");
+		break;
+	default:
+		break;
+	}
+}
+
+/* ---- those that wait ---- */
+
+/* What can be said of ${m} now. Returns false: it has to wait on. With the lock. */
+static bool
+may_answer(struct order *o, struct mutation *m, int64_t now_ms, bool *again)
+{
+	uint64_t head;
+	int64_t by_ms = 0;
+
+	*again = false;
+	if (m->confirm != 0) {
+		if (fleet_confirmed(o->fleet, &head) >= m->confirm) {
+			m->confirm = 0;
+			m->confirmed = *again = true;
+			m->confirmed_head = head;
+			return true;
+		}
+	} else if (fleet_applied_to(o->fleet) >= m->effective && fleet_effective(o->fleet, m->effective, now_ms, &by_ms)) {
+		m->fault = 0;
+		return true;
+	}
+	if (now_ms < m->deadline_ms)
+		return false;
+	if (m->confirm != 0) {
+		refuse(m, -FAULT_DEADLINE_EXCEEDED,
+		    "the deadline passed before this node knew that it is up to date: ask again with the same "
+		    "request_token");
+		return true;
+	}
+	m->fault = -FAULT_DEADLINE_EXCEEDED;
+	if (by_ms == INT64_MAX || by_ms <= now_ms)
+		snprintf(m->why, sizeof(m->why), "the change is made, but this node has not applied it yet: ask again "
+						 "with the same request_token");
+	else
+		snprintf(m->why, sizeof(m->why),
+		    "the change is made, as entry %llu, and effective on every node within %lld ms: ask again with the "
+		    "same request_token",
+		    (unsigned long long)m->effective, (long long)(by_ms - now_ms));
+	return true;
+}
+
+static void
+settle_waiting(struct writer *w)
+{
+	struct order *o = w->order;
+	struct mutation *list = o->waiting, *m;
+	int64_t now_ms = clock_boot_ms();
+	bool done, again;
+
+	o->waiting = NULL;
+	while ((m = list) != NULL) {
+		list = m->next;
+		pthread_mutex_lock(&o->lock);
+		done = may_answer(o, m, now_ms, &again);
+		pthread_mutex_unlock(&o->lock);
+		if (!done)
+			append(&o->waiting, m);
+		else if (again)
+			append(&o->confirmed, m);
+		else
+			finish(w, m);
+	}
+}
+
+/* The outcome of an entry is not known, and may not be for long: its mutations are answered at their deadlines. */
+static void
+drop_late(struct writer *w, struct mutation **list, const char *why)
+{
+	struct mutation *m;
+
+	while ((m = *list) != NULL) {
+		if (clock_boot_ms() < m->deadline_ms) {
+			list = &m->next;
+			continue;
+		}
+		*list = m->next;
+		refuse(m, -FAULT_DEADLINE_EXCEEDED, why);
+		finish(w, m);
+	}
+}
+
+/* ---- deciding and proposing ---- */
+
+int
+order_collect(struct writer *w)
+{
+	struct order *o = w->order;
+	int fault;
+
+	if (!o->collecting)
+		return 0;
+	if ((fault = entry_add(o->entry, &w->change)) != 0)
+		o->full = true;
+	return fault;
+}
+
+/* Is this an answer that a node which lags behind could give wrongly? */
+static bool
+needs_confirmation(const struct mutation *m)
+{
+	if (m->fault == 0)
+		return m->replayed;
+	switch (-m->fault) {
+	case FAULT_DEADLINE_EXCEEDED:
+	case FAULT_CORRUPT:
+	case FAULT_IO:
+	case FAULT_FULL:
+	case FAULT_INTERNAL:
+		return false;
+	default:
+		return true;
+	}
+}
+
+/* A mutation that was decided, and has no change in the entry: a refusal, or the reply to a token's first use. */
+static void
+settle_decided(struct writer *w, struct mutation *m)
+{
+	struct order *o = w->order;
+
+	if (needs_confirmation(m) && !m->confirmed) {
+		pthread_mutex_lock(&o->lock);
+		m->confirm = fleet_confirm(o->fleet);
+		pthread_mutex_unlock(&o->lock);
+		append(&o->waiting, m);
+	} else if (m->fault == 0) {
+		m->effective = m->confirmed_head;
+		append(&o->waiting, m);
+	} else {
+		finish(w, m);
+	}
+}
+
+/*
+ * The end of keys whose grace is over. The node that has proposed last does it at once, and the others only if it has not:
+ * else all would, and all but one in vain.
+ */
+static int
+collect_expiries(struct writer *w, int64_t now_ms, struct record_state *next)
+{
+	struct view view = { .txn = w->txn, .state = next, .now_ms = now_ms };
+	struct store_due from = { 0 };
+	int due, fault;
+
+	if (now_ms < w->sweeper.next_expiry_ms || clock_boot_ms() < w->order->expire_ms)
+		return 0;
+	if ((due = store_due(w->txn, now_ms, &from, EXPIRE_MAX, w->sweeper.due)) < 0)
+		return due;
+	for (int i = 0; i < due; i++) {
+		if ((fault = decide_expire(&view, w->sweeper.due[i].digest, &w->change)) == -FAULT_CORRUPT)
+			continue;
+		if (fault != 0 || (fault = census_apply(w, next)) != 0)
+			return fault;
+		if (entry_add(w->order->entry, &w->change) != 0)
+			break;
+	}
+	return 0;
+}
+
+/* While a key is in grace, the time is recorded once a minute: see sweeper.c. */
+static int
+collect_time(struct writer *w, int64_t now_ms, struct record_state *next)
+{
+	struct view view = { .txn = w->txn, .state = next, .now_ms = now_ms };
+	int64_t late_ms = w->order->proposed_last ? 0 : EXPIRE_OTHERS_MS;
+	int fault;
+
+	if (entry_changes(w->order->entry) > 0 || w->sweeper.next_expiry_ms == INT64_MAX ||
+	    now_ms - w->state.newest_ms < UPKEEP_MS + late_ms)
+		return 0;
+	decide_nothing(&view, &w->change);
+	if ((fault = census_apply(w, next)) != 0)
+		return fault;
+	return entry_add(w->order->entry, &w->change);
+}
+
+/*
+ * Decide mutations of ${list} into the entry, until it is full or one has spoilt the transaction; *${list}: those that are
+ * left. Returns 0, or a negative fault of the first one.
+ */
+static int
+collect_mutations(struct writer *w, struct mutation **list, int64_t now_ms, struct record_state *next)
+{
+	struct order *o = w->order;
+	struct mutation *m;
+	size_t before;
+	int fault;
+
+	while ((m = *list) != NULL) {
+		before = entry_changes(o->entry);
+		entry_mark(o->entry);
+		o->full = false;
+		fault = commit_attempt(w, m, now_ms, next);
+		if (fault != 0 || o->full) {
+			entry_back(o->entry);
+			return before > 0 ? 0 : fault;
+		}
+		*list = m->next;
+		if (entry_changes(o->entry) > before)
+			append(&o->proposed, m);
+		else
+			settle_decided(w, m);
+	}
+	return 0;
+}
+
+static bool
+propose(struct writer *w)
+{
+	struct order *o = w->order;
+	struct entry_place place;
+	size_t len;
+	bool done;
+
+	place_next(w, &place);
+	len = entry_seal(o->entry, store_pepper(w->store), &place, o->sealed);
+	pthread_mutex_lock(&o->lock);
+	done = fleet_propose(o->fleet, o->sealed, len);
+	pthread_mutex_unlock(&o->lock);
+	o->proposed_number = place.number;
+	return done;
+}
+
+static int
+collect(struct writer *w, struct mutation **list, int64_t now_ms)
+{
+	struct record_state next = w->state;
+	int fault;
+
+	entry_clear(w->order->entry);
+	if ((fault = commit_begin(w)) != 0)
+		return fault;
+	if ((fault = collect_expiries(w, now_ms, &next)) == 0 && (fault = collect_time(w, now_ms, &next)) == 0)
+		fault = collect_mutations(w, list, now_ms, &next);
+	store_abort(w->txn);
+	census_forget(w);
+	sodium_memzero(&w->change, sizeof(w->change));
+	return fault;
+}
+
+/* Decide what of ${batch} fits into an entry, and propose it. The rest is decided afterwards. */
+static void
+decide_and_propose(struct writer *w, struct mutation *batch, int64_t now_ms)
+{
+	struct order *o = w->order;
+	struct mutation *list = o->confirmed, *m;
+	int fault;
+
+	append_list(&list, batch);
+	o->confirmed = NULL;
+	o->collecting = true;
+	fault = collect(w, &list, now_ms);
+	o->collecting = false;
+	if (fault != 0 && (m = list) != NULL) {
+		list = m->next;
+		refuse(m, fault, commit_fault_text(fault));
+		finish(w, m);
+	}
+	o->confirmed = list;
+	if (entry_changes(o->entry) > 0 && !propose(w))
+		refuse_list(w, &o->proposed, -FAULT_INTERNAL, "out of memory");
+	entry_clear(o->entry);
+	order_kick(o);
+}
+
+/* ---- one round ---- */
+
+static bool
+may_propose(struct order *o)
+{
+	bool may;
+
+	pthread_mutex_lock(&o->lock);
+	may = fleet_may_propose(o->fleet) && fleet_fresh_until_ms(o->fleet) > clock_boot_ms();
+	pthread_mutex_unlock(&o->lock);
+	return may && !store_failed(o->writer->store) && clock_boot_ms() >= o->retry_ms;
+}
+
+bool
+order_may_take(struct writer *w)
+{
+	return w->order->confirmed == NULL && w->order->proposed == NULL && may_propose(w->order);
+}
+
+bool
+order_refuses(struct writer *w)
+{
+	struct order *o = w->order;
+	bool fresh;
+
+	pthread_mutex_lock(&o->lock);
+	fresh = fleet_fresh_until_ms(o->fleet) > clock_boot_ms();
+	pthread_mutex_unlock(&o->lock);
+	return !fresh || store_failed(w->store);
+}
+
+static bool
+has_due(struct writer *w, int64_t now_ms)
+{
+	struct order *o = w->order;
+
+	if (now_ms < w->sweeper.next_expiry_ms)
+		o->expire_ms = 0;
+	else if (o->expire_ms == 0)
+		o->expire_ms = clock_boot_ms() + (o->proposed_last ? 0 : EXPIRE_OTHERS_MS + randombytes_uniform(1000));
+	if (o->expire_ms != 0 && clock_boot_ms() >= o->expire_ms)
+		return true;
+	return w->sweeper.next_expiry_ms != INT64_MAX &&
+	    now_ms - w->state.newest_ms >= UPKEEP_MS + (o->proposed_last ? 0 : EXPIRE_OTHERS_MS);
+}
+
+void
+order_run(struct writer *w, struct mutation *batch, int64_t now_ms)
+{
+	struct order *o = w->order;
+
+	apply_all(w);
+	settle_proposal(w);
+	apply_all(w);
+	settle_waiting(w);
+	drop_late(w, &o->proposed,
+	    "the deadline passed, and it is not known yet whether the change was made: ask again with the same "
+	    "request_token");
+	if (order_refuses(w))
+		refuse_list(w, &o->confirmed, -FAULT_UNAVAILABLE,
+		    "this node has lost touch with its cluster: ask another node, or again");
+	drop_late(w, &o->confirmed, "the deadline passed before the change was made");
+	if (o->proposed == NULL && may_propose(o) && (batch != NULL || o->confirmed != NULL || has_due(w, now_ms)))
+		decide_and_propose(w, batch, now_ms);
+	else if (batch != NULL)
+		append_list(&o->confirmed, batch);
+}
+
+int64_t
+order_wait_ms(struct writer *w)
+{
+	struct order *o = w->order;
+	int64_t now_ms = clock_boot_ms(), at_ms = now_ms + RETRY_MS, by_ms;
+	const uint8_t *bytes;
+	size_t len;
+
+	pthread_mutex_lock(&o->lock);
+	if (now_ms >= o->retry_ms && !store_failed(w->store) &&
+	    (fleet_entry(o->fleet, &bytes, &len) || fleet_has_proposal(o->fleet)))
+		at_ms = now_ms;
+	for (const struct mutation *m = o->waiting; m != NULL; m = m->next) {
+		at_ms = m->deadline_ms < at_ms ? m->deadline_ms : at_ms;
+		if (m->confirm != 0)
+			continue;
+		by_ms = now_ms;
+		if (!fleet_effective(o->fleet, m->effective, now_ms, &by_ms))
+			at_ms = by_ms < at_ms ? by_ms : at_ms;
+		else
+			at_ms = now_ms;
+	}
+	pthread_mutex_unlock(&o->lock);
+	for (const struct mutation *m = o->proposed; m != NULL; m = m->next)
+		at_ms = m->deadline_ms < at_ms ? m->deadline_ms : at_ms;
+	if (o->confirmed != NULL && may_propose(o))
+		at_ms = now_ms;
+	if (o->retry_ms > now_ms && o->retry_ms < at_ms)
+		at_ms = o->retry_ms;
+	return at_ms > now_ms ? at_ms - now_ms : 0;
+}
+
+void
+order_give_up(struct writer *w)
+{
+	struct order *o = w->order;
+
+	refuse_list(w, &o->waiting, -FAULT_UNAVAILABLE, "fobd ends: ask again with the same request_token");
+	refuse_list(w, &o->proposed, -FAULT_UNAVAILABLE, "fobd ends: ask again with the same request_token");
+	refuse_list(w, &o->confirmed, -FAULT_UNAVAILABLE, "fobd ends, and nothing was changed: ask again");
+	pthread_mutex_lock(&o->lock);
+	o->ended = true;
+	pthread_mutex_unlock(&o->lock);
+	order_kick(o);
+}

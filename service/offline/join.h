@@ -1,0 +1,20 @@
+/*
+ * join.h - make a copy of a cluster's node a node of its own.
+ */
+#ifndef JOIN_H
+#define JOIN_H
+
+#include <stdio.h>
+
+#include "service/store/open.h"
+
+/*
+ * join_cluster(options, out, why, why_len):
+ * Make the marked copy at ${options}, opened with STORE_RESTORE, the database of a new node: it gets a replica id of its
+ * own, and keeps the cluster's and the number of the entry that it has. What has changed since the copy was taken it reads
+ * from the log, before it serves. Refused: a copy of a database that is in no cluster. What was done is written to ${out}.
+ * Returns: 0; -1 with one line at ${why}, and nothing has changed.
+ */
+int join_cluster(const struct store_options *options, FILE *out, char *why, size_t why_len);
+
+#endif

@@ -1,0 +1,57 @@
+/*
+ * cluster.c - the record of the cluster, and the schema that goes with it (see cluster.h). Knows nothing of what the cluster
+ * orders.
+ */
+#include "service/store/cluster.h"
+
+#include <string.h>
+
+#include "service/store/internal.h"
+
+int
+store_cluster(struct store_txn *txn, struct record_cluster *cluster)
+{
+	struct lmdb_value value;
+	int fault;
+
+	if ((fault = store_get(txn, TABLE_META, CLUSTER, strlen(CLUSTER), &value)) != 0)
+		return fault;
+	return store_count_damage(txn->store,
+	    record_get_cluster(txn->pepper, CLUSTER, strlen(CLUSTER), value.data, value.len, cluster));
+}
+
+static void
+put_schema(struct store_txn *txn, uint32_t schema)
+{
+	struct record_bytes value;
+
+	if (txn->store->identity.schema == schema)
+		return;
+	/* If the commit fails, the next one that puts the record puts the schema as well: an abort puts back neither. */
+	txn->store->identity.schema = schema;
+	record_put_identity(txn->pepper, IDENTITY, strlen(IDENTITY), &txn->store->identity, &value);
+	lmdb_put(txn->txn, TABLE_META, IDENTITY, strlen(IDENTITY), value.bytes, value.len);
+}
+
+int
+store_put_cluster(struct store_txn *txn, const struct record_cluster *cluster)
+{
+	struct record_bytes value;
+
+	put_schema(txn, RECORD_SCHEMA_CLUSTER);
+	record_put_cluster(txn->pepper, CLUSTER, strlen(CLUSTER), cluster, &value);
+	lmdb_put(txn->txn, TABLE_META, CLUSTER, strlen(CLUSTER), value.bytes, value.len);
+	return lmdb_fault(txn->txn);
+}
+
+int
+store_del_cluster(struct store_txn *txn)
+{
+	struct record_cluster cluster;
+
+	if (store_cluster(txn, &cluster) == -FAULT_NOT_FOUND)
+		return 0;
+	put_schema(txn, RECORD_SCHEMA);
+	lmdb_del(txn->txn, TABLE_META, CLUSTER, strlen(CLUSTER));
+	return lmdb_fault(txn->txn);
+}

@@ -1,0 +1,20 @@
+/*
+ * cluster.h - what the database says of the cluster that it is a node of.
+ */
+#ifndef STORE_CLUSTER_H
+#define STORE_CLUSTER_H
+
+#include "service/store/store.h"
+
+/* Returns: 0; -FAULT_NOT_FOUND: it is in no cluster; another fault. */
+int store_cluster(struct store_txn *txn, struct record_cluster *cluster);
+
+/*
+ * In a write transaction. From the first time on the database has a schema that an older fobd refuses, because that would
+ * change it without the cluster. Returns: 0, or a negative fault, after which the transaction can only be aborted.
+ */
+int store_put_cluster(struct store_txn *txn, const struct record_cluster *cluster);
+/* It is in no cluster any more. Nothing is done where it was in none. Returns: likewise. */
+int store_del_cluster(struct store_txn *txn);
+
+#endif

@@ -1,0 +1,142 @@
+"""etcd as one process's memory, and an agent for it: for tests of fobd's side of a cluster, without etcd and fob-cluster.
+
+Etcd is a linearizable key-value store with etcd's revisions and compare-and-write transactions. Agent is a thread that
+carries out the transactions of one fobd, as fob-cluster does. A test can cut an agent off, delay it, or hold its replies.
+"""
+
+import os
+import select
+import threading
+import time
+
+import fobwire
+import pb
+
+C = pb.cluster
+METHOD = "fob.v1.Cluster/Exchange"
+
+
+class Etcd:
+    """The store. Keys are bytes; an entry is [value, create_revision, version]."""
+
+    def __init__(self):
+        self.lock = threading.Lock()
+        self.revision = 1
+        self.entries = {}
+        self.full = False       # refuses transactions that put
+        self.changed = threading.Condition(self.lock)
+        self.transactions = 0
+
+    def _holds(self, c):
+        value, created, version = self.entries.get(c.key, (b"", 0, 0))
+        if c.target == C.Compare.CREATE_REVISION:
+            return created == c.number
+        if c.target == C.Compare.VERSION:
+            return version == c.number
+        return c.key in self.entries and value == c.value
+
+    def _get(self, a):
+        if not a.end:
+            keys = [a.key] if a.key in self.entries else []
+        else:
+            keys = sorted(k for k in self.entries if a.key <= k < a.end)
+        more = bool(a.limit) and len(keys) > a.limit
+        return keys[:a.limit] if more else keys, more
+
+    def transact(self, t):
+        """A Transaction -> a Result."""
+        with self.lock:
+            self.transactions += 1
+            result = C.Result(id=t.id, outcome=C.Result.DONE, succeeded=all(self._holds(c) for c in t.compares))
+            actions = t.success if result.succeeded else t.failure
+            if self.full and any(a.kind == C.Action.PUT for a in actions):
+                return C.Result(id=t.id, outcome=C.Result.NO_SPACE)
+            deletes = [k for a in actions if a.kind == C.Action.DELETE for k in self._get(a)[0]]
+            if deletes or any(a.kind == C.Action.PUT for a in actions):
+                self.revision += 1
+                self.changed.notify_all()
+            for a in actions:
+                if a.kind == C.Action.PUT:
+                    _, created, version = self.entries.get(a.key, (b"", self.revision, 0))
+                    self.entries[a.key] = (a.value, created, version + 1)
+                elif a.kind == C.Action.DELETE:
+                    for k in self._get(a)[0]:
+                        del self.entries[k]
+                else:
+                    keys, more = self._get(a)
+                    result.more = result.more or more
+                    for k in keys:
+                        value, created, version = self.entries[k]
+                        result.kvs.add(key=k, value=value, create_revision=created, version=version)
+            result.revision = self.revision
+            return result
+
+
+class Agent(threading.Thread):
+    """Exchanges with the fobd at ${url} until stop(). ${transact}: the store's, or a function in its place that returns a
+    Result, or None for one whose outcome is never told."""
+
+    def __init__(self, url, etcd, environment=pb.LIVE):
+        super().__init__(daemon=True)
+        self.url = url
+        self.etcd = etcd
+        self.environment = environment
+        self.cut = False          # etcd cannot be reached
+        self.transact = etcd.transact
+        self.session = os.urandom(16)
+        self.ending = False
+        self.error = None
+        self.start()
+
+    def stop(self):
+        self.ending = True
+        self.join(20)
+        if self.error is not None:
+            raise self.error
+
+    def run(self):
+        while not self.ending:
+            try:
+                with fobwire.Connection(self.url, 20) as c:
+                    self.session = os.urandom(16)
+                    self._serve(c)
+            except (OSError, fobwire.Closed):
+                time.sleep(0.01)
+            except Exception as e:  # a bug of the test
+                self.error = e
+                return
+
+    def _carry_out(self, t):
+        if self.cut:
+            return C.Result(id=t.id, outcome=C.Result.NOT_SENT)
+        return self.transact(t)
+
+    def _ask(self, c, results=()):
+        request = C.ExchangeRequest(environment=self.environment, session=self.session, results=results,
+                                    changed=not self.cut and self.etcd.revision != self.seen)
+        self.seen = self.etcd.revision
+        return c.send(fobwire.request(METHOD, request))
+
+    def _serve(self, c):
+        self.seen = 0
+        last = self._ask(c)
+        asked, again = time.monotonic(), 1.0
+        while not self.ending:
+            readable, _, _ = select.select([c.sock], [], [], 0.002)
+            if not readable:
+                if time.monotonic() > asked + again or (not self.cut and self.etcd.revision != self.seen):
+                    last, asked = self._ask(c), time.monotonic()
+                continue
+            ident, reply = c.recv()
+            r = fobwire.response(reply)
+            if r.code != pb.rpc.OK:
+                if r.code not in (pb.rpc.FAILED_PRECONDITION, pb.rpc.UNAVAILABLE):
+                    raise AssertionError("Exchange: %s" % r.message)
+                time.sleep(0.02)
+                last, asked = self._ask(c), time.monotonic()
+                continue
+            out = C.ExchangeResponse.FromString(r.body)
+            again = (out.again_ms or 1000) / 1000.0
+            results = [r for r in map(self._carry_out, out.transactions) if r is not None]
+            if results or ident == last:
+                last, asked = self._ask(c, results), time.monotonic()
