@@ -207,8 +207,11 @@ void fob_options_free(struct fob_options *options);
  * addresses that HOST resolves to are tried. One is required, unless each environment has an address of its own.
  *
  * fob_options_set_address() makes a list of one; fob_options_add_address() appends to it, up to FOB_ADDRESSES_MAX. The
- * servers of the list must serve the same databases. The client uses the first that it can connect to and stays there;
- * when that connection is lost it starts with the first again.
+ * servers of the list must serve the same databases, or be nodes of one cluster. The client uses the first that it can
+ * connect to and stays there; when that connection is lost it starts with the first again. When a server answers a verify
+ * or a change with UNAVAILABLE, as a node does that has lost touch with its cluster, the client goes on to the next one
+ * with all calls; it asks each server at most once for a call, within the call's deadline, and stays where it is when
+ * none could answer.
  */
 int fob_options_set_address(struct fob_options *options, const char *address);
 int fob_options_add_address(struct fob_options *options, const char *address);

@@ -47,6 +47,14 @@ is_change(enum method method)
 	    method == METHOD_CLUSTER_INIT || method == METHOD_CLUSTER_FORGET;
 }
 
+/* What another server answers as well. The calls about a cluster are to one node. */
+static bool
+moves(enum method method)
+{
+	return method == METHOD_VERIFY_KEYS ||
+	    (is_change(method) && method != METHOD_CLUSTER_INIT && method != METHOD_CLUSTER_FORGET);
+}
+
 int
 request_new(
     struct fob_client *c, enum method method, struct terms terms, struct request **request, struct fob_error *error)
@@ -70,6 +78,7 @@ request_new(
 	r->call.environment = terms.environment;
 	r->call.deadline_ms = deadline_ms;
 	r->call.change = is_change(method);
+	r->call.moves = c->several && moves(method);
 	r->call.traceparent = request_traceparent(r->traceparent, terms.traceparent);
 	if (terms.on_behalf_of != NULL)
 		r->call.on_behalf_of = strcpy(r->on_behalf_of, terms.on_behalf_of);
@@ -157,13 +166,24 @@ request_decode(struct request *r, const uint8_t *p, size_t len)
 	return error_set(error, FOB_EINTERNAL, "no such method");
 }
 
+static bool
+some_unavailable(const struct request *r)
+{
+	for (size_t i = 0; i < r->n; i++) {
+		if (*r->result.items[i].fault == FOB_EUNAVAILABLE)
+			return true;
+	}
+	return false;
+}
+
 bool
 request_reply(struct call *call, const uint8_t *p, size_t len)
 {
 	struct request *r = (struct request *)call;
 
 	r->fault = request_decode(r, p, len);
-	return r->fault == FOB_EUNAVAILABLE;
+	call->elsewhere = call->moves && r->method == METHOD_VERIFY_KEYS && r->fault == 0 && some_unavailable(r);
+	return r->fault == FOB_EUNAVAILABLE || call->elsewhere;
 }
 
 /*

@@ -15,7 +15,8 @@
 struct fob_client {
 	struct transport *transport;
 	uint32_t timeout_ms;
-	bool split; /* environments have servers of their own */
+	bool split;   /* environments have servers of their own */
+	bool several; /* a list of servers has more than one */
 
 	pthread_mutex_t mutex; /* of the batches that are under way in several messages, which fob_cancel() must find */
 	struct batch *batches;
