@@ -43,6 +43,7 @@ ALL_LDFLAGS = -pie -pthread -Wl,-z,relro,-z,now -Wl,--as-needed $(if $(SAN),-fsa
 LIBS_DAEMON := -lnng -lssl -lcrypto -llmdb -lprotobuf-c -lsodium -lconfuse -lseccomp -lz
 LIBS_CLIENT := -lprotobuf-c -lsodium -lssl -lcrypto
 LIBS_CLI := $(LIBS_CLIENT) -ljansson
+LIBS_CLUSTER := -lcurl -lprotobuf-c -lsodium -lconfuse -lssl -lcrypto
 LIBS_HTTP := $(LIBS_CLIENT) -ljansson -lconfuse -levent_extra -levent_core
 
 # ---- files ----
@@ -55,13 +56,15 @@ SERVICE_OBJ := $(patsubst %.c,$(B)/%.o,$(filter-out service/main.c,$(wildcard se
 SHARED_OBJ := $(patsubst %.c,$(B)/%.o,$(wildcard proto/c/*.c))
 CLIENT_OBJ := $(patsubst %.c,$(B)/%.o,$(wildcard client/*.c))
 CLI_OBJ := $(patsubst %.c,$(B)/%.o,$(wildcard client/cli/*.c))
+PROGRAM_OBJ := $(patsubst %.c,$(B)/%.o,$(wildcard client/program/*.c))
 HTTP_OBJ := $(patsubst %.c,$(B)/%.o,$(wildcard client/http/*.c))
+CLUSTER_OBJ := $(patsubst %.c,$(B)/%.o,$(wildcard client/cluster/*.c))
 UNIT_BIN := $(patsubst %.c,$(B)/%,$(shell find tests/unit -name 'test_*.c'))
 TOOL_BIN := $(patsubst %.c,$(B)/%,$(wildcard tests/tools/*.c tests/interop/*.c tests/history/*.c))
 FUZZ_BIN := $(patsubst %.c,$(B)/%,$(wildcard tests/fuzz/fuzz_*.c))
 FUZZ_OBJ := $(patsubst %.c,$(B)/%.o,$(wildcard tests/fuzz/*.c))
 CRASH_BIN := $(patsubst %.c,$(B)/%,$(wildcard tests/crash/test_*.c))
-OBJ := $(SERVICE_OBJ) $(SHARED_OBJ) $(CLIENT_OBJ) $(CLI_OBJ) $(HTTP_OBJ) $(B)/service/main.o $(UNIT_BIN:=.o) $(TOOL_BIN:=.o) $(CRASH_BIN:=.o) $(B)/tests/crash/shim.o \
+OBJ := $(SERVICE_OBJ) $(SHARED_OBJ) $(CLIENT_OBJ) $(CLI_OBJ) $(PROGRAM_OBJ) $(HTTP_OBJ) $(CLUSTER_OBJ) $(B)/service/main.o $(UNIT_BIN:=.o) $(TOOL_BIN:=.o) $(CRASH_BIN:=.o) $(B)/tests/crash/shim.o \
 	$(patsubst %.c,$(B)/%.o,$(wildcard tests/lib/*.c)) $(FUZZ_OBJ)
 
 .DELETE_ON_ERROR:
@@ -69,7 +72,7 @@ OBJ := $(SERVICE_OBJ) $(SHARED_OBJ) $(CLIENT_OBJ) $(CLI_OBJ) $(HTTP_OBJ) $(B)/se
 .PHONY: all help run test torture deps-run deps-test deps-deb deps-image deps-torture install deb image clean unit-bin tool-bin crash-bin fuzz fuzz-bin \
 	examples
 
-all: $(B)/fobd $(B)/fob $(B)/fob-http $(B)/libfob.a $(B)/libfob.so ## build the daemon, the command line, fob-http and the library
+all: $(B)/fobd $(B)/fob $(B)/fob-http $(B)/fob-cluster $(B)/libfob.a $(B)/libfob.so ## build the daemon, the command line, fob-http, fob-cluster and the library
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -149,12 +152,26 @@ $(B)/fob: $(CLI_OBJ) $(B)/proto/c/key_form.o $(B)/proto/c/new_folder.o $(B)/libf
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS_CLI)
 
 # For its unit tests, too, which give functions of their own in the place of some.
-$(B)/libhttp.a: $(filter-out %/main.o,$(HTTP_OBJ))
+$(B)/libhttp.a: $(filter-out %/main.o,$(HTTP_OBJ)) $(PROGRAM_OBJ)
 	$(Q)rm -f $@ && $(AR) qcs $@ $^
 
 $(B)/fob-http: $(B)/client/http/main.o $(B)/libhttp.a $(B)/proto/c/journal.o $(B)/libfob.a
 	@$(if $(V),,echo '  LD      $@')
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS_HTTP)
+
+# etcd's messages, of which fob-cluster has its own description.
+$(B)/proto/etcd.proto: client/cluster/etcd.proto
+	@mkdir -p $(@D)
+	$(Q)cp $< $@
+
+$(CLUSTER_OBJ): $(B)/proto/etcd.pb-c.h
+
+$(B)/libcluster.a: $(filter-out %/main.o,$(CLUSTER_OBJ)) $(PROGRAM_OBJ) $(SHARED_OBJ) $(PROTO_OBJ) $(B)/proto/etcd.pb-c.o
+	$(Q)rm -f $@ && $(AR) qcs $@ $^
+
+$(B)/fob-cluster: $(B)/client/cluster/main.o $(B)/libcluster.a
+	@$(if $(V),,echo '  LD      $@')
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS_CLUSTER)
 
 # Unit tests link the client's objects, not libfob.a, whose internal functions are hidden. They note each secret that is made,
 # so that tests/run can search all output for it.
@@ -230,6 +247,7 @@ install: ## install below $(DESTDIR)$(PREFIX) what `make` has built
 	install -D -m 755 $(B)/fobd "$(D)/sbin/fobd"
 	install -D -m 755 $(B)/fob "$(D)/bin/fob"
 	install -D -m 755 $(B)/fob-http "$(D)/sbin/fob-http"
+	install -D -m 755 $(B)/fob-cluster "$(D)/sbin/fob-cluster"
 	install -D -m 644 $(B)/libfob.a "$(DL)/libfob.a"
 	install -m 644 $(B)/$(SOFILE) "$(DL)/$(SOFILE)"
 	ln -sf $(SOFILE) "$(DL)/$(SONAME)"

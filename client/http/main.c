@@ -14,7 +14,7 @@
 #include <unistd.h>
 
 #include "client/http/listen.h"
-#include "client/http/notify.h"
+#include "client/program/notify.h"
 #include "client/http/settings.h"
 #include "client/http/wipe.h"
 #include "client/http/worker.h"

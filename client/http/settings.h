@@ -12,7 +12,7 @@
 #include <sys/types.h>
 
 #include "client/fob.h"
-#include "client/http/log.h"
+#include "client/program/log.h"
 #include "client/http/peer.h"
 #include "client/http/route.h"
 

@@ -11,7 +11,7 @@
 #include <string.h>
 
 #include "client/fob.h"
-#include "client/http/log.h"
+#include "client/program/log.h"
 
 static void
 wiping_free(void *p)

@@ -1,6 +1,7 @@
 # The Debian packages that `make run` and `make test` install. The names are the same on Debian 12 and 13.
 PACKAGES_RUN := gcc libc6-dev make pkg-config libnng-dev libssl-dev liblmdb-dev libprotobuf-c-dev \
-	protobuf-c-compiler protobuf-compiler libsodium-dev libconfuse-dev libseccomp-dev libjansson-dev zlib1g-dev libevent-dev
+	protobuf-c-compiler protobuf-compiler libsodium-dev libconfuse-dev libseccomp-dev libjansson-dev zlib1g-dev libevent-dev \
+	libcurl4-openssl-dev
 # The proxies of client/http/examples, for test_proxies.py. Their nginx has auth_request, their HAProxy has Lua.
 PACKAGES_PROXIES := nginx caddy haproxy
 # The browser in which test_page.py uses the page, and what drives it.

@@ -1,7 +1,7 @@
 /*
  * notify.c - sd_notify(3) by hand (see notify.h): a datagram of NAME=VALUE lines. Never waits.
  */
-#include "client/http/notify.h"
+#include "client/program/notify.h"
 
 #include <stddef.h>
 #include <stdio.h>

@@ -1,9 +1,9 @@
 /*
- * notify.h - tell a service manager what fob-http does, as sd_notify(3) documents it. Without a manager nothing
+ * notify.h - tell a service manager what a daemon does, as sd_notify(3) documents it. Without a manager nothing
  * happens.
  */
-#ifndef HTTP_NOTIFY_H
-#define HTTP_NOTIFY_H
+#ifndef PROGRAM_NOTIFY_H
+#define PROGRAM_NOTIFY_H
 
 /* Each sends its state, to the socket that NOTIFY_SOCKET names. A manager that does not listen is no error. */
 void notify_ready(void);
