@@ -16,6 +16,7 @@
 static const char cluster[] = "the cluster's id", replica[] = "the replica's id";
 
 static struct fake fake;
+static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER; /* of the script, for the threads of two connections */
 
 /* What the server is to do, and what it has seen. Written while no call is under way. */
 static struct {
@@ -59,12 +60,11 @@ serve_status(struct fake_request *q)
 }
 
 static bool
-serve(void *arg, struct fake_request *q)
+answer(struct fake_request *q)
 {
 	Fob__V1__ForgetNodeResponse m = FOB__V1__FORGET_NODE_RESPONSE__INIT;
 	Fob__V1__ForgetNodeRequest *r;
 
-	(void)arg;
 	if (strcmp(q->method, "fob.v1.Admin/InitCluster") == 0)
 		return serve_init(q);
 	if (strcmp(q->method, "fob.v1.Admin/ClusterStatus") == 0)
@@ -75,6 +75,18 @@ serve(void *arg, struct fake_request *q)
 	memcpy(script.forgotten, r->replica.data, FOB_CLUSTER_ID_LEN);
 	fob__v1__forget_node_request__free_unpacked(r, NULL);
 	return fake_reply(q->connection, q->id, script.code, "the reason", &m.base);
+}
+
+static bool
+serve(void *arg, struct fake_request *q)
+{
+	bool stay;
+
+	(void)arg;
+	pthread_mutex_lock(&mutex);
+	stay = answer(q);
+	pthread_mutex_unlock(&mutex);
+	return stay;
 }
 
 static int
