@@ -132,7 +132,7 @@ fleet_proved(struct fleet *f, const struct proof *proof)
 }
 
 bool
-fleet_saw_head(struct fleet *f, const struct fleet_kv *kv)
+fleet_saw_head(struct fleet *f, const struct fleet_kv *kv, uint64_t known)
 {
 	uint64_t head;
 
@@ -140,7 +140,7 @@ fleet_saw_head(struct fleet *f, const struct fleet_kv *kv)
 		fleet_close(f, kv == NULL ? FLEET_HEAD_BEHIND : FLEET_OTHER_CLUSTER);
 		return false;
 	}
-	if ((head = bytes_get64(kv->value + FLEET_ID_LEN)) < f->applied) {
+	if ((head = bytes_get64(kv->value + FLEET_ID_LEN)) < known) {
 		fleet_close(f, FLEET_HEAD_BEHIND);
 		return false;
 	}

@@ -141,12 +141,12 @@ find_key(const struct fleet_result *r, const char *folder, const char *name)
 }
 
 static void
-registered(struct fleet *f, const struct fleet_result *r)
+registered(struct fleet *f, const struct sent *s, const struct fleet_result *r)
 {
 	const struct fleet_kv *kv;
 
 	if (r->succeeded) {
-		if (!fleet_saw_head(f, find_key(r, HEAD, "")))
+		if (!fleet_saw_head(f, find_key(r, HEAD, ""), s->known))
 			return;
 		f->create_revision = r->revision;
 	} else {
@@ -203,7 +203,7 @@ proved(struct fleet *f, const struct sent *s, const struct fleet_result *r, int6
 		.sent_ms = s->at_ms, .learned_ms = now_ms, .revision = r->revision, .confirm = s->confirm
 	};
 
-	if (!fleet_saw_head(f, kv))
+	if (!fleet_saw_head(f, kv, s->known))
 		return;
 	if (!r->succeeded) {
 		fleet_rejoin(f);
@@ -266,7 +266,7 @@ proposed(struct fleet *f, const struct sent *s, const struct fleet_result *r, in
 		}
 		return;
 	}
-	if (!fleet_saw_head(f, find_key(r, HEAD, "")))
+	if (!fleet_saw_head(f, find_key(r, HEAD, ""), s->known))
 		return;
 	fleet_log_key(f->proposed_number, key);
 	if ((entry = find_key(r, key, "")) != NULL) {
@@ -399,11 +399,11 @@ make_found(struct fleet *f, struct fleet_txn *t)
 }
 
 static void
-founded(struct fleet *f, const struct fleet_result *r)
+founded(struct fleet *f, const struct sent *s, const struct fleet_result *r)
 {
 	if (r->succeeded && f->applied > 0)
 		fleet_close(f, FLEET_HEAD_BEHIND);
-	else if (!r->succeeded && !fleet_saw_head(f, find_key(r, HEAD, "")))
+	else if (!r->succeeded && !fleet_saw_head(f, find_key(r, HEAD, ""), s->known))
 		return;
 	f->no_head = false;
 }
@@ -527,6 +527,7 @@ make(struct fleet *f, enum slot slot, int64_t now_ms, int64_t wall_ms, struct fl
 	s->at_ms = now_ms;
 	s->id = f->next_id + slot;
 	s->life = f->options.life;
+	s->known = f->applied;
 	s->again_ms = slot == SLOT_MEND || slot == SLOT_FOUND || slot == SLOT_REGISTER ? now_ms + RETRY_MS : 0;
 	f->next_id += SLOTS;
 	s->rows = false;
@@ -611,7 +612,7 @@ done(struct fleet *f, enum slot slot, const struct fleet_result *r, int64_t now_
 	}
 	switch (slot) {
 	case SLOT_REGISTER:
-		registered(f, r);
+		registered(f, s, r);
 		break;
 	case SLOT_PROVE:
 		proved(f, s, r, now_ms);
@@ -623,7 +624,7 @@ done(struct fleet *f, enum slot slot, const struct fleet_result *r, int64_t now_
 		looked(f, s, r, now_ms);
 		break;
 	case SLOT_FOUND:
-		founded(f, r);
+		founded(f, s, r);
 		break;
 	default:
 		f->left = f->leaving;
