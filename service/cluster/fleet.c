@@ -257,6 +257,8 @@ fleet_end_proposal(struct fleet *f, enum fleet_proposal end, int64_t revision, i
 		f->look_wanted = true;
 	}
 	drop_proposal(f);
+	/* A look may have told before the reply came, which must not be taken for one to the next proposal. */
+	f->sent[SLOT_PROPOSE].busy = false;
 	f->proposal = end;
 }
 

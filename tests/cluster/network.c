@@ -100,9 +100,17 @@ ring_all(struct world *w)
 static void
 make(struct world *w, struct flight *f)
 {
+	static const char *const action_names[] = { "?", "get", "put", "delete" };
+	bool changed;
+
 	if (w->weather.frozen == 0 && w->etcd.n_missed > MISSED_MAX)
 		etcd_catch_up(&w->etcd);
-	if (etcd_transact(&w->etcd, &f->request, f->node->from_behind, &f->reply))
+	changed = etcd_transact(&w->etcd, &f->request, f->node->from_behind, &f->reply);
+	TRACE(w, "node %u's transaction %llu, first of \"%s\" and %s \"%s\", is made: outcome %d, succeeded %d, revision %lld",
+	    f->node->index, (unsigned long long)f->request.id, f->request.n_compares > 0 ? f->request.compares[0].key : "",
+	    action_names[f->request.success[0].kind], f->request.success[0].key, (int)f->reply.outcome,
+	    f->reply.succeeded, (long long)f->reply.revision);
+	if (changed)
 		ring_all(w);
 	f->has_reply = true;
 }
