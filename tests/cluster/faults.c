@@ -248,5 +248,7 @@ faults_end(struct world *w)
 			n->paused_until_us = world_now_us(w);
 		start(w, n, 0);
 		node_step(n);
+		/* One that is leaving has an end yet to come. */
+		events_add(&w->events, world_now_us(w) + NODE_LEAVE_US + 1000, start, n, 0);
 	}
 }

@@ -36,7 +36,7 @@ delay_us(struct world *w)
 {
 	unsigned kind = (unsigned)rng_below(&w->rng, 1000);
 
-	return kind < 900 ? world_between(w, 50, 400) : kind < 990 ? world_between(w, 200, 5000) :
+	return kind < 950 ? world_between(w, 50, 400) : kind < 999 ? world_between(w, 200, 5000) :
 							   world_between(w, 1000, 200000);
 }
 

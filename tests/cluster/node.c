@@ -10,7 +10,6 @@
 #include "tests/cluster/node_internal.h"
 #include "tests/cluster/world.h"
 
-#define LEAVE_US INT64_C(3000000) /* for a clean stop */
 #define WALL_BASE_MS INT64_C(1790000000000)
 
 static void
@@ -164,7 +163,7 @@ node_stop(struct node *n)
 	n->leaving = true;
 	fleet_leave(n->fleet);
 	node_publish(n);
-	events_add(&n->world->events, world_now_us(n->world) + LEAVE_US, stop_late, n, n->process);
+	events_add(&n->world->events, world_now_us(n->world) + NODE_LEAVE_US, stop_late, n, n->process);
 	node_step(n);
 }
 

@@ -11,6 +11,8 @@
 #include "service/cluster/fleet.h"
 #include "tests/cluster/checker.h"
 
+#define NODE_LEAVE_US INT64_C(3000000) /* what a clean stop may take */
+
 struct world;
 
 /* A client's call at a node. Owned by the node until it is answered by client_answer(). */
