@@ -1,12 +1,13 @@
 /*
  * fleet_txn.c - the transactions of a fleet: when each is due, what is in it, and what its result says (see fleet.h).
  */
+#include "service/cluster/fleet_internal.h"
+
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "service/base/bytes.h"
-#include "service/cluster/fleet_internal.h"
 
 #define PROOFS_IN_D 10    /* proofs sent in the time that one lasts */
 #define LOOKS_IN_D 2      /* looks at the rows, at least */
