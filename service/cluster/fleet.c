@@ -295,6 +295,15 @@ fleet_confirmed(const struct fleet *f, uint64_t *head)
 	return f->confirmed;
 }
 
+void
+fleet_set_pepper_lines(struct fleet *f, uint8_t lines)
+{
+	if (f->options.pepper_lines == lines)
+		return;
+	f->options.pepper_lines = lines;
+	f->row_wanted = true;
+}
+
 /* ---- the way down ---- */
 
 void

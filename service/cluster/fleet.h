@@ -184,6 +184,11 @@ bool fleet_may_propose(const struct fleet *fleet); /* is there room for one more
 uint64_t fleet_confirm(struct fleet *fleet);
 uint64_t fleet_confirmed(const struct fleet *fleet, uint64_t *head);
 
+/* How many lines of the pepper this node could rotate to now: told to the others in its row. */
+void fleet_set_pepper_lines(struct fleet *fleet, uint8_t lines);
+/* Could all nodes, as far as is known, rotate to that many? */
+bool fleet_have_pepper_lines(const struct fleet *fleet, uint8_t lines);
+
 /*
  * An operator says that this replica is off and will not come back: remove its rows now. Returns false: no other node has
  * that id.

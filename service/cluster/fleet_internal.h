@@ -103,6 +103,7 @@ struct fleet {
 	int64_t looked_ms; /* at the rows, when last sent */
 	uint64_t acked;    /* by our row, as far as known */
 	bool ack_wanted;
+	bool row_wanted; /* what the row says of this node has changed */
 	int64_t last_ack_ms;
 	int64_t no_ack_ms; /* etcd has no space: until then proofs write nothing */
 

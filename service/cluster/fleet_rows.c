@@ -271,6 +271,15 @@ fleet_predecessor(const struct fleet *f)
 	return NULL;
 }
 
+bool
+fleet_have_pepper_lines(const struct fleet *f, uint8_t lines)
+{
+	for (unsigned i = 0; i < f->n_members; i++)
+		if (!f->members[i].valid || f->members[i].row.pepper_lines < lines)
+			return false;
+	return f->rows_known && !f->too_many && f->n_members > 0;
+}
+
 /* ---- for Status ---- */
 
 static uint8_t
@@ -326,6 +335,8 @@ fleet_nodes(const struct fleet *f, struct fleet_node *nodes, size_t most)
 		nodes[i].is_self = is_self(f, m);
 		nodes[i].is_marked = m->marked;
 		nodes[i].row = m->row;
+		if (nodes[i].is_self)
+			nodes[i].row.applied = f->applied;
 	}
 	return f->n_members;
 }

@@ -173,14 +173,15 @@ static void
 make_proof(struct fleet *f, struct fleet_txn *t, int64_t now_ms, int64_t wall_ms)
 {
 	struct sent *s = &f->sent[SLOT_PROVE];
-	bool ack = f->applied > f->acked && now_ms >= f->no_ack_ms && (f->ack_wanted || !f->confirm_wanted);
+	bool ack = f->row_wanted ||
+	    (f->applied > f->acked && now_ms >= f->no_ack_ms && (f->ack_wanted || !f->confirm_wanted));
 
 	compare_row(t, f);
 	if (ack) {
 		make_row(f, wall_ms);
 		then_put(t, "nodes/", f->name, f->row, f->row_len);
 		f->last_ack_ms = now_ms;
-		f->ack_wanted = false;
+		f->ack_wanted = f->row_wanted = false;
 	} else {
 		then(t, FLEET_DELETE, NOTHING, "");
 	}
