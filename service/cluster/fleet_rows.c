@@ -255,6 +255,15 @@ fleet_mend_ms(const struct fleet *f)
 	return at_ms;
 }
 
+bool
+fleet_all_have(const struct fleet *f, uint64_t number)
+{
+	for (unsigned i = 0; i < f->n_members; i++)
+		if (!is_self(f, &f->members[i]) && f->members[i].applied < number)
+			return false;
+	return f->rows_known && !f->too_many;
+}
+
 const struct member *
 fleet_predecessor(const struct fleet *f)
 {
