@@ -312,7 +312,7 @@ endef
 
 # The files of libfob that define what it exports, with all that abidiff reads. client/abi/libfob.abi is that of the
 # last release; tests/integration/test_abi.py compares. Functions of the same code are one under -O2, and abidw tells of one.
-ABI_OBJ := $(patsubst %,$(B)/abi/%.o,admin batch client names options verify)
+ABI_OBJ := $(patsubst %,$(B)/abi/%.o,admin batch client cluster names options verify)
 # By the folder, abidw knows which types are public.
 ABIDW := abidw --headers-dir $(B)/abi/include --drop-private-types --no-corpus-path --no-comp-dir-path --no-show-locs \
 	--drop-undefined-syms --no-parameter-names --no-elf-needed
