@@ -44,6 +44,7 @@ LIBS_DAEMON := -lnng -lssl -lcrypto -llmdb -lprotobuf-c -lsodium -lconfuse -lsec
 LIBS_CLIENT := -lprotobuf-c -lsodium -lssl -lcrypto
 LIBS_CLI := $(LIBS_CLIENT) -ljansson
 LIBS_HTTP := $(LIBS_CLIENT) -ljansson -lconfuse -levent_extra -levent_core
+LIBS_CLUSTER := -lcurl -lprotobuf-c -lsodium -lssl -lcrypto -lconfuse
 
 # ---- files ----
 
@@ -56,12 +57,16 @@ SHARED_OBJ := $(patsubst %.c,$(B)/%.o,$(wildcard proto/c/*.c))
 CLIENT_OBJ := $(patsubst %.c,$(B)/%.o,$(wildcard client/*.c))
 CLI_OBJ := $(patsubst %.c,$(B)/%.o,$(wildcard client/cli/*.c))
 HTTP_OBJ := $(patsubst %.c,$(B)/%.o,$(wildcard client/http/*.c))
+DAEMON_OBJ := $(patsubst %.c,$(B)/%.o,$(wildcard client/daemon/*.c))
+CLUSTER_OBJ := $(patsubst %.c,$(B)/%.o,$(wildcard client/cluster/*.c))
+# etcd's messages, which only fob-cluster has.
+ETCD_OBJ := $(B)/proto/client/cluster/etcd.pb-c.o
 UNIT_BIN := $(patsubst %.c,$(B)/%,$(shell find tests/unit -name 'test_*.c'))
 TOOL_BIN := $(patsubst %.c,$(B)/%,$(wildcard tests/tools/*.c tests/interop/*.c tests/history/*.c))
 FUZZ_BIN := $(patsubst %.c,$(B)/%,$(wildcard tests/fuzz/fuzz_*.c))
 FUZZ_OBJ := $(patsubst %.c,$(B)/%.o,$(wildcard tests/fuzz/*.c))
 CRASH_BIN := $(patsubst %.c,$(B)/%,$(wildcard tests/crash/test_*.c))
-OBJ := $(SERVICE_OBJ) $(SHARED_OBJ) $(CLIENT_OBJ) $(CLI_OBJ) $(HTTP_OBJ) $(B)/service/main.o $(UNIT_BIN:=.o) $(TOOL_BIN:=.o) $(CRASH_BIN:=.o) $(B)/tests/crash/shim.o \
+OBJ := $(SERVICE_OBJ) $(SHARED_OBJ) $(CLIENT_OBJ) $(CLI_OBJ) $(HTTP_OBJ) $(DAEMON_OBJ) $(CLUSTER_OBJ) $(B)/service/main.o $(UNIT_BIN:=.o) $(TOOL_BIN:=.o) $(CRASH_BIN:=.o) $(B)/tests/crash/shim.o \
 	$(patsubst %.c,$(B)/%.o,$(wildcard tests/lib/*.c)) $(FUZZ_OBJ)
 
 .DELETE_ON_ERROR:
@@ -69,7 +74,7 @@ OBJ := $(SERVICE_OBJ) $(SHARED_OBJ) $(CLIENT_OBJ) $(CLI_OBJ) $(HTTP_OBJ) $(B)/se
 .PHONY: all help run test torture deps-run deps-test deps-deb deps-image deps-torture install deb image clean unit-bin tool-bin crash-bin fuzz fuzz-bin \
 	examples
 
-all: $(B)/fobd $(B)/fob $(B)/fob-http $(B)/libfob.a $(B)/libfob.so ## build the daemon, the command line, fob-http and the library
+all: $(B)/fobd $(B)/fob $(B)/fob-http $(B)/fob-cluster $(B)/libfob.a $(B)/libfob.so ## build the daemons, the command line and the library
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -104,6 +109,10 @@ $(B)/proto/%.proto: proto/%.proto
 	@mkdir -p $(@D)
 	$(Q)sed -E 's/^( *(repeated )?)string /\1bytes /' $< > $@
 
+$(B)/proto/client/cluster/etcd.proto: client/cluster/etcd.proto
+	@mkdir -p $(@D)
+	$(Q)cp $< $@
+
 $(B)/proto/%.pb-c.c $(B)/proto/%.pb-c.h &: $(B)/proto/%.proto | $(PROTOS:%=$(B)/proto/%.proto) $(B)/packages
 	$(Q)$(PROTOC_C) --c_out=$(B)/proto -I$(B)/proto $<
 
@@ -115,6 +124,8 @@ $(B)/%.o: %.c $(PROTO_H)
 	@mkdir -p $(@D)
 	@$(if $(V),,echo '  CC      $@')
 	$(Q)$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
+
+$(CLUSTER_OBJ): $(ETCD_OBJ:.o=.h)
 
 # It has those files inside.
 $(B)/client/http/page.o: $(wildcard client/http/page/*.html client/http/page/*.css client/http/page/*.js)
@@ -149,12 +160,20 @@ $(B)/fob: $(CLI_OBJ) $(B)/proto/c/key_form.o $(B)/proto/c/new_folder.o $(B)/libf
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS_CLI)
 
 # For its unit tests, too, which give functions of their own in the place of some.
-$(B)/libhttp.a: $(filter-out %/main.o,$(HTTP_OBJ))
+$(B)/libhttp.a: $(filter-out %/main.o,$(HTTP_OBJ)) $(DAEMON_OBJ)
 	$(Q)rm -f $@ && $(AR) qcs $@ $^
 
 $(B)/fob-http: $(B)/client/http/main.o $(B)/libhttp.a $(B)/proto/c/journal.o $(B)/libfob.a
 	@$(if $(V),,echo '  LD      $@')
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS_HTTP)
+
+$(B)/libcluster.a: $(filter-out %/main.o,$(CLUSTER_OBJ)) $(DAEMON_OBJ) $(ETCD_OBJ)
+	$(Q)rm -f $@ && $(AR) qcs $@ $^
+
+# Without libfob: it speaks Fob's protocol to one socket, without waiting for it.
+$(B)/fob-cluster: $(B)/client/cluster/main.o $(B)/libcluster.a $(SHARED_OBJ) $(PROTO_OBJ)
+	@$(if $(V),,echo '  LD      $@')
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS_CLUSTER)
 
 # Unit tests link the client's objects, not libfob.a, whose internal functions are hidden. They note each secret that is made,
 # so that tests/run can search all output for it.
@@ -166,6 +185,12 @@ $(B)/tests/unit/%: $(B)/tests/unit/%.o $(MADE_OBJ) $(B)/libservice.a $(CLIENT_OB
 
 $(B)/tests/unit/client/http/%: $(B)/tests/unit/client/http/%.o $(B)/libhttp.a $(CLIENT_OBJ) $(SHARED_OBJ) $(PROTO_OBJ)
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ -lcmocka $(LIBS_HTTP)
+
+$(B)/tests/unit/client/daemon/%: $(B)/tests/unit/client/daemon/%.o $(DAEMON_OBJ) $(SHARED_OBJ) $(PROTO_OBJ)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ -lcmocka -lprotobuf-c -lsodium -lssl -lcrypto -lconfuse
+
+$(B)/tests/unit/client/cluster/%: $(B)/tests/unit/client/cluster/%.o $(B)/libcluster.a $(SHARED_OBJ) $(PROTO_OBJ)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ -lcmocka $(LIBS_CLUSTER)
 
 # Clients and hostile peers that share nothing with fobd but the messages.
 # Loads the shared library.
@@ -222,23 +247,26 @@ $(B)/tests/fuzz/fuzz_http_%: $(B)/tests/fuzz/fuzz_http_%.o $(FUZZ_HTTP) $(FUZZ_S
 D = $(DESTDIR)$(PREFIX)
 DL = $(DESTDIR)$(LIBDIR)
 DU = $(DESTDIR)$(UNITDIR)
-UNITS := service/fobd.service service/fobd@.service client/http/fob-http-auth.service client/http/fob-http-operator.service
-USERS := service/fobd client/http/fob-http
+UNITS := service/fobd.service service/fobd@.service client/http/fob-http-auth.service client/http/fob-http-operator.service \
+	client/cluster/fob-cluster.service
+USERS := service/fobd client/http/fob-http client/cluster/fob-cluster
 install: ## install below $(DESTDIR)$(PREFIX) what `make` has built
 	@$(MAKE) -q B="$(B)" all 2>/dev/null || { echo 'make install: $(B) is not built, or older than its sources;' \
 	    'run `make` first (as root `make deps-run` installs the packages for it)' >&2; exit 1; }
 	install -D -m 755 $(B)/fobd "$(D)/sbin/fobd"
 	install -D -m 755 $(B)/fob "$(D)/bin/fob"
 	install -D -m 755 $(B)/fob-http "$(D)/sbin/fob-http"
+	install -D -m 755 $(B)/fob-cluster "$(D)/sbin/fob-cluster"
 	install -D -m 644 $(B)/libfob.a "$(DL)/libfob.a"
 	install -m 644 $(B)/$(SOFILE) "$(DL)/$(SOFILE)"
 	ln -sf $(SOFILE) "$(DL)/$(SONAME)"
 	ln -sf $(SONAME) "$(DL)/libfob.so"
 	install -D -m 644 client/fob.h "$(D)/include/fob.h"
 	install -D -m 644 client/cli/fob.1 "$(D)/share/man/man1/fob.1"
-	install -D -m 644 -t "$(D)/share/man/man8" service/fobd.8 client/http/fob-http.8
+	install -D -m 644 -t "$(D)/share/man/man8" service/fobd.8 client/http/fob-http.8 client/cluster/fob-cluster.8
 	install -D -m 644 client/cli/fob.bash "$(D)/share/bash-completion/completions/fob"
 	install -D -m 644 -t "$(D)/share/doc/fob" service/fobd.conf service/fobd-live.conf service/fobd-test.conf client/http/fob-http.conf proto/PROTOCOL.md \
+	    client/cluster/fob-cluster.conf \
 	    client/http/fob-http-operator.conf client/http/openapi.yaml \
 	    client/http/OPERATOR.md client/http/METRICS.md client/http/alerts.yml client/http/alerts_test.yml client/http/grafana.json
 	for p in $(PROTOS); do install -D -m 644 proto/$$p.proto "$(D)/share/fob/proto/$$p.proto" || exit; done
@@ -254,7 +282,7 @@ install: ## install below $(DESTDIR)$(PREFIX) what `make` has built
 # Made from fob.h and from the settings that come with each daemon, so that they cannot differ. Their date is changelog's,
 # which is elsewhere in the tree of a Debian package.
 CHANGELOG := $(firstword $(wildcard service/debian/changelog debian/changelog))
-PAGES := $(B)/man/libfob.3 $(B)/man/fobd.conf.5 $(B)/man/fob-http.conf.5
+PAGES := $(B)/man/libfob.3 $(B)/man/fobd.conf.5 $(B)/man/fob-http.conf.5 $(B)/man/fob-cluster.conf.5
 
 all: $(PAGES)
 
@@ -265,6 +293,7 @@ $(B)/man/libfob.3: client/man/libfob.pl client/man/Mdoc.pm client/fob.h $(CHANGE
 
 $(B)/man/fobd.conf.5: service/fobd.conf
 $(B)/man/fob-http.conf.5: client/http/fob-http.conf client/http/fob-http-operator.conf
+$(B)/man/fob-cluster.conf.5: client/cluster/fob-cluster.conf
 $(B)/man/%.conf.5: client/man/conf.pl client/man/Mdoc.pm $(CHANGELOG)
 	@mkdir -p $(@D)
 	$(Q)perl -Iclient/man client/man/conf.pl $*.conf $* $(CHANGELOG) $(filter %.conf,$^) > $@
@@ -274,7 +303,7 @@ ZSH_FOLDER := $(if $(filter /usr,$(PREFIX)),vendor-completions,site-functions)
 define INSTALL_PAGES
 install -d "$(D)/share/man/man3"
 install -m 644 -t "$(D)/share/man/man3" $(B)/man/*.3
-install -D -m 644 -t "$(D)/share/man/man5" $(B)/man/fobd.conf.5 $(B)/man/fob-http.conf.5
+install -D -m 644 -t "$(D)/share/man/man5" $(B)/man/fobd.conf.5 $(B)/man/fob-http.conf.5 $(B)/man/fob-cluster.conf.5
 install -D -m 644 client/cli/fob.zsh "$(D)/share/zsh/$(ZSH_FOLDER)/_fob"
 install -D -m 644 client/cli/fob.fish "$(D)/share/fish/vendor_completions.d/fob.fish"
 endef
@@ -283,7 +312,7 @@ endef
 
 # The files of libfob that define what it exports, with all that abidiff reads. client/abi/libfob.abi is that of the
 # last release; tests/integration/test_abi.py compares. Functions of the same code are one under -O2, and abidw tells of one.
-ABI_OBJ := $(patsubst %,$(B)/abi/%.o,admin batch client names options verify)
+ABI_OBJ := $(patsubst %,$(B)/abi/%.o,admin batch client cluster names options verify)
 # By the folder, abidw knows which types are public.
 ABIDW := abidw --headers-dir $(B)/abi/include --drop-private-types --no-corpus-path --no-comp-dir-path --no-show-locs \
 	--drop-undefined-syms --no-parameter-names --no-elf-needed

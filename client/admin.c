@@ -13,16 +13,6 @@
 
 /* ---- changes ---- */
 
-/* The caller's token, or one of our own: in any case the same for every resend, being part of the encoded body. */
-static void
-token_take(const void *given, uint8_t token[FOB_TOKEN_LEN])
-{
-	if (given != NULL)
-		memcpy(token, given, FOB_TOKEN_LEN);
-	else
-		randombytes_buf(token, FOB_TOKEN_LEN);
-}
-
 /*
  * Each ..._make() takes the caller's request and makes a struct request of it, which is the caller's to free, also after
  * a fault.
@@ -40,7 +30,7 @@ account_make(struct fob_client *c, enum method method, const struct fob_account_
 	if ((rc = SIZED_TAKE(&request, given, "fob_account_request", error)) != 0 ||
 	    (rc = request_new(c, method, CHANGE_TERMS(request), r, error)) != 0)
 		return rc;
-	token_take(request.token, token);
+	request_token(request.token, token);
 	rc = codec_encode_account(method, &request, token, &(*r)->call.body, error);
 	sodium_memzero(token, sizeof(token));
 	return rc;
@@ -58,7 +48,7 @@ roll_make(struct fob_client *c, const struct fob_roll_request *given, struct req
 	if ((rc = SIZED_TAKE(&request, given, "fob_roll_request", error)) != 0 ||
 	    (rc = request_new(c, METHOD_ROLL_KEY, CHANGE_TERMS(request), r, error)) != 0)
 		return rc;
-	token_take(request.token, token);
+	request_token(request.token, token);
 	rc = codec_encode_roll(&request, token, &(*r)->call.body, error);
 	sodium_memzero(token, sizeof(token));
 	return rc;
@@ -76,7 +66,7 @@ revoke_make(struct fob_client *c, const struct fob_revoke_request *given, struct
 	if ((rc = SIZED_TAKE(&request, given, "fob_revoke_request", error)) != 0 ||
 	    (rc = request_new(c, METHOD_REVOKE_KEY, CHANGE_TERMS(request), r, error)) != 0)
 		return rc;
-	token_take(request.token, token);
+	request_token(request.token, token);
 	rc = codec_encode_revoke(&request, token, &(*r)->call.body, error);
 	sodium_memzero(token, sizeof(token));
 	return rc;
@@ -91,7 +81,7 @@ import_make(struct fob_client *c, const struct fob_import_request *request, stru
 	*r = NULL;
 	if ((rc = request_new(c, METHOD_IMPORT_ACCOUNTS, CHANGE_TERMS(*request), r, error)) != 0)
 		return rc;
-	token_take(request->token, token);
+	request_token(request->token, token);
 	rc = codec_encode_import(request, token, &(*r)->call.body, error);
 	sodium_memzero(token, sizeof(token));
 	if (rc != 0)
@@ -400,8 +390,8 @@ fob_event_page_free(struct fob_event_page *page)
 /* ---- backup ---- */
 
 int
-fob_read_backup(struct fob_client *c, const struct fob_backup_request *given, struct fob_backup_part **out,
-    struct fob_error *error)
+fob_read_backup(
+    struct fob_client *c, const struct fob_backup_request *given, struct fob_backup_part **out, struct fob_error *error)
 {
 	struct fob_backup_request request;
 	struct request *r = NULL;

@@ -49,6 +49,8 @@ calls_init(struct calls *cs, unsigned in_flight, unsigned queue_max)
 	for (i = 0; i < CALLS_SLOTS; i++)
 		cs->free_slots[i] = (uint8_t)i;
 	cs->expire_at_ms = cs->resume_at_ms = INT64_MAX;
+	cs->servers = 1;
+	cs->moves_since_ms = INT64_MIN / 2;
 }
 
 static struct envelope
@@ -408,6 +410,55 @@ calls_read(struct message *m, const uint8_t *reply, size_t len)
 	m->again = m->fault == FOB_EUNAVAILABLE;
 }
 
+/* Whether ${c}, which this server cannot answer now, may be asked of the next one. */
+static bool
+may_move(const struct calls *cs, const struct call *c)
+{
+	return (c->item != NULL || c->moves) && c->tried + 1 < cs->servers;
+}
+
+/* Whether the next server is to be asked. */
+static bool
+move_on(struct calls *cs, int64_t now_ms)
+{
+	if (cs->move)
+		return true;
+	if (now_ms - cs->moves_since_ms >= TRANSPORT_MOVE_MS) {
+		cs->moves_since_ms = now_ms;
+		cs->moves = 0;
+	}
+	if (cs->moves + 1 >= cs->servers)
+		return false;
+	cs->moves++;
+	cs->move = true;
+	return true;
+}
+
+/* All of the message's calls wait for the next server, or none. */
+static bool
+message_moves(struct calls *cs, struct message *m, int64_t now_ms)
+{
+	unsigned i, left = 0;
+
+	for (i = 0; i < m->n; i++) {
+		if (m->calls[i] == NULL)
+			continue;
+		if (!may_move(cs, m->calls[i]))
+			return false;
+		left++;
+	}
+	if (left == 0 || !move_on(cs, now_ms))
+		return false;
+	for (i = m->n; i-- > 0;) {
+		if (m->calls[i] == NULL)
+			continue;
+		m->calls[i]->tried++;
+		wait_before(cs, m->calls[i]);
+	}
+	message_free(m);
+	return true;
+}
+
 /* Whether all of the message's calls rest for the same while. If not, the answer stands. */
 static bool
 message_rests(struct calls *cs, struct message *m, int64_t now_ms)
@@ -450,7 +501,7 @@ message_rest(struct calls *cs, struct message *m, int64_t now_ms, struct call_li
 	for (i = 0; i < m->n; i++) {
 		if ((c = m->calls[i]) == NULL)
 			continue;
-		if (rests && m->resume_at_ms < c->retry_until_ms && m->resume_at_ms < c->deadline_ms) {
+		if (rests && !c->elsewhere && m->resume_at_ms < c->retry_until_ms && m->resume_at_ms < c->deadline_ms) {
 			left++;
 			continue;
 		}
@@ -479,7 +530,7 @@ splits(int fault)
 }
 
 static void
-batch_settle(struct calls *cs, struct batch *b, struct call_list *ended)
+batch_settle(struct calls *cs, struct batch *b, int64_t now_ms, struct call_list *ended)
 {
 	struct message *m = &b->message;
 	struct call *c;
@@ -493,6 +544,10 @@ batch_settle(struct calls *cs, struct batch *b, struct call_list *ended)
 			c->company = m->n / SPLIT > 1 ? m->n / SPLIT : 1;
 			wait_before(cs, c);
 			expire_by(cs, c);
+		} else if (cs->servers > 1 && m->fault == 0 && *c->item->fault == FOB_EUNAVAILABLE && may_move(cs, c) &&
+		    move_on(cs, now_ms)) {
+			c->tried++;
+			wait_before(cs, c);
 		} else {
 			if (m->fault != 0)
 				c->error = b->error;
@@ -509,10 +564,12 @@ calls_settle(struct calls *cs, struct message *m, int64_t now_ms, struct call_li
 {
 	struct call_list mine = TAILQ_HEAD_INITIALIZER(mine);
 
+	if (m->again && message_moves(cs, m, now_ms))
+		return;
 	if (m->again)
 		message_rest(cs, m, now_ms, ended);
 	else if (is_batch(m))
-		batch_settle(cs, (struct batch *)m, &mine);
+		batch_settle(cs, (struct batch *)m, now_ms, &mine);
 	else
 		end_with(m->calls[0], 0, &mine);
 	TAILQ_CONCAT(ended, &mine, in_queue);

@@ -37,6 +37,11 @@ struct calls {
 	unsigned n_live;
 	int64_t expire_at_ms; /* not later than what calls_expire() will find next */
 	int64_t resume_at_ms; /* not later than the end of the next rest */
+
+	unsigned servers; /* that there are; 1 unless it is set after calls_init() */
+	bool move;        /* calls wait for the next server: its user goes there, and clears this */
+	unsigned moves;   /* since ${moves_since_ms} */
+	int64_t moves_since_ms;
 };
 
 void calls_init(struct calls *calls, unsigned in_flight, unsigned queue_max);

@@ -29,6 +29,8 @@ fob_client_new(const struct fob_options *options, struct fob_client **client, st
 	}
 	c->split = transport_is_split(c->transport, FOB_ENVIRONMENT_ANY, FOB_ENVIRONMENT_LIVE) ||
 	    transport_is_split(c->transport, FOB_ENVIRONMENT_ANY, FOB_ENVIRONMENT_TEST);
+	for (size_t i = 0; i < sizeof(options->addresses) / sizeof(options->addresses[0]); i++)
+		c->several = c->several || options->addresses[i].n > 1;
 	pthread_mutex_init(&c->mutex, NULL);
 	*client = c;
 	return 0;

@@ -1,5 +1,5 @@
 /*
- * codec.c - libfob's requests as bytes, and bytes as its results. The only client file that knows the generated
+ * codec.c - libfob's requests as bytes, and bytes as its results. Only this file and codec_cluster.c know the generated
  * messages. Never trusts a length, a number or a character of a reply.
  */
 #include "client/codec.h"
@@ -10,7 +10,7 @@
 
 #include <sodium.h>
 
-#include "client/arena.h"
+#include "client/codec_internal.h"
 #include "client/error.h"
 #include "client/sized.h"
 #include "proto/c/fields.h"
@@ -37,7 +37,10 @@ codec_method_name(enum method method)
 		[METHOD_HEALTH] = "fob.v1.Health/Check",
 		[METHOD_STATS] = "fob.v1.Health/Stats",
 		[METHOD_IMPORT_ACCOUNTS] = "fob.v1.Admin/ImportAccounts",
-		[METHOD_READ_BACKUP] = "fob.v1.Admin/ReadBackup" };
+		[METHOD_READ_BACKUP] = "fob.v1.Admin/ReadBackup",
+		[METHOD_CLUSTER_INIT] = "fob.v1.Admin/InitCluster",
+		[METHOD_CLUSTER_FORGET] = "fob.v1.Admin/ForgetNode",
+		[METHOD_CLUSTER_STATUS] = "fob.v1.Admin/ClusterStatus" };
 
 	return names[method];
 }
@@ -55,9 +58,8 @@ codec_body_free(struct codec_body *body)
 	body->len = 0;
 }
 
-/* protobuf-c's field is not const, and packing only reads it. */
-static ProtobufCBinaryData
-borrow(const void *p, size_t len)
+ProtobufCBinaryData
+codec_borrow(const void *p, size_t len)
 {
 	union {
 		const void *given;
@@ -70,11 +72,11 @@ borrow(const void *p, size_t len)
 static ProtobufCBinaryData
 borrow_string(const char *s)
 {
-	return borrow(s, s == NULL ? 0 : strlen(s));
+	return codec_borrow(s, s == NULL ? 0 : strlen(s));
 }
 
-static int
-pack(const ProtobufCMessage *message, struct codec_body *body, struct fob_error *error)
+int
+codec_pack(const ProtobufCMessage *message, struct codec_body *body, struct fob_error *error)
 {
 	size_t len = protobuf_c_message_get_packed_size(message);
 
@@ -100,10 +102,10 @@ verify_request_fill(const struct fob_verify_request *r, Fob__V1__VerifyKeyReques
 		return error_set(error, FOB_EINVALID_ARGUMENT, "require_environment is none of ANY, LIVE, TEST");
 	if (r->secret != NULL) {
 		m->credential_case = FOB__V1__VERIFY_KEY_REQUEST__CREDENTIAL_SECRET;
-		m->secret = borrow(r->secret, r->secret_len);
+		m->secret = codec_borrow(r->secret, r->secret_len);
 	} else {
 		m->credential_case = FOB__V1__VERIFY_KEY_REQUEST__CREDENTIAL_AUTHORIZATION;
-		m->authorization = borrow(r->authorization, r->authorization_len);
+		m->authorization = codec_borrow(r->authorization, r->authorization_len);
 	}
 	m->operation = borrow_string(r->operation);
 	m->require_environment = (Fob__V1__Environment)r->require_environment;
@@ -177,11 +179,11 @@ codec_encode_verify_batch(
 	}
 	m.n_items = n;
 	m.items = pointers;
-	return pack(&m.base, body, error);
+	return codec_pack(&m.base, body, error);
 }
 
-static int
-environment_check(enum fob_environment environment, struct fob_error *error)
+int
+codec_environment_check(enum fob_environment environment, struct fob_error *error)
 {
 	if (environment != FOB_ENVIRONMENT_LIVE && environment != FOB_ENVIRONMENT_TEST)
 		return error_set(error, FOB_EINVALID_ARGUMENT, "the environment is neither LIVE nor TEST");
@@ -194,7 +196,7 @@ change_check(enum fob_environment environment, const char *account, struct fob_e
 {
 	if (account == NULL)
 		return error_set(error, FOB_EINVALID_ARGUMENT, "no account is given");
-	return environment_check(environment, error);
+	return codec_environment_check(environment, error);
 }
 
 int
@@ -209,17 +211,17 @@ codec_encode_account(enum method method, const struct fob_account_request *reque
 	*body = (struct codec_body){ 0 };
 	if ((rc = change_check(request->environment, request->account, error)) != 0)
 		return rc;
-	create.request_token = suspend.request_token = resume.request_token = borrow(token, FOB_TOKEN_LEN);
+	create.request_token = suspend.request_token = resume.request_token = codec_borrow(token, FOB_TOKEN_LEN);
 	create.environment = suspend.environment = resume.environment = (Fob__V1__Environment)request->environment;
 	create.account = suspend.account = resume.account = borrow_string(request->account);
 	switch (method) {
 	case METHOD_CREATE_ACCOUNT:
-		return pack(&create.base, body, error);
+		return codec_pack(&create.base, body, error);
 	case METHOD_SUSPEND_ACCOUNT:
-		return pack(&suspend.base, body, error);
+		return codec_pack(&suspend.base, body, error);
 	default:
 		assert(method == METHOD_RESUME_ACCOUNT);
-		return pack(&resume.base, body, error);
+		return codec_pack(&resume.base, body, error);
 	}
 }
 
@@ -239,7 +241,7 @@ codec_encode_roll(
 	/* On the wire, no authorising secret is an empty one: an empty one given must not turn into none. */
 	if (request->authorizing_secret != NULL && request->authorizing_secret_len == 0)
 		return error_set(error, FOB_EINVALID_ARGUMENT, "the authorizing secret is empty");
-	m.request_token = borrow(token, FOB_TOKEN_LEN);
+	m.request_token = codec_borrow(token, FOB_TOKEN_LEN);
 	m.environment = (Fob__V1__Environment)request->environment;
 	m.account = borrow_string(request->account);
 	m.kind = (Fob__V1__KeyKind)request->kind;
@@ -249,8 +251,8 @@ codec_encode_roll(
 	}
 	m.expected_generation = request->expected_generation;
 	if (request->authorizing_secret != NULL)
-		m.authorizing_secret = borrow(request->authorizing_secret, request->authorizing_secret_len);
-	return pack(&m.base, body, error);
+		m.authorizing_secret = codec_borrow(request->authorizing_secret, request->authorizing_secret_len);
+	return codec_pack(&m.base, body, error);
 }
 
 int
@@ -265,12 +267,12 @@ codec_encode_revoke(
 		return rc;
 	if (request->kind != FOB_KIND_SECRET && request->kind != FOB_KIND_PUBLISHABLE)
 		return error_set(error, FOB_EINVALID_ARGUMENT, "the kind is neither SECRET nor PUBLISHABLE");
-	m.request_token = borrow(token, FOB_TOKEN_LEN);
+	m.request_token = codec_borrow(token, FOB_TOKEN_LEN);
 	m.environment = (Fob__V1__Environment)request->environment;
 	m.account = borrow_string(request->account);
 	m.kind = (Fob__V1__KeyKind)request->kind;
 	m.generation = request->generation;
-	return pack(&m.base, body, error);
+	return codec_pack(&m.base, body, error);
 }
 
 static int
@@ -286,9 +288,9 @@ import_item_fill(const struct fob_import_account *given, Fob__V1__ImportItem *m,
 	fob__v1__import_item__init(m);
 	m->account = borrow_string(a.account);
 	m->created_ms = a.created_ms;
-	m->secret_sha256 = borrow(a.secret_sha256, a.secret_sha256 != NULL ? FOB_SHA256_LEN : 0);
+	m->secret_sha256 = codec_borrow(a.secret_sha256, a.secret_sha256 != NULL ? FOB_SHA256_LEN : 0);
 	m->secret_last4 = borrow_string(a.secret_last4);
-	m->publishable_sha256 = borrow(a.publishable_sha256, a.publishable_sha256 != NULL ? FOB_SHA256_LEN : 0);
+	m->publishable_sha256 = codec_borrow(a.publishable_sha256, a.publishable_sha256 != NULL ? FOB_SHA256_LEN : 0);
 	m->publishable_last4 = borrow_string(a.publishable_last4);
 	return 0;
 }
@@ -303,7 +305,7 @@ codec_encode_import(
 	int rc;
 
 	*body = (struct codec_body){ 0 };
-	if ((rc = environment_check(request->environment, error)) != 0 ||
+	if ((rc = codec_environment_check(request->environment, error)) != 0 ||
 	    (rc = sized_check_stride(request->account_size, "struct fob_import_account", error)) != 0)
 		return rc;
 	if (n < 1 || n > FOB_IMPORT_MAX)
@@ -315,11 +317,11 @@ codec_encode_import(
 			return rc;
 		pointers[i] = &items[i];
 	}
-	m.request_token = borrow(token, FOB_TOKEN_LEN);
+	m.request_token = codec_borrow(token, FOB_TOKEN_LEN);
 	m.environment = (Fob__V1__Environment)request->environment;
 	m.n_items = n;
 	m.items = pointers;
-	return pack(&m.base, body, error);
+	return codec_pack(&m.base, body, error);
 }
 
 int
@@ -332,7 +334,7 @@ codec_encode_list(enum method method, const struct fob_list_request *request, co
 	int rc;
 
 	*body = (struct codec_body){ 0 };
-	if ((rc = environment_check(request->environment, error)) != 0)
+	if ((rc = codec_environment_check(request->environment, error)) != 0)
 		return rc;
 	if (request->page_size > FOB_PAGE_MAX)
 		return error_set(error, FOB_EINVALID_ARGUMENT, "a page has at most %d items", FOB_PAGE_MAX);
@@ -343,15 +345,15 @@ codec_encode_list(enum method method, const struct fob_list_request *request, co
 	keys.environment = accounts.environment = events.environment = (Fob__V1__Environment)request->environment;
 	keys.account = events.account = borrow_string(request->account);
 	keys.page_size = accounts.page_size = events.page_size = request->page_size;
-	keys.page_token = accounts.page_token = events.page_token = borrow(cursor->bytes, cursor->len);
+	keys.page_token = accounts.page_token = events.page_token = codec_borrow(cursor->bytes, cursor->len);
 	switch (method) {
 	case METHOD_LIST_KEYS:
-		return pack(&keys.base, body, error);
+		return codec_pack(&keys.base, body, error);
 	case METHOD_LIST_ACCOUNTS:
-		return pack(&accounts.base, body, error);
+		return codec_pack(&accounts.base, body, error);
 	default:
 		assert(method == METHOD_LIST_EVENTS);
-		return pack(&events.base, body, error);
+		return codec_pack(&events.base, body, error);
 	}
 }
 
@@ -363,9 +365,9 @@ codec_encode_backup(const struct fob_backup_request *request, struct codec_body 
 	if (request->backup == NULL)
 		return error_set(error, FOB_EINVALID_ARGUMENT, "backup: FOB_BACKUP_LEN random bytes are needed");
 	m.environment = (Fob__V1__Environment)request->environment;
-	m.backup = borrow(request->backup, FOB_BACKUP_LEN);
+	m.backup = codec_borrow(request->backup, FOB_BACKUP_LEN);
 	m.offset = request->offset;
-	return pack(&m.base, body, error);
+	return codec_pack(&m.base, body, error);
 }
 
 int
@@ -374,7 +376,7 @@ codec_encode_health(const char *service, struct codec_body *body, struct fob_err
 	Fob__V1__CheckRequest m = FOB__V1__CHECK_REQUEST__INIT;
 
 	m.service = borrow_string(service);
-	return pack(&m.base, body, error);
+	return codec_pack(&m.base, body, error);
 }
 
 int
@@ -382,7 +384,7 @@ codec_encode_stats(struct codec_body *body, struct fob_error *error)
 {
 	Fob__V1__StatsRequest m = FOB__V1__STATS_REQUEST__INIT;
 
-	return pack(&m.base, body, error);
+	return codec_pack(&m.base, body, error);
 }
 
 /* ---- text in replies ---- */
@@ -400,9 +402,8 @@ is_control(uint32_t point)
 	return point < 0x20 || (point >= 0x7f && point <= 0x9f);
 }
 
-/* For people: cut at a character to fit ${size} with its NUL, and what could not be shown becomes a question mark. */
-static void
-text_copy(char *to, size_t size, const ProtobufCBinaryData *from)
+void
+codec_text_copy(char *to, size_t size, const ProtobufCBinaryData *from)
 {
 	size_t in = 0, out = 0, n;
 	uint32_t point = 0;
@@ -486,22 +487,15 @@ fault_from(Fob__Rpc__V1__Code code)
 
 /* ---- replies ---- */
 
-/* A reply while it is being read: everything in ${inner} lives in ${arena}. */
-struct reply {
-	struct arena arena;
-	ProtobufCMessage *inner;
-};
-
-static int
-undecodable(struct fob_error *error, const char *what)
+int
+codec_undecodable(struct fob_error *error, const char *what)
 {
 	return error_set(error, FOB_EINTERNAL, "the server's reply could not be read: %s", what);
 }
 
-/* On every return the caller calls reply_close(). */
-static int
-reply_open(
-    struct reply *r, const uint8_t *p, size_t len, const ProtobufCMessageDescriptor *type, struct fob_error *error)
+int
+codec_reply_open(struct codec_reply *r, const uint8_t *p, size_t len, const ProtobufCMessageDescriptor *type,
+    struct fob_error *error)
 {
 	Fob__Rpc__V1__Response *e;
 	char text[sizeof(error->message)];
@@ -511,12 +505,12 @@ reply_open(
 	arena_init(&r->arena, CODEC_MEMORY_MAX);
 	r->inner = NULL;
 	if (len > CODEC_REPLY_MAX)
-		return undecodable(error, "it is too long");
+		return codec_undecodable(error, "it is too long");
 	if (!numbers_fit(&fob__rpc__v1__response__descriptor, p, len) ||
 	    (e = fob__rpc__v1__response__unpack(&r->arena.allocator, len, p)) == NULL)
-		return undecodable(error, "the envelope is malformed");
+		return codec_undecodable(error, "the envelope is malformed");
 	if ((fault = fault_from(e->code)) != 0) {
-		text_copy(text, sizeof(text), &e->message);
+		codec_text_copy(text, sizeof(text), &e->message);
 		if (fault == FOB_EUNKNOWN && e->code != -FOB_EUNKNOWN)
 			return error_set(
 			    error, fault, "the server's code %d is not known here: %s", (int)e->code, text);
@@ -524,12 +518,12 @@ reply_open(
 	}
 	if (!numbers_fit(type, e->body.data, e->body.len) ||
 	    (r->inner = protobuf_c_message_unpack(type, &r->arena.allocator, e->body.len, e->body.data)) == NULL)
-		return undecodable(error, "its message is malformed");
+		return codec_undecodable(error, "its message is malformed");
 	return 0;
 }
 
-static void
-reply_close(struct reply *r)
+void
+codec_reply_close(struct codec_reply *r)
 {
 	arena_fini(&r->arena);
 	r->inner = NULL;
@@ -542,11 +536,11 @@ verification_check(const struct fob_verification *v, enum fob_environment requir
 	if (v->verdict != FOB_VERDICT_VALID)
 		return 0;
 	if (v->account[0] == '\0')
-		return undecodable(error, "it says VALID without an account");
+		return codec_undecodable(error, "it says VALID without an account");
 	if (v->environment == FOB_ENVIRONMENT_ANY || v->livemode != (v->environment == FOB_ENVIRONMENT_LIVE))
-		return undecodable(error, "it says VALID with an environment that contradicts its livemode");
+		return codec_undecodable(error, "it says VALID with an environment that contradicts its livemode");
 	if (required != FOB_ENVIRONMENT_ANY && v->environment != required)
-		return undecodable(error, "it says VALID for another environment than the required one");
+		return codec_undecodable(error, "it says VALID for another environment than the required one");
 	return 0;
 }
 
@@ -556,10 +550,10 @@ verification_from(const Fob__V1__VerifyKeyResponse *m, enum fob_environment requ
 {
 	*v = (struct fob_verification){ FOB_VERIFICATION_INIT };
 	if (m->account.len > 0 && account_copy(v->account, &m->account) != 0)
-		return undecodable(error, "its account is none");
+		return codec_undecodable(error, "its account is none");
 	if (m->last4.len > 0 && last4_copy(v->last4, &m->last4) != 0)
-		return undecodable(error, "its last4 is none");
-	text_copy(v->detail, sizeof(v->detail), &m->detail);
+		return codec_undecodable(error, "its last4 is none");
+	codec_text_copy(v->detail, sizeof(v->detail), &m->detail);
 	v->verdict = (enum fob_verdict)known(m->verdict, FOB_VERDICT_FORBIDDEN);
 	v->environment = environment_from(m->environment);
 	v->kind = kind_from(m->kind);
@@ -624,7 +618,7 @@ codec_decode_verify(const uint8_t *reply, size_t len, enum fob_environment requi
 {
 	Fob__V1__VerifyKeyResponse m;
 	ProtobufCBinaryData body;
-	struct reply r;
+	struct codec_reply r;
 	int rc;
 
 	if (body_read(reply, len, &body) && verified_read(&body, &m)) {
@@ -633,11 +627,11 @@ codec_decode_verify(const uint8_t *reply, size_t len, enum fob_environment requi
 			*out = (struct fob_verification){ FOB_VERIFICATION_INIT };
 		return rc;
 	}
-	if ((rc = reply_open(&r, reply, len, &fob__v1__verify_key_response__descriptor, error)) == 0)
+	if ((rc = codec_reply_open(&r, reply, len, &fob__v1__verify_key_response__descriptor, error)) == 0)
 		rc = verification_from((const Fob__V1__VerifyKeyResponse *)r.inner, required, out, error);
 	if (rc != 0)
 		*out = (struct fob_verification){ FOB_VERIFICATION_INIT };
-	reply_close(&r);
+	codec_reply_close(&r);
 	return rc;
 }
 
@@ -650,11 +644,11 @@ item_from(const Fob__V1__VerifyKeysItem *m, enum fob_environment required, struc
 	int fault;
 
 	if ((fault = fault_from(m->code)) != 0 && error != NULL) {
-		text_copy(text, sizeof(text), &m->message);
+		codec_text_copy(text, sizeof(text), &m->message);
 		error_set(error, fault, "%s", text[0] != '\0' ? text : fob_fault_name(fault));
 	}
 	if (fault == 0 && m->result == NULL)
-		fault = undecodable(error, "an item has no result");
+		fault = codec_undecodable(error, "an item has no result");
 	if (fault == 0)
 		fault = verification_from(m->result, required, out, error);
 	if (fault != 0)
@@ -714,7 +708,7 @@ codec_decode_verify_items(
     const uint8_t *reply, size_t len, const struct codec_item *items, size_t n, struct fob_error *error)
 {
 	const Fob__V1__VerifyKeysResponse *m;
-	struct reply r;
+	struct codec_reply r;
 	size_t i;
 	int rc;
 
@@ -723,17 +717,17 @@ codec_decode_verify_items(
 		(void)items_read(reply, len, items, n);
 		return 0;
 	}
-	if ((rc = reply_open(&r, reply, len, &fob__v1__verify_keys_response__descriptor, error)) == 0) {
+	if ((rc = codec_reply_open(&r, reply, len, &fob__v1__verify_keys_response__descriptor, error)) == 0) {
 		m = (const Fob__V1__VerifyKeysResponse *)r.inner;
 		if (m->n_items != n)
-			rc = undecodable(error, "it has not one item per key");
+			rc = codec_undecodable(error, "it has not one item per key");
 		for (i = 0; rc == 0 && i < n; i++) {
 			if (items[i].fault != NULL)
 				*items[i].fault =
 				    item_from(m->items[i], items[i].required, items[i].result, items[i].error);
 		}
 	}
-	reply_close(&r);
+	codec_reply_close(&r);
 	return rc;
 }
 
@@ -812,7 +806,7 @@ created_from(const Fob__V1__CreateAccountResponse *m, struct fob_created_account
 	if (account_from(m->account, &c->account) != 0 || new_key_from(m->secret_key, &c->secret_key) != 0 ||
 	    new_key_from(m->publishable_key, &c->publishable_key) != 0) {
 		codec_created_free(&c->head);
-		return undecodable(error, "it has not the account and its two keys");
+		return codec_undecodable(error, "it has not the account and its two keys");
 	}
 	*out = &c->head;
 	return 0;
@@ -821,13 +815,13 @@ created_from(const Fob__V1__CreateAccountResponse *m, struct fob_created_account
 int
 codec_decode_created(const uint8_t *reply, size_t len, struct fob_created_account **out, struct fob_error *error)
 {
-	struct reply r;
+	struct codec_reply r;
 	int rc;
 
 	*out = NULL;
-	if ((rc = reply_open(&r, reply, len, &fob__v1__create_account_response__descriptor, error)) == 0)
+	if ((rc = codec_reply_open(&r, reply, len, &fob__v1__create_account_response__descriptor, error)) == 0)
 		rc = created_from((const Fob__V1__CreateAccountResponse *)r.inner, out, error);
-	reply_close(&r);
+	codec_reply_close(&r);
 	return rc;
 }
 
@@ -860,7 +854,7 @@ rolled_from(const Fob__V1__RollKeyResponse *m, struct fob_rolled_key **out, stru
 	if (new_key_from(m->new_key, &k->new_key) != 0 ||
 	    ((m->old_key != NULL || k->new_key.key.generation != 1) && key_from(m->old_key, &k->old_key) != 0)) {
 		codec_rolled_free(&k->head);
-		return undecodable(error, "it has not the new and the old key");
+		return codec_undecodable(error, "it has not the new and the old key");
 	}
 	*out = &k->head;
 	return 0;
@@ -869,13 +863,13 @@ rolled_from(const Fob__V1__RollKeyResponse *m, struct fob_rolled_key **out, stru
 int
 codec_decode_rolled(const uint8_t *reply, size_t len, struct fob_rolled_key **out, struct fob_error *error)
 {
-	struct reply r;
+	struct codec_reply r;
 	int rc;
 
 	*out = NULL;
-	if ((rc = reply_open(&r, reply, len, &fob__v1__roll_key_response__descriptor, error)) == 0)
+	if ((rc = codec_reply_open(&r, reply, len, &fob__v1__roll_key_response__descriptor, error)) == 0)
 		rc = rolled_from((const Fob__V1__RollKeyResponse *)r.inner, out, error);
-	reply_close(&r);
+	codec_reply_close(&r);
 	return rc;
 }
 
@@ -891,15 +885,15 @@ codec_rolled_free(struct fob_rolled_key *rolled)
 int
 codec_decode_key(const uint8_t *reply, size_t len, struct fob_key *out, struct fob_error *error)
 {
-	struct reply r;
+	struct codec_reply r;
 	int rc;
 
-	rc = reply_open(&r, reply, len, &fob__v1__revoke_key_response__descriptor, error);
+	rc = codec_reply_open(&r, reply, len, &fob__v1__revoke_key_response__descriptor, error);
 	if (rc == 0 && key_from(((const Fob__V1__RevokeKeyResponse *)r.inner)->key, out) != 0)
-		rc = undecodable(error, "it has no key");
+		rc = codec_undecodable(error, "it has no key");
 	if (rc != 0)
 		*out = (struct fob_key){ FOB_KEY_INIT };
-	reply_close(&r);
+	codec_reply_close(&r);
 	return rc;
 }
 
@@ -908,21 +902,21 @@ codec_decode_account(
     enum method method, const uint8_t *reply, size_t len, struct fob_account *out, struct fob_error *error)
 {
 	const bool suspend = method == METHOD_SUSPEND_ACCOUNT;
-	struct reply r;
+	struct codec_reply r;
 	int rc;
 
 	assert(suspend || method == METHOD_RESUME_ACCOUNT);
-	rc = reply_open(&r, reply, len,
+	rc = codec_reply_open(&r, reply, len,
 	    suspend ? &fob__v1__suspend_account_response__descriptor : &fob__v1__resume_account_response__descriptor,
 	    error);
 	if (rc == 0 &&
 	    account_from(suspend ? ((const Fob__V1__SuspendAccountResponse *)r.inner)->account :
 				   ((const Fob__V1__ResumeAccountResponse *)r.inner)->account,
 		out) != 0)
-		rc = undecodable(error, "it has no account");
+		rc = codec_undecodable(error, "it has no account");
 	if (rc != 0)
 		*out = (struct fob_account){ FOB_ACCOUNT_INIT };
-	reply_close(&r);
+	codec_reply_close(&r);
 	return rc;
 }
 
@@ -930,18 +924,18 @@ int
 codec_decode_import(const uint8_t *reply, size_t len, size_t n, enum fob_import_outcome *out, struct fob_error *error)
 {
 	const Fob__V1__ImportAccountsResponse *m;
-	struct reply r;
+	struct codec_reply r;
 	int rc;
 
 	memset(out, 0, n * sizeof(*out));
-	if ((rc = reply_open(&r, reply, len, &fob__v1__import_accounts_response__descriptor, error)) == 0) {
+	if ((rc = codec_reply_open(&r, reply, len, &fob__v1__import_accounts_response__descriptor, error)) == 0) {
 		m = (const Fob__V1__ImportAccountsResponse *)r.inner;
 		if (m->n_outcomes != n)
-			rc = undecodable(error, "it has not one outcome per account");
+			rc = codec_undecodable(error, "it has not one outcome per account");
 		for (size_t i = 0; rc == 0 && i < n; i++)
 			out[i] = (enum fob_import_outcome)known(m->outcomes[i], FOB_IMPORT_OUTCOME_BAD_TIME);
 	}
-	reply_close(&r);
+	codec_reply_close(&r);
 	return rc;
 }
 
@@ -972,27 +966,27 @@ backup_from(const Fob__V1__ReadBackupResponse *m, struct fob_backup_part **out, 
 int
 codec_decode_backup(const uint8_t *reply, size_t len, struct fob_backup_part **out, struct fob_error *error)
 {
-	struct reply r;
+	struct codec_reply r;
 	int rc;
 
 	*out = NULL;
-	if ((rc = reply_open(&r, reply, len, &fob__v1__read_backup_response__descriptor, error)) == 0)
+	if ((rc = codec_reply_open(&r, reply, len, &fob__v1__read_backup_response__descriptor, error)) == 0)
 		rc = backup_from((const Fob__V1__ReadBackupResponse *)r.inner, out, error);
-	reply_close(&r);
+	codec_reply_close(&r);
 	return rc;
 }
 
 int
 codec_decode_health(const uint8_t *reply, size_t len, enum fob_health_status *out, struct fob_error *error)
 {
-	struct reply r;
+	struct codec_reply r;
 	int rc;
 
 	*out = FOB_HEALTH_STATUS_UNKNOWN;
-	if ((rc = reply_open(&r, reply, len, &fob__v1__check_response__descriptor, error)) == 0)
+	if ((rc = codec_reply_open(&r, reply, len, &fob__v1__check_response__descriptor, error)) == 0)
 		*out = (enum fob_health_status)known(
 		    ((const Fob__V1__CheckResponse *)r.inner)->status, FOB_HEALTH_STATUS_NOT_SERVING);
-	reply_close(&r);
+	codec_reply_close(&r);
 	return rc;
 }
 
@@ -1052,14 +1046,14 @@ requests_from(const Fob__V1__StatsResponse *m, struct fob_stats *s)
 	for (i = 0; i < m->n_answered; i++) {
 		const Fob__V1__AnsweredCount *a = m->answered[i];
 
-		s->answered[known(a->class_, FOB_OPERATION_CLASS_HEALTH)][known(a->environment, FOB_ENVIRONMENT_TEST)]
+		s->answered[known(a->class_, FOB_OPERATION_CLASS_CLUSTER)][known(a->environment, FOB_ENVIRONMENT_TEST)]
 			   [-fault_from(a->code)] += a->count;
 	}
 	for (i = 0; i < m->n_durations; i++) {
 		const Fob__V1__Durations *d = m->durations[i];
 
 		/* Those of a class that this library does not know are of no use. */
-		if ((class = known(d->class_, FOB_OPERATION_CLASS_HEALTH)) == FOB_OPERATION_CLASS_OTHER)
+		if ((class = known(d->class_, FOB_OPERATION_CLASS_CLUSTER)) == FOB_OPERATION_CLASS_OTHER)
 			continue;
 		buckets_from(d->buckets, d->n_buckets, s->durations[class], FOB_DURATION_BUCKETS);
 		s->durations_ns[class] += d->sum_ns;
@@ -1083,12 +1077,12 @@ stats_from(const Fob__V1__StatsResponse *m, struct fob_stats **out, struct fob_e
 	size_t i;
 
 	if (m->n_environments > ENVIRONMENTS_MAX)
-		return undecodable(error, "it has more environments than there are");
+		return codec_undecodable(error, "it has more environments than there are");
 	if ((all = calloc(1, sizeof(*all))) == NULL)
 		return error_set(error, FOB_EINTERNAL, "out of memory");
 	s = &all->head;
 	s->size = sizeof(*s);
-	text_copy(s->version, sizeof(s->version), &m->version);
+	codec_text_copy(s->version, sizeof(s->version), &m->version);
 	s->start_ms = m->start_ms;
 	s->requests = m->requests;
 	for (i = 0; i < m->n_codes; i++)
@@ -1113,13 +1107,13 @@ stats_from(const Fob__V1__StatsResponse *m, struct fob_stats **out, struct fob_e
 int
 codec_decode_stats(const uint8_t *reply, size_t len, struct fob_stats **out, struct fob_error *error)
 {
-	struct reply r;
+	struct codec_reply r;
 	int rc;
 
 	*out = NULL;
-	if ((rc = reply_open(&r, reply, len, &fob__v1__stats_response__descriptor, error)) == 0)
+	if ((rc = codec_reply_open(&r, reply, len, &fob__v1__stats_response__descriptor, error)) == 0)
 		rc = stats_from((const Fob__V1__StatsResponse *)r.inner, out, error);
-	reply_close(&r);
+	codec_reply_close(&r);
 	return rc;
 }
 
@@ -1134,10 +1128,10 @@ cursor_next(const struct fob_cursor *cursor, const ProtobufCBinaryData *token, b
     struct fob_error *error)
 {
 	if (token->len > sizeof(next->bytes))
-		return undecodable(error, "its page token is too long");
+		return codec_undecodable(error, "its page token is too long");
 	if (!done &&
 	    (token->len == 0 || (token->len == cursor->len && memcmp(token->data, cursor->bytes, token->len) == 0)))
-		return undecodable(error, "its page token does not lead on");
+		return codec_undecodable(error, "its page token does not lead on");
 	*next = (struct fob_cursor){ .done = done, .len = (uint8_t)token->len };
 	if (token->len > 0)
 		memcpy(next->bytes, token->data, token->len);
@@ -1148,7 +1142,7 @@ static int
 page_check(size_t n, uint32_t page_size, struct fob_error *error)
 {
 	return n > (page_size == 0 ? FOB_PAGE_MAX : page_size) ?
-	    undecodable(error, "its page is longer than asked for") :
+	    codec_undecodable(error, "its page is longer than asked for") :
 	    0;
 }
 
@@ -1304,7 +1298,7 @@ page_from(const struct list *l, union codec_page **out, struct fob_error *error)
 	for (i = 0; i < l->n; i++, item += l->item_size) {
 		if (l->item_from(l->messages[i], item) != 0) {
 			free(page);
-			return undecodable(error, l->bad_item);
+			return codec_undecodable(error, l->bad_item);
 		}
 		pointers[i] = item;
 	}
@@ -1319,11 +1313,11 @@ codec_decode_page(enum method method, const uint8_t *reply, size_t len, uint32_t
 {
 	struct list l = list_of(method);
 	struct fob_cursor next;
-	struct reply r;
+	struct codec_reply r;
 	int rc;
 
 	*out = NULL;
-	if ((rc = reply_open(&r, reply, len, l.type, error)) != 0)
+	if ((rc = codec_reply_open(&r, reply, len, l.type, error)) != 0)
 		goto out;
 	l.read(r.inner, &l);
 	if ((rc = page_check(l.n, page_size, error)) != 0 ||
@@ -1331,10 +1325,10 @@ codec_decode_page(enum method method, const uint8_t *reply, size_t len, uint32_t
 		goto out;
 	/* Events are followed later: an empty token would start from the first event again. */
 	if (method == METHOD_LIST_EVENTS && next.len == 0)
-		rc = undecodable(error, "its page token is empty");
+		rc = codec_undecodable(error, "its page token is empty");
 	else if ((rc = page_from(&l, out, error)) == 0)
 		*cursor = next;
 out:
-	reply_close(&r);
+	codec_reply_close(&r);
 	return rc;
 }

@@ -28,7 +28,10 @@ enum method {
 	METHOD_HEALTH,
 	METHOD_STATS,
 	METHOD_IMPORT_ACCOUNTS,
-	METHOD_READ_BACKUP
+	METHOD_READ_BACKUP,
+	METHOD_CLUSTER_INIT,
+	METHOD_CLUSTER_FORGET,
+	METHOD_CLUSTER_STATUS
 };
 
 /* "fob.v1.Keys/VerifyKey" and so on: what the envelope calls ${method}. */
@@ -75,6 +78,12 @@ int codec_encode_list(enum method method, const struct fob_list_request *request
 int codec_encode_backup(const struct fob_backup_request *request, struct codec_body *body, struct fob_error *error);
 int codec_encode_health(const char *service, struct codec_body *body, struct fob_error *error);
 int codec_encode_stats(struct codec_body *body, struct fob_error *error);
+int codec_encode_cluster_init(const struct fob_cluster_init_request *request, const uint8_t *token,
+    struct codec_body *body, struct fob_error *error);
+int codec_encode_cluster_forget(
+    const struct fob_cluster_forget_request *request, struct codec_body *body, struct fob_error *error);
+int codec_encode_cluster_status(
+    const struct fob_cluster_status_request *request, struct codec_body *body, struct fob_error *error);
 
 /*
  * codec_decode_...(reply, len, ..., out, error):
@@ -115,6 +124,12 @@ int codec_decode_backup(const uint8_t *reply, size_t len, struct fob_backup_part
 int codec_decode_health(const uint8_t *reply, size_t len, enum fob_health_status *out, struct fob_error *error);
 /* One allocation, to be freed with free(). */
 int codec_decode_stats(const uint8_t *reply, size_t len, struct fob_stats **out, struct fob_error *error);
+int
+codec_decode_cluster_init(const uint8_t *reply, size_t len, struct fob_cluster_identity *out, struct fob_error *error);
+int codec_decode_cluster_forget(const uint8_t *reply, size_t len, struct fob_error *error);
+/* One allocation, to be freed with free(). */
+int
+codec_decode_cluster_status(const uint8_t *reply, size_t len, struct fob_cluster_status **out, struct fob_error *error);
 
 /*
  * A page of any list, by METHOD_LIST_...: one allocation, to be freed with free(). ${page_size} is what was asked for;

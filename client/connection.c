@@ -212,6 +212,13 @@ connection_lost(struct connection *c, int64_t now_ms, const char *reason)
 	return fd;
 }
 
+void
+connection_begin_with(struct connection *c, unsigned target)
+{
+	c->target = target % c->n_targets;
+	c->endpoint = 0;
+}
+
 /* ---- one attempt ---- */
 
 static const char *

@@ -91,6 +91,9 @@ void connection_watch(struct connection *connection, short events);
  */
 int connection_lost(struct connection *connection, int64_t now_ms, const char *reason);
 
+/* After connection_lost(): the next attempt is of the address that has number ${target}, or of the first one. */
+void connection_begin_with(struct connection *connection, unsigned target);
+
 enum sp_framing connection_framing(const struct connection *connection);
 const char *connection_address(const struct connection *connection);
 

@@ -207,8 +207,11 @@ void fob_options_free(struct fob_options *options);
  * addresses that HOST resolves to are tried. One is required, unless each environment has an address of its own.
  *
  * fob_options_set_address() makes a list of one; fob_options_add_address() appends to it, up to FOB_ADDRESSES_MAX. The
- * servers of the list must serve the same databases. The client uses the first that it can connect to and stays there;
- * when that connection is lost it starts with the first again.
+ * servers of the list must serve the same databases, or be nodes of one cluster. The client uses the first that it can
+ * connect to and stays there; when that connection is lost it starts with the first again. When a server answers a verify
+ * or a change with UNAVAILABLE, as a node does that has lost touch with its cluster, the client goes on to the next one
+ * with all calls; it asks each server at most once for a call, within the call's deadline, and stays where it is when
+ * none could answer.
  */
 int fob_options_set_address(struct fob_options *options, const char *address);
 int fob_options_add_address(struct fob_options *options, const char *address);
@@ -799,6 +802,116 @@ int fob_read_backup(struct fob_client *client, const struct fob_backup_request *
     struct fob_error *error);
 void fob_backup_part_free(struct fob_backup_part *part);
 
+/* ---- cluster ---- */
+
+#define FOB_CLUSTER_ID_LEN 16
+#define FOB_CLUSTER_ADDRESS_SIZE 128
+#define FOB_CLUSTER_CLOSED_SIZE 240
+
+struct fob_cluster_init_request {
+	size_t size;
+	enum fob_environment environment; /* LIVE or TEST */
+	bool again;                       /* it is in a cluster whose log is lost: make a new one */
+	const void *token;                /* as of a change */
+	uint32_t timeout_ms;
+	const char *traceparent;
+};
+#define FOB_CLUSTER_INIT_REQUEST_INIT .size = sizeof(struct fob_cluster_init_request)
+
+/* Random bytes, for people to compare. */
+struct fob_cluster_identity {
+	size_t size;
+	uint8_t cluster[FOB_CLUSTER_ID_LEN];
+	uint8_t replica[FOB_CLUSTER_ID_LEN]; /* of the node */
+};
+#define FOB_CLUSTER_IDENTITY_INIT .size = sizeof(struct fob_cluster_identity)
+
+/*
+ * fob_cluster_init(client, request, identity, error):
+ * Make an environment's database the first node of a new cluster. It is asked for at an admin listener. From then on the
+ * environment serves only while fob-cluster, the agent beside fobd, can reach the cluster's log in etcd. With ${again} all
+ * other nodes of the cluster have to join anew.
+ * Returns: 0; FOB_EFAILED_PRECONDITION the database is in a cluster, and ${again} is not set.
+ */
+int fob_cluster_init(struct fob_client *client, const struct fob_cluster_init_request *request,
+    struct fob_cluster_identity *identity, struct fob_error *error);
+typedef void (*fob_cluster_identity_cb)(
+    void *arg, int fault, const struct fob_cluster_identity *identity, const struct fob_error *error);
+int fob_cluster_init_async(struct fob_client *client, const struct fob_cluster_init_request *request,
+    fob_cluster_identity_cb cb, void *arg, uint64_t *call, struct fob_error *error);
+
+struct fob_cluster_forget_request {
+	size_t size;
+	enum fob_environment environment; /* LIVE or TEST */
+	const void *replica;              /* FOB_CLUSTER_ID_LEN bytes: the node's */
+	uint32_t timeout_ms;
+	const char *traceparent;
+};
+#define FOB_CLUSTER_FORGET_REQUEST_INIT .size = sizeof(struct fob_cluster_forget_request)
+
+/*
+ * fob_cluster_forget(client, request, error):
+ * Take a node that is off, and will stay off, out of the cluster at once. Changes wait for it no longer. A node that is on
+ * may answer with former states for up to its max_staleness: that it is off is the caller's to know.
+ * Returns: 0; FOB_ENOT_FOUND there is no such node; FOB_EFAILED_PRECONDITION the database is in no cluster.
+ */
+int fob_cluster_forget(
+    struct fob_client *client, const struct fob_cluster_forget_request *request, struct fob_error *error);
+typedef void (*fob_cluster_forget_cb)(void *arg, int fault, const struct fob_error *error);
+int fob_cluster_forget_async(struct fob_client *client, const struct fob_cluster_forget_request *request,
+    fob_cluster_forget_cb cb, void *arg, uint64_t *call, struct fob_error *error);
+
+struct fob_cluster_status_request {
+	size_t size;
+	enum fob_environment environment; /* LIVE or TEST */
+	uint32_t timeout_ms;
+	const char *traceparent;
+};
+#define FOB_CLUSTER_STATUS_REQUEST_INIT .size = sizeof(struct fob_cluster_status_request)
+
+/* A node, as its own row in etcd says. */
+struct fob_cluster_node {
+	size_t size;
+	uint8_t replica[FOB_CLUSTER_ID_LEN];
+	uint64_t applied; /* the newest entry of the log that it has acknowledged */
+	int64_t wall_ms;  /* its clock, when it last wrote its row */
+	uint32_t max_staleness_ms;
+	uint32_t pepper_lines;
+	bool self;   /* the node that was asked */
+	bool marked; /* it keeps changes waiting, and will be removed if it does not come back */
+	bool valid;  /* false: the row was not written by a node with this environment's pepper */
+	char reserved[5]; /* 0 */
+	char address[FOB_CLUSTER_ADDRESS_SIZE]; /* where other nodes reach it */
+};
+
+struct fob_cluster_status {
+	size_t size;
+	uint8_t cluster[FOB_CLUSTER_ID_LEN];
+	uint8_t replica[FOB_CLUSTER_ID_LEN]; /* of the node that was asked */
+	uint64_t applied; /* the newest entry of the log that its database has */
+	uint64_t head;    /* the newest entry that it has heard of */
+	int64_t fresh_ms; /* for how long it may answer without hearing of the log again; 0: it does not answer */
+	size_t n_nodes;
+	const struct fob_cluster_node *const *nodes;
+	bool agent_connected;
+	char closed[FOB_CLUSTER_CLOSED_SIZE]; /* why it can serve no more before an operator has acted; empty: it can */
+	char reserved[7];                     /* 0 */
+};
+
+/*
+ * fob_cluster_status(client, request, status, error), fob_cluster_status_free(status):
+ * Tell what a node knows of its cluster. It is asked for at an admin listener. A node that has lost touch with the cluster
+ * answers this as before.
+ * Returns: 0; FOB_EFAILED_PRECONDITION the database is in no cluster.
+ */
+int fob_cluster_status(struct fob_client *client, const struct fob_cluster_status_request *request,
+    struct fob_cluster_status **status, struct fob_error *error);
+void fob_cluster_status_free(struct fob_cluster_status *status);
+typedef void (*fob_cluster_status_cb)(
+    void *arg, int fault, const struct fob_cluster_status *status, const struct fob_error *error);
+int fob_cluster_status_async(struct fob_client *client, const struct fob_cluster_status_request *request,
+    fob_cluster_status_cb cb, void *arg, uint64_t *call, struct fob_error *error);
+
 /* ---- health ---- */
 
 struct fob_health_request {
@@ -858,7 +971,8 @@ enum fob_operation_class {
 	FOB_OPERATION_CLASS_CHANGE = 3,
 	FOB_OPERATION_CLASS_LIST = 4,
 	FOB_OPERATION_CLASS_BACKUP = 5,
-	FOB_OPERATION_CLASS_HEALTH = 6
+	FOB_OPERATION_CLASS_HEALTH = 6,
+	FOB_OPERATION_CLASS_CLUSTER = 7 /* of fob-cluster, the agent beside fobd: answered when there is something to do */
 };
 #define FOB_DURATION_BUCKETS 25
 

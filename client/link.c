@@ -345,12 +345,16 @@ connect_by(const struct link *l, int64_t now_ms)
 static void
 lost(struct link *l, int64_t now_ms, const char *reason)
 {
+	unsigned target = l->connection.target;
 	int fd;
 
 	l->open = l->blocked = false;
 	l->broken = 0;
 	l->generation++;
 	fd = connection_lost(&l->connection, now_ms, reason);
+	if (l->calls.move)
+		connection_begin_with(&l->connection, target + 1);
+	l->calls.move = false;
 	/* The writer may be using the descriptor, and has the bytes. If there is an stale_fd already it is using that. */
 	if (l->writing && l->stale_fd < 0)
 		l->stale_fd = fd;
@@ -427,6 +431,9 @@ replies_settle(struct link *l, struct reply *replies, unsigned n)
 	now_ms = transport_now_ms();
 	for (i = 0; i < n; i++)
 		calls_settle(&l->calls, replies[i].message, now_ms, &ended);
+	/* What waits is not for this server: receive() gives the connection up when all that has come is read. */
+	if (l->calls.move)
+		l->broken = ECONNABORTED;
 	while ((c = TAILQ_FIRST(&ended)) != NULL) {
 		TAILQ_REMOVE(&ended, c, in_queue);
 		call_end(l, c, c->fault);
@@ -518,6 +525,8 @@ receive(struct link *l, int flags)
 		c->proven = true;
 		if (!frames_read(l, &c->in) && why == NULL)
 			why = "the server does not speak the protocol";
+		if (l->calls.move && why == NULL)
+			why = "it cannot answer now: the next server is asked";
 	} else if (n == 0) {
 		why = "closed by the server";
 	} else if (errno != EAGAIN && errno != EINTR) {
@@ -744,6 +753,7 @@ link_init(struct link *l, const struct fob_options *o, const struct options_addr
 	TAILQ_INIT(&l->to_wake);
 	TAILQ_INIT(&l->ended);
 	calls_init(&l->calls, o->in_flight, o->queue);
+	l->calls.servers = addresses->n;
 	l->where = "the server";
 	if (connection_init(&l->connection, addresses, o, tls, error) != 0)
 		return FOB_EINTERNAL;

@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <sodium.h>
+
 #include "client/error.h"
 
 int
@@ -28,11 +30,29 @@ request_traceparent(char to[FOB_TRACEPARENT_LEN + 1], const char *from)
 	return to;
 }
 
+void
+request_token(const void *given, uint8_t token[FOB_TOKEN_LEN])
+{
+	if (given != NULL)
+		memcpy(token, given, FOB_TOKEN_LEN);
+	else
+		randombytes_buf(token, FOB_TOKEN_LEN);
+}
+
 static bool
 is_change(enum method method)
 {
 	return method == METHOD_CREATE_ACCOUNT || method == METHOD_ROLL_KEY || method == METHOD_REVOKE_KEY ||
-	    method == METHOD_SUSPEND_ACCOUNT || method == METHOD_RESUME_ACCOUNT || method == METHOD_IMPORT_ACCOUNTS;
+	    method == METHOD_SUSPEND_ACCOUNT || method == METHOD_RESUME_ACCOUNT || method == METHOD_IMPORT_ACCOUNTS ||
+	    method == METHOD_CLUSTER_INIT || method == METHOD_CLUSTER_FORGET;
+}
+
+/* What another server answers as well. The calls about a cluster are to one node. */
+static bool
+moves(enum method method)
+{
+	return method == METHOD_VERIFY_KEYS ||
+	    (is_change(method) && method != METHOD_CLUSTER_INIT && method != METHOD_CLUSTER_FORGET);
 }
 
 int
@@ -58,6 +78,7 @@ request_new(
 	r->call.environment = terms.environment;
 	r->call.deadline_ms = deadline_ms;
 	r->call.change = is_change(method);
+	r->call.moves = c->several && moves(method);
 	r->call.traceparent = request_traceparent(r->traceparent, terms.traceparent);
 	if (terms.on_behalf_of != NULL)
 		r->call.on_behalf_of = strcpy(r->on_behalf_of, terms.on_behalf_of);
@@ -94,6 +115,9 @@ request_free(struct request *r)
 		break;
 	case METHOD_READ_BACKUP:
 		free(r->result.backup);
+		break;
+	case METHOD_CLUSTER_STATUS:
+		free(r->result.cluster);
 		break;
 	default:
 		break;
@@ -132,8 +156,24 @@ request_decode(struct request *r, const uint8_t *p, size_t len)
 		return codec_decode_backup(p, len, &r->result.backup, error);
 	case METHOD_IMPORT_ACCOUNTS:
 		return codec_decode_import(p, len, r->n, r->result.outcomes, error);
+	case METHOD_CLUSTER_INIT:
+		return codec_decode_cluster_init(p, len, &r->result.identity, error);
+	case METHOD_CLUSTER_FORGET:
+		return codec_decode_cluster_forget(p, len, error);
+	case METHOD_CLUSTER_STATUS:
+		return codec_decode_cluster_status(p, len, &r->result.cluster, error);
 	}
 	return error_set(error, FOB_EINTERNAL, "no such method");
+}
+
+static bool
+some_unavailable(const struct request *r)
+{
+	for (size_t i = 0; i < r->n; i++) {
+		if (*r->result.items[i].fault == FOB_EUNAVAILABLE)
+			return true;
+	}
+	return false;
 }
 
 bool
@@ -142,7 +182,8 @@ request_reply(struct call *call, const uint8_t *p, size_t len)
 	struct request *r = (struct request *)call;
 
 	r->fault = request_decode(r, p, len);
-	return r->fault == FOB_EUNAVAILABLE;
+	call->elsewhere = call->moves && r->method == METHOD_VERIFY_KEYS && r->fault == 0 && some_unavailable(r);
+	return r->fault == FOB_EUNAVAILABLE || call->elsewhere;
 }
 
 /*
@@ -248,6 +289,15 @@ request_callback(struct request *r)
 		break;
 	case METHOD_STATS:
 		cb->stats(r->arg, r->fault, r->result.stats, error);
+		break;
+	case METHOD_CLUSTER_INIT:
+		cb->identity(r->arg, r->fault, ok ? &r->result.identity : NULL, error);
+		break;
+	case METHOD_CLUSTER_FORGET:
+		cb->forgotten(r->arg, r->fault, error);
+		break;
+	case METHOD_CLUSTER_STATUS:
+		cb->cluster(r->arg, r->fault, r->result.cluster, error);
 		break;
 	case METHOD_VERIFY_KEY:
 	case METHOD_VERIFY_KEYS:

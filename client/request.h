@@ -15,7 +15,8 @@
 struct fob_client {
 	struct transport *transport;
 	uint32_t timeout_ms;
-	bool split; /* environments have servers of their own */
+	bool split;   /* environments have servers of their own */
+	bool several; /* a list of servers has more than one */
 
 	pthread_mutex_t mutex; /* of the batches that are under way in several messages, which fob_cancel() must find */
 	struct batch *batches;
@@ -46,6 +47,8 @@ union result {
 	struct fob_account account;
 	struct fob_stats *stats;
 	struct fob_backup_part *backup;
+	struct fob_cluster_identity identity;
+	struct fob_cluster_status *cluster;
 	enum fob_health_status health;
 	union codec_page *page;
 	enum fob_import_outcome *outcomes;
@@ -64,6 +67,9 @@ union callback {
 	fob_event_page_cb events;
 	fob_health_cb health;
 	fob_stats_cb stats;
+	fob_cluster_identity_cb identity;
+	fob_cluster_forget_cb forgotten;
+	fob_cluster_status_cb cluster;
 };
 
 struct request {
@@ -89,6 +95,9 @@ int request_deadline(const struct fob_client *c, uint32_t timeout_ms, int64_t *d
  * rather than refused.
  */
 const char *request_traceparent(char to[FOB_TRACEPARENT_LEN + 1], const char *from);
+
+/* The caller's token, or one of our own: in any case the same for every resend, being part of the encoded body. */
+void request_token(const void *given, uint8_t token[FOB_TOKEN_LEN]);
 
 /* Made, to be encoded. Returns: 0; FOB_EINVALID_ARGUMENT; FOB_EINTERNAL. */
 int request_new(

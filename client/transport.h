@@ -14,6 +14,10 @@
  * at most TRANSPORT_RETRY_MS and its deadline. It does not occupy a place on the wire meanwhile, and no more messages
  * than there are places do so at once; the others hand the server's answer on immediately.
  *
+ * Where a list has several servers, verifies and changes go to the next one first, at most once to each: a node of a
+ * cluster that has lost touch says UNAVAILABLE, and others serve. The connection goes there with all calls, and no
+ * further for TRANSPORT_MOVE_MS once it has been at each server, so that a cluster that is down is not asked in circles.
+ *
  * Who does the work: a synchronous call is written and read by the threads that wait in transport_wait(). Asynchronous
  * calls are driven by one thread, started by the first of them or by a state callback; or, in loop mode, by
  * transport_dispatch() and nothing else.
@@ -30,6 +34,7 @@
 #include "client/fob.h"
 
 #define TRANSPORT_RETRY_MS 2000
+#define TRANSPORT_MOVE_MS 1000
 
 struct transport;
 struct link;
@@ -57,6 +62,7 @@ struct call {
 	enum fob_environment environment; /* whose server it is for; FOB_ENVIRONMENT_ANY: the first one */
 	int64_t deadline_ms;              /* by transport_now_ms() */
 	bool change;                      /* a mutation, of which a server takes a limited number at once */
+	bool moves;                       /* may be asked of the next server, besides verifies: see above */
 	/*
 	 * Not NULL: this is a VerifyKey whose answer goes where ${item} says. It may travel with others. ${item} is
 	 * borrowed until the end.
@@ -75,6 +81,11 @@ struct call {
 	void (*end)(struct call *call, int fault);
 	struct fob_error error; /* ${reply} may use it too */
 
+	/*
+	 * ${reply} returned true for a part of the answer only: where there is no other server to ask, the answer stands.
+	 */
+	bool elsewhere;
+
 	bool unanswered; /* an attempt was sent, and lost before its reply: what became of it is not known */
 
 	/* The transport's. */
@@ -82,6 +93,7 @@ struct call {
 	bool ended, waits;
 	unsigned company; /* the most calls of a message that it may travel in */
 	unsigned index;   /* in its message */
+	unsigned tried;   /* servers that it was moved away from */
 	uint32_t rest_ms;
 	int64_t retry_until_ms; /* 0: the server has not said UNAVAILABLE yet */
 	int64_t connect_by_ms;

@@ -292,7 +292,7 @@ cli_may_confirm(const struct cli *cli)
 {
 	if (cli->options[OPT_YES] != NULL || input_can_ask())
 		return CLI_OK;
-	out_say("%s stops keys from working, and there is no terminal to ask at: add --yes if you mean it", cli->name);
+	out_say("%s asks first, and there is no terminal to ask at: add --yes if you mean it", cli->name);
 	return CLI_LOCAL;
 }
 

@@ -1,7 +1,7 @@
 /*
  * cli.h - what the files of the `fob` command share: the options as given, the connection, and how a fault is told.
  * fob.c fills it in; commands.c has the tables of commands and options; one file per noun (account.c, import.c, key.c,
- * verify.c, events.c, health.c, backup.c, offline.c) holds the commands.
+ * verify.c, events.c, health.c, backup.c, cluster.c, offline.c) holds the commands.
  * Threads: none, except those that libfob has.
  */
 #ifndef CLI_H
@@ -18,6 +18,9 @@
 
 #define CLI_ADDRESS_DEFAULT "ipc:///run/fob/admin.sock"
 #define CLI_TIMEOUT_DEFAULT_MS 5000
+/* Of `fob cluster wait`, whose --timeout is that of the whole wait. */
+#define CLI_WAIT_DEFAULT_MS 60000
+#define CLI_WAIT_MAX_MS (24 * 3600 * 1000)
 
 /* The exit codes, as the manual page has them. */
 enum cli_exit { CLI_OK = 0, CLI_LOCAL = 1, CLI_FAULT = 2, CLI_DENIED = 3, CLI_CONFLICT = 4 };
@@ -56,6 +59,8 @@ enum cli_option {
 	OPT_CONFIG,
 	OPT_EVENTS,
 	OPT_ACCEPT_REVIVED,
+	OPT_AGAIN,
+	OPT_IS_OFF,
 	OPT_COUNT
 };
 /* Sets of options are uint64_t, a bit each. */
@@ -68,7 +73,8 @@ struct cli {
 	const char *options[OPT_COUNT]; /* as given: NULL if not, "" for one that takes no value */
 	const char *args[2];            /* what is neither option nor command; NULL where there is none */
 	const char *address;
-	uint32_t timeout_ms;
+	uint32_t timeout_ms;       /* of a call */
+	uint32_t wait_ms;          /* of `fob cluster wait` */
 	struct fob_client *client; /* after cli_connect() */
 	char rerun[48];            /* what a rerun under the same token must add, " --expected-generation 3" */
 };
@@ -157,6 +163,10 @@ int cli_verify(struct cli *cli);
 int cli_events(struct cli *cli);
 int cli_health(struct cli *cli);
 int cli_stats(struct cli *cli);
+int cli_cluster_init(struct cli *cli);
+int cli_cluster_status(struct cli *cli);
+int cli_cluster_wait(struct cli *cli);
+int cli_cluster_forget(struct cli *cli);
 int cli_check(struct cli *cli);
 int cli_backup(struct cli *cli);
 int cli_restore(struct cli *cli);
@@ -164,6 +174,7 @@ int cli_pepper_rotate(struct cli *cli);
 
 extern const char account_create_help[], account_list_help[], account_suspend_help[], account_resume_help[],
     account_import_help[];
+extern const char cluster_init_help[], cluster_status_help[], cluster_wait_help[], cluster_forget_help[];
 extern const char key_list_help[], key_roll_help[], key_revoke_help[];
 extern const char verify_help[], events_help[], health_help[], stats_help[], check_help[], backup_help[],
     restore_help[], pepper_rotate_help[];

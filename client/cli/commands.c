@@ -42,6 +42,8 @@ const struct command_option command_option_table[OPT_COUNT] = {
 	[OPT_CONFIG] = { "config", "FILE", "fobd's settings" },
 	[OPT_EVENTS] = { "events", "FILE", "what has ended since" },
 	[OPT_ACCEPT_REVIVED] = { "accept-revived", NULL, "keys that have ended are valid again" },
+	[OPT_AGAIN] = { "again", NULL, "the cluster's log is lost: make a new one" },
+	[OPT_IS_OFF] = { "is-off", NULL, "the node is off, and will stay off" },
 };
 
 const struct command commands[] = {
@@ -73,6 +75,14 @@ const struct command commands[] = {
 	    "what happened to accounts and keys", events_help },
 	{ "health", cli_health, 0, 0, 1, "[SERVICE]", "is it serving?", health_help },
 	{ "stats", cli_stats, 0, 0, 0, "", "counters and sizes", stats_help },
+	{ "cluster init", cli_cluster_init, CLI_BIT(OPT_ENVIRONMENT) | CLI_BIT(OPT_AGAIN) | CLI_BIT(OPT_TOKEN_FILE), 0,
+	    0, "", "make a database the first node of a new cluster", cluster_init_help },
+	{ "cluster status", cli_cluster_status, CLI_BIT(OPT_ENVIRONMENT), 0, 0, "", "what a node knows of its cluster",
+	    cluster_status_help },
+	{ "cluster wait", cli_cluster_wait, CLI_BIT(OPT_ENVIRONMENT), 0, 0, "", "wait until a node serves",
+	    cluster_wait_help },
+	{ "cluster forget", cli_cluster_forget, CLI_BIT(OPT_ENVIRONMENT) | CLI_BIT(OPT_IS_OFF), 1, 1, "REPLICA",
+	    "take a node that is off out of its cluster", cluster_forget_help },
 	{ "check", cli_check, CLI_BIT(OPT_CONFIG), 0, 2, "[ENV [FOLDER]]", "prove that a database is whole, offline",
 	    check_help },
 	{ "backup", cli_backup, CLI_BIT(OPT_CONFIG), 2, 2, "ENV FOLDER", "copy a database that is served",

@@ -48,7 +48,8 @@ static const char common_options[] =
     "  --timeout TIME          how long to wait for an answer: 500ms, 5s, up to 60s\n"
     "                          (default: 5s)\n"
     "  --output table|json     for people or for programs (default: table)\n"
-    "  --yes                   do not ask before a change that stops keys from working\n"
+    "  --yes                   do not ask before a change that stops keys from working,\n"
+    "                          or that gives up a node or a cluster\n"
     "  --no-color              no colours; they are also off without a terminal, or\n"
     "                          with $NO_COLOR set\n"
     "  --tls-ca FILE           tls+tcp: the CA that signed the server's certificate\n"
@@ -221,23 +222,35 @@ help(const struct words *words)
 	return CLI_OK;
 }
 
+/* Of a call, or of all of a wait. */
 static int
-settings(struct cli *cli)
+timeout(struct cli *cli, bool waits)
+{
+	int64_t ms = waits ? CLI_WAIT_DEFAULT_MS : CLI_TIMEOUT_DEFAULT_MS;
+	int64_t max_ms = waits ? CLI_WAIT_MAX_MS : FOB_TIMEOUT_MAX_MS;
+
+	if (cli->options[OPT_TIMEOUT] != NULL &&
+	    (text_duration_ms(cli->options[OPT_TIMEOUT], &ms) != 0 || ms < 1 || ms > max_ms)) {
+		out_say("--timeout is a time with its unit, 1ms to %s: 500ms, 5s", waits ? "24h" : "60s");
+		return CLI_LOCAL;
+	}
+	cli->wait_ms = (uint32_t)ms;
+	cli->timeout_ms = waits ? CLI_TIMEOUT_DEFAULT_MS : (uint32_t)ms;
+	return CLI_OK;
+}
+
+static int
+settings(struct cli *cli, bool waits)
 {
 	const char *output = cli->options[OPT_OUTPUT], *env = getenv("FOB_ADDR"), *no_color = getenv("NO_COLOR");
 	const char *term = getenv("TERM");
-	int64_t ms = CLI_TIMEOUT_DEFAULT_MS;
 
 	if (output != NULL && strcmp(output, "table") != 0 && strcmp(output, "json") != 0) {
 		out_say("--output is table or json");
 		return CLI_LOCAL;
 	}
-	if (cli->options[OPT_TIMEOUT] != NULL &&
-	    (text_duration_ms(cli->options[OPT_TIMEOUT], &ms) != 0 || ms < 1 || ms > FOB_TIMEOUT_MAX_MS)) {
-		out_say("--timeout is a time with its unit, 1ms to 60s: 500ms, 5s");
+	if (timeout(cli, waits) != CLI_OK)
 		return CLI_LOCAL;
-	}
-	cli->timeout_ms = (uint32_t)ms;
 	cli->address = cli->options[OPT_ADDRESS] != NULL ? cli->options[OPT_ADDRESS] :
 	    env != NULL && env[0] != '\0'                ? env :
 							   CLI_ADDRESS_DEFAULT;
@@ -287,7 +300,10 @@ run(struct cli *cli, int argc, char *argv[])
 
 	if (argc == 2 && strcmp(argv[1], COMPLETION_COMMAND) == 0)
 		return completion();
-	if (parse(cli, argc, argv, &words) != CLI_OK || settings(cli) != CLI_OK)
+	if (parse(cli, argc, argv, &words) != CLI_OK)
+		return CLI_LOCAL;
+	command = command_find(words.word, words.n, &used);
+	if (settings(cli, command != NULL && command->run == cli_cluster_wait) != CLI_OK)
 		return CLI_LOCAL;
 	if (cli->options[OPT_VERSION] != NULL) {
 		out_text("fob " FOB_VERSION "\n");
@@ -300,7 +316,7 @@ run(struct cli *cli, int argc, char *argv[])
 	}
 	if (cli->options[OPT_HELP] != NULL)
 		return help(&words);
-	if ((command = command_find(words.word, words.n, &used)) == NULL)
+	if (command == NULL)
 		return no_command(&words);
 	if ((rc = fit(cli, command, &words, used)) != CLI_OK)
 		return rc;

@@ -210,7 +210,7 @@ answered_json(const struct fob_stats *s)
 {
 	json_t *array = json_array();
 
-	for (int c = FOB_OPERATION_CLASS_OTHER; c <= FOB_OPERATION_CLASS_HEALTH; c++)
+	for (int c = FOB_OPERATION_CLASS_OTHER; c <= FOB_OPERATION_CLASS_CLUSTER; c++)
 		for (int e = FOB_ENVIRONMENT_ANY; e <= FOB_ENVIRONMENT_TEST; e++)
 			for (int code = 0; code <= 16; code++)
 				if (s->answered[c][e][code] > 0)

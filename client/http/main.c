@@ -13,8 +13,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "client/daemon/notify.h"
 #include "client/http/listen.h"
-#include "client/http/notify.h"
 #include "client/http/settings.h"
 #include "client/http/wipe.h"
 #include "client/http/worker.h"

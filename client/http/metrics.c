@@ -130,7 +130,7 @@ requests(FILE *out, const struct fob_stats *s)
 	begin(out, name, "counter",
 	    "Requests that fobd has answered, by environment (none: it names none, or several), class of operation and "
 	    "code.");
-	for (int c = FOB_OPERATION_CLASS_OTHER; c <= FOB_OPERATION_CLASS_HEALTH; c++)
+	for (int c = FOB_OPERATION_CLASS_OTHER; c <= FOB_OPERATION_CLASS_CLUSTER; c++)
 		for (int e = FOB_ENVIRONMENT_ANY; e <= FOB_ENVIRONMENT_TEST; e++)
 			for (int code = 0; code < CODES; code++) {
 				const struct label labels[] = { { "environment", environment((enum fob_environment)e) },

@@ -11,7 +11,7 @@
 
 #include <sodium.h>
 
-#include "client/http/log.h"
+#include "client/daemon/log.h"
 
 /* At the end of this turn of the loop. */
 static void

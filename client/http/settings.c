@@ -13,13 +13,6 @@
 #define CONNECTIONS_MAX 1048576
 #define HEADER_NAME_MAX 64
 
-int
-loader_copy(struct loader *l, const char *text, char **out)
-{
-	*out = strdup(text);
-	return *out == NULL ? loader_refuse(l, 0, "out of memory") : 0;
-}
-
 /* ---- who we are, where we listen ---- */
 
 static int
@@ -213,26 +206,6 @@ load_realm(struct loader *l, cfg_t *cfg, struct settings *out)
 	return loader_copy(l, realm, &out->realm);
 }
 
-static int
-load_log(struct loader *l, cfg_t *cfg, struct settings *out)
-{
-	static const char *const levels[] = { "error", "warn", "info", "debug" };
-	const char *level = cfg_getstr(cfg, "log_level"), *format = cfg_getstr(cfg, "log_format");
-	size_t i = 0;
-
-	while (i < 4 && strcmp(level, levels[i]) != 0)
-		i++;
-	if (i == 4)
-		return loader_refuse(l, loader_line(l, "log_level"),
-		    "log_level = \"%s\" is unknown; give \"error\", \"warn\", \"info\" or \"debug\"", level);
-	if (strcmp(format, "logfmt") != 0 && strcmp(format, "json") != 0)
-		return loader_refuse(l, loader_line(l, "log_format"),
-		    "log_format = \"%s\" is unknown; give \"logfmt\" or \"json\"", format);
-	out->log_level = (enum log_level)i;
-	out->log_json = strcmp(format, "json") == 0;
-	return 0;
-}
-
 /* ---- all of it ---- */
 
 static int
@@ -245,13 +218,33 @@ load(struct loader *l, cfg_t *cfg, struct settings *out)
 	    load_original(l, cfg, out) != 0 || load_routes(l, cfg, out) != 0 || load_realm(l, cfg, out) != 0 ||
 	    settings_load_operator(l, cfg, out) != 0)
 		return -1;
-	return load_log(l, cfg, out);
+	return loader_log(l, cfg, &out->log_level, &out->log_json);
+}
+
+static cfg_t *
+parse(struct loader *l)
+{
+	char none[] = "{}";
+	cfg_opt_t all[] = { CFG_STR("role", NULL, CFGF_NODEFAULT), CFG_STR_LIST("fob", none, CFGF_NONE),
+		CFG_STR_LIST("listen", none, CFGF_NONE), CFG_INT("socket_mode", 0660, CFGF_NONE),
+		CFG_STR_LIST("trusted", none, CFGF_NONE), CFG_STR("original", "headers", CFGF_NONE),
+		CFG_STR("original_method", "X-Original-Method", CFGF_NONE),
+		CFG_STR("original_uri", "X-Original-URI", CFGF_NONE), CFG_STR_LIST("routes", none, CFGF_NONE),
+		CFG_STR("realm", "API keys", CFGF_NONE), CFG_BOOL("bearer", cfg_false, CFGF_NONE),
+		CFG_BOOL("error_body", cfg_true, CFGF_NONE), CFG_STR("metrics", NULL, CFGF_NODEFAULT),
+		CFG_STR("token_file", NULL, CFGF_NODEFAULT), CFG_STR("user_header", NULL, CFGF_NODEFAULT),
+		CFG_STR("origin", NULL, CFGF_NODEFAULT), CFG_INT("session_idle", 900, CFGF_NONE),
+		CFG_BOOL("insecure", cfg_false, CFGF_NONE),
+		CFG_INT("connections", 16384, CFGF_NONE), CFG_INT("timeout", 1000, CFGF_NONE),
+		CFG_STR("log_level", "info", CFGF_NONE), CFG_STR("log_format", "logfmt", CFGF_NONE), CFG_END() };
+
+	return loader_parse(l, all);
 }
 
 int
 settings_load(const char *path, struct settings **out, char *why, size_t why_len)
 {
-	struct loader l = { .path = path, .why = why, .why_len = why_len };
+	struct loader l = { .path = path, .program = "fob-http", .why = why, .why_len = why_len };
 	struct settings *settings = calloc(1, sizeof(*settings));
 	cfg_t *cfg = NULL;
 	int rc = -1;
@@ -261,7 +254,7 @@ settings_load(const char *path, struct settings **out, char *why, size_t why_len
 	if (settings == NULL)
 		return loader_refuse(&l, 0, "out of memory");
 	atomic_init(&settings->references, 1);
-	if ((cfg = loader_parse(&l)) != NULL)
+	if ((cfg = parse(&l)) != NULL)
 		rc = load(&l, cfg, settings);
 	if (cfg != NULL)
 		cfg_free(cfg);

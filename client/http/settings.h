@@ -11,8 +11,8 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "client/daemon/log.h"
 #include "client/fob.h"
-#include "client/http/log.h"
 #include "client/http/peer.h"
 #include "client/http/route.h"
 

@@ -10,8 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "client/daemon/log.h"
 #include "client/fob.h"
-#include "client/http/log.h"
 
 static void
 wiping_free(void *p)

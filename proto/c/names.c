@@ -71,7 +71,8 @@ name_health(unsigned status)
 const char *
 name_operation_class(unsigned class)
 {
-	static const char *const names[] = { "other", "verify", "verify_batch", "change", "list", "backup", "health" };
+	static const char *const names[] = { "other", "verify", "verify_batch", "change", "list", "backup", "health",
+		"cluster" };
 
 	return NAME_AT(names, class);
 }

@@ -204,7 +204,7 @@ order_kick(struct order *o)
 	bool held;
 
 	pthread_mutex_lock(&o->lock);
-	held = o->held != NULL;
+	held = o->held != NULL && (o->ended || fleet_wake_ms(o->fleet, clock_boot_ms()) <= clock_boot_ms());
 	pthread_mutex_unlock(&o->lock);
 	if (held)
 		o->work(o);

@@ -178,10 +178,8 @@ apply_all(struct writer *w)
 		return;
 	while (apply_next(w))
 		applied = true;
-	if (applied) {
+	if (applied)
 		sweeper_look_ahead(w);
-		order_kick(w->order);
-	}
 }
 
 /* ---- what has become of our proposal ---- */
@@ -507,7 +505,6 @@ decide_and_propose(struct writer *w, struct mutation *batch, int64_t now_ms)
 	if (entry_changes(o->entry) > 0 && !propose(w))
 		refuse_list(w, &o->proposed, -FAULT_INTERNAL, "out of memory");
 	entry_clear(o->entry);
-	order_kick(o);
 }
 
 /* ---- one round ---- */
@@ -576,6 +573,7 @@ order_run(struct writer *w, struct mutation *batch, int64_t now_ms)
 		decide_and_propose(w, batch, now_ms);
 	else if (batch != NULL)
 		append_list(&o->confirmed, batch);
+	order_kick(o);
 }
 
 int64_t
@@ -587,6 +585,9 @@ order_wait_ms(struct writer *w)
 	size_t len;
 
 	pthread_mutex_lock(&o->lock);
+	/* This thread is the clock of the call that is held. */
+	if (o->held != NULL)
+		at_ms = fleet_wake_ms(o->fleet, now_ms) < at_ms ? fleet_wake_ms(o->fleet, now_ms) : at_ms;
 	if (now_ms >= o->retry_ms && !store_failed(w->store) &&
 	    (fleet_entry(o->fleet, &bytes, &len) || fleet_has_proposal(o->fleet)))
 		at_ms = now_ms;

@@ -424,6 +424,38 @@ decode_backup(const struct reply *r)
 	free(out);
 }
 
+static void
+decode_cluster_init(const struct reply *r)
+{
+	static const uint8_t none[FOB_CLUSTER_ID_LEN];
+	struct fob_cluster_identity out;
+	struct fob_error error;
+	int rc = codec_decode_cluster_init(r->p, r->len, &out, &error);
+
+	check_error(rc, &error);
+	FUZZ_CHECK(rc == 0 || memcmp(out.cluster, none, sizeof(none)) == 0, "a fault with a cluster's id");
+	rc = codec_decode_cluster_forget(r->p, r->len, &error);
+	check_error(rc, &error);
+}
+
+static void
+decode_cluster_status(const struct reply *r)
+{
+	struct fob_cluster_status *out;
+	struct fob_error error;
+	int rc = codec_decode_cluster_status(r->p, r->len, &out, &error);
+
+	check_error(rc, &error);
+	FUZZ_CHECK((rc == 0) == (out != NULL), "a fault with a result, or the reverse");
+	if (rc != 0)
+		return;
+	FUZZ_CHECK(out->fresh_ms >= 0, "it answers for a negative time");
+	check_text(out->closed, sizeof(out->closed));
+	for (size_t i = 0; i < out->n_nodes; i++)
+		check_text(out->nodes[i]->address, sizeof(out->nodes[i]->address));
+	free(out);
+}
+
 /* ---- pages ---- */
 
 /* The list's position, and the page size that was asked for. */
@@ -510,7 +542,7 @@ decode_events(const struct reply *r)
 
 static void (*const decoders[])(const struct reply *r) = { decode_verify, decode_verify_batch, decode_verify_items,
 	decode_created, decode_rolled, decode_key, decode_account, decode_import, decode_health, decode_stats,
-	decode_keys, decode_accounts, decode_events, decode_backup };
+	decode_keys, decode_accounts, decode_events, decode_backup, decode_cluster_init, decode_cluster_status };
 
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

@@ -37,9 +37,9 @@ lines_of() {
 
 @test "the users and folders of the units are made by sysusers.d and tmpfiles.d" {
 	local user unit
-	for unit in service/fobd.service client/http/fob-http-*.service; do
+	for unit in service/fobd.service client/http/fob-http-*.service client/cluster/fob-cluster.service; do
 		user=$(sed -n 's/^User=//p' "$unit")
-		grep -Eq "^u $user +- " service/fobd.sysusers client/http/fob-http.sysusers
+		grep -Eq "^u $user +- " service/fobd.sysusers client/http/fob-http.sysusers client/cluster/fob-cluster.sysusers
 	done
 	for user in fob fob-live fob-test; do
 		grep -Eq "^u $user +- " service/fobd.sysusers
@@ -60,7 +60,7 @@ lines_of() {
 # The units, with the programs that were built in place of the installed ones.
 units() {
 	mkdir "$BATS_TEST_TMPDIR/units"
-	for unit in service/*.service client/http/*.service; do
+	for unit in service/*.service client/http/*.service client/cluster/*.service; do
 		sed -e "s|/usr/local/sbin|$FOB_BUILD|" "$unit" > "$BATS_TEST_TMPDIR/units/${unit##*/}"
 	done
 	cd "$BATS_TEST_TMPDIR/units"
@@ -69,7 +69,7 @@ units() {
 @test "systemd-analyze verify finds nothing in the units" {
 	command -v systemd-analyze >/dev/null || skip "no systemd-analyze"
 	units
-	run -0 systemd-analyze verify --man=no --recursive-errors=no ./fobd.service ./fobd@live.service ./fobd@test.service ./fob-http-*.service
+	run -0 systemd-analyze verify --man=no --recursive-errors=no ./fobd.service ./fobd@live.service ./fobd@test.service ./fob-http-*.service ./fob-cluster.service
 	[ -z "$output" ]
 }
 
@@ -77,5 +77,5 @@ units() {
 	command -v systemd-analyze >/dev/null || skip "no systemd-analyze"
 	units
 	# 20 of 100, which it calls "OK"; a unit without confinement has 96.
-	run -0 systemd-analyze security --offline=yes --threshold=20 ./fobd.service ./fobd@live.service ./fob-http-*.service
+	run -0 systemd-analyze security --offline=yes --threshold=20 ./fobd.service ./fobd@live.service ./fob-http-*.service ./fob-cluster.service
 }

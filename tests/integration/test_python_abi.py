@@ -158,7 +158,7 @@ class Functions(unittest.TestCase):
 
     def test_callbacks_have_the_parameters_of_the_header(self):
         found = re.findall(r"typedef void \(\*fob_(\w+)\)\(([^()]*)\);", header())
-        self.assertEqual(len(found), 13)
+        self.assertEqual(len(found), 16)
         for name, parameters in found:
             self.assertEqual(len(parameters.split(",")), len(getattr(_abi, name)._argtypes_), name)
 

@@ -17,8 +17,10 @@ import tap
 SERVICE = ["net", "rpc", "engine", "offline", "cluster", "keys", "store", "lmdb", "process", "base"]
 STRANGERS = {("engine", "offline"), ("offline", "engine")}
 ANY_ROOM = {"service/main.c", "service/flags.c", "service/reload.c", "service/reload.h", "service/reopen.c", "service/reopen.h"}
+DAEMONS = {"client/http", "client/cluster"}
 # The rooms that a library is known to.
-LIBRARIES = {"nng/": ("service/net",), "lmdb.h": ("service/lmdb",), "event2/http": ("client/http/server",)}
+LIBRARIES = {"nng/": ("service/net",), "lmdb.h": ("service/lmdb",), "event2/http": ("client/http/server",),
+             "curl/": ("client/cluster/etcd",)}
 # Headers without a .c of their name: types alone, functions that are all inline, or the interface of several files. An
 # internal.h or ..._internal.h is always one.
 SHARED = {"service/rpc/handlers.h", "service/rpc/service.h", "service/rpc/tally.h", "service/base/buckets.h",
@@ -29,10 +31,10 @@ SHARED = {"service/rpc/handlers.h", "service/rpc/service.h", "service/rpc/tally.
 
 def may_include(path, header):
     here, there = os.path.dirname(path), os.path.dirname(header)
-    if there == "proto/c" or there.startswith("fob/") and "client/" not in here:
-        return True
-    if here.startswith("client"):  # its own folder, and libfob by its public header
-        return there == here or header == "client/fob.h"
+    if there == "proto/c" or there.startswith("fob/") and ("client/" not in here or here == "client/cluster"):
+        return True  # fob-cluster speaks the protocol itself: libfob has no long poll
+    if here.startswith("client"):  # its own folder, libfob by its public header, and what daemons share
+        return there == here or header == "client/fob.h" or there == "client/daemon" and here in DAEMONS
     if path in ANY_ROOM:
         return there.startswith("service")
     room, other = here.rpartition("/")[2], there.rpartition("/")[2]

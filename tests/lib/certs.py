@@ -14,6 +14,7 @@ new_certs_dir = %s
 rand_serial = yes
 default_md = sha256
 unique_subject = no
+copy_extensions = copy
 policy = p
 [p]
 commonName = supplied
@@ -47,12 +48,13 @@ class Certs:
                      "-keyout", self.key(name), "-out", self.pem(name))
         return self
 
-    def pair(self, ca, name, begin="", end="", common_name="", kind="rsa:2048"):
+    def pair(self, ca, name, begin="", end="", common_name="", kind="rsa:2048", alt=""):
         """Make a key and a certificate signed by ${ca}, valid for two days, or from ${begin} to ${end}: YYYYMMDDHHMMSSZ.
-        ${kind}: the key's type, as for openssl's -newkey, or "ec:CURVE"."""
+        ${kind}: the key's type, as for openssl's -newkey, or "ec:CURVE". ${alt}: "IP:127.0.0.1", the subject's other name."""
         key = ["ec", "-pkeyopt", "ec_paramgen_curve:" + kind[3:]] if kind.startswith("ec:") else [kind]
         self.openssl("req", "-newkey", *key, "-nodes", "-subj", "/CN=" + (common_name or name), "-keyout",
-                     self.key(name), "-out", self.path(name + ".csr"))
+                     self.key(name), "-out", self.path(name + ".csr"),
+                     *(["-addext", "subjectAltName=" + alt] if alt else []))
         self.openssl("ca", "-batch", "-notext", "-config", self.path("ca.conf"), "-cert", self.pem(ca), "-keyfile",
                      self.key(ca), "-in", self.path(name + ".csr"), "-out", self.pem(name),
                      *(["-startdate", begin, "-enddate", end] if begin else ["-days", "2"]))

@@ -1,10 +1,14 @@
-# The Debian packages that `make run` and `make test` install. The names are the same on Debian 12 and 13.
+# The Debian packages that `make run` and `make test` install. The names are the same on Debian 12 and 13. libcurl: for
+# fob-cluster, which speaks gRPC to etcd.
 PACKAGES_RUN := gcc libc6-dev make pkg-config libnng-dev libssl-dev liblmdb-dev libprotobuf-c-dev \
-	protobuf-c-compiler protobuf-compiler libsodium-dev libconfuse-dev libseccomp-dev libjansson-dev zlib1g-dev libevent-dev
+	protobuf-c-compiler protobuf-compiler libsodium-dev libconfuse-dev libseccomp-dev libjansson-dev zlib1g-dev libevent-dev \
+	libcurl4-openssl-dev
 # The proxies of client/http/examples, for test_proxies.py. Their nginx has auth_request, their HAProxy has Lua.
 PACKAGES_PROXIES := nginx caddy haproxy
 # The browser in which test_page.py uses the page, and what drives it.
 PACKAGES_BROWSER := chromium chromium-driver python3-selenium
+# The etcd that fob-cluster is tested with, and etcdctl.
+PACKAGES_ETCD := etcd-server etcd-client
 # The shells in which test_completion.py types, what renders the pages for test_manual.py, abidiff for test_abi.py.
 PACKAGES_MANUAL := zsh fish mandoc groff-base abigail-tools
 # libzstd-dev: Debian 13's static OpenSSL needs it and does not bring it. prometheus: promtool, for fob-http's metrics.
@@ -12,7 +16,7 @@ PACKAGES_MANUAL := zsh fish mandoc groff-base abigail-tools
 # `make python-wheel`. mypy: the types of client/python.
 PACKAGES_TEST := $(PACKAGES_RUN) clang libclang-rt-dev libcmocka-dev bats perl python3 python3-protobuf \
 	openssl gdb libuv1-dev libzstd-dev $(PACKAGES_PROXIES) prometheus $(PACKAGES_BROWSER) \
-	python3-yaml python3-jsonschema python3-setuptools python3-wheel mypy $(PACKAGES_MANUAL)
+	python3-yaml python3-jsonschema python3-setuptools python3-wheel mypy $(PACKAGES_MANUAL) $(PACKAGES_ETCD)
 # What `make lint` checks with.
 PACKAGES_LINT := $(PACKAGES_RUN) clang clang-tidy cppcheck shellcheck python3-pyflakes licensecheck libcmocka-dev libuv1-dev
 

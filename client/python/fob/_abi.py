@@ -27,6 +27,9 @@ TIMEOUT_MAX_MS = 60000
 GRACE_MAX_S = 86400
 GRACE_NONE_S = 0xffffffff
 BACKUP_LEN = 16
+CLUSTER_ID_LEN = 16
+CLUSTER_ADDRESS_SIZE = 128
+CLUSTER_CLOSED_SIZE = 240
 DURATION_BUCKETS = 25
 BASIC_MAX = 128
 
@@ -151,6 +154,37 @@ class backup_part(Structure):
                 ("sha256", c_uint8 * SHA256_LEN), ("revision", c_uint64), ("event_sequence", c_uint64)]
 
 
+class cluster_init_request(Structure):
+    _fields_ = [("size", c_size_t), ("environment", c_enum), ("again", c_bool), ("token", c_char_p),
+                ("timeout_ms", c_uint32), ("traceparent", c_char_p)]
+
+
+class cluster_identity(Structure):
+    _fields_ = [("size", c_size_t), ("cluster", c_uint8 * CLUSTER_ID_LEN), ("replica", c_uint8 * CLUSTER_ID_LEN)]
+
+
+class cluster_forget_request(Structure):
+    _fields_ = [("size", c_size_t), ("environment", c_enum), ("replica", c_char_p), ("timeout_ms", c_uint32),
+                ("traceparent", c_char_p)]
+
+
+class cluster_status_request(Structure):
+    _fields_ = [("size", c_size_t), ("environment", c_enum), ("timeout_ms", c_uint32), ("traceparent", c_char_p)]
+
+
+class cluster_node(Structure):
+    _fields_ = [("size", c_size_t), ("replica", c_uint8 * CLUSTER_ID_LEN), ("applied", c_uint64), ("wall_ms", c_int64),
+                ("max_staleness_ms", c_uint32), ("pepper_lines", c_uint32), ("self", c_bool), ("marked", c_bool),
+                ("valid", c_bool), ("reserved", c_char * 5), ("address", c_char * CLUSTER_ADDRESS_SIZE)]
+
+
+class cluster_status(Structure):
+    _fields_ = [("size", c_size_t), ("cluster", c_uint8 * CLUSTER_ID_LEN), ("replica", c_uint8 * CLUSTER_ID_LEN),
+                ("applied", c_uint64), ("head", c_uint64), ("fresh_ms", c_int64), ("n_nodes", c_size_t),
+                ("nodes", POINTER(c_void_p)), ("agent_connected", c_bool), ("closed", c_char * CLUSTER_CLOSED_SIZE),
+                ("reserved", c_char * 7)]
+
+
 class health_request(Structure):
     _fields_ = [("size", c_size_t), ("service", c_char_p), ("environment", c_enum), ("timeout_ms", c_uint32),
                 ("traceparent", c_char_p)]
@@ -185,6 +219,8 @@ class stats(Structure):
 state_cb = CFUNCTYPE(None, c_void_p, c_char_p, c_enum, c_void_p)
 result_cb = CFUNCTYPE(None, c_void_p, c_int, c_void_p, c_void_p)
 verify_cb = created_account_cb = rolled_key_cb = key_cb = account_cb = stats_cb = result_cb
+cluster_identity_cb = cluster_status_cb = result_cb
+cluster_forget_cb = CFUNCTYPE(None, c_void_p, c_int, c_void_p)
 health_cb = CFUNCTYPE(None, c_void_p, c_int, c_enum, c_void_p)
 verify_batch_cb = CFUNCTYPE(None, c_void_p, c_int, c_void_p, c_void_p, c_size_t, c_void_p)
 import_cb = CFUNCTYPE(None, c_void_p, c_int, c_void_p, c_size_t, c_void_p)

@@ -89,6 +89,8 @@ NOT_CALLED = {
     "fob_allows": "Verification.allows is the same comparison",
     "fob_basic_parse": "verify_authorization() hands the header to libfob, and gets a verdict for a wrong one",
     "fob_version_number": "the symbol version is checked instead: it is what tells one ABI from another",
+    **{"fob_cluster_%s" % name: "a cluster is its operator's to make and to see: fob cluster" for name in (
+        "init", "init_async", "forget", "forget_async", "status", "status_async", "status_free")},
     **{"fob_%s_name" % name: "str() of a member of the enum is that name" for name in (
         "verdict", "environment", "kind", "key_state", "event_type", "import_outcome", "health_status",
         "operation_class", "fault")},

@@ -108,6 +108,7 @@ class OperationClass(_Lower):
     LIST = 4
     BACKUP = 5
     HEALTH = 6
+    CLUSTER = 7
 
 
 class Fault(_Enum):

@@ -44,7 +44,8 @@ test_names(void **state)
 	assert_string_equal(fob_operation_class_name(FOB_OPERATION_CLASS_OTHER), "other");
 	assert_string_equal(fob_operation_class_name(FOB_OPERATION_CLASS_VERIFY_BATCH), "verify_batch");
 	assert_string_equal(fob_operation_class_name(FOB_OPERATION_CLASS_HEALTH), "health");
-	assert_string_equal(fob_operation_class_name((enum fob_operation_class)7), "UNKNOWN");
+	assert_string_equal(fob_operation_class_name(FOB_OPERATION_CLASS_CLUSTER), "cluster");
+	assert_string_equal(fob_operation_class_name((enum fob_operation_class)8), "UNKNOWN");
 	assert_string_equal(fob_fault_name(0), "OK");
 	assert_string_equal(fob_fault_name(FOB_EUNAVAILABLE), "UNAVAILABLE");
 	assert_string_equal(fob_fault_name(FOB_EUNAUTHENTICATED), "UNAUTHENTICATED");

@@ -72,7 +72,9 @@ harness_engine_open(struct harness *h, enum environment environment)
 	if (store_init(&options, why, sizeof(why)) != 0 ||
 	    store_open(&options, &engine->store, why, sizeof(why)) != 0 ||
 	    lastused_open(c->path, 0, &engine->lastused, why, sizeof(why)) != 0 ||
-	    writer_start(engine->store, &engine->clock, engine->lastused, &engine->writer, why, sizeof(why)) != 0)
+	    writer_start(engine->store, &engine->clock, engine->lastused,
+		&(struct order_options){ .max_staleness_ms = 10000, .fresh_until_ms = &engine->fresh_until_ms },
+		&engine->writer, why, sizeof(why)) != 0)
 		fail_msg("%s", why);
 	assert_non_null(engine->snapshot = snapshot_new(engine->store, &options));
 	return engine;

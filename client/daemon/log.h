@@ -2,8 +2,8 @@
  * log.h - one line per event to stderr, in logfmt or JSON, as fobd writes them. Never pass a secret, a header or a
  * body.
  */
-#ifndef HTTP_LOG_H
-#define HTTP_LOG_H
+#ifndef DAEMON_LOG_H
+#define DAEMON_LOG_H
 
 #include <stdbool.h>
 

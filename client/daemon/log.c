@@ -1,7 +1,7 @@
 /*
  * log.c - one line with one write(2) (see log.h). Allocates nothing.
  */
-#include "client/http/log.h"
+#include "client/daemon/log.h"
 
 #include <poll.h>
 #include <pthread.h>

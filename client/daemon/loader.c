@@ -1,9 +1,9 @@
 /*
- * settings_parse.c - the syntax of the settings file: libconfuse's parser, which notes the line of each setting. Checks
+ * loader.c - the syntax of a settings file (see loader.h): libconfuse's parser, which notes the line of each setting. Checks
  * no value. libconfuse 3.3 counts a comment as two lines and misreads what follows an unclosed string, so a scan of the
  * text comes first.
  */
-#include "client/http/settings_internal.h"
+#include "client/daemon/loader.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -57,7 +57,14 @@ static void __attribute__((format(printf, 2, 0))) on_parse_error(cfg_t *cfg, con
 	n = strlen(loading->why);
 	if (n + 1 < loading->why_len && strstr(loading->why, "; ") == NULL)
 		snprintf(loading->why + n, loading->why_len - n,
-		    "; the fob-http.conf that comes with fob-http lists every setting");
+		    "; the %s.conf that comes with %s lists every setting", loading->program, loading->program);
+}
+
+int
+loader_copy(struct loader *l, const char *text, char **out)
+{
+	*out = strdup(text);
+	return *out == NULL ? loader_refuse(l, 0, "out of memory") : 0;
 }
 
 /* ---- the text ---- */
@@ -148,7 +155,7 @@ on_setting(cfg_t *cfg, cfg_opt_t *opt)
 	if (line != 0)
 		return loader_refuse(
 		    l, cfg->line, "%s is set twice, first on line %d; remove one of them", opt->name, line);
-	if (l->n_places < SETTINGS_PLACES_MAX) {
+	if (l->n_places < LOADER_PLACES_MAX) {
 		l->places[l->n_places].name = opt->name;
 		l->places[l->n_places++].line = cfg->line;
 	}
@@ -156,21 +163,8 @@ on_setting(cfg_t *cfg, cfg_opt_t *opt)
 }
 
 static cfg_t *
-parse(struct loader *l)
+parse(struct loader *l, cfg_opt_t *all)
 {
-	char none[] = "{}";
-	cfg_opt_t all[] = { CFG_STR("role", NULL, CFGF_NODEFAULT), CFG_STR_LIST("fob", none, CFGF_NONE),
-		CFG_STR_LIST("listen", none, CFGF_NONE), CFG_INT("socket_mode", 0660, CFGF_NONE),
-		CFG_STR_LIST("trusted", none, CFGF_NONE), CFG_STR("original", "headers", CFGF_NONE),
-		CFG_STR("original_method", "X-Original-Method", CFGF_NONE),
-		CFG_STR("original_uri", "X-Original-URI", CFGF_NONE), CFG_STR_LIST("routes", none, CFGF_NONE),
-		CFG_STR("realm", "API keys", CFGF_NONE), CFG_BOOL("bearer", cfg_false, CFGF_NONE),
-		CFG_BOOL("error_body", cfg_true, CFGF_NONE), CFG_STR("metrics", NULL, CFGF_NODEFAULT),
-		CFG_STR("token_file", NULL, CFGF_NODEFAULT), CFG_STR("user_header", NULL, CFGF_NODEFAULT),
-		CFG_STR("origin", NULL, CFGF_NODEFAULT), CFG_INT("session_idle", 900, CFGF_NONE),
-		CFG_BOOL("insecure", cfg_false, CFGF_NONE),
-		CFG_INT("connections", 16384, CFGF_NONE), CFG_INT("timeout", 1000, CFGF_NONE),
-		CFG_STR("log_level", "info", CFGF_NONE), CFG_STR("log_format", "logfmt", CFGF_NONE), CFG_END() };
 	cfg_t *cfg = cfg_init(all, CFGF_NONE);
 	int rc;
 
@@ -179,7 +173,7 @@ parse(struct loader *l)
 		return NULL;
 	}
 	cfg_set_error_function(cfg, on_parse_error);
-	for (size_t i = 0; i + 1 < sizeof(all) / sizeof(all[0]); i++)
+	for (size_t i = 0; all[i].name != NULL; i++)
 		cfg_set_validate_func(cfg, all[i].name, on_setting);
 	loading = l;
 	rc = cfg_parse_buf(cfg, l->text);
@@ -192,7 +186,29 @@ parse(struct loader *l)
 }
 
 cfg_t *
-loader_parse(struct loader *l)
+loader_parse(struct loader *l, cfg_opt_t *all)
 {
-	return read_text(l) == 0 && scan(l) == 0 ? parse(l) : NULL;
+	return read_text(l) == 0 && scan(l) == 0 ? parse(l, all) : NULL;
+}
+
+/* ---- values that all daemons have ---- */
+
+int
+loader_log(struct loader *l, cfg_t *cfg, enum log_level *out, bool *json)
+{
+	static const char *const levels[] = { "error", "warn", "info", "debug" };
+	const char *level = cfg_getstr(cfg, "log_level"), *format = cfg_getstr(cfg, "log_format");
+	size_t i = 0;
+
+	while (i < 4 && strcmp(level, levels[i]) != 0)
+		i++;
+	if (i == 4)
+		return loader_refuse(l, loader_line(l, "log_level"),
+		    "log_level = \"%s\" is unknown; give \"error\", \"warn\", \"info\" or \"debug\"", level);
+	if (strcmp(format, "logfmt") != 0 && strcmp(format, "json") != 0)
+		return loader_refuse(l, loader_line(l, "log_format"),
+		    "log_format = \"%s\" is unknown; give \"logfmt\" or \"json\"", format);
+	*out = (enum log_level)i;
+	*json = strcmp(format, "json") == 0;
+	return 0;
 }

@@ -15,7 +15,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "client/http/log.h"
+#include "client/daemon/log.h"
 
 /* stderr is ${read_end}'s other end meanwhile. */
 static int saved, read_end;

@@ -1,9 +1,10 @@
 /*
  * notify.c - sd_notify(3) by hand (see notify.h): a datagram of NAME=VALUE lines. Never waits.
  */
-#include "client/http/notify.h"
+#include "client/daemon/notify.h"
 
 #include <stddef.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -57,4 +58,33 @@ void
 notify_stopping(void)
 {
 	send_text("STOPPING=1");
+}
+
+/* A third of WATCHDOG_USEC. Returns: 0: there is no watchdog for this process. */
+static int64_t
+watchdog_ms(void)
+{
+	const char *usec = getenv("WATCHDOG_USEC"), *pid = getenv("WATCHDOG_PID");
+
+	if (usec == NULL || (pid != NULL && strtoll(pid, NULL, 10) != (long long)getpid()))
+		return 0;
+	return strtoll(usec, NULL, 10) / 1000 / 3;
+}
+
+int
+notify_alive(int at_most_ms)
+{
+	static int64_t told_ms;
+	int64_t every_ms = watchdog_ms(), now_ms;
+	struct timespec now;
+
+	if (every_ms <= 0)
+		return at_most_ms;
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	now_ms = (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+	if (told_ms == 0 || now_ms - told_ms >= every_ms) {
+		send_text("WATCHDOG=1");
+		told_ms = now_ms;
+	}
+	return told_ms + every_ms - now_ms < at_most_ms ? (int)(told_ms + every_ms - now_ms) : at_most_ms;
 }
