@@ -67,6 +67,7 @@ FUZZ_BIN := $(patsubst %.c,$(B)/%,$(wildcard tests/fuzz/fuzz_*.c))
 FUZZ_OBJ := $(patsubst %.c,$(B)/%.o,$(wildcard tests/fuzz/*.c))
 CRASH_BIN := $(patsubst %.c,$(B)/%,$(wildcard tests/crash/test_*.c))
 OBJ := $(SERVICE_OBJ) $(SHARED_OBJ) $(CLIENT_OBJ) $(CLI_OBJ) $(HTTP_OBJ) $(DAEMON_OBJ) $(CLUSTER_OBJ) $(B)/service/main.o $(UNIT_BIN:=.o) $(TOOL_BIN:=.o) $(CRASH_BIN:=.o) $(B)/tests/crash/shim.o \
+	$(patsubst %.c,$(B)/%.o,$(wildcard tests/cluster/*.c)) \
 	$(patsubst %.c,$(B)/%.o,$(wildcard tests/lib/*.c)) $(FUZZ_OBJ)
 
 .DELETE_ON_ERROR:
@@ -204,6 +205,12 @@ $(B)/tests/interop/%: $(B)/tests/interop/%.o $(B)/tests/lib/made.o $(PROTO_OBJ)
 
 $(B)/tests/history/%: $(B)/tests/history/%.o $(B)/tests/lib/made.o $(B)/libfob.a
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS_CLIENT)
+
+# The fleet alone, in virtual time. tests/cluster/mutants.py links these objects, too.
+SIMULATE_OBJ := $(patsubst %.c,$(B)/%.o,$(wildcard tests/cluster/*.c service/cluster/fleet*.c) service/cluster/row.c)
+
+$(B)/tests/cluster/simulate: $(SIMULATE_OBJ)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ -lsodium
 
 # Makes system calls fail: linked into the crash tests, preloaded into a fobd. Built without a sanitizer, as it is called
 # before a sanitizer's runtime is ready.
@@ -449,7 +456,7 @@ include tests/lint/lint.mk
 include service/release/release.mk
 
 unit-bin: $(UNIT_BIN)
-tool-bin: $(TOOL_BIN) $(B)/tests/lib/clock.so
+tool-bin: $(TOOL_BIN) $(B)/tests/lib/clock.so $(B)/tests/cluster/simulate
 crash-bin: $(CRASH_BIN) $(B)/tests/crash/shim.so
 fuzz-bin: $(FUZZ_BIN)
 

@@ -94,6 +94,8 @@ warn_all(const struct config *start, const struct config *fresh)
 		warn_environment((enum environment)e, &start->environments[e], &fresh->environments[e]);
 	if (start->connections != fresh->connections)
 		warn("connections", NULL);
+	if (start->max_staleness_ms != fresh->max_staleness_ms)
+		warn("max_staleness", NULL);
 	if (!same(start->user, fresh->user))
 		warn("user", NULL);
 }

@@ -115,11 +115,15 @@ tell_done(struct etcd *e, const struct transfer *t, const uint8_t *body, size_t 
 }
 
 static bool
-changes_a_key(const Fob__V1__Transaction *txn)
+rings_the_bell(const Fob__V1__Transaction *txn)
 {
-	for (size_t i = 0; i < txn->n_success; i++)
-		if (txn->success[i]->kind == FOB__V1__ACTION__KIND__PUT)
+	for (size_t i = 0; i < txn->n_success; i++) {
+		const ProtobufCBinaryData *key = &txn->success[i]->key;
+
+		if (txn->success[i]->kind == FOB__V1__ACTION__KIND__PUT && key->len == strlen(MESSAGES_WATCHED) &&
+		    memcmp(key->data, MESSAGES_WATCHED, key->len) == 0)
 			return true;
+	}
 	return false;
 }
 
@@ -132,7 +136,7 @@ etcd_begin(struct etcd *e, uint32_t tag, const Fob__V1__Transaction *txn)
 		e->n_txns++;
 		t->id = txn->id;
 		t->tag = tag;
-		t->puts = changes_a_key(txn);
+		t->puts = rings_the_bell(txn);
 		if (messages_txn(e->options->prefix, txn, &t->request) == 0 &&
 		    transfer_start(t, "etcdserverpb.KV/Txn",
 		        txn->timeout_ms > 0 ? txn->timeout_ms : TXN_DEFAULT_MS) == 0)

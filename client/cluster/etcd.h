@@ -1,6 +1,6 @@
 /*
  * etcd.h - the one place that knows libcurl, and that etcd is spoken to by gRPC over HTTP/2 with TLS. It makes
- * transactions, and watches the keys of the environment as a doorbell: any message of the watch means "changed".
+ * transactions, and watches the head of the log as a doorbell: any message of the watch means "changed".
  *
  * One endpoint is used at a time. When it cannot be reached, says that it is unavailable or lets a transaction's time
  * run out, the next one is. No transaction is ever sent twice: libcurl could only do that if it could rewind the body,

@@ -32,7 +32,7 @@ struct transfer {
 	/* Of a transaction. */
 	uint64_t id;
 	uint32_t tag;
-	bool puts; /* the success branch changes a key */
+	bool puts; /* the success branch changes the key that is watched */
 };
 
 LIST_HEAD(transfer_list, transfer);

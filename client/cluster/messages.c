@@ -187,16 +187,14 @@ messages_watch(const char *prefix, struct buffer *out)
 {
 	Etcdserverpb__WatchRequest request = ETCDSERVERPB__WATCH_REQUEST__INIT;
 	Etcdserverpb__WatchCreateRequest create = ETCDSERVERPB__WATCH_CREATE_REQUEST__INIT;
-	char end[MESSAGES_PREFIX_MAX + 1];
+	char key[MESSAGES_PREFIX_MAX + sizeof(MESSAGES_WATCHED)];
 	size_t n = strlen(prefix);
 
 	if (n == 0 || n > MESSAGES_PREFIX_MAX)
 		return -1;
-	/* The first key behind all that begin so. The prefix is printable ASCII, so its last byte is not 0xff. */
-	memcpy(end, prefix, n);
-	end[n - 1]++;
-	create.key = (ProtobufCBinaryData){ .data = (uint8_t *)(uintptr_t)prefix, .len = n };
-	create.range_end = (ProtobufCBinaryData){ .data = (uint8_t *)end, .len = n };
+	memcpy(key, prefix, n);
+	memcpy(key + n, MESSAGES_WATCHED, sizeof(MESSAGES_WATCHED));
+	create.key = (ProtobufCBinaryData){ .data = (uint8_t *)key, .len = strlen(key) };
 	create.progress_notify = 1;
 	request.request_union_case = ETCDSERVERPB__WATCH_REQUEST__REQUEST_UNION_CREATE_REQUEST;
 	request.create_request = &create;

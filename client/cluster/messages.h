@@ -21,7 +21,12 @@
  */
 int messages_txn(const char *prefix, const Fob__V1__Transaction *txn, struct buffer *out);
 
-/* The same with an etcdserverpb.WatchRequest for all keys that begin with ${prefix}, which is not empty. */
+/*
+ * The one key that is watched: it changes with each entry of the log. A row changes with each acknowledgement, of which there
+ * are as many as nodes, so to look at every one of them would cost the square of their number.
+ */
+#define MESSAGES_WATCHED "head"
+/* The same with an etcdserverpb.WatchRequest for that key behind ${prefix}, which is not empty. */
 int messages_watch(const char *prefix, struct buffer *out);
 
 /*

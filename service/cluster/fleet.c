@@ -54,6 +54,7 @@ drop_proposal(struct fleet *f)
 	free(f->proposed.data);
 	f->proposed = (struct bytes){ 0 };
 	f->unsure = false;
+	f->full_confirm = 0;
 }
 
 void
@@ -132,7 +133,7 @@ fleet_proved(struct fleet *f, const struct proof *proof)
 }
 
 bool
-fleet_saw_head(struct fleet *f, const struct fleet_kv *kv)
+fleet_saw_head(struct fleet *f, const struct fleet_kv *kv, uint64_t known)
 {
 	uint64_t head;
 
@@ -140,7 +141,7 @@ fleet_saw_head(struct fleet *f, const struct fleet_kv *kv)
 		fleet_close(f, kv == NULL ? FLEET_HEAD_BEHIND : FLEET_OTHER_CLUSTER);
 		return false;
 	}
-	if ((head = bytes_get64(kv->value + FLEET_ID_LEN)) < f->applied) {
+	if ((head = bytes_get64(kv->value + FLEET_ID_LEN)) < known) {
 		fleet_close(f, FLEET_HEAD_BEHIND);
 		return false;
 	}
@@ -257,6 +258,8 @@ fleet_end_proposal(struct fleet *f, enum fleet_proposal end, int64_t revision, i
 		f->look_wanted = true;
 	}
 	drop_proposal(f);
+	/* A look may have told before the reply came, which must not be taken for one to the next proposal. */
+	f->sent[SLOT_PROPOSE].busy = false;
 	f->proposal = end;
 }
 

@@ -29,6 +29,7 @@ struct sent {
 	int64_t at_ms;
 	int64_t again_ms; /* after one that was lost: not before */
 	uint64_t life;    /* of the row that it speaks of */
+	uint64_t known;   /* the newest entry that was applied: no head that it finds is older */
 	bool rows;        /* it asks for all rows */
 	uint64_t confirm; /* of a proof: the confirmation that it is */
 	uint64_t applied; /* of a proof: what it acknowledges; 0: nothing */
@@ -110,6 +111,7 @@ struct fleet {
 	struct bytes proposed;
 	uint64_t proposed_number;
 	bool unsure; /* it may have been made, or may yet be: it is proposed again, the same bytes */
+	uint64_t full_confirm; /* etcd has answered that it has no space: the confirmation that tells; 0: it has not */
 	uint8_t head_before[HEAD_LEN], head_after[HEAD_LEN];
 
 	/* the others */
@@ -132,8 +134,11 @@ void fleet_proved(struct fleet *f, const struct proof *proof);
 /* Use what proofs show whose head is applied by now. */
 void fleet_use_proofs(struct fleet *f);
 void fleet_close(struct fleet *f, enum fleet_closed why);
-/* The head, as a transaction through consensus has shown it; NULL: there is none. Returns false: the fleet is closed. */
-bool fleet_saw_head(struct fleet *f, const struct fleet_kv *kv);
+/*
+ * The head, as a transaction through consensus has shown it that was sent when ${known} was applied; NULL: there is none.
+ * More may be applied by now. Returns false: the fleet is closed.
+ */
+bool fleet_saw_head(struct fleet *f, const struct fleet_kv *kv, uint64_t known);
 void fleet_saw_entry(struct fleet *f, uint64_t number, const uint8_t *bytes, size_t len);
 void fleet_end_proposal(struct fleet *f, enum fleet_proposal end, int64_t revision, int64_t now_ms);
 

@@ -3,9 +3,9 @@
  * when a row may be removed (see fleet.h). A row that is not there in a newer state is gone for good, as no key of a row
  * is used twice.
  */
-#include <string.h>
-
 #include "service/cluster/fleet_internal.h"
+
+#include <string.h>
 
 /* W: a clock may run 1 % slow where the proof was sent, and 1 % fast here. */
 static int64_t

@@ -1,12 +1,13 @@
 /*
  * fleet_txn.c - the transactions of a fleet: when each is due, what is in it, and what its result says (see fleet.h).
  */
+#include "service/cluster/fleet_internal.h"
+
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "service/base/bytes.h"
-#include "service/cluster/fleet_internal.h"
 
 #define PROOFS_IN_D 10    /* proofs sent in the time that one lasts */
 #define LOOKS_IN_D 2      /* looks at the rows, at least */
@@ -141,12 +142,12 @@ find_key(const struct fleet_result *r, const char *folder, const char *name)
 }
 
 static void
-registered(struct fleet *f, const struct fleet_result *r)
+registered(struct fleet *f, const struct sent *s, const struct fleet_result *r)
 {
 	const struct fleet_kv *kv;
 
 	if (r->succeeded) {
-		if (!fleet_saw_head(f, find_key(r, HEAD, "")))
+		if (!fleet_saw_head(f, find_key(r, HEAD, ""), s->known))
 			return;
 		f->create_revision = r->revision;
 	} else {
@@ -195,6 +196,22 @@ make_proof(struct fleet *f, struct fleet_txn *t, int64_t now_ms, int64_t wall_ms
 	otherwise(t, FLEET_GET, HEAD, "");
 }
 
+/*
+ * etcd answers "no space" also to the transaction that has used up the last of it, which is made. What a proof that was sent
+ * afterwards does not show was not made, and will not be.
+ */
+static void
+settle_full(struct fleet *f, const struct sent *s, uint64_t head, int64_t now_ms)
+{
+	if (f->full_confirm == 0 || s->confirm < f->full_confirm)
+		return;
+	f->full_confirm = 0;
+	if (f->proposal == FLEET_PROPOSING && head < f->proposed_number)
+		fleet_end_proposal(f, FLEET_FULL, 0, now_ms);
+	else
+		f->unsure = f->look_wanted = true;
+}
+
 static void
 proved(struct fleet *f, const struct sent *s, const struct fleet_result *r, int64_t now_ms)
 {
@@ -203,7 +220,7 @@ proved(struct fleet *f, const struct sent *s, const struct fleet_result *r, int6
 		.sent_ms = s->at_ms, .learned_ms = now_ms, .revision = r->revision, .confirm = s->confirm
 	};
 
-	if (!fleet_saw_head(f, kv))
+	if (!fleet_saw_head(f, kv, s->known))
 		return;
 	if (!r->succeeded) {
 		fleet_rejoin(f);
@@ -212,6 +229,7 @@ proved(struct fleet *f, const struct sent *s, const struct fleet_result *r, int6
 	}
 	if (s->applied > f->acked)
 		f->acked = s->applied;
+	settle_full(f, s, bytes_get64(kv->value + FLEET_ID_LEN), now_ms);
 	proof.head = bytes_get64(kv->value + FLEET_ID_LEN);
 	/* A confirmation needs the rows of this moment; see fleet_wait(). */
 	if (proof.confirm != 0 && f->rows_revision < r->revision) {
@@ -266,7 +284,7 @@ proposed(struct fleet *f, const struct sent *s, const struct fleet_result *r, in
 		}
 		return;
 	}
-	if (!fleet_saw_head(f, find_key(r, HEAD, "")))
+	if (!fleet_saw_head(f, find_key(r, HEAD, ""), s->known))
 		return;
 	fleet_log_key(f->proposed_number, key);
 	if ((entry = find_key(r, key, "")) != NULL) {
@@ -399,11 +417,11 @@ make_found(struct fleet *f, struct fleet_txn *t)
 }
 
 static void
-founded(struct fleet *f, const struct fleet_result *r)
+founded(struct fleet *f, const struct sent *s, const struct fleet_result *r)
 {
 	if (r->succeeded && f->applied > 0)
 		fleet_close(f, FLEET_HEAD_BEHIND);
-	else if (!r->succeeded && !fleet_saw_head(f, find_key(r, HEAD, "")))
+	else if (!r->succeeded && !fleet_saw_head(f, find_key(r, HEAD, ""), s->known))
 		return;
 	f->no_head = false;
 }
@@ -476,7 +494,7 @@ wanted_ms(const struct fleet *f, enum slot slot)
 	case SLOT_PROVE:
 		return f->registered ? proof_due_ms(f) : INT64_MAX;
 	case SLOT_PROPOSE:
-		return f->registered && f->proposal == FLEET_PROPOSING ? 0 : INT64_MAX;
+		return f->registered && f->proposal == FLEET_PROPOSING && f->full_confirm == 0 ? 0 : INT64_MAX;
 	case SLOT_LOOK:
 		return look_due_ms(f);
 	case SLOT_FOUND:
@@ -527,6 +545,7 @@ make(struct fleet *f, enum slot slot, int64_t now_ms, int64_t wall_ms, struct fl
 	s->at_ms = now_ms;
 	s->id = f->next_id + slot;
 	s->life = f->options.life;
+	s->known = f->applied;
 	s->again_ms = slot == SLOT_MEND || slot == SLOT_FOUND || slot == SLOT_REGISTER ? now_ms + RETRY_MS : 0;
 	f->next_id += SLOTS;
 	s->rows = false;
@@ -590,8 +609,10 @@ fleet_lost(struct fleet *f, enum slot slot, enum fleet_outcome outcome)
 	} else if (slot == SLOT_PROPOSE && f->proposal == FLEET_PROPOSING) {
 		if (outcome == FLEET_UNKNOWN || f->unsure)
 			f->unsure = f->look_wanted = true;
+		else if (outcome == FLEET_NO_SPACE)
+			f->full_confirm = fleet_confirm(f);
 		else
-			fleet_end_proposal(f, outcome == FLEET_NO_SPACE ? FLEET_FULL : FLEET_REFUSED, 0, s->at_ms);
+			fleet_end_proposal(f, FLEET_REFUSED, 0, s->at_ms);
 	}
 }
 
@@ -611,7 +632,7 @@ done(struct fleet *f, enum slot slot, const struct fleet_result *r, int64_t now_
 	}
 	switch (slot) {
 	case SLOT_REGISTER:
-		registered(f, r);
+		registered(f, s, r);
 		break;
 	case SLOT_PROVE:
 		proved(f, s, r, now_ms);
@@ -623,7 +644,7 @@ done(struct fleet *f, enum slot slot, const struct fleet_result *r, int64_t now_
 		looked(f, s, r, now_ms);
 		break;
 	case SLOT_FOUND:
-		founded(f, r);
+		founded(f, s, r);
 		break;
 	default:
 		f->left = f->leaving;

@@ -6,12 +6,13 @@
  * A refusal, or the reply to a token's first use, is given only from a database that was confirmed to be as new as the
  * newest acknowledged change. Else a node that lags behind could refuse what was done under that very token.
  */
+#include "service/engine/internal.h"
+
 #include <sodium.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "service/base/log.h"
-#include "service/engine/internal.h"
 #include "service/store/apply.h"
 #include "service/store/cluster.h"
 #include "service/store/time.h"

@@ -22,10 +22,12 @@
 #define METHODS_MAX 16
 #define NS_PER_MS 1000000
 
+enum served { SERVED_EVERYWHERE, SERVED_TO_ADMIN, SERVED_TO_CLUSTER };
+
 /* In the order of the .proto files; dispatch_check() holds them against the descriptors. */
 static const struct {
 	const ProtobufCServiceDescriptor *descriptor;
-	enum { SERVED_EVERYWHERE, SERVED_TO_ADMIN, SERVED_TO_CLUSTER } served;
+	enum served served;
 	struct method methods[METHODS_MAX];
 } services[] = {
 	{ &fob__v1__keys__descriptor, SERVED_EVERYWHERE,
@@ -77,7 +79,7 @@ dispatch_check(void)
 struct route {
 	const struct method *method;
 	const ProtobufCMethodDescriptor *descriptor;
-	int served;
+	enum served served;
 };
 
 /* Is ${text} at ${bytes}, which has ${len} bytes, and nothing else? */

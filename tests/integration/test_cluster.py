@@ -12,80 +12,29 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 import daemon  # noqa: E402
 import fobwire  # noqa: E402
 import model_etcd  # noqa: E402
+import nodes  # noqa: E402
 import pb  # noqa: E402
 import tap  # noqa: E402
 
 STALENESS_MS = 1500 * daemon.SLOWER
 
 
-class Node:
-    """A fobd with its agent. All nodes have the pepper of the first."""
-
-    def __init__(self, etcd, first=None):
-        self.etcd = etcd
-        self.fobd = daemon.Daemon(environments=("live",))
-        self.socket = "ipc://" + os.path.join(self.fobd.place, "x")
-        self.fobd.write_config(self.fobd.config_text + 'listen "%s" {\n\trole = "cluster"\n}\nmax_staleness = %d\n' % (
-            self.socket, STALENESS_MS))
-        self.agent = None
-        if first is None:
-            self.fobd.start()
-            with self.fobd.client() as c:
-                c.call("fob.v1.Admin/InitCluster", pb.admin.InitClusterRequest(
-                    environment=pb.LIVE, request_token=fobwire.new_token()))
-        else:
-            self.join(first)
-        self.attach()
-
-    def join(self, first):
-        with open(first.fobd.pepper("live"), "rb") as f, open(
-                os.open(self.fobd.pepper("live"), os.O_WRONLY | os.O_CREAT, 0o600), "wb") as to:
-            to.write(f.read())
-        done = first.fobd.run("--backup", "live", self.fobd.database("live"))
-        assert done.returncode == 0, done.stderr
-        done = self.fobd.run("--join", "live")
-        assert done.returncode == 0, done.stderr
-        self.fobd.start(init=False)
-
-    def attach(self):
-        self.agent = model_etcd.Agent(self.socket, self.etcd)
-        daemon.wait_until("the node is fresh", lambda: self.status().fresh_ms > 0)
-
-    def status(self):
-        with self.fobd.client() as c:
-            return c.call("fob.v1.Admin/ClusterStatus", pb.admin.ClusterStatusRequest(environment=pb.LIVE))
-
-    def call(self, function):
-        with self.fobd.client() as c:
-            return function(c)
-
-    def stop(self):
-        self.fobd.stop()
-        self.agent.stop()
-
-
-def fault_of(function):
-    try:
-        return "OK", function()
-    except fobwire.Fault as f:
-        return f.name, f.message
+def new_node(etcd, first=None):
+    return nodes.Node(lambda n: model_etcd.Agent("ipc://" + n.path, etcd), first)
 
 
 class Cluster(unittest.TestCase):
     def setUp(self):
         self.etcd = model_etcd.Etcd()
-        self.nodes = [Node(self.etcd)]
+        self.nodes = [new_node(self.etcd)]
 
     def tearDown(self):
         for n in self.nodes:
-            if n.fobd.process is not None:
-                n.stop()
-            else:
-                n.agent.stop()
+            n.stop()
 
     def grow(self, n):
         while len(self.nodes) < n:
-            self.nodes.append(Node(self.etcd, self.nodes[0]))
+            self.nodes.append(new_node(self.etcd, self.nodes[0]))
 
     def test_a_change_is_effective_on_every_node_when_it_is_answered(self):
         self.grow(3)
@@ -121,7 +70,7 @@ class Cluster(unittest.TestCase):
         self.assertEqual(replies[0].new_key.secret, replies[1].new_key.secret)
         self.assertEqual(replies[0].new_key.key.generation, 2)
         with self.nodes[1].fobd.client() as c:
-            self.assertEqual(fault_of(lambda: c.create(pb.LIVE, "acct_1"))[0], "ALREADY_EXISTS")
+            self.assertEqual(nodes.fault_of(lambda: c.create(pb.LIVE, "acct_1"))[0], "ALREADY_EXISTS")
 
     def test_a_node_that_is_cut_off_says_unavailable_and_comes_back(self):
         self.grow(3)
@@ -134,9 +83,9 @@ class Cluster(unittest.TestCase):
         took_ms = (time.monotonic() - start) * 1000
         self.assertGreater(took_ms, STALENESS_MS * 0.5)
         with cut.fobd.client() as c:
-            self.assertEqual(fault_of(lambda: c.verdict(secret))[0], "UNAVAILABLE")
-            self.assertEqual(fault_of(lambda: c.keys(pb.LIVE, "acct_1"))[0], "UNAVAILABLE")
-            name, message = fault_of(lambda: c.suspend(pb.LIVE, "acct_1"))
+            self.assertEqual(nodes.fault_of(lambda: c.verdict(secret))[0], "UNAVAILABLE")
+            self.assertEqual(nodes.fault_of(lambda: c.keys(pb.LIVE, "acct_1"))[0], "UNAVAILABLE")
+            name, message = nodes.fault_of(lambda: c.suspend(pb.LIVE, "acct_1"))
             self.assertEqual(name, "UNAVAILABLE")
             self.assertIn("lost touch", message)
         # Its row is removed, so that later changes do not wait.
@@ -167,7 +116,7 @@ class Cluster(unittest.TestCase):
         secret = self.nodes[0].call(lambda c: c.create(pb.LIVE, "acct_1")).secret_key.secret
         self.etcd.full = True
         with self.nodes[0].fobd.client() as c:
-            self.assertEqual(fault_of(lambda: c.suspend(pb.LIVE, "acct_1"))[0], "RESOURCE_EXHAUSTED")
+            self.assertEqual(nodes.fault_of(lambda: c.suspend(pb.LIVE, "acct_1"))[0], "RESOURCE_EXHAUSTED")
             time.sleep(STALENESS_MS * 1.5 / 1000)
             self.assertEqual(c.verdict(secret), "VALID")
             self.etcd.full = False

@@ -153,8 +153,8 @@ test_watch(void **state)
 	(void)state;
 	assert_int_equal(0, messages_watch(PREFIX, &out));
 	assert_non_null(made = etcdserverpb__watch_request__unpack(NULL, out.len - GRPC_PREFIX, out.p + GRPC_PREFIX));
-	assert_text(PREFIX, made->create_request->key);
-	assert_text("/fob/test0", made->create_request->range_end);
+	assert_text(PREFIX "head", made->create_request->key);
+	assert_int_equal(0, made->create_request->range_end.len);
 	etcdserverpb__watch_request__free_unpacked(made, NULL);
 	buffer_free(&out);
 
