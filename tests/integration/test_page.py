@@ -25,15 +25,26 @@ try:
     from selenium import webdriver
     from selenium.common.exceptions import WebDriverException
     from selenium.webdriver.chrome.service import Service
+    from selenium.webdriver.common import utils
     from selenium.webdriver.common.keys import Keys
 except ImportError:
-    webdriver = None
+    webdriver, Service = None, object
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 PICTURES = os.path.join(daemon.BUILD, "page")
 AXE = ("/usr/share/nodejs/axe-core/axe.min.js", "/usr/lib/node_modules/axe-core/axe.min.js",
        "/usr/local/lib/node_modules/axe-core/axe.min.js", os.environ.get("AXE_CORE", ""))
 SECRET = re.compile(r"[sp]k_(?:live|test)_[0-9A-Za-z]{20,}")
+
+
+class Driver(Service):
+    """chromedriver, asked at its address: a bare Debian has no name localhost."""
+    @property
+    def service_url(self):
+        return "http://127.0.0.1:%d" % self.port
+
+    def is_connectable(self):
+        return utils.is_connectable(self.port, "127.0.0.1")
 
 
 def start_browser():
@@ -48,7 +59,7 @@ def start_browser():
         options.add_argument("--no-sandbox")
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     env = dict(os.environ, HOME=daemon.folder(), LANGUAGE="en_GB")
-    service = Service(DRIVER, env=env)
+    service = Driver(DRIVER, env=env)
     try:
         return webdriver.Chrome(service=service, options=options)
     except WebDriverException as e:  # for example without user namespaces, which its sandbox needs
