@@ -72,7 +72,7 @@ OBJ := $(SERVICE_OBJ) $(SHARED_OBJ) $(CLIENT_OBJ) $(CLI_OBJ) $(HTTP_OBJ) $(DAEMO
 
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: all help run test torture deps-run deps-test deps-deb deps-image deps-torture install deb image clean unit-bin tool-bin crash-bin fuzz fuzz-bin \
+.PHONY: all help run run-cluster deps-cluster test torture deps-run deps-test deps-deb deps-image deps-torture install deb image clean unit-bin tool-bin crash-bin fuzz fuzz-bin \
 	examples
 
 all: $(B)/fobd $(B)/fob $(B)/fob-http $(B)/fob-cluster $(B)/libfob.a $(B)/libfob.so ## build the daemons, the command line and the library
@@ -85,6 +85,10 @@ help: ## this list
 run: deps-run ## install what is missing, build, start fobd with a demo account
 	$(Q)+$(MAKE) -s all
 	$(Q)exec tests/lib/demo $(B)
+
+run-cluster: deps-cluster ## install what is missing, build, start a cluster of three nodes and three etcd members
+	$(Q)+$(MAKE) -s all
+	$(Q)exec tests/lib/demo-cluster $(B)
 
 test: deps-test ## install what is missing, build every variant, run every test: 15 minutes. One: tests/run --help
 	$(Q)+tests/run

@@ -4,13 +4,14 @@
  *
  * An item of kind 1 is a change. Integers are big-endian; a text is its length (1) and its bytes:
  *
- *	time 8, flags 1 (touches_account 1, imports 2, token 4, event 8)
+ *	time 8, flags 1 (touches_account 1, imports 2, token 4, event 8, rotation 16)
  *	account     if touches_account: text, created 8, suspended 8, secret generation 4, publishable generation 4, keys in
  *	            grace 1, of each: generation 4, expires 8
  *	keys 1, of each: flags 1 (is_new 1, superseded 2, suspended 4), kind 1, state 1, generation 4, serial 4, created 8,
  *	            expires 8, ended 8, last4 4, account text (empty: the change's), and of a new one its digest 32
  *	event       if there is one: type 1, kind 1, generation 4, time 8, expires 8, last4 4, account text, known 1, uid 4,
  *	            pid 4, address text, certificate text, on_behalf_of text
+ *	rotation    if it begins one: lines 1, fingerprint 32
  *	token       if there is one: index 32, request 32, length of the sealed reply 2, the reply
  */
 #include "service/cluster/entry.h"
@@ -26,7 +27,7 @@
 #define ITEM_CHANGE 1
 #define ITEM_HEADER (4 + 1)
 
-enum { HAS_ACCOUNT = 1, IMPORTS = 2, HAS_TOKEN = 4, HAS_EVENT = 8 };
+enum { HAS_ACCOUNT = 1, IMPORTS = 2, HAS_TOKEN = 4, HAS_EVENT = 8, HAS_ROTATION = 16 };
 enum { KEY_NEW = 1, KEY_SUPERSEDED = 2, KEY_SUSPENDED = 4 };
 
 struct entry {
@@ -192,7 +193,7 @@ put_change(struct writing *w, const struct change *c)
 	put_time(w, c->time_ms);
 	put8(w,
 	    (uint8_t)((c->touches_account ? HAS_ACCOUNT : 0) | (c->imports ? IMPORTS : 0) | (c->has_token ? HAS_TOKEN : 0) |
-		(has_event ? HAS_EVENT : 0)));
+		(has_event ? HAS_EVENT : 0) | (c->rotate_lines != 0 ? HAS_ROTATION : 0)));
 	if (c->touches_account)
 		put_account(w, &c->account);
 	put8(w, (uint8_t)c->n_keys);
@@ -200,6 +201,10 @@ put_change(struct writing *w, const struct change *c)
 		put_key(w, c, &c->keys[i]);
 	if (has_event)
 		put_event(w, &c->event);
+	if (c->rotate_lines != 0) {
+		put8(w, c->rotate_lines);
+		put(w, c->rotate_fingerprint, sizeof(c->rotate_fingerprint));
+	}
 	if (c->has_token)
 		put_token(w, c);
 }
@@ -464,7 +469,7 @@ get_change(struct reading *r, struct change *c)
 
 	memset(c, 0, sizeof(*c));
 	c->time_ms = get_time(r);
-	flags = get_within(r, 0, HAS_ACCOUNT | IMPORTS | HAS_TOKEN | HAS_EVENT);
+	flags = get_within(r, 0, HAS_ACCOUNT | IMPORTS | HAS_TOKEN | HAS_EVENT | HAS_ROTATION);
 	c->touches_account = (flags & HAS_ACCOUNT) != 0;
 	c->imports = (flags & IMPORTS) != 0;
 	c->has_token = (flags & HAS_TOKEN) != 0;
@@ -475,6 +480,10 @@ get_change(struct reading *r, struct change *c)
 		get_key(r, c, &c->keys[i]);
 	if ((flags & HAS_EVENT) != 0)
 		get_event(r, &c->event);
+	if ((flags & HAS_ROTATION) != 0) {
+		c->rotate_lines = (uint8_t)get_within(r, 2, PEPPER_LINES_MAX);
+		memcpy(c->rotate_fingerprint, take(r, sizeof(c->rotate_fingerprint)), sizeof(c->rotate_fingerprint));
+	}
 	if (c->has_token)
 		get_token(r, c);
 }

@@ -179,10 +179,32 @@ fleet_entry(const struct fleet *f, const uint8_t **bytes, size_t *len)
 	return true;
 }
 
+/* The node that has appended last cuts the log, so that not all do. */
+static void
+count_step(struct fleet *f, uint64_t number, size_t len)
+{
+	unsigned kept = FLEET_LOG_KEPT / LOG_STEP;
+
+	f->step_bytes += len;
+	if (f->n_steps == 0 || f->step_bytes >= LOG_STEP) {
+		if (f->n_steps == LOG_STEPS)
+			memmove(&f->steps[0], &f->steps[1], --f->n_steps * sizeof(f->steps[0]));
+		f->steps[f->n_steps++] = number;
+		f->step_bytes = 0;
+	}
+	if (number != f->proposed_number || f->n_steps <= kept)
+		return;
+	if (fleet_all_have(f, f->steps[f->n_steps - kept]))
+		f->cut_to = f->steps[f->n_steps - kept];
+	else if (f->n_steps == LOG_STEPS)
+		f->cut_to = f->steps[0];
+}
+
 void
 fleet_applied(struct fleet *f, uint64_t number, const uint8_t tag[ROW_TAG_LEN])
 {
 	assert(number == f->applied + 1 && f->n_entries > 0);
+	count_step(f, number, f->entries[0].len);
 	free(f->entries[0].data);
 	memmove(&f->entries[0], &f->entries[1], --f->n_entries * sizeof(f->entries[0]));
 	f->applied = number;
@@ -293,6 +315,15 @@ fleet_confirmed(const struct fleet *f, uint64_t *head)
 {
 	*head = f->confirmed_head;
 	return f->confirmed;
+}
+
+void
+fleet_set_pepper_lines(struct fleet *f, uint8_t lines)
+{
+	if (f->options.pepper_lines == lines)
+		return;
+	f->options.pepper_lines = lines;
+	f->row_wanted = true;
 }
 
 /* ---- the way down ---- */

@@ -40,6 +40,12 @@
 #define FLEET_LOG_LIMIT 16   /* entries asked for at once */
 #define FLEET_WAITS 64       /* entries that wait to become effective. At the limit none is proposed */
 #define FLEET_TIMEOUT_MS 3000 /* of a transaction */
+/*
+ * The log in etcd is cut behind so many bytes of entries that every node has; behind the second number, without waiting for
+ * a node that is slow: it has to join anew. Counted since a process's start, so a restart keeps some more.
+ */
+#define FLEET_LOG_KEPT (256U << 20)
+#define FLEET_LOG_CEILING (512U << 20)
 #define FLEET_MARK_MS 1000    /* a row that keeps an entry waiting for longer is marked, and removed W later */
 
 struct fleet_options {
@@ -183,6 +189,11 @@ bool fleet_may_propose(const struct fleet *fleet); /* is there room for one more
  */
 uint64_t fleet_confirm(struct fleet *fleet);
 uint64_t fleet_confirmed(const struct fleet *fleet, uint64_t *head);
+
+/* How many lines of the pepper this node could rotate to now: told to the others in its row. */
+void fleet_set_pepper_lines(struct fleet *fleet, uint8_t lines);
+/* Could all nodes, as far as is known, rotate to that many? */
+bool fleet_have_pepper_lines(const struct fleet *fleet, uint8_t lines);
 
 /*
  * An operator says that this replica is off and will not come back: remove its rows now. Returns false: no other node has

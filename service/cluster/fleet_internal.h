@@ -66,6 +66,10 @@ struct wait {
 	int64_t learned_ms;
 };
 
+/* Where in the log each so many bytes begin. */
+#define LOG_STEP (4U << 20)
+#define LOG_STEPS (FLEET_LOG_CEILING / LOG_STEP)
+
 struct bytes {
 	uint8_t *data;
 	size_t len;
@@ -103,8 +107,14 @@ struct fleet {
 	int64_t looked_ms; /* at the rows, when last sent */
 	uint64_t acked;    /* by our row, as far as known */
 	bool ack_wanted;
+	bool row_wanted; /* what the row says of this node has changed */
 	int64_t last_ack_ms;
 	int64_t no_ack_ms; /* etcd has no space: until then proofs write nothing */
+
+	uint64_t steps[LOG_STEPS]; /* the entries at which the last so many steps begin, the oldest first */
+	unsigned n_steps;
+	size_t step_bytes; /* of entries since the last one */
+	uint64_t cut_to;   /* entries before this one are to be removed; 0: none */
 
 	/* our proposal */
 	enum fleet_proposal proposal;
@@ -156,6 +166,8 @@ void fleet_tidy_waits(struct fleet *f, int64_t now_ms);
 /* A row to be marked or removed now; NULL: none. *${remove}: which of both. */
 const struct member *fleet_member_to_mend(const struct fleet *f, int64_t now_ms, bool *remove);
 int64_t fleet_mend_ms(const struct fleet *f);
+/* Has every other node acknowledged ${number}, as far as is known? */
+bool fleet_all_have(const struct fleet *f, uint64_t number);
 /* A row that a former process of this replica has left; NULL: none. */
 const struct member *fleet_predecessor(const struct fleet *f);
 

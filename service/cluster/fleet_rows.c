@@ -255,6 +255,15 @@ fleet_mend_ms(const struct fleet *f)
 	return at_ms;
 }
 
+bool
+fleet_all_have(const struct fleet *f, uint64_t number)
+{
+	for (unsigned i = 0; i < f->n_members; i++)
+		if (!is_self(f, &f->members[i]) && f->members[i].applied < number)
+			return false;
+	return f->rows_known && !f->too_many;
+}
+
 const struct member *
 fleet_predecessor(const struct fleet *f)
 {
@@ -269,6 +278,15 @@ fleet_predecessor(const struct fleet *f)
 			return m;
 	}
 	return NULL;
+}
+
+bool
+fleet_have_pepper_lines(const struct fleet *f, uint8_t lines)
+{
+	for (unsigned i = 0; i < f->n_members; i++)
+		if (!f->members[i].valid || f->members[i].row.pepper_lines < lines)
+			return false;
+	return f->rows_known && !f->too_many && f->n_members > 0;
 }
 
 /* ---- for Status ---- */
@@ -326,6 +344,8 @@ fleet_nodes(const struct fleet *f, struct fleet_node *nodes, size_t most)
 		nodes[i].is_self = is_self(f, m);
 		nodes[i].is_marked = m->marked;
 		nodes[i].row = m->row;
+		if (nodes[i].is_self)
+			nodes[i].row.applied = f->applied;
 	}
 	return f->n_members;
 }

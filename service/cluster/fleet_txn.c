@@ -173,14 +173,15 @@ static void
 make_proof(struct fleet *f, struct fleet_txn *t, int64_t now_ms, int64_t wall_ms)
 {
 	struct sent *s = &f->sent[SLOT_PROVE];
-	bool ack = f->applied > f->acked && now_ms >= f->no_ack_ms && (f->ack_wanted || !f->confirm_wanted);
+	bool ack = f->row_wanted ||
+	    (f->applied > f->acked && now_ms >= f->no_ack_ms && (f->ack_wanted || !f->confirm_wanted));
 
 	compare_row(t, f);
 	if (ack) {
 		make_row(f, wall_ms);
 		then_put(t, "nodes/", f->name, f->row, f->row_len);
 		f->last_ack_ms = now_ms;
-		f->ack_wanted = false;
+		f->ack_wanted = f->row_wanted = false;
 	} else {
 		then(t, FLEET_DELETE, NOTHING, "");
 	}
@@ -427,6 +428,17 @@ founded(struct fleet *f, const struct sent *s, const struct fleet_result *r)
 }
 
 static void
+make_cut(struct fleet *f, struct fleet_txn *t)
+{
+	char key[FLEET_KEY_MAX];
+
+	fleet_log_key(0, key);
+	then(t, FLEET_DELETE, key, "");
+	fleet_log_key(f->cut_to, t->success[0].end);
+	f->cut_to = 0;
+}
+
+static void
 make_mend(struct fleet *f, struct fleet_txn *t, int64_t now_ms)
 {
 	const struct member *m;
@@ -438,7 +450,10 @@ make_mend(struct fleet *f, struct fleet_txn *t, int64_t now_ms)
 		then(t, FLEET_DELETE, "mark/", f->name);
 		return;
 	}
-	m = fleet_member_to_mend(f, now_ms, &remove);
+	if ((m = fleet_member_to_mend(f, now_ms, &remove)) == NULL) {
+		make_cut(f, t);
+		return;
+	}
 	compare(t, FLEET_CREATE_REVISION, "nodes/", m->name, m->create_revision);
 	if (remove) {
 		then(t, FLEET_DELETE, "nodes/", m->name);
@@ -500,7 +515,7 @@ wanted_ms(const struct fleet *f, enum slot slot)
 	case SLOT_FOUND:
 		return f->no_head ? 0 : INT64_MAX;
 	default:
-		return f->registered ? fleet_mend_ms(f) : INT64_MAX;
+		return f->registered ? (f->cut_to != 0 ? 0 : fleet_mend_ms(f)) : INT64_MAX;
 	}
 }
 
@@ -519,7 +534,7 @@ fleet_is_due(const struct fleet *f, enum slot slot, int64_t now_ms)
 
 	if (f->sent[slot].busy || f->closed != FLEET_OPEN || now_ms < due_ms(f, slot))
 		return false;
-	return slot != SLOT_MEND || f->leaving || fleet_member_to_mend(f, now_ms, &remove) != NULL;
+	return slot != SLOT_MEND || f->leaving || f->cut_to != 0 || fleet_member_to_mend(f, now_ms, &remove) != NULL;
 }
 
 int64_t

@@ -214,6 +214,9 @@ bool rotation_is_due(const struct writer *w);
 /* One step of a rotation, if one is due: its beginning, or some records in a commit of their own. */
 void rotation_run(struct writer *w);
 
+/* A rotation that was prepared within a commit is committed: use it. */
+void rotation_begun(struct writer *w);
+
 /* To be called when the rotation's last records may have been committed. */
 void rotation_committed(struct writer *w);
 

@@ -44,7 +44,7 @@ new_fleet(const struct order *o)
 {
 	struct store *store = o->writer->store;
 	struct fleet_options options = {
-		.pepper_lines = (uint8_t)pepper_lines(store_pepper(store)),
+		.pepper_lines = (uint8_t)pepper_newest(store_pepper(store)),
 		.entry_version = ENTRY_VERSION,
 		.max_staleness_ms = o->options.max_staleness_ms,
 		.ack_pause_ms = ACK_PAUSE_MS,

@@ -15,6 +15,7 @@
 #include "service/base/log.h"
 #include "service/store/apply.h"
 #include "service/store/cluster.h"
+#include "service/store/rotate.h"
 #include "service/store/time.h"
 
 #define EXPIRE_MAX 64           /* keys whose end is proposed in one entry */
@@ -97,6 +98,9 @@ apply_changes(struct writer *w, struct record_state *next)
 	int fault;
 
 	while ((fault = entry_next(w->order->entry, &w->change)) == 1) {
+		if (w->change.rotate_lines != 0 &&
+		    (fault = store_prepare_rotation(w->txn, w->change.rotate_lines, w->change.rotate_fingerprint)) != 0)
+			return fault;
 		if ((fault = store_resolve(w->txn, &w->change)) != 0 || (fault = census_apply(w, next)) != 0)
 			return fault;
 	}
@@ -116,10 +120,15 @@ commit_entry(struct writer *w, const uint8_t *tag)
 		return fault;
 	if ((fault = apply_changes(w, &next)) != 0 || (fault = store_put_cluster(w->txn, &cluster)) != 0) {
 		store_abort(w->txn);
+		store_drop_rotation(w->store);
 		return fault;
 	}
-	if ((fault = commit_state(w, &next)) != 0)
+	if ((fault = commit_state(w, &next)) != 0) {
+		store_drop_rotation(w->store);
 		return fault;
+	}
+	if (store_rotation_is_prepared(w->store))
+		rotation_begun(w);
 	w->order->cluster = cluster;
 	/* Last-used times are this node's own: without room for them the entry stands all the same. */
 	(void)lastused_grow(w->lastused, next.next_serial);
@@ -160,7 +169,11 @@ apply_next(struct writer *w)
 	entry_clear(o->entry);
 	sodium_memzero(&w->change, sizeof(w->change));
 	if (fault != 0) {
-		report(w, "an entry of the cluster's log cannot be applied", commit_fault_text(fault));
+		report(w, "an entry of the cluster's log cannot be applied",
+		    fault == -FAULT_FAILED_PRECONDITION ?
+			"the other nodes rotate to a pepper that this node's file does not have: put their file in its place, and "
+			"restart fobd" :
+			commit_fault_text(fault));
 		return false;
 	}
 	pthread_mutex_lock(&o->lock);
@@ -420,6 +433,36 @@ collect_time(struct writer *w, int64_t now_ms, struct record_state *next)
 	return entry_add(w->order->entry, &w->change);
 }
 
+/* Have all nodes read the pepper's new lines, and is none moving to others? Then an entry of its own begins the rotation. */
+static bool
+rotation_is_wanted(struct writer *w)
+{
+	struct order *o = w->order;
+	uint8_t fingerprint[PEPPER_DIGEST_LEN];
+	unsigned lines;
+	bool all;
+
+	if (!store_may_rotate(w->store))
+		return false;
+	store_next_fingerprint(w->store, &lines, fingerprint);
+	pthread_mutex_lock(&o->lock);
+	all = fleet_have_pepper_lines(o->fleet, (uint8_t)lines);
+	pthread_mutex_unlock(&o->lock);
+	return all;
+}
+
+static int
+collect_rotation(struct writer *w, int64_t now_ms, struct record_state *next)
+{
+	struct view view = { .txn = w->txn, .state = next, .now_ms = now_ms };
+	unsigned lines;
+
+	decide_nothing(&view, &w->change);
+	store_next_fingerprint(w->store, &lines, w->change.rotate_fingerprint);
+	w->change.rotate_lines = (uint8_t)lines;
+	return entry_add(w->order->entry, &w->change);
+}
+
 /*
  * Decide mutations of ${list} into the entry, until it is full or one has spoilt the transaction; *${list}: those that are
  * left. Returns 0, or a negative fault of the first one.
@@ -476,7 +519,9 @@ collect(struct writer *w, struct mutation **list, int64_t now_ms)
 	entry_clear(w->order->entry);
 	if ((fault = commit_begin(w)) != 0)
 		return fault;
-	if ((fault = collect_expiries(w, now_ms, &next)) == 0 && (fault = collect_time(w, now_ms, &next)) == 0)
+	if (rotation_is_wanted(w))
+		fault = collect_rotation(w, now_ms, &next);
+	else if ((fault = collect_expiries(w, now_ms, &next)) == 0 && (fault = collect_time(w, now_ms, &next)) == 0)
 		fault = collect_mutations(w, list, now_ms, &next);
 	store_abort(w->txn);
 	census_forget(w);
@@ -548,10 +593,24 @@ has_due(struct writer *w, int64_t now_ms)
 		o->expire_ms = 0;
 	else if (o->expire_ms == 0)
 		o->expire_ms = clock_boot_ms() + (o->proposed_last ? 0 : EXPIRE_OTHERS_MS + randombytes_uniform(1000));
-	if (o->expire_ms != 0 && clock_boot_ms() >= o->expire_ms)
+	if ((o->expire_ms != 0 && clock_boot_ms() >= o->expire_ms) || rotation_is_wanted(w))
 		return true;
 	return w->sweeper.next_expiry_ms != INT64_MAX &&
 	    now_ms - w->state.newest_ms >= UPKEEP_MS + (o->proposed_last ? 0 : EXPIRE_OTHERS_MS);
+}
+
+static void
+tell_pepper_lines(struct writer *w)
+{
+	struct order *o = w->order;
+	uint8_t fingerprint[PEPPER_DIGEST_LEN];
+	unsigned lines = pepper_newest(store_pepper(w->store));
+
+	if (store_may_rotate(w->store))
+		store_next_fingerprint(w->store, &lines, fingerprint);
+	pthread_mutex_lock(&o->lock);
+	fleet_set_pepper_lines(o->fleet, (uint8_t)(store_is_rotating(w->store) ? lines - 1 : lines));
+	pthread_mutex_unlock(&o->lock);
 }
 
 void
@@ -559,6 +618,7 @@ order_run(struct writer *w, struct mutation *batch, int64_t now_ms)
 {
 	struct order *o = w->order;
 
+	tell_pepper_lines(w);
 	apply_all(w);
 	settle_proposal(w);
 	apply_all(w);

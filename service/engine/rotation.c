@@ -44,6 +44,14 @@ go_on(struct writer *w)
 	return commit_state(w, &w->state);
 }
 
+static void
+tell_begun(struct writer *w)
+{
+	census_restart(w);
+	LOG(LOG_INFO, "pepper rotation begins", LOG_S("environment", writer_environment(w)),
+	    LOG_I("lines", pepper_newest(store_pepper(w->store))));
+}
+
 static int
 begin(struct writer *w)
 {
@@ -51,10 +59,15 @@ begin(struct writer *w)
 
 	if ((fault = store_begin_rotation(w->txn)) != 0)
 		return fault;
-	census_restart(w);
-	LOG(LOG_INFO, "pepper rotation begins", LOG_S("environment", writer_environment(w)),
-	    LOG_I("lines", pepper_newest(store_pepper(w->store))));
+	tell_begun(w);
 	return 0;
+}
+
+void
+rotation_begun(struct writer *w)
+{
+	store_publish_rotation(w->store);
+	tell_begun(w);
 }
 
 /*

@@ -16,7 +16,8 @@
 static bool
 serving(const struct engine *engine)
 {
-	return engine != NULL && !store_failed(engine->store) && !store_readers_full(engine->store);
+	return engine != NULL && !store_failed(engine->store) && !store_readers_full(engine->store) &&
+	    !order_is_stale(atomic_load(&engine->fresh_until_ms), clock_boot_ms());
 }
 
 /* Does every configured environment serve? */

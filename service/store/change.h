@@ -34,6 +34,9 @@ struct change {
 	uint8_t token_request[PEPPER_DIGEST_LEN];
 	uint8_t sealed[RECORD_REPLY_MAX + PEPPER_SEAL_LEN];
 	size_t sealed_len;
+	/* Begin a rotation to so many lines of the pepper, whose fingerprint this is; 0: no. Then there is nothing else in it. */
+	uint8_t rotate_lines;
+	uint8_t rotate_fingerprint[PEPPER_DIGEST_LEN];
 	int64_t token_before_ms; /* of an entry under the same token, which is replaced; 0: there is none */
 };
 

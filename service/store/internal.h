@@ -27,6 +27,13 @@ static const char CLUSTER[] = "cluster";
 /* For each line of the file: the file as read, and two forms of it that are in use one after the other. */
 #define PEPPERS_MAX (PEPPER_LINES_MAX * 3)
 
+/* Of a rotation that is to begin, from its preparation to its commit. */
+struct beginning {
+	struct pepper *rotating, *rotated; /* NULL: there is none */
+	struct record_identity identity;
+	struct record_rotation rotation;
+};
+
 struct store {
 	enum environment environment;
 	struct lmdb *lmdb;
@@ -41,6 +48,7 @@ struct store {
 	struct pepper *file;    /* all lines that were read, perhaps more than are in use */
 	struct pepper *kept[PEPPERS_MAX];
 	unsigned n_kept;
+	struct beginning beginning;
 	struct record_rotation rotation;      /* as committed */
 	struct record_rotation next_rotation; /* as the writer's transaction has it */
 	bool last_step;                       /* ${next_rotation} is the end of it */

@@ -221,49 +221,103 @@ store_may_rotate(const struct store *store)
 	return !store_is_rotating(store) && pepper_newest(store->pepper) < pepper_lines(store->file);
 }
 
-/* Returns: 0; a negative fault, and nothing has changed. */
-static int
-commit_beginning(struct store *store, struct lmdb_txn *txn, const struct pepper *pepper)
+void
+store_next_fingerprint(const struct store *store, unsigned *lines, uint8_t fingerprint[PEPPER_DIGEST_LEN])
 {
-	struct record_rotation rotation = { .table = TABLE_ACCOUNTS };
-	struct record_identity identity = store->identity;
+	*lines = pepper_lines(store->file);
+	pepper_fingerprint(store->file, store->identity.id, store->identity.environment, fingerprint);
+}
+
+/* Make the two peppers of the rotation that is to begin. Returns 0, or a negative fault. */
+static int
+make_peppers(struct store *store)
+{
+	struct beginning *b = &store->beginning;
+	unsigned lines = pepper_lines(store->file);
+
+	b->rotating = pepper_using(store->file, pepper_newest(store->pepper), lines);
+	b->rotated = pepper_using(store->file, 0, lines);
+	return b->rotating != NULL && b->rotated != NULL ? 0 : -FAULT_INTERNAL;
+}
+
+static void
+put_beginning(struct store *store, struct lmdb_txn *txn)
+{
+	struct beginning *b = &store->beginning;
 	struct record_bytes value;
+
+	b->identity = store->identity;
+	b->rotation = (struct record_rotation){ .table = TABLE_ACCOUNTS };
+	memcpy(b->rotation.old_fingerprint, b->identity.fingerprint, sizeof(b->rotation.old_fingerprint));
+	pepper_fingerprint(b->rotating, b->identity.id, b->identity.environment, b->identity.fingerprint);
+	record_put_identity(b->rotating, IDENTITY, strlen(IDENTITY), &b->identity, &value);
+	lmdb_put(txn, TABLE_META, IDENTITY, strlen(IDENTITY), value.bytes, value.len);
+	record_put_rotation(b->rotating, ROTATION, strlen(ROTATION), &b->rotation, &value);
+	lmdb_put(txn, TABLE_META, ROTATION, strlen(ROTATION), value.bytes, value.len);
+}
+
+void
+store_publish_rotation(struct store *store)
+{
+	struct beginning *b = &store->beginning;
+
+	store->identity = b->identity;
+	store->rotation = store->next_rotation = b->rotation;
+	store->rotated = store_keep_pepper(store, b->rotated);
+	store->pepper = store_keep_pepper(store, b->rotating);
+	*b = (struct beginning){ 0 };
+}
+
+bool
+store_rotation_is_prepared(const struct store *store)
+{
+	return store->beginning.rotating != NULL;
+}
+
+void
+store_drop_rotation(struct store *store)
+{
+	pepper_free(store->beginning.rotating);
+	pepper_free(store->beginning.rotated);
+	store->beginning = (struct beginning){ 0 };
+}
+
+int
+store_prepare_rotation(struct store_txn *txn, unsigned lines, const uint8_t fingerprint[PEPPER_DIGEST_LEN])
+{
+	struct store *store = txn->store;
+	uint8_t own[PEPPER_DIGEST_LEN];
+	unsigned own_lines;
 	int fault;
 
-	memcpy(rotation.old_fingerprint, identity.fingerprint, sizeof(rotation.old_fingerprint));
-	pepper_fingerprint(pepper, identity.id, identity.environment, identity.fingerprint);
-	record_put_identity(pepper, IDENTITY, strlen(IDENTITY), &identity, &value);
-	lmdb_put(txn, TABLE_META, IDENTITY, strlen(IDENTITY), value.bytes, value.len);
-	record_put_rotation(pepper, ROTATION, strlen(ROTATION), &rotation, &value);
-	lmdb_put(txn, TABLE_META, ROTATION, strlen(ROTATION), value.bytes, value.len);
-	if ((fault = lmdb_commit(txn)) != 0)
+	store_next_fingerprint(store, &own_lines, own);
+	if (!store_may_rotate(store) || own_lines != lines || memcmp(own, fingerprint, sizeof(own)) != 0)
+		return -FAULT_FAILED_PRECONDITION;
+	if ((fault = make_peppers(store)) != 0) {
+		store_drop_rotation(store);
 		return fault;
-	store->identity = identity;
-	store->rotation = store->next_rotation = rotation;
-	return 0;
+	}
+	put_beginning(store, txn->txn);
+	return lmdb_fault(txn->txn);
 }
 
 int
 store_begin_rotation(struct store_txn *txn)
 {
 	struct store *store = txn->store;
-	unsigned old = pepper_newest(store->pepper), lines = pepper_lines(store->file);
-	struct pepper *rotating = pepper_using(store->file, old, lines);
-	struct pepper *rotated = pepper_using(store->file, 0, lines);
-	int fault = -FAULT_INTERNAL;
+	int fault;
 
 	assert(store_may_rotate(store));
-	if (rotating != NULL && rotated != NULL && (fault = lmdb_reserve(store->lmdb, RESERVE_BYTES)) == 0 &&
-	    (fault = lmdb_write(txn->txn)) == 0)
-		fault = commit_beginning(store, txn->txn, rotating);
-	if (fault != 0) {
-		pepper_free(rotating);
-		pepper_free(rotated);
-		return fault;
+	if ((fault = make_peppers(store)) == 0 && (fault = lmdb_reserve(store->lmdb, RESERVE_BYTES)) == 0 &&
+	    (fault = lmdb_write(txn->txn)) == 0) {
+		put_beginning(store, txn->txn);
+		fault = lmdb_commit(txn->txn);
 	}
-	store->rotated = store_keep_pepper(store, rotated);
-	store->pepper = store_keep_pepper(store, rotating);
-	return 0;
+	if (fault == 0)
+		store_publish_rotation(store);
+	else
+		store_drop_rotation(store);
+	return fault;
 }
 
 /* ---- all of them, some at a time ---- */

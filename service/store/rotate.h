@@ -36,6 +36,20 @@ void store_on_rotated_key(struct store *store, store_rotated_key_cb rotated, voi
 int store_begin_rotation(struct store_txn *txn);
 
 /*
+ * The same within a transaction that does more, in three steps: what is to be written, before the commit; then, after it,
+ * store_publish_rotation(), or after an abort store_drop_rotation(). ${lines} and ${fingerprint}: of the pepper that all
+ * nodes of a cluster rotate to. Returns: 0; -FAULT_FAILED_PRECONDITION: the pepper's file has other lines here, or a
+ * rotation is under way; another negative fault.
+ */
+int store_prepare_rotation(
+    struct store_txn *txn, unsigned lines, const uint8_t fingerprint[PEPPER_DIGEST_LEN]);
+bool store_rotation_is_prepared(const struct store *store);
+void store_publish_rotation(struct store *store);
+void store_drop_rotation(struct store *store);
+/* Of the pepper with all lines of the file. */
+void store_next_fingerprint(const struct store *store, unsigned *lines, uint8_t fingerprint[PEPPER_DIGEST_LEN]);
+
+/*
  * store_rotate(txn):
  * While store_is_rotating(): rotate some dozen records, from where the last committed call stopped. What is changed for
  * other reasons meanwhile is rotated by store_apply(). After the commit store_rotated() must be called.

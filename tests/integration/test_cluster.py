@@ -3,6 +3,7 @@
 verifies from its own database, and a node that has lost touch says UNAVAILABLE."""
 
 import os
+import signal
 import sys
 import threading
 import time
@@ -111,6 +112,34 @@ class Cluster(unittest.TestCase):
         self.nodes[1].fobd.start(init=False)
         daemon.wait_until("it is fresh", lambda: self.nodes[1].status().fresh_ms > 0)
         self.assertEqual(len([k for k in self.etcd.entries if k.startswith(b"nodes/")]), 2)
+
+    def test_a_pepper_is_rotated_by_all_nodes(self):
+        """The rotation begins, as an entry of the log, when the last node has read the new line, and not before."""
+        self.grow(3)
+        secret = self.nodes[0].call(lambda c: c.create(pb.LIVE, "acct_1")).secret_key.secret
+        self.assertEqual(self.nodes[0].fobd.run("--rotate-pepper", "live").returncode, 0)
+        with open(self.nodes[0].fobd.pepper("live"), "rb") as f:
+            pepper = f.read()
+        for n in self.nodes[1:]:
+            with open(n.fobd.pepper("live"), "wb") as f:
+                f.write(pepper)
+        for n in self.nodes[:2]:
+            os.kill(n.fobd.pid, signal.SIGHUP)
+        daemon.wait_until("two have read it", lambda: sorted(
+            x.pepper_lines for x in self.nodes[0].status().nodes) == [1, 2, 2])
+        self.nodes[0].call(lambda c: c.suspend(pb.LIVE, "acct_1"))
+        self.assertNotIn("pepper rotation begins", "".join(n.fobd.log() for n in self.nodes))
+        os.kill(self.nodes[2].fobd.pid, signal.SIGHUP)
+        for n in self.nodes:
+            daemon.wait_until("it is rotated", lambda: 'msg="pepper rotated"' in n.fobd.log())
+        self.nodes[2].call(lambda c: c.resume(pb.LIVE, "acct_1"))
+        new = self.nodes[1].call(lambda c: c.roll(pb.LIVE, "acct_1")).new_key.secret
+        for n in self.nodes:
+            self.assertEqual(n.call(lambda c: c.verdict(secret)), "VALID")
+            self.assertEqual(n.call(lambda c: c.verdict(new)), "VALID")
+        self.nodes[2].fobd.restart()
+        self.nodes[2].wait_fresh()
+        self.assertEqual(self.nodes[2].call(lambda c: c.verdict(new)), "VALID")
 
     def test_etcd_without_space(self):
         secret = self.nodes[0].call(lambda c: c.create(pb.LIVE, "acct_1")).secret_key.secret

@@ -19,7 +19,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 PAGES = ("README.md", ".github/SECURITY.md", "client/http/README.md", "client/http/JSON.md", "client/http/METRICS.md",
          "client/http/OPERATOR.md",
          "client/http/examples/README.md", "client/python/README.md", "proto/PROTOCOL.md", "service/DESIGN.md", "service/NOTES.md",
-         "service/OPERATIONS.md", "tests/README.md", "tests/fuzz/README.md", "tests/load/README.md")
+         "service/OPERATIONS.md", "service/cluster/README.md", "tests/README.md", "tests/fuzz/README.md", "tests/load/README.md")
 LINES = {"README.md": 130, "service/DESIGN.md": 300}
 COLUMNS = 100
 

@@ -31,6 +31,8 @@ PACKAGES_TORTURE := $(PACKAGES_DEB) mmdebstrap piuparts autopkgtest umoci crun r
 
 deps-run:
 	@tests/lib/install-packages $(PACKAGES_RUN)
+deps-cluster:
+	@tests/lib/install-packages $(PACKAGES_RUN) $(PACKAGES_ETCD) python3 openssl iproute2
 deps-test:
 	@tests/lib/install-packages $(PACKAGES_TEST)
 deps-lint:
