@@ -1,10 +1,11 @@
 /*
  * codec_cluster.c - the part of the codec that is about a cluster (see codec.h).
  */
+#include "client/codec_internal.h"
+
 #include <stdlib.h>
 #include <string.h>
 
-#include "client/codec_internal.h"
 #include "client/error.h"
 #include "fob/v1/admin.pb-c.h"
 

@@ -1,10 +1,11 @@
 /*
  * cluster_forget.c - fob cluster forget: a node that is off is taken out of the cluster.
  */
+#include "client/cli/cluster.h"
+
 #include <string.h>
 #include <strings.h>
 
-#include "client/cli/cluster.h"
 #include "client/cli/out.h"
 
 const char cluster_forget_help[] = "Usage: fob cluster forget REPLICA --is-off [--environment live|test]\n"

@@ -1,11 +1,12 @@
 /*
  * cluster_status.c - fob cluster status and wait: what a node knows of its cluster.
  */
+#include "client/cli/cluster.h"
+
 #include <inttypes.h>
 #include <stdio.h>
 #include <time.h>
 
-#include "client/cli/cluster.h"
 #include "client/cli/out.h"
 
 #define POLL_MS 100
