@@ -17,14 +17,14 @@ import pyfob
 import tap
 import fob
 from fob import Environment, Verdict
-from test_cluster import Node
+from test_cluster import new_node
 
 
 class Client(unittest.TestCase):
     def setUp(self):
         etcd = model_etcd.Etcd()
-        self.nodes = [Node(etcd)]
-        self.nodes.append(Node(etcd, self.nodes[0]))
+        self.nodes = [new_node(etcd)]
+        self.nodes.append(new_node(etcd, self.nodes[0]))
 
     def tearDown(self):
         for node in self.nodes:
