@@ -369,7 +369,8 @@ image: deps-image $(CHANGES) ## build a container image (OCI layout) from those 
 # of its own, made from the .proto files as they are. Those of event loops are for where the loop's package is.
 EXAMPLE_PKG_libevent := libevent_core
 EXAMPLE_PKG_libuv := libuv
-EXAMPLES := verify nng_req $(foreach e,libevent libuv,$(if $(shell $(PKG_CONFIG) --exists $(EXAMPLE_PKG_$e) && echo yes),$e))
+EXAMPLES := verify nng_req $(foreach e,libevent libuv,$(if \
+	$(shell $(PKG_CONFIG) --exists $(EXAMPLE_PKG_$e) 2>/dev/null && echo yes),$e))
 EXAMPLE_PROTOS := fob/rpc/v1/rpc fob/v1/types fob/v1/keys
 EXAMPLE_PROTO_C := $(EXAMPLE_PROTOS:%=$(B)/client/examples/%.pb-c.c)
 EXAMPLE_CC = $(CC) -std=gnu17 $(WARN) $(if $(SAN),-fsanitize=$(SAN)) $(CFLAGS)
@@ -427,7 +428,7 @@ $(B)/tests/load/stall.so: $(B)/tests/load/stall.o
 # Built only if these packages are installed: libgrpc++-dev libprotobuf-dev protobuf-compiler-grpc protobuf-compiler. The generated code has its
 # own folder: next to it a program has the name of a C++ header.
 GRPC_PLUGIN := $(shell command -v grpc_cpp_plugin)
-GRPC_OK := $(and $(GRPC_PLUGIN),$(shell command -v protoc),$(shell $(PKG_CONFIG) --exists grpc++ protobuf && echo yes))
+GRPC_OK := $(and $(GRPC_PLUGIN),$(shell command -v protoc),$(shell $(PKG_CONFIG) --exists grpc++ protobuf 2>/dev/null && echo yes))
 LOAD_BIN += $(if $(GRPC_OK),$(B)/tests/load/grpc-baseline)
 
 $(B)/tests/load/grpc/grpc_baseline.grpc.pb.cc: tests/load/grpc_baseline.proto

@@ -179,9 +179,9 @@ with socket.create_connection((host, int(rest.partition("/")[0])), 10) as s:
 }
 
 @test "the header is C++ too" {
-	command -v g++ >/dev/null || skip "no g++"
+	cxx=$(command -v g++ || command -v clang++) || skip "no C++ compiler"
 	echo '#include <fob.h>' > "$BATS_TEST_TMPDIR/user.cc"
-	g++ -std=c++11 -Wall -Wextra -Werror -fsyntax-only -I"$DEST/usr/include" "$BATS_TEST_TMPDIR/user.cc"
+	"$cxx" -std=c++11 -Wall -Wextra -Werror -fsyntax-only -I"$DEST/usr/include" "$BATS_TEST_TMPDIR/user.cc"
 	cat > "$BATS_TEST_TMPDIR/user.cc" <<'END'
 #include <fob.h>
 
@@ -195,7 +195,7 @@ verify(fob_client *c, const char *key, size_t len)
 	return fob_verify(c, &r, &v, nullptr) == 0 && fob_allows(&v);
 }
 END
-	g++ -std=c++20 -Wall -Werror -fsyntax-only -I"$DEST/usr/include" "$BATS_TEST_TMPDIR/user.cc"
+	"$cxx" -std=c++20 -Wall -Werror -fsyntax-only -I"$DEST/usr/include" "$BATS_TEST_TMPDIR/user.cc"
 	cat > "$BATS_TEST_TMPDIR/user.cc" <<'END'
 #include <fob.h>
 
@@ -212,7 +212,7 @@ verify(fob_client *c, const char *key, size_t len)
 	return fob_verify(c, &r, &v, nullptr) == 0 && fob_allows(&v);
 }
 END
-	g++ -std=c++11 -Wall -Wextra -Werror -fsyntax-only -I"$DEST/usr/include" "$BATS_TEST_TMPDIR/user.cc"
+	"$cxx" -std=c++11 -Wall -Wextra -Werror -fsyntax-only -I"$DEST/usr/include" "$BATS_TEST_TMPDIR/user.cc"
 }
 
 @test "the shared library exports what fob.h declares, and nothing else" {

@@ -1,7 +1,8 @@
 #!/usr/bin/python3
 """What a release has: `make sbom` names all that is installed and linked, twice the same; `make dist` packs the same bytes
 twice. With TORTURE=1 the sources that `make dist` packed are built and installed without git, and without a network where
-this user may have a namespace of his own."""
+this user may have a namespace of his own. SPDX_SCHEMA=FILE names SPDX's schema of its documents, which no registry of packages
+has (in github.com/spdx/spdx-spec, tag v2.3, schemas/spdx-schema.json): then the SBOM is held against it, too."""
 
 import os
 import sys
@@ -16,6 +17,8 @@ import subprocess
 import tarfile
 import tempfile
 import unittest
+
+import jsonschema
 
 import tap
 
@@ -93,6 +96,15 @@ class Sbom(unittest.TestCase):
         linked = [r for r in self.doc["relationships"] if r["relationshipType"] == "DYNAMIC_LINK"]
         fobd = next(f["SPDXID"] for f in self.doc["files"] if f["fileName"].endswith("/fobd"))
         self.assertGreater(len([r for r in linked if r["spdxElementId"] == fobd]), 5)
+
+    @unittest.skipUnless(os.environ.get("SPDX_SCHEMA"), "SPDX_SCHEMA does not name SPDX's schema")
+    def test_the_schema_takes_it(self):
+        with open(os.environ["SPDX_SCHEMA"], encoding="utf-8") as f:
+            schema = json.load(f)
+        validator = jsonschema.validators.validator_for(schema)(schema)
+        self.assertEqual([], [e.message for e in validator.iter_errors(self.doc)])
+        for name, wrong in (("packages", [{"name": "fob"}]), ("files", "none"), ("libraries", [])):
+            self.assertFalse(validator.is_valid({**self.doc, name: wrong}), name)
 
 
 @unittest.skipUnless(has_git(), "no checkout of git")

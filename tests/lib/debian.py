@@ -11,7 +11,7 @@ import subprocess
 
 import chroot
 
-INSTALLED = ("fobd", "fob", "fob-http", "libfob0")
+INSTALLED = ("fobd", "fob", "fob-http", "fob-cluster", "libfob0")
 # What builds and judges the packages, beside what service/debian/control names.
 TOOLS = ("build-essential", "lintian", "faketime")
 NO_SOURCE = {"build", "run", ".git", "__pycache__", ".mypy_cache"}

@@ -13,8 +13,8 @@ PACKAGES_ETCD := etcd-server etcd-client
 PACKAGES_MANUAL := zsh fish mandoc groff-base abigail-tools
 # libzstd-dev: Debian 13's static OpenSSL needs it and does not bring it. prometheus: promtool, for fob-http's metrics.
 # python3-yaml, python3-jsonschema: client/http/openapi.yaml is held against fob-http. python3-setuptools, python3-wheel:
-# `make python-wheel`. mypy: the types of client/python.
-PACKAGES_TEST := $(PACKAGES_RUN) clang libclang-rt-dev libcmocka-dev bats perl python3 python3-protobuf \
+# `make python-wheel`. mypy: the types of client/python. dpkg-dev: dpkg reads the changelog.
+PACKAGES_TEST := $(PACKAGES_RUN) clang libclang-rt-dev libcmocka-dev bats perl python3 python3-protobuf dpkg-dev \
 	openssl gdb libuv1-dev libzstd-dev $(PACKAGES_PROXIES) prometheus $(PACKAGES_BROWSER) \
 	python3-yaml python3-jsonschema python3-setuptools python3-wheel mypy $(PACKAGES_MANUAL) $(PACKAGES_ETCD)
 # What `make lint` checks with.

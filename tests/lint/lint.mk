@@ -54,7 +54,7 @@ $(L)/service/lmdb/descent.c.ok: LINT_KNOWS += $(call not,core.UndefinedBinaryOpe
 	core.uninitialized.Assign core.CallAndMessage)
 
 LINT_CONFIG := .clang-tidy tests/.clang-tidy $(wildcard tests/lint/*.supp) tests/lint/cppcheck.cfg tests/lint/model.h tests/lint/lint.mk
-$(L)/%.c.ok: %.c $(LINT_CONFIG) | $(PROTO_H)
+$(L)/%.c.ok: %.c $(LINT_CONFIG) | $(PROTO_H) $(ETCD_OBJ:.o=.h)
 	@mkdir -p $(@D)
 	@$(if $(V),,echo '  LINT    $<')
 	$(Q)ok=0; \
