@@ -184,9 +184,10 @@ static void
 count_step(struct fleet *f, uint64_t number, size_t len)
 {
 	unsigned kept = FLEET_LOG_KEPT / LOG_STEP;
+	size_t step = f->options.log_step != 0 ? f->options.log_step : LOG_STEP;
 
 	f->step_bytes += len;
-	if (f->n_steps == 0 || f->step_bytes >= LOG_STEP) {
+	if (f->n_steps == 0 || f->step_bytes >= step) {
 		if (f->n_steps == LOG_STEPS)
 			memmove(&f->steps[0], &f->steps[1], --f->n_steps * sizeof(f->steps[0]));
 		f->steps[f->n_steps++] = number;

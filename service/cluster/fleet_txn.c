@@ -160,6 +160,9 @@ registered(struct fleet *f, const struct sent *s, const struct fleet_result *r)
 	f->old_name[0] = '\0';
 	f->acked = 0;
 	f->next_proof_ms = 0;
+	/* At the rows, too: ours is among them now. */
+	f->looked_ms = 0;
+	f->look_wanted = true;
 }
 
 /* ---- proofs ---- */

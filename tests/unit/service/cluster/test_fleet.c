@@ -1,0 +1,316 @@
+/*
+ * test_fleet.c - one fleet and an etcd of a few lines: the life of a row, an entry from its proposal to its effect, what
+ * closes a node, and the cut of the log. What many nodes do under faults is tests/cluster's.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "service/base/bytes.h"
+#include "service/cluster/fleet.h"
+
+#define KEYS_MAX 400
+#define D_MS 10000
+
+struct key {
+	char name[FLEET_KEY_MAX];
+	uint8_t value[512];
+	size_t len;
+	int64_t created, version;
+};
+
+static struct {
+	struct key keys[KEYS_MAX];
+	size_t n;
+	int64_t revision;
+	struct fleet_kv kvs[KEYS_MAX];
+} etcd;
+
+static struct fleet *fleet;
+static struct fleet_options options;
+static int64_t now_ms;
+static char last_delete[FLEET_KEY_MAX]; /* the end of the last range that was deleted */
+
+/* ---- etcd ---- */
+
+static struct key *
+find(const char *name)
+{
+	for (size_t i = 0; i < etcd.n; i++)
+		if (strcmp(etcd.keys[i].name, name) == 0)
+			return &etcd.keys[i];
+	return NULL;
+}
+
+static bool
+holds(const struct fleet_compare *c)
+{
+	const struct key *k = find(c->key);
+
+	if (c->target == FLEET_VALUE)
+		return k != NULL && k->len == c->len && memcmp(k->value, c->value, c->len) == 0;
+	return c->number == (k == NULL ? 0 : c->target == FLEET_VERSION ? k->version : k->created);
+}
+
+static void
+put(const struct fleet_action *a)
+{
+	struct key *k = find(a->key);
+
+	if (k == NULL) {
+		assert_true(etcd.n < KEYS_MAX);
+		k = &etcd.keys[etcd.n++];
+		*k = (struct key){ .created = etcd.revision };
+		snprintf(k->name, sizeof(k->name), "%s", a->key);
+	}
+	assert_true(a->len <= sizeof(k->value));
+	memcpy(k->value, a->value, a->len);
+	k->len = a->len;
+	k->version++;
+}
+
+static bool
+in_range(const struct fleet_action *a, const struct key *k)
+{
+	if (a->end[0] == '\0')
+		return strcmp(k->name, a->key) == 0;
+	return strcmp(k->name, a->key) >= 0 && strcmp(k->name, a->end) < 0;
+}
+
+static void
+delete(const struct fleet_action *a)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < etcd.n; i++)
+		if (!in_range(a, &etcd.keys[i]))
+			etcd.keys[n++] = etcd.keys[i];
+	etcd.n = n;
+	if (a->end[0] != '\0')
+		snprintf(last_delete, sizeof(last_delete), "%s", a->end);
+}
+
+/* Entries are put in the order of their numbers, and no other range has to be sorted. */
+static size_t
+get(const struct fleet_action *a, size_t n)
+{
+	for (size_t i = 0; i < etcd.n && n < KEYS_MAX; i++)
+		if (in_range(a, &etcd.keys[i]))
+			etcd.kvs[n++] = (struct fleet_kv){ .key = (const uint8_t *)etcd.keys[i].name,
+				.key_len = strlen(etcd.keys[i].name),
+				.value = etcd.keys[i].value,
+				.len = etcd.keys[i].len,
+				.create_revision = etcd.keys[i].created,
+				.version = etcd.keys[i].version };
+	return n;
+}
+
+static void
+transact(const struct fleet_txn *t)
+{
+	struct fleet_result r = { .id = t->id, .outcome = FLEET_DONE, .succeeded = true, .kvs = etcd.kvs };
+	const struct fleet_action *actions;
+	unsigned n;
+
+	for (unsigned i = 0; i < t->n_compares; i++)
+		r.succeeded = r.succeeded && holds(&t->compares[i]);
+	actions = r.succeeded ? t->success : t->failure;
+	n = r.succeeded ? t->n_success : t->n_failure;
+	etcd.revision++;
+	for (unsigned i = 0; i < n; i++) {
+		if (actions[i].kind == FLEET_PUT)
+			put(&actions[i]);
+		else if (actions[i].kind == FLEET_DELETE)
+			delete(&actions[i]);
+		else
+			r.n_kvs = get(&actions[i], r.n_kvs);
+	}
+	r.revision = etcd.revision;
+	fleet_done(fleet, &r, now_ms);
+}
+
+/* ---- the node ---- */
+
+static void
+run(int64_t ms)
+{
+	struct fleet_txn t;
+
+	for (int64_t end_ms = now_ms + ms; now_ms < end_ms; now_ms += 10)
+		while (fleet_next(fleet, now_ms, 1000, &t))
+			transact(&t);
+}
+
+static void
+apply_all(void)
+{
+	uint8_t tag[ROW_TAG_LEN] = { 1 };
+	const uint8_t *bytes;
+	size_t len;
+
+	while (fleet_entry(fleet, &bytes, &len))
+		fleet_applied(fleet, fleet_applied_to(fleet) + 1, tag);
+}
+
+static int
+setup(void **state)
+{
+	(void)state;
+	memset(&etcd, 0, sizeof(etcd));
+	now_ms = 100000;
+	options = (struct fleet_options){
+		.life = 7, .pepper_lines = 1, .entry_version = 1, .max_staleness_ms = D_MS, .log_step = 300
+	};
+	memset(options.cluster, 1, sizeof(options.cluster));
+	memset(options.replica, 2, sizeof(options.replica));
+	memset(options.row_key, 3, sizeof(options.row_key));
+	assert_non_null(fleet = fleet_new(&options));
+	return 0;
+}
+
+static int
+teardown(void **state)
+{
+	(void)state;
+	fleet_free(fleet);
+	return 0;
+}
+
+static void
+append(const char *entry)
+{
+	int64_t by_ms;
+
+	assert_true(fleet_may_propose(fleet));
+	assert_true(fleet_propose(fleet, (const uint8_t *)entry, strlen(entry)));
+	run(20);
+	assert_int_equal(fleet_proposal(fleet), FLEET_WON);
+	apply_all();
+	assert_true(fleet_effective(fleet, fleet_applied_to(fleet), now_ms, &by_ms));
+}
+
+static void
+a_node_is_fresh_when_it_has_proved_it(void **state)
+{
+	(void)state;
+	assert_int_equal(fleet_fresh_until_ms(fleet), 0);
+	run(100);
+	assert_true(fleet_fresh_until_ms(fleet) > now_ms);
+	assert_true(fleet_fresh_until_ms(fleet) <= now_ms + D_MS);
+	append("one");
+	assert_int_equal(fleet_head(fleet), 1);
+	/* Nothing is heard any more. */
+	now_ms += D_MS;
+	assert_true(fleet_fresh_until_ms(fleet) <= now_ms);
+	run(20);
+	assert_true(fleet_fresh_until_ms(fleet) > now_ms);
+}
+
+static void
+a_row_that_is_marked_is_left(void **state)
+{
+	struct fleet_action mark = { .kind = FLEET_PUT, .value = (const uint8_t *)"x", .len = 1 };
+	struct fleet_node nodes[4];
+
+	(void)state;
+	run(100);
+	assert_int_equal(fleet_nodes(fleet, nodes, 4), 1);
+	assert_true(nodes[0].is_self && nodes[0].is_valid);
+	snprintf(mark.key, sizeof(mark.key), "mark/02020202020202020202020202020202.0000000000000007");
+	put(&mark);
+	run(D_MS);
+	assert_non_null(find("nodes/02020202020202020202020202020202.0000000000000008"));
+	assert_null(find("nodes/02020202020202020202020202020202.0000000000000007"));
+	assert_null(find(mark.key));
+	assert_true(fleet_fresh_until_ms(fleet) > now_ms);
+}
+
+static void
+leaving_takes_the_row_away(void **state)
+{
+	(void)state;
+	run(100);
+	fleet_leave(fleet);
+	assert_int_equal(fleet_fresh_until_ms(fleet), 0);
+	assert_false(fleet_has_left(fleet));
+	run(100);
+	assert_true(fleet_has_left(fleet));
+	assert_null(find("nodes/02020202020202020202020202020202.0000000000000007"));
+	assert_int_equal(fleet_fresh_until_ms(fleet), 0);
+}
+
+static void
+a_head_that_is_behind_closes_the_node(void **state)
+{
+	(void)state;
+	run(100);
+	append("one");
+	append("two");
+	bytes_put64(find("head")->value + FLEET_ID_LEN, 1);
+	run(D_MS / 5);
+	assert_int_equal(fleet_closed(fleet), FLEET_HEAD_BEHIND);
+	assert_int_equal(fleet_fresh_until_ms(fleet), 0);
+}
+
+static void
+another_clusters_head_closes_the_node(void **state)
+{
+	(void)state;
+	run(100);
+	find("head")->value[0] ^= 1;
+	run(D_MS / 5);
+	assert_int_equal(fleet_closed(fleet), FLEET_OTHER_CLUSTER);
+}
+
+static void
+a_log_that_is_gone_closes_the_node(void **state)
+{
+	(void)state;
+	run(100);
+	bytes_put64(find("head")->value + FLEET_ID_LEN, 5);
+	run(D_MS / 5);
+	assert_int_equal(fleet_closed(fleet), FLEET_LOG_GONE);
+}
+
+static void
+the_log_is_cut_behind_what_is_kept(void **state)
+{
+	char entry[128];
+
+	(void)state;
+	run(100);
+	/* 64 steps of 300 bytes are kept: 192 entries of 100. */
+	for (int i = 0; i < 250; i++) {
+		snprintf(entry, sizeof(entry), "%-100d", i);
+		append(entry);
+		run(60);
+	}
+	assert_string_not_equal(last_delete, "");
+	assert_null(find("log/0000000000000001"));
+	assert_non_null(find("log/00000000000000fa"));
+	assert_non_null(find("log/0000000000000040"));
+	assert_true(etcd.n > 180 && etcd.n < 210);
+	assert_int_equal(fleet_closed(fleet), FLEET_OPEN);
+}
+
+int
+main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+	const struct CMUnitTest tests[] = {
+		TEST(a_node_is_fresh_when_it_has_proved_it),
+		TEST(a_row_that_is_marked_is_left),
+		TEST(leaving_takes_the_row_away),
+		TEST(a_head_that_is_behind_closes_the_node),
+		TEST(another_clusters_head_closes_the_node),
+		TEST(a_log_that_is_gone_closes_the_node),
+		TEST(the_log_is_cut_behind_what_is_kept),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
