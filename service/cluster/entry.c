@@ -303,6 +303,12 @@ entry_set_plain(struct entry *e, const uint8_t *bytes, size_t len)
 	e->len = len;
 }
 
+void
+entry_copy_plain(const struct entry *e, uint8_t *bytes)
+{
+	memcpy(bytes, e->bytes, e->len);
+}
+
 /* ---- reading ---- */
 
 struct reading {

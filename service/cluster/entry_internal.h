@@ -1,5 +1,5 @@
 /*
- * entry_internal.h - for the fuzz target of entry.c: an entry's bytes before they are sealed.
+ * entry_internal.h - for tests of entry.c: an entry's bytes before they are sealed.
  */
 #ifndef ENTRY_INTERNAL_H
 #define ENTRY_INTERNAL_H
@@ -10,5 +10,7 @@
 
 /* As entry_open() leaves it. ${len} is at most ENTRY_PLAIN_MAX. */
 void entry_set_plain(struct entry *entry, const uint8_t *bytes, size_t len);
+/* The reverse: ${bytes} has room for all that was sealed. */
+void entry_copy_plain(const struct entry *entry, uint8_t *bytes);
 
 #endif

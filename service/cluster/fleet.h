@@ -162,8 +162,7 @@ enum fleet_proposal {
 
 /*
  * fleet_propose(fleet, entry, len):
- * Begin to append ${entry} behind the newest that was applied; copied. Nothing may be under way, and all that was heard of
- * must be applied.
+ * Begin to append ${entry} behind the newest that was applied; copied. fleet_may_propose() must have said so.
  * Returns: false without memory.
  */
 bool fleet_propose(struct fleet *fleet, const uint8_t *entry, size_t len);

@@ -209,6 +209,17 @@ proposal(struct order *o)
 	return now;
 }
 
+static void
+decide_again(struct order *o)
+{
+	struct mutation *m;
+
+	while ((m = o->proposed) != NULL) {
+		o->proposed = m->next;
+		append(&o->confirmed, m);
+	}
+}
+
 /* The entry is in the log and, as apply_all() comes first and afterwards, in the database as soon as it can be. */
 static void
 won(struct order *o, uint64_t number)
@@ -234,12 +245,7 @@ settle_proposal(struct writer *w)
 		break;
 	case FLEET_LOST:
 		o->proposed_last = false;
-		while (o->proposed != NULL) {
-			struct mutation *m = o->proposed;
-
-			o->proposed = m->next;
-			append(&o->confirmed, m);
-		}
+		decide_again(o);
 		break;
 	case FLEET_REFUSED:
 		refuse_list(w, &o->proposed, -FAULT_UNAVAILABLE,
@@ -504,7 +510,8 @@ propose(struct writer *w)
 	place_next(w, &place);
 	len = entry_seal(o->entry, store_pepper(w->store), &place, o->sealed);
 	pthread_mutex_lock(&o->lock);
-	done = fleet_propose(o->fleet, o->sealed, len);
+	/* While it was decided, the agent may have brought another node's entry. */
+	done = fleet_may_propose(o->fleet) && fleet_propose(o->fleet, o->sealed, len);
 	pthread_mutex_unlock(&o->lock);
 	o->proposed_number = place.number;
 	return done;
@@ -549,7 +556,7 @@ decide_and_propose(struct writer *w, struct mutation *batch, int64_t now_ms)
 	}
 	o->confirmed = list;
 	if (entry_changes(o->entry) > 0 && !propose(w))
-		refuse_list(w, &o->proposed, -FAULT_INTERNAL, "out of memory");
+		decide_again(o);
 	entry_clear(o->entry);
 }
 

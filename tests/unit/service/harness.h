@@ -13,6 +13,7 @@
 
 #include "fob/rpc/v1/rpc.pb-c.h"
 #include "fob/v1/admin.pb-c.h"
+#include "fob/v1/cluster.pb-c.h"
 #include "fob/v1/health.pb-c.h"
 #include "fob/v1/keys.pb-c.h"
 #include "service/base/sanitizer.h"

@@ -357,14 +357,14 @@ put_identity(const struct record_identity *identity, bool tag)
 static void
 a_newer_schema_and_damage(void **state)
 {
-	struct record_identity identity = { .schema = RECORD_SCHEMA + 1, .environment = ENVIRONMENT_LIVE };
+	struct record_identity identity = { .schema = RECORD_SCHEMA_CLUSTER + 1, .environment = ENVIRONMENT_LIVE };
 	struct pepper *pepper;
 	char why[512] = "";
 
 	(void)state;
 	fixture_store_close(&f);
 	put_identity(&identity, true);
-	refused_open(&f.options, "made by a newer fobd (schema 5, this one knows 4)");
+	refused_open(&f.options, "made by a newer fobd (schema 6, this one knows 5)");
 
 	assert_int_equal(pepper_load(f.pepper, &pepper, why, sizeof(why)), 0);
 	identity.schema = RECORD_SCHEMA;
