@@ -449,6 +449,10 @@ BENCH_ARGS ?=
 bench: all $(LOAD_BIN) ## measure Fob against its targets; report in build/bench (BENCH_ARGS=--quick: two minutes)
 	$(Q)tests/load/bench $(B) $(BENCH_ARGS)
 
+.PHONY: bench-cluster
+bench-cluster: deps-cluster all ## measure a cluster of three nodes beside etcd alone: a minute
+	$(Q)FOB_BUILD=$(B) $(PYTHON) tests/load/bench_cluster.py
+
 -include $(LOAD_OBJ:.o=.d)
 
 # ---- checks without running ----

@@ -20,14 +20,10 @@ import tap  # noqa: E402
 STALENESS_MS = 1500 * daemon.SLOWER
 
 
-def new_node(etcd, first=None):
-    return nodes.Node(lambda n: model_etcd.Agent("ipc://" + n.path, etcd), first)
-
-
 class Cluster(unittest.TestCase):
     def setUp(self):
         self.etcd = model_etcd.Etcd()
-        self.nodes = [new_node(self.etcd)]
+        self.nodes = [nodes.modelled(self.etcd)]
 
     def tearDown(self):
         for n in self.nodes:
@@ -35,7 +31,7 @@ class Cluster(unittest.TestCase):
 
     def grow(self, n):
         while len(self.nodes) < n:
-            self.nodes.append(new_node(self.etcd, self.nodes[0]))
+            self.nodes.append(nodes.modelled(self.etcd, self.nodes[0]))
 
     def test_a_change_is_effective_on_every_node_when_it_is_answered(self):
         self.grow(3)

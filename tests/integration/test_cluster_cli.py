@@ -13,9 +13,9 @@ sys.path[:0] = [os.path.join(HERE, "..", "lib"), HERE]
 
 import daemon
 import model_etcd
+import nodes
 import pb
 import tap
-from test_cluster import new_node
 
 FOB = os.path.join(daemon.BUILD, "fob")
 
@@ -45,7 +45,7 @@ class Commands(unittest.TestCase):
     def grow(self, n):
         etcd = model_etcd.Etcd()
         for _ in range(n):
-            self.nodes.append(new_node(etcd, self.nodes[0] if self.nodes else None))
+            self.nodes.append(nodes.modelled(etcd, self.nodes[0] if self.nodes else None))
         # A change that all of them have acknowledged: so the first one knows them all.
         with self.nodes[0].fobd.client() as c:
             c.create(pb.LIVE, "acct_1")

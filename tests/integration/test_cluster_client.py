@@ -13,18 +13,18 @@ sys.path[:0] = [os.path.join(HERE, "..", "lib"), HERE]
 
 import daemon
 import model_etcd
+import nodes
 import pyfob
 import tap
 import fob
 from fob import Environment, Verdict
-from test_cluster import new_node
 
 
 class Client(unittest.TestCase):
     def setUp(self):
         etcd = model_etcd.Etcd()
-        self.nodes = [new_node(etcd)]
-        self.nodes.append(new_node(etcd, self.nodes[0]))
+        self.nodes = [nodes.modelled(etcd)]
+        self.nodes.append(nodes.modelled(etcd, self.nodes[0]))
 
     def tearDown(self):
         for node in self.nodes:

@@ -4,6 +4,7 @@ import os
 
 import daemon
 import fobwire
+import model_etcd
 import pb
 
 
@@ -52,6 +53,11 @@ class Node:
         if self.fobd.process is not None:
             self.fobd.stop()
         self.agent.stop()
+
+
+def modelled(etcd, first=None):
+    """A node with an agent of model_etcd."""
+    return Node(lambda n: model_etcd.Agent("ipc://" + n.path, etcd), first)
 
 
 def fault_of(function):

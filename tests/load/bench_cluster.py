@@ -1,0 +1,119 @@
+#!/usr/bin/python3
+"""`make bench-cluster`: what a change costs in a cluster of three nodes and three etcd members with TLS on this machine,
+beside the same append to etcd alone, in one run. Run it on a quiet machine; figures are medians."""
+
+import os
+import sys
+import threading
+import time
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
+
+import agent
+import daemon
+import etcd
+import fobwire
+import nodes
+import pb
+
+ROLLS = int(os.environ.get("BENCH_ROLLS") or 300)
+IN_FLIGHT, SECONDS = 256, 5
+ACCOUNTS = 256
+
+
+class Path:
+    def __init__(self, path):
+        self.path = path
+
+
+def timed(call, n):
+    """(median, 99th percentile) of ${n} calls, in ms."""
+    took = []
+    for _ in range(n):
+        begun = time.perf_counter()
+        call()
+        took.append((time.perf_counter() - begun) * 1000)
+    took.sort()
+    return took[n // 2], took[n * 99 // 100]
+
+
+def etcd_alone(e):
+    """An append of 600 bytes by fob-cluster: a compare, two puts."""
+    fobd = agent.Fobd()
+    a = agent.Agent(fobd, e, environment="test").start()
+    value = b"x" * 600
+    fobd.make(success=[agent.put("head", b"0")])
+    count = [0]
+
+    def append():
+        count[0] += 1
+        result = fobd.make(compares=[agent.compare("head", value=b"%d" % (count[0] - 1))],
+                           success=[agent.put("log/%016x" % count[0], value), agent.put("head", b"%d" % count[0])])
+        if not result.succeeded:
+            raise AssertionError("the append was refused")
+
+    figures = timed(append, ROLLS)
+    a.stop()
+    fobd.close()
+    return figures
+
+
+def many(node, names):
+    """Rolls a second with IN_FLIGHT under way on four connections."""
+    done, ending = [0] * 4, time.monotonic() + SECONDS
+
+    def run(i):
+        with node.fobd.connection(timeout_s=60) as c:
+            mine = names[i::4]
+            window = {}
+            for name in mine[:IN_FLIGHT // 4]:
+                window[c.send(roll(name))] = name
+            while window:
+                ident, reply = c.recv()
+                r = fobwire.response(reply)
+                if r.code != pb.rpc.OK:
+                    raise AssertionError(r.message)
+                name = window.pop(ident)
+                done[i] += 1
+                if time.monotonic() < ending:
+                    window[c.send(roll(name))] = name
+
+    begun = time.monotonic()
+    threads = [threading.Thread(target=run, args=(i,)) for i in range(4)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    return sum(done) / (time.monotonic() - begun)
+
+
+def roll(name):
+    return fobwire.request("fob.v1.Admin/RollKey", fobwire.roll_request(pb.LIVE, name, None, grace=0))
+
+
+def measure(cluster, names):
+    with cluster[0].fobd.client(timeout_s=60) as c:
+        one = timed(lambda: c.roll(pb.LIVE, names[0], grace=0), ROLLS)
+    return one, many(cluster[0], names)
+
+
+def main():
+    e = etcd.Etcd(3).start()
+    print("etcd alone, append of 600 bytes by fob-cluster: p50 %.1f ms, p99 %.1f ms" % etcd_alone(e), flush=True)
+    cluster = [nodes.Node(lambda n: agent.Agent(Path(n.path), e).start(), staleness_ms=10000)]
+    names = ["acct_%d" % i for i in range(ACCOUNTS)]
+    with cluster[0].fobd.client(timeout_s=60) as c:
+        for name in names:
+            c.create(pb.LIVE, name)
+    for n in (1, 3):
+        while len(cluster) < n:
+            cluster.append(nodes.Node(lambda x: agent.Agent(Path(x.path), e).start(), cluster[0], staleness_ms=10000))
+        one, rate = measure(cluster, names)
+        print("RollKey, acknowledged by %d node%s: p50 %.1f ms, p99 %.1f ms; with %d in flight %.0f a second" % (
+            n, "" if n == 1 else "s", *one, IN_FLIGHT, rate), flush=True)
+    for n in cluster:
+        n.stop()
+    e.end()
+
+
+main()
