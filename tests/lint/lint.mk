@@ -36,6 +36,7 @@ LINT_MODEL := -include tests/lint/model.h
 not = $(foreach c,$(1),-Xclang -analyzer-disable-checker -Xclang $c)
 $(L)/client/%.c.ok: LINT_KNOWS := -DLINT_CLIENT $(LINT_MODEL)
 $(L)/client/cli/%.c.ok: LINT_KNOWS :=
+$(L)/client/cluster/%.c.ok: LINT_KNOWS :=
 $(L)/client/http/%.c.ok: LINT_KNOWS :=
 $(L)/client/examples/%.c.ok: LINT_KNOWS :=
 $(L)/service/rpc/%.c.ok: LINT_KNOWS := -DLINT_RPC $(LINT_MODEL)
