@@ -296,6 +296,8 @@ class Account(Case):
         new, = self.secrets()
         self.has("works until", "old-fate")
         self.assertRegex(self.element("#old-fate .countdown").text, "^(24:00:00|23:59:..)$")
+        # Without a window system the page may not have the focus, which the clipboard is for.
+        self.browser.execute_cdp_cmd("Emulation.setFocusEmulationEnabled", {"enabled": True})
         self.browser.execute_cdp_cmd("Browser.grantPermissions", {"permissions": ["clipboardReadWrite", "clipboardSanitizedWrite"]})
         self.click("copy-0")
         self.see("it is copied", lambda: self.element("copy-0").text == "Copied")
