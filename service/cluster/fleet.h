@@ -14,7 +14,7 @@
  *	nodes/REPLICA.LIFE    a row: one life of one replica. See row.h
  *	mark/REPLICA.LIFE     that row is being removed
  *
- * What is proved, with D = max_staleness of a node, W = its D and a drift of 2 %:
+ * What is proved, with D = max_staleness of a node, W = 101/99 of it: clocks may run 1 % fast and 1 % slow:
  *
  *  - A node proves every D/10, by a transaction through etcd's consensus, that its row is there, is not marked, and what
  *    the head is. When it has applied that head, it may answer until D after the proof was *sent*.

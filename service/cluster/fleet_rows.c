@@ -7,11 +7,14 @@
 
 #include <string.h>
 
-/* W: a clock may run 1 % slow where the proof was sent, and 1 % fast here. */
+/*
+ * W: a clock may run 1 % slow where the proof was sent, and 1 % fast here: D(1 + 0.01) / (1 - 0.01), which is more than 1.02 D.
+ * Both clocks are read in whole milliseconds.
+ */
 static int64_t
 wait_of(uint32_t max_staleness_ms)
 {
-	return (int64_t)max_staleness_ms + max_staleness_ms / 50 + 1;
+	return (int64_t)max_staleness_ms * 101 / 99 + 2;
 }
 
 static struct member *

@@ -377,13 +377,28 @@ needs_confirmation(const struct mutation *m)
 	}
 }
 
+/*
+ * Is the answer of a database that was confirmed? That of a token's first use has to be confirmed after the token was found:
+ * then the entry that holds it is among those that are effective with the confirmed head. And an answer that may depend on
+ * changes of the entry under construction is none, as that entry may not come into the log.
+ */
+static bool
+is_confirmed(const struct order *o, const struct mutation *m)
+{
+	if (entry_changes(o->entry) > 0)
+		return false;
+	return m->confirmed && (!m->replayed || m->confirmed_head >= m->found_at);
+}
+
 /* A mutation that was decided, and has no change in the entry: a refusal, or the reply to a token's first use. */
 static void
 settle_decided(struct writer *w, struct mutation *m)
 {
 	struct order *o = w->order;
 
-	if (needs_confirmation(m) && !m->confirmed) {
+	if (m->fault == 0 && m->replayed && m->found_at == 0)
+		m->found_at = o->cluster.number;
+	if (needs_confirmation(m) && !is_confirmed(o, m)) {
 		pthread_mutex_lock(&o->lock);
 		m->confirm = fleet_confirm(o->fleet);
 		pthread_mutex_unlock(&o->lock);

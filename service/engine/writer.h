@@ -58,6 +58,7 @@ struct mutation {
 	uint64_t effective; /* this entry to be effective everywhere; 0: none */
 	bool confirmed;
 	uint64_t confirmed_head; /* see fleet_confirmed() */
+	uint64_t found_at;       /* the newest entry that was applied when its token was found; 0: it was not */
 };
 
 #define WRITER_GROUPS 10 /* commits of 1, 2, up to 4 and so on to 512 changes: see buckets.h */

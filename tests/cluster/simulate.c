@@ -70,6 +70,23 @@ world_fini(struct world *w)
 	clients_fini(&w->clients);
 }
 
+static bool
+has_failed_enough(const struct world *w)
+{
+	return w->options.stop && w->checker.violations > 0;
+}
+
+static void
+run_until(struct world *w, int64_t until_us)
+{
+	int64_t at_us;
+
+	while ((at_us = world_now_us(w) + 100000) < until_us && !has_failed_enough(w))
+		events_run(&w->events, w, at_us);
+	if (!has_failed_enough(w))
+		events_run(&w->events, w, until_us);
+}
+
 /* ${checker}: the caller's, to be ended with checker_fini(). */
 static void
 run(const struct options *options, uint64_t seed, struct checker *checker, uint64_t *events)
@@ -94,10 +111,11 @@ run(const struct options *options, uint64_t seed, struct checker *checker, uint6
 	events_run(&w->events, w, 1000000);
 	clients_begin(w);
 	faults_begin(w);
-	events_run(&w->events, w, options->seconds * 1000000);
+	run_until(w, options->seconds * 1000000);
 	faults_end(w);
-	events_run(&w->events, w, options->seconds * 1000000 + SETTLE_US(w));
-	check_end(w);
+	run_until(w, options->seconds * 1000000 + SETTLE_US(w));
+	if (!has_failed_enough(w))
+		check_end(w);
 	*events += w->events.happened;
 	world_fini(w);
 	*checker = w->checker;
@@ -166,7 +184,7 @@ usage(void)
 	fprintf(stderr, "usage: simulate --nodes N --seeds FROM-TO --seconds S --staleness MS [--faults LIST|all|none]\n"
 			"                [--changes N] [--verifies N] [--stop] [--trace]\n"
 			"--changes: a second, of all clients; --verifies: a second, of each node\n"
-			"--stop: at the first seed that fails. Faults:");
+			"--stop: when a run has failed. Faults:");
 	for (int i = 0; i < FAULTS; i++)
 		fprintf(stderr, " %s", fault_names[i]);
 	fputc('\n', stderr);
@@ -223,13 +241,12 @@ main(int argc, char **argv)
 	uint64_t from = 1, to = 1;
 	struct total total = { 0 };
 	struct checker checker;
-	bool stop = false;
 
 	for (int i = 1; i < argc; i++) {
 		const char *flag = argv[i], *value = i + 1 < argc ? argv[i + 1] : "";
 
 		if (strcmp(flag, "--stop") == 0) {
-			stop = true;
+			o.stop = true;
 			continue;
 		}
 		if (strcmp(flag, "--trace") == 0) {
@@ -256,7 +273,7 @@ main(int argc, char **argv)
 	}
 	if (faults[0] == 'a')
 		o.faults = read_faults("all");
-	for (uint64_t seed = from; seed <= to && !(stop && total.failed > 0); seed++) {
+	for (uint64_t seed = from; seed <= to && !(o.stop && total.failed > 0); seed++) {
 		run(&o, seed, &checker, &total.events);
 		add(&total, &checker);
 		if (checker.violations > 0)

@@ -230,6 +230,42 @@ a_row_that_is_marked_is_left(void **state)
 	assert_true(fleet_fresh_until_ms(fleet) > now_ms);
 }
 
+/* Another node that never acknowledges keeps an entry waiting for D, and for what two clocks may differ by in that time. */
+static void
+a_silent_node_is_waited_for(void **state)
+{
+	static const char other[] = "05050505050505050505050505050505.0000000000000001";
+	struct row row = { .max_staleness_ms = D_MS, .pepper_lines = 1, .entry_version = 1 };
+	struct fleet_action add = { .kind = FLEET_PUT };
+	uint8_t bytes[ROW_MAX], tag[ROW_TAG_LEN] = { 1 };
+	int64_t by_ms, won_ms;
+
+	(void)state;
+	run(100);
+	add.len = row_put(options.row_key, options.cluster, other, &row, bytes);
+	add.value = bytes;
+	snprintf(add.key, sizeof(add.key), "nodes/%s", other);
+	put(&add);
+	assert_true(fleet_propose(fleet, (const uint8_t *)"x", 1));
+	won_ms = now_ms;
+	run(20);
+	assert_int_equal(fleet_proposal(fleet), FLEET_WON);
+	fleet_applied(fleet, 1, tag);
+	assert_false(fleet_effective(fleet, 1, now_ms, &by_ms));
+	/* A proof that was sent just before ends after D by a clock that is 1 % slow; ours is 1 % fast. */
+	assert_true(by_ms - won_ms >= D_MS * 101 / 99);
+	assert_true(by_ms - won_ms <= D_MS * 101 / 99 + 30);
+	assert_false(fleet_effective(fleet, 1, by_ms - 1, &by_ms));
+	assert_true(fleet_effective(fleet, 1, by_ms, &by_ms));
+	/* It is marked after a second, and removed when it cannot answer any more. */
+	run(FLEET_MARK_MS + 500);
+	assert_non_null(find("mark/05050505050505050505050505050505.0000000000000001"));
+	run(D_MS - 1000);
+	assert_non_null(find(add.key));
+	run(2 * D_MS);
+	assert_null(find(add.key));
+}
+
 static void
 leaving_takes_the_row_away(void **state)
 {
@@ -305,6 +341,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(a_node_is_fresh_when_it_has_proved_it),
 		TEST(a_row_that_is_marked_is_left),
+		TEST(a_silent_node_is_waited_for),
 		TEST(leaving_takes_the_row_away),
 		TEST(a_head_that_is_behind_closes_the_node),
 		TEST(another_clusters_head_closes_the_node),
