@@ -6,7 +6,7 @@
 #define LIMITS_H
 
 #define LIMIT_REQUEST 65536       /* one request, its envelope included, SP's header not */
-#define LIMIT_EXCHANGE (256U << 10) /* the same on a listener of role "cluster" */
+#define LIMIT_EXCHANGE (LIMIT_FRAME - 4) /* the same on a listener of role "cluster" */
 #define LIMIT_ARENA (2U << 20)    /* memory to decode and answer one request */
 #define LIMIT_BATCH 256           /* items of a VerifyKeys */
 #define LIMIT_IMPORT 256          /* items of an ImportAccounts */
@@ -41,7 +41,7 @@
 #define LIMIT_UNGREETED 1024      /* connections of one listener before their greeting; at it the oldest is closed */
 #define LIMIT_GREETING_MS 10000   /* from accept to the greeting, TLS handshake included */
 #define LIMIT_FULL_MS 200         /* how long newcomers wait for room when `connections` are open */
-#define LIMIT_FRAME ((256U << 10) + 4) /* payload of a frame; a longer one closes the connection */
+#define LIMIT_FRAME (256U << 10)  /* payload of a frame; a longer one closes the connection */
 #define LIMIT_READ (32U << 10)    /* bytes read from one connection before the others have their turn */
 #define LIMIT_UNSENT (4U << 10)   /* reply bytes of one connection; at it they leave before its next request is read */
 #define LIMIT_BUFFERS (64U << 20) /* message buffers of all connections; at it the one that holds most is closed */

@@ -9,7 +9,7 @@
 #include "tests/cluster/verify.h"
 #include "tests/cluster/world.h"
 
-#define CALL_US INT64_C(2000000)    /* a call's deadline */
+#define CALL_US INT64_C(2000000)    /* a call's deadline, or three times D */
 #define PATIENCE_US INT64_C(500000) /* after which a client may ask another node, too */
 #define EAGER 6                     /* verifies after an acknowledgement */
 
@@ -44,21 +44,22 @@ ask(struct world *w, void *arg, uint64_t number)
 {
 	struct client *c;
 	struct call *call;
-	int64_t now_us;
+	int64_t now_us, call_us;
 
 	(void)arg;
 	if (w == NULL)
 		return;
+	call_us = world_chance(w, 1, 2) ? CALL_US : (int64_t)w->options.staleness_ms * 3000;
 	c = &w->clients.all[number];
 	now_us = world_now_us(w);
 	c->tries++;
 	call = sim_realloc(NULL, sizeof(*call));
 	*call = (struct call){
-		.client = (uint32_t)number, .token = c->token, .account = c->account, .deadline_us = now_us + CALL_US
+		.client = (uint32_t)number, .token = c->token, .account = c->account, .deadline_us = now_us + call_us
 	};
 	/* A paused node or one that dies answers nothing. */
 	ask_again_at(w, (uint32_t)number,
-	    now_us + (world_chance(w, 1, 10) ? world_between(w, 0, PATIENCE_US) : CALL_US + world_between(w, 0, CALL_US)));
+	    now_us + (world_chance(w, 1, 10) ? world_between(w, 0, PATIENCE_US) : call_us + world_between(w, 0, CALL_US)));
 	if (!node_call(any_node(w), call)) {
 		free(call);
 		ask_again_at(w, (uint32_t)number, now_us + world_between(w, 1000, 50000));

@@ -212,7 +212,7 @@ next(struct world *w, void *arg, uint64_t number)
 		return;
 	do
 		fault = (enum fault)rng_below(&w->rng, FAULTS);
-	while (!is_on(w, fault));
+	while (!is_on(w, fault) || fault == FAULT_DRIFT);
 	/* What stops all nodes comes less often. */
 	if ((fault != FAULT_FULL && fault != FAULT_ELECTION) || world_chance(w, 1, 4))
 		begin(w, fault);
@@ -222,13 +222,10 @@ next(struct world *w, void *arg, uint64_t number)
 void
 faults_begin(struct world *w)
 {
-	for (unsigned i = 0; i < w->n_nodes && is_on(w, FAULT_DRIFT); i++) {
-		struct node *n = &w->nodes[i];
+	bool apart = world_chance(w, 1, 2); /* as far as can be: each second one at the other limit */
 
-		/* Half of them at the limits. */
-		n->drift_ppm = world_chance(w, 1, 2) ? world_between(w, -10000, 10000) :
-						       world_chance(w, 1, 2) ? 10000 : -10000;
-	}
+	for (unsigned i = 0; i < w->n_nodes && is_on(w, FAULT_DRIFT); i++)
+		w->nodes[i].drift_ppm = !apart ? world_between(w, -10000, 10000) : i % 2 == 0 ? 10000 : -10000;
 	if ((w->options.faults & ~(1U << FAULT_DRIFT)) != 0)
 		events_add(&w->events, world_now_us(w), next, NULL, 0);
 }

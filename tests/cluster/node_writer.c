@@ -238,9 +238,9 @@ settle_decided(struct node *n, struct call *call, bool replay)
 {
 	struct world *w = n->world;
 
-	if (replay && call->found_at == 0)
-		call->found_at = n->applied;
-	if (!call->confirmed || (replay && call->confirmed_head < call->found_at)) {
+	if (!call->confirmed || (replay && !call->had_first_use)) {
+		call->confirmed = false;
+		call->had_first_use = replay;
 		call->must_see = w->checker.acked_to;
 		call->confirm = fleet_confirm(n->fleet);
 		append(&n->waiting, call);

@@ -101,6 +101,8 @@ run(const struct options *options, uint64_t seed, struct checker *checker, uint6
 	etcd_init(&w->etcd);
 	/* Calm and wild runs find different things. */
 	w->weather.mean_us = world_between(w, 20000, 800000) * 8 / (options->nodes < 8 ? 8 : options->nodes);
+	if (options->mean_us != 0)
+		w->weather.mean_us = options->mean_us;
 	w->n_nodes = options->nodes;
 	for (unsigned i = 0; i < NODES_MAX; i++)
 		node_init(&w->nodes[i], w, i);
@@ -182,8 +184,9 @@ static void
 usage(void)
 {
 	fprintf(stderr, "usage: simulate --nodes N --seeds FROM-TO --seconds S --staleness MS [--faults LIST|all|none]\n"
-			"                [--changes N] [--verifies N] [--stop] [--trace]\n"
+			"                [--changes N] [--verifies N] [--mean MS] [--stop] [--trace]\n"
 			"--changes: a second, of all clients; --verifies: a second, of each node\n"
+			"--mean: between two faults; else the seed says\n"
 			"--stop: when a run has failed. Faults:");
 	for (int i = 0; i < FAULTS; i++)
 		fprintf(stderr, " %s", fault_names[i]);
@@ -264,6 +267,8 @@ main(int argc, char **argv)
 			o.changes_per_s = (unsigned)read_number(value, 1, 100000);
 		else if (strcmp(flag, "--verifies") == 0)
 			o.verifies_per_s = (unsigned)read_number(value, 0, 100000);
+		else if (strcmp(flag, "--mean") == 0)
+			o.mean_us = (int64_t)read_number(value, 0, 100000) * 1000;
 		else if (strcmp(flag, "--faults") == 0)
 			o.faults = read_faults(faults = value);
 		else if (strcmp(flag, "--seeds") == 0 && i < argc)
@@ -278,9 +283,9 @@ main(int argc, char **argv)
 		add(&total, &checker);
 		if (checker.violations > 0)
 			printf("seed %" PRIu64 ": %s (and %u more)\n  again: simulate --nodes %u --seeds %" PRIu64
-			       " --seconds %lld --staleness %u --faults %s --changes %u --verifies %u --trace\n",
+			       " --seconds %lld --staleness %u --faults %s --changes %u --verifies %u --mean %lld --trace\n",
 			    seed, checker.first, checker.violations - 1, o.nodes, seed, (long long)o.seconds, o.staleness_ms,
-			    faults, o.changes_per_s, o.verifies_per_s);
+			    faults, o.changes_per_s, o.verifies_per_s, (long long)o.mean_us / 1000);
 		checker_fini(&checker);
 		fflush(stdout);
 	}

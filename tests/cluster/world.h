@@ -21,6 +21,7 @@ struct options {
 	int64_t seconds;
 	unsigned faults; /* a bit each: see faults.h */
 	unsigned changes_per_s, verifies_per_s; /* of all clients; verifies: of each node */
+	int64_t mean_us; /* between two faults; 0: the seed says */
 	bool stop; /* at the first violation */
 	bool trace;
 };

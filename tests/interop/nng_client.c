@@ -279,6 +279,20 @@ back_up(Fob__V1__Environment env)
 	    (unsigned long long)size);
 }
 
+/* This database is in no cluster, and stays so. */
+static void
+cluster(Fob__V1__Environment env)
+{
+	Fob__V1__InitClusterRequest init = FOB__V1__INIT_CLUSTER_REQUEST__INIT;
+	Fob__V1__ForgetNodeRequest forget = FOB__V1__FORGET_NODE_REQUEST__INIT;
+	Fob__V1__ClusterStatusRequest status = FOB__V1__CLUSTER_STATUS_REQUEST__INIT;
+
+	init.environment = forget.environment = status.environment = env;
+	call_for("InitCluster", &init, FOB__RPC__V1__CODE__INVALID_ARGUMENT);
+	call_for("ForgetNode", &forget, FOB__RPC__V1__CODE__FAILED_PRECONDITION);
+	call_for("ClusterStatus", &status, FOB__RPC__V1__CODE__FAILED_PRECONDITION);
+}
+
 static void
 life(Fob__V1__Environment env)
 {
@@ -440,6 +454,7 @@ main(int argc, char **argv)
 	dial(argc, argv);
 	life(FOB__V1__ENVIRONMENT__LIVE);
 	life(FOB__V1__ENVIRONMENT__TEST);
+	cluster(FOB__V1__ENVIRONMENT__LIVE);
 	health();
 	at_once();
 	nng_close(sock);

@@ -72,7 +72,7 @@ def methods():
     from google.protobuf import message_factory, symbol_database
     get = getattr(message_factory, "GetMessageClass", None) or symbol_database.Default().GetPrototype
     found = {}
-    for module in (keys, admin, health, cluster):
+    for module in (keys, admin, health):
         for service in module.DESCRIPTOR.services_by_name.values():
             for method in service.methods:
                 found["%s/%s" % (service.full_name, method.name)] = (get(method.input_type), get(method.output_type))
