@@ -99,25 +99,30 @@ fleet_rejoin(struct fleet *f)
 	f->look_wanted = true;
 }
 
-/* What a proof shows, once its head is applied. */
+/* The confirmation that a proof is, if it is one. Returns false when there is no room to wait for its head. */
 static bool
-use_proof(struct fleet *f, const struct proof *p)
+use_confirm(struct fleet *f, const struct proof *p)
 {
-	if (p->confirm != 0 && !fleet_wait(f, p->head, p->revision, p->learned_ms, FLEET_WAITS))
+	if (p->confirm == 0)
+		return true;
+	if (!fleet_wait(f, p->head, p->revision, p->learned_ms, FLEET_WAITS))
 		return false;
-	if (p->sent_ms + f->options.max_staleness_ms > f->fresh_until_ms)
-		f->fresh_until_ms = p->sent_ms + f->options.max_staleness_ms;
-	if (p->confirm != 0) {
-		f->confirmed = p->confirm;
-		f->confirmed_head = p->head;
-	}
+	f->confirmed = p->confirm;
+	f->confirmed_head = p->head;
 	return true;
 }
 
 void
 fleet_use_proofs(struct fleet *f)
 {
-	while (f->n_proofs > 0 && f->proofs[0].head <= f->applied && use_proof(f, &f->proofs[0]))
+	/* Freshness waits for no confirmation. */
+	for (unsigned i = 0; i < f->n_proofs; i++) {
+		const struct proof *p = &f->proofs[i];
+
+		if (p->head <= f->applied && p->sent_ms + f->options.max_staleness_ms > f->fresh_until_ms)
+			f->fresh_until_ms = p->sent_ms + f->options.max_staleness_ms;
+	}
+	while (f->n_proofs > 0 && f->proofs[0].head <= f->applied && use_confirm(f, &f->proofs[0]))
 		memmove(&f->proofs[0], &f->proofs[1], --f->n_proofs * sizeof(f->proofs[0]));
 }
 
@@ -126,8 +131,12 @@ fleet_proved(struct fleet *f, const struct proof *proof)
 {
 	if (f->leaving || f->closed != FLEET_OPEN)
 		return;
-	if (f->n_proofs == PROOFS)
+	if (f->n_proofs == PROOFS) {
 		f->n_proofs--;
+		/* What it was to confirm, this one or a later one has to. */
+		if (f->proofs[f->n_proofs].confirm != 0 && proof->confirm == 0)
+			f->confirm_wanted = true;
+	}
 	f->proofs[f->n_proofs++] = *proof;
 	fleet_use_proofs(f);
 }

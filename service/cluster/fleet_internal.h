@@ -31,6 +31,7 @@ struct sent {
 	uint64_t life;    /* of the row that it speaks of */
 	uint64_t known;   /* the newest entry that was applied: no head that it finds is older */
 	bool rows;        /* it asks for all rows */
+	bool leaving;     /* it was sent on the way down */
 	uint64_t confirm; /* of a proof: the confirmation that it is */
 	uint64_t applied; /* of a proof: what it acknowledges; 0: nothing */
 	uint64_t from;    /* of a look: the first entry that it asks for; 0: none */

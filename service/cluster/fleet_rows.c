@@ -17,12 +17,18 @@ wait_of(uint32_t max_staleness_ms)
 	return (int64_t)max_staleness_ms * 101 / 99 + 2;
 }
 
+/* ${hint}: where the one before was found. etcd gives rows in the order of their names, so the next one is mostly there. */
 static struct member *
-find(struct fleet *f, const char *name, size_t len)
+find(struct fleet *f, const char *name, size_t len, unsigned *hint)
 {
-	for (unsigned i = 0; i < f->n_members; i++)
-		if (strlen(f->members[i].name) == len && memcmp(f->members[i].name, name, len) == 0)
+	for (unsigned k = 0; k < f->n_members; k++) {
+		unsigned i = (*hint + k) % f->n_members;
+
+		if (memcmp(f->members[i].name, name, len) == 0 && f->members[i].name[len] == '\0') {
+			*hint = i + 1;
 			return &f->members[i];
+		}
+	}
 	return NULL;
 }
 
@@ -74,15 +80,20 @@ add_member(struct fleet *f, const char *name, size_t len, const struct fleet_kv 
 }
 
 static bool
-is_in(const struct fleet_result *r, const char *member)
+is_in(const struct fleet_result *r, const char *member, size_t *hint)
 {
+	size_t len = strlen(member), name_len;
 	const char *name;
-	size_t len;
 
-	for (size_t i = 0; i < r->n_kvs; i++)
-		if ((name = name_in(&r->kvs[i], "nodes/", &len)) != NULL && len == strlen(member) &&
-		    memcmp(name, member, len) == 0)
+	for (size_t k = 0; k < r->n_kvs; k++) {
+		size_t i = (*hint + k) % r->n_kvs;
+
+		if ((name = name_in(&r->kvs[i], "nodes/", &name_len)) != NULL && name_len == len &&
+		    memcmp(name, member, len) == 0) {
+			*hint = i + 1;
 			return true;
+		}
+	}
 	return false;
 }
 
@@ -90,9 +101,10 @@ static void
 drop_missing(struct fleet *f, const struct fleet_result *r)
 {
 	unsigned n = 0;
+	size_t hint = 0;
 
 	for (unsigned i = 0; i < f->n_members; i++)
-		if (is_in(r, f->members[i].name))
+		if (is_in(r, f->members[i].name, &hint))
 			f->members[n++] = f->members[i];
 	f->n_members = n;
 }
@@ -103,6 +115,7 @@ fleet_saw_rows(struct fleet *f, const struct fleet_result *r, bool complete, int
 	bool newer = r->revision >= f->rows_revision && complete;
 	struct member *m;
 	const char *name;
+	unsigned hint = 0;
 	size_t len;
 
 	if (newer) {
@@ -113,12 +126,12 @@ fleet_saw_rows(struct fleet *f, const struct fleet_result *r, bool complete, int
 	}
 	for (size_t i = 0; i < r->n_kvs; i++) {
 		if ((name = name_in(&r->kvs[i], "nodes/", &len)) != NULL) {
-			if ((m = find(f, name, len)) != NULL)
+			if ((m = find(f, name, len, &hint)) != NULL)
 				read_row(f, m, &r->kvs[i]);
 			else if (newer)
 				add_member(f, name, len, &r->kvs[i]);
 		} else if ((name = name_in(&r->kvs[i], "mark/", &len)) != NULL &&
-		    (m = find(f, name, len)) != NULL && !m->marked) {
+		    (m = find(f, name, len, &hint)) != NULL && !m->marked) {
 			m->marked = true;
 			m->mark_seen_ms = now_ms;
 		}

@@ -564,6 +564,7 @@ make(struct fleet *f, enum slot slot, int64_t now_ms, int64_t wall_ms, struct fl
 	s->id = f->next_id + slot;
 	s->life = f->options.life;
 	s->known = f->applied;
+	s->leaving = f->leaving;
 	s->again_ms = slot == SLOT_MEND || slot == SLOT_FOUND || slot == SLOT_REGISTER ? now_ms + RETRY_MS : 0;
 	f->next_id += SLOTS;
 	s->rows = false;
@@ -665,7 +666,8 @@ done(struct fleet *f, enum slot slot, const struct fleet_result *r, int64_t now_
 		founded(f, s, r);
 		break;
 	default:
-		f->left = f->leaving;
+		/* One that was sent before we left was of another row, or of the log. */
+		f->left = f->leaving && s->leaving;
 		f->look_wanted = true;
 	}
 }

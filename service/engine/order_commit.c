@@ -396,7 +396,8 @@ settle_decided(struct writer *w, struct mutation *m)
 {
 	struct order *o = w->order;
 
-	if (m->fault == 0 && m->replayed && m->found_at == 0)
+	/* Behind its token's first use in the same batch it was not found yet: that entry has no place in the log. */
+	if (m->fault == 0 && m->replayed && m->found_at == 0 && entry_changes(o->entry) == 0)
 		m->found_at = o->cluster.number;
 	if (needs_confirmation(m) && !is_confirmed(o, m)) {
 		pthread_mutex_lock(&o->lock);

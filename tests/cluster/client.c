@@ -109,7 +109,8 @@ want_change(struct world *w, void *arg, uint64_t number)
 			 cs->accounts - (uint32_t)rng_below(&w->rng, cs->accounts < 10 ? cs->accounts : 10) :
 			 ++cs->accounts;
 	ask(w, NULL, cs->n - 1);
-	if (world_chance(w, 1, 20))
+	/* With the same token, at once, perhaps through the same node. */
+	if (world_chance(w, 1, 10))
 		ask(w, NULL, cs->n - 1);
 	events_add(&w->events, world_now_us(w) + world_between(w, 0, 2000000 / w->options.changes_per_s), want_change,
 	    NULL, 0);

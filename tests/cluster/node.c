@@ -3,6 +3,7 @@
  */
 #include "tests/cluster/node.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -114,7 +115,7 @@ node_start(struct node *n)
 	memcpy(options.replica, n->replica, FLEET_ID_LEN);
 	memcpy(options.boot, n->boot, ROW_BOOT_LEN);
 	memcpy(options.tag, n->tag, ROW_TAG_LEN);
-	options.life = rng_next(&w->rng);
+	n->life = options.life = rng_next(&w->rng);
 	n->process++;
 	n->leaving = n->applying = false;
 	if ((n->fleet = fleet_new(&options)) == NULL)
@@ -161,6 +162,7 @@ node_stop(struct node *n)
 		return;
 	TRACE(n->world, "node %u leaves", n->index);
 	n->leaving = true;
+	n->was_fresh = node_is_fresh(n);
 	fleet_leave(n->fleet);
 	node_publish(n);
 	events_add(&n->world->events, world_now_us(n->world) + NODE_LEAVE_US, stop_late, n, n->process);
@@ -195,6 +197,23 @@ wake_at(struct node *n, int64_t at_us)
 	events_add(&n->world->events, at_us, wake, n, n->process);
 }
 
+/*
+ * A clean stop leaves no row of its process, so that nobody has to wait for it. A process gives its lives numbers that follow one
+ * another, and those of a row but the last three digits are compared here.
+ */
+static void
+check_row(struct node *n)
+{
+	char prefix[sizeof("nodes/.") + FLEET_ID_LEN * 2 + 16] = "nodes/";
+	size_t len = strlen(prefix);
+
+	for (size_t i = 0; i < FLEET_ID_LEN; i++, len += 2)
+		snprintf(prefix + len, 3, "%02x", n->replica[i]);
+	snprintf(prefix + len, sizeof(prefix) - len, ".%013llx", (unsigned long long)n->life >> 12);
+	if (n->was_fresh && etcd_count(&n->world->etcd, prefix) > 0)
+		checker_violation(&n->world->checker, world_now_us(n->world), "node %u has left, and its row is there", n->index);
+}
+
 void
 node_step(struct node *n)
 {
@@ -214,6 +233,7 @@ node_step(struct node *n)
 		network_send(n, &txn);
 	node_publish(n);
 	if (n->leaving && fleet_has_left(n->fleet)) {
+		check_row(n);
 		end_process(n, true);
 		return;
 	}

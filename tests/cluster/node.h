@@ -22,8 +22,8 @@ struct call {
 	uint32_t token, account;
 	int64_t deadline_us;
 	/* as struct mutation has them */
-	uint64_t effective, confirm, confirmed_head;
-	bool confirmed, had_first_use;
+	uint64_t effective, confirm, confirmed_head, found_at;
+	bool confirmed;
 	uint64_t must_see; /* what was acknowledged anywhere when the confirmation was asked for */
 	int64_t won_us;
 };
@@ -54,8 +54,9 @@ struct node {
 
 	/* the process */
 	uint64_t process; /* its number, so that what an earlier one waited for is passed over */
+	uint64_t life;       /* its first */
 	struct fleet *fleet; /* NULL: off */
-	bool leaving;
+	bool leaving, was_fresh; /* when it began to */
 	int64_t fresh_until_ms; /* as published */
 	bool applying;
 	struct entry next;

