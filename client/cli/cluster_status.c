@@ -5,9 +5,9 @@
 
 #include <inttypes.h>
 #include <stdio.h>
-#include <time.h>
 
 #include "client/cli/out.h"
+#include "proto/c/monotonic.h"
 
 #define POLL_MS 100
 
@@ -182,15 +182,6 @@ cli_cluster_status(struct cli *cli)
 
 /* ---- wait ---- */
 
-static int64_t
-now_ms(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
-}
-
 /* One environment that is waited for, as far as it has been looked at. */
 struct waited {
 	enum fob_environment env;
@@ -250,9 +241,9 @@ wait_in(struct cli *cli, enum fob_environment env, int64_t until_ms, size_t *abs
 	int rc;
 
 	for (;;) {
-		if ((rc = look(cli, &w, until_ms - now_ms(), absent, &done)) != CLI_OK || done)
+		if ((rc = look(cli, &w, until_ms - monotonic_ms(), absent, &done)) != CLI_OK || done)
 			return rc;
-		if (now_ms() + POLL_MS >= until_ms)
+		if (monotonic_ms() + POLL_MS >= until_ms)
 			break;
 		nanosleep(&pause, NULL);
 	}
@@ -264,7 +255,7 @@ wait_in(struct cli *cli, enum fob_environment env, int64_t until_ms, size_t *abs
 int
 cli_cluster_wait(struct cli *cli)
 {
-	const int64_t until_ms = now_ms() + cli->wait_ms;
+	const int64_t until_ms = monotonic_ms() + cli->wait_ms;
 	enum fob_environment envs[2];
 	size_t n, absent = 0;
 	int rc = CLI_OK;

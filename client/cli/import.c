@@ -20,6 +20,7 @@
 #include "client/cli/import_seen.h"
 #include "client/cli/out.h"
 #include "client/cli/text.h"
+#include "proto/c/monotonic.h"
 
 #define BATCHES 16 /* on their way at once */
 #define PROGRESS_MS 250
@@ -98,15 +99,6 @@ struct import {
 	struct batch *batches;
 };
 
-static int64_t
-now_ms(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
-
 /* ---- progress ---- */
 
 static void
@@ -122,7 +114,7 @@ static void
 progress(struct import *im)
 {
 	uint64_t done = im->imported + im->unchanged + im->conflicts + im->refused;
-	int64_t at_ms = now_ms(), spent_ms = at_ms - im->start_ms;
+	int64_t at_ms = monotonic_ms(), spent_ms = at_ms - im->start_ms;
 	double share = im->size > 0 ? (double)im->reader.offset / (double)im->size : 0;
 	char left[TEXT_TIME_SIZE];
 
@@ -364,7 +356,7 @@ import_all(struct import *im)
 static void
 tell(const struct import *im)
 {
-	double seconds = (double)(now_ms() - im->start_ms) / 1000;
+	double seconds = (double)(monotonic_ms() - im->start_ms) / 1000;
 
 	if (out_is_json()) {
 		out_json(json_pack("{s:s, s:b, s:I, s:I, s:I, s:I, s:f}", "environment", fob_environment_name(im->env),
@@ -444,7 +436,7 @@ cli_account_import(struct cli *cli)
 		im.batches[i].import = &im;
 	pthread_mutex_init(&im.lock, NULL);
 	pthread_cond_init(&im.wake, NULL);
-	im.start_ms = now_ms();
+	im.start_ms = monotonic_ms();
 	im.show = isatty(STDERR_FILENO) == 1;
 	import_all(&im);
 	tell(&im);

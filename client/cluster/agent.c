@@ -9,7 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
-#include <time.h>
 
 #include "client/cluster/etcd.h"
 #include "client/cluster/node.h"
@@ -17,6 +16,7 @@
 #include "client/daemon/log.h"
 #include "fob/rpc/v1/rpc.pb-c.h"
 #include "fob/v1/cluster.pb-c.h"
+#include "proto/c/monotonic.h"
 
 #define METHOD "fob.v1.Cluster/Exchange"
 #define SESSION_LEN 16
@@ -41,15 +41,6 @@ struct agent {
 	int64_t sent_ms, breathe_until_ms;
 	char trouble[ETCD_TROUBLE_MAX]; /* as fobd was told, and the log */
 };
-
-static int64_t
-now_ms(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
 
 /* ---- etcd ---- */
 
@@ -121,7 +112,7 @@ refused(struct agent *a, int code, const char *message, size_t len)
 		log_line(LOG_WARN, "fobd refuses", "code", number, "reason", text, NULL);
 	a->down_told = true;
 	a->up = false;
-	node_drop(a->node, now_ms());
+	node_drop(a->node, monotonic_ms());
 }
 
 static void
@@ -146,7 +137,7 @@ on_reply(void *arg, int code, const char *message, size_t message_len, const uin
 	for (size_t i = 0; i < r->n_transactions; i++)
 		etcd_begin(a->etcd, a->tag, r->transactions[i]);
 	if (r->n_transactions == 0 && a->under_way == 0)
-		a->breathe_until_ms = now_ms() + BREATH_MS;
+		a->breathe_until_ms = monotonic_ms() + BREATH_MS;
 	fob__v1__exchange_response__free_unpacked(r, NULL);
 }
 
@@ -187,7 +178,7 @@ send_exchange(struct agent *a)
 		if (node_send(a->node, METHOD, TIMEOUT_MS, body, len) == 0) {
 			a->under_way++;
 			a->changed = false;
-			a->sent_ms = now_ms();
+			a->sent_ms = monotonic_ms();
 		}
 	}
 	free(body);
@@ -216,7 +207,7 @@ smaller(int a, int64_t b)
 static int
 timeout(const struct agent *a, int timeout_ms)
 {
-	int64_t now = now_ms();
+	int64_t now = monotonic_ms();
 	int node_ms = node_wait_ms(a->node, now);
 
 	if (node_ms >= 0)
@@ -234,9 +225,9 @@ agent_turn(struct agent *a, int fd, int timeout_ms)
 		{ .fd = fd, .events = POLLIN } };
 
 	etcd_wait(a->etcd, fds, 2, timeout(a, timeout_ms));
-	node_turn(a->node, now_ms());
+	node_turn(a->node, monotonic_ms());
 	etcd_turn(a->etcd);
-	while (is_due(a, now_ms()))
+	while (is_due(a, monotonic_ms()))
 		send_exchange(a);
 }
 

@@ -12,6 +12,7 @@
 #include "client/cluster/etcd.pb-c.h"
 #include "client/cluster/judge.h"
 #include "client/cluster/messages.h"
+#include "proto/c/monotonic.h"
 
 #define TXN_DEFAULT_MS 3000
 #define WATCH_PAUSE_MIN_MS 100
@@ -109,7 +110,7 @@ tell_done(struct etcd *e, const struct transfer *t, const uint8_t *body, size_t 
 		set_trouble(e, "%s: an answer that is not etcd's", e->options->endpoints[t->endpoint]);
 	else if (t->puts && result->succeeded && e->owed_revision == 0) {
 		e->owed_revision = result->revision;
-		e->owed_ms = transfer_now_ms();
+		e->owed_ms = monotonic_ms();
 	}
 	e->callbacks.on_result(e->callbacks.arg, t->tag, result);
 }
@@ -229,7 +230,7 @@ watch_end(struct etcd *e, int64_t again_at_ms)
 static void
 finish_watch(struct etcd *e, struct transfer *t, CURLcode code)
 {
-	int64_t now_ms = transfer_now_ms();
+	int64_t now_ms = monotonic_ms();
 	long http_status = 0;
 
 	curl_easy_getinfo(t->easy, CURLINFO_RESPONSE_CODE, &http_status);
@@ -359,7 +360,7 @@ etcd_wait(struct etcd *e, struct etcd_fd *fds, unsigned n, int timeout_ms)
 	for (unsigned i = 0; i < n && used < EXTRA_MAX; i++)
 		if (fds[i].fd >= 0)
 			extra[used++] = (struct curl_waitfd){ .fd = fds[i].fd, .events = fds[i].events };
-	if (e->watch == NULL && (left = e->watch_at_ms - transfer_now_ms()) < timeout_ms)
+	if (e->watch == NULL && (left = e->watch_at_ms - monotonic_ms()) < timeout_ms)
 		timeout_ms = left > 0 ? (int)left : 0;
 	curl_multi_poll(e->multi, extra, used, timeout_ms, NULL);
 	used = 0;
@@ -371,7 +372,7 @@ void
 etcd_turn(struct etcd *e)
 {
 	int running, queued;
-	int64_t now_ms = transfer_now_ms();
+	int64_t now_ms = monotonic_ms();
 	struct transfer *t;
 	CURLMsg *message;
 

@@ -56,8 +56,6 @@ struct etcd {
 	int64_t owed_revision, owed_ms;
 };
 
-int64_t transfer_now_ms(void);
-
 /* With an empty request. Returns: NULL when out of memory. */
 struct transfer *transfer_new(struct etcd *etcd, enum transfer_kind kind);
 /* ${method}: "etcdserverpb.KV/Txn". ${timeout_ms} 0: none but that of the connection. Returns: 0; -1. */

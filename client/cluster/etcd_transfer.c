@@ -6,20 +6,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
+
+#include "proto/c/monotonic.h"
 
 #define SPARE_MAX 16
 #define URL_MAX 512
 #define KEPT 65536 /* of a buffer, from one call to the next */
-
-int64_t
-transfer_now_ms(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
 
 /* ---- libcurl's callbacks ---- */
 
@@ -42,7 +34,7 @@ on_header(char *line, size_t size, size_t n, void *arg)
 {
 	struct transfer *t = arg;
 
-	t->etcd->heard_ms = transfer_now_ms();
+	t->etcd->heard_ms = monotonic_ms();
 	grpc_status_header(&t->status, line, size * n);
 	return size * n;
 }
@@ -53,7 +45,7 @@ on_body(char *bytes, size_t size, size_t n, void *arg)
 	struct transfer *t = arg;
 
 	n *= size;
-	t->etcd->heard_ms = transfer_now_ms();
+	t->etcd->heard_ms = monotonic_ms();
 	if (t->kind == TRANSFER_WATCH)
 		return grpc_stream_add(&t->stream, (const uint8_t *)bytes, n, etcd_watch_message, t) == 0 ? n : 0;
 	if (t->response.len + n > GRPC_PREFIX + GRPC_MESSAGE_MAX || buffer_append(&t->response, bytes, n) != 0)
@@ -132,7 +124,7 @@ transfer_start(struct transfer *t, const char *method, uint32_t timeout_ms)
 	CURL *c = t->easy;
 
 	t->endpoint = t->etcd->endpoint;
-	t->begun_ms = transfer_now_ms();
+	t->begun_ms = monotonic_ms();
 	snprintf(url, sizeof(url), "%s/%s", o->endpoints[t->endpoint], method);
 	if (curl_easy_setopt(c, CURLOPT_URL, url) != CURLE_OK ||
 	    curl_easy_setopt(c, CURLOPT_HTTPHEADER, t->etcd->headers) != CURLE_OK ||

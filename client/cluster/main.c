@@ -1,26 +1,20 @@
 /*
  * main.c - fob-cluster: flags, settings, signals, and the loop until one of them ends it.
  */
-#include <errno.h>
-#include <getopt.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sys/signalfd.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "client/cluster/agent.h"
 #include "client/cluster/settings.h"
 #include "client/daemon/log.h"
 #include "client/daemon/notify.h"
-#include "proto/c/journal.h"
+#include "client/daemon/start.h"
 #include "proto/c/program.h"
 
 #define DEFAULT_CONFIG "/etc/fob/fob-cluster.conf"
-#define WHY_LEN 512
 #define IDLE_MS 10000 /* at most so long between two turns of the loop */
 
 static const char usage[] =
@@ -36,58 +30,13 @@ static const char usage[] =
     "      --version        print the version, then exit\n"
     "      --help           print this, then exit\n";
 
-struct flags {
-	const char *config;
-	bool check, done;
-};
+static const struct start_program program = { "fob-cluster", usage, DEFAULT_CONFIG };
 
 /* One clear line, and status 1. */
 static int
 fail(const char *why)
 {
-	fprintf(stderr, "%sfob-cluster: %s\n", journal_is_fd(STDERR_FILENO) ? journal_prefix(LOG_ERROR) : "", why);
-	return 1;
-}
-
-/* Returns 0; -1 after a line on stderr. */
-static int
-parse_flags(int argc, char *argv[], struct flags *out)
-{
-	static const struct option options[] = { { "config", required_argument, NULL, 'c' },
-		{ "check-config", no_argument, NULL, 'k' }, { "version", no_argument, NULL, 'v' },
-		{ "help", no_argument, NULL, 'h' }, { NULL, 0, NULL, 0 } };
-	int c;
-
-	*out = (struct flags){ .config = DEFAULT_CONFIG };
-	while ((c = getopt_long(argc, argv, "c:", options, NULL)) != -1) {
-		if (c == 'c')
-			out->config = optarg;
-		else if (c == 'k')
-			out->check = true;
-		else if (c == 'v' || c == 'h') {
-			fputs(c == 'h' ? usage : "fob-cluster " FOBD_VERSION "\n", stdout);
-			out->done = true;
-		} else
-			return -1;
-	}
-	if (optind == argc)
-		return 0;
-	fail("there are no arguments, only options: see --help");
-	return -1;
-}
-
-/* Its private key is in this memory: no core dump, no debugger of the same user. */
-static int
-harden(char *why, size_t why_len)
-{
-	const struct rlimit none = { 0, 0 };
-
-	umask(077);
-	if (setrlimit(RLIMIT_CORE, &none) == 0 && prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) == 0 &&
-	    prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0)
-		return 0;
-	snprintf(why, why_len, "cannot turn off core dumps, which would hold a key: %s", strerror(errno));
-	return -1;
+	return start_fail(&program, why);
 }
 
 /* ---- until a signal to end ---- */
@@ -96,7 +45,7 @@ static void
 reload(struct agent *agent, const char *path, struct settings **settings)
 {
 	struct settings *next;
-	char why[WHY_LEN];
+	char why[START_WHY_LEN];
 
 	notify_reloading();
 	if (settings_load(path, &next, why, sizeof(why)) != 0)
@@ -139,11 +88,7 @@ serve(struct settings **settings, const char *path)
 	sigset_t signals;
 	int fd;
 
-	sigemptyset(&signals);
-	sigaddset(&signals, SIGTERM);
-	sigaddset(&signals, SIGINT);
-	sigaddset(&signals, SIGHUP);
-	sigprocmask(SIG_BLOCK, &signals, NULL);
+	start_block_signals(&signals);
 	if ((fd = signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK)) < 0 || (agent = agent_new(*settings)) == NULL)
 		return fail("out of memory or descriptors");
 	log_line(LOG_INFO, "ready", "version", FOBD_VERSION, NULL);
@@ -162,17 +107,18 @@ int
 main(int argc, char *argv[])
 {
 	struct settings *settings;
-	struct flags flags;
-	char why[WHY_LEN];
+	struct start_flags flags;
+	char why[START_WHY_LEN];
 	int rc;
 
 	if (program_begin() != 0)
 		return fail("a standard descriptor is closed, and /dev/null cannot be opened for it");
-	if (parse_flags(argc, argv, &flags) != 0)
+	if (start_parse(&program, argc, argv, &flags) != 0)
 		return 1;
 	if (flags.done)
 		return 0;
-	if (harden(why, sizeof(why)) != 0 || settings_load(flags.config, &settings, why, sizeof(why)) != 0)
+	/* The private key with which this process speaks to etcd is in its memory. */
+	if (start_harden("a key", why, sizeof(why)) != 0 || settings_load(flags.config, &settings, why, sizeof(why)) != 0)
 		return fail(why);
 	log_setup(settings->log_level, settings->log_json);
 	rc = flags.check ? 0 : serve(&settings, flags.config);

@@ -2,27 +2,22 @@
  * main.c - fob-http: flags, start, signals, stop. What a request meets is elsewhere: server.c, auth.c, verify.c,
  * and for operators sign_in.c and admin.c.
  */
-#include <errno.h>
-#include <getopt.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/resource.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "client/daemon/notify.h"
+#include "client/daemon/start.h"
 #include "client/http/listen.h"
 #include "client/http/settings.h"
 #include "client/http/wipe.h"
 #include "client/http/worker.h"
-#include "proto/c/journal.h"
 #include "proto/c/program.h"
 
 #define DEFAULT_CONFIG "/etc/fob/fob-http.conf"
-#define WHY_LEN 512
 #define WORKERS_MAX 64
 /* Descriptors besides connections: of event loops and libfob, and of each listener of each thread. */
 #define DESCRIPTORS_OWN 256
@@ -41,10 +36,7 @@ static const char usage[] =
     "      --version        print the version, then exit\n"
     "      --help           print this, then exit\n";
 
-struct flags {
-	const char *config;
-	bool check, done;
-};
+static const struct start_program program = { "fob-http", usage, DEFAULT_CONFIG };
 
 /* All workers and what they share. */
 struct fleet {
@@ -57,48 +49,7 @@ struct fleet {
 static int
 fail(const char *why)
 {
-	fprintf(stderr, "%sfob-http: %s\n", journal_is_fd(STDERR_FILENO) ? journal_prefix(LOG_ERROR) : "", why);
-	return 1;
-}
-
-/* Returns 0; -1 after a line on stderr. */
-static int
-parse_flags(int argc, char *argv[], struct flags *out)
-{
-	static const struct option options[] = { { "config", required_argument, NULL, 'c' },
-		{ "check-config", no_argument, NULL, 'k' }, { "version", no_argument, NULL, 'v' },
-		{ "help", no_argument, NULL, 'h' }, { NULL, 0, NULL, 0 } };
-	int c;
-
-	*out = (struct flags){ .config = DEFAULT_CONFIG };
-	while ((c = getopt_long(argc, argv, "c:", options, NULL)) != -1) {
-		if (c == 'c')
-			out->config = optarg;
-		else if (c == 'k')
-			out->check = true;
-		else if (c == 'v' || c == 'h') {
-			fputs(c == 'h' ? usage : "fob-http " FOBD_VERSION "\n", stdout);
-			out->done = true;
-		} else
-			return -1;
-	}
-	if (optind == argc)
-		return 0;
-	return fail("there are no arguments, only options: see --help") == 0 ? 0 : -1;
-}
-
-/* Keys pass through this memory: no core dump, no debugger of the same user. */
-static int
-harden(char *why, size_t why_len)
-{
-	const struct rlimit none = { 0, 0 };
-
-	umask(077);
-	if (setrlimit(RLIMIT_CORE, &none) == 0 && prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) == 0 &&
-	    prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0)
-		return 0;
-	snprintf(why, why_len, "cannot turn off core dumps, which would hold keys: %s", strerror(errno));
-	return -1;
+	return start_fail(&program, why);
 }
 
 static int
@@ -203,7 +154,7 @@ static void
 reload(struct fleet *fleet, const char *path, const struct settings *started)
 {
 	struct settings *settings;
-	char why[WHY_LEN];
+	char why[START_WHY_LEN];
 
 	notify_reloading();
 	if (settings_load(path, &settings, why, sizeof(why)) != 0)
@@ -268,15 +219,11 @@ static int
 serve(struct settings *settings, const char *path)
 {
 	static struct fleet fleet;
-	char why[WHY_LEN];
+	char why[START_WHY_LEN];
 	sigset_t signals;
 
 	/* Before the first thread: all of them inherit it, and the main thread alone waits for signals. */
-	sigemptyset(&signals);
-	sigaddset(&signals, SIGTERM);
-	sigaddset(&signals, SIGINT);
-	sigaddset(&signals, SIGHUP);
-	sigprocmask(SIG_BLOCK, &signals, NULL);
+	start_block_signals(&signals);
 	if (start(&fleet, settings, why, sizeof(why)) != 0)
 		return fail(why);
 	warn_of_clear_text(settings);
@@ -291,18 +238,18 @@ int
 main(int argc, char *argv[])
 {
 	struct settings *settings;
-	struct flags flags;
-	char why[WHY_LEN];
+	struct start_flags flags;
+	char why[START_WHY_LEN];
 	int rc;
 
 	if (program_begin() != 0)
 		return fail("a standard descriptor is closed, and /dev/null cannot be opened for it");
-	if (parse_flags(argc, argv, &flags) != 0)
+	if (start_parse(&program, argc, argv, &flags) != 0)
 		return 1;
 	if (flags.done)
 		return 0;
 	wipe_begin();
-	if (harden(why, sizeof(why)) != 0 || settings_load(flags.config, &settings, why, sizeof(why)) != 0)
+	if (start_harden("keys", why, sizeof(why)) != 0 || settings_load(flags.config, &settings, why, sizeof(why)) != 0)
 		return fail(why);
 	log_setup(settings->log_level, settings->log_json);
 	rc = flags.check ? 0 : serve(settings, flags.config);

@@ -8,7 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "client/http/admin.h"
@@ -18,6 +17,7 @@
 #include "client/http/page.h"
 #include "client/http/sign_in.h"
 #include "client/http/verify.h"
+#include "proto/c/monotonic.h"
 
 #define HANDLERS (1 + ADMIN_PATHS + PAGE_FILES) /* the larger of both roles */
 #define AUTH_HANDLERS 3
@@ -46,15 +46,6 @@ struct worker {
 	bool started;
 };
 
-static int64_t
-now_ms(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
 /* ---- told by the main thread ---- */
 
 static void
@@ -71,7 +62,7 @@ static void
 on_drain(evutil_socket_t fd, short what, void *arg)
 {
 	struct worker *w = arg;
-	int64_t took_ms = now_ms() - w->drain_since_ms;
+	int64_t took_ms = monotonic_ms() - w->drain_since_ms;
 
 	(void)fd;
 	(void)what;
@@ -92,7 +83,7 @@ on_told(evutil_socket_t fd, short what, void *arg)
 	if (next != NULL)
 		use_settings(w, next);
 	if (atomic_load(&w->stop) && w->drain_since_ms == 0) {
-		w->drain_since_ms = now_ms();
+		w->drain_since_ms = monotonic_ms();
 		server_stop(w->server);
 		event_add(w->drain, &soon);
 	}

@@ -180,7 +180,7 @@ class Loading(unittest.TestCase):
         self.assertIn("ImportError: fob: ", done.stderr)
         self.assertIn(text, done.stderr)
 
-    def library(self, version):
+    def stand_in(self, version):
         folder = daemon.folder()
         for name, text in (("a.c", "int fob_verify(void); int fob_verify(void) { return 0; }"),
                            ("a.map", version + " { global: fob_*; local: *; };")):
@@ -191,13 +191,13 @@ class Loading(unittest.TestCase):
         return folder
 
     def test_a_library_with_another_abi_is_refused(self):
-        self.fail_with(self.library("FOB_0.1"), "has another ABI than FOB_0.2")
+        self.fail_with(self.stand_in("FOB_0.1"), "has another ABI than FOB_0.2")
 
     def test_a_library_that_lacks_a_function_is_refused(self):
-        self.fail_with(self.library("FOB_0.2"), "is older than this package: no fob_")
+        self.fail_with(self.stand_in("FOB_0.2"), "is older than this package: no fob_")
 
     def test_a_missing_library_is_named(self):
-        self.fail_with(self.library("FOB_0.2") + "/none", "libfob.so.0")
+        self.fail_with(self.stand_in("FOB_0.2") + "/none", "libfob.so.0")
 
 
 class Wheel(unittest.TestCase):
