@@ -55,8 +55,11 @@ reopen_init(struct reopen *r, struct service *service, struct server *server, co
 static void
 begin_leaving(struct reopen *r, struct reopen_environment *e, struct engine *engine)
 {
-	LOG(LOG_ERROR, "this environment has failed; it is not served until its database is opened anew",
-	    LOG_S("environment", name_of(e)), LOG_S("reason", store_failure(engine->store)));
+	if (engine_copy(engine) == ORDER_COPY_READY)
+		LOG(LOG_INFO, "this environment's database is replaced by the copy", LOG_S("environment", name_of(e)));
+	else
+		LOG(LOG_ERROR, "this environment has failed; it is not served until its database is opened anew",
+		    LOG_S("environment", name_of(e)), LOG_S("reason", store_failure(engine->store)));
 	if (e->opened_ms == 0 || clock_boot_ms() - e->opened_ms >= LASTED_MS)
 		e->wait_ms = WAIT_MIN_MS;
 	e->next_report_ms = 0;
@@ -112,10 +115,16 @@ displaced(struct reopen_environment *e)
 static enum reopen_result
 try(struct reopen_environment *e)
 {
+	int taken;
+
 	if (!is_in_place(e))
 		return displaced(e);
 	engine_close(e->engine);
 	e->engine = NULL;
+	if ((taken = engine_take_copy(e->config, e->environment, e->why, sizeof(e->why))) < 0)
+		return REOPEN_FAILED;
+	if (taken > 0)
+		e->has_file = false;
 	if (engine_reopen(e->config, e->environment, SERVER_WORKERS, &e->engine, e->why, sizeof(e->why)) != 0)
 		return REOPEN_FAILED;
 	if (is_same_file(e, e->engine))
@@ -194,7 +203,8 @@ reopen_look(struct reopen *r)
 		struct reopen_environment *e = &r->environments[i];
 		struct engine *engine = r->service->engines[i];
 
-		if (e->step == REOPEN_NONE && engine != NULL && store_failed(engine->store))
+		if (e->step == REOPEN_NONE && engine != NULL && store_failed(engine->store) &&
+		    engine_copy(engine) != ORDER_COPY_FETCHED)
 			begin_leaving(r, e, engine);
 		if (e->step == REOPEN_LEAVING)
 			leave(r, e);

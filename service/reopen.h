@@ -11,7 +11,10 @@
  *	4. If that fails, it is tried again: after a quarter of a second, then a half, up to once a minute.
  *	   The log has a line for each failure, or for the first in a minute.
  *
- * The path must name the file that was open. Another one may be an old copy, in which revoked keys are valid: it is served
+ * A node of a cluster that has fetched a copy of another node's database ends its own in the same way, and the copy is put in
+ * its place in step 3.
+ *
+ * Otherwise the path must name the file that was open. Another one may be an old copy, in which revoked keys are valid: it is served
  * only after a restart. Until the path names the file again, the old engine stays open, because the last name of the file
  * may be gone, and closing it would lose it.
  */

@@ -314,6 +314,7 @@ config_fini(struct config *config)
 		free(config->listeners[i].tls_cert);
 		free(config->listeners[i].tls_key);
 		free(config->listeners[i].tls_ca);
+		free(config->listeners[i].advertise);
 	}
 	for (size_t i = 0; i < ENVIRONMENTS; i++) {
 		free(config->environments[i].path);
@@ -331,4 +332,13 @@ const char *
 config_ipc_path(const char *url)
 {
 	return strncmp(url, "ipc://", 6) == 0 ? url + 6 : NULL;
+}
+
+const char *
+config_peer_address(const struct config *config)
+{
+	for (size_t i = 0; i < config->n_listeners; i++)
+		if (config->listeners[i].role == ROLE_PEER)
+			return config->listeners[i].advertise;
+	return "";
 }

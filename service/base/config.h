@@ -14,7 +14,7 @@
 #include "service/base/log.h"
 #include "service/base/types.h"
 
-enum role { ROLE_VERIFY, ROLE_ADMIN, ROLE_CLUSTER };
+enum role { ROLE_VERIFY, ROLE_ADMIN, ROLE_CLUSTER, ROLE_PEER };
 
 struct config_listener {
 	char *url; /* ipc://PATH, tcp://ADDRESS:PORT, tls+tcp://ADDRESS:PORT; no name is resolved */
@@ -27,6 +27,7 @@ struct config_listener {
 	char *tls_cert; /* PEM files; tls+tcp:// needs all three, and requires client certificates */
 	char *tls_key;
 	char *tls_ca;
+	char *advertise; /* of role peer: the URL at which other nodes' agents reach it */
 };
 
 struct config_environment {
@@ -70,9 +71,11 @@ struct config {
 int config_load(const char *path, struct config *config, char *why, size_t why_len);
 void config_fini(struct config *config);
 
-/* "verify", "admin" or "cluster". */
+/* "verify", "admin", "cluster" or "peer". */
 const char *config_role_name(enum role role);
 /* The path of an ipc:// URL; NULL for any other URL. */
 const char *config_ipc_path(const char *url);
+/* Where other nodes of a cluster reach this one; empty: there is no listener of role peer. */
+const char *config_peer_address(const struct config *config);
 
 #endif

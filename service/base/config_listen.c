@@ -68,6 +68,16 @@ is_loopback(const char *url)
 	return IN6_IS_ADDR_LOOPBACK(&v6) || (IN6_IS_ADDR_V4MAPPED(&v6) && v6.s6_addr[12] == IN_LOOPBACKNET);
 }
 
+static bool
+is_wildcard(const char *url)
+{
+	struct in6_addr v6;
+	struct in_addr v4;
+	bool is_v6;
+
+	return parse_host(url, &v6, &v4, &is_v6) && (is_v6 ? IN6_IS_ADDR_UNSPECIFIED(&v6) : v4.s_addr == INADDR_ANY);
+}
+
 static int
 check_port(struct config_loader *l, int line, const char *url)
 {
@@ -120,16 +130,25 @@ load_url(struct config_loader *l, cfg_t *section, struct config_listener *out)
 const char *
 config_role_name(enum role role)
 {
-	return role == ROLE_ADMIN ? "admin" : role == ROLE_CLUSTER ? "cluster" : "verify";
+	static const char *const names[] = {
+		[ROLE_VERIFY] = "verify", [ROLE_ADMIN] = "admin", [ROLE_CLUSTER] = "cluster", [ROLE_PEER] = "peer"
+	};
+
+	return names[role];
 }
 
 static int
-check_cluster(struct config_loader *l, cfg_t *section, const struct config_listener *out)
+check_role(struct config_loader *l, cfg_t *section, const struct config_listener *out)
 {
-	if (out->role != ROLE_CLUSTER || config_ipc_path(out->url) != NULL)
-		return 0;
-	return config_refuse(l, config_section_line(l, section),
-	    "role = \"cluster\" is for ipc:// only: fob-cluster runs on the same machine");
+	bool is_ipc = config_ipc_path(out->url) != NULL;
+
+	if (out->role == ROLE_CLUSTER && !is_ipc)
+		return config_refuse(l, config_section_line(l, section),
+		    "role = \"cluster\" is for ipc:// only: fob-cluster runs on the same machine");
+	if (out->role == ROLE_PEER && is_ipc)
+		return config_refuse(l, config_section_line(l, section),
+		    "role = \"peer\" is for tls+tcp:// only: it is for other machines");
+	return 0;
 }
 
 static int
@@ -140,13 +159,13 @@ load_role(struct config_loader *l, cfg_t *section, struct config_listener *out)
 	if (role == NULL)
 		return config_refuse(
 		    l, config_section_line(l, section), "listen needs role = \"verify\" or role = \"admin\"");
-	for (enum role r = ROLE_VERIFY; r <= ROLE_CLUSTER; r++)
+	for (enum role r = ROLE_VERIFY; r <= ROLE_PEER; r++)
 		if (strcmp(role, config_role_name(r)) == 0) {
 			out->role = r;
-			return check_cluster(l, section, out);
+			return check_role(l, section, out);
 		}
 	return config_refuse(l, config_line(l, section, "role"),
-	    "role = \"%s\" is unknown; give \"verify\" or \"admin\", or \"cluster\" for fob-cluster", role);
+	    "role = \"%s\" is unknown; give \"verify\" or \"admin\", in a cluster also \"cluster\" or \"peer\"", role);
 }
 
 static int
@@ -260,7 +279,7 @@ load_insecure(struct config_loader *l, cfg_t *section, struct config_listener *o
 	bool plain = strncmp(out->url, "tcp://", 6) == 0;
 
 	out->insecure = cfg_getbool(section, "insecure") == cfg_true;
-	out->exposed = plain && (out->role == ROLE_ADMIN || !is_loopback(out->url));
+	out->exposed = plain && (out->role == ROLE_ADMIN || out->role == ROLE_PEER || !is_loopback(out->url));
 	if (out->insecure && !plain)
 		return config_refuse(l, config_line(l, section, "insecure"), "insecure is for tcp:// only; remove it");
 	if (!out->exposed || out->insecure)
@@ -269,9 +288,43 @@ load_insecure(struct config_loader *l, cfg_t *section, struct config_listener *o
 		return config_refuse(l, config_section_line(l, section),
 		    "admin over tcp:// lets anyone who reaches the port make and "
 		    "roll keys; use ipc:// or tls+tcp://, or set insecure = true");
+	if (out->role == ROLE_PEER)
+		return config_refuse(l, config_section_line(l, section),
+		    "peer over tcp:// lets anyone who reaches the port keep this node busy; use tls+tcp://, or set "
+		    "insecure = true");
 	return config_refuse(l, config_section_line(l, section),
 	    "over tcp:// keys cross the network in clear; use ipc://, tls+tcp:// or a loopback address, or set "
 	    "insecure = true");
+}
+
+/* The nodes tell one another the address, so it must be one that others can reach. */
+static int
+load_advertise(struct config_loader *l, cfg_t *section, struct config_listener *out)
+{
+	const char *url = config_string(section, "advertise"), *host;
+	int line = config_line(l, section, "advertise");
+	size_t scheme;
+
+	if (out->role != ROLE_PEER)
+		return url == NULL ? 0 : config_refuse(l, line, "advertise is for role = \"peer\" only; remove it");
+	if (url == NULL) {
+		url = out->url;
+		line = config_section_line(l, section);
+	}
+	host = strstr(out->url, "//") + 2;
+	scheme = (size_t)(host - out->url);
+	if (strncmp(url, out->url, scheme) != 0 || strpbrk(url, " \t\"") != NULL)
+		return config_refuse(l, line, "advertise = \"%.160s\": give %.*sHOST:PORT, at which other nodes reach this one",
+		    url, (int)scheme, out->url);
+	if (strlen(url) > LIMIT_ADVERTISE)
+		return config_refuse(l, line, "advertise has more than %d bytes; give a shorter name", LIMIT_ADVERTISE);
+	if (check_port(l, line, url) != 0)
+		return -1;
+	if (is_wildcard(url))
+		return config_refuse(l, line,
+		    "other nodes cannot reach this one at 0.0.0.0 or [::]; add advertise = \"%.*sHOST:PORT\"", (int)scheme,
+		    out->url);
+	return config_copy(l, url, &out->advertise);
 }
 
 static int
@@ -279,7 +332,7 @@ load_listener(struct config_loader *l, cfg_t *section, struct config_listener *o
 {
 	if (load_url(l, section, out) != 0 || load_role(l, section, out) != 0 || load_mode(l, section, out) != 0 ||
 	    load_allow_users(l, section, out) != 0 || load_tls(l, section, out) != 0 ||
-	    load_insecure(l, section, out) != 0)
+	    load_insecure(l, section, out) != 0 || load_advertise(l, section, out) != 0)
 		return -1;
 	if (config_line(l, section, "contexts") != 0)
 		LOG(LOG_WARN, "the setting contexts has no effect any more: remove it", LOG_S("file", l->path),

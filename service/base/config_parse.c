@@ -263,7 +263,8 @@ static cfg_t *
 parse(struct config_loader *l)
 {
 	static const char *const settings[] = { "listen|role", "listen|mode", "listen|allow_users", "listen|contexts",
-		"listen|insecure", "listen|tls_cert", "listen|tls_key", "listen|tls_ca", "environment|path",
+		"listen|insecure", "listen|tls_cert", "listen|tls_key", "listen|tls_ca", "listen|advertise",
+		"environment|path",
 		"environment|pepper", "environment|ceiling", "environment|events_kept", "publishable_operations",
 		"roll_operations", "timeout", "connections", "in_flight", "drain", "max_staleness", "user", "log_level",
 		"log_format" };
@@ -271,7 +272,8 @@ parse(struct config_loader *l)
 	cfg_opt_t listen[] = { CFG_STR("role", NULL, CFGF_NODEFAULT), CFG_INT("mode", 0, CFGF_NODEFAULT),
 		CFG_STR("allow_users", NULL, CFGF_NODEFAULT), CFG_INT("contexts", 0, CFGF_NODEFAULT),
 		CFG_BOOL("insecure", cfg_false, CFGF_NONE), CFG_STR("tls_cert", NULL, CFGF_NODEFAULT),
-		CFG_STR("tls_key", NULL, CFGF_NODEFAULT), CFG_STR("tls_ca", NULL, CFGF_NODEFAULT), CFG_END() };
+		CFG_STR("tls_key", NULL, CFGF_NODEFAULT), CFG_STR("tls_ca", NULL, CFGF_NODEFAULT),
+		CFG_STR("advertise", NULL, CFGF_NODEFAULT), CFG_END() };
 	cfg_opt_t environment[] = { CFG_STR("path", NULL, CFGF_NODEFAULT), CFG_STR("pepper", NULL, CFGF_NODEFAULT),
 		CFG_STR("ceiling", "16GiB", CFGF_NONE), CFG_INT("events_kept", 1000000, CFGF_NONE), CFG_END() };
 	cfg_opt_t all[] = { CFG_SEC("listen", listen, CFGF_MULTI | CFGF_TITLE | CFGF_NO_TITLE_DUPES),

@@ -6,7 +6,7 @@
 #define LIMITS_H
 
 #define LIMIT_REQUEST 65536       /* one request, its envelope included, SP's header not */
-#define LIMIT_EXCHANGE (LIMIT_FRAME - 4) /* the same on a listener of role "cluster" */
+#define LIMIT_EXCHANGE (LIMIT_FRAME - 4) /* the same on a listener of role "cluster" or "peer" */
 #define LIMIT_ARENA (2U << 20)    /* memory to decode and answer one request */
 #define LIMIT_BATCH 256           /* items of a VerifyKeys */
 #define LIMIT_IMPORT 256          /* items of an ImportAccounts */
@@ -51,6 +51,7 @@
 #define LIMIT_BACKUP_PART (128U << 10) /* bytes of a backup in one reply */
 #define LIMIT_BACKUP_KEPT_MS 60000     /* after the last request for a part */
 #define LIMIT_LISTENERS 16
+#define LIMIT_ADVERTISE 127 /* of a peer listener's address */
 #define LIMIT_ALLOW_USERS 64 /* names in a listener's allow_users */
 
 #endif

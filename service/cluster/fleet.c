@@ -36,6 +36,8 @@ fleet_new(const struct fleet_options *options)
 	f->next_id = SLOTS;
 	f->next_confirm = 1;
 	f->look_wanted = true;
+	if (memcmp(options->cluster, (const uint8_t[FLEET_ID_LEN]){ 0 }, FLEET_ID_LEN) == 0)
+		f->closed = FLEET_JOINING;
 	name_life(f);
 	return f;
 }
@@ -358,4 +360,16 @@ enum fleet_closed
 fleet_closed(const struct fleet *f)
 {
 	return f->closed;
+}
+
+bool
+fleet_wants_copy(const struct fleet *f)
+{
+	return f->closed == FLEET_JOINING || f->closed == FLEET_LOG_GONE || f->closed == FLEET_DAMAGED;
+}
+
+void
+fleet_damaged(struct fleet *f)
+{
+	fleet_close(f, FLEET_DAMAGED);
 }

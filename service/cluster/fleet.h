@@ -210,11 +210,35 @@ bool fleet_has_left(const struct fleet *fleet);
 /* ---- what is wrong ---- */
 
 /*
- * Why this node can never serve again without being made anew; NULL: it can. FLEET_BEHIND: the log's next entry is gone.
- * The node is closed: it gives out no more transactions.
+ * Why this node can never serve again without being made anew. It is closed: it gives out no more transactions, or only
+ * looks at the other nodes, of which it needs a copy:
+ *
+ *	FLEET_JOINING   its database was made to join a cluster, and is empty: options.cluster is all zeros
+ *	FLEET_LOG_GONE  the log's next entry was removed
+ *	FLEET_DAMAGED   its database cannot take the log's next entry
  */
-enum fleet_closed { FLEET_OPEN, FLEET_OTHER_CLUSTER, FLEET_HEAD_BEHIND, FLEET_LOG_GONE, FLEET_FORGED };
+enum fleet_closed {
+	FLEET_OPEN,
+	FLEET_OTHER_CLUSTER,
+	FLEET_HEAD_BEHIND,
+	FLEET_FORGED,
+	FLEET_JOINING,
+	FLEET_LOG_GONE,
+	FLEET_DAMAGED
+};
 enum fleet_closed fleet_closed(const struct fleet *fleet);
+bool fleet_wants_copy(const struct fleet *fleet);
+/* The database is damaged. */
+void fleet_damaged(struct fleet *fleet);
+/*
+ * fleet_source(fleet, tried, cluster, address):
+ * A node that a copy may be asked of: one with an address, which has not fallen behind this one. ${tried}: how many have been
+ * tried before; after the last one it begins with the first again. ${cluster}: that the copy has to be of.
+ * Returns: false: there is none, as far as is known.
+ */
+bool fleet_has_source(const struct fleet *fleet);
+bool fleet_source(const struct fleet *fleet, unsigned tried, uint8_t cluster[FLEET_ID_LEN],
+    char address[ROW_ADDRESS_MAX + 1]);
 /* The entry that fleet_entry() gave is not one: closed as FLEET_FORGED. */
 void fleet_forged(struct fleet *fleet);
 

@@ -305,6 +305,34 @@ fleet_have_pepper_lines(const struct fleet *f, uint8_t lines)
 	return f->rows_known && !f->too_many && f->n_members > 0;
 }
 
+bool
+fleet_has_source(const struct fleet *f)
+{
+	uint8_t cluster[FLEET_ID_LEN];
+	char address[ROW_ADDRESS_MAX + 1];
+
+	return fleet_source(f, 0, cluster, address);
+}
+
+bool
+fleet_source(const struct fleet *f, unsigned tried, uint8_t cluster[FLEET_ID_LEN], char address[ROW_ADDRESS_MAX + 1])
+{
+	const struct member *sources[FLEET_NODES];
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < f->n_members; i++) {
+		const struct member *m = &f->members[i];
+
+		if (m->valid && !m->marked && !is_self(f, m) && m->row.address[0] != '\0' && m->applied >= f->applied)
+			sources[n++] = m;
+	}
+	if (n == 0)
+		return false;
+	memcpy(cluster, f->options.cluster, FLEET_ID_LEN);
+	memcpy(address, sources[tried % n]->row.address, ROW_ADDRESS_MAX + 1);
+	return true;
+}
+
 /* ---- for Status ---- */
 
 static uint8_t

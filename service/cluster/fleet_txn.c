@@ -11,6 +11,7 @@
 
 #define PROOFS_IN_D 10    /* proofs sent in the time that one lasts */
 #define LOOKS_IN_D 2      /* looks at the rows, at least */
+#define JOIN_LOOK_MS 100  /* between looks of a node that needs a copy and knows no other node */
 #define RETRY_MS 50       /* after a transaction that was lost */
 #define NOTHING "nothing" /* a key that never exists */
 #define HEAD "head"
@@ -330,6 +331,10 @@ make_look(struct fleet *f, struct fleet_txn *t, int64_t now_ms)
 	}
 	s->from = 0;
 	/* Last, because what does not fit into a message is left out from the end. */
+	if (f->closed != FLEET_OPEN) {
+		f->look_wanted = false;
+		return;
+	}
 	if (f->n_entries == 0 || f->proposal == FLEET_PROPOSING) {
 		s->from = f->proposal == FLEET_PROPOSING ? f->proposed_number : f->applied + 1;
 		fleet_log_key(s->from, key);
@@ -386,6 +391,8 @@ looked(struct fleet *f, const struct sent *s, const struct fleet_result *r, int6
 	const struct fleet_kv *kv = find_key(r, HEAD, "");
 	uint64_t head, number, first = 0;
 
+	if (f->closed != FLEET_OPEN)
+		return;
 	f->no_head = kv == NULL;
 	if (kv == NULL || kv->len != HEAD_LEN || memcmp(kv->value, f->options.cluster, FLEET_ID_LEN) != 0)
 		return;
@@ -481,6 +488,8 @@ look_due_ms(const struct fleet *f)
 	const struct sent *s = &f->sent[SLOT_LOOK];
 	int64_t at_ms = f->looked_ms + f->options.max_staleness_ms / LOOKS_IN_D;
 
+	if (f->closed != FLEET_OPEN)
+		return f->rows_known && !f->look_wanted ? at_ms : s->at_ms + JOIN_LOOK_MS;
 	if (f->look_wanted || !f->rows_known || (f->head > f->applied && f->n_entries == 0))
 		return s->at_ms + 1;
 	if (f->n_waits > 0 && s->at_ms + look_pause_ms(f) < at_ms)
@@ -530,12 +539,19 @@ due_ms(const struct fleet *f, enum slot slot)
 	return at_ms > f->sent[slot].again_ms ? at_ms : f->sent[slot].again_ms;
 }
 
+/* A node that needs a copy looks for the others, and does nothing else. */
+static bool
+is_open(const struct fleet *f, enum slot slot)
+{
+	return f->closed == FLEET_OPEN || (slot == SLOT_LOOK && fleet_wants_copy(f));
+}
+
 bool
 fleet_is_due(const struct fleet *f, enum slot slot, int64_t now_ms)
 {
 	bool remove;
 
-	if (f->sent[slot].busy || f->closed != FLEET_OPEN || now_ms < due_ms(f, slot))
+	if (f->sent[slot].busy || !is_open(f, slot) || now_ms < due_ms(f, slot))
 		return false;
 	return slot != SLOT_MEND || f->leaving || f->cut_to != 0 || fleet_member_to_mend(f, now_ms, &remove) != NULL;
 }
@@ -545,7 +561,9 @@ fleet_wake_ms(const struct fleet *f, int64_t now_ms)
 {
 	int64_t at_ms = now_ms + f->options.max_staleness_ms / PROOFS_IN_D, t;
 
-	for (int s = 0; s < SLOTS && f->closed == FLEET_OPEN; s++) {
+	for (int s = 0; s < SLOTS; s++) {
+		if (!is_open(f, (enum slot)s))
+			continue;
 		t = f->sent[s].busy ? f->sent[s].at_ms + FLEET_TIMEOUT_MS * 2 : due_ms(f, (enum slot)s);
 		at_ms = t < at_ms ? t : at_ms;
 	}
@@ -635,6 +653,16 @@ fleet_lost(struct fleet *f, enum slot slot, enum fleet_outcome outcome)
 	}
 }
 
+/* Whoever answers for etcd may lie; but rows of a cluster that no node with our pepper is in are not valid ones. */
+static void
+learn_cluster(struct fleet *f, const struct fleet_kv *kv)
+{
+	if (kv == NULL || kv->len != HEAD_LEN || memcmp(kv->value, f->options.cluster, FLEET_ID_LEN) == 0)
+		return;
+	memcpy(f->options.cluster, kv->value, FLEET_ID_LEN);
+	f->n_members = 0;
+}
+
 static void
 done(struct fleet *f, enum slot slot, const struct fleet_result *r, int64_t now_ms)
 {
@@ -643,6 +671,8 @@ done(struct fleet *f, enum slot slot, const struct fleet_result *r, int64_t now_
 	bool complete = !r->more;
 
 	s->busy = false;
+	if (f->closed == FLEET_JOINING)
+		learn_cluster(f, find_key(r, HEAD, ""));
 	if (s->rows && (r->succeeded || slot == SLOT_LOOK)) {
 		/* What was left out is behind everything that is there. */
 		if (slot == SLOT_LOOK && r->n_kvs > 0 && entry_number(&r->kvs[r->n_kvs - 1], &number))

@@ -3,10 +3,16 @@
  */
 #include "service/engine/engine.h"
 
+#include <errno.h>
+#include <limits.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
 
+#include "service/base/folder.h"
+#include "service/engine/internal.h"
 #include "service/store/open.h"
 
 /* Readers beside those that the caller asks for: the writer's own, and room for fobd --backup and --check. */
@@ -110,8 +116,11 @@ open_engine(const struct config *config, enum environment environment, unsigned 
 		return -FAULT_INTERNAL;
 	}
 	engine->environment = environment;
+	engine->options = o.options;
 	clock_init(&engine->clock);
 	order.fresh_until_ms = &engine->fresh_until_ms;
+	order.store = &engine->options;
+	snprintf(order.address, sizeof(order.address), "%s", config_peer_address(config));
 	if ((fault = open_parts(engine, &o, &order, settle)) != 0) {
 		engine_close(engine);
 		return fault;
@@ -125,10 +134,46 @@ open_engine(const struct config *config, enum environment environment, unsigned 
 	return 0;
 }
 
+/* ---- a copy of another node's database ---- */
+
+static bool
+copy_path(const struct config *config, enum environment environment, const char *name, char path[PATH_MAX])
+{
+	return snprintf(path, PATH_MAX, "%s/%s", config->environments[environment].path, name) < PATH_MAX;
+}
+
+/* What a process has left that ended before it could use it: by now the log may have gone further. */
+static void
+drop_copies(const struct config *config, enum environment environment)
+{
+	char path[PATH_MAX];
+
+	if (copy_path(config, environment, COPY_READY, path))
+		unlink(path);
+	if (copy_path(config, environment, COPY_UNFINISHED, path))
+		unlink(path);
+}
+
+int
+engine_take_copy(const struct config *config, enum environment environment, char *why, size_t why_len)
+{
+	char from[PATH_MAX], to[PATH_MAX];
+
+	if (!copy_path(config, environment, COPY_READY, from) || access(from, F_OK) != 0 ||
+	    !copy_path(config, environment, "data.mdb", to))
+		return 0;
+	/* Its commit was synced when it was made; so a power cut leaves the one or the other. */
+	if (rename(from, to) == 0 && folder_sync_around(to) == 0)
+		return 1;
+	snprintf(why, why_len, "%s: a copy of another node's database cannot take its place: %s", to, strerror(errno));
+	return -1;
+}
+
 int
 engine_open(const struct config *config, enum environment environment, unsigned readers, struct engine **engine,
     char *why, size_t why_len)
 {
+	drop_copies(config, environment);
 	return open_engine(config, environment, readers, false, engine, why, why_len);
 }
 
@@ -137,6 +182,14 @@ engine_reopen(const struct config *config, enum environment environment, unsigne
     char *why, size_t why_len)
 {
 	return open_engine(config, environment, readers, true, engine, why, why_len);
+}
+
+enum order_copy
+engine_copy(const struct engine *engine)
+{
+	struct order *order = writer_order(engine->writer);
+
+	return order != NULL ? order_copy(order) : ORDER_COPY_NONE;
 }
 
 void

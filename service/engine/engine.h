@@ -16,6 +16,7 @@
 struct engine {
 	enum environment environment;
 	struct store *store;
+	struct store_options options; /* that it was opened with */
 	struct clock clock;
 	struct lastused *lastused;
 	struct writer *writer;
@@ -35,6 +36,14 @@ int engine_open(const struct config *config, enum environment environment, unsig
 /* The same for an environment that has failed while this process had it open: see store_settle(). */
 int engine_reopen(const struct config *config, enum environment environment, unsigned readers, struct engine **engine,
     char *why, size_t why_len);
+/*
+ * engine_take_copy(config, environment, why, why_len):
+ * If a copy of another node's database was fetched, put it in the place of the one that is there; nobody has that open.
+ * Returns: 1; 0: there is no copy; -1 with one line at ${why}: it could not be done, and both are as they were.
+ */
+int engine_take_copy(const struct config *config, enum environment environment, char *why, size_t why_len);
+/* See order_copy(). While a copy is fetched, a database that has failed is not to be opened anew. */
+enum order_copy engine_copy(const struct engine *engine);
 /* See writer_leave_cluster(). NULL is allowed. */
 void engine_leave_cluster(struct engine *engine, int64_t wait_ms);
 /* Ends the writer and closes the files. No request may be under way, and every reader's transaction is freed. */

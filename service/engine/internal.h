@@ -56,6 +56,29 @@ struct census {
 	int64_t soon_ms; /* when one begins that was asked for */
 };
 
+#define COPY_PARTS 4 /* asked for at once */
+#define COPY_UNFINISHED "copy.unfinished"
+#define COPY_READY "copy.ready"
+
+struct copy_part {
+	struct ask *ask; /* NULL: none is under way */
+	uint64_t offset;
+	int64_t again_ms; /* of the first: not before; the other node is making the copy */
+};
+
+/* Of another node's database: see order_copy.c. */
+struct copy {
+	bool under_way;
+	int fd; /* 0: none */
+	uint8_t id[16], cluster[FLEET_ID_LEN], sha256[32];
+	char address[ROW_ADDRESS_MAX + 1];
+	unsigned tried; /* nodes, in vain */
+	uint64_t size, written, next_offset, step;
+	int64_t next_ms, wait_ms; /* until the next attempt */
+	struct copy_part parts[COPY_PARTS];
+	char why[200];
+};
+
 /* Changes that are ordered by a cluster. Times by clock_boot_ms(). */
 struct order {
 	struct writer *writer;
@@ -70,13 +93,19 @@ struct order {
 	struct mutation *confirmed;    /* to be decided once more */
 	int64_t retry_ms;              /* after an entry that could not be applied or proposed */
 	int64_t next_report_ms;
+	int64_t begun_ms;
 	int64_t expire_ms;             /* when to propose the end of keys whose grace has ended */
 	uint64_t proposed_number;
 	bool proposed_last;            /* the last entry was ours */
+	struct copy copy;
+	uint8_t ask_key[ASK_KEY_LEN]; /* set once; any thread's */
 
 	pthread_mutex_t lock; /* of the rest */
 	struct fleet *fleet;
 	uint8_t session[ORDER_SESSION_LEN];
+	bool copy_ready;
+	struct ask asks[ORDER_ASKS];
+	uint64_t last_ask;
 	void *held;
 	void (*work)(void *order);
 	bool ended;
@@ -197,6 +226,32 @@ int64_t order_wait_ms(struct writer *w);
 bool order_refuses(struct writer *w);
 /* Answer all: fobd ends. */
 void order_give_up(struct writer *w);
+
+/* ---- order_ask.c; with ${lock} ---- */
+
+struct ask_request {
+	uint8_t cluster[FLEET_ID_LEN];
+	const char *address, *method;
+	const uint8_t *body;
+	size_t len;
+	uint32_t timeout_ms;
+};
+/* Ask another node; copied. NULL: too many are under way, or no memory. ask_end() frees and wipes it. */
+struct ask *ask_begin(struct order *order, const struct ask_request *request);
+void ask_end(struct ask *ask);
+/* Is it answered, or has it failed? */
+bool ask_is_over(struct ask *ask);
+/* The agent that was asked is gone. */
+void asks_lost(struct order *order);
+
+/* ---- order_copy.c ---- */
+
+/* Fetch a copy, if this node needs one. */
+void copy_run(struct writer *w);
+/* When it has something to do, by clock_boot_ms(); INT64_MAX: that is not known. With ${lock}. */
+int64_t copy_wait_ms(struct order *order, int64_t now_ms);
+/* Drop what was fetched. */
+void copy_free(struct writer *w);
 
 /* ---- sweeper.c ---- */
 

@@ -90,7 +90,9 @@ order_begin(struct writer *w)
 	o->writer = w;
 	o->options = w->order_options;
 	o->cluster = cluster;
+	o->begun_ms = clock_boot_ms();
 	pthread_mutex_init(&o->lock, NULL);
+	pepper_ask_key(store_pepper(w->store), o->ask_key);
 	if ((o->entry = entry_new()) == NULL || (o->sealed = malloc(ENTRY_MAX)) == NULL ||
 	    (o->fleet = new_fleet(o)) == NULL) {
 		order_free(o);
@@ -108,10 +110,14 @@ order_free(struct order *o)
 {
 	if (o == NULL)
 		return;
+	copy_free(o->writer);
 	fleet_free(o->fleet);
 	entry_free(o->entry);
 	free(o->sealed);
+	for (int i = 0; i < ORDER_ASKS; i++)
+		ask_end(&o->asks[i]);
 	pthread_mutex_destroy(&o->lock);
+	sodium_memzero(o->ask_key, sizeof(o->ask_key));
 	free(o);
 }
 
@@ -149,6 +155,7 @@ order_enter(struct order *o, const uint8_t session[ORDER_SESSION_LEN])
 	pthread_mutex_lock(&o->lock);
 	if (session != NULL && memcmp(o->session, session, sizeof(o->session)) != 0) {
 		fleet_disconnected(o->fleet);
+		asks_lost(o);
 		memcpy(o->session, session, sizeof(o->session));
 	}
 	if (session != NULL)
@@ -204,7 +211,7 @@ order_kick(struct order *o)
 	bool held;
 
 	pthread_mutex_lock(&o->lock);
-	held = o->held != NULL && (o->ended || fleet_wake_ms(o->fleet, clock_boot_ms()) <= clock_boot_ms());
+	held = o->held != NULL && (o->ended || order_has_ask(o) || fleet_wake_ms(o->fleet, clock_boot_ms()) <= clock_boot_ms());
 	pthread_mutex_unlock(&o->lock);
 	if (held)
 		o->work(o);
@@ -222,6 +229,27 @@ order_forget(struct order *o, const uint8_t replica[FLEET_ID_LEN])
 	return found;
 }
 
+/* ---- other nodes ---- */
+
+const uint8_t *
+order_ask_key(const struct order *o, struct ask_place *place)
+{
+	memcpy(place->cluster, o->cluster.cluster, sizeof(place->cluster));
+	place->environment = store_environment(o->writer->store);
+	return o->ask_key;
+}
+
+bool
+order_is_open(struct order *o)
+{
+	bool open;
+
+	pthread_mutex_lock(&o->lock);
+	open = fleet_closed(o->fleet) == FLEET_OPEN;
+	pthread_mutex_unlock(&o->lock);
+	return open;
+}
+
 /* ---- for Status ---- */
 
 static const char *
@@ -234,7 +262,12 @@ closed_text(enum fleet_closed closed)
 		return "etcd has forgotten entries that this node has applied: was it restored from an older snapshot? See "
 		       "fob cluster reinit";
 	case FLEET_LOG_GONE:
-		return "the log's next entry was removed: this node was away for too long, and has to join anew";
+		return "the log's next entry was removed, as this node was away for too long: it fetches a copy from another node "
+		       "that has a listener of role \"peer\"";
+	case FLEET_JOINING:
+		return "this node is new: it fetches a copy from another node that has a listener of role \"peer\"";
+	case FLEET_DAMAGED:
+		return "its database is damaged: it fetches a copy from another node that has a listener of role \"peer\"";
 	case FLEET_FORGED:
 		return "the log has an entry that was not made with this environment's pepper";
 	default:

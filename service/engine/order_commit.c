@@ -168,6 +168,12 @@ apply_next(struct writer *w)
 	fault = commit_entry(w, tag);
 	entry_clear(o->entry);
 	sodium_memzero(&w->change, sizeof(w->change));
+	if (fault == -FAULT_CORRUPT) {
+		pthread_mutex_lock(&o->lock);
+		fleet_damaged(o->fleet);
+		order_publish(o);
+		pthread_mutex_unlock(&o->lock);
+	}
 	if (fault != 0) {
 		report(w, "an entry of the cluster's log cannot be applied",
 		    fault == -FAULT_FAILED_PRECONDITION ?
@@ -641,6 +647,7 @@ order_run(struct writer *w, struct mutation *batch, int64_t now_ms)
 {
 	struct order *o = w->order;
 
+	copy_run(w);
 	tell_pepper_lines(w);
 	apply_all(w);
 	settle_proposal(w);
@@ -672,6 +679,7 @@ order_wait_ms(struct writer *w)
 	/* This thread is the clock of the call that is held. */
 	if (o->held != NULL)
 		at_ms = fleet_wake_ms(o->fleet, now_ms) < at_ms ? fleet_wake_ms(o->fleet, now_ms) : at_ms;
+	at_ms = copy_wait_ms(o, now_ms) < at_ms ? copy_wait_ms(o, now_ms) : at_ms;
 	if (now_ms >= o->retry_ms && !store_failed(w->store) &&
 	    (fleet_entry(o->fleet, &bytes, &len) || fleet_has_proposal(o->fleet)))
 		at_ms = now_ms;

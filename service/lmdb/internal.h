@@ -59,9 +59,6 @@ struct lmdb_txn {
 /* Every LMDB or system error becomes a fault here. */
 int lmdb_fault_of(int rc);
 
-/* The database has failed for good. The first reason counts; ${why} is never freed. */
-void lmdb_fail(struct lmdb *db, const char *why);
-
 /* Does the path still name the open file? If not, the database has failed. */
 bool lmdb_in_place(struct lmdb *db);
 

@@ -69,6 +69,8 @@ void lmdb_close(struct lmdb *db);
 /* True once the database has failed for good; and why, in a sentence that is never freed, else NULL. Threads: any. */
 bool lmdb_failed(const struct lmdb *db);
 const char *lmdb_failure(const struct lmdb *db);
+/* It has failed for good from here on. The first reason counts; ${why} is never freed. Threads: any. */
+void lmdb_fail(struct lmdb *db, const char *why);
 
 /*
  * lmdb_look(db):

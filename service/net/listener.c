@@ -267,6 +267,7 @@ listener_open(struct listener *l, char *why, size_t why_len)
 		    l->config->role == ROLE_ADMIN ?
 			"administration over plain TCP: whoever reaches this address may roll and revoke keys, and read "
 			"new ones on the way" :
+			l->config->role == ROLE_PEER ? "nodes over plain TCP: whoever reaches this address may keep this node busy" :
 			"keys over plain TCP: whoever is on the way to this address can read them",
 		    LOG_S("url", l->config->url));
 	return 0;

@@ -40,7 +40,7 @@ answer(struct connection *c, struct workspace *ws, const struct sp_frame *frame,
 		return;
 	if (!peer_allowed(&c->peer, c->listener->current))
 		refuse_user(c, ws, &origin);
-	else if (frame->body_len > (origin.role == ROLE_CLUSTER ? LIMIT_EXCHANGE : LIMIT_REQUEST))
+	else if (frame->body_len > (origin.role == ROLE_CLUSTER || origin.role == ROLE_PEER ? LIMIT_EXCHANGE : LIMIT_REQUEST))
 		dispatch_refuse(&ws->worker, &origin, FAULT_INVALID_ARGUMENT, "the request is longer than 65536 bytes");
 	else
 		dispatch(&ws->worker, &origin, frame->body, frame->body_len, now_ns);

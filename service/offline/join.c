@@ -7,27 +7,26 @@
 #include <sodium.h>
 
 #include "service/base/names.h"
-#include "service/store/copy.h"
-#include "service/store/cluster.h"
+#include "service/store/join.h"
 
 /* In a write transaction. Returns 0, or -1 with a line at ${why}. */
 static int
 join(struct store_txn *txn, const struct store_options *options, struct record_cluster *cluster, char *why,
     size_t why_len)
 {
+	uint8_t replica[sizeof(cluster->replica)];
 	int fault;
 
-	if ((fault = store_cluster(txn, cluster)) == -FAULT_NOT_FOUND) {
+	randombytes_buf(replica, sizeof(replica));
+	if ((fault = store_join(txn, replica, cluster)) == 0)
+		return 0;
+	if (fault == -FAULT_NOT_FOUND) {
 		snprintf(why, why_len,
 		    "%s: is a copy of a database that is in no cluster. Make the cluster first (fob cluster init), and then "
 		    "a new copy",
 		    options->path);
 		return -1;
 	}
-	randombytes_buf(cluster->replica, sizeof(cluster->replica));
-	store_unmark(txn);
-	if (fault == 0 && store_put_cluster(txn, cluster) == 0)
-		return 0;
 	snprintf(why, why_len, "%s: the database is damaged, or cannot be written to", options->path);
 	return -1;
 }
@@ -58,4 +57,16 @@ join_cluster(const struct store_options *options, FILE *out, char *why, size_t w
 	store_txn_free(txn);
 	store_close(store);
 	return rc;
+}
+
+int
+join_empty(const struct store_options *options, FILE *out, char *why, size_t why_len)
+{
+	if (store_join_empty(options, why, why_len) != 0)
+		return -1;
+	fprintf(out,
+	    "%s: made to join a cluster. Start fobd and fob-cluster: it fetches a copy from another node that has a listener "
+	    "of role \"peer\"\n",
+	    environment_name(options->environment));
+	return 0;
 }

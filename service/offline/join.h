@@ -1,5 +1,5 @@
 /*
- * join.h - make a copy of a cluster's node a node of its own.
+ * join.h - make a new node of a cluster, of a copy of another node's database or without one.
  */
 #ifndef JOIN_H
 #define JOIN_H
@@ -16,5 +16,11 @@
  * Returns: 0; -1 with one line at ${why}, and nothing has changed.
  */
 int join_cluster(const struct store_options *options, FILE *out, char *why, size_t why_len);
+
+/*
+ * join_empty(options, out, why, why_len):
+ * The same where there is no copy: see store_join_empty(). The node fetches one itself when it runs.
+ */
+int join_empty(const struct store_options *options, FILE *out, char *why, size_t why_len);
 
 #endif

@@ -149,6 +149,14 @@ offline_restore(const struct config *config, char *const *args, int n_args, cons
 	return fflush(stdout) == 0 ? 0 : refuse("it is restored, but standard output cannot be written to");
 }
 
+static bool
+has_database(const struct store_options *options)
+{
+	struct lmdb_file file;
+
+	return lmdb_file_at(options->path, &file) != -FAULT_NOT_FOUND;
+}
+
 int
 offline_join(const struct config *config, char *const *args, int n_args)
 {
@@ -157,11 +165,11 @@ offline_join(const struct config *config, char *const *args, int n_args)
 	int environment;
 
 	if (n_args != 1)
-		return refuse("--join takes an environment, whose path holds the copy");
+		return refuse("--join takes an environment, whose path holds a copy of another node's database, or none");
 	if ((environment = find_environment(config, args[0])) < 0)
 		return 1;
 	options = options_of(config, environment, STORE_RESTORE);
-	if (join_cluster(&options, stdout, why, sizeof(why)) != 0)
+	if ((has_database(&options) ? join_cluster : join_empty)(&options, stdout, why, sizeof(why)) != 0)
 		return refuse(why);
 	store_note(&options);
 	return fflush(stdout) == 0 ? 0 : refuse("it has joined, but standard output cannot be written to");

@@ -34,7 +34,8 @@ offline_restore(const struct config *config, char *const *args, int n_args, cons
 
 /*
  * offline_join(config, args, n_args):
- * Turn the copy at the path of the environment ${args}[0] into the database of a new node of its cluster: see join.h.
+ * Turn the copy at the path of the environment ${args}[0] into the database of a new node of its cluster, or, if there is
+ * nothing, make one that is to be replaced by a copy: see join.h.
  * Returns: an exit status: 0 done; 1 failed, and nothing has changed.
  */
 int offline_join(const struct config *config, char *const *args, int n_args);

@@ -43,6 +43,7 @@ call_reset(struct call *call)
 	call->environment = 0;
 	call->import = NULL;
 	call->admitted = false;
+	call->asked_of = NULL;
 	call->message[0] = '\0';
 	call->traceparent[0] = '\0';
 }
@@ -179,6 +180,10 @@ call_engine(struct call *call, int environment, int *fault)
 	}
 	call->environment = (unsigned)environment;
 	engine = call->service->engines[environment - 1];
+	if (engine != NULL && call->asked_of != NULL && writer_order(engine->writer) != call->asked_of) {
+		*fault = call_fault(call, FAULT_PERMISSION_DENIED, "sealed with the pepper of another environment");
+		return NULL;
+	}
 	if (engine == NULL && call->service->broken[environment - 1])
 		*fault = call_fault(call, FAULT_UNAVAILABLE,
 		    "the database of this environment is not open: it has failed, and fobd opens it as soon as it can");

@@ -4,6 +4,7 @@
  */
 #include "service/rpc/handlers.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "fob/v1/cluster.pb-c.h"
@@ -12,6 +13,7 @@
 
 #define TRANSACTIONS_MAX 8 /* in one reply */
 #define RESULTS_MAX 16
+#define ASKS_MAX 8
 #define AGAIN_MAX_MS 1000
 
 /* ---- from the agent ---- */
@@ -58,6 +60,19 @@ give_results(struct call *call, const Fob__V1__ExchangeRequest *in, struct fleet
 	if (in->changed)
 		fleet_changed(fleet);
 	return 0;
+}
+
+static void
+give_answers(const Fob__V1__ExchangeRequest *in, struct order *order)
+{
+	char why[200];
+
+	for (size_t i = 0; i < in->n_answers; i++) {
+		const Fob__V1__Answer *a = in->answers[i];
+
+		snprintf(why, sizeof(why), "%.*s", (int)a->why.len, a->why.len > 0 ? (const char *)a->why.data : "");
+		order_answer(order, a->id, a->sealed.data, a->sealed.len, why);
+	}
 }
 
 /* ---- to the agent ---- */
@@ -121,15 +136,39 @@ fill_transaction(struct call *call, const struct fleet_txn *txn, Fob__V1__Transa
 	    fill_actions(call, txn->failure, txn->n_failure, &out->failure, &out->n_failure);
 }
 
+static bool
+fill_ask(struct call *call, const struct ask *ask, Fob__V1__Ask *out)
+{
+	fob__v1__ask__init(out);
+	out->id = ask->id;
+	out->timeout_ms = ask->timeout_ms;
+	return copy_text(call, &out->address, ask->address) && message_copy(call, &out->sealed, ask->bytes, ask->len);
+}
+
+/* What does not fit is lost, likewise. */
+static void
+fill_asks(struct call *call, struct order *order, Fob__V1__ExchangeResponse *out, Fob__V1__Ask items[ASKS_MAX])
+{
+	const struct ask *ask;
+
+	while (out->n_asks < ASKS_MAX && (ask = order_next_ask(order)) != NULL) {
+		if (!fill_ask(call, ask, &items[out->n_asks]))
+			break;
+		out->asks[out->n_asks] = &items[out->n_asks];
+		out->n_asks++;
+	}
+}
+
 /*
- * All transactions that are due, encoded into ${call}'s scratch memory. Returns false when there are none. What does not
+ * All transactions and asks that are due, encoded into ${call}'s scratch memory. Returns false when there are none. What does not
  * fit there any more is lost, which the fleet finds out in time.
  */
 static bool
-fill(struct call *call, struct fleet *fleet, uint8_t **body, size_t *len)
+fill(struct call *call, struct order *order, struct fleet *fleet, uint8_t **body, size_t *len)
 {
 	Fob__V1__ExchangeResponse out = FOB__V1__EXCHANGE_RESPONSE__INIT;
 	Fob__V1__Transaction items[TRANSACTIONS_MAX], *pointers[TRANSACTIONS_MAX];
+	Fob__V1__Ask asks[ASKS_MAX], *ask_pointers[ASKS_MAX];
 	int64_t now_ms = clock_boot_ms(), wake_ms;
 	struct fleet_txn txn;
 
@@ -140,13 +179,15 @@ fill(struct call *call, struct fleet *fleet, uint8_t **body, size_t *len)
 		pointers[out.n_transactions] = &items[out.n_transactions];
 		out.n_transactions++;
 	}
+	out.asks = ask_pointers;
+	fill_asks(call, order, &out, asks);
 	wake_ms = fleet_wake_ms(fleet, now_ms) - now_ms;
 	out.again_ms = wake_ms < 1 ? 1 : wake_ms > AGAIN_MAX_MS ? AGAIN_MAX_MS : (uint32_t)wake_ms;
 	*len = fob__v1__exchange_response__get_packed_size(&out);
 	if ((*body = scratch_alloc(&call->scratch, *len)) == NULL)
 		return false;
 	fob__v1__exchange_response__pack(&out, *body);
-	return out.n_transactions > 0;
+	return out.n_transactions > 0 || out.n_asks > 0;
 }
 
 /* ---- the call that waits ---- */
@@ -163,7 +204,7 @@ work(void *arg)
 	bool answer = false;
 
 	if (call != NULL) {
-		answer = fill(call, fleet, &body, &len) || order_has_ended(order);
+		answer = fill(call, order, fleet, &body, &len) || order_has_ended(order);
 		if (!answer)
 			order_hold(order, call);
 	}
@@ -201,7 +242,8 @@ cluster_exchange(struct call *call, const ProtobufCMessage *request, ProtobufCMe
 	fleet = order_enter(order, in->session.data);
 	before = order_take_held(order);
 	fault = give_results(call, in, fleet);
-	answer = fault == 0 && (fill(call, fleet, &body, &len) || order_has_ended(order));
+	give_answers(in, order);
+	answer = fault == 0 && (fill(call, order, fleet, &body, &len) || order_has_ended(order));
 	if (fault == 0 && !answer)
 		order_hold(order, call);
 	order_leave(order);

@@ -22,7 +22,7 @@
 #define METHODS_MAX 16
 #define NS_PER_MS 1000000
 
-enum served { SERVED_EVERYWHERE, SERVED_TO_ADMIN, SERVED_TO_CLUSTER };
+enum served { SERVED_EVERYWHERE, SERVED_TO_ADMIN, SERVED_TO_CLUSTER, SERVED_TO_PEER };
 
 /* In the order of the .proto files; dispatch_check() holds them against the descriptors. */
 static const struct {
@@ -59,6 +59,10 @@ static const struct {
 	{ &fob__v1__cluster__descriptor, SERVED_TO_CLUSTER,
 	    {
 		{ "Exchange", cluster_exchange, CLASS_CLUSTER },
+	    } },
+	{ &fob__v1__peer__descriptor, SERVED_TO_PEER,
+	    {
+		{ "Ask", peer_ask, CLASS_CLUSTER },
 	    } },
 };
 #define N_SERVICES (sizeof(services) / sizeof(services[0]))
@@ -167,15 +171,36 @@ check_admin(struct call *call, const Fob__Rpc__V1__Request *request)
 	return keep_on_behalf_of(call, &request->on_behalf_of);
 }
 
-/* A listener of role cluster serves the agent, and beside it Health. */
+/* A listener of role cluster serves the agent, one of role peer other nodes' agents, and both beside it Health. */
 static int
-refuse_role(struct call *call, const struct route *route)
+check_agent(struct call *call, const struct route *route)
 {
-	if (route->served == SERVED_TO_CLUSTER)
-		return call_fault(call, FAULT_PERMISSION_DENIED, "this listener does not serve fob.v1.Cluster");
-	if (route->method != NULL && route->method->class == CLASS_HEALTH)
+	enum role role = call->origin.role;
+
+	if (route->served == (role == ROLE_CLUSTER ? SERVED_TO_CLUSTER : SERVED_TO_PEER) ||
+	    (route->method != NULL && route->method->class == CLASS_HEALTH))
 		return 0;
-	return call_fault(call, FAULT_PERMISSION_DENIED, "this listener serves fob.v1.Cluster and fob.v1.Health only");
+	return call_fault(call, FAULT_PERMISSION_DENIED, "this listener serves fob.v1.%s and fob.v1.Health only",
+	    role == ROLE_CLUSTER ? "Cluster" : "Peer");
+}
+
+static int
+check_role(struct call *call, const Fob__Rpc__V1__Request *request, const struct route *route)
+{
+	if (call->asked_of != NULL && route->served != SERVED_TO_ADMIN)
+		return call_fault(call, FAULT_PERMISSION_DENIED, "another node may ask for fob.v1.Admin only");
+	if (call->origin.role == ROLE_CLUSTER || call->origin.role == ROLE_PEER)
+		return check_agent(call, route);
+	switch (route->served) {
+	case SERVED_TO_ADMIN:
+		return check_admin(call, request);
+	case SERVED_TO_CLUSTER:
+		return call_fault(call, FAULT_PERMISSION_DENIED, "this listener does not serve fob.v1.Cluster");
+	case SERVED_TO_PEER:
+		return call_fault(call, FAULT_PERMISSION_DENIED, "this listener does not serve fob.v1.Peer");
+	default:
+		return 0;
+	}
 }
 
 static int
@@ -187,9 +212,7 @@ check_request(struct call *call, const Fob__Rpc__V1__Request *request, struct ro
 
 	call->method = route->method;
 	keep_traceparent(call, &request->traceparent);
-	if ((route->served == SERVED_TO_ADMIN && (fault = check_admin(call, request)) != 0) ||
-	    ((route->served == SERVED_TO_CLUSTER) != (call->origin.role == ROLE_CLUSTER) &&
-		(fault = refuse_role(call, route)) != 0))
+	if ((fault = check_role(call, request, route)) != 0)
 		return fault;
 	if (!found)
 		return call_fault(
@@ -235,13 +258,15 @@ take_change(struct call *asked)
 	call->admitted = true;
 	call->began_ns = asked->worker->began_ns;
 	call->deadline_ms = asked->deadline_ms;
+	call->asked_of = asked->asked_of;
+	memcpy(call->asked_nonce, asked->asked_nonce, sizeof(call->asked_nonce));
 	memcpy(call->traceparent, asked->traceparent, sizeof(call->traceparent));
 	memcpy(call->on_behalf_of, asked->on_behalf_of, sizeof(call->on_behalf_of));
 	return call;
 }
 
 static void
-handle(struct call *call, const struct route *route, const ProtobufCBinaryData *body)
+handle(struct call *call, const struct route *route, const ProtobufCBinaryData *body) // NOLINT(misc-no-recursion)
 {
 	ProtobufCMessage *request, *response = NULL;
 	int fault;
@@ -267,16 +292,15 @@ handle(struct call *call, const struct route *route, const ProtobufCBinaryData *
 		reply_message(call, response);
 }
 
+/* Of ${call}, the worker's. */
 static void
-answer(struct worker *worker, const struct origin *origin, const uint8_t *bytes, size_t len)
+answer(struct call *call, const uint8_t *bytes, size_t len) // NOLINT(misc-no-recursion): see dispatch_asked()
 {
-	struct call *call = &worker->call, *change;
 	Fob__Rpc__V1__Request envelope;
 	struct route route = { 0 };
+	struct call *change;
 	int fault;
 
-	call->origin = *origin;
-	scratch_begin(&call->scratch);
 	if (!wire_request(&call->scratch, bytes, len, &envelope)) {
 		reply_fault(call, decode_fault(call, "request"));
 		return;
@@ -285,7 +309,7 @@ answer(struct worker *worker, const struct origin *origin, const uint8_t *bytes,
 		reply_fault(call, fault);
 		return;
 	}
-	if (route.method->class != CLASS_CHANGE && route.method->class != CLASS_CLUSTER) {
+	if (route.method->class != CLASS_CHANGE && route.method->handler != cluster_exchange) {
 		handle(call, &route, &envelope.body);
 		return;
 	}
@@ -301,7 +325,16 @@ dispatch(struct worker *worker, const struct origin *origin, const uint8_t *byte
 	if (worker->kept.n == VERIFY_PASS || worker->call.scratch.used > SCRATCH_KEPT)
 		verify_kept(worker);
 	worker->began_ns = now_ns;
-	answer(worker, origin, bytes, len);
+	worker->call.origin = *origin;
+	scratch_begin(&worker->call.scratch);
+	answer(&worker->call, bytes, len);
+}
+
+void
+dispatch_asked(struct call *call, const uint8_t *bytes, size_t len) // NOLINT(misc-no-recursion): Admin has no Ask
+{
+	call->origin.role = ROLE_ADMIN;
+	answer(call, bytes, len);
 }
 
 void

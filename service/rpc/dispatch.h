@@ -22,6 +22,9 @@ void dispatch(struct worker *worker, const struct origin *origin, const uint8_t 
  */
 void dispatch_end(struct worker *worker);
 
+/* The request that came sealed in that of ${call}: see peer.h. It is answered in its place. */
+void dispatch_asked(struct call *call, const uint8_t *bytes, size_t len);
+
 /* Answer without looking at the request: for a transport that refuses it. */
 void dispatch_refuse(struct worker *worker, const struct origin *origin, enum fault fault, const char *message);
 

@@ -1,6 +1,6 @@
 /*
  * handlers.h - the methods of the services; contracts in proto/fob/v1/, form in call.h. verify.c has Keys, admin.c
- * and import.c the mutations, cluster.c what concerns a cluster, list.c the lists, backup.c ReadBackup, health.c Health.
+ * and import.c the mutations, cluster.c, cluster_admin.c and peer.c what concerns a cluster, list.c the lists, backup.c ReadBackup, health.c Health.
  */
 #ifndef HANDLERS_H
 #define HANDLERS_H
@@ -27,6 +27,7 @@ int admin_init_cluster(struct call *call, const ProtobufCMessage *request, Proto
 int admin_forget_node(struct call *call, const ProtobufCMessage *request, ProtobufCMessage *response);
 int admin_cluster_status(struct call *call, const ProtobufCMessage *request, ProtobufCMessage *response);
 int cluster_exchange(struct call *call, const ProtobufCMessage *request, ProtobufCMessage *response);
+int peer_ask(struct call *call, const ProtobufCMessage *request, ProtobufCMessage *response);
 
 int health_check(struct call *call, const ProtobufCMessage *request, ProtobufCMessage *response);
 int health_stats(struct call *call, const ProtobufCMessage *request, ProtobufCMessage *response);

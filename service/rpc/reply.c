@@ -8,6 +8,7 @@
 
 #include "fob/rpc/v1/rpc.pb-c.h"
 #include "service/base/log.h"
+#include "service/rpc/peer.h"
 #include "service/rpc/wire.h"
 #include "service/rpc/worker.h"
 
@@ -54,6 +55,19 @@ tell_too_large(struct call *call) // NOLINT(misc-no-recursion)
 	reply_fault(call, call_fault(call, FAULT_RESOURCE_EXHAUSTED, "the reply is too large: ask for less"));
 }
 
+/* The answer to another node is sealed. Returns false when the call was ended by a fault instead. */
+static bool
+wrap(struct call *call, uint8_t **bytes, size_t *size) // NOLINT(misc-no-recursion)
+{
+	if (call->asked_of == NULL)
+		return true;
+	if ((*bytes = peer_seal(call, *bytes, *size, size)) != NULL)
+		return true;
+	call->asked_of = NULL;
+	tell_too_large(call);
+	return false;
+}
+
 /* Hand the ${size} bytes at ${bytes} to the transport. */
 static void
 give(struct call *call, int code, uint8_t *bytes, size_t size)
@@ -89,8 +103,10 @@ send(struct call *call, int code, const char *message, const uint8_t *body, size
 		return;
 	}
 	fob__rpc__v1__response__pack(&response, bytes);
+	if (!wrap(call, &bytes, &size))
+		return;
 	give(call, code, bytes, size);
-	sodium_memzero(small, size <= SMALL ? size : 0);
+	sodium_memzero(small, bytes == small ? size : 0);
 	end(call);
 }
 
@@ -113,6 +129,8 @@ reply_message(struct call *call, const ProtobufCMessage *message)
 	bytes = wire_pack_response(message, to, &len);
 	if (to != small)
 		scratch_trim(&call->scratch, bytes + len);
+	if (!wrap(call, &bytes, &len))
+		return;
 	give(call, FOB__RPC__V1__CODE__OK, bytes, len);
 	end(call);
 }

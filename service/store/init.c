@@ -191,7 +191,7 @@ store_init(const struct store_options *options, char *why, size_t why_len)
 	struct lmdb_options lmdb_options = store_lmdb_options(options, true);
 	char trace[PATH_MAX];
 	struct pepper *pepper;
-	bool is_new, is_lost;
+	bool is_new, is_lost, joins = options->to_replace;
 	int founded, rc = -1;
 
 	if (make_folder(options->path, why, why_len) != 0)
@@ -199,15 +199,15 @@ store_init(const struct store_options *options, char *why, size_t why_len)
 	/* In this order, so that a database that another process makes meanwhile is not taken for a lost one. */
 	is_lost = find_trace(options, trace);
 	is_new = !database_exists(options->path);
-	if (is_new && is_lost)
+	if (is_new && is_lost && !joins)
 		return refuse_anew(trace, why, why_len);
-	if (is_new && pepper_create(options->pepper, why, why_len) < 0)
+	if (is_new && !joins && pepper_create(options->pepper, why, why_len) < 0)
 		return -1;
 	if (pepper_load(options->pepper, &pepper, why, why_len) != 0)
 		return -1;
 	store.pepper = pepper;
 	/* A pepper gets a second line only for a database. */
-	if (is_new && pepper_lines(pepper) > 1) {
+	if (is_new && !joins && pepper_lines(pepper) > 1) {
 		refuse_anew(options->pepper, why, why_len);
 		goto err0;
 	}

@@ -36,6 +36,7 @@ access_of(enum store_use use)
 	case STORE_COPY:
 		return LMDB_BESIDE;
 	case STORE_MARK:
+	case STORE_JOIN:
 		return LMDB_FILE;
 	default:
 		return LMDB_SERVE;
@@ -231,7 +232,7 @@ check_use(struct store *store, struct lmdb_txn *lmdb_txn, enum store_use use, ch
 		snprintf(why, why_len, "%s: the record that says whether this is a backup is damaged", store->path);
 		return fault;
 	}
-	if (use == STORE_RESTORE && fault != 0) {
+	if ((use == STORE_RESTORE || use == STORE_JOIN) && fault != 0) {
 		snprintf(why, why_len, "%s: this is not a backup: there is nothing to restore", store->path);
 		return -FAULT_FAILED_PRECONDITION;
 	}

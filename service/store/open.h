@@ -13,6 +13,7 @@ enum store_use {
 	STORE_COPY,    /* to copy it while a fobd may serve it */
 	STORE_MARK,    /* to mark a copy as one: ${path} is the file that was just made */
 	STORE_RESTORE, /* to make a marked copy one that is served; any other is refused */
+	STORE_JOIN,    /* the same of a file: ${path} was just received */
 };
 
 struct store_options {
@@ -23,6 +24,7 @@ struct store_options {
 	uint64_t ceiling_bytes;
 	uint64_t events_kept;
 	unsigned readers;
+	bool to_replace; /* store_init(): the database is made to be replaced by a copy */
 };
 
 /*

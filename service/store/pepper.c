@@ -1,6 +1,6 @@
 /*
  * pepper.c - everything that is computed with a pepper (see pepper.h). Only this file holds derived keys, and it hands
- * out none but pepper_row_key()'s.
+ * out none but pepper_row_key()'s and pepper_ask_key()'s.
  */
 #include "service/store/pepper.h"
 
@@ -30,6 +30,7 @@ struct keys {
 	uint8_t rotate_key[32];
 	uint8_t row_key[32];
 	uint8_t entry_key[32];
+	uint8_t ask_key[32];
 };
 
 struct pepper {
@@ -68,6 +69,7 @@ derive(const uint8_t bytes[32], struct keys *keys)
 	crypto_kdf_derive_from_key(keys->rotate_key, sizeof(keys->rotate_key), 8, context, bytes);
 	crypto_kdf_derive_from_key(keys->row_key, sizeof(keys->row_key), 9, context, bytes);
 	crypto_kdf_derive_from_key(keys->entry_key, sizeof(keys->entry_key), 10, context, bytes);
+	crypto_kdf_derive_from_key(keys->ask_key, sizeof(keys->ask_key), 11, context, bytes);
 }
 
 struct pepper *
@@ -344,6 +346,12 @@ void
 pepper_row_key(const struct pepper *pepper, uint8_t key[32])
 {
 	memcpy(key, pepper->keys[0].row_key, sizeof(pepper->keys[0].row_key));
+}
+
+void
+pepper_ask_key(const struct pepper *pepper, uint8_t key[32])
+{
+	memcpy(key, pepper->keys[0].ask_key, sizeof(pepper->keys[0].ask_key));
 }
 
 void

@@ -119,9 +119,11 @@ int pepper_unseal(const struct pepper *pepper, const uint8_t token[LIMIT_TOKEN],
 
 /*
  * Of a cluster's nodes, which have the same first line. The key that their rows in etcd are authenticated with: see
- * cluster/row.h. And the sealing of a log's entry, as pepper_seal() but under a key of its own and without a token.
+ * cluster/row.h; that of what they ask one another: see cluster/ask.h. And the sealing of a log's entry, as pepper_seal()
+ * but under a key of its own and without a token.
  */
 void pepper_row_key(const struct pepper *pepper, uint8_t key[32]);
+void pepper_ask_key(const struct pepper *pepper, uint8_t key[32]);
 void pepper_entry_seal(
     const struct pepper *pepper, const void *bound, size_t bound_len, const void *text, size_t len, uint8_t *sealed);
 int pepper_entry_unseal(const struct pepper *pepper, const void *bound, size_t bound_len, const uint8_t *sealed,

@@ -360,6 +360,12 @@ store_failure(const struct store *store)
 	return lmdb_failure(store->lmdb);
 }
 
+void
+store_give_up(struct store *store, const char *why)
+{
+	lmdb_fail(store->lmdb, why);
+}
+
 int
 store_file(const struct store *store, struct lmdb_file *file)
 {

@@ -29,6 +29,8 @@ enum environment store_environment(const struct store *store);
 /* Has the database failed for good? And why, in a sentence that is never freed; else NULL. */
 bool store_failed(const struct store *store);
 const char *store_failure(const struct store *store);
+/* It has failed from here on, so that it is closed and opened anew. ${why} is never freed. Threads: any. */
+void store_give_up(struct store *store, const char *why);
 /* The file that is open. Returns: 0; -FAULT_IO. */
 int store_file(const struct store *store, struct lmdb_file *file);
 /* Was the last reader that asked for a slot in LMDB's table refused? */

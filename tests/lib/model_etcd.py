@@ -74,7 +74,7 @@ class Etcd:
 
 class Agent(threading.Thread):
     """Exchanges with the fobd at ${url} until stop(). ${transact}: the store's, or a function in its place that returns a
-    Result, or None for one whose outcome is never told."""
+    Result, or None for one whose outcome is never told. What fobd asks of other nodes it carries one after the other."""
 
     def __init__(self, url, etcd, environment=pb.LIVE):
         super().__init__(daemon=True)
@@ -85,6 +85,7 @@ class Agent(threading.Thread):
         self.transact = etcd.transact
         self.session = os.urandom(16)
         self.ending = False
+        self.asks = 0             # of other nodes
         self.error = None
         self.start()
 
@@ -111,8 +112,23 @@ class Agent(threading.Thread):
             return C.Result(id=t.id, outcome=C.Result.NOT_SENT)
         return self.transact(t)
 
-    def _ask(self, c, results=()):
-        request = C.ExchangeRequest(environment=self.environment, session=self.session, results=results,
+    def _carry(self, ask):
+        """An Ask to the other node -> an Answer."""
+        self.asks += 1
+        try:
+            if self.cut:
+                raise OSError("cut off")
+            with fobwire.Connection(ask.address.decode(), ask.timeout_ms / 1000.0) as c:
+                request = C.AskRequest(environment=self.environment, sealed=ask.sealed)
+                r = fobwire.response(c.exchange(fobwire.request("fob.v1.Peer/Ask", request)))
+            if r.code != pb.rpc.OK:
+                return C.Answer(id=ask.id, why=r.message.encode())
+            return C.Answer(id=ask.id, sealed=C.AskResponse.FromString(r.body).sealed)
+        except (OSError, fobwire.Closed) as e:
+            return C.Answer(id=ask.id, why=str(e).encode())
+
+    def _ask(self, c, results=(), answers=()):
+        request = C.ExchangeRequest(environment=self.environment, session=self.session, results=results, answers=answers,
                                     changed=not self.cut and self.etcd.revision != self.seen)
         self.seen = self.etcd.revision
         return c.send(fobwire.request(METHOD, request))
@@ -138,5 +154,8 @@ class Agent(threading.Thread):
             out = C.ExchangeResponse.FromString(r.body)
             again = (out.again_ms or 1000) / 1000.0
             results = [r for r in map(self._carry_out, out.transactions) if r is not None]
+            answers = [self._carry(a) for a in out.asks]
             if results or ident == last:
                 last, asked = self._ask(c, results), time.monotonic()
+            for a in answers:  # one fills an Exchange
+                last, asked = self._ask(c, answers=[a]), time.monotonic()

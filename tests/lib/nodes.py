@@ -9,30 +9,40 @@ import pb
 
 
 class Node:
-    """A fobd that is in a cluster of the environment live: the first one, or one that has joined the node ${first}.
-    attach(socket) gives it an agent, which has stop()."""
+    """A fobd that is in a cluster of the environment live: the first one, or one that has joined the node ${first}, by a copy
+    that an operator carries or, with ${fetch}, one that it fetches itself. attach(socket) gives it an agent, which has
+    stop()."""
 
-    def __init__(self, attach, first=None, staleness_ms=1500 * daemon.SLOWER):
+    def __init__(self, attach, first=None, staleness_ms=1500 * daemon.SLOWER, fetch=False):
         self.attach = attach
         self.fobd = daemon.Daemon(environments=("live",))
         self.path = os.path.join(self.fobd.place, "x")
-        self.fobd.write_config(self.fobd.config_text + 'listen "ipc://%s" {\n\trole = "cluster"\n}\nmax_staleness = %d\n' % (
-            self.path, staleness_ms))
+        self.peer = "tcp://" + daemon.own_address()
+        self.fobd.write_config(self.fobd.config_text + """listen "ipc://%s" {
+\trole = "cluster"
+}
+listen "%s" {
+\trole = "peer"
+\tinsecure = true
+}
+max_staleness = %d
+""" % (self.path, self.peer, staleness_ms))
         if first is None:
             self.fobd.start()
             with self.fobd.client() as c:
                 c.call("fob.v1.Admin/InitCluster", pb.admin.InitClusterRequest(
                     environment=pb.LIVE, request_token=fobwire.new_token()))
         else:
-            self._join(first)
+            self._join(first, fetch)
         self.agent = attach(self)
         self.wait_fresh()
 
-    def _join(self, first):
+    def _join(self, first, fetch):
         with open(first.fobd.pepper("live"), "rb") as f, open(
                 os.open(self.fobd.pepper("live"), os.O_WRONLY | os.O_CREAT, 0o600), "wb") as to:
             to.write(f.read())
-        for fobd, args in ((first.fobd, ("--backup", "live", self.fobd.database("live"))), (self.fobd, ("--join", "live"))):
+        steps = [(first.fobd, ("--backup", "live", self.fobd.database("live"))), (self.fobd, ("--join", "live"))]
+        for fobd, args in steps[fetch:]:
             done = fobd.run(*args)
             if done.returncode != 0:
                 raise AssertionError(done.stderr)
@@ -55,9 +65,9 @@ class Node:
         self.agent.stop()
 
 
-def modelled(etcd, first=None):
+def modelled(etcd, first=None, fetch=False):
     """A node with an agent of model_etcd."""
-    return Node(lambda n: model_etcd.Agent("ipc://" + n.path, etcd), first)
+    return Node(lambda n: model_etcd.Agent("ipc://" + n.path, etcd), first, fetch=fetch)
 
 
 def fault_of(function):

@@ -1,0 +1,59 @@
+/*
+ * peer.c - Peer/Ask: open what another node has sealed, have it answered, seal the answer (see peer.h). Knows no method.
+ */
+#include "service/rpc/peer.h"
+
+#include <string.h>
+
+#include "fob/v1/cluster.pb-c.h"
+#include "service/rpc/dispatch.h"
+#include "service/rpc/handlers.h"
+#include "service/rpc/wire.h"
+
+int
+peer_ask(struct call *call, const ProtobufCMessage *request, ProtobufCMessage *response)
+{
+	const Fob__V1__AskRequest *in = (const Fob__V1__AskRequest *)request;
+	struct ask_place place = { .request = NULL };
+	const uint8_t *key;
+	struct engine *engine;
+	struct order *order;
+	uint8_t *text;
+	int fault;
+
+	(void)response;
+	if ((engine = call_engine(call, (int)in->environment, &fault)) == NULL)
+		return fault;
+	if ((order = writer_order(engine->writer)) == NULL)
+		return call_fault(call, FAULT_FAILED_PRECONDITION, "this environment's database is in no cluster");
+	if (!order_is_open(order))
+		return call_fault(call, FAULT_UNAVAILABLE, "this node is no member of its cluster at present: ask another one");
+	if (in->sealed.len < ASK_SEAL_LEN)
+		return call_fault(call, FAULT_INVALID_ARGUMENT, "sealed: is not what a node has sealed");
+	if ((text = scratch_alloc(&call->scratch, in->sealed.len)) == NULL)
+		return call_fault(call, FAULT_RESOURCE_EXHAUSTED, "the request needs more memory than it may have");
+	key = order_ask_key(order, &place);
+	if (ask_open(key, &place, in->sealed.data, in->sealed.len, text) != 0)
+		return call_fault(call, FAULT_PERMISSION_DENIED,
+		    "sealed: by a node of another cluster, or one with another pepper");
+	call->asked_of = order;
+	memcpy(call->asked_nonce, ask_nonce(in->sealed.data), sizeof(call->asked_nonce));
+	dispatch_asked(call, text, in->sealed.len - ASK_SEAL_LEN);
+	return CALL_TAKEN;
+}
+
+uint8_t *
+peer_seal(struct call *call, const uint8_t *bytes, size_t len, size_t *sealed_len)
+{
+	struct ask_place place = { .request = call->asked_nonce };
+	Fob__V1__AskResponse out = FOB__V1__ASK_RESPONSE__INIT;
+	const uint8_t *key = order_ask_key(call->asked_of, &place);
+	uint8_t *to;
+
+	if ((out.sealed.data = scratch_alloc(&call->scratch, len + ASK_SEAL_LEN)) == NULL)
+		return NULL;
+	out.sealed.len = ask_seal(key, &place, bytes, len, out.sealed.data);
+	if ((to = scratch_alloc(&call->scratch, WIRE_RESPONSE + wire_max(&out.base))) == NULL)
+		return NULL;
+	return wire_pack_response(&out.base, to, sealed_len);
+}
