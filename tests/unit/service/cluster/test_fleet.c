@@ -313,6 +313,92 @@ a_log_that_is_gone_closes_the_node(void **state)
 	assert_int_equal(fleet_closed(fleet), FLEET_LOG_GONE);
 }
 
+/* ---- a node that needs a copy ---- */
+
+static void
+put_row(const char *name, const char *address, uint64_t applied)
+{
+	struct fleet_action a = { .kind = FLEET_PUT };
+	struct row row = { .applied = applied, .max_staleness_ms = D_MS, .entry_version = 1 };
+	uint8_t bytes[ROW_MAX];
+
+	snprintf(row.address, sizeof(row.address), "%s", address);
+	snprintf(a.key, sizeof(a.key), "nodes/%s", name);
+	a.len = row_put(options.row_key, options.cluster, name, &row, bytes);
+	a.value = bytes;
+	etcd.revision++;
+	put(&a);
+}
+
+#define NODE_A "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa.0000000000000001"
+#define NODE_B "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb.0000000000000001"
+#define NODE_C "cccccccccccccccccccccccccccccccc.0000000000000001"
+
+static void
+a_node_that_was_away_asks_each_of_the_others(void **state)
+{
+	uint8_t cluster[FLEET_ID_LEN];
+	char address[2][ROW_ADDRESS_MAX + 1];
+	struct fleet_action mark = { .kind = FLEET_PUT, .key = "mark/" NODE_C, .value = (const uint8_t *)"x", .len = 1 };
+
+	(void)state;
+	run(100);
+	append("one");
+	bytes_put64(find("head")->value + FLEET_ID_LEN, 9);
+	run(D_MS / 5);
+	assert_int_equal(fleet_closed(fleet), FLEET_LOG_GONE);
+	assert_true(fleet_wants_copy(fleet));
+	assert_false(fleet_has_source(fleet));
+	/* Those without an address, behind this node, or marked are not asked. */
+	put_row(NODE_A, "", 9);
+	put_row(NODE_B, "tcp://b:1", 0);
+	put_row(NODE_C, "tcp://c:1", 9);
+	put(&mark);
+	run(D_MS);
+	assert_false(fleet_has_source(fleet));
+	put_row(NODE_A, "tcp://a:1", 9);
+	put_row(NODE_B, "tcp://b:1", 9);
+	run(D_MS);
+	for (unsigned i = 0; i < 2; i++) {
+		assert_true(fleet_source(fleet, i, cluster, address[i]));
+		assert_memory_equal(cluster, options.cluster, FLEET_ID_LEN);
+	}
+	assert_string_not_equal(address[0], address[1]);
+	assert_true(fleet_source(fleet, 2, cluster, address[1]));
+	assert_string_equal(address[0], address[1]);
+	assert_int_equal(fleet_fresh_until_ms(fleet), 0);
+}
+
+static void
+a_new_node_learns_its_cluster(void **state)
+{
+	uint8_t none[FLEET_ID_LEN] = { 0 }, cluster[FLEET_ID_LEN];
+	char address[ROW_ADDRESS_MAX + 1];
+	struct fleet *member = fleet;
+	size_t keys;
+
+	(void)state;
+	run(100);
+	put_row(NODE_A, "tcp://a:1", 3);
+	keys = etcd.n;
+	memcpy(cluster, options.cluster, sizeof(cluster));
+	memcpy(options.cluster, none, sizeof(none));
+	assert_non_null(fleet = fleet_new(&options));
+	assert_int_equal(fleet_closed(fleet), FLEET_JOINING);
+	run(100);
+	/* It looks, and writes nothing. */
+	assert_int_equal(etcd.n, keys);
+	assert_int_equal(fleet_fresh_until_ms(fleet), 0);
+	assert_true(fleet_source(fleet, 0, none, address));
+	assert_memory_equal(none, cluster, FLEET_ID_LEN);
+	assert_string_equal(address, "tcp://a:1");
+	/* The head of a cluster whose nodes have another pepper leads nowhere. */
+	find("head")->value[0] ^= 1;
+	run(D_MS);
+	assert_false(fleet_has_source(fleet));
+	fleet_free(member);
+}
+
 static void
 the_log_is_cut_behind_what_is_kept(void **state)
 {
@@ -346,6 +432,8 @@ main(void)
 		TEST(a_head_that_is_behind_closes_the_node),
 		TEST(another_clusters_head_closes_the_node),
 		TEST(a_log_that_is_gone_closes_the_node),
+		TEST(a_node_that_was_away_asks_each_of_the_others),
+		TEST(a_new_node_learns_its_cluster),
 		TEST(the_log_is_cut_behind_what_is_kept),
 	};
 
