@@ -8,6 +8,12 @@
 
 #include "service/store/internal.h"
 
+uint32_t
+store_schema(const struct store *store)
+{
+	return store->identity.schema;
+}
+
 int
 store_cluster(struct store_txn *txn, struct record_cluster *cluster)
 {
