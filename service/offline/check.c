@@ -122,11 +122,14 @@ check_cluster(struct check *c)
 
 	if (fault == 0 && schema != RECORD_SCHEMA_CLUSTER)
 		check_violation(c, "meta", "cluster",
-		    "the record is there, and the schema is %" PRIu32 ": an older fobd would change the database without the cluster",
+		    "the record is there, and the schema is %" PRIu32
+		    ": an older fobd would change the database without the cluster",
 		    schema);
 	else if (fault == -FAULT_NOT_FOUND && schema == RECORD_SCHEMA_CLUSTER)
 		check_violation(c, "meta", "cluster",
-		    "the record is missing, and the schema is %" PRIu32 ": fobd would serve the database as one in no cluster", schema);
+		    "the record is missing, and the schema is %" PRIu32
+		    ": fobd would serve the database as one in no cluster",
+		    schema);
 }
 
 static int
