@@ -31,7 +31,7 @@ enum { HAS_ACCOUNT = 1, IMPORTS = 2, HAS_TOKEN = 4, HAS_EVENT = 8, HAS_ROTATION 
 enum { KEY_NEW = 1, KEY_SUPERSEDED = 2, KEY_SUSPENDED = 4 };
 
 struct entry {
-	uint8_t *bytes; /* ENTRY_PLAIN_MAX */
+	uint8_t *bytes; /* ENTRY_PLAIN_MAX; zeros from ${len} on */
 	size_t len;
 	size_t changes;
 	size_t mark_len, mark_changes;
@@ -45,7 +45,7 @@ entry_new(void)
 
 	if ((e = calloc(1, sizeof(*e))) == NULL)
 		return NULL;
-	if ((e->bytes = malloc(ENTRY_PLAIN_MAX)) == NULL) {
+	if ((e->bytes = calloc(1, ENTRY_PLAIN_MAX)) == NULL) {
 		free(e);
 		return NULL;
 	}
@@ -218,8 +218,10 @@ entry_add(struct entry *e, const struct change *change)
 	put32(&w, 0);
 	put8(&w, ITEM_CHANGE);
 	put_change(&w, change);
-	if (w.full)
+	if (w.full) {
+		sodium_memzero(length, (size_t)(w.at - length));
 		return -FAULT_RESOURCE_EXHAUSTED;
+	}
 	bytes_put32(length, (uint32_t)(w.at - length - ITEM_HEADER));
 	e->len = (size_t)(w.at - e->bytes);
 	e->changes++;
@@ -303,10 +305,10 @@ entry_set_plain(struct entry *e, const uint8_t *bytes, size_t len)
 	e->len = len;
 }
 
-void
-entry_copy_plain(const struct entry *e, uint8_t *bytes)
+const uint8_t *
+entry_plain(const struct entry *e)
 {
-	memcpy(bytes, e->bytes, e->len);
+	return e->bytes;
 }
 
 /* ---- reading ---- */
@@ -429,7 +431,8 @@ get_key(struct reading *r, const struct change *change, struct change_key *c)
 		get_name(r, k->account);
 	}
 	/* store_apply() makes a new key the current one of the change's account. */
-	if (c->is_new && !change->touches_account)
+	if (c->is_new &&
+	    (!change->touches_account || k->state != KEY_CURRENT || strcmp(k->account, change->account.account) != 0))
 		r->bad = true;
 	if (c->is_new)
 		memcpy(c->digest, take(r, sizeof(c->digest)), sizeof(c->digest));

@@ -10,7 +10,7 @@
 
 /* As entry_open() leaves it. ${len} is at most ENTRY_PLAIN_MAX. */
 void entry_set_plain(struct entry *entry, const uint8_t *bytes, size_t len);
-/* The reverse: ${bytes} has room for all that was sealed. */
-void entry_copy_plain(const struct entry *entry, uint8_t *bytes);
+/* ENTRY_PLAIN_MAX bytes: what was added, and zeros behind it. */
+const uint8_t *entry_plain(const struct entry *entry);
 
 #endif

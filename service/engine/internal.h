@@ -86,8 +86,7 @@ struct order {
 	struct record_cluster cluster; /* as committed. The writer's, as is all up to ${lock} */
 	struct entry *entry;           /* under construction, or being applied */
 	uint8_t *sealed;               /* ENTRY_MAX bytes */
-	bool collecting;               /* changes are added to ${entry} */
-	bool full;                     /* and one did not fit */
+	bool full;                     /* a change did not fit into ${entry} */
 	struct mutation *proposed;     /* those whose changes are in the entry that is proposed */
 	struct mutation *waiting;      /* for a confirmation, or until an entry is effective everywhere */
 	struct mutation *confirmed;    /* to be decided once more */
@@ -219,11 +218,25 @@ void order_publish(struct order *order);
 int order_collect(struct writer *w);
 /* Apply what the log has, answer what may be answered; then propose ${batch}, if order_may_take(). */
 void order_run(struct writer *w, struct mutation *batch, int64_t now_ms);
-/* May a batch be taken from the queue now? Is there anything else to do? And if not, for how long? */
+/* May a batch be taken from the queue now, to be proposed, or to be refused because this node is out of touch? */
 bool order_may_take(struct writer *w);
+/* May an entry be proposed now, as far as the log and etcd are concerned? */
+bool order_may_propose(struct writer *w);
+
+/* ---- order_wait.c ---- */
+
+/* Put ${more} behind ${list}. */
+void order_append(struct mutation **list, struct mutation *more);
+/* Answer one that is in no list any more. */
+void order_answer(struct writer *w, struct mutation *m);
+void order_refuse(struct writer *w, struct mutation *m, int fault, const char *why);
+/* All of ${list}, which is empty then; those whose deadline has passed. */
+void order_refuse_all(struct writer *w, struct mutation **list, int fault, const char *why);
+void order_drop_late(struct writer *w, struct mutation **list, const char *why);
+/* Answer those of order->waiting that can be answered; those that are confirmed go to order->confirmed. */
+void order_settle(struct writer *w);
+/* How long until there is something to do; 0: now. With the writer's lock, so that no wake-up is lost. */
 int64_t order_wait_ms(struct writer *w);
-/* Out of touch: what is asked for is refused at once. */
-bool order_refuses(struct writer *w);
 /* Answer all: fobd ends. */
 void order_give_up(struct writer *w);
 
@@ -257,6 +270,9 @@ void copy_free(struct writer *w);
 
 /* Make the end of every grace that has ended a committed fact, and forget old tokens; no more than a few commits. */
 void sweeper_run(struct writer *w, int64_t now_ms);
+
+/* Is a key in grace, and has no time been committed for a minute? */
+bool sweeper_time_is_due(const struct writer *w, int64_t now_ms);
 
 /* Read the deadline to wake for. To be called after each commit of changes. */
 void sweeper_look_ahead(struct writer *w);

@@ -77,7 +77,7 @@ void order_on_work(struct order *order, void (*work)(void *order));
  * order_leave().
  */
 const struct ask *order_next_ask(struct order *order);
-void order_answer(struct order *order, uint64_t id, const uint8_t *sealed, size_t len, const char *why);
+void order_ask_done(struct order *order, uint64_t id, const uint8_t *sealed, size_t len, const char *why);
 bool order_has_ask(const struct order *order);
 /* Nothing is to be held any more: fobd ends. */
 bool order_has_ended(const struct order *order);

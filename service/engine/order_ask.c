@@ -123,7 +123,7 @@ asks_lost(struct order *o)
 }
 
 void
-order_answer(struct order *o, uint64_t id, const uint8_t *sealed, size_t len, const char *why)
+order_ask_done(struct order *o, uint64_t id, const uint8_t *sealed, size_t len, const char *why)
 {
 	struct ask_place place = { .environment = store_environment(o->writer->store) };
 	struct ask *ask = o->asks;

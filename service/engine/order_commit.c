@@ -9,7 +9,6 @@
 #include "service/engine/internal.h"
 
 #include <sodium.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "service/base/log.h"
@@ -21,50 +20,6 @@
 #define EXPIRE_MAX 64           /* keys whose end is proposed in one entry */
 #define EXPIRE_OTHERS_MS 2000   /* after a deadline, before a node that has not proposed last proposes the key's end */
 #define ENTRY_RETRY_MS 1000
-
-static int
-refuse(struct mutation *m, int fault, const char *why)
-{
-	snprintf(m->why, sizeof(m->why), "%s", why);
-	return m->fault = fault;
-}
-
-static void
-append(struct mutation **list, struct mutation *m)
-{
-	while (*list != NULL)
-		list = &(*list)->next;
-	m->next = NULL;
-	*list = m;
-}
-
-/* Put ${more} behind ${list}. */
-static void
-append_list(struct mutation **list, struct mutation *more)
-{
-	while (*list != NULL)
-		list = &(*list)->next;
-	*list = more;
-}
-
-static void
-finish(struct writer *w, struct mutation *m)
-{
-	m->next = NULL;
-	commit_answer(w, m);
-}
-
-static void
-refuse_list(struct writer *w, struct mutation **list, int fault, const char *why)
-{
-	struct mutation *m;
-
-	while ((m = *list) != NULL) {
-		*list = m->next;
-		refuse(m, fault, why);
-		finish(w, m);
-	}
-}
 
 static void
 report(struct writer *w, const char *what, const char *reason)
@@ -218,25 +173,18 @@ proposal(struct order *o)
 static void
 decide_again(struct order *o)
 {
-	struct mutation *m;
-
-	while ((m = o->proposed) != NULL) {
-		o->proposed = m->next;
-		append(&o->confirmed, m);
-	}
+	order_append(&o->confirmed, o->proposed);
+	o->proposed = NULL;
 }
 
 /* The entry is in the log and, as apply_all() comes first and afterwards, in the database as soon as it can be. */
 static void
 won(struct order *o, uint64_t number)
 {
-	struct mutation *m;
-
-	while ((m = o->proposed) != NULL) {
-		o->proposed = m->next;
+	for (struct mutation *m = o->proposed; m != NULL; m = m->next)
 		m->effective = number;
-		append(&o->waiting, m);
-	}
+	order_append(&o->waiting, o->proposed);
+	o->proposed = NULL;
 	o->proposed_last = true;
 }
 
@@ -254,99 +202,18 @@ settle_proposal(struct writer *w)
 		decide_again(o);
 		break;
 	case FLEET_REFUSED:
-		refuse_list(w, &o->proposed, -FAULT_UNAVAILABLE,
+		order_refuse_all(w, &o->proposed, -FAULT_UNAVAILABLE,
 		    "etcd cannot be reached, so nothing was changed: ask again, perhaps another node");
 		o->retry_ms = clock_boot_ms() + ENTRY_RETRY_MS / 20;
 		break;
 	case FLEET_FULL:
-		refuse_list(w, &o->proposed, -FAULT_RESOURCE_EXHAUSTED,
+		order_refuse_all(w, &o->proposed, -FAULT_RESOURCE_EXHAUSTED,
 		    "etcd's space is used up, so nothing was changed: compact and defragment it, then disarm its alarm");
 		report(w, "etcd's space is used up: no key can be changed",
 		    "compact and defragment etcd, then disarm its alarm");
 		break;
 	default:
 		break;
-	}
-}
-
-/* ---- those that wait ---- */
-
-/* What can be said of ${m} now. Returns false: it has to wait on. With the lock. */
-static bool
-may_answer(struct order *o, struct mutation *m, int64_t now_ms, bool *again)
-{
-	uint64_t head;
-	int64_t by_ms = 0;
-
-	*again = false;
-	if (m->confirm != 0) {
-		if (fleet_confirmed(o->fleet, &head) >= m->confirm) {
-			m->confirm = 0;
-			m->confirmed = *again = true;
-			m->confirmed_head = head;
-			return true;
-		}
-	} else if (fleet_applied_to(o->fleet) >= m->effective && fleet_effective(o->fleet, m->effective, now_ms, &by_ms)) {
-		m->fault = 0;
-		return true;
-	}
-	if (now_ms < m->deadline_ms)
-		return false;
-	if (m->confirm != 0) {
-		refuse(m, -FAULT_DEADLINE_EXCEEDED,
-		    "the deadline passed before this node knew that it is up to date: ask again with the same "
-		    "request_token");
-		return true;
-	}
-	m->fault = -FAULT_DEADLINE_EXCEEDED;
-	if (by_ms == INT64_MAX || by_ms <= now_ms)
-		snprintf(m->why, sizeof(m->why), "the change is made, but this node has not applied it yet: ask again "
-						 "with the same request_token");
-	else
-		snprintf(m->why, sizeof(m->why),
-		    "the change is made, as entry %llu, and effective on every node within %lld ms: ask again with the "
-		    "same request_token",
-		    (unsigned long long)m->effective, (long long)(by_ms - now_ms));
-	return true;
-}
-
-static void
-settle_waiting(struct writer *w)
-{
-	struct order *o = w->order;
-	struct mutation *list = o->waiting, *m;
-	int64_t now_ms = clock_boot_ms();
-	bool done, again;
-
-	o->waiting = NULL;
-	while ((m = list) != NULL) {
-		list = m->next;
-		pthread_mutex_lock(&o->lock);
-		done = may_answer(o, m, now_ms, &again);
-		pthread_mutex_unlock(&o->lock);
-		if (!done)
-			append(&o->waiting, m);
-		else if (again)
-			append(&o->confirmed, m);
-		else
-			finish(w, m);
-	}
-}
-
-/* The outcome of an entry is not known, and may not be for long: its mutations are answered at their deadlines. */
-static void
-drop_late(struct writer *w, struct mutation **list, const char *why)
-{
-	struct mutation *m;
-
-	while ((m = *list) != NULL) {
-		if (clock_boot_ms() < m->deadline_ms) {
-			list = &m->next;
-			continue;
-		}
-		*list = m->next;
-		refuse(m, -FAULT_DEADLINE_EXCEEDED, why);
-		finish(w, m);
 	}
 }
 
@@ -358,8 +225,6 @@ order_collect(struct writer *w)
 	struct order *o = w->order;
 	int fault;
 
-	if (!o->collecting)
-		return 0;
 	if ((fault = entry_add(o->entry, &w->change)) != 0)
 		o->full = true;
 	return fault;
@@ -396,6 +261,13 @@ is_confirmed(const struct order *o, const struct mutation *m)
 	return m->confirmed && (!m->replayed || m->confirmed_head >= m->found_at);
 }
 
+static void
+wait_on(struct order *o, struct mutation *m)
+{
+	m->next = o->waiting;
+	o->waiting = m;
+}
+
 /* A mutation that was decided, and has no change in the entry: a refusal, or the reply to a token's first use. */
 static void
 settle_decided(struct writer *w, struct mutation *m)
@@ -409,12 +281,12 @@ settle_decided(struct writer *w, struct mutation *m)
 		pthread_mutex_lock(&o->lock);
 		m->confirm = fleet_confirm(o->fleet);
 		pthread_mutex_unlock(&o->lock);
-		append(&o->waiting, m);
+		wait_on(o, m);
 	} else if (m->fault == 0) {
 		m->effective = m->confirmed_head;
-		append(&o->waiting, m);
+		wait_on(o, m);
 	} else {
-		finish(w, m);
+		order_answer(w, m);
 	}
 }
 
@@ -444,16 +316,20 @@ collect_expiries(struct writer *w, int64_t now_ms, struct record_state *next)
 	return 0;
 }
 
-/* While a key is in grace, the time is recorded once a minute: see sweeper.c. */
+/* While a key is in grace, the time is recorded once a minute: see sweeper.c. By whoever has proposed last, as above. */
+static bool
+time_is_due(const struct writer *w, int64_t now_ms)
+{
+	return sweeper_time_is_due(w, now_ms - (w->order->proposed_last ? 0 : EXPIRE_OTHERS_MS));
+}
+
 static int
 collect_time(struct writer *w, int64_t now_ms, struct record_state *next)
 {
 	struct view view = { .txn = w->txn, .state = next, .now_ms = now_ms };
-	int64_t late_ms = w->order->proposed_last ? 0 : EXPIRE_OTHERS_MS;
 	int fault;
 
-	if (entry_changes(w->order->entry) > 0 || w->sweeper.next_expiry_ms == INT64_MAX ||
-	    now_ms - w->state.newest_ms < UPKEEP_MS + late_ms)
+	if (entry_changes(w->order->entry) > 0 || !time_is_due(w, now_ms))
 		return 0;
 	decide_nothing(&view, &w->change);
 	if ((fault = census_apply(w, next)) != 0)
@@ -466,15 +342,12 @@ static bool
 rotation_is_wanted(struct writer *w)
 {
 	struct order *o = w->order;
-	uint8_t fingerprint[PEPPER_DIGEST_LEN];
-	unsigned lines;
 	bool all;
 
 	if (!store_may_rotate(w->store))
 		return false;
-	store_next_fingerprint(w->store, &lines, fingerprint);
 	pthread_mutex_lock(&o->lock);
-	all = fleet_have_pepper_lines(o->fleet, (uint8_t)lines);
+	all = fleet_have_pepper_lines(o->fleet, (uint8_t)store_file_lines(w->store));
 	pthread_mutex_unlock(&o->lock);
 	return all;
 }
@@ -483,11 +356,10 @@ static int
 collect_rotation(struct writer *w, int64_t now_ms, struct record_state *next)
 {
 	struct view view = { .txn = w->txn, .state = next, .now_ms = now_ms };
-	unsigned lines;
 
 	decide_nothing(&view, &w->change);
-	store_next_fingerprint(w->store, &lines, w->change.rotate_fingerprint);
-	w->change.rotate_lines = (uint8_t)lines;
+	store_next_fingerprint(w->store, w->change.rotate_fingerprint);
+	w->change.rotate_lines = (uint8_t)store_file_lines(w->store);
 	return entry_add(w->order->entry, &w->change);
 }
 
@@ -499,7 +371,7 @@ static int
 collect_mutations(struct writer *w, struct mutation **list, int64_t now_ms, struct record_state *next)
 {
 	struct order *o = w->order;
-	struct mutation *m;
+	struct mutation *m, **end = &o->proposed;
 	size_t before;
 	int fault;
 
@@ -513,10 +385,13 @@ collect_mutations(struct writer *w, struct mutation **list, int64_t now_ms, stru
 			return before > 0 ? 0 : fault;
 		}
 		*list = m->next;
-		if (entry_changes(o->entry) > before)
-			append(&o->proposed, m);
-		else
+		m->next = NULL;
+		if (entry_changes(o->entry) > before) {
+			*end = m;
+			end = &m->next;
+		} else {
 			settle_decided(w, m);
+		}
 	}
 	return 0;
 }
@@ -566,15 +441,12 @@ decide_and_propose(struct writer *w, struct mutation *batch, int64_t now_ms)
 	struct mutation *list = o->confirmed, *m;
 	int fault;
 
-	append_list(&list, batch);
+	order_append(&list, batch);
 	o->confirmed = NULL;
-	o->collecting = true;
 	fault = collect(w, &list, now_ms);
-	o->collecting = false;
 	if (fault != 0 && (m = list) != NULL) {
 		list = m->next;
-		refuse(m, fault, commit_fault_text(fault));
-		finish(w, m);
+		order_refuse(w, m, fault, commit_fault_text(fault));
 	}
 	o->confirmed = list;
 	if (entry_changes(o->entry) > 0 && !propose(w))
@@ -584,25 +456,9 @@ decide_and_propose(struct writer *w, struct mutation *batch, int64_t now_ms)
 
 /* ---- one round ---- */
 
+/* Out of touch: what is asked for is refused at once. */
 static bool
-may_propose(struct order *o)
-{
-	bool may;
-
-	pthread_mutex_lock(&o->lock);
-	may = fleet_may_propose(o->fleet) && fleet_fresh_until_ms(o->fleet) > clock_boot_ms();
-	pthread_mutex_unlock(&o->lock);
-	return may && !store_failed(o->writer->store) && clock_boot_ms() >= o->retry_ms;
-}
-
-bool
-order_may_take(struct writer *w)
-{
-	return w->order->confirmed == NULL && w->order->proposed == NULL && may_propose(w->order);
-}
-
-bool
-order_refuses(struct writer *w)
+refuses(struct writer *w)
 {
 	struct order *o = w->order;
 	bool fresh;
@@ -611,6 +467,24 @@ order_refuses(struct writer *w)
 	fresh = fleet_fresh_until_ms(o->fleet) > clock_boot_ms();
 	pthread_mutex_unlock(&o->lock);
 	return !fresh || store_failed(w->store);
+}
+
+bool
+order_may_propose(struct writer *w)
+{
+	struct order *o = w->order;
+	bool may;
+
+	pthread_mutex_lock(&o->lock);
+	may = fleet_may_propose(o->fleet);
+	pthread_mutex_unlock(&o->lock);
+	return may && !refuses(w) && clock_boot_ms() >= o->retry_ms;
+}
+
+bool
+order_may_take(struct writer *w)
+{
+	return refuses(w) || (w->order->confirmed == NULL && w->order->proposed == NULL && order_may_propose(w));
 }
 
 static bool
@@ -624,19 +498,16 @@ has_due(struct writer *w, int64_t now_ms)
 		o->expire_ms = clock_boot_ms() + (o->proposed_last ? 0 : EXPIRE_OTHERS_MS + randombytes_uniform(1000));
 	if ((o->expire_ms != 0 && clock_boot_ms() >= o->expire_ms) || rotation_is_wanted(w))
 		return true;
-	return w->sweeper.next_expiry_ms != INT64_MAX &&
-	    now_ms - w->state.newest_ms >= UPKEEP_MS + (o->proposed_last ? 0 : EXPIRE_OTHERS_MS);
+	return time_is_due(w, now_ms);
 }
 
 static void
 tell_pepper_lines(struct writer *w)
 {
 	struct order *o = w->order;
-	uint8_t fingerprint[PEPPER_DIGEST_LEN];
-	unsigned lines = pepper_newest(store_pepper(w->store));
+	unsigned lines =
+	    store_may_rotate(w->store) ? store_file_lines(w->store) : pepper_newest(store_pepper(w->store));
 
-	if (store_may_rotate(w->store))
-		store_next_fingerprint(w->store, &lines, fingerprint);
 	pthread_mutex_lock(&o->lock);
 	fleet_set_pepper_lines(o->fleet, (uint8_t)(store_is_rotating(w->store) ? lines - 1 : lines));
 	pthread_mutex_unlock(&o->lock);
@@ -652,67 +523,17 @@ order_run(struct writer *w, struct mutation *batch, int64_t now_ms)
 	apply_all(w);
 	settle_proposal(w);
 	apply_all(w);
-	settle_waiting(w);
-	drop_late(w, &o->proposed,
+	order_settle(w);
+	order_drop_late(w, &o->proposed,
 	    "the deadline passed, and it is not known yet whether the change was made: ask again with the same "
 	    "request_token");
-	if (order_refuses(w))
-		refuse_list(w, &o->confirmed, -FAULT_UNAVAILABLE,
+	if (refuses(w))
+		order_refuse_all(w, &o->confirmed, -FAULT_UNAVAILABLE,
 		    "this node has lost touch with its cluster: ask another node, or again");
-	drop_late(w, &o->confirmed, "the deadline passed before the change was made");
-	if (o->proposed == NULL && may_propose(o) && (batch != NULL || o->confirmed != NULL || has_due(w, now_ms)))
+	order_drop_late(w, &o->confirmed, "the deadline passed before the change was made");
+	if (o->proposed == NULL && order_may_propose(w) && (batch != NULL || o->confirmed != NULL || has_due(w, now_ms)))
 		decide_and_propose(w, batch, now_ms);
 	else if (batch != NULL)
-		append_list(&o->confirmed, batch);
-	order_kick(o);
-}
-
-int64_t
-order_wait_ms(struct writer *w)
-{
-	struct order *o = w->order;
-	int64_t now_ms = clock_boot_ms(), at_ms = now_ms + RETRY_MS, by_ms;
-	const uint8_t *bytes;
-	size_t len;
-
-	pthread_mutex_lock(&o->lock);
-	/* This thread is the clock of the call that is held. */
-	if (o->held != NULL)
-		at_ms = fleet_wake_ms(o->fleet, now_ms) < at_ms ? fleet_wake_ms(o->fleet, now_ms) : at_ms;
-	at_ms = copy_wait_ms(o, now_ms) < at_ms ? copy_wait_ms(o, now_ms) : at_ms;
-	if (now_ms >= o->retry_ms && !store_failed(w->store) &&
-	    (fleet_entry(o->fleet, &bytes, &len) || fleet_has_proposal(o->fleet)))
-		at_ms = now_ms;
-	for (const struct mutation *m = o->waiting; m != NULL; m = m->next) {
-		at_ms = m->deadline_ms < at_ms ? m->deadline_ms : at_ms;
-		if (m->confirm != 0)
-			continue;
-		by_ms = now_ms;
-		if (!fleet_effective(o->fleet, m->effective, now_ms, &by_ms))
-			at_ms = by_ms < at_ms ? by_ms : at_ms;
-		else
-			at_ms = now_ms;
-	}
-	pthread_mutex_unlock(&o->lock);
-	for (const struct mutation *m = o->proposed; m != NULL; m = m->next)
-		at_ms = m->deadline_ms < at_ms ? m->deadline_ms : at_ms;
-	if (o->confirmed != NULL && may_propose(o))
-		at_ms = now_ms;
-	if (o->retry_ms > now_ms && o->retry_ms < at_ms)
-		at_ms = o->retry_ms;
-	return at_ms > now_ms ? at_ms - now_ms : 0;
-}
-
-void
-order_give_up(struct writer *w)
-{
-	struct order *o = w->order;
-
-	refuse_list(w, &o->waiting, -FAULT_UNAVAILABLE, "fobd ends: ask again with the same request_token");
-	refuse_list(w, &o->proposed, -FAULT_UNAVAILABLE, "fobd ends: ask again with the same request_token");
-	refuse_list(w, &o->confirmed, -FAULT_UNAVAILABLE, "fobd ends, and nothing was changed: ask again");
-	pthread_mutex_lock(&o->lock);
-	o->ended = true;
-	pthread_mutex_unlock(&o->lock);
+		order_append(&o->confirmed, batch);
 	order_kick(o);
 }

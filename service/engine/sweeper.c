@@ -65,8 +65,8 @@ retry_later(struct writer *w, int fault)
  * If the clock is set back during a restart, a grace is longer by the time since the newest committed time. So while a
  * key is in grace the time is committed once a minute, if nothing else is.
  */
-static bool
-should_commit_time(const struct writer *w, int64_t now_ms)
+bool
+sweeper_time_is_due(const struct writer *w, int64_t now_ms)
 {
 	return w->sweeper.next_expiry_ms != INT64_MAX && now_ms - w->state.newest_ms >= UPKEEP_MS;
 }
@@ -113,7 +113,7 @@ sweep_once(struct writer *w, int64_t now_ms, bool tokens)
 	expired = apply_expiries(w, now_ms, &next, &due);
 	if (expired >= 0 && tokens)
 		forgotten = forget_tokens(w, now_ms);
-	if (expired == 0 && forgotten >= 0 && should_commit_time(w, now_ms))
+	if (expired == 0 && forgotten >= 0 && sweeper_time_is_due(w, now_ms))
 		timed = apply_time(w, now_ms, &next);
 	if (expired < 0 || forgotten < 0 || timed < 0) {
 		store_abort(w->txn);
@@ -194,7 +194,7 @@ sweep_apart(struct writer *w, int64_t now_ms, bool tokens)
 		return fault;
 	if (tokens && (forgotten = sweep_part(w, now_ms, FORGET, NULL)) < 0 && forgotten != -FAULT_CORRUPT)
 		return forgotten;
-	if ((left_ms > w->state.newest_ms || should_commit_time(w, now_ms)) &&
+	if ((left_ms > w->state.newest_ms || sweeper_time_is_due(w, now_ms)) &&
 	    (fault = sweep_part(w, now_ms, TIME, NULL)) < 0)
 		return fault;
 	return due < 0 ? due : due == APART_MAX || forgotten == LIMIT_COMMIT ? 1 : forgotten < 0 ? forgotten : 0;
@@ -228,7 +228,7 @@ sweeper_run(struct writer *w, int64_t now_ms)
 			sweep_ordered(w, now_ms);
 		return;
 	}
-	if (now_ms < w->sweeper.next_expiry_ms && !upkeep && !should_commit_time(w, now_ms))
+	if (now_ms < w->sweeper.next_expiry_ms && !upkeep && !sweeper_time_is_due(w, now_ms))
 		return;
 	for (int i = 0; i < COMMITS_MAX && more > 0; i++) {
 		more = sweep_once(w, now_ms, upkeep);

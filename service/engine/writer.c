@@ -32,7 +32,7 @@ until_next_expiry_ms(struct writer *w)
 
 /* Until there is something to do, or a key's deadline comes, but not longer than RETRY_MS. */
 static void
-wait_for_work(struct writer *w)
+wait_for_work(struct writer *w, int64_t order_ms)
 {
 	const struct sweeper *s = &w->sweeper;
 	int64_t wait_ms = until_next_expiry_ms(w);
@@ -45,8 +45,8 @@ wait_for_work(struct writer *w)
 		wait_ms = RETRY_MS;
 	if (wait_ms > census_wait_ms(w))
 		wait_ms = census_wait_ms(w);
-	if (w->order != NULL && wait_ms > order_wait_ms(w))
-		wait_ms = order_wait_ms(w);
+	if (wait_ms > order_ms)
+		wait_ms = order_ms;
 	if (wait_ms < 1)
 		wait_ms = 1;
 	clock_gettime(CLOCK_MONOTONIC, &at);
@@ -56,15 +56,15 @@ wait_for_work(struct writer *w)
 	pthread_cond_timedwait(&w->wake, &w->lock, &at);
 }
 
-/* Is there nothing to do at once? With the lock. */
+/* Is there nothing to do at once? ${order_ms}: as order_wait_ms(). With the lock. */
 static bool
-is_idle(struct writer *w)
+is_idle(struct writer *w, int64_t order_ms)
 {
 	if (w->stopping || w->leaving || w->offered != NULL || rotation_is_due(w) || census_wait_ms(w) <= 0)
 		return false;
 	if (w->order == NULL)
 		return w->head == NULL;
-	return order_wait_ms(w) > 0 && (w->head == NULL || !(order_may_take(w) || order_refuses(w)));
+	return order_ms > 0 && (w->head == NULL || !order_may_take(w));
 }
 
 /*
@@ -76,13 +76,15 @@ take(struct writer *w, bool *more, bool *ends)
 {
 	struct mutation *batch = NULL, **end;
 	unsigned n, weight = 0;
+	int64_t order_ms;
 
 	pthread_mutex_lock(&w->lock);
-	if (is_idle(w))
-		wait_for_work(w);
+	order_ms = w->order != NULL ? order_wait_ms(w) : RETRY_MS;
+	if (is_idle(w, order_ms))
+		wait_for_work(w, order_ms);
 	w->rotation.file = w->offered;
 	w->offered = NULL;
-	if (w->order == NULL || w->stopping || w->leaving || order_may_take(w) || order_refuses(w)) {
+	if (w->order == NULL || w->stopping || w->leaving || order_may_take(w)) {
 		batch = w->head;
 		for (end = &w->head, n = 0; *end != NULL && weight < LIMIT_COMMIT; n++) {
 			weight += (*end)->weight > 1 ? (*end)->weight : 1;

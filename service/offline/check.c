@@ -15,6 +15,7 @@
 #include "service/base/bytes.h"
 #include "service/base/names.h"
 #include "service/offline/check_internal.h"
+#include "service/store/cluster.h"
 
 #define LINES_MAX 1000
 
@@ -111,6 +112,26 @@ check_sums(struct check *c)
 		    c->last_event, c->state.event_sequence);
 }
 
+/* A fobd that does not know the record refuses the database by its schema. */
+static void
+check_cluster(struct check *c)
+{
+	uint32_t schema = store_schema(c->store);
+	struct record_cluster cluster;
+	int fault = store_cluster(c->txn, &cluster);
+
+	if (fault == 0 && schema != RECORD_SCHEMA_CLUSTER)
+		check_violation(c, "meta", "cluster",
+		    "the record is there, and the schema is %" PRIu32
+		    ": an older fobd would change the database without the cluster",
+		    schema);
+	else if (fault == -FAULT_NOT_FOUND && schema == RECORD_SCHEMA_CLUSTER)
+		check_violation(c, "meta", "cluster",
+		    "the record is missing, and the schema is %" PRIu32
+		    ": fobd would serve the database as one in no cluster",
+		    schema);
+}
+
 static int
 walk_all(struct check *c, char *why, size_t why_len)
 {
@@ -127,6 +148,7 @@ walk_all(struct check *c, char *why, size_t why_len)
 		    c->state.next_serial);
 		return -1;
 	}
+	check_cluster(c);
 	for (size_t i = 0; i < CHECK_TABLES && readable; i++)
 		readable = walk_table(c, i);
 	if (readable)

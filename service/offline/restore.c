@@ -240,6 +240,7 @@ static int
 finish(struct restore *r)
 {
 	struct change *change = calloc(1, sizeof(*change));
+	struct record_cluster cluster;
 	int fault = -FAULT_INTERNAL;
 
 	if (change != NULL) {
@@ -250,6 +251,7 @@ finish(struct restore *r)
 		change->event = (struct record_event){ .type = EVENT_RESTORED, .time_ms = change->time_ms };
 		store_unmark(r->txn);
 		/* What was replayed is not in any cluster's log. */
+		r->left_cluster = store_cluster(r->txn, &cluster) != -FAULT_NOT_FOUND;
 		if ((fault = store_del_cluster(r->txn)) == 0 && (fault = store_apply(r->txn, change, &r->state)) == 0 &&
 		    (fault = store_put_state(r->txn, &r->state)) == 0)
 			fault = store_commit(r->txn);
@@ -318,6 +320,12 @@ tell(struct restore *r, bool accept_revived, FILE *out)
 		    name, r->made.accounts, r->made.keys);
 	made_tell(&r->made, name, out);
 	tell_rolled_all(r, out);
+	if (r->left_cluster)
+		fprintf(out,
+		    "%s: the copy is of a node of a cluster, and this database is in no cluster now. To replace a node, use "
+		    "--join with a new copy; to make the cluster anew of this database, empty etcd's prefix and use fob "
+		    "cluster init\n",
+		    name);
 }
 
 int

@@ -19,6 +19,7 @@ struct restore {
 	uint64_t applied;  /* of them: changed something */
 	uint64_t unfit;    /* of them: fit nothing that the copy has or that earlier events made */
 	bool overlaps;     /* the copy's last event is among the lines, and is the same there */
+	bool left_cluster; /* the copy was a node's */
 	struct made made;
 	FILE *out;
 	char *why;

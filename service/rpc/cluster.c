@@ -71,7 +71,7 @@ give_answers(const Fob__V1__ExchangeRequest *in, struct order *order)
 		const Fob__V1__Answer *a = in->answers[i];
 
 		snprintf(why, sizeof(why), "%.*s", (int)a->why.len, a->why.len > 0 ? (const char *)a->why.data : "");
-		order_answer(order, a->id, a->sealed.data, a->sealed.len, why);
+		order_ask_done(order, a->id, a->sealed.data, a->sealed.len, why);
 	}
 }
 

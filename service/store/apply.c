@@ -164,11 +164,11 @@ resolve_account(struct store_txn *txn, struct record_account *account)
 	struct record_account now;
 	int fault;
 
-	if ((fault = store_get_account(txn, account->account, &now)) == -FAULT_NOT_FOUND)
-		return 0;
+	if ((fault = store_get_account(txn, account->account, &now)) != 0)
+		return fault == -FAULT_NOT_FOUND ? 0 : fault;
 	memcpy(account->has_ref, now.has_ref, sizeof(account->has_ref));
 	memcpy(account->ref, now.ref, sizeof(account->ref));
-	return fault;
+	return 0;
 }
 
 /* Another node may have forgotten a token that is older than 24 hours, and this one not yet. */

@@ -8,6 +8,12 @@
 
 #include "service/store/internal.h"
 
+uint32_t
+store_schema(const struct store *store)
+{
+	return store->identity.schema;
+}
+
 int
 store_cluster(struct store_txn *txn, struct record_cluster *cluster)
 {
@@ -23,13 +29,17 @@ store_cluster(struct store_txn *txn, struct record_cluster *cluster)
 static void
 put_schema(struct store_txn *txn, uint32_t schema)
 {
+	struct record_identity identity = txn->store->identity;
 	struct record_bytes value;
 
-	if (txn->store->identity.schema == schema)
+	/*
+	 * What is compared is what this transaction has. Were it what an earlier one had, which was aborted, the record could
+	 * be committed without its schema.
+	 */
+	if (txn->store->next_schema == schema)
 		return;
-	/* If the commit fails, the next one that puts the record puts the schema as well: an abort puts back neither. */
-	txn->store->identity.schema = schema;
-	record_put_identity(txn->pepper, IDENTITY, strlen(IDENTITY), &txn->store->identity, &value);
+	txn->store->next_schema = identity.schema = schema;
+	record_put_identity(txn->pepper, IDENTITY, strlen(IDENTITY), &identity, &value);
 	lmdb_put(txn->txn, TABLE_META, IDENTITY, strlen(IDENTITY), value.bytes, value.len);
 }
 

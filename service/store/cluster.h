@@ -6,6 +6,12 @@
 
 #include "service/store/store.h"
 
+/*
+ * Of the database, as committed: RECORD_SCHEMA_CLUSTER with a cluster's record, RECORD_SCHEMA without; an older one where
+ * the store was not opened for writing.
+ */
+uint32_t store_schema(const struct store *store);
+
 /* Returns: 0; -FAULT_NOT_FOUND: it is in no cluster; another fault. */
 int store_cluster(struct store_txn *txn, struct record_cluster *cluster);
 

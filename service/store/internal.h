@@ -37,7 +37,8 @@ struct beginning {
 struct store {
 	enum environment environment;
 	struct lmdb *lmdb;
-	struct record_identity identity;
+	struct record_identity identity; /* as committed */
+	uint32_t next_schema;            /* as the writer's transaction has it */
 	/*
 	 * What records are made and checked with; store_read() says how it changes. A pepper that was in use is kept
 	 * until the store is closed, so nobody has to find out when its last reader has gone. It holds no line that its

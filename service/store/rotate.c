@@ -221,10 +221,15 @@ store_may_rotate(const struct store *store)
 	return !store_is_rotating(store) && pepper_newest(store->pepper) < pepper_lines(store->file);
 }
 
-void
-store_next_fingerprint(const struct store *store, unsigned *lines, uint8_t fingerprint[PEPPER_DIGEST_LEN])
+unsigned
+store_file_lines(const struct store *store)
 {
-	*lines = pepper_lines(store->file);
+	return pepper_lines(store->file);
+}
+
+void
+store_next_fingerprint(const struct store *store, uint8_t fingerprint[PEPPER_DIGEST_LEN])
+{
 	pepper_fingerprint(store->file, store->identity.id, store->identity.environment, fingerprint);
 }
 
@@ -287,11 +292,10 @@ store_prepare_rotation(struct store_txn *txn, unsigned lines, const uint8_t fing
 {
 	struct store *store = txn->store;
 	uint8_t own[PEPPER_DIGEST_LEN];
-	unsigned own_lines;
 	int fault;
 
-	store_next_fingerprint(store, &own_lines, own);
-	if (!store_may_rotate(store) || own_lines != lines || memcmp(own, fingerprint, sizeof(own)) != 0)
+	store_next_fingerprint(store, own);
+	if (!store_may_rotate(store) || store_file_lines(store) != lines || memcmp(own, fingerprint, sizeof(own)) != 0)
 		return -FAULT_FAILED_PRECONDITION;
 	if ((fault = make_peppers(store)) != 0) {
 		store_drop_rotation(store);

@@ -46,8 +46,9 @@ int store_prepare_rotation(
 bool store_rotation_is_prepared(const struct store *store);
 void store_publish_rotation(struct store *store);
 void store_drop_rotation(struct store *store);
-/* Of the pepper with all lines of the file. */
-void store_next_fingerprint(const struct store *store, unsigned *lines, uint8_t fingerprint[PEPPER_DIGEST_LEN]);
+/* How many lines the pepper's file has; and the fingerprint of the pepper with all of them. */
+unsigned store_file_lines(const struct store *store);
+void store_next_fingerprint(const struct store *store, uint8_t fingerprint[PEPPER_DIGEST_LEN]);
 
 /*
  * store_rotate(txn):

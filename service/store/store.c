@@ -84,13 +84,18 @@ store_write(struct store_txn *txn)
 	txn->pepper = txn->store->pepper;
 	txn->store->next_rotation = txn->store->rotation;
 	txn->store->last_step = false;
+	txn->store->next_schema = txn->store->identity.schema;
 	return store_count_damage(txn->store, lmdb_write(txn->txn));
 }
 
 int
 store_commit(struct store_txn *txn)
 {
-	return lmdb_commit(txn->txn);
+	int fault;
+
+	if ((fault = lmdb_commit(txn->txn)) == 0)
+		txn->store->identity.schema = txn->store->next_schema;
+	return fault;
 }
 
 void

@@ -3,6 +3,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import unittest
@@ -112,6 +113,20 @@ class Commands(unittest.TestCase):
         done = self.json(first, "forget", other[:8].upper(), "--is-off", "--yes")
         self.assertEqual(done, {"environment": "live", "forgotten": other})
         daemon.wait_until("its row is gone", lambda: len(self.json(first, "status")["clusters"][0]["nodes"]) == 1)
+
+    def test_a_restored_copy_is_in_no_cluster(self):
+        first, = self.grow(1)
+        self.fobd = daemon.Daemon(environments=("live",))
+        shutil.copy(first.pepper("live"), self.fobd.pepper("live"))
+        for fobd, arguments in ((first, ("--backup", "live", self.fobd.database("live"))),
+                                (self.fobd, ("--check", "live")),
+                                (self.fobd, ("--restore", "live", "--accept-revived")),
+                                (self.fobd, ("--check", "live"))):
+            done = fobd.run(*arguments)
+            self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+            self.assertEqual("in no cluster now" in done.stdout, "--restore" in arguments, done.stdout)
+        self.fobd.start(init=False)
+        self.assertIn("live: FAILED_PRECONDITION", self.fob(self.fobd, "status", "--environment", "live", exits=4).stderr)
 
 
 if __name__ == "__main__":

@@ -189,6 +189,10 @@ what_does_not_fit_is_taken_back(void **state)
 	n = entry_changes(entry);
 	assert_true(n > LIMIT_IMPORT);
 	assert_int_equal(entry_add(entry, &change), -FAULT_RESOURCE_EXHAUSTED);
+	/* Nor does the part of it that did fit stay in memory: it may be a sealed secret. */
+	len = entry_seal(entry, pepper, &place, sealed) - 1 - PEPPER_SEAL_LEN;
+	for (size_t i = len; i < ENTRY_PLAIN_MAX; i++)
+		assert_int_equal(entry_plain(entry)[i], 0);
 	entry_back(entry);
 	assert_int_equal(entry_changes(entry), n);
 	len = entry_seal(entry, pepper, &place, sealed);
@@ -228,6 +232,43 @@ another_place_is_refused(void **state)
 	pepper_free(other);
 }
 
+static int
+add_and_read(void)
+{
+	size_t len;
+
+	entry_clear(entry);
+	assert_int_equal(entry_add(entry, &change), 0);
+	len = entry_seal(entry, pepper, &place, sealed);
+	assert_int_equal(entry_open(entry, pepper, &place, sealed, len), 0);
+	return entry_next(entry, &got);
+}
+
+/* store_apply() would make it the current key of the change's account, whatever it is. */
+static void
+a_new_key_that_is_none_is_refused(void **state)
+{
+	(void)state;
+	make(1, false);
+	assert_int_equal(add_and_read(), 1);
+	strcpy(change.keys[1].key.account, "another");
+	assert_int_equal(add_and_read(), -FAULT_CORRUPT);
+
+	for (enum key_state s = KEY_GRACE; s <= KEY_REVOKED; s++) {
+		make(1, false);
+		change.keys[0].key.state = s;
+		assert_int_equal(add_and_read(), -FAULT_CORRUPT);
+	}
+
+	make(1, false);
+	change.touches_account = false;
+	assert_int_equal(add_and_read(), -FAULT_CORRUPT);
+	/* One that is not new is named by its account. */
+	for (unsigned i = 0; i < change.n_keys; i++)
+		change.keys[i].is_new = false;
+	assert_int_equal(add_and_read(), 1);
+}
+
 /* Whatever the bytes are: a change, an end or a fault, and nothing is read behind them. */
 static void
 items_that_are_none(void **state)
@@ -244,7 +285,7 @@ items_that_are_none(void **state)
 	len = entry_seal(entry, pepper, &place, sealed) - 1 - PEPPER_SEAL_LEN;
 	assert_int_equal(entry_open(entry, pepper, &place, sealed, len + 1 + PEPPER_SEAL_LEN), 0);
 	assert_true(len < sizeof(plain));
-	entry_copy_plain(entry, plain);
+	memcpy(plain, entry_plain(entry), len);
 	for (size_t n = 1; n < len; n++) {
 		exact = malloc(n);
 		memcpy(exact, plain, n);
@@ -275,6 +316,7 @@ main(void)
 		TEST(an_import_fits),
 		TEST(what_does_not_fit_is_taken_back),
 		TEST(another_place_is_refused),
+		TEST(a_new_key_that_is_none_is_refused),
 		TEST(items_that_are_none),
 	};
 

@@ -130,22 +130,30 @@ nap(long ms)
 	nanosleep(&ts, NULL);
 }
 
-/* Silence stderr: the many expected log lines would hide others. */
-static inline int
+/*
+ * Silence stderr: the many expected log lines would hide others. A test's end makes it loud again, so that what a failed
+ * test has to say is seen.
+ */
+static int stderr_saved = -1;
+
+static inline void
 stderr_quiet(void)
 {
-	int saved = dup(STDERR_FILENO), null = open("/dev/null", O_WRONLY);
+	int null = open("/dev/null", O_WRONLY | O_CLOEXEC);
 
+	stderr_saved = dup(STDERR_FILENO);
 	dup2(null, STDERR_FILENO);
 	close(null);
-	return saved;
 }
 
 static inline void
-stderr_loud(int saved)
+stderr_loud(void)
 {
-	dup2(saved, STDERR_FILENO);
-	close(saved);
+	if (stderr_saved < 0)
+		return;
+	dup2(stderr_saved, STDERR_FILENO);
+	close(stderr_saved);
+	stderr_saved = -1;
 }
 
 /* ---- mutations ---- */
@@ -422,6 +430,7 @@ setup(void **state)
 static inline int
 teardown(void **state)
 {
+	stderr_loud();
 	fail_sync = fail_write = fail_allocate = 0;
 	fail_sync_after = -1;
 	gate_open();

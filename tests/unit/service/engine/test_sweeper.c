@@ -199,17 +199,16 @@ a_full_disk_does_not_make_the_sweeper_spin(void **state)
 {
 	struct harness *h = *state;
 	unsigned writes;
-	int quiet;
 
 	make_grace(h, "acme", 5000);
-	quiet = stderr_quiet();
+	stderr_quiet();
 	fail_write = ENOSPC;
 	harness_advance(h, 5000);
 	writes = n_writes;
 	nap(2500);
 	writes = n_writes - writes;
 	fail_write = 0;
-	stderr_loud(quiet);
+	stderr_loud();
 	assert_in_range(writes, 1, 20);
 	for (int i = 0; i < 300 && counted(h).keys_expired == 0; i++)
 		nap(10);
@@ -251,7 +250,6 @@ a_damaged_key_holds_nobody_up(void **state)
 	uint8_t digest[RECORD_DIGEST_LEN];
 	struct store_txn *txn;
 	struct record_key key;
-	int quiet;
 
 	make_grace(h, "damaged", 5000);
 	make_grace(h, "whole", 6000);
@@ -262,14 +260,33 @@ a_damaged_key_holds_nobody_up(void **state)
 	assert_int_not_equal(harness_flip(h->paths[0][0], digest, 5, 0), 0);
 	assert_int_equal(look_key(h, "damaged", 1, &key), -FAULT_CORRUPT);
 
-	quiet = stderr_quiet();
+	stderr_quiet();
 	harness_advance(h, 6000);
 	for (int i = 0; i < 300 && counted(h).keys_expired == 0; i++)
 		nap(10);
-	stderr_loud(quiet);
+	stderr_loud();
 	assert_int_equal(state_of(h, "whole", 1), KEY_EXPIRED);
 	assert_int_equal(look_key(h, "damaged", 1, &key), -FAULT_CORRUPT);
 	assert_false(store_failed(store_of(h)));
+}
+
+/*
+ * Does this leaf have an entry whose key is at ${at}? A page that was used anew may hold remains of an entry among its free
+ * bytes, and be a page of another table by now.
+ */
+static bool
+has_entry(const uint8_t *page, const uint8_t *at)
+{
+	enum { PAGE = 4096, LOWER = 12, HEADER = 16, NODE = 8 };
+	uint16_t lower, offset;
+
+	memcpy(&lower, page + LOWER, sizeof(lower));
+	for (size_t i = HEADER; i + sizeof(offset) <= lower && lower <= PAGE; i += sizeof(offset)) {
+		memcpy(&offset, page + i, sizeof(offset));
+		if (page + offset + NODE == at)
+			return true;
+	}
+	return false;
 }
 
 /*
@@ -295,8 +312,9 @@ damage_page(const char *folder, const uint8_t digest[RECORD_DIGEST_LEN])
 	for (at = map; (at = memmem(at, (size_t)(map + st.st_size - at), digest, RECORD_DIGEST_LEN)) != NULL; at++) {
 		page = map + (at - map) / PAGE * PAGE;
 		/* The length of a key stands before it. */
-		if (at[-2] == RECORD_DIGEST_LEN && at[-1] == 0 && (page[FLAGS] & LEAF) != 0) {
-			page[UPPER] |= 1; /* it is even, and remains of the same entry may be on the page */
+		if (at[-2] == RECORD_DIGEST_LEN && at[-1] == 0 && (page[FLAGS] & LEAF) != 0 &&
+		    has_entry(page, at)) {
+			page[UPPER] |= 1; /* it is even */
 			n++;
 		}
 	}
@@ -304,19 +322,31 @@ damage_page(const char *folder, const uint8_t digest[RECORD_DIGEST_LEN])
 	return n;
 }
 
-/* Each of the first ${n} has ended, or is on the damaged page. Returns how many are. */
+/*
+ * Wait until each key has ended whose page can be read, and the sweeper has passed over the others. Returns how many of
+ * these there are.
+ */
 static unsigned
-count_left(struct harness *h, const struct job *rolled, unsigned n)
+await_rest(struct harness *h, const struct job *rolled, unsigned n)
 {
-	unsigned left = 0;
+	unsigned left = 0, in_grace = n;
+	struct record_key key;
+	int fault;
 
-	for (unsigned i = 0; i < n; i++) {
-		struct record_key key;
-		int fault = look_key(h, rolled[i].account, 1, &key);
-
-		assert_true(fault == 0 ? key.state == KEY_EXPIRED : fault == -FAULT_CORRUPT);
-		left += fault != 0;
+	for (int i = 0; i < 3000 && in_grace > 0; i++, nap(20)) {
+		left = in_grace = 0;
+		for (unsigned k = 0; k < n; k++) {
+			if ((fault = look_key(h, rolled[k].account, 1, &key)) == 0)
+				in_grace += key.state != KEY_EXPIRED;
+			else
+				assert_int_equal(fault, -FAULT_CORRUPT);
+			left += fault != 0;
+		}
 	}
+	assert_int_equal(in_grace, 0);
+	/* Those that are left fit into one round, which may have begun already: the second one is whole. */
+	wake_in_vain(h);
+	wake_in_vain(h);
 	return left;
 }
 
@@ -332,7 +362,6 @@ a_damaged_page_holds_nobody_else_up(void **state)
 	struct store_txn *txn;
 	uint64_t told, commits;
 	unsigned left;
-	int quiet;
 
 	submit(h, create, N);
 	wait_for(create, N);
@@ -345,25 +374,16 @@ a_damaged_page_holds_nobody_else_up(void **state)
 	assert_int_equal(store_read(txn), 0);
 	assert_int_equal(store_next_expiry(txn, &(int64_t){ 0 }, digest), 0);
 	store_txn_free(txn);
-	assert_int_not_equal(damage_page(h->paths[0][0], digest), 0);
+	assert_true(damage_page(h->paths[0][0], digest) > 0);
 
-	quiet = stderr_quiet();
+	stderr_quiet();
 	harness_advance(h, 6000);
-	for (int i = 0; i < 1000 && counted(h).keys_expired == 0; i++)
-		nap(10);
-	/* Until it rests: nothing tells when, but that there is no commit for longer than its nap. */
-	commits = 0;
-	for (int i = 0, same = 0; i < 6000 && same < 150; i++, nap(10)) {
-		same = counted(h).commits == commits ? same + 1 : 0;
-		commits = counted(h).commits;
-	}
-	left = count_left(h, roll, N);
+	left = await_rest(h, roll, N);
 	assert_in_range(left, 1, N / 4);
 	/* The way to the key behind the page leads over it. */
 	assert_in_range(counted(h).keys_expired, N - left, N - left + 1);
 	assert_true(look_state(h).newest_ms >= expires_ms);
 	told = store_corrupt_records(store_of(h));
-	assert_true(told >= left);
 	/* What is left is not tried again at once. */
 	commits = counted(h).commits;
 	nap(2500);
@@ -375,7 +395,7 @@ a_damaged_page_holds_nobody_else_up(void **state)
 	h->clock.wall_ns = (HARNESS_START_MS - HARNESS_DAY_MS) * 1000000;
 	harness_open(h);
 	assert_true(harness_now(h, ENVIRONMENT_LIVE) >= expires_ms);
-	stderr_loud(quiet);
+	stderr_loud();
 	free(create);
 	free(roll);
 }

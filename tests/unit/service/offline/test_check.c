@@ -373,6 +373,41 @@ something_strange_in(enum table table)
 	lmdb_put(txn, table, bytes.bytes, bytes.len, value.bytes, value.len);
 }
 
+/* Only its identity's schema tells an older fobd that it must not serve the database. */
+static void
+put_schema(uint32_t schema)
+{
+	struct record_identity identity;
+	struct lmdb_value v;
+
+	assert_int_equal(lmdb_get(txn, TABLE_META, "identity", 8, &v), 0);
+	assert_int_equal(record_get_identity(pepper, "identity", 8, v.data, v.len, &identity), 0);
+	identity.schema = schema;
+	record_put_identity(pepper, "identity", 8, &identity, &value);
+	lmdb_put(txn, TABLE_META, "identity", 8, value.bytes, value.len);
+}
+
+static void
+put_cluster(void)
+{
+	const struct record_cluster cluster = { .number = 7 };
+
+	record_put_cluster(pepper, "cluster", 7, &cluster, &value);
+	lmdb_put(txn, TABLE_META, "cluster", 7, value.bytes, value.len);
+}
+
+static void
+a_cluster_without_its_schema(void)
+{
+	put_cluster();
+}
+
+static void
+the_schema_of_a_cluster_without_one(void)
+{
+	put_schema(RECORD_SCHEMA_CLUSTER);
+}
+
 static const struct {
 	const char *name;
 	void (*tamper)(void);
@@ -404,6 +439,10 @@ static const struct {
 	{ "an age has no token", an_age_has_no_token, { "its token is missing" } },
 	{ "an event is gone", an_event_is_gone, { "events 4: the event before it is 2" } },
 	{ "the last event is gone", the_last_event_is_gone, { "the last is 6, but 7 have been written" } },
+	{ "a cluster without its schema", a_cluster_without_its_schema,
+	    { "meta cluster: the record is there, and the schema is 4" } },
+	{ "the schema of a cluster without one", the_schema_of_a_cluster_without_one,
+	    { "meta cluster: the record is missing, and the schema is 5" } },
 };
 
 /* ---- tests ---- */
@@ -434,6 +473,21 @@ it_is_whole(void **state)
 	assert_string_equal(text,
 	    "live: whole: accounts 3 (suspended 1), keys 8 (current 5, in grace 1, expired 0, revoked 2), tokens 7, events 1 "
 	    "to 7, revision 7, violations 0\n");
+	free(text);
+}
+
+static void
+a_node_is_whole(void **state)
+{
+	char *text;
+
+	(void)state;
+	tamper_begin();
+	put_cluster();
+	put_schema(RECORD_SCHEMA_CLUSTER);
+	tamper_end();
+	assert_int_equal(check(&text), 0);
+	assert_non_null(strstr(text, "violations 0"));
 	free(text);
 }
 
@@ -505,6 +559,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_teardown(it_is_whole, put_back),
+		cmocka_unit_test_teardown(a_node_is_whole, put_back),
 		cmocka_unit_test_teardown(each_thing_wrong_is_said, put_back),
 		cmocka_unit_test_teardown(each_wrong_tag_is_said, put_back),
 		cmocka_unit_test_teardown(there_is_an_end_of_lines, put_back),
