@@ -65,7 +65,7 @@ int
 admin_init_cluster(struct call *call, const ProtobufCMessage *request, ProtobufCMessage *response)
 {
 	static const struct mutation_plan plan = {
-		.method = "InitCluster", .decide = decide_init_cluster, .log = initialised, .weight = 1
+		.method = "InitCluster", .decide = decide_init_cluster, .log = initialised, .weight = 1, .here = true
 	};
 	Fob__V1__InitClusterRequest *in = (Fob__V1__InitClusterRequest *)(uintptr_t)request;
 

@@ -12,6 +12,7 @@ struct mutation_plan {
 	mutation_decide_cb decide;
 	void (*log)(const struct call *call); /* once it is committed; NULL: the event is logged */
 	unsigned weight;                      /* of struct mutation */
+	bool here;                            /* of this node: none of its cluster is asked to make it in its place */
 };
 
 /*

@@ -11,9 +11,9 @@ import pb
 class Node:
     """A fobd that is in a cluster of the environment live: the first one, or one that has joined the node ${first}, by a copy
     that an operator carries or, with ${fetch}, one that it fetches itself. attach(socket) gives it an agent, which has
-    stop()."""
+    stop(). ${settings}: more of them."""
 
-    def __init__(self, attach, first=None, staleness_ms=1500 * daemon.SLOWER, fetch=False):
+    def __init__(self, attach, first=None, staleness_ms=1500 * daemon.SLOWER, fetch=False, settings=""):
         self.attach = attach
         self.fobd = daemon.Daemon(environments=("live",))
         self.path = os.path.join(self.fobd.place, "x")
@@ -26,7 +26,7 @@ listen "%s" {
 \tinsecure = true
 }
 max_staleness = %d
-""" % (self.path, self.peer, staleness_ms))
+%s""" % (self.path, self.peer, staleness_ms, settings))
         if first is None:
             self.fobd.start()
             with self.fobd.client() as c:
@@ -65,9 +65,9 @@ max_staleness = %d
         self.agent.stop()
 
 
-def modelled(etcd, first=None, fetch=False):
+def modelled(etcd, first=None, **more):
     """A node with an agent of model_etcd."""
-    return Node(lambda n: model_etcd.Agent("ipc://" + n.path, etcd), first, fetch=fetch)
+    return Node(lambda n: model_etcd.Agent("ipc://" + n.path, etcd), first, **more)
 
 
 def fault_of(function):
