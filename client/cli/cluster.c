@@ -60,7 +60,7 @@ cluster_begin(struct cli *cli, enum fob_environment envs[2], size_t *n)
 {
 	int rc;
 
-	if ((rc = cli_connect(cli)) != CLI_OK)
+	if ((rc = cli_environments(cli, envs, n)) != CLI_OK || (rc = cli_connect(cli)) != CLI_OK)
 		return rc;
 	return cli_served(cli, envs, n);
 }
