@@ -59,7 +59,6 @@ struct fleet_options {
 	uint8_t pepper_lines;
 	uint8_t entry_version;     /* for the row: the newest that entry.c reads */
 	uint32_t max_staleness_ms; /* D */
-	uint32_t ack_pause_ms;     /* the least time between two acknowledgements that nobody but the log needs */
 	uint32_t log_step;         /* for tests: 1/64 of FLEET_LOG_KEPT; 0: that of FLEET_LOG_KEPT */
 	uint64_t applied;          /* the newest entry that the database has, and its tag */
 	uint8_t tag[ROW_TAG_LEN];

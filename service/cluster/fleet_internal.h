@@ -174,9 +174,6 @@ const struct member *fleet_predecessor(const struct fleet *f);
 
 /* ---- fleet_txn.c ---- */
 
-/* "log/" and a number, so that they sort. */
-void fleet_log_key(uint64_t number, char key[FLEET_KEY_MAX]);
-bool fleet_is_due(const struct fleet *f, enum slot slot, int64_t now_ms);
 /* A transaction of ours is lost, or its outcome is: ${outcome} is not FLEET_DONE. */
 void fleet_lost(struct fleet *f, enum slot slot, enum fleet_outcome outcome);
 

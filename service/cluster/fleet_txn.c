@@ -18,8 +18,9 @@
 
 /* ---- what a transaction is made of ---- */
 
-void
-fleet_log_key(uint64_t number, char key[FLEET_KEY_MAX])
+/* "log/" and a number, so that they sort. */
+static void
+log_key(uint64_t number, char key[FLEET_KEY_MAX])
 {
 	snprintf(key, FLEET_KEY_MAX, "log/%016" PRIx64, number);
 }
@@ -169,6 +170,16 @@ registered(struct fleet *f, const struct sent *s, const struct fleet_result *r)
 /* ---- proofs ---- */
 
 /*
+ * Between two acknowledgements of ours: one puts a row, which all nodes that wait read. 20 ms with 100 rows, none with
+ * fewer than 5.
+ */
+static int64_t
+ack_pause_ms(const struct fleet *f)
+{
+	return f->n_members / 5;
+}
+
+/*
  * Through etcd's consensus, because it writes or deletes: a read alone may be answered by a member that has lost touch
  * (https://github.com/etcd-io/etcd/issues/20418). The delete is of a key that does not exist, so it takes no space, and
  * is made also where etcd has none left.
@@ -178,7 +189,8 @@ make_proof(struct fleet *f, struct fleet_txn *t, int64_t now_ms, int64_t wall_ms
 {
 	struct sent *s = &f->sent[SLOT_PROVE];
 	bool ack = f->row_wanted ||
-	    (f->applied > f->acked && now_ms >= f->no_ack_ms && (f->ack_wanted || !f->confirm_wanted));
+	    (f->applied > f->acked && now_ms >= f->no_ack_ms && now_ms >= f->last_ack_ms + ack_pause_ms(f) &&
+		(f->ack_wanted || !f->confirm_wanted));
 
 	compare_row(t, f);
 	if (ack) {
@@ -251,7 +263,7 @@ make_proposal(struct fleet *f, struct fleet_txn *t)
 {
 	char key[FLEET_KEY_MAX];
 
-	fleet_log_key(f->proposed_number, key);
+	log_key(f->proposed_number, key);
 	compare_row(t, f);
 	compare_head(t, f->head_before);
 	then_put(t, key, "", f->proposed.data, f->proposed.len);
@@ -291,7 +303,7 @@ proposed(struct fleet *f, const struct sent *s, const struct fleet_result *r, in
 	}
 	if (!fleet_saw_head(f, find_key(r, HEAD, ""), s->known))
 		return;
-	fleet_log_key(f->proposed_number, key);
+	log_key(f->proposed_number, key);
 	if ((entry = find_key(r, key, "")) != NULL) {
 		/* Ours, if a former attempt was made after all. Then a look gives the rows, too. */
 		if (is_ours(f, entry))
@@ -337,7 +349,7 @@ make_look(struct fleet *f, struct fleet_txn *t, int64_t now_ms)
 	}
 	if (f->n_entries == 0 || f->proposal == FLEET_PROPOSING) {
 		s->from = f->proposal == FLEET_PROPOSING ? f->proposed_number : f->applied + 1;
-		fleet_log_key(s->from, key);
+		log_key(s->from, key);
 		a = then(t, FLEET_GET, key, "");
 		snprintf(a->end, sizeof(a->end), "log0");
 		a->limit = FLEET_LOG_LIMIT;
@@ -442,9 +454,9 @@ make_cut(struct fleet *f, struct fleet_txn *t)
 {
 	char key[FLEET_KEY_MAX];
 
-	fleet_log_key(0, key);
+	log_key(0, key);
 	then(t, FLEET_DELETE, key, "");
-	fleet_log_key(f->cut_to, t->success[0].end);
+	log_key(f->cut_to, t->success[0].end);
 	f->cut_to = 0;
 }
 
@@ -500,7 +512,7 @@ look_due_ms(const struct fleet *f)
 static int64_t
 proof_due_ms(const struct fleet *f)
 {
-	int64_t at_ms = f->confirm_wanted ? 0 : f->next_proof_ms, ack_ms = f->last_ack_ms + f->options.ack_pause_ms;
+	int64_t at_ms = f->confirm_wanted ? 0 : f->next_proof_ms, ack_ms = f->last_ack_ms + ack_pause_ms(f);
 
 	if (f->ack_wanted && f->applied > f->acked && f->no_ack_ms > ack_ms)
 		ack_ms = f->no_ack_ms;
@@ -546,8 +558,8 @@ is_open(const struct fleet *f, enum slot slot)
 	return f->closed == FLEET_OPEN || (slot == SLOT_LOOK && fleet_wants_copy(f));
 }
 
-bool
-fleet_is_due(const struct fleet *f, enum slot slot, int64_t now_ms)
+static bool
+is_due(const struct fleet *f, enum slot slot, int64_t now_ms)
 {
 	bool remove;
 
@@ -617,7 +629,7 @@ fleet_next(struct fleet *f, int64_t now_ms, int64_t wall_ms, struct fleet_txn *t
 		if (f->sent[s].busy && now_ms >= f->sent[s].at_ms + FLEET_TIMEOUT_MS * 2)
 			fleet_lost(f, (enum slot)s, FLEET_UNKNOWN);
 	for (int s = 0; s < SLOTS; s++) {
-		if (!fleet_is_due(f, (enum slot)s, now_ms))
+		if (!is_due(f, (enum slot)s, now_ms))
 			continue;
 		make(f, (enum slot)s, now_ms, wall_ms, t);
 		return true;

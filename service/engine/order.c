@@ -16,8 +16,7 @@
 #include "service/engine/internal.h"
 #include "service/store/cluster.h"
 
-#define ACK_PAUSE_MS 0       /* between acknowledgements; FLEET_PAUSE_MS where there are many nodes */
-#define AGENT_LOST_MS 5000   /* without a call, the agent is gone */
+#define AGENT_LOST_MS 5000 /* without a call, the agent is gone */
 
 /* ---- its beginning and end ---- */
 
@@ -47,7 +46,6 @@ new_fleet(const struct order *o)
 		.pepper_lines = (uint8_t)pepper_newest(store_pepper(store)),
 		.entry_version = ENTRY_VERSION,
 		.max_staleness_ms = o->options.max_staleness_ms,
-		.ack_pause_ms = ACK_PAUSE_MS,
 		.applied = o->cluster.number,
 	};
 	struct fleet *fleet;

@@ -103,7 +103,6 @@ struct order_status {
 	uint64_t applied, head;
 	int64_t fresh_ms; /* left; 0: stale */
 	bool connected;   /* to an agent */
-	bool registered;
 	const char *closed; /* why this node cannot serve any more; NULL */
 	size_t n_nodes;
 	struct fleet_node nodes[FLEET_NODES];

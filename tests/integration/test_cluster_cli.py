@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""`fob cluster` against real fobds, with a model in the place of etcd and fob-cluster: init, status, wait, forget."""
+"""`fob cluster` against real fobds, with a model in the place of etcd and fob-cluster."""
 
 import json
 import os
@@ -64,13 +64,72 @@ class Commands(unittest.TestCase):
         self.assertIn("needs --environment", self.fob(self.fobd, "init", exits=1).stderr)
         made = self.json(self.fobd, "init", "--environment", "test")
         self.assertEqual((made["environment"], len(made["cluster"]), len(made["replica"])), ("test", 32, 32))
-        self.assertIn("--yes", self.fob(self.fobd, "init", "--environment", "test", "--again", exits=1).stderr)
         # Live, which is in no cluster, is passed over.
         self.assertEqual([c["environment"] for c in self.json(self.fobd, "status")["clusters"]], ["test"])
         said = self.fob(self.fobd, "wait", "--timeout", "200ms", exits=2).stderr
         self.assertRegex(said, r"test: it does not serve after 0\.2 s: fob-cluster, the agent .* not connected")
         self.assertIn("1ms to 24h", self.fob(self.fobd, "wait", "--timeout", "25h", exits=1).stderr)
         self.assertIn("not serving", self.fob(self.fobd, "status").stdout)
+
+    def offline(self, fobd, *arguments, exits=0):
+        done = subprocess.run([FOB, "cluster", *arguments, "--config", fobd.config], stdin=subprocess.DEVNULL,
+                              capture_output=True, text=True, timeout=60, check=False)
+        self.assertEqual(done.returncode, exits, done.stdout + done.stderr)
+        return done.stdout + done.stderr
+
+    def test_leave_and_join(self):
+        first, second = self.grow(2)
+        self.assertIn("in use by another fobd", self.offline(second, "leave", "live", "--yes", exits=1))
+        for node in self.nodes:
+            node.fobd.stop()
+        self.assertIn("--yes", self.offline(second, "leave", "live", exits=1))
+        self.assertIn("in no cluster any more, as of entry 1", self.offline(second, "leave", "live", "--yes"))
+        self.assertIn("is in no cluster", self.offline(second, "leave", "live", "--yes", exits=1))
+        second.start(init=False)
+        with second.client() as c:  # alone
+            c.roll(pb.LIVE, "acct_1")
+        second.stop()
+        self.assertIn("is not a backup", self.offline(second, "join", "live", exits=1))
+        shutil.rmtree(second.database("live"))
+        os.rename(second.pepper("live"), second.pepper("live") + ".away")
+        self.assertIn(second.pepper("live"), self.offline(second, "join", "live", exits=1))
+        os.rename(second.pepper("live") + ".away", second.pepper("live"))
+        self.assertIn("made to join", self.offline(second, "join", "live"))
+        self.assertIn("waits for a copy", self.offline(second, "leave", "live", "--yes", exits=1))
+        for node in self.nodes:
+            node.fobd.start(init=False)
+        for node in self.nodes:
+            node.wait_fresh()
+        with second.client() as c:
+            self.assertEqual(len(c.events(pb.LIVE)), 1)
+
+    def test_reinit(self):
+        """etcd has lost all: every node closes. One begins a new cluster, and the other one joins it."""
+        first, second = self.grow(2)
+        etcd = self.nodes[0].agent.etcd
+        with etcd.lock:
+            etcd.entries.clear()
+            etcd.revision += 1
+        for node in self.nodes:
+            daemon.wait_until("it is closed", lambda: node.status().closed, 20 * daemon.SLOWER)
+        before = self.nodes[0].status().cluster
+        for node in self.nodes:
+            node.fobd.stop()
+        with etcd.lock:
+            etcd.entries.clear()
+        self.assertIn("--yes", self.offline(first, "reinit", "live", exits=1))
+        self.assertIn("first node of a new cluster", self.offline(first, "reinit", "live", "--yes"))
+        first.start(init=False)
+        self.nodes[0].wait_fresh()
+        self.assertNotEqual(self.nodes[0].status().cluster, before)
+        shutil.rmtree(second.database("live"))
+        self.offline(second, "join", "live")
+        second.start(init=False)
+        self.nodes[1].wait_fresh()
+        with second.client() as c:
+            c.roll(pb.LIVE, "acct_1")
+        with first.client() as c:
+            self.assertEqual(len(c.events(pb.LIVE)), 2)
 
     def test_status_and_wait(self):
         first, second = self.grow(2)

@@ -420,6 +420,72 @@ the_log_is_cut_behind_what_is_kept(void **state)
 	assert_int_equal(fleet_closed(fleet), FLEET_OPEN);
 }
 
+/* Another node appends an entry; of those before, which all have, only the newest is kept. */
+static void
+another_appends(void)
+{
+	static const struct fleet_action all = { .key = "log/", .end = "log0" };
+	struct fleet_action entry = { .value = (const uint8_t *)"x", .len = 1 }, head = { .key = "head", .len = 24 };
+	uint8_t value[24];
+	uint64_t number = fleet_applied_to(fleet) + 1;
+
+	delete(&all);
+	etcd.revision++;
+	snprintf(entry.key, sizeof(entry.key), "log/%016llx", (unsigned long long)number);
+	memcpy(value, options.cluster, FLEET_ID_LEN);
+	bytes_put64(value + FLEET_ID_LEN, number);
+	head.value = value;
+	put(&entry);
+	put(&head);
+	fleet_changed(fleet);
+}
+
+/* How often our row is put within a second in which another node appends all the time, with ${rows} rows. */
+static int64_t
+acknowledgements(unsigned rows)
+{
+	struct fleet_action row = { .value = (const uint8_t *)"x", .len = 1 };
+	struct fleet_txn t;
+	struct key *own;
+	uint64_t first;
+	int64_t before;
+
+	for (unsigned i = 1; i < rows; i++) {
+		snprintf(row.key, sizeof(row.key), "nodes/%032x.%016x", i + 0x1000, i);
+		put(&row);
+	}
+	run(1000);
+	assert_non_null(own = find("nodes/02020202020202020202020202020202.0000000000000007"));
+	before = own->version;
+	first = fleet_applied_to(fleet);
+	for (int64_t end_ms = now_ms + 1000; now_ms < end_ms; now_ms++) {
+		another_appends();
+		/* What is asked for meanwhile must not make it more. */
+		(void)fleet_confirm(fleet);
+		while (fleet_next(fleet, now_ms, 1000, &t))
+			transact(&t);
+		apply_all();
+	}
+	assert_true(fleet_applied_to(fleet) > first + 400);
+	assert_non_null(own = find("nodes/02020202020202020202020202020202.0000000000000007"));
+	return own->version - before;
+}
+
+/* Each is read by all nodes that wait, so that with many rows each of them acknowledges less often. */
+static void
+many_nodes_acknowledge_less_often(void **state)
+{
+	(void)state;
+	assert_in_range(acknowledgements(100), 45, 51);
+}
+
+static void
+few_nodes_acknowledge_at_once(void **state)
+{
+	(void)state;
+	assert_true(acknowledgements(3) > 400);
+}
+
 int
 main(void)
 {
@@ -435,6 +501,8 @@ main(void)
 		TEST(a_node_that_was_away_asks_each_of_the_others),
 		TEST(a_new_node_learns_its_cluster),
 		TEST(the_log_is_cut_behind_what_is_kept),
+		TEST(many_nodes_acknowledge_less_often),
+		TEST(few_nodes_acknowledge_at_once),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
