@@ -23,6 +23,7 @@ codec_encode_cluster_init(const struct fob_cluster_init_request *request, const 
 		return rc;
 	m.request_token = codec_borrow(token, FOB_TOKEN_LEN);
 	m.environment = (Fob__V1__Environment)request->environment;
+	m.again = request->again;
 	return codec_pack(&m.base, body, error);
 }
 

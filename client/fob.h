@@ -811,6 +811,7 @@ void fob_backup_part_free(struct fob_backup_part *part);
 struct fob_cluster_init_request {
 	size_t size;
 	enum fob_environment environment; /* LIVE or TEST */
+	bool again;                       /* it is in a cluster whose log is lost: make a new one */
 	const void *token;                /* as of a change */
 	uint32_t timeout_ms;
 	const char *traceparent;

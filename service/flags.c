@@ -13,7 +13,7 @@ const char flags_usage[] =
     "       fobd [--config FILE] --check [live|test [FOLDER]]\n"
     "       fobd [--config FILE] --backup live|test FOLDER\n"
     "       fobd [--config FILE] --restore [--events FILE] [--accept-revived] live|test\n"
-    "       fobd [--config FILE] --join|--leave|--reinit live|test\n"
+    "       fobd [--config FILE] --join|--leave live|test\n"
     "       fobd [--config FILE] --rotate-pepper live|test\n"
     "\n"
     "The daemon of Fob: whose API key is this, and may it do that?\n"
@@ -32,7 +32,6 @@ const char flags_usage[] =
     "                       was put at the environment's path or, if there is none, an empty one. A node with an\n"
     "                       empty one fetches a copy itself when it runs. People say fob cluster join\n"
     "      --leave          let a database be in no cluster any more, then exit: see fob cluster leave\n"
-    "      --reinit         let it begin a new cluster, then exit: see fob cluster reinit\n"
     "      --check-config   read the settings, then exit: 0 when they are right\n"
     "      --rotate-pepper  add a new line to the pepper of an environment, then exit: on SIGHUP, or at its next\n"
     "                       start, fobd moves the database to it while it serves. People say fob pepper rotate\n"
@@ -54,7 +53,6 @@ static const struct option options[] = {
 	{ "accept-revived", no_argument, NULL, OPTION_ACCEPT_REVIVED },
 	{ "join", no_argument, NULL, MODE_JOIN },
 	{ "leave", no_argument, NULL, MODE_LEAVE },
-	{ "reinit", no_argument, NULL, MODE_REINIT },
 	{ "check-config", no_argument, NULL, MODE_CHECK_CONFIG },
 	{ "rotate-pepper", no_argument, NULL, MODE_ROTATE_PEPPER },
 	{ "log-level", required_argument, NULL, OPTION_LOG_LEVEL },
@@ -79,7 +77,6 @@ static const struct {
 	[MODE_RESTORE] = { "--restore", 1 },
 	[MODE_JOIN] = { "--join", 1 },
 	[MODE_LEAVE] = { "--leave", 1 },
-	[MODE_REINIT] = { "--reinit", 1 },
 	[MODE_ROTATE_PEPPER] = { "--rotate-pepper", 1 },
 };
 

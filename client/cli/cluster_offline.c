@@ -1,5 +1,5 @@
 /*
- * cluster_offline.c - fob cluster join, leave and reinit: what is done to the database of a node that does not run. Each replaces
+ * cluster_offline.c - fob cluster join and leave: what is done to the database of a node that does not run. Each replaces
  * this process by fobd.
  */
 #include "client/cli/cluster.h"
@@ -33,19 +33,6 @@ const char cluster_leave_help[] = "Usage: fob cluster leave [--config FILE] live
 				  "Example:\n"
 				  "  fob cluster leave live\n";
 
-const char cluster_reinit_help[] = "Usage: fob cluster reinit [--config FILE] live|test\n"
-				   "\n"
-				   "The cluster's log is lost, or was restored from an older snapshot, so that every\n"
-				   "node has closed: let a database begin a new cluster, while no fobd serves it.\n"
-				   "Choose the node with the newest entry (fob cluster status), and empty the\n"
-				   "cluster's prefix in etcd first. All other nodes have to join anew. Asks first,\n"
-				   "at a terminal; elsewhere it takes --yes.\n"
-				   "\n"
-				   "  --config FILE  fobd's settings (default: /etc/fob/fobd.conf)\n"
-				   "\n"
-				   "Example:\n"
-				   "  fob cluster reinit live\n";
-
 int
 cli_cluster_join(struct cli *cli)
 {
@@ -60,14 +47,4 @@ cli_cluster_leave(struct cli *cli)
 		cli->args[0]) != CLI_OK)
 		return CLI_LOCAL;
 	return cli_become_fobd(cli, "--leave");
-}
-
-int
-cli_cluster_reinit(struct cli *cli)
-{
-	if (cli_may_confirm(cli) != CLI_OK ||
-	    cli_confirm(cli, "Give up the cluster of %s, and begin a new one that all other nodes have to join anew?",
-		cli->args[0]) != CLI_OK)
-		return CLI_LOCAL;
-	return cli_become_fobd(cli, "--reinit");
 }

@@ -33,53 +33,22 @@ join(struct store_txn *txn, const struct store_options *options, struct record_c
 	return -1;
 }
 
-/* The cluster of a node that has a database of its own. */
 static int
-find_cluster(struct store_txn *txn, const struct store_options *options, struct record_cluster *cluster, char *why,
+leave(struct store_txn *txn, const struct store_options *options, struct record_cluster *cluster, char *why,
     size_t why_len)
 {
 	int fault;
 
 	if ((fault = store_cluster(txn, cluster)) == -FAULT_NOT_FOUND)
 		snprintf(why, why_len, "%s: the database is in no cluster", options->path);
-	else if (fault != 0)
-		snprintf(why, why_len, "%s: the database is damaged", options->path);
-	else if (sodium_is_zero(cluster->cluster, sizeof(cluster->cluster)))
+	else if (fault == 0 && sodium_is_zero(cluster->cluster, sizeof(cluster->cluster)))
 		snprintf(why, why_len, "%s: the database is empty, and waits for a copy of another node's: remove it instead",
 		    options->path);
+	else if (fault == 0 && store_del_cluster(txn) == 0)
+		return 0;
 	else
-		return 0;
+		snprintf(why, why_len, "%s: the database is damaged, or cannot be written to", options->path);
 	return -1;
-}
-
-static int
-changed(int fault, const struct store_options *options, char *why, size_t why_len)
-{
-	if (fault == 0)
-		return 0;
-	snprintf(why, why_len, "%s: the database is damaged, or cannot be written to", options->path);
-	return -1;
-}
-
-static int
-leave(struct store_txn *txn, const struct store_options *options, struct record_cluster *cluster, char *why,
-    size_t why_len)
-{
-	if (find_cluster(txn, options, cluster, why, why_len) != 0)
-		return -1;
-	return changed(store_del_cluster(txn), options, why, why_len);
-}
-
-static int
-reinit(struct store_txn *txn, const struct store_options *options, struct record_cluster *cluster, char *why,
-    size_t why_len)
-{
-	if (find_cluster(txn, options, cluster, why, why_len) != 0)
-		return -1;
-	*cluster = (struct record_cluster){ .number = 0 };
-	randombytes_buf(cluster->cluster, sizeof(cluster->cluster));
-	randombytes_buf(cluster->replica, sizeof(cluster->replica));
-	return changed(store_put_cluster(txn, cluster), options, why, why_len);
 }
 
 typedef int (*step_cb)(struct store_txn *txn, const struct store_options *options, struct record_cluster *cluster,
@@ -142,17 +111,5 @@ join_leave(const struct store_options *options, FILE *out, char *why, size_t why
 		return -1;
 	fprintf(out, "%s: in no cluster any more, as of entry %" PRIu64 " of the one that it was in\n",
 	    environment_name(options->environment), cluster.number);
-	return 0;
-}
-
-int
-join_reinit(const struct store_options *options, FILE *out, char *why, size_t why_len)
-{
-	struct record_cluster cluster;
-
-	if (commit(options, reinit, &cluster, why, why_len) != 0)
-		return -1;
-	fprintf(out, "%s: the first node of a new cluster. Start fobd and fob-cluster; all other nodes have to join anew\n",
-	    environment_name(options->environment));
 	return 0;
 }

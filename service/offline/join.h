@@ -29,7 +29,5 @@ int join_empty(const struct store_options *options, FILE *out, char *why, size_t
  * Refused: one that is in none, or is empty and waits for a copy. Returns: likewise.
  */
 int join_leave(const struct store_options *options, FILE *out, char *why, size_t why_len);
-/* The same, but it becomes the first node of a new cluster, with a log that begins anew. */
-int join_reinit(const struct store_options *options, FILE *out, char *why, size_t why_len);
 
 #endif

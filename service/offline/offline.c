@@ -187,29 +187,15 @@ offline_join(const struct config *config, char *const *args, int n_args)
 	return fflush(stdout) == 0 ? 0 : refuse("it has joined, but standard output cannot be written to");
 }
 
-/* ${change}: of the database at the environment's path. */
-static int
-change_cluster(const struct config *config, char *const *args, int n_args,
-    int (*change)(const struct store_options *options, FILE *out, char *why, size_t why_len))
+int
+offline_leave(const struct config *config, char *const *args, int n_args)
 {
 	struct store_options options;
 	char why[WHY_LEN] = "";
 
-	if (take_environment(config, args, n_args, STORE_SERVE, "give an environment: live or test", &options) != 0)
+	if (take_environment(config, args, n_args, STORE_SERVE, "--leave takes an environment", &options) != 0)
 		return 1;
-	if (change(&options, stdout, why, sizeof(why)) != 0)
+	if (join_leave(&options, stdout, why, sizeof(why)) != 0)
 		return refuse(why);
-	return fflush(stdout) == 0 ? 0 : refuse("it is done, but standard output cannot be written to");
-}
-
-int
-offline_leave(const struct config *config, char *const *args, int n_args)
-{
-	return change_cluster(config, args, n_args, join_leave);
-}
-
-int
-offline_reinit(const struct config *config, char *const *args, int n_args)
-{
-	return change_cluster(config, args, n_args, join_reinit);
+	return fflush(stdout) == 0 ? 0 : refuse("it has left, but standard output cannot be written to");
 }

@@ -46,7 +46,5 @@ int offline_join(const struct config *config, char *const *args, int n_args);
  * Returns: an exit status: 0 done; 1 failed, and nothing has changed.
  */
 int offline_leave(const struct config *config, char *const *args, int n_args);
-/* The same: let it begin a new cluster. */
-int offline_reinit(const struct config *config, char *const *args, int n_args);
 
 #endif

@@ -21,11 +21,17 @@ static int
 decide_init_cluster(struct mutation *m, const struct view *view, struct change *change)
 {
 	Fob__V1__InitClusterResponse out = FOB__V1__INIT_CLUSTER_RESPONSE__INIT;
+	const struct call *call = m->arg;
+	bool again = ((const Fob__V1__InitClusterRequest *)call->request)->again != 0;
 	struct record_cluster cluster;
 	int fault;
 
-	if ((fault = store_cluster(view->txn, &cluster)) == 0) {
+	if ((fault = store_cluster(view->txn, &cluster)) == 0 && !again) {
 		snprintf(m->why, sizeof(m->why), "this environment's database is in a cluster already");
+		return -FAULT_FAILED_PRECONDITION;
+	}
+	if (fault == -FAULT_NOT_FOUND && again) {
+		snprintf(m->why, sizeof(m->why), "this environment's database is in no cluster, so there is none to make again");
 		return -FAULT_FAILED_PRECONDITION;
 	}
 	if (store_txn_is_rotating(view->txn)) {
@@ -35,7 +41,7 @@ decide_init_cluster(struct mutation *m, const struct view *view, struct change *
 	memset(&cluster, 0, sizeof(cluster));
 	randombytes_buf(cluster.cluster, sizeof(cluster.cluster));
 	randombytes_buf(cluster.replica, sizeof(cluster.replica));
-	if (fault != -FAULT_NOT_FOUND || (fault = store_put_cluster(view->txn, &cluster)) != 0) {
+	if ((fault != -FAULT_NOT_FOUND && fault != 0) || (fault = store_put_cluster(view->txn, &cluster)) != 0) {
 		snprintf(m->why, sizeof(m->why), "the database could not be read or written");
 		return fault;
 	}

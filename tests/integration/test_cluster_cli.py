@@ -64,6 +64,7 @@ class Commands(unittest.TestCase):
         self.assertIn("needs --environment", self.fob(self.fobd, "init", exits=1).stderr)
         made = self.json(self.fobd, "init", "--environment", "test")
         self.assertEqual((made["environment"], len(made["cluster"]), len(made["replica"])), ("test", 32, 32))
+        self.assertIn("--yes", self.fob(self.fobd, "reinit", "--environment", "test", exits=1).stderr)
         # Live, which is in no cluster, is passed over.
         self.assertEqual([c["environment"] for c in self.json(self.fobd, "status")["clusters"]], ["test"])
         said = self.fob(self.fobd, "wait", "--timeout", "200ms", exits=2).stderr
@@ -102,34 +103,6 @@ class Commands(unittest.TestCase):
             node.wait_fresh()
         with second.client() as c:
             self.assertEqual(len(c.events(pb.LIVE)), 1)
-
-    def test_reinit(self):
-        """etcd has lost all: every node closes. One begins a new cluster, and the other one joins it."""
-        first, second = self.grow(2)
-        etcd = self.nodes[0].agent.etcd
-        with etcd.lock:
-            etcd.entries.clear()
-            etcd.revision += 1
-        for node in self.nodes:
-            daemon.wait_until("it is closed", lambda: node.status().closed, 20 * daemon.SLOWER)
-        before = self.nodes[0].status().cluster
-        for node in self.nodes:
-            node.fobd.stop()
-        with etcd.lock:
-            etcd.entries.clear()
-        self.assertIn("--yes", self.offline(first, "reinit", "live", exits=1))
-        self.assertIn("first node of a new cluster", self.offline(first, "reinit", "live", "--yes"))
-        first.start(init=False)
-        self.nodes[0].wait_fresh()
-        self.assertNotEqual(self.nodes[0].status().cluster, before)
-        shutil.rmtree(second.database("live"))
-        self.offline(second, "join", "live")
-        second.start(init=False)
-        self.nodes[1].wait_fresh()
-        with second.client() as c:
-            c.roll(pb.LIVE, "acct_1")
-        with first.client() as c:
-            self.assertEqual(len(c.events(pb.LIVE)), 2)
 
     def test_status_and_wait(self):
         first, second = self.grow(2)

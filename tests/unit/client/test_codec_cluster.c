@@ -21,7 +21,8 @@ static const char cluster[] = "the cluster's id", replica[] = "the replica's id"
 static void
 test_requests(void **state)
 {
-	struct fob_cluster_init_request init = { FOB_CLUSTER_INIT_REQUEST_INIT, .environment = FOB_ENVIRONMENT_TEST };
+	struct fob_cluster_init_request init = { FOB_CLUSTER_INIT_REQUEST_INIT, .environment = FOB_ENVIRONMENT_TEST,
+		.again = true };
 	struct fob_cluster_forget_request forget = { FOB_CLUSTER_FORGET_REQUEST_INIT,
 		.environment = FOB_ENVIRONMENT_LIVE, .replica = replica };
 	struct fob_cluster_status_request status = { FOB_CLUSTER_STATUS_REQUEST_INIT,
@@ -36,6 +37,7 @@ test_requests(void **state)
 	assert_int_equal(codec_encode_cluster_init(&init, token, &body, &e), 0);
 	assert_non_null(i = fob__v1__init_cluster_request__unpack(NULL, body.len, body.p));
 	assert_int_equal(i->environment, FOB__V1__ENVIRONMENT__TEST);
+	assert_true(i->again);
 	assert_int_equal(i->request_token.len, FOB_TOKEN_LEN);
 	assert_memory_equal(i->request_token.data, token, FOB_TOKEN_LEN);
 	fob__v1__init_cluster_request__free_unpacked(i, NULL);
