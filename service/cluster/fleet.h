@@ -9,7 +9,7 @@
  *
  * etcd's keys, below the environment's prefix:
  *
- *	head                  the cluster's id 16, the newest entry's number 8
+ *	head                  the cluster's id 16, the newest entry's number 8, its tag 16
  *	log/NUMBER            one entry, sealed: see entry.h
  *	nodes/REPLICA.LIFE    a row: one life of one replica. See row.h
  *	mark/REPLICA.LIFE     that row is being removed
@@ -61,6 +61,11 @@ struct fleet_options {
 	uint32_t max_staleness_ms; /* D */
 	uint32_t ack_pause_ms;     /* the least time between two acknowledgements that nobody but the log needs */
 	uint32_t log_step;         /* for tests: 1/64 of FLEET_LOG_KEPT; 0: that of FLEET_LOG_KEPT */
+	/*
+	 * There was another cluster before, whose nodes may still answer: no change is made before W has passed since its log
+	 * was seen to be gone.
+	 */
+	bool again;
 	uint64_t applied;          /* the newest entry that the database has, and its tag */
 	uint8_t tag[ROW_TAG_LEN];
 };
@@ -161,11 +166,12 @@ enum fleet_proposal {
 };
 
 /*
- * fleet_propose(fleet, entry, len):
- * Begin to append ${entry} behind the newest that was applied; copied. fleet_may_propose() must have said so.
+ * fleet_propose(fleet, entry, len, tag):
+ * Begin to append ${entry} behind the newest that was applied; copied, as is its ${tag}. fleet_may_propose() must have said
+ * so.
  * Returns: false without memory.
  */
-bool fleet_propose(struct fleet *fleet, const uint8_t *entry, size_t len);
+bool fleet_propose(struct fleet *fleet, const uint8_t *entry, size_t len, const uint8_t tag[ROW_TAG_LEN]);
 /*
  * What became of it. WON, LOST, REFUSED and FULL are told once, and are FLEET_IDLE afterwards. While its outcome is not
  * known, it is FLEET_PROPOSING: the log is read until it is found, or another one.
@@ -210,8 +216,10 @@ bool fleet_has_left(const struct fleet *fleet);
 /* ---- what is wrong ---- */
 
 /*
- * Why this node can never serve again without being made anew; NULL: it can. FLEET_BEHIND: the log's next entry is gone.
- * The node is closed: it gives out no more transactions.
+ * Why this node can never serve again without being made anew. The node is closed: it gives out no more transactions.
+ * FLEET_HEAD_BEHIND: etcd is in a state from before one that this node has seen. The head is older than what was applied,
+ * or of another entry of that number; or etcd's revision has gone back, and then nodes that have lagged behind close, too,
+ * though they miss nothing. FLEET_LOG_GONE: the log's next entry is gone.
  */
 enum fleet_closed { FLEET_OPEN, FLEET_OTHER_CLUSTER, FLEET_HEAD_BEHIND, FLEET_LOG_GONE, FLEET_FORGED };
 enum fleet_closed fleet_closed(const struct fleet *fleet);

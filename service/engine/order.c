@@ -39,8 +39,9 @@ fill_boot(const char *folder, uint8_t boot[ROW_BOOT_LEN])
 	crypto_generichash(boot, ROW_BOOT_LEN, (const uint8_t *)&of, sizeof(of), NULL, 0);
 }
 
+/* ${again}: instead of the fleet of a former cluster. */
 static struct fleet *
-new_fleet(const struct order *o)
+new_fleet(const struct order *o, bool again)
 {
 	struct store *store = o->writer->store;
 	struct fleet_options options = {
@@ -49,6 +50,7 @@ new_fleet(const struct order *o)
 		.max_staleness_ms = o->options.max_staleness_ms,
 		.ack_pause_ms = ACK_PAUSE_MS,
 		.applied = o->cluster.number,
+		.again = again,
 	};
 	struct fleet *fleet;
 
@@ -92,7 +94,7 @@ order_begin(struct writer *w)
 	o->cluster = cluster;
 	pthread_mutex_init(&o->lock, NULL);
 	if ((o->entry = entry_new()) == NULL || (o->sealed = malloc(ENTRY_MAX)) == NULL ||
-	    (o->fleet = new_fleet(o)) == NULL) {
+	    (o->fleet = new_fleet(o, false)) == NULL) {
 		order_free(o);
 		return -FAULT_INTERNAL;
 	}
@@ -101,6 +103,29 @@ order_begin(struct writer *w)
 	LOG(LOG_INFO, "in a cluster: not serving before its agent has proved that this node is up to date",
 	    LOG_S("environment", writer_environment(w)), LOG_I("entry", cluster.number));
 	return 0;
+}
+
+int
+order_restart(struct order *o)
+{
+	struct record_cluster cluster;
+	struct fleet *fleet;
+	int fault;
+
+	if ((fault = read_cluster(o->writer, &cluster)) != 0)
+		return fault;
+	if (memcmp(cluster.cluster, o->cluster.cluster, sizeof(cluster.cluster)) == 0)
+		return 0;
+	o->cluster = cluster;
+	if ((fleet = new_fleet(o, true)) == NULL)
+		return -FAULT_INTERNAL;
+	pthread_mutex_lock(&o->lock);
+	fleet_free(o->fleet);
+	o->fleet = fleet;
+	o->told_closed = false;
+	order_publish(o);
+	pthread_mutex_unlock(&o->lock);
+	return 1;
 }
 
 void
@@ -117,9 +142,41 @@ order_free(struct order *o)
 
 /* ---- freshness ---- */
 
+static const char *
+closed_text(enum fleet_closed closed)
+{
+	switch (closed) {
+	case FLEET_OTHER_CLUSTER:
+		return "etcd has another cluster under this prefix: correct the agent's settings, or join that cluster anew";
+	case FLEET_HEAD_BEHIND:
+		return "etcd has forgotten entries that this node has applied: was it restored from an older snapshot? See "
+		       "fob cluster init --again";
+	case FLEET_LOG_GONE:
+		return "the log's next entry was removed: this node was away for too long, and has to join anew";
+	case FLEET_FORGED:
+		return "the log has an entry that was not made with this environment's pepper";
+	default:
+		return NULL;
+	}
+}
+
+static void
+tell_closed(struct order *o)
+{
+	const char *why = closed_text(fleet_closed(o->fleet));
+
+	if (why == NULL || o->told_closed)
+		return;
+	o->told_closed = true;
+	LOG(LOG_ERROR, "this node is closed, until an operator has acted",
+	    LOG_S("environment", writer_environment(o->writer)), LOG_I("entry", fleet_applied_to(o->fleet)),
+	    LOG_S("reason", why));
+}
+
 static void
 tell(struct order *o, bool fresh)
 {
+	tell_closed(o);
 	if (o->told && fresh == o->was_fresh)
 		return;
 	if (fresh)
@@ -223,24 +280,6 @@ order_forget(struct order *o, const uint8_t replica[FLEET_ID_LEN])
 }
 
 /* ---- for Status ---- */
-
-static const char *
-closed_text(enum fleet_closed closed)
-{
-	switch (closed) {
-	case FLEET_OTHER_CLUSTER:
-		return "etcd has another cluster under this prefix: correct the agent's settings, or join that cluster anew";
-	case FLEET_HEAD_BEHIND:
-		return "etcd has forgotten entries that this node has applied: was it restored from an older snapshot? See "
-		       "fob cluster reinit";
-	case FLEET_LOG_GONE:
-		return "the log's next entry was removed: this node was away for too long, and has to join anew";
-	case FLEET_FORGED:
-		return "the log has an entry that was not made with this environment's pepper";
-	default:
-		return NULL;
-	}
-}
 
 void
 order_status(struct order *o, struct order_status *status)
