@@ -393,6 +393,17 @@ looked_at_log(struct fleet *f, const struct fleet_result *r, uint64_t from, int6
 	}
 }
 
+/* Another cluster's head: the registration closes this node, if that head is there for long. */
+static void
+looked_again(struct fleet *f, bool head, bool ours, int64_t now_ms)
+{
+	if (!head)
+		f->register_ms = INT64_MAX;
+	else if (ours || f->register_ms == INT64_MAX)
+		f->register_ms = now_ms + fleet_wait_of(f->options.max_staleness_ms);
+	f->options.again = !ours;
+}
+
 /*
  * It may show an older state, so that a head that is missing, behind or another cluster's is left to a transaction through
  * consensus. A log that has lost its next entry has lost it for good.
@@ -402,11 +413,14 @@ looked(struct fleet *f, const struct sent *s, const struct fleet_result *r, int6
 {
 	const struct fleet_kv *kv = find_key(r, HEAD, "");
 	uint64_t head, number, first = 0;
+	bool ours = kv != NULL && kv->len == HEAD_LEN && memcmp(kv->value, f->options.cluster, FLEET_ID_LEN) == 0;
 
 	if (f->closed != FLEET_OPEN)
 		return;
 	f->no_head = kv == NULL;
-	if (kv == NULL || kv->len != HEAD_LEN || memcmp(kv->value, f->options.cluster, FLEET_ID_LEN) != 0)
+	if (f->options.again)
+		looked_again(f, kv != NULL, ours, now_ms);
+	if (!ours)
 		return;
 	head = bytes_get64(kv->value + FLEET_ID_LEN);
 	for (size_t i = 0; i < r->n_kvs && first == 0; i++)
@@ -428,8 +442,7 @@ looked(struct fleet *f, const struct sent *s, const struct fleet_result *r, int6
 static void
 make_found(struct fleet *f, struct fleet_txn *t)
 {
-	memcpy(f->head_before, f->options.cluster, FLEET_ID_LEN);
-	bytes_put64(f->head_before + FLEET_ID_LEN, 0);
+	fleet_put_head(f, 0, f->tag, f->head_before);
 	compare(t, FLEET_VERSION, HEAD, "", 0);
 	if (f->applied == 0)
 		then_put(t, HEAD, "", f->head_before, HEAD_LEN);
@@ -529,7 +542,7 @@ wanted_ms(const struct fleet *f, enum slot slot)
 		return slot == SLOT_MEND && f->registered && !f->left ? 0 : INT64_MAX;
 	switch (slot) {
 	case SLOT_REGISTER:
-		return !f->registered && f->rows_known && !f->no_head ? 0 : INT64_MAX;
+		return !f->registered && f->rows_known && !f->no_head ? f->register_ms : INT64_MAX;
 	case SLOT_PROVE:
 		return f->registered ? proof_due_ms(f) : INT64_MAX;
 	case SLOT_PROPOSE:
@@ -594,6 +607,7 @@ make(struct fleet *f, enum slot slot, int64_t now_ms, int64_t wall_ms, struct fl
 	s->id = f->next_id + slot;
 	s->life = f->options.life;
 	s->known = f->applied;
+	s->revision = f->revision;
 	s->leaving = f->leaving;
 	s->again_ms = slot == SLOT_MEND || slot == SLOT_FOUND || slot == SLOT_REGISTER ? now_ms + RETRY_MS : 0;
 	f->next_id += SLOTS;
@@ -683,6 +697,11 @@ done(struct fleet *f, enum slot slot, const struct fleet_result *r, int64_t now_
 	bool complete = !r->more;
 
 	s->busy = false;
+	if (slot != SLOT_LOOK && r->revision < s->revision) {
+		fleet_close(f, FLEET_HEAD_BEHIND);
+		return;
+	}
+	f->revision = r->revision > f->revision ? r->revision : f->revision;
 	if (f->closed == FLEET_JOINING)
 		learn_cluster(f, find_key(r, HEAD, ""));
 	if (s->rows && (r->succeeded || slot == SLOT_LOOK)) {

@@ -55,6 +55,7 @@ mutation_submit(struct call *call, const ProtobufCMessage *request, int environm
 	m->arg = call;
 	m->deadline_ms = call->deadline_ms;
 	m->weight = plan->weight;
+	m->is_local = plan->is_local;
 	m->by = *call->origin.peer;
 	memcpy(m->on_behalf_of, call->on_behalf_of, sizeof(m->on_behalf_of));
 	memcpy(m->token, token->data, LIMIT_TOKEN);

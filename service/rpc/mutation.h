@@ -11,7 +11,8 @@ struct mutation_plan {
 	const char *method; /* goes into the request's digest, which is stored: it must never change */
 	mutation_decide_cb decide;
 	void (*log)(const struct call *call); /* once it is committed; NULL: the event is logged */
-	unsigned weight;                      /* of struct mutation */
+	unsigned weight;                      /* of struct mutation, as is the next one */
+	bool is_local;
 };
 
 /*

@@ -296,7 +296,7 @@ decide_and_propose(struct node *n)
 		return;
 	entry_seal_of(&e);
 	n->proposed_number = e.number;
-	if (!fleet_propose(n->fleet, (const uint8_t *)&e, sizeof(e)))
+	if (!fleet_propose(n->fleet, (const uint8_t *)&e, sizeof(e), e.tag))
 		abort();
 }
 

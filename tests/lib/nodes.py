@@ -1,11 +1,16 @@
 """Nodes of a cluster for tests: real fobds that share a pepper, each with an agent."""
 
 import os
+import shutil
+import subprocess
 
+import agent
 import daemon
 import fobwire
 import model_etcd
 import pb
+
+FOB = os.path.join(daemon.BUILD, "fob")
 
 
 class Node:
@@ -37,6 +42,13 @@ max_staleness = %d
         self.agent = attach(self)
         self.wait_fresh()
 
+    def join_anew(self, first):
+        """In the place of a node that can serve no more: with a fresh copy of the database of ${first}."""
+        self.fobd.stop()
+        shutil.rmtree(self.fobd.database("live"))
+        self._join(first, fetch=False)
+        self.wait_fresh()
+
     def _join(self, first, fetch):
         with open(first.fobd.pepper("live"), "rb") as f, open(
                 os.open(self.fobd.pepper("live"), os.O_WRONLY | os.O_CREAT, 0o600), "wb") as to:
@@ -59,6 +71,22 @@ max_staleness = %d
         with self.fobd.client() as c:
             return function(c)
 
+    def verdict(self, secret):
+        """The verdict, or the fault's name."""
+        name, verdict = fault_of(lambda: self.call(lambda c: c.verdict(secret)))
+        return verdict if name == "OK" else name
+
+    def events(self):
+        return self.call(lambda c: [e.SerializeToString() for e in c.events(pb.LIVE, page_size=1000)])
+
+    def cli(self, *arguments, exits=0):
+        """fob cluster; returns what it prints: with an exit status, why."""
+        done = subprocess.run([FOB, "--address", self.fobd.urls["admin"], "cluster", *arguments], stdin=subprocess.DEVNULL,
+                              capture_output=True, text=True, timeout=100, check=False)
+        if done.returncode != exits:
+            raise AssertionError("fob cluster %s: %d: %s%s" % (" ".join(arguments), done.returncode, done.stdout, done.stderr))
+        return done.stderr if exits else done.stdout
+
     def stop(self):
         if self.fobd.process is not None:
             self.fobd.stop()
@@ -68,6 +96,11 @@ max_staleness = %d
 def modelled(etcd, first=None, fetch=False):
     """A node with an agent of model_etcd."""
     return Node(lambda n: model_etcd.Agent("ipc://" + n.path, etcd), first, fetch=fetch)
+
+
+def real(etcd, first=None, **kw):
+    """A node with a fob-cluster, for a real etcd."""
+    return Node(lambda n: agent.Agent(n, etcd).start(), first, **kw)
 
 
 def fault_of(function):

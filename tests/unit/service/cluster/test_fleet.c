@@ -146,10 +146,11 @@ run(int64_t ms)
 			transact(&t);
 }
 
+static const uint8_t tag[ROW_TAG_LEN] = { 1 }; /* of every entry */
+
 static void
 apply_all(void)
 {
-	uint8_t tag[ROW_TAG_LEN] = { 1 };
 	const uint8_t *bytes;
 	size_t len;
 
@@ -187,7 +188,7 @@ append(const char *entry)
 	int64_t by_ms;
 
 	assert_true(fleet_may_propose(fleet));
-	assert_true(fleet_propose(fleet, (const uint8_t *)entry, strlen(entry)));
+	assert_true(fleet_propose(fleet, (const uint8_t *)entry, strlen(entry), tag));
 	run(20);
 	assert_int_equal(fleet_proposal(fleet), FLEET_WON);
 	apply_all();
@@ -237,7 +238,7 @@ a_silent_node_is_waited_for(void **state)
 	static const char other[] = "05050505050505050505050505050505.0000000000000001";
 	struct row row = { .max_staleness_ms = D_MS, .pepper_lines = 1, .entry_version = 1 };
 	struct fleet_action add = { .kind = FLEET_PUT };
-	uint8_t bytes[ROW_MAX], tag[ROW_TAG_LEN] = { 1 };
+	uint8_t bytes[ROW_MAX];
 	int64_t by_ms, won_ms;
 
 	(void)state;
@@ -246,7 +247,7 @@ a_silent_node_is_waited_for(void **state)
 	add.value = bytes;
 	snprintf(add.key, sizeof(add.key), "nodes/%s", other);
 	put(&add);
-	assert_true(fleet_propose(fleet, (const uint8_t *)"x", 1));
+	assert_true(fleet_propose(fleet, (const uint8_t *)"x", 1, tag));
 	won_ms = now_ms;
 	run(20);
 	assert_int_equal(fleet_proposal(fleet), FLEET_WON);
@@ -291,6 +292,61 @@ a_head_that_is_behind_closes_the_node(void **state)
 	run(D_MS / 5);
 	assert_int_equal(fleet_closed(fleet), FLEET_HEAD_BEHIND);
 	assert_int_equal(fleet_fresh_until_ms(fleet), 0);
+}
+
+/* The head has the number that this node has applied, but another entry has it: others went on from an older snapshot. */
+static void
+a_head_of_another_entry_closes_the_node(void **state)
+{
+	(void)state;
+	run(100);
+	append("one");
+	run(D_MS / 5);
+	assert_int_equal(fleet_closed(fleet), FLEET_OPEN);
+	find("head")->value[FLEET_ID_LEN + 8] ^= 1;
+	run(D_MS / 5);
+	assert_int_equal(fleet_closed(fleet), FLEET_HEAD_BEHIND);
+}
+
+/* Also when this node has lagged behind, and misses no entry: others may miss some that they have acknowledged. */
+static void
+a_revision_that_goes_back_closes_the_node(void **state)
+{
+	(void)state;
+	run(100);
+	append("one");
+	run(D_MS / 5);
+	etcd.revision -= 5;
+	run(D_MS / 5);
+	assert_int_equal(fleet_closed(fleet), FLEET_HEAD_BEHIND);
+	assert_int_equal(fleet_fresh_until_ms(fleet), 0);
+}
+
+/* Nodes of the cluster before may answer until W after its log was gone, and changes must not be made before. */
+static void
+a_cluster_that_is_made_again_waits(void **state)
+{
+	int64_t begun_ms;
+
+	(void)state;
+	run(100);
+	append("one");
+	fleet_free(fleet);
+	options.again = true;
+	options.cluster[0] ^= 1;
+	assert_non_null(fleet = fleet_new(&options));
+	run(D_MS);
+	/* The log is still there. */
+	assert_int_equal(fleet_fresh_until_ms(fleet), 0);
+	etcd.n = 0;
+	begun_ms = now_ms;
+	run(D_MS);
+	assert_int_equal(fleet_fresh_until_ms(fleet), 0);
+	assert_int_equal(etcd.n, 1);
+	run(D_MS);
+	assert_true(fleet_fresh_until_ms(fleet) > now_ms);
+	assert_true(now_ms - begun_ms >= D_MS * 101 / 99);
+	append("one");
 }
 
 static void
@@ -496,6 +552,9 @@ main(void)
 		TEST(a_silent_node_is_waited_for),
 		TEST(leaving_takes_the_row_away),
 		TEST(a_head_that_is_behind_closes_the_node),
+		TEST(a_head_of_another_entry_closes_the_node),
+		TEST(a_revision_that_goes_back_closes_the_node),
+		TEST(a_cluster_that_is_made_again_waits),
 		TEST(another_clusters_head_closes_the_node),
 		TEST(a_log_that_is_gone_closes_the_node),
 		TEST(a_node_that_was_away_asks_each_of_the_others),
