@@ -88,7 +88,7 @@ class Lost(Case):
         with n.fobd.client() as c:
             name, message = nodes.fault_of(lambda: c.suspend(pb.LIVE, "acct_1"))
         self.assertEqual(name, "UNAVAILABLE")
-        self.assertIn("closed until an operator has acted", message)
+        self.assertIn("this node is closed", message)
 
     def proved(self, n):
         """Has a node proved anew since the call before? What is left of a proof's time grows then."""
