@@ -39,7 +39,7 @@
 #define FLEET_ACTIONS 8
 #define FLEET_LOG_LIMIT 16   /* entries asked for at once */
 #define FLEET_WAITS 64       /* entries that wait to become effective. At the limit none is proposed */
-#define FLEET_TIMEOUT_MS 3000 /* of a transaction */
+#define FLEET_TIMEOUT_MS 3000 /* of a transaction, at most: see fleet_timeout_ms() */
 /*
  * The log in etcd is cut behind so many bytes of entries that every node has; behind the second number, without waiting for
  * a node that is slow: it has to join anew. Counted since a process's start, so a restart keeps some more.
@@ -130,6 +130,11 @@ void fleet_free(struct fleet *fleet);
  * before. ${wall_ms}: the wall clock, for the row.
  */
 bool fleet_next(struct fleet *fleet, int64_t now_ms, int64_t wall_ms, struct fleet_txn *txn);
+/*
+ * After so long the agent tells that a transaction's outcome is unknown. It is at most D/3, so that a node which has lost two
+ * proofs in a row sends a third one while the one before them lasts.
+ */
+uint32_t fleet_timeout_ms(const struct fleet *fleet);
 /* What became of a transaction. An id that is not under way is passed over. */
 void fleet_done(struct fleet *fleet, const struct fleet_result *result, int64_t now_ms);
 /* The agent is gone: what became of all transactions that are under way is not known. */

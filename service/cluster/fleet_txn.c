@@ -10,6 +10,7 @@
 #include "service/base/bytes.h"
 
 #define PROOFS_IN_D 10    /* proofs sent in the time that one lasts */
+#define TIMEOUTS_IN_D 3
 #define LOOKS_IN_D 2      /* looks at the rows, at least */
 #define JOIN_LOOK_MS 100  /* between looks of a node that needs a copy and knows no other node */
 #define RETRY_MS 50       /* after a transaction that was lost */
@@ -581,6 +582,21 @@ is_due(const struct fleet *f, enum slot slot, int64_t now_ms)
 	return slot != SLOT_MEND || f->leaving || f->cut_to != 0 || fleet_member_to_mend(f, now_ms, &remove) != NULL;
 }
 
+uint32_t
+fleet_timeout_ms(const struct fleet *f)
+{
+	uint32_t part_ms = f->options.max_staleness_ms / TIMEOUTS_IN_D;
+
+	return part_ms < FLEET_TIMEOUT_MS ? part_ms : FLEET_TIMEOUT_MS;
+}
+
+/* When no result of one comes any more: the agent is hung or gone. */
+static int64_t
+given_up_ms(const struct fleet *f, const struct sent *s)
+{
+	return s->at_ms + (int64_t)fleet_timeout_ms(f) * 2;
+}
+
 int64_t
 fleet_wake_ms(const struct fleet *f, int64_t now_ms)
 {
@@ -589,7 +605,7 @@ fleet_wake_ms(const struct fleet *f, int64_t now_ms)
 	for (int s = 0; s < SLOTS; s++) {
 		if (!is_open(f, (enum slot)s))
 			continue;
-		t = f->sent[s].busy ? f->sent[s].at_ms + FLEET_TIMEOUT_MS * 2 : due_ms(f, (enum slot)s);
+		t = f->sent[s].busy ? given_up_ms(f, &f->sent[s]) : due_ms(f, (enum slot)s);
 		at_ms = t < at_ms ? t : at_ms;
 	}
 	return at_ms > now_ms ? at_ms : now_ms;
@@ -640,7 +656,7 @@ fleet_next(struct fleet *f, int64_t now_ms, int64_t wall_ms, struct fleet_txn *t
 {
 	fleet_tidy_waits(f, now_ms);
 	for (int s = 0; s < SLOTS; s++)
-		if (f->sent[s].busy && now_ms >= f->sent[s].at_ms + FLEET_TIMEOUT_MS * 2)
+		if (f->sent[s].busy && now_ms >= given_up_ms(f, &f->sent[s]))
 			fleet_lost(f, (enum slot)s, FLEET_UNKNOWN);
 	for (int s = 0; s < SLOTS; s++) {
 		if (!is_due(f, (enum slot)s, now_ms))

@@ -53,6 +53,20 @@ class Commands(unittest.TestCase):
         daemon.wait_until("the first knows all", lambda: len(self.nodes[0].status().nodes) == n)
         return [node.fobd for node in self.nodes]
 
+    def stats(self, fobd, *more):
+        return subprocess.run([FOB, "--address", fobd.urls["verify"], "stats", *more], capture_output=True, text=True, timeout=60,
+                              check=True).stdout
+
+    def test_stats(self):
+        first, _ = self.grow(2)
+        told, = json.loads(self.stats(first, "--output", "json"))["environments"]
+        self.assertGreater(told["cluster"].pop("fresh_ms"), 0)
+        self.assertEqual(told["cluster"], {"agent_connected": True, "closed": False, "applied": 1, "head": 1, "nodes": 2})
+        self.assertRegex(self.stats(first), r"(?m)^cluster nodes +2$(.*\n)+cluster agent +connected$")
+        self.fobd = daemon.Daemon().start()
+        self.assertEqual([e["cluster"] for e in json.loads(self.stats(self.fobd, "--output", "json"))["environments"]], [None, None])
+        self.assertNotIn("cluster", self.stats(self.fobd).replace("CLUSTER", ""))
+
     def test_init(self):
         self.fobd = daemon.Daemon()
         self.fobd.start()

@@ -212,6 +212,51 @@ a_node_is_fresh_when_it_has_proved_it(void **state)
 	assert_true(fleet_fresh_until_ms(fleet) > now_ms);
 }
 
+/* Of each three proofs two are lost: the agent tells so at their timeout or, of one of two, tells nothing at all. */
+static void
+lose_proofs(uint32_t staleness_ms, bool told)
+{
+	struct fleet_result unknown = { .outcome = FLEET_UNKNOWN };
+	int64_t tell_ms = INT64_MAX;
+	unsigned proofs = 0;
+	struct fleet_txn t;
+
+	fleet_free(fleet);
+	memset(&etcd, 0, sizeof(etcd));
+	options.max_staleness_ms = staleness_ms;
+	assert_non_null(fleet = fleet_new(&options));
+	run(200);
+	for (int64_t end_ms = now_ms + staleness_ms * 10; now_ms < end_ms; now_ms += 10) {
+		if (now_ms >= tell_ms) {
+			tell_ms = INT64_MAX;
+			fleet_done(fleet, &unknown, now_ms);
+		}
+		while (fleet_next(fleet, now_ms, 1000, &t)) {
+			if (t.n_compares != 2 || t.compares[1].target != FLEET_VERSION || proofs++ % (told ? 3 : 2) == 0) {
+				transact(&t);
+			} else if (told) {
+				unknown.id = t.id;
+				tell_ms = now_ms + fleet_timeout_ms(fleet);
+			}
+		}
+		assert_true(fleet_fresh_until_ms(fleet) > now_ms);
+	}
+	assert_true(proofs > 10);
+}
+
+static void
+lost_proofs_leave_a_node_fresh(void **state)
+{
+	static const uint32_t staleness_ms[] = { 1000, 1500, 2500, 5000, 10000, 60000 };
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(staleness_ms) / sizeof(staleness_ms[0]); i++) {
+		lose_proofs(staleness_ms[i], true);
+		lose_proofs(staleness_ms[i], false);
+	}
+	assert_int_equal(fleet_timeout_ms(fleet), FLEET_TIMEOUT_MS);
+}
+
 static void
 a_row_that_is_marked_is_left(void **state)
 {
@@ -548,6 +593,7 @@ main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {
 		TEST(a_node_is_fresh_when_it_has_proved_it),
+		TEST(lost_proofs_leave_a_node_fresh),
 		TEST(a_row_that_is_marked_is_left),
 		TEST(a_silent_node_is_waited_for),
 		TEST(leaving_takes_the_row_away),
