@@ -59,8 +59,8 @@ files_load(SSL_CTX *ctx, const char *ca, const char *cert, const char *key, char
 	if (ERR_GET_REASON(ERR_peek_error()) == X509_R_KEY_VALUES_MISMATCH ||
 	    ERR_GET_REASON(ERR_peek_error()) == X509_R_KEY_TYPE_MISMATCH)
 		return file_failed(key, "it is not the key of the certificate", why, why_len);
-	return file_failed(
-	    key, asked ? "it is encrypted: keep it without a passphrase" : "it holds no private key as PEM", why, why_len);
+	return file_failed(key,
+	    asked ? "it is encrypted: keep it without a passphrase" : "it holds no private key as PEM", why, why_len);
 }
 
 int

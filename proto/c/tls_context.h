@@ -13,7 +13,6 @@
  * Returns:   0; -EINVAL for a file that cannot be used; -ENOMEM. Both with a sentence at ${why}, cut to fit, which names
  *            the file.
  */
-int
-tls_context_load(const char *ca, const char *cert, const char *key, SSL_CTX **out, char *why, size_t why_len);
+int tls_context_load(const char *ca, const char *cert, const char *key, SSL_CTX **out, char *why, size_t why_len);
 
 #endif
