@@ -15,11 +15,11 @@ FOB = os.path.join(daemon.BUILD, "fob")
 
 class Node:
     """A fobd that is in a cluster of the environment live: the first one, or one that has joined the node ${first}.
-    attach(socket) gives it an agent, which has stop()."""
+    attach(node) gives it an agent, which has stop(). ${fobd}: its daemon; None: a new one."""
 
-    def __init__(self, attach, first=None, staleness_ms=1500 * daemon.SLOWER):
+    def __init__(self, attach, first=None, staleness_ms=1500 * daemon.SLOWER, fobd=None):
         self.attach = attach
-        self.fobd = daemon.Daemon(environments=("live",))
+        self.fobd = fobd or daemon.Daemon(environments=("live",))
         self.path = os.path.join(self.fobd.place, "x")
         self.fobd.write_config(self.fobd.config_text + 'listen "ipc://%s" {\n\trole = "cluster"\n}\nmax_staleness = %d\n' % (
             self.path, staleness_ms))
@@ -83,9 +83,9 @@ class Node:
         self.agent.stop()
 
 
-def modelled(etcd, first=None):
+def modelled(etcd, first=None, **kw):
     """A node with an agent of model_etcd."""
-    return Node(lambda n: model_etcd.Agent("ipc://" + n.path, etcd), first)
+    return Node(lambda n: model_etcd.Agent("ipc://" + n.path, etcd), first, **kw)
 
 
 def real(etcd, first=None, **kw):
