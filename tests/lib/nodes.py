@@ -15,12 +15,12 @@ FOB = os.path.join(daemon.BUILD, "fob")
 
 class Node:
     """A fobd that is in a cluster of the environment live: the first one, or one that has joined the node ${first}, by a copy
-    that an operator carries or, with ${fetch}, one that it fetches itself. attach(socket) gives it an agent, which has
-    stop()."""
+    that an operator carries or, with ${fetch}, one that it fetches itself. attach(node) gives it an agent, which has
+    stop(). ${fobd}: its daemon; None: a new one."""
 
-    def __init__(self, attach, first=None, staleness_ms=1500 * daemon.SLOWER, fetch=False):
+    def __init__(self, attach, first=None, staleness_ms=1500 * daemon.SLOWER, fetch=False, fobd=None):
         self.attach = attach
-        self.fobd = daemon.Daemon(environments=("live",))
+        self.fobd = fobd or daemon.Daemon(environments=("live",))
         self.path = os.path.join(self.fobd.place, "x")
         self.peer = "tcp://" + daemon.own_address()
         self.fobd.write_config(self.fobd.config_text + """listen "ipc://%s" {
@@ -93,9 +93,9 @@ max_staleness = %d
         self.agent.stop()
 
 
-def modelled(etcd, first=None, fetch=False):
+def modelled(etcd, first=None, **kw):
     """A node with an agent of model_etcd."""
-    return Node(lambda n: model_etcd.Agent("ipc://" + n.path, etcd), first, fetch=fetch)
+    return Node(lambda n: model_etcd.Agent("ipc://" + n.path, etcd), first, **kw)
 
 
 def real(etcd, first=None, **kw):
