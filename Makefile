@@ -199,7 +199,7 @@ $(B)/tests/unit/client/cluster/%: $(B)/tests/unit/client/cluster/%.o $(B)/libclu
 
 # Clients and hostile peers that share nothing with fobd but the messages.
 # Loads the shared library.
-$(B)/tests/unit/client/test_thread: $(B)/libfob.so
+$(B)/tests/unit/client/test_fob: $(B)/libfob.so
 
 $(B)/tests/tools/%: $(B)/tests/tools/%.o
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^

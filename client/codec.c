@@ -1035,6 +1035,14 @@ environment_stats_from(const Fob__V1__EnvironmentStats *m, struct fob_environmen
 		s->keys_by_state[known(m->key_states[i]->state, FOB_KEY_STATE_REVOKED)] += m->key_states[i]->count;
 	s->superseded_in_use = m->superseded_in_use;
 	s->superseded_in_use_end_ms = m->superseded_in_use_end_ms;
+	if ((s->in_cluster = m->cluster != NULL)) {
+		s->cluster_agent_connected = m->cluster->agent_connected != 0;
+		s->cluster_closed = m->cluster->closed != 0;
+		s->cluster_nodes = m->cluster->nodes;
+		s->cluster_applied = m->cluster->applied;
+		s->cluster_head = m->cluster->head;
+		s->cluster_fresh_ms = m->cluster->fresh_ms;
+	}
 }
 
 static void

@@ -14,10 +14,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "client/address.h"
 #include "client/options.h"
-#include "client/resolver.h"
+#include "proto/c/address.h"
 #include "proto/c/buffer.h"
+#include "proto/c/resolver.h"
 #include "proto/c/sp.h"
 #include "proto/c/tls.h"
 

@@ -961,6 +961,13 @@ struct fob_environment_stats {
 	uint64_t keys_by_state[8];    /* by enum fob_key_state */
 	uint64_t superseded_in_use;   /* keys in grace that were valid in a later minute than that of their roll */
 	int64_t superseded_in_use_end_ms; /* the soonest end of one of them */
+	bool in_cluster;                  /* else what follows is 0 */
+	bool cluster_agent_connected;     /* fob-cluster */
+	bool cluster_closed;              /* it cannot serve again without being made anew: fob_cluster_status() says why */
+	uint32_t cluster_nodes;           /* that this one knows of, itself included */
+	uint64_t cluster_applied;         /* the newest entry of the log that its database has */
+	uint64_t cluster_head;            /* the newest entry that it has heard of */
+	int64_t cluster_fresh_ms;         /* for so long it may answer without hearing of the cluster; 0: UNAVAILABLE */
 };
 
 /* What a request is: for counting. */

@@ -4,20 +4,11 @@
  */
 #include "client/options.h"
 
-#include <ctype.h>
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/un.h>
 
 #include "client/error.h"
-
-static const char scheme_ipc[] = "ipc://";
-static const char scheme_tcp[] = "tcp://";
-static const char scheme_tls[] = "tls+tcp://";
-
-#define STARTS_WITH(s, scheme) (strncmp((s), (scheme), sizeof(scheme) - 1) == 0)
-#define AFTER(s, scheme) ((s) + sizeof(scheme) - 1)
+#include "proto/c/address.h"
 
 struct fob_options *
 fob_options_new(void)
@@ -79,61 +70,13 @@ number_set(unsigned *to, unsigned value, unsigned min, unsigned max)
 	return 0;
 }
 
-static bool
-path_is_good(const char *path)
-{
-	return *path != '\0' && strlen(path) < sizeof(((struct sockaddr_un *)0)->sun_path);
-}
-
-static bool
-port_is_good(const char *port)
-{
-	unsigned long n;
-	char *end;
-
-	if (!isdigit((unsigned char)*port))
-		return false;
-	errno = 0;
-	n = strtoul(port, &end, 10);
-	return errno == 0 && *end == '\0' && n >= 1 && n <= 65535;
-}
-
-/* HOST:PORT or [V6]:PORT. What the host's characters mean is the resolver's business; that there are any is ours. */
-static bool
-host_port_is_good(const char *s)
-{
-	const char *colon = strrchr(s, ':'), *p;
-
-	if (colon == NULL || colon == s || !port_is_good(colon + 1))
-		return false;
-	for (p = s; p < colon; p++) {
-		if (!isgraph((unsigned char)*p) || strchr("/?#@%*", *p) != NULL)
-			return false;
-	}
-	if (*s == '[')
-		return colon[-1] == ']' && colon - s > 2;
-	return memchr(s, ':', (size_t)(colon - s)) == NULL;
-}
-
-static bool
-address_is_good(const char *address)
-{
-	if (address == NULL || strlen(address) > OPTIONS_ADDRESS_MAX)
-		return false;
-	if (STARTS_WITH(address, scheme_ipc))
-		return path_is_good(AFTER(address, scheme_ipc));
-	if (STARTS_WITH(address, scheme_tcp))
-		return host_port_is_good(AFTER(address, scheme_tcp));
-	return STARTS_WITH(address, scheme_tls) && host_port_is_good(AFTER(address, scheme_tls));
-}
-
 /* Append ${address}, or make it the only one. What was there stays when it cannot be taken. */
 static int
 address_take(struct options_addresses *a, const char *address, bool only)
 {
 	char *copy;
 
-	if (!address_is_good(address) || (!only && a->n == FOB_ADDRESSES_MAX))
+	if (address == NULL || !address_is_good(address) || (!only && a->n == FOB_ADDRESSES_MAX))
 		return FOB_EINVALID_ARGUMENT;
 	if ((copy = strdup(address)) == NULL)
 		return FOB_EINTERNAL;
@@ -248,7 +191,7 @@ addresses_count(const struct fob_options *o, unsigned *tls)
 	*tls = 0;
 	for (i = 0; i < sizeof(o->addresses) / sizeof(o->addresses[0]); i++) {
 		for (j = 0; j < o->addresses[i].n; j++, n++)
-			*tls += STARTS_WITH(o->addresses[i].list[j], scheme_tls);
+			*tls += address_is_tls(o->addresses[i].list[j]);
 	}
 	return n;
 }

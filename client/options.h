@@ -13,7 +13,6 @@
 #define OPTIONS_IN_FLIGHT_MAX 64
 #define OPTIONS_QUEUE_DEFAULT 4096
 #define OPTIONS_QUEUE_MAX 1048576
-#define OPTIONS_ADDRESS_MAX 300 /* a host name of 253 characters, its scheme and port */
 
 /* Addresses of servers that serve the same databases, in the order in which they are tried. */
 struct options_addresses {

@@ -20,8 +20,8 @@
 #include "client/error.h"
 #include "client/link.h"
 #include "client/options.h"
-#include "client/thread.h"
-#include "client/tls_context.h"
+#include "proto/c/thread.h"
+#include "proto/c/tls_context.h"
 
 #define LINKS_MAX 3
 #define WAKE_EVENT UINT32_MAX
@@ -333,9 +333,14 @@ transport_cancel(struct transport *t, uint64_t number)
 static int
 tls_make(struct transport *t, const struct fob_options *o, struct fob_error *error)
 {
+	char why[sizeof(error->message)];
+	int rv;
+
 	if (o->tls_ca == NULL)
 		return 0;
-	return tls_context_load(o->tls_ca, o->tls_cert, o->tls_key, &t->tls, error);
+	if ((rv = tls_context_load(o->tls_ca, o->tls_cert, o->tls_key, &t->tls, why, sizeof(why))) != 0)
+		return error_set(error, rv == -EINVAL ? FOB_EINVALID_ARGUMENT : FOB_EINTERNAL, "%s", why);
+	return 0;
 }
 
 /* One link for each list of addresses; what has none goes to the first. */

@@ -13,7 +13,7 @@ const char flags_usage[] =
     "       fobd [--config FILE] --check [live|test [FOLDER]]\n"
     "       fobd [--config FILE] --backup live|test FOLDER\n"
     "       fobd [--config FILE] --restore [--events FILE] [--accept-revived] live|test\n"
-    "       fobd [--config FILE] --join live|test\n"
+    "       fobd [--config FILE] --join|--leave live|test\n"
     "       fobd [--config FILE] --rotate-pepper live|test\n"
     "\n"
     "The daemon of Fob: whose API key is this, and may it do that?\n"
@@ -30,7 +30,8 @@ const char flags_usage[] =
     "      --accept-revived for --restore: keys that have ended since the copy was taken may be valid again\n"
     "      --join           make the database of a new node of a cluster, then exit: of a copy of another node's that\n"
     "                       was put at the environment's path or, if there is none, an empty one. A node with an\n"
-    "                       empty one fetches a copy itself when it runs\n"
+    "                       empty one fetches a copy itself when it runs. People say fob cluster join\n"
+    "      --leave          let a database be in no cluster any more, then exit: see fob cluster leave\n"
     "      --check-config   read the settings, then exit: 0 when they are right\n"
     "      --rotate-pepper  add a new line to the pepper of an environment, then exit: on SIGHUP, or at its next\n"
     "                       start, fobd moves the database to it while it serves. People say fob pepper rotate\n"
@@ -51,6 +52,7 @@ static const struct option options[] = {
 	{ "events", required_argument, NULL, OPTION_EVENTS },
 	{ "accept-revived", no_argument, NULL, OPTION_ACCEPT_REVIVED },
 	{ "join", no_argument, NULL, MODE_JOIN },
+	{ "leave", no_argument, NULL, MODE_LEAVE },
 	{ "check-config", no_argument, NULL, MODE_CHECK_CONFIG },
 	{ "rotate-pepper", no_argument, NULL, MODE_ROTATE_PEPPER },
 	{ "log-level", required_argument, NULL, OPTION_LOG_LEVEL },
@@ -74,6 +76,7 @@ static const struct {
 	[MODE_BACKUP] = { "--backup", 2 },
 	[MODE_RESTORE] = { "--restore", 1 },
 	[MODE_JOIN] = { "--join", 1 },
+	[MODE_LEAVE] = { "--leave", 1 },
 	[MODE_ROTATE_PEPPER] = { "--rotate-pepper", 1 },
 };
 

@@ -415,6 +415,8 @@ run(const struct flags *flags, const struct config *config, char *why, size_t wh
 		return offline_restore(config, flags->args, flags->n_args, flags->events, flags->accept_revived);
 	case MODE_JOIN:
 		return offline_join(config, flags->args, flags->n_args);
+	case MODE_LEAVE:
+		return offline_leave(config, flags->args, flags->n_args);
 	case MODE_INIT:
 		return init_databases(config, why, why_len) == 0 ? 0 : fail(why);
 	case MODE_ROTATE_PEPPER:

@@ -1,5 +1,5 @@
 /*
- * cluster.c - fob cluster init, and what it shares with its siblings (see cluster.h).
+ * cluster.c - fob cluster init and reinit, and what it shares with its siblings (see cluster.h).
  */
 #include "client/cli/cluster.h"
 
@@ -7,21 +7,32 @@
 
 #include "client/cli/out.h"
 
-const char cluster_init_help[] = "Usage: fob cluster init --environment live|test [--again] [--token-file FILE]\n"
+const char cluster_init_help[] = "Usage: fob cluster init --environment live|test [--token-file FILE]\n"
 				 "\n"
 				 "Make the database of an environment the first node of a new cluster. From then\n"
 				 "on it serves only while fob-cluster, the agent beside fobd, can reach the\n"
-				 "cluster's log in etcd: start the agent first. Other machines join with a copy of\n"
-				 "this database.\n"
+				 "cluster's log in etcd: start the agent first. Other machines join by `fob cluster\n"
+				 "join`.\n"
 				 "\n"
 				 "  --environment live|test which environment\n"
-				 "  --again                 the database is in a cluster, and that one's log is lost:\n"
-				 "                          make a new one. All other nodes have to join anew. Asks\n"
-				 "                          first, at a terminal; elsewhere it takes --yes\n"
 				 "  --token-file FILE       makes a rerun safe, as for `fob account create`\n"
 				 "\n"
 				 "Example:\n"
 				 "  fob cluster init --environment live\n";
+
+const char cluster_reinit_help[] = "Usage: fob cluster reinit --environment live|test [--token-file FILE]\n"
+				   "\n"
+				   "The cluster's log is lost, or was restored from an older snapshot, so that its\n"
+				   "nodes have closed: make the database of the fobd that is asked the first node of a\n"
+				   "new cluster. Choose the node with the newest entry (fob cluster status), and empty\n"
+				   "the cluster's prefix in etcd first. All other nodes have to join anew. Refused\n"
+				   "while this node serves. Asks first, at a terminal; elsewhere it takes --yes.\n"
+				   "\n"
+				   "  --environment live|test which environment\n"
+				   "  --token-file FILE       makes a rerun safe, as for `fob account create`\n"
+				   "\n"
+				   "Example:\n"
+				   "  fob cluster reinit --environment live\n";
 
 void
 cluster_id_hex(const uint8_t id[FOB_CLUSTER_ID_LEN], char out[CLUSTER_ID_HEX_SIZE])
@@ -60,7 +71,7 @@ cluster_begin(struct cli *cli, enum fob_environment envs[2], size_t *n)
 {
 	int rc;
 
-	if ((rc = cli_connect(cli)) != CLI_OK)
+	if ((rc = cli_environments(cli, envs, n)) != CLI_OK || (rc = cli_connect(cli)) != CLI_OK)
 		return rc;
 	return cli_served(cli, envs, n);
 }
@@ -85,10 +96,10 @@ identity_show(enum fob_environment env, const struct fob_cluster_identity *ident
 }
 
 static int
-init_run(struct cli *cli, enum fob_environment env, struct token *token)
+init_run(struct cli *cli, enum fob_environment env, bool again, struct token *token)
 {
 	const struct fob_cluster_init_request request = { FOB_CLUSTER_INIT_REQUEST_INIT, .environment = env,
-		.again = cli->options[OPT_AGAIN] != NULL, .token = token->bytes };
+		.again = again, .token = token->bytes };
 	struct fob_cluster_identity identity = { FOB_CLUSTER_IDENTITY_INIT };
 	struct fob_error error;
 	int rc, code;
@@ -103,25 +114,45 @@ init_run(struct cli *cli, enum fob_environment env, struct token *token)
 	return CLI_OK;
 }
 
-int
-cli_cluster_init(struct cli *cli)
+/* Connected. */
+static int
+init_with_token(struct cli *cli, enum fob_environment env, bool again)
 {
-	const bool again = cli->options[OPT_AGAIN] != NULL;
-	enum fob_environment env;
 	struct token token;
 	int rc;
 
-	if (cli_environment(cli, OPT_ENVIRONMENT, &env) != CLI_OK || (again && cli_may_confirm(cli) != CLI_OK))
+	if (token_init(&token, cli->options[OPT_TOKEN_FILE]) != 0)
+		return CLI_LOCAL;
+	rc = init_run(cli, env, again, &token);
+	token_fini(&token);
+	return rc;
+}
+
+int
+cli_cluster_init(struct cli *cli)
+{
+	enum fob_environment env;
+	int rc;
+
+	if (cli_environment(cli, OPT_ENVIRONMENT, &env) != CLI_OK)
 		return CLI_LOCAL;
 	if ((rc = cli_connect(cli)) != CLI_OK)
 		return rc;
-	if (again &&
-	    cli_confirm(cli, "Give up the cluster of %s, and make a new one that all other nodes have to join anew?",
+	return init_with_token(cli, env, false);
+}
+
+int
+cli_cluster_reinit(struct cli *cli)
+{
+	enum fob_environment env;
+	int rc;
+
+	if (cli_environment(cli, OPT_ENVIRONMENT, &env) != CLI_OK || cli_may_confirm(cli) != CLI_OK)
+		return CLI_LOCAL;
+	if ((rc = cli_connect(cli)) != CLI_OK)
+		return rc;
+	if (cli_confirm(cli, "Give up the cluster of %s, and make a new one that all other nodes have to join anew?",
 		fob_environment_name(env)) != CLI_OK)
 		return CLI_LOCAL;
-	if (token_init(&token, cli->options[OPT_TOKEN_FILE]) != 0)
-		return CLI_LOCAL;
-	rc = init_run(cli, env, &token);
-	token_fini(&token);
-	return rc;
+	return init_with_token(cli, env, true);
 }

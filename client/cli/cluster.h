@@ -12,7 +12,7 @@
 
 void cluster_id_hex(const uint8_t id[FOB_CLUSTER_ID_LEN], char out[CLUSTER_ID_HEX_SIZE]);
 
-/* Connect, and see which environments there are. Returns CLI_OK, or the exit code with the reason said. */
+/* Connect, and see which environments are asked for, and are there. Returns CLI_OK, or the exit code with the reason said. */
 int cluster_begin(struct cli *cli, enum fob_environment envs[2], size_t *n);
 
 /*

@@ -57,7 +57,7 @@ find(struct cli *cli, struct found *found)
 	size_t n, absent = 0;
 	int rc;
 
-	if ((rc = cli_environments(cli, envs, &n)) != CLI_OK || (rc = cluster_begin(cli, envs, &n)) != CLI_OK)
+	if ((rc = cluster_begin(cli, envs, &n)) != CLI_OK)
 		return rc;
 	for (size_t i = 0; i < n; i++) {
 		if ((rc = cluster_status_of(cli, envs[i], &status, &absent)) != CLI_OK)

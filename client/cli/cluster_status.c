@@ -145,6 +145,30 @@ status_table(enum fob_environment env, const struct fob_cluster_status *s)
 		nodes_table(s);
 }
 
+/* ---- the list of both commands ---- */
+
+static int
+list_begin(struct cli *cli, enum fob_environment envs[2], size_t *n)
+{
+	int rc = cluster_begin(cli, envs, n);
+
+	if (rc == CLI_OK && out_is_json()) {
+		out_open();
+		out_array("clusters");
+	}
+	return rc;
+}
+
+/* After a failure it stays open: half a list must not read as a whole one. */
+static void
+list_end(int rc)
+{
+	if (!out_is_json() || rc != CLI_OK)
+		return;
+	out_array_end();
+	out_close();
+}
+
 int
 cli_cluster_status(struct cli *cli)
 {
@@ -153,14 +177,8 @@ cli_cluster_status(struct cli *cli)
 	enum fob_environment envs[2];
 	int rc = CLI_OK;
 
-	if (cli_environments(cli, envs, &n) != CLI_OK)
-		return CLI_LOCAL;
-	if ((rc = cluster_begin(cli, envs, &n)) != CLI_OK)
+	if ((rc = list_begin(cli, envs, &n)) != CLI_OK)
 		return rc;
-	if (out_is_json()) {
-		out_open();
-		out_array("clusters");
-	}
 	for (size_t i = 0; i < n; i++) {
 		rc = cli_worse(rc, cluster_status_of(cli, envs[i], &status, &absent));
 		if (status != NULL && out_is_json()) {
@@ -172,11 +190,7 @@ cli_cluster_status(struct cli *cli)
 		}
 		fob_cluster_status_free(status);
 	}
-	/* Otherwise it stays open: half a list must not read as a whole one. */
-	if (out_is_json() && rc == CLI_OK) {
-		out_array_end();
-		out_close();
-	}
+	list_end(rc);
 	return cluster_all_absent(cli, envs, n, absent, rc);
 }
 
@@ -260,19 +274,10 @@ cli_cluster_wait(struct cli *cli)
 	size_t n, absent = 0;
 	int rc = CLI_OK;
 
-	if (cli_environments(cli, envs, &n) != CLI_OK)
-		return CLI_LOCAL;
-	if ((rc = cluster_begin(cli, envs, &n)) != CLI_OK)
+	if ((rc = list_begin(cli, envs, &n)) != CLI_OK)
 		return rc;
-	if (out_is_json()) {
-		out_open();
-		out_array("clusters");
-	}
 	for (size_t i = 0; i < n; i++)
 		rc = cli_worse(rc, wait_in(cli, envs[i], until_ms, &absent));
-	if (out_is_json() && rc == CLI_OK) {
-		out_array_end();
-		out_close();
-	}
+	list_end(rc);
 	return cluster_all_absent(cli, envs, n, absent, rc);
 }

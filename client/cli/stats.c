@@ -88,6 +88,18 @@ environment_figures(const struct fob_environment_stats *e, struct figure f[19])
 	return n;
 }
 
+static size_t
+cluster_figures(const struct fob_environment_stats *e, struct figure f[4])
+{
+	size_t n = 0;
+
+	f[n++] = (struct figure){ "applied", e->cluster_applied };
+	f[n++] = (struct figure){ "head", e->cluster_head };
+	f[n++] = (struct figure){ "fresh_ms", (uint64_t)e->cluster_fresh_ms };
+	f[n++] = (struct figure){ "nodes", e->cluster_nodes };
+	return n;
+}
+
 /* DENIED, the zero, is where libfob counts what it has no name for. */
 static size_t
 verdict_figures(const struct fob_environment_stats *e, struct figure f[16])
@@ -233,6 +245,34 @@ named_json(const struct figure *figures, size_t n)
 	return o;
 }
 
+/* null: in no cluster. */
+static json_t *
+cluster_json(const struct fob_environment_stats *e)
+{
+	struct figure f[4];
+	json_t *o;
+
+	if (!e->in_cluster)
+		return json_null();
+	o = json_pack("{s:b, s:b}", "agent_connected", (int)e->cluster_agent_connected, "closed", (int)e->cluster_closed);
+	figures_json(o, f, cluster_figures(e, f));
+	return o;
+}
+
+static void
+cluster_table(const struct fob_environment_stats *e)
+{
+	struct figure f[4];
+
+	if (!e->in_cluster)
+		return;
+	figures_table("cluster", f, cluster_figures(e, f));
+	out_pair(e->cluster_agent_connected ? OUT_GOOD : OUT_BAD, "cluster agent", "%s",
+	    e->cluster_agent_connected ? "connected" : "not connected");
+	if (e->cluster_closed)
+		out_pair(OUT_BAD, "cluster closed", "true");
+}
+
 static void
 stats_json(const struct fob_stats *s)
 {
@@ -256,6 +296,7 @@ stats_json(const struct fob_stats *s)
 		    env, "key_states", e->keys_counted ? named_json(f, state_figures(e, f)) : json_null());
 		json_object_set_new(
 		    env, "group_sizes", array_json(e->group_sizes, sizeof(e->group_sizes) / sizeof(e->group_sizes[0])));
+		json_object_set_new(env, "cluster", cluster_json(e));
 		json_array_append_new(environments, env);
 	}
 	json_object_set_new(o, "environments", environments);
@@ -285,6 +326,7 @@ stats_table(const struct fob_stats *s)
 			out_pair_time("the soonest ends", e->superseded_in_use_end_ms);
 		figures_table("keys", f, e->keys_counted ? state_figures(e, f) : 0);
 		figures_table("verdicts", f, verdict_figures(e, f));
+		cluster_table(e);
 	}
 }
 

@@ -1,5 +1,6 @@
 /*
- * agent.h - between one fobd and one etcd: fobd's transactions go to etcd, what etcd answers goes back. Decides nothing.
+ * agent.h - between one fobd and one etcd: fobd's transactions go to etcd, its asks to other nodes; what
+ * these answer goes back. Decides nothing.
  */
 #ifndef CLUSTER_AGENT_H
 #define CLUSTER_AGENT_H

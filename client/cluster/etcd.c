@@ -20,7 +20,6 @@
 #define WATCH_SILENT_MS 60000 /* a watch that says nothing for so long is begun again */
 #define WATCH_OWED_MS 2000    /* and one that does not tell of our own change in that time */
 #define STATUS_MS 10000
-#define EXTRA_MAX 4
 
 /* ---- what etcd is like ---- */
 
@@ -351,21 +350,18 @@ etcd_reload(struct etcd *e, const struct etcd_options *options)
 }
 
 void
-etcd_wait(struct etcd *e, struct etcd_fd *fds, unsigned n, int timeout_ms)
+etcd_wait(struct etcd *e, const struct pollfd *fds, unsigned n, int timeout_ms)
 {
-	struct curl_waitfd extra[EXTRA_MAX];
+	struct curl_waitfd extra[ETCD_FDS_MAX];
 	unsigned used = 0;
 	int64_t left;
 
-	for (unsigned i = 0; i < n && used < EXTRA_MAX; i++)
+	for (unsigned i = 0; i < n && used < ETCD_FDS_MAX; i++)
 		if (fds[i].fd >= 0)
 			extra[used++] = (struct curl_waitfd){ .fd = fds[i].fd, .events = fds[i].events };
 	if (e->watch == NULL && (left = e->watch_at_ms - monotonic_ms()) < timeout_ms)
 		timeout_ms = left > 0 ? (int)left : 0;
 	curl_multi_poll(e->multi, extra, used, timeout_ms, NULL);
-	used = 0;
-	for (unsigned i = 0; i < n && used < EXTRA_MAX; i++)
-		fds[i].revents = fds[i].fd >= 0 ? extra[used++].revents : 0;
 }
 
 void

@@ -10,6 +10,7 @@
 #ifndef CLUSTER_ETCD_H
 #define CLUSTER_ETCD_H
 
+#include <poll.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -50,14 +51,12 @@ void etcd_reload(struct etcd *etcd, const struct etcd_options *options);
 /* ${txn} is borrowed while this runs. Its result comes by on_result(), once, or never after etcd_free(). */
 void etcd_begin(struct etcd *etcd, uint32_t tag, const Fob__V1__Transaction *txn);
 
-/* A descriptor to wait for besides etcd's. ${events} and ${revents} as poll() has them. */
-struct etcd_fd {
-	int fd; /* -1: none */
-	short events, revents;
-};
-
-/* Wait until there is something to do, and not longer than ${timeout_ms}. Then call etcd_turn(). */
-void etcd_wait(struct etcd *etcd, struct etcd_fd *fds, unsigned n, int timeout_ms);
+#define ETCD_FDS_MAX 16
+/*
+ * Wait until there is something to do or one of ${fds}, at most ETCD_FDS_MAX, is ready; -1 is none. Not longer than
+ * ${timeout_ms}. Then call etcd_turn().
+ */
+void etcd_wait(struct etcd *etcd, const struct pollfd *fds, unsigned n, int timeout_ms);
 void etcd_turn(struct etcd *etcd);
 
 /* Why etcd cannot be reached or refuses, in one sentence; empty when the last answer was good. */

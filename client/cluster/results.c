@@ -39,16 +39,17 @@ results_add(struct results *rs, Fob__V1__Result *result)
 }
 
 size_t
-results_take(struct results *rs, Fob__V1__Result *out[RESULTS_AT_ONCE])
+results_take(struct results *rs, Fob__V1__Result *out[RESULTS_AT_ONCE], size_t *bytes)
 {
-	size_t bytes = 0, n = 0, size;
+	size_t n = 0, size;
 
+	*bytes = 0;
 	for (; n < rs->n && n < RESULTS_AT_ONCE; n++) {
 		cut(rs->waiting[n]);
 		size = size_of(rs->waiting[n]);
-		if (n > 0 && bytes + size > RESULTS_BYTES)
+		if (n > 0 && *bytes + size > RESULTS_BYTES)
 			break;
-		bytes += size;
+		*bytes += size;
 		out[n] = rs->waiting[n];
 	}
 	rs->n -= n;

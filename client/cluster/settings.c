@@ -105,6 +105,27 @@ load_files(struct loader *l, cfg_t *cfg, struct settings *out)
 }
 
 static int
+copy_absent(struct loader *l, const char *from, char **out)
+{
+	return *out == NULL && from != NULL ? loader_copy(l, from, out) : 0;
+}
+
+/* What is not given is etcd's. */
+static int
+load_peer_files(struct loader *l, cfg_t *cfg, struct settings *out)
+{
+	if (load_file(l, cfg, "peer_ca", &out->peer_ca) != 0 || load_file(l, cfg, "peer_cert", &out->peer_cert) != 0 ||
+	    load_file(l, cfg, "peer_key", &out->peer_key) != 0)
+		return -1;
+	if ((out->peer_cert == NULL) != (out->peer_key == NULL))
+		return loader_refuse(l, loader_line(l, out->peer_cert == NULL ? "peer_key" : "peer_cert"),
+		    "peer_cert and peer_key belong together; give both or none");
+	if (copy_absent(l, out->ca, &out->peer_ca) != 0 || copy_absent(l, out->cert, &out->peer_cert) != 0)
+		return -1;
+	return copy_absent(l, out->key, &out->peer_key);
+}
+
+static int
 load_prefix(struct loader *l, cfg_t *cfg, struct settings *out)
 {
 	const char *prefix = cfg_getstr(cfg, "prefix");
@@ -128,7 +149,7 @@ static int
 load(struct loader *l, cfg_t *cfg, struct settings *out)
 {
 	if (load_environment(l, cfg, out) != 0 || load_socket(l, cfg, out) != 0 || load_endpoints(l, cfg, out) != 0 ||
-	    load_files(l, cfg, out) != 0 || load_prefix(l, cfg, out) != 0)
+	    load_files(l, cfg, out) != 0 || load_peer_files(l, cfg, out) != 0 || load_prefix(l, cfg, out) != 0)
 		return -1;
 	return loader_log(l, cfg, &out->log_level, &out->log_json);
 }
@@ -140,8 +161,10 @@ parse(struct loader *l)
 	cfg_opt_t all[] = { CFG_STR("environment", NULL, CFGF_NODEFAULT),
 		CFG_STR("socket", "ipc:///run/fob/cluster.sock", CFGF_NONE), CFG_STR_LIST("endpoints", none, CFGF_NONE),
 		CFG_STR("ca", NULL, CFGF_NODEFAULT), CFG_STR("cert", NULL, CFGF_NODEFAULT),
-		CFG_STR("key", NULL, CFGF_NODEFAULT), CFG_STR("prefix", "/fob/", CFGF_NONE),
-		CFG_STR("log_level", "info", CFGF_NONE), CFG_STR("log_format", "logfmt", CFGF_NONE), CFG_END() };
+		CFG_STR("key", NULL, CFGF_NODEFAULT), CFG_STR("peer_ca", NULL, CFGF_NODEFAULT),
+		CFG_STR("peer_cert", NULL, CFGF_NODEFAULT), CFG_STR("peer_key", NULL, CFGF_NODEFAULT),
+		CFG_STR("prefix", "/fob/", CFGF_NONE), CFG_STR("log_level", "info", CFGF_NONE),
+		CFG_STR("log_format", "logfmt", CFGF_NONE), CFG_END() };
 
 	return loader_parse(l, all);
 }
@@ -181,6 +204,9 @@ settings_free(struct settings *settings)
 	free(settings->ca);
 	free(settings->cert);
 	free(settings->key);
+	free(settings->peer_ca);
+	free(settings->peer_cert);
+	free(settings->peer_key);
 	free(settings->prefix);
 	free(settings);
 }

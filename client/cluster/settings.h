@@ -15,11 +15,12 @@
 
 struct settings {
 	Fob__V1__Environment environment;
-	char *socket; /* a path */
+	char *socket;                            /* a path */
 	char *endpoints[SETTINGS_ENDPOINTS_MAX]; /* https://HOST:PORT */
 	size_t n_endpoints;
 	char *ca, *cert, *key;
-	char *prefix; /* with the environment: "/fob/live/" */
+	char *peer_ca, *peer_cert, *peer_key; /* for the listeners of other nodes */
+	char *prefix;                         /* with the environment: "/fob/live/" */
 	enum log_level log_level;
 	bool log_json;
 };

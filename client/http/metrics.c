@@ -234,15 +234,30 @@ static const struct figure figures[] = {
 	    figure_rotation_of_records },
 };
 
+static bool
+is_any(const struct fob_environment_stats *e)
+{
+	(void)e;
+	return true;
+}
+
+static bool
+is_in_cluster(const struct fob_environment_stats *e)
+{
+	return e->in_cluster;
+}
+
 static void
-put_figure(FILE *out, const struct fob_stats *s, const struct figure *f)
+put_figure(FILE *out, const struct fob_stats *s, const struct figure *f,
+    bool (*has)(const struct fob_environment_stats *e))
 {
 	begin(out, f->name, f->type, f->help);
 	for (size_t i = 0; i < s->n_environments; i++) {
 		const struct label labels[] = { { "environment", environment(s->environments[i]->environment) },
 			{ NULL, NULL } };
 
-		sample(out, f->name, labels, f->value(s->environments[i]));
+		if (has(s->environments[i]))
+			sample(out, f->name, labels, f->value(s->environments[i]));
 	}
 }
 
@@ -315,6 +330,46 @@ superseded_end(FILE *out, const struct fob_stats *s)
 	}
 }
 
+/* ---- clusters ---- */
+
+FIGURE(cluster_agent_connected)
+FIGURE(cluster_applied)
+FIGURE(cluster_closed)
+FIGURE(cluster_head)
+FIGURE(cluster_nodes)
+
+static const struct figure cluster_figures[] = {
+	{ "fob_cluster_applied", "gauge", "The newest entry of the cluster's log that this node's database has.",
+	    figure_cluster_applied },
+	{ "fob_cluster_head", "gauge", "The newest entry of the cluster's log that this node has heard of.",
+	    figure_cluster_head },
+	{ "fob_cluster_agent_connected", "gauge", "1 while fob-cluster is connected to fobd.",
+	    figure_cluster_agent_connected },
+	{ "fob_cluster_nodes", "gauge", "Nodes of the cluster that this node knows of, itself included.",
+	    figure_cluster_nodes },
+	{ "fob_cluster_closed", "gauge", "1 when this node cannot serve again without being made anew.",
+	    figure_cluster_closed },
+};
+
+/* Of an environment that is in no cluster nothing is said. */
+static void
+clusters(FILE *out, const struct fob_stats *s)
+{
+	static const char fresh[] = "fob_cluster_fresh_seconds";
+
+	for (size_t f = 0; f < sizeof(cluster_figures) / sizeof(cluster_figures[0]); f++)
+		put_figure(out, s, &cluster_figures[f], is_in_cluster);
+	begin(out, fresh, "gauge",
+	    "For how long the environment may answer without hearing of its cluster; 0 while it is UNAVAILABLE.");
+	for (size_t i = 0; i < s->n_environments; i++) {
+		const struct label labels[] = { { "environment", environment(s->environments[i]->environment) },
+			{ NULL, NULL } };
+
+		if (is_in_cluster(s->environments[i]))
+			put_seconds(out, fresh, labels, s->environments[i]->cluster_fresh_ms);
+	}
+}
+
 /* ---- all of it ---- */
 
 static void
@@ -346,8 +401,9 @@ all(FILE *out, const struct fob_stats *s)
 	groups(out, s);
 	keys(out, s);
 	for (size_t i = 0; i < sizeof(figures) / sizeof(figures[0]); i++)
-		put_figure(out, s, &figures[i]);
+		put_figure(out, s, &figures[i], is_any);
 	superseded_end(out, s);
+	clusters(out, s);
 }
 
 char *

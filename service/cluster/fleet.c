@@ -33,9 +33,11 @@ fleet_new(const struct fleet_options *options)
 	f->options = *options;
 	f->applied = f->head = options->applied;
 	memcpy(f->tag, options->tag, sizeof(f->tag));
-	f->next_id = SLOTS;
+	/* The agent may still bring results of a fleet before. */
+	f->next_id = (options->life % UINT32_MAX + 1) * SLOTS;
 	f->next_confirm = 1;
 	f->look_wanted = true;
+	f->register_ms = options->again ? INT64_MAX : 0;
 	if (memcmp(options->cluster, (const uint8_t[FLEET_ID_LEN]){ 0 }, FLEET_ID_LEN) == 0)
 		f->closed = FLEET_JOINING;
 	name_life(f);
@@ -156,6 +158,10 @@ fleet_saw_head(struct fleet *f, const struct fleet_kv *kv, uint64_t known)
 		fleet_close(f, FLEET_HEAD_BEHIND);
 		return false;
 	}
+	if (head == f->applied && memcmp(kv->value + FLEET_ID_LEN + 8, f->tag, ROW_TAG_LEN) != 0) {
+		fleet_close(f, FLEET_HEAD_BEHIND);
+		return false;
+	}
 	if (head > f->head)
 		f->head = head;
 	return true;
@@ -254,15 +260,16 @@ fleet_may_propose(const struct fleet *f)
 	    f->applied == f->head && f->n_waits < FLEET_WAITS;
 }
 
-static void
-put_head(const struct fleet *f, uint64_t number, uint8_t head[HEAD_LEN])
+void
+fleet_put_head(const struct fleet *f, uint64_t number, const uint8_t tag[ROW_TAG_LEN], uint8_t head[HEAD_LEN])
 {
 	memcpy(head, f->options.cluster, FLEET_ID_LEN);
 	bytes_put64(head + FLEET_ID_LEN, number);
+	memcpy(head + FLEET_ID_LEN + 8, tag, ROW_TAG_LEN);
 }
 
 bool
-fleet_propose(struct fleet *f, const uint8_t *entry, size_t len)
+fleet_propose(struct fleet *f, const uint8_t *entry, size_t len, const uint8_t tag[ROW_TAG_LEN])
 {
 	assert(f->proposal == FLEET_IDLE && f->n_entries == 0);
 	drop_proposal(f);
@@ -271,8 +278,8 @@ fleet_propose(struct fleet *f, const uint8_t *entry, size_t len)
 	memcpy(f->proposed.data, entry, len);
 	f->proposed.len = len;
 	f->proposed_number = f->applied + 1;
-	put_head(f, f->applied, f->head_before);
-	put_head(f, f->applied + 1, f->head_after);
+	fleet_put_head(f, f->applied, f->tag, f->head_before);
+	fleet_put_head(f, f->applied + 1, tag, f->head_after);
 	f->proposal = FLEET_PROPOSING;
 	return true;
 }
@@ -346,7 +353,7 @@ fleet_leave(struct fleet *f)
 	f->leaving = true;
 	f->fresh_until_ms = 0;
 	f->n_proofs = 0;
-	if (!f->registered)
+	if (!f->registered || f->closed != FLEET_OPEN)
 		f->left = true;
 }
 

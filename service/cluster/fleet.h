@@ -9,7 +9,7 @@
  *
  * etcd's keys, below the environment's prefix:
  *
- *	head                  the cluster's id 16, the newest entry's number 8
+ *	head                  the cluster's id 16, the newest entry's number 8, its tag 16
  *	log/NUMBER            one entry, sealed: see entry.h
  *	nodes/REPLICA.LIFE    a row: one life of one replica. See row.h
  *	mark/REPLICA.LIFE     that row is being removed
@@ -39,7 +39,7 @@
 #define FLEET_ACTIONS 8
 #define FLEET_LOG_LIMIT 16   /* entries asked for at once */
 #define FLEET_WAITS 64       /* entries that wait to become effective. At the limit none is proposed */
-#define FLEET_TIMEOUT_MS 3000 /* of a transaction */
+#define FLEET_TIMEOUT_MS 3000 /* of a transaction, at most: see fleet_timeout_ms() */
 /*
  * The log in etcd is cut behind so many bytes of entries that every node has; behind the second number, without waiting for
  * a node that is slow: it has to join anew. Counted since a process's start, so a restart keeps some more.
@@ -59,8 +59,12 @@ struct fleet_options {
 	uint8_t pepper_lines;
 	uint8_t entry_version;     /* for the row: the newest that entry.c reads */
 	uint32_t max_staleness_ms; /* D */
-	uint32_t ack_pause_ms;     /* the least time between two acknowledgements that nobody but the log needs */
 	uint32_t log_step;         /* for tests: 1/64 of FLEET_LOG_KEPT; 0: that of FLEET_LOG_KEPT */
+	/*
+	 * There was another cluster before, whose nodes may still answer: no change is made before W has passed since its log
+	 * was seen to be gone.
+	 */
+	bool again;
 	uint64_t applied;          /* the newest entry that the database has, and its tag */
 	uint8_t tag[ROW_TAG_LEN];
 };
@@ -126,6 +130,11 @@ void fleet_free(struct fleet *fleet);
  * before. ${wall_ms}: the wall clock, for the row.
  */
 bool fleet_next(struct fleet *fleet, int64_t now_ms, int64_t wall_ms, struct fleet_txn *txn);
+/*
+ * After so long the agent tells that a transaction's outcome is unknown. It is at most D/3, so that a node which has lost two
+ * proofs in a row sends a third one while the one before them lasts.
+ */
+uint32_t fleet_timeout_ms(const struct fleet *fleet);
 /* What became of a transaction. An id that is not under way is passed over. */
 void fleet_done(struct fleet *fleet, const struct fleet_result *result, int64_t now_ms);
 /* The agent is gone: what became of all transactions that are under way is not known. */
@@ -161,11 +170,12 @@ enum fleet_proposal {
 };
 
 /*
- * fleet_propose(fleet, entry, len):
- * Begin to append ${entry} behind the newest that was applied; copied. fleet_may_propose() must have said so.
+ * fleet_propose(fleet, entry, len, tag):
+ * Begin to append ${entry} behind the newest that was applied; copied, as is its ${tag}. fleet_may_propose() must have said
+ * so.
  * Returns: false without memory.
  */
-bool fleet_propose(struct fleet *fleet, const uint8_t *entry, size_t len);
+bool fleet_propose(struct fleet *fleet, const uint8_t *entry, size_t len, const uint8_t tag[ROW_TAG_LEN]);
 /*
  * What became of it. WON, LOST, REFUSED and FULL are told once, and are FLEET_IDLE afterwards. While its outcome is not
  * known, it is FLEET_PROPOSING: the log is read until it is found, or another one.
@@ -213,6 +223,9 @@ bool fleet_has_left(const struct fleet *fleet);
  * Why this node can never serve again without being made anew. It is closed: it gives out no more transactions, or only
  * looks at the other nodes, of which it needs a copy:
  *
+ *	FLEET_HEAD_BEHIND  etcd is in a state from before one that this node has seen. The head is older than what was applied,
+ *	                or of another entry of that number; or etcd's revision has gone back, and then nodes that have lagged
+ *	                behind close, too, though they miss nothing
  *	FLEET_JOINING   its database was made to join a cluster, and is empty: options.cluster is all zeros
  *	FLEET_LOG_GONE  the log's next entry was removed
  *	FLEET_DAMAGED   its database cannot take the log's next entry

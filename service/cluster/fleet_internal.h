@@ -8,7 +8,7 @@
 #include "service/base/limits.h"
 #include "service/cluster/fleet.h"
 
-#define HEAD_LEN (FLEET_ID_LEN + 8)
+#define HEAD_LEN (FLEET_ID_LEN + 8 + ROW_TAG_LEN)
 /* W of a row that nobody can read: no node may be configured with more. */
 #define STALENESS_MAX_MS LIMIT_STALENESS_MAX_MS
 
@@ -30,6 +30,7 @@ struct sent {
 	int64_t again_ms; /* after one that was lost: not before */
 	uint64_t life;    /* of the row that it speaks of */
 	uint64_t known;   /* the newest entry that was applied: no head that it finds is older */
+	int64_t revision; /* the newest that was seen: no transaction through consensus has an older one */
 	bool rows;        /* it asks for all rows */
 	bool leaving;     /* it was sent on the way down */
 	uint64_t confirm; /* of a proof: the confirmation that it is */
@@ -105,6 +106,8 @@ struct fleet {
 	unsigned n_entries;
 	bool look_wanted;
 	bool no_head; /* the last look has seen none */
+	int64_t revision;    /* of etcd, the newest that was seen */
+	int64_t register_ms; /* not before; INT64_MAX: not before a head is seen */
 	int64_t looked_ms; /* at the rows, when last sent */
 	uint64_t acked;    /* by our row, as far as known */
 	bool ack_wanted;
@@ -150,10 +153,14 @@ void fleet_close(struct fleet *f, enum fleet_closed why);
  * More may be applied by now. Returns false: the fleet is closed.
  */
 bool fleet_saw_head(struct fleet *f, const struct fleet_kv *kv, uint64_t known);
+void fleet_put_head(const struct fleet *f, uint64_t number, const uint8_t tag[ROW_TAG_LEN], uint8_t head[HEAD_LEN]);
 void fleet_saw_entry(struct fleet *f, uint64_t number, const uint8_t *bytes, size_t len);
 void fleet_end_proposal(struct fleet *f, enum fleet_proposal end, int64_t revision, int64_t now_ms);
 
 /* ---- fleet_rows.c ---- */
+
+/* W of a node with this D. */
+int64_t fleet_wait_of(uint32_t max_staleness_ms);
 
 /*
  * All rows and marks, as they were at ${revision}; ${complete}: none was left out. An older state than the one that is
@@ -174,9 +181,6 @@ const struct member *fleet_predecessor(const struct fleet *f);
 
 /* ---- fleet_txn.c ---- */
 
-/* "log/" and a number, so that they sort. */
-void fleet_log_key(uint64_t number, char key[FLEET_KEY_MAX]);
-bool fleet_is_due(const struct fleet *f, enum slot slot, int64_t now_ms);
 /* A transaction of ours is lost, or its outcome is: ${outcome} is not FLEET_DONE. */
 void fleet_lost(struct fleet *f, enum slot slot, enum fleet_outcome outcome);
 

@@ -11,8 +11,8 @@
  * W: a clock may run 1 % slow where the proof was sent, and 1 % fast here: D(1 + 0.01) / (1 - 0.01), which is more than 1.02 D.
  * Both clocks are read in whole milliseconds.
  */
-static int64_t
-wait_of(uint32_t max_staleness_ms)
+int64_t
+fleet_wait_of(uint32_t max_staleness_ms)
 {
 	return (int64_t)max_staleness_ms * 101 / 99 + 2;
 }
@@ -52,7 +52,7 @@ read_row(struct fleet *f, struct member *m, const struct fleet_kv *kv)
 
 	if (row_get(f->options.row_key, f->options.cluster, m->name, kv->value, kv->len, &row) != 0) {
 		m->valid = false;
-		m->wait_ms = wait_of(STALENESS_MAX_MS);
+		m->wait_ms = fleet_wait_of(STALENESS_MAX_MS);
 		return;
 	}
 	if (m->valid && row.applied < m->applied)
@@ -60,7 +60,7 @@ read_row(struct fleet *f, struct member *m, const struct fleet_kv *kv)
 	m->valid = true;
 	m->row = row;
 	m->applied = row.applied;
-	m->wait_ms = wait_of(row.max_staleness_ms);
+	m->wait_ms = fleet_wait_of(row.max_staleness_ms);
 }
 
 static void
@@ -161,7 +161,7 @@ is_effective(const struct fleet *f, const struct wait *w, int64_t now_ms, int64_
 	int64_t at_ms;
 
 	/* Of rows that there was no room for nothing is known. */
-	*by_ms = w->learned_ms + (f->too_many ? wait_of(STALENESS_MAX_MS) : 0);
+	*by_ms = w->learned_ms + (f->too_many ? fleet_wait_of(STALENESS_MAX_MS) : 0);
 	for (unsigned i = 0; i < f->n_members; i++) {
 		if (!blocks(f, &f->members[i], w))
 			continue;

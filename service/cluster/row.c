@@ -72,6 +72,8 @@ row_get(const uint8_t key[ROW_KEY_LEN], const uint8_t cluster[16], const char *n
 	make_mac(key, cluster, name, bytes, len - ROW_MAC_LEN, mac);
 	if (sodium_memcmp(mac, bytes + len - ROW_MAC_LEN, ROW_MAC_LEN) != 0)
 		return -1;
+	if (memchr(bytes + ROW_FIXED_LEN, '\0', address_len) != NULL)
+		return -1;
 	memset(row, 0, sizeof(*row));
 	p++;
 	row->applied = bytes_get64(p);

@@ -237,7 +237,7 @@ commit_answer(struct writer *w, struct mutation *batch)
 }
 
 void
-commit_batch(struct writer *w, struct mutation *batch, int64_t now_ms)
+commit_settle(struct writer *w, struct mutation *batch, int64_t now_ms)
 {
 	int fault;
 
@@ -249,5 +249,11 @@ commit_batch(struct writer *w, struct mutation *batch, int64_t now_ms)
 	}
 	sodium_memzero(&w->change, sizeof(w->change));
 	sweeper_look_ahead(w);
+}
+
+void
+commit_batch(struct writer *w, struct mutation *batch, int64_t now_ms)
+{
+	commit_settle(w, batch, now_ms);
 	commit_answer(w, batch);
 }

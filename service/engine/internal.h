@@ -120,6 +120,7 @@ struct order {
 	bool ended;
 	int64_t heard_ms;    /* of the agent */
 	bool told, was_fresh; /* what the log says of us */
+	bool told_closed;
 };
 
 struct writer {
@@ -200,7 +201,9 @@ void commit_answer(struct writer *w, struct mutation *batch);
 /* Begin a transaction of w->txn. Returns 0, or a negative fault. */
 int commit_begin(struct writer *w);
 
-/* Decide, apply and commit ${batch}, in as few transactions as possible, and answer each of its mutations. */
+/* Decide, apply and commit ${batch}, in as few transactions as possible. It is not answered yet. */
+void commit_settle(struct writer *w, struct mutation *batch, int64_t now_ms);
+/* Likewise, and answer each of its mutations. */
 void commit_batch(struct writer *w, struct mutation *batch, int64_t now_ms);
 
 /*
@@ -217,6 +220,8 @@ const char *commit_fault_text(int fault);
 /* If the database is in a cluster, so is the writer from here on. Returns 0, or a negative fault. */
 int order_begin(struct writer *w);
 void order_free(struct order *order);
+/* The database may be in another cluster: if so, be a node of that. Returns 1: it is; 0: it is not; a negative fault. */
+int order_restart(struct order *order);
 /* Have the agent look for transactions. */
 void order_kick(struct order *order);
 /* Tell verifies until when they may be answered, as the fleet says now; with ${lock}. */

@@ -16,8 +16,7 @@
 #include "service/engine/internal.h"
 #include "service/store/cluster.h"
 
-#define ACK_PAUSE_MS 0       /* between acknowledgements; FLEET_PAUSE_MS where there are many nodes */
-#define AGENT_LOST_MS 5000   /* without a call, the agent is gone */
+#define AGENT_LOST_MS 5000 /* without a call, the agent is gone */
 
 /* ---- its beginning and end ---- */
 
@@ -39,16 +38,17 @@ fill_boot(const char *folder, uint8_t boot[ROW_BOOT_LEN])
 	crypto_generichash(boot, ROW_BOOT_LEN, (const uint8_t *)&of, sizeof(of), NULL, 0);
 }
 
+/* ${again}: instead of the fleet of a former cluster. */
 static struct fleet *
-new_fleet(const struct order *o)
+new_fleet(const struct order *o, bool again)
 {
 	struct store *store = o->writer->store;
 	struct fleet_options options = {
 		.pepper_lines = (uint8_t)pepper_newest(store_pepper(store)),
 		.entry_version = ENTRY_VERSION,
 		.max_staleness_ms = o->options.max_staleness_ms,
-		.ack_pause_ms = ACK_PAUSE_MS,
 		.applied = o->cluster.number,
+		.again = again,
 	};
 	struct fleet *fleet;
 
@@ -94,7 +94,7 @@ order_begin(struct writer *w)
 	pthread_mutex_init(&o->lock, NULL);
 	pepper_ask_key(store_pepper(w->store), o->ask_key);
 	if ((o->entry = entry_new()) == NULL || (o->sealed = malloc(ENTRY_MAX)) == NULL ||
-	    (o->fleet = new_fleet(o)) == NULL) {
+	    (o->fleet = new_fleet(o, false)) == NULL) {
 		order_free(o);
 		return -FAULT_INTERNAL;
 	}
@@ -103,6 +103,32 @@ order_begin(struct writer *w)
 	LOG(LOG_INFO, "in a cluster: not serving before its agent has proved that this node is up to date",
 	    LOG_S("environment", writer_environment(w)), LOG_I("entry", cluster.number));
 	return 0;
+}
+
+int
+order_restart(struct order *o)
+{
+	struct record_cluster cluster;
+	struct fleet *fleet;
+	int fault;
+
+	if ((fault = read_cluster(o->writer, &cluster)) != 0)
+		return fault;
+	if (memcmp(cluster.cluster, o->cluster.cluster, sizeof(cluster.cluster)) == 0)
+		return 0;
+	copy_free(o->writer);
+	pthread_mutex_lock(&o->lock);
+	o->cluster = cluster;
+	pthread_mutex_unlock(&o->lock);
+	if ((fleet = new_fleet(o, true)) == NULL)
+		return -FAULT_INTERNAL;
+	pthread_mutex_lock(&o->lock);
+	fleet_free(o->fleet);
+	o->fleet = fleet;
+	o->told_closed = false;
+	order_publish(o);
+	pthread_mutex_unlock(&o->lock);
+	return 1;
 }
 
 void
@@ -123,9 +149,48 @@ order_free(struct order *o)
 
 /* ---- freshness ---- */
 
+static const char *
+closed_text(enum fleet_closed closed)
+{
+	switch (closed) {
+	case FLEET_OTHER_CLUSTER:
+		return "etcd has another cluster under this prefix: correct the agent's settings, or join that cluster anew";
+	case FLEET_HEAD_BEHIND:
+		return "etcd has forgotten entries that this node has applied: was it restored from an older snapshot? See "
+		       "fob cluster reinit";
+	case FLEET_LOG_GONE:
+		return "the log's next entry was removed, as this node was away for too long: it fetches a copy from another node "
+		       "that has a listener of role \"peer\"";
+	case FLEET_JOINING:
+		return "this node is new: it fetches a copy from another node that has a listener of role \"peer\"";
+	case FLEET_DAMAGED:
+		return "its database is damaged: it fetches a copy from another node that has a listener of role \"peer\"";
+	case FLEET_FORGED:
+		return "the log has an entry that was not made with this environment's pepper";
+	default:
+		return NULL;
+	}
+}
+
+static void
+tell_closed(struct order *o)
+{
+	const char *why = closed_text(fleet_closed(o->fleet));
+
+	if (why == NULL || o->told_closed)
+		return;
+	o->told_closed = true;
+	LOG(LOG_ERROR,
+	    fleet_wants_copy(o->fleet) ? "this node is closed, until it has a copy of another node's database" :
+					 "this node is closed, until an operator has acted",
+	    LOG_S("environment", writer_environment(o->writer)), LOG_I("entry", fleet_applied_to(o->fleet)),
+	    LOG_S("reason", why));
+}
+
 static void
 tell(struct order *o, bool fresh)
 {
+	tell_closed(o);
 	if (o->told && fresh == o->was_fresh)
 		return;
 	if (fresh)
@@ -232,9 +297,11 @@ order_forget(struct order *o, const uint8_t replica[FLEET_ID_LEN])
 /* ---- other nodes ---- */
 
 const uint8_t *
-order_ask_key(const struct order *o, struct ask_place *place)
+order_ask_key(struct order *o, struct ask_place *place)
 {
+	pthread_mutex_lock(&o->lock);
 	memcpy(place->cluster, o->cluster.cluster, sizeof(place->cluster));
+	pthread_mutex_unlock(&o->lock);
 	place->environment = store_environment(o->writer->store);
 	return o->ask_key;
 }
@@ -251,29 +318,6 @@ order_is_open(struct order *o)
 }
 
 /* ---- for Status ---- */
-
-static const char *
-closed_text(enum fleet_closed closed)
-{
-	switch (closed) {
-	case FLEET_OTHER_CLUSTER:
-		return "etcd has another cluster under this prefix: correct the agent's settings, or join that cluster anew";
-	case FLEET_HEAD_BEHIND:
-		return "etcd has forgotten entries that this node has applied: was it restored from an older snapshot? See "
-		       "fob cluster reinit";
-	case FLEET_LOG_GONE:
-		return "the log's next entry was removed, as this node was away for too long: it fetches a copy from another node "
-		       "that has a listener of role \"peer\"";
-	case FLEET_JOINING:
-		return "this node is new: it fetches a copy from another node that has a listener of role \"peer\"";
-	case FLEET_DAMAGED:
-		return "its database is damaged: it fetches a copy from another node that has a listener of role \"peer\"";
-	case FLEET_FORGED:
-		return "the log has an entry that was not made with this environment's pepper";
-	default:
-		return NULL;
-	}
-}
 
 void
 order_status(struct order *o, struct order_status *status)

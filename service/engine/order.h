@@ -85,7 +85,7 @@ bool order_has_ended(const struct order *order);
 /* ---- other nodes. Threads: any ---- */
 
 /* The key with which their requests are sealed, and to what they are bound. */
-const uint8_t *order_ask_key(const struct order *order, struct ask_place *place);
+const uint8_t *order_ask_key(struct order *order, struct ask_place *place);
 /* Is this node one that others may ask? Not before it has joined, nor when it is closed. */
 bool order_is_open(struct order *order);
 
@@ -103,7 +103,6 @@ struct order_status {
 	uint64_t applied, head;
 	int64_t fresh_ms; /* left; 0: stale */
 	bool connected;   /* to an agent */
-	bool registered;
 	const char *closed; /* why this node cannot serve any more; NULL */
 	size_t n_nodes;
 	struct fleet_node nodes[FLEET_NODES];

@@ -403,14 +403,16 @@ propose(struct writer *w)
 {
 	struct order *o = w->order;
 	struct entry_place place;
+	const uint8_t *tag;
 	size_t len;
 	bool done;
 
 	place_next(w, &place);
 	len = entry_seal(o->entry, store_pepper(w->store), &place, o->cluster.replica, o->sealed);
+	tag = o->sealed + len - ENTRY_TAG_LEN;
 	pthread_mutex_lock(&o->lock);
 	/* While it was decided, the agent may have brought another node's entry. */
-	done = fleet_may_propose(o->fleet) && fleet_propose(o->fleet, o->sealed, len);
+	done = fleet_may_propose(o->fleet) && fleet_propose(o->fleet, o->sealed, len, tag);
 	pthread_mutex_unlock(&o->lock);
 	o->proposed_number = place.number;
 	return done;
@@ -514,11 +516,49 @@ tell_pepper_lines(struct writer *w)
 	pthread_mutex_unlock(&o->lock);
 }
 
+/* Refuse all that is under way; the outcome of some is not known. */
+static void
+drop_all(struct writer *w, const char *why)
+{
+	struct order *o = w->order;
+
+	order_refuse_all(w, &o->waiting, -FAULT_UNAVAILABLE, why);
+	order_refuse_all(w, &o->proposed, -FAULT_UNAVAILABLE, why);
+	forward_give_up(w, -FAULT_UNAVAILABLE, why);
+	order_refuse_all(w, &o->confirmed, -FAULT_UNAVAILABLE, why);
+}
+
+/* Changes of this node alone are committed at once. Today that is InitCluster with again. */
+static struct mutation *
+commit_local(struct writer *w, struct mutation *batch, int64_t now_ms)
+{
+	struct mutation **list = &batch, *m;
+	int restarted;
+
+	while ((m = *list) != NULL) {
+		if (!m->is_local) {
+			list = &m->next;
+			continue;
+		}
+		*list = m->next;
+		m->next = NULL;
+		commit_settle(w, m, now_ms);
+		if ((restarted = order_restart(w->order)) > 0)
+			drop_all(w, "this node has left the cluster in which that was asked for");
+		else if (restarted < 0)
+			report(w, "this node is in its new cluster after its next start only",
+			    commit_fault_text(restarted));
+		order_answer(w, m);
+	}
+	return batch;
+}
+
 void
 order_run(struct writer *w, struct mutation *batch, int64_t now_ms)
 {
 	struct order *o = w->order;
 
+	batch = commit_local(w, batch, now_ms);
 	copy_run(w);
 	tell_pepper_lines(w);
 	apply_all(w);
@@ -529,7 +569,8 @@ order_run(struct writer *w, struct mutation *batch, int64_t now_ms)
 	order_append(&o->confirmed, batch);
 	if (refuses(w))
 		order_refuse_all(w, &o->confirmed, -FAULT_UNAVAILABLE,
-		    "this node has lost touch with its cluster: ask another node, or again");
+		    order_is_open(o) ? "this node has lost touch with its cluster: ask another node, or again" :
+				       "this node is closed, see fob cluster status: ask another node");
 	order_drop_late(w, &o->confirmed, "the deadline passed before the change was made");
 	forward_run(w);
 	if (o->proposed == NULL && order_may_propose(w) && (o->confirmed != NULL || has_due(w, now_ms)))

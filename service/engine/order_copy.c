@@ -82,6 +82,7 @@ copy_free(struct writer *w)
 		return;
 	end_asks(w->order);
 	drop_file(w);
+	w->order->copy = (struct copy){ .under_way = false };
 }
 
 /* ---- the whole file ---- */

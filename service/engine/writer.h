@@ -41,6 +41,7 @@ struct mutation {
 	void *arg;
 	int64_t deadline_ms; /* by clock_boot_ms(): checked before the work */
 	unsigned weight;     /* how many ordinary mutations it counts for in a commit; 0 is 1 */
+	bool is_local; /* in a cluster, too, it is of this node alone: committed here, and not ordered by the log */
 	unsigned step;       /* how many of its changes have been applied in this transaction */
 	struct peer by;      /* who asks, and for whom: for the events of its changes */
 	char on_behalf_of[LIMIT_ON_BEHALF_OF + 1];

@@ -1,5 +1,6 @@
 /*
- * join.c - a copy becomes a node (see join.h). It replays nothing: that is the log's part, when the node runs.
+ * join.c - a copy becomes a node, or a node leaves its cluster (see join.h). Nothing is replayed: that is the log's part, when
+ * the node runs.
  */
 #include "service/offline/join.h"
 
@@ -7,9 +8,10 @@
 #include <sodium.h>
 
 #include "service/base/names.h"
+#include "service/store/cluster.h"
 #include "service/store/join.h"
 
-/* In a write transaction. Returns 0, or -1 with a line at ${why}. */
+/* Steps, in a write transaction. Each returns 0, or -1 with a line at ${why}. */
 static int
 join(struct store_txn *txn, const struct store_options *options, struct record_cluster *cluster, char *why,
     size_t why_len)
@@ -31,32 +33,61 @@ join(struct store_txn *txn, const struct store_options *options, struct record_c
 	return -1;
 }
 
-int
-join_cluster(const struct store_options *options, FILE *out, char *why, size_t why_len)
+static int
+leave(struct store_txn *txn, const struct store_options *options, struct record_cluster *cluster, char *why,
+    size_t why_len)
 {
-	struct record_cluster cluster;
+	int fault;
+
+	if ((fault = store_cluster(txn, cluster)) == -FAULT_NOT_FOUND)
+		snprintf(why, why_len, "%s: the database is in no cluster", options->path);
+	else if (fault == 0 && sodium_is_zero(cluster->cluster, sizeof(cluster->cluster)))
+		snprintf(why, why_len, "%s: the database is empty, and waits for a copy of another node's: remove it instead",
+		    options->path);
+	else if (fault == 0 && store_del_cluster(txn) == 0)
+		return 0;
+	else
+		snprintf(why, why_len, "%s: the database is damaged, or cannot be written to", options->path);
+	return -1;
+}
+
+typedef int (*step_cb)(struct store_txn *txn, const struct store_options *options, struct record_cluster *cluster,
+    char *why, size_t why_len);
+
+/* One step in a transaction of its own. Returns: as join_cluster(). */
+static int
+commit(const struct store_options *options, step_cb step, struct record_cluster *cluster, char *why, size_t why_len)
+{
 	struct store_txn *txn;
 	struct store *store;
 	int rc = -1;
 
 	if (store_open(options, &store, why, why_len) != 0)
 		return -1;
-	if ((txn = store_txn_new(store)) == NULL || store_write(txn) != 0) {
+	if ((txn = store_txn_new(store)) == NULL || store_write(txn) != 0)
 		snprintf(why, why_len, "%s: the database cannot be written to", options->path);
-	} else if (join(txn, options, &cluster, why, why_len) != 0) {
+	else if (step(txn, options, cluster, why, why_len) != 0)
 		store_abort(txn);
-	} else if (store_commit(txn) != 0) {
+	else if (store_commit(txn) != 0)
 		snprintf(why, why_len, "%s: the commit failed", options->path);
-	} else {
-		fprintf(out,
-		    "%s: joined its cluster at entry %" PRIu64
-		    ". Start fobd and fob-cluster: it serves when it has read the rest\n",
-		    environment_name(options->environment), cluster.number);
+	else
 		rc = 0;
-	}
 	store_txn_free(txn);
 	store_close(store);
 	return rc;
+}
+
+int
+join_cluster(const struct store_options *options, FILE *out, char *why, size_t why_len)
+{
+	struct record_cluster cluster;
+
+	if (commit(options, join, &cluster, why, why_len) != 0)
+		return -1;
+	fprintf(out,
+	    "%s: joined its cluster at entry %" PRIu64 ". Start fobd and fob-cluster: it serves when it has read the rest\n",
+	    environment_name(options->environment), cluster.number);
+	return 0;
 }
 
 int
@@ -68,5 +99,17 @@ join_empty(const struct store_options *options, FILE *out, char *why, size_t why
 	    "%s: made to join a cluster. Start fobd and fob-cluster: it fetches a copy from another node that has a listener "
 	    "of role \"peer\"\n",
 	    environment_name(options->environment));
+	return 0;
+}
+
+int
+join_leave(const struct store_options *options, FILE *out, char *why, size_t why_len)
+{
+	struct record_cluster cluster;
+
+	if (commit(options, leave, &cluster, why, why_len) != 0)
+		return -1;
+	fprintf(out, "%s: in no cluster any more, as of entry %" PRIu64 " of the one that it was in\n",
+	    environment_name(options->environment), cluster.number);
 	return 0;
 }

@@ -1,5 +1,5 @@
 /*
- * join.h - make a new node of a cluster, of a copy of another node's database or without one.
+ * join.h - make a new node of a cluster, of a copy of another node's database or without one; or let one leave it.
  */
 #ifndef JOIN_H
 #define JOIN_H
@@ -22,5 +22,12 @@ int join_cluster(const struct store_options *options, FILE *out, char *why, size
  * The same where there is no copy: see store_join_empty(). The node fetches one itself when it runs.
  */
 int join_empty(const struct store_options *options, FILE *out, char *why, size_t why_len);
+
+/*
+ * join_leave(options, out, why, why_len):
+ * Let the database at ${options}, opened with STORE_SERVE, be in no cluster any more: its own changes are all that it gets.
+ * Refused: one that is in none, or is empty and waits for a copy. Returns: likewise.
+ */
+int join_leave(const struct store_options *options, FILE *out, char *why, size_t why_len);
 
 #endif

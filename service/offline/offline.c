@@ -157,20 +157,45 @@ has_database(const struct store_options *options)
 	return lmdb_file_at(options->path, &file) != -FAULT_NOT_FOUND;
 }
 
+/* Returns 0 with the options of the environment ${args}[0]; 1 with the error said. */
+static int
+take_environment(const struct config *config, char *const *args, int n_args, enum store_use use, const char *usage,
+    struct store_options *out)
+{
+	int environment;
+
+	if (n_args != 1)
+		return refuse(usage);
+	if ((environment = find_environment(config, args[0])) < 0)
+		return 1;
+	*out = options_of(config, environment, use);
+	return 0;
+}
+
 int
 offline_join(const struct config *config, char *const *args, int n_args)
 {
 	struct store_options options;
 	char why[WHY_LEN] = "";
-	int environment;
 
-	if (n_args != 1)
-		return refuse("--join takes an environment, whose path holds a copy of another node's database, or none");
-	if ((environment = find_environment(config, args[0])) < 0)
+	if (take_environment(config, args, n_args, STORE_RESTORE,
+		"--join takes an environment, whose path holds a copy of another node's database, or none", &options) != 0)
 		return 1;
-	options = options_of(config, environment, STORE_RESTORE);
 	if ((has_database(&options) ? join_cluster : join_empty)(&options, stdout, why, sizeof(why)) != 0)
 		return refuse(why);
 	store_note(&options);
 	return fflush(stdout) == 0 ? 0 : refuse("it has joined, but standard output cannot be written to");
+}
+
+int
+offline_leave(const struct config *config, char *const *args, int n_args)
+{
+	struct store_options options;
+	char why[WHY_LEN] = "";
+
+	if (take_environment(config, args, n_args, STORE_SERVE, "--leave takes an environment", &options) != 0)
+		return 1;
+	if (join_leave(&options, stdout, why, sizeof(why)) != 0)
+		return refuse(why);
+	return fflush(stdout) == 0 ? 0 : refuse("it has left, but standard output cannot be written to");
 }

@@ -40,4 +40,11 @@ offline_restore(const struct config *config, char *const *args, int n_args, cons
  */
 int offline_join(const struct config *config, char *const *args, int n_args);
 
+/*
+ * offline_leave(config, args, n_args):
+ * Let the database of the environment ${args}[0] be in no cluster any more: see join.h.
+ * Returns: an exit status: 0 done; 1 failed, and nothing has changed.
+ */
+int offline_leave(const struct config *config, char *const *args, int n_args);
+
 #endif

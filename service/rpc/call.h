@@ -28,7 +28,7 @@ struct call {
 	char traceparent[LIMIT_TRACEPARENT + 1];
 	char on_behalf_of[LIMIT_ON_BEHALF_OF + 1]; /* of an Admin call */
 	char message[LIMIT_MESSAGE];               /* of a fault */
-	const struct order *asked_of; /* another node has sealed it, of this environment: see peer.h. NULL: nobody has */
+	struct order *asked_of; /* another node has sealed it, of this environment: see peer.h. NULL: nobody has */
 	uint8_t asked_nonce[ASK_NONCE_LEN];
 	struct peer asked_by; /* whose request that node forwards; ${origin}.peer points here */
 	/* of a change, while the writer has it */

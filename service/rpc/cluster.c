@@ -126,11 +126,11 @@ fill_actions(struct call *call, const struct fleet_action *actions, unsigned n, 
 }
 
 static bool
-fill_transaction(struct call *call, const struct fleet_txn *txn, Fob__V1__Transaction *out)
+fill_transaction(struct call *call, const struct fleet_txn *txn, uint32_t timeout_ms, Fob__V1__Transaction *out)
 {
 	fob__v1__transaction__init(out);
 	out->id = txn->id;
-	out->timeout_ms = FLEET_TIMEOUT_MS;
+	out->timeout_ms = timeout_ms;
 	return fill_compares(call, txn, out) &&
 	    fill_actions(call, txn->success, txn->n_success, &out->success, &out->n_success) &&
 	    fill_actions(call, txn->failure, txn->n_failure, &out->failure, &out->n_failure);
@@ -174,7 +174,7 @@ fill(struct call *call, struct order *order, struct fleet *fleet, uint8_t **body
 
 	out.transactions = pointers;
 	while (out.n_transactions < TRANSACTIONS_MAX && fleet_next(fleet, now_ms, clock_wall_ms(), &txn)) {
-		if (!fill_transaction(call, &txn, &items[out.n_transactions]))
+		if (!fill_transaction(call, &txn, fleet_timeout_ms(fleet), &items[out.n_transactions]))
 			break;
 		pointers[out.n_transactions] = &items[out.n_transactions];
 		out.n_transactions++;

@@ -34,6 +34,15 @@ decide_init_cluster(struct mutation *m, const struct view *view, struct change *
 		snprintf(m->why, sizeof(m->why), "this environment's database is in no cluster, so there is none to make again");
 		return -FAULT_FAILED_PRECONDITION;
 	}
+	if (fault == 0 && again && sodium_is_zero(cluster.cluster, sizeof(cluster.cluster))) {
+		snprintf(m->why, sizeof(m->why), "this node is new, and its database is empty: choose one that has the keys");
+		return -FAULT_FAILED_PRECONDITION;
+	}
+	/* The other nodes of a cluster that is whole would go on in it. */
+	if (again && !order_is_stale(atomic_load(&call->engine->fresh_until_ms), clock_boot_ms())) {
+		snprintf(m->why, sizeof(m->why), "this node serves, so its cluster's log is not lost");
+		return -FAULT_FAILED_PRECONDITION;
+	}
 	if (store_txn_is_rotating(view->txn)) {
 		snprintf(m->why, sizeof(m->why), "a pepper rotation is under way: wait for its end");
 		return -FAULT_FAILED_PRECONDITION;
@@ -65,12 +74,18 @@ int
 admin_init_cluster(struct call *call, const ProtobufCMessage *request, ProtobufCMessage *response)
 {
 	static const struct mutation_plan plan = {
-		.method = "InitCluster", .decide = decide_init_cluster, .log = initialised, .weight = 1, .here = true
+		.method = "InitCluster", .decide = decide_init_cluster, .log = initialised, .weight = 1
 	};
+	static const struct mutation_plan again = { .method = "InitCluster",
+		.decide = decide_init_cluster,
+		.log = initialised,
+		.weight = 1,
+		.is_local = true };
 	Fob__V1__InitClusterRequest *in = (Fob__V1__InitClusterRequest *)(uintptr_t)request;
 
 	(void)response;
-	return mutation_submit(call, request, (int)in->environment, &in->request_token, &plan);
+	return mutation_submit(
+	    call, request, (int)in->environment, &in->request_token, in->again != 0 ? &again : &plan);
 }
 
 /* ---- ForgetNode ---- */

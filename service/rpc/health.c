@@ -262,6 +262,29 @@ fill_writer(struct call *call, const struct writer_counters *w, Fob__V1__Environ
 	return true;
 }
 
+/* Of no cluster nothing is said. */
+static bool
+fill_cluster(struct call *call, struct engine *engine, Fob__V1__EnvironmentStats *out)
+{
+	struct order *order = writer_order(engine->writer);
+	struct order_status *status;
+
+	if (order == NULL)
+		return true;
+	if ((status = scratch_alloc(&call->scratch, sizeof(*status))) == NULL ||
+	    (out->cluster = scratch_alloc(&call->scratch, sizeof(*out->cluster))) == NULL)
+		return false;
+	order_status(order, status);
+	fob__v1__cluster_stats__init(out->cluster);
+	out->cluster->applied = status->applied;
+	out->cluster->head = status->head;
+	out->cluster->fresh_ms = status->fresh_ms;
+	out->cluster->agent_connected = status->connected;
+	out->cluster->nodes = (uint32_t)status->n_nodes;
+	out->cluster->closed = status->closed != NULL;
+	return true;
+}
+
 static bool
 fill_environment(
     struct call *call, struct engine *engine, const uint64_t verdicts[VERDICTS], Fob__V1__EnvironmentStats *out)
@@ -272,7 +295,7 @@ fill_environment(
 	out->serving = serving(engine);
 	out->corrupt_records = store_corrupt_records(engine->store);
 	fill_database(call, engine, out);
-	return fill_writer(call, &w, out) && fill_verdicts(call, verdicts, out);
+	return fill_writer(call, &w, out) && fill_verdicts(call, verdicts, out) && fill_cluster(call, engine, out);
 }
 
 static void

@@ -51,7 +51,7 @@ allow_forward(struct call *call, const ProtobufCMessage *request, const struct m
 	char *method;
 	uint8_t *body;
 
-	if (plan->here || call->asked_of != NULL || writer_order(call->engine->writer) == NULL || len > FORWARD_MAX ||
+	if (plan->is_local || call->asked_of != NULL || writer_order(call->engine->writer) == NULL || len > FORWARD_MAX ||
 	    (method = scratch_alloc(&call->scratch, name)) == NULL ||
 	    (body = scratch_alloc(&call->scratch, len)) == NULL)
 		return;
@@ -82,6 +82,7 @@ mutation_submit(struct call *call, const ProtobufCMessage *request, int environm
 	m->arg = call;
 	m->deadline_ms = call->deadline_ms;
 	m->weight = plan->weight;
+	m->is_local = plan->is_local;
 	m->by = *call->origin.peer;
 	memcpy(m->on_behalf_of, call->on_behalf_of, sizeof(m->on_behalf_of));
 	memcpy(m->token, token->data, LIMIT_TOKEN);

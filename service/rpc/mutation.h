@@ -11,8 +11,8 @@ struct mutation_plan {
 	const char *method; /* goes into the request's digest, which is stored: it must never change */
 	mutation_decide_cb decide;
 	void (*log)(const struct call *call); /* once it is committed; NULL: the event is logged */
-	unsigned weight;                      /* of struct mutation */
-	bool here;                            /* of this node: none of its cluster is asked to make it in its place */
+	unsigned weight;                      /* of struct mutation, as is the next one */
+	bool is_local;
 };
 
 /*

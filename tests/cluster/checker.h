@@ -38,6 +38,9 @@ struct checker {
 	char first[256]; /* of them */
 	uint64_t verifies, answered, stale, unavailable;
 	uint64_t changes, refusals, replays;
+	uint64_t bounded;    /* changes whose wait was compared with W */
+	uint64_t long_waits; /* of these: for D or longer, for a node that was gone */
+	uint64_t crowded;    /* changes whose wait was not, as there were too many rows */
 	int64_t *took_us; /* from a change's first call to its acknowledgement */
 	size_t n_took, took_room;
 };

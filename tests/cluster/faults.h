@@ -34,6 +34,8 @@ struct weather {
 	unsigned frozen;          /* nodes that read from the member that has fallen behind */
 	int64_t down_until_us;    /* etcd has no leader until then */
 	int64_t over_us;
+	bool crowded;             /* etcd has more rows than FLEET_NODES */
+	int64_t crowded_us;       /* the last moment at which it had; 0: never */
 };
 
 extern const char *const fault_names[FAULTS];

@@ -26,6 +26,9 @@ MUTANTS = [
     Mutant("a short wait", [
         (ROWS, "return (int64_t)max_staleness_ms * 101 / 99 + 2;",
          "return (int64_t)max_staleness_ms / 2;")], CUTS),
+    Mutant("a long wait", [
+        (ROWS, "return (int64_t)max_staleness_ms * 101 / 99 + 2;",
+         "return (int64_t)max_staleness_ms * 3 / 2;")], CUTS),
     Mutant("a stamp taken at the reply", [
         (TXN, ".sent_ms = s->at_ms, .learned_ms", ".sent_ms = now_ms, .learned_ms")], COMMITS),
     Mutant("the snapshot before fresh_until", [

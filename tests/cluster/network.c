@@ -8,7 +8,6 @@
 
 #include "tests/cluster/world.h"
 
-#define AGENT_TIMEOUT_US (FLEET_TIMEOUT_MS * INT64_C(1000))
 #define MISSED_MAX 512 /* changes, before the member that may fall behind catches up, if it has not */
 
 struct flight {
@@ -98,6 +97,16 @@ ring_all(struct world *w)
 }
 
 static void
+note_crowd(struct world *w)
+{
+	bool crowded = etcd_count(&w->etcd, "nodes/") > FLEET_NODES;
+
+	if (crowded || w->weather.crowded)
+		w->weather.crowded_us = world_now_us(w);
+	w->weather.crowded = crowded;
+}
+
+static void
 make(struct world *w, struct flight *f)
 {
 	static const char *const action_names[] = { "?", "get", "put", "delete" };
@@ -110,8 +119,10 @@ make(struct world *w, struct flight *f)
 	    f->node->index, (unsigned long long)f->request.id, f->request.n_compares > 0 ? f->request.compares[0].key : "",
 	    action_names[f->request.success[0].kind], f->request.success[0].key, (int)f->reply.outcome,
 	    f->reply.succeeded, (long long)f->reply.revision);
-	if (changed)
+	if (changed) {
+		note_crowd(w);
 		ring_all(w);
+	}
 	f->has_reply = true;
 }
 
@@ -175,7 +186,7 @@ network_send(struct node *n, const struct fleet_txn *txn)
 	f->node = n;
 	f->process = n->process;
 	f->session = n->session;
-	f->timeout_us = now_us + AGENT_TIMEOUT_US;
+	f->timeout_us = now_us + fleet_timeout_ms(n->fleet) * INT64_C(1000);
 	f->has_reply = false;
 	request_init(&f->request, txn);
 	if (n->refused) {
@@ -186,7 +197,7 @@ network_send(struct node *n, const struct fleet_txn *txn)
 		give_up(w, f);
 	} else if (world_chance(w, n->late_of_100, 100)) {
 		tell_unknown(w, f);
-		events_add(&w->events, f->timeout_us + world_between(w, 1000, AGENT_TIMEOUT_US * 5), arrives_late, f, 0);
+		events_add(&w->events, f->timeout_us + world_between(w, 1000, (f->timeout_us - now_us) * 5), arrives_late, f, 0);
 	} else {
 		events_add(&w->events, now_us + delay_us(w), arrives, f, 0);
 	}

@@ -128,6 +128,7 @@ run(const struct options *options, uint64_t seed, struct checker *checker, uint6
 
 struct total {
 	uint64_t runs, failed, events, verifies, answered, stale, unavailable, changes, refusals, replays, entries;
+	uint64_t bounded, long_waits, crowded;
 	int64_t *took_us;
 	size_t n_took;
 };
@@ -145,6 +146,9 @@ add(struct total *t, const struct checker *c)
 	t->refusals += c->refusals;
 	t->replays += c->replays;
 	t->entries += c->n;
+	t->bounded += c->bounded;
+	t->long_waits += c->long_waits;
+	t->crowded += c->crowded;
 	t->took_us = sim_realloc(t->took_us, (t->n_took + c->n_took + 1) * sizeof(*t->took_us));
 	if (c->n_took > 0)
 		memcpy(t->took_us + t->n_took, c->took_us, c->n_took * sizeof(*t->took_us));
@@ -172,9 +176,9 @@ report(struct total *t)
 		qsort(t->took_us, t->n_took, sizeof(*t->took_us), compare_times);
 	printf("runs=%" PRIu64 " failed=%" PRIu64 " events=%" PRIu64 " verifies=%" PRIu64 " answered=%" PRIu64 " stale=%" PRIu64
 	       " unavailable=%" PRIu64 " changes=%" PRIu64 " refusals=%" PRIu64 " replays=%" PRIu64 " entries=%" PRIu64
-	       " p50_ms=%.1f p99_ms=%.1f\n",
+	       " bounded=%" PRIu64 " long_waits=%" PRIu64 " crowded=%" PRIu64 " p50_ms=%.1f p99_ms=%.1f\n",
 	    t->runs, t->failed, t->events, t->verifies, t->answered, t->stale, t->unavailable, t->changes, t->refusals,
-	    t->replays, t->entries, percentile_ms(t, 50), percentile_ms(t, 99));
+	    t->replays, t->entries, t->bounded, t->long_waits, t->crowded, percentile_ms(t, 50), percentile_ms(t, 99));
 	free(t->took_us);
 }
 

@@ -50,8 +50,11 @@ class Simulator(unittest.TestCase):
         self.assertEqual(failed, "")
         self.assertGreater(total["answered"], 1000)
         self.assertGreater(total["changes"], 100)
-        tap.count("%s: %d runs, %d verifies, %d answered, %d stale, %d changes acknowledged" % (
-            (flags,) + tuple(total[n] for n in ("runs", "verifies", "answered", "stale", "changes"))))
+        self.assertGreater(total["bounded"], total["crowded"])
+        self.assertGreater(total["long_waits"], 0, "no change has waited for a node that is gone")
+        tap.count("%s: %d runs, %d verifies, %d answered, %d stale, %d changes acknowledged, of which %d waited for D, and "
+                  "none for longer than W" % ((flags,) + tuple(total[n] for n in (
+                      "runs", "verifies", "answered", "stale", "changes", "long_waits"))))
 
     def test_eight_nodes(self):
         self.many("--nodes 8 --seconds 15 --staleness 2000 --faults all", 10000 if TORTURE else 40, 300 if TORTURE else 6)

@@ -7,6 +7,10 @@ local: https://doi.org/10.1145/78969.78972). One rule makes it fast: a call that
 read or a refusal) is placed at once, as in any order that explains the history it can be moved to the front. This does not
 hold for a mutation that would change nothing *now*: at another place it may change something.
 
+Of a cluster, each node is checked by itself: all changes, through whichever node, and the reads and refusals of that node. Two
+nodes may differ before a change is acknowledged, so that there need not be one order for all; and a refusal may know of a change
+that is not yet acknowledged.
+
 Times are used only for deadlines: may a key in grace still be valid, or have expired already?
 """
 
@@ -176,22 +180,23 @@ def step(state, op):
 # ---- from calls to operations ----
 
 def answer(call):
-    return {k: v for k, v in call.items() if k not in ("inv", "ret", "inv_ms", "ret_ms")}
+    return {k: v for k, v in call.items() if k not in ("inv", "ret", "inv_ms", "ret_ms", "node")}
 
 
 def of_token(calls):
-    """The operations of the calls under one token: one, or two if a refusal followed a call without an answer."""
+    """The operations of the calls under one token: the one change, if it was or may have been made, and the refusals. A refusal
+    may come before the change, from another call that was under way, but never after it."""
     calls.sort(key=lambda c: c["inv"])
-    done = [c for c in calls if c["fault"] == ""]
     refused = [c for c in calls if c["fault"] and c["fault"] not in UNANSWERED]
-    if done:
-        if refused or any(answer(c) != answer(done[0]) for c in done):
-            raise Wrong("one token, and two answers:\n  " + "\n  ".join(json.dumps(c) for c in calls))
-        return [Op(dict(done[0], inv=calls[0]["inv"], inv_ms=calls[0]["inv_ms"]))]
-    operations = [Op(c) for c in refused]
-    if len(calls) > len(refused):
-        operations.append(Op(calls[0], maybe=True))
-    return operations
+    others = [c for c in calls if c not in refused]
+    done = sorted((c for c in others if c["fault"] == ""), key=lambda c: c["ret"])
+    if not done:
+        return [Op(c) for c in refused] + ([Op(others[0], maybe=True)] if others else [])
+    if any(answer(c) != answer(done[0]) for c in done) or any(c["inv"] > done[0]["ret"] for c in refused):
+        raise Wrong("one token, and two answers:\n  " + "\n  ".join(json.dumps(c) for c in calls))
+    first = {"ret": done[0]["ret"], "ret_ms": done[0]["ret_ms"]}
+    return [Op(dict(done[0], inv=others[0]["inv"], inv_ms=others[0]["inv_ms"]))] + [
+        Op(dict(c, **(first if c["ret"] > done[0]["ret"] else {}))) for c in refused]
 
 
 def operations_of(calls):
@@ -282,6 +287,22 @@ def check(calls):
         counts["maybe"] += sum(o.maybe for o in operations)
     counts["answered"] = sum(c["fault"] not in UNANSWERED for c in calls)
     return counts
+
+
+def check_nodes(calls):
+    """The same for each node of a cluster: all changes, and that node's reads and refusals."""
+    operations_of(calls)  # each token has one answer, whichever nodes were asked
+    changes = [c["op"] in MUTATIONS and (not c["fault"] or c["fault"] in UNANSWERED) for c in calls]
+    configurations = silent = 0
+    for node in sorted({c["node"] for c in calls}):
+        try:
+            counts = check([c for c, change in zip(calls, changes) if change or c["node"] == node])
+        except Wrong as wrong:
+            raise Wrong("node %d: %s" % (node, wrong)) from None
+        configurations += counts["configurations"]
+        silent += counts["silent"]
+    return dict(counts, calls=len(calls), answered=sum(c["fault"] not in UNANSWERED for c in calls), silent=silent,
+                configurations=configurations)
 
 
 def read(path):

@@ -1,8 +1,11 @@
 /*
  * record.c - record a history: threads verify, roll, revoke, suspend, resume and list the keys of a few accounts
- * concurrently, and write down for each call when it was made, when it was answered, and the answer. test_history.py
- * starts it, and kills fobd whenever it prints "kill". It checks nothing; check.py does. Never writes a secret or a
- * token.
+ * concurrently, and write down for each call when it was made, when it was answered, by which node, and the answer. It
+ * checks nothing; check.py does. Never writes a secret or a token.
+ *
+ * test_history.py starts it with one fobd, and kills that whenever this prints "kill". test_cluster_history.py gives it the
+ * nodes of a cluster: each call is made through any of them, and some changes through two at once, under one token. When it
+ * prints "settle" all nodes are to serve, before it reads a line and asks each of them for everything once more.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -20,7 +23,8 @@
 #include "tests/lib/made.h"
 #include "tests/load/rng.h"
 
-#define ACCOUNTS 6 /* the even ones live, the odd ones test */
+#define ACCOUNTS 6 /* the even ones live, the odd ones test; in a cluster, which has one environment, all live */
+#define NODES 8    /* at most */
 #define MUTATORS 6
 #define VERIFIERS 12
 #define KEYS 512 /* of one slot: more than a run can roll */
@@ -37,6 +41,7 @@
 #define LISTS_PER_CENT 10   /* of a mutator's calls */
 #define REPLAYS_PER_CENT 15 /* of what was acknowledged: asked again under its token */
 #define HOT_PER_CENT 70     /* verifies of the account that is being changed */
+#define TWICE_PER_CENT 20   /* changes through two nodes at once */
 
 struct account {
 	char name[FOB_ACCOUNT_SIZE];
@@ -52,6 +57,7 @@ struct account {
 struct call {
 	const char *op;
 	struct account *account;
+	unsigned node;
 	uint64_t token; /* the same number: the same request token */
 	int64_t inv_ns, ret_ns, inv_ms, ret_ms;
 	uint32_t arg; /* a generation, or a roll's grace in seconds */
@@ -59,7 +65,10 @@ struct call {
 };
 
 static struct account accounts[ACCOUNTS];
-static struct fob_client *verify_client, *admin_client;
+static struct node {
+	struct fob_client *verify, *admin;
+} nodes[NODES];
+static unsigned n_nodes;
 static FILE *history;
 static unsigned seed;
 static unsigned mutations, verifies; /* of the run */
@@ -121,10 +130,10 @@ write_call(const struct call *call, int fault, const char *answer, ...)
 		die("log", "a line is too long");
 	va_end(args);
 	if (fprintf(history,
-		"{\"op\":\"%s\",\"account\":\"%s/%s\",\"token\":%" PRIu64 ",\"inv\":%" PRId64 ",\"ret\":%" PRId64
+		"{\"op\":\"%s\",\"account\":\"%s/%s\",\"node\":%u,\"token\":%" PRIu64 ",\"inv\":%" PRId64 ",\"ret\":%" PRId64
 		",\"inv_ms\":%" PRId64 ",\"ret_ms\":%" PRId64 ",\"arg\":%" PRIu32 ",\"expected\":%" PRIu32
 		",\"authorizing\":%" PRIu32 ",\"fault\":\"%s\"%s}\n",
-		call->op, fob_environment_name(call->account->environment), call->account->name, call->token,
+		call->op, fob_environment_name(call->account->environment), call->account->name, call->node, call->token,
 		call->inv_ns, call->ret_ns, call->inv_ms, call->ret_ms, call->arg, call->expected, call->authorizing,
 		fault == 0 ? "" : fob_fault_name(fault), line) < 0)
 		die("log", strerror(errno));
@@ -173,15 +182,21 @@ pick_key(struct account *a, struct rng *rng, uint32_t among, char secret[FOB_SEC
 
 /* ---- calls ---- */
 
-static void
-verify_key(struct account *a, uint32_t generation, const char *secret)
+static unsigned
+any_node(struct rng *rng)
 {
-	struct call call = { .op = "verify", .account = a, .arg = generation };
+	return (unsigned)rng_below(rng, n_nodes);
+}
+
+static void
+verify_key(unsigned node, struct account *a, uint32_t generation, const char *secret)
+{
+	struct call call = { .op = "verify", .account = a, .node = node, .arg = generation };
 	struct fob_verification v = { FOB_VERIFICATION_INIT };
 	int fault;
 
 	invoked(&call);
-	fault = fob_verify(verify_client,
+	fault = fob_verify(nodes[node].verify,
 	    &(struct fob_verify_request){ FOB_VERIFY_REQUEST_INIT, .secret = secret, .secret_len = strlen(secret) }, &v,
 	    NULL);
 	returned(&call);
@@ -193,11 +208,11 @@ verify_key(struct account *a, uint32_t generation, const char *secret)
 }
 
 static void
-list_keys(struct account *a)
+list_keys(unsigned node, struct account *a)
 {
 	const struct fob_list_request request = { FOB_LIST_REQUEST_INIT, .environment = a->environment,
 		.account = a->name, .page_size = FOB_PAGE_MAX };
-	struct call call = { .op = "list", .account = a };
+	struct call call = { .op = "list", .account = a, .node = node };
 	struct fob_cursor cursor = { 0 };
 	struct fob_key_page *page = NULL;
 	char keys[LINE - 1024] = "";
@@ -205,7 +220,7 @@ list_keys(struct account *a)
 	int fault;
 
 	invoked(&call);
-	fault = fob_list_keys(admin_client, &request, &cursor, &page, NULL);
+	fault = fob_list_keys(nodes[node].admin, &request, &cursor, &page, NULL);
 	returned(&call);
 	for (size_t i = 0; fault == 0 && i < page->n; i++) {
 		const struct fob_key *k = page->keys[i];
@@ -246,7 +261,7 @@ roll(struct wish *w, uint32_t timeout_ms)
 		request.authorizing_secret_len = strlen(w->authorizing);
 	}
 	invoked(&w->call);
-	fault = fob_roll_key(admin_client, &request, &out, NULL);
+	fault = fob_roll_key(nodes[w->call.node].admin, &request, &out, NULL);
 	returned(&w->call);
 	if (fault == 0) {
 		const char *secret = out->new_key->secret;
@@ -276,7 +291,7 @@ revoke_key(struct wish *w, uint32_t timeout_ms)
 	int fault;
 
 	invoked(&w->call);
-	fault = fob_revoke_key(admin_client, &request, &out, NULL);
+	fault = fob_revoke_key(nodes[w->call.node].admin, &request, &out, NULL);
 	returned(&w->call);
 	write_call(&w->call, fault, ",\"generation\":%" PRIu32 ",\"state\":\"%s\",\"expires\":%" PRId64, out.generation,
 	    fob_key_state_name(out.state), out.expires_ms);
@@ -294,7 +309,7 @@ suspend_or_resume(struct wish *w, uint32_t timeout_ms)
 
 	invoked(&w->call);
 	fault = (strcmp(w->call.op, "suspend") == 0 ? fob_suspend_account : fob_resume_account)(
-	    admin_client, &request, &out, NULL);
+	    nodes[w->call.node].admin, &request, &out, NULL);
 	returned(&w->call);
 	write_call(&w->call, fault, ",\"suspended\":%s,\"generation\":%" PRIu32, out.suspended ? "true" : "false",
 	    out.secret_generation);
@@ -350,6 +365,30 @@ choose_timeout(struct rng *rng)
 	return dice < 4 ? 2 : dice < 15 ? 20 : dice < 35 ? 80 : PATIENCE_MS;
 }
 
+static void *
+run_second(void *arg)
+{
+	(void)try_once(arg, PATIENCE_MS);
+	return NULL;
+}
+
+/* Through another node at the same time, under the same token. */
+static int
+try_twice(struct wish *w, uint32_t timeout_ms, struct rng *rng)
+{
+	struct wish second = *w;
+	pthread_t thread;
+	int fault;
+
+	second.call.node = (w->call.node + 1 + (unsigned)rng_below(rng, n_nodes - 1)) % n_nodes;
+	if (pthread_create(&thread, NULL, run_second, &second) != 0)
+		die("threads", "none left");
+	fault = try_once(w, timeout_ms);
+	pthread_join(thread, NULL);
+	fob_wipe(&second, sizeof(second));
+	return fault;
+}
+
 static void
 mutate(struct account *a, struct rng *rng)
 {
@@ -359,7 +398,9 @@ mutate(struct account *a, struct rng *rng)
 
 	choose_wish(&w, a, rng);
 	for (int i = 0; i < TRIES; i++) {
-		fault = try_once(&w, timeout_ms);
+		w.call.node = any_node(rng);
+		fault = n_nodes > 1 && i == 0 && rng_below(rng, 100) < TWICE_PER_CENT ? try_twice(&w, timeout_ms, rng) :
+										       try_once(&w, timeout_ms);
 		/* Some unknown ones are never sent again, and some answered ones are. */
 		if (is_unanswered(fault) ? rng_below(rng, 100) < 40 :
 					   fault != 0 || rng_below(rng, 100) >= REPLAYS_PER_CENT)
@@ -414,7 +455,7 @@ run_mutator(void *arg)
 		account = (unsigned)rng_below(&rng, ACCOUNTS);
 		atomic_store(&hot, account);
 		if (rng_below(&rng, 100) < LISTS_PER_CENT)
-			list_keys(&accounts[account]);
+			list_keys(any_node(&rng), &accounts[account]);
 		else
 			mutate(&accounts[account], &rng);
 	}
@@ -432,7 +473,7 @@ run_verifier(void *arg)
 	while (take_verify()) {
 		a = &accounts[rng_below(&rng, 100) < HOT_PER_CENT ? atomic_load(&hot) : rng_below(&rng, ACCOUNTS)];
 		generation = pick_key(a, &rng, rng_below(&rng, 4) == 0 ? KEYS : 3, secret);
-		verify_key(a, generation, secret);
+		verify_key(any_node(&rng), a, generation, secret);
 	}
 	fob_wipe(secret, sizeof(secret));
 	return NULL;
@@ -476,8 +517,8 @@ create_account(struct account *a, const char *prefix, unsigned number)
 
 	pthread_mutex_init(&a->lock, NULL);
 	snprintf(a->name, sizeof(a->name), "%s.%u", prefix, number);
-	a->environment = number % 2 == 0 ? FOB_ENVIRONMENT_LIVE : FOB_ENVIRONMENT_TEST;
-	if (fob_create_account(admin_client,
+	a->environment = n_nodes > 1 || number % 2 == 0 ? FOB_ENVIRONMENT_LIVE : FOB_ENVIRONMENT_TEST;
+	if (fob_create_account(nodes[0].admin,
 		&(struct fob_account_request){
 		    FOB_ACCOUNT_REQUEST_INIT, .environment = a->environment, .account = a->name },
 		&out, &error) != 0)
@@ -487,19 +528,34 @@ create_account(struct account *a, const char *prefix, unsigned number)
 }
 
 static void
-ask_everything(void)
+ask_everything(unsigned node)
 {
 	for (struct account *a = accounts; a < accounts + ACCOUNTS; a++) {
 		for (uint32_t generation = 1; generation <= a->newest; generation++)
 			if (a->secrets[generation][0] != '\0')
-				verify_key(a, generation, a->secrets[generation]);
-		list_keys(a);
+				verify_key(node, a, generation, a->secrets[generation]);
+		list_keys(node, a);
 	}
+}
+
+static void
+ask_all_nodes(void)
+{
+	for (unsigned node = 0; node < n_nodes; node++)
+		ask_everything(node);
+}
+
+/* Until the test says that all nodes serve. */
+static void
+settle(void)
+{
+	if (n_nodes > 1 && (puts("settle") == EOF || fflush(stdout) != 0 || getchar() != '\n'))
+		die("settle", "the test has ended");
 }
 
 /* Verify a key just before and just after the end of its grace, by the wall clock that both processes share. */
 static void
-ask_around_its_end(struct account *a)
+ask_around_its_end(unsigned node, struct account *a)
 {
 	int64_t before_ms = a->short_end_ms - AROUND_MS;
 	struct timespec until = { .tv_sec = before_ms / 1000, .tv_nsec = before_ms % 1000 * 1000000 };
@@ -509,19 +565,19 @@ ask_around_its_end(struct account *a)
 	while (clock_nanosleep(CLOCK_REALTIME, TIMER_ABSTIME, &until, NULL) == EINTR)
 		;
 	while (read_ns(CLOCK_REALTIME) / 1000000 <= a->short_end_ms + AROUND_MS)
-		verify_key(a, a->short_generation, a->secrets[a->short_generation]);
+		verify_key(node, a, a->short_generation, a->secrets[a->short_generation]);
 }
 
 static void
-ask_around_the_last_end(void)
+ask_around_the_last_end(unsigned node)
 {
 	struct account *last = accounts;
 
 	for (struct account *a = accounts; a < accounts + ACCOUNTS; a++)
 		if (a->short_end_ms > last->short_end_ms)
 			last = a;
-	ask_around_its_end(last);
-	ask_everything();
+	ask_around_its_end(node, last);
+	ask_everything(node);
 }
 
 static unsigned
@@ -543,33 +599,38 @@ main(int argc, char **argv)
 
 	if (program_begin() != 0)
 		return 1;
-	if (argc != 8) {
-		fputs("usage: record VERIFY-ADDRESS ADMIN-ADDRESS HISTORY SEED CALLS KILLS ACCOUNT-PREFIX\n", stderr);
+	if (argc < 8 || argc % 2 != 0 || argc > 6 + 2 * NODES) {
+		fputs("usage: record HISTORY SEED CALLS KILLS ACCOUNT-PREFIX {VERIFY-ADDRESS ADMIN-ADDRESS}...\n", stderr);
 		return 1;
 	}
-	seed = number(argv[4], UINT32_MAX);
-	calls = number(argv[5], 1000000);
-	kills = number(argv[6], KILLS);
+	seed = number(argv[2], UINT32_MAX);
+	calls = number(argv[3], 1000000);
+	kills = number(argv[4], KILLS);
 	verifies = calls * VERIFIES_OF_10 / 10;
 	mutations = calls - verifies;
 	rng = rng_new(seed);
 	for (unsigned i = 0; i < kills; i++)
 		kill_at[i] = (unsigned)rng_below(&rng, mutations > 0 ? mutations : 1);
-	if (sodium_init() < 0 || (history = fopen(argv[3], "we")) == NULL)
-		die(argv[3], strerror(errno));
-	/* Fewer messages at once make larger batches. */
-	verify_client = connect_to(argv[1], 1 + seed % IN_FLIGHT);
-	admin_client = connect_to(argv[2], 64);
+	if (sodium_init() < 0 || (history = fopen(argv[1], "we")) == NULL)
+		die(argv[1], strerror(errno));
+	for (int i = 6; i < argc; i += 2) {
+		/* Fewer messages at once make larger batches. */
+		nodes[n_nodes].verify = connect_to(argv[i], 1 + seed % IN_FLIGHT);
+		nodes[n_nodes++].admin = connect_to(argv[i + 1], 64);
+	}
 	for (unsigned i = 0; i < ACCOUNTS; i++)
-		create_account(&accounts[i], argv[7], i);
+		create_account(&accounts[i], argv[5], i);
 	run_threads();
-	ask_everything();
+	settle();
+	ask_all_nodes();
 	if (rng_below(&rng, 2) == 0)
-		ask_around_the_last_end();
-	fob_client_free(verify_client);
-	fob_client_free(admin_client);
+		ask_around_the_last_end(any_node(&rng));
+	for (unsigned i = 0; i < n_nodes; i++) {
+		fob_client_free(nodes[i].verify);
+		fob_client_free(nodes[i].admin);
+	}
 	fob_wipe(accounts, sizeof(accounts));
 	if (fclose(history) != 0)
-		die(argv[3], strerror(errno));
+		die(argv[1], strerror(errno));
 	return 0;
 }

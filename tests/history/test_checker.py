@@ -1,6 +1,6 @@
 #!/usr/bin/python3
-"""Tests of check.py: right and wrong histories written by hand, and thousands of small random ones for which every order is
-tried, too."""
+"""Tests of check.py: right and wrong histories written by hand, of one node and of a cluster, and thousands of small random
+ones for which every order is tried, too."""
 
 import os
 import sys
@@ -23,7 +23,7 @@ DAY_MS = DAY_S * 1000
 
 def call(op, inv, ret, **said):
     """A call from ${inv} to ${ret}, in milliseconds of both clocks."""
-    return dict({"op": op, "account": ACCOUNT, "token": 0, "inv": inv * 10**6, "ret": ret * 10**6, "inv_ms": inv,
+    return dict({"op": op, "account": ACCOUNT, "token": 0, "inv": inv * 10**6, "ret": ret * 10**6, "inv_ms": inv, "node": 0,
                  "ret_ms": ret, "arg": 0, "expected": 0, "authorizing": 0, "fault": ""}, **said)
 
 
@@ -67,9 +67,9 @@ class Calls:
 LOST = "DEADLINE_EXCEEDED"
 
 
-def is_right(calls):
+def is_right(calls, by=check.check):
     try:
-        check.check(calls)
+        by(calls)
     except check.Wrong:
         return False
     return True
@@ -226,6 +226,79 @@ class ByHand(unittest.TestCase):
         self.wrong(c.suspend(0, 1, suspended=False))
         self.wrong(c.suspend(0, 1, 2))
         self.wrong(c.revoke(0, 1, 1, generation=2))
+
+
+class OfACluster(unittest.TestCase):
+    """Each node by itself, with the changes of all."""
+
+    def setUp(self):
+        self.c = Calls()
+
+    def right(self, *calls):
+        check.check_nodes(list(calls))
+
+    def wrong(self, node, *calls):
+        with self.assertRaisesRegex(check.Wrong, "^node %d: " % node):
+            check.check_nodes(list(calls))
+
+    def test_nodes_may_differ_before_a_change_is_acknowledged(self):
+        c = self.c
+        history = (c.revoke(0, 10, 1, node=0), c.verify(1, 2, 1, "REVOKED", node=2), c.verify(3, 4, 1, "VALID", node=1),
+                   c.verify(11, 12, 1, "REVOKED", node=1))
+        self.right(*history)
+        self.assertFalse(is_right(list(history)), "one node may not")
+
+    def test_a_refusal_may_know_of_a_change_that_is_not_acknowledged(self):
+        c = self.c
+        rolled, refused = c.roll(0, 10, 2, node=0), {"made": 0, "old": 0, "state": "UNKNOWN", "fault": "ABORTED", "expected": 1}
+        self.right(rolled, c.roll(1, 2, node=1, **refused), c.verify(3, 4, 1, "VALID", node=2))
+        self.wrong(1, rolled, c.roll(1, 2, node=1, **refused), c.verify(3, 4, 1, "VALID", node=1))
+        self.wrong(1, rolled, c.roll(11, 12, node=1, **dict(refused, expected=2)))
+
+    def test_a_stale_verdict_of_one_node(self):
+        c = self.c
+        for stale in (0, 1, 2):
+            others = [n for n in (0, 1, 2) if n != stale]
+            for made in (c.revoke(0, 1, 1, node=0), c.roll(0, 1, 2, node=1)):
+                self.wrong(stale, made, *[c.verify(2, 3, 1, "REVOKED", 1 if made["op"] == "revoke" else 2, node=n)
+                                          for n in others], c.verify(4, 5, 1, "VALID", node=stale))
+            self.wrong(stale, c.suspend(0, 1, node=2), *[c.verify(2, 3, 1, "SUSPENDED", node=n) for n in others],
+                       c.verify(4, 5, 1, "VALID", node=stale))
+            self.wrong(stale, c.roll(0, 1, 2, grace=DAY_S, node=2), c.verify(2, 3, 1, "VALID", node=stale))
+
+    def test_a_node_does_not_go_back(self):
+        c = self.c
+        self.wrong(1, c.revoke(0, 100, 1, node=0), c.verify(1, 2, 1, "REVOKED", node=1), c.verify(3, 4, 1, "VALID", node=1),
+                   c.verify(5, 6, 1, "VALID", node=2))
+
+    def test_a_node_that_lacks_a_change(self):
+        c = self.c
+        self.wrong(2, c.roll(0, 1, 2, node=0), c.verify(2, 3, 2, "VALID", node=1), dict(c.list(4, 5, ("current", 0)), node=2))
+        self.wrong(2, c.roll(0, 1, 2, node=0),
+                   c.verify(2, 3, 2, "NOT_FOUND", node=2, generation=0, current=0, of="live/"))
+
+    def test_a_list_tells_what_was_acknowledged(self):
+        c = self.c
+        self.right(c.revoke(0, 1, 1, node=0), dict(c.list(2, 3, ("revoked", 0)), node=1))
+        self.wrong(1, c.revoke(0, 1, 1, node=0), dict(c.list(2, 3, ("current", 0)), node=1))
+
+    def test_one_token_through_two_nodes_at_once(self):
+        c = self.c
+        none = {"made": 0, "old": 0, "state": "UNKNOWN", "fault": "ABORTED"}
+        first = c.roll(0, 10, 2, token=70, node=0, mark="a")
+        self.right(first, c.roll(1, 20, 2, token=70, node=1, mark="a"))
+        self.right(first, c.roll(1, 20, 0, token=70, node=1, fault=LOST), c.verify(11, 12, 2, "VALID", node=2))
+        with self.assertRaisesRegex(check.Wrong, "two answers"):
+            check.check_nodes([first, c.roll(1, 20, 3, token=70, node=1, mark="b")])
+        # It is effective with the first answer, whichever was asked first.
+        late = c.revoke(0, 100, 1, token=80, node=0)
+        self.wrong(2, late, c.revoke(1, 10, 1, token=80, node=1), c.verify(11, 12, 1, "VALID", node=2))
+        # A refusal of one, and then the other one's change; not the other way round.
+        made = c.roll(0, 20, 3, expected=2, token=90, node=0)
+        self.right(made, c.roll(1, 5, expected=2, token=90, node=1, **none), c.roll(6, 7, 2, node=1))
+        self.right(made, c.roll(1, 30, expected=2, token=90, node=1, **none), c.roll(6, 7, 2, node=1))
+        with self.assertRaisesRegex(check.Wrong, "two answers"):
+            check.check_nodes([made, c.roll(6, 7, 2, node=1), c.roll(21, 22, expected=2, token=90, node=1, **none)])
 
 
 # ---- compared with a search of every order ----

@@ -34,8 +34,8 @@ class History(unittest.TestCase):
     def record(self, fobd, seed, calls, kills, prefix):
         """-> (path of the history, how often fobd was killed)"""
         path = os.path.join(fobd.place, "history")
-        recorder = subprocess.Popen([RECORD, fobd.urls["verify"], fobd.urls["admin"], path, str(seed), str(calls),
-                                     str(kills), prefix], stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True)
+        recorder = subprocess.Popen([RECORD, path, str(seed), str(calls), str(kills), prefix, fobd.urls["verify"],
+                                     fobd.urls["admin"]], stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True)
         limit = threading.Timer(LIMIT_S * daemon.SLOWER, recorder.kill)
         limit.start()
         killed = 0

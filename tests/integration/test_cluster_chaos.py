@@ -27,13 +27,6 @@ ACCOUNTS = 6
 SEED = int(os.environ.get("TEST_SEED") or random.randrange(1 << 31))
 
 
-class Path:
-    """What agent.Agent wants of a fobd."""
-
-    def __init__(self, path):
-        self.path = path
-
-
 class Account:
     """What is known: the secret of each generation, and the newest one whose roll was acknowledged."""
 
@@ -63,7 +56,7 @@ class Chaos(unittest.TestCase):
         self.etcd.end()
 
     def new_agent(self, node):
-        return agent.Agent(Path(node.path), self.etcd).start()
+        return agent.Agent(node, self.etcd).start()
 
     # ---- what goes on all the time ----
 

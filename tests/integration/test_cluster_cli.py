@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""`fob cluster` against real fobds, with a model in the place of etcd and fob-cluster: init, status, wait, forget."""
+"""`fob cluster` against real fobds, with a model in the place of etcd and fob-cluster."""
 
 import json
 import os
@@ -53,6 +53,20 @@ class Commands(unittest.TestCase):
         daemon.wait_until("the first knows all", lambda: len(self.nodes[0].status().nodes) == n)
         return [node.fobd for node in self.nodes]
 
+    def stats(self, fobd, *more):
+        return subprocess.run([FOB, "--address", fobd.urls["verify"], "stats", *more], capture_output=True, text=True, timeout=60,
+                              check=True).stdout
+
+    def test_stats(self):
+        first, _ = self.grow(2)
+        told, = json.loads(self.stats(first, "--output", "json"))["environments"]
+        self.assertGreater(told["cluster"].pop("fresh_ms"), 0)
+        self.assertEqual(told["cluster"], {"agent_connected": True, "closed": False, "applied": 1, "head": 1, "nodes": 2})
+        self.assertRegex(self.stats(first), r"(?m)^cluster nodes +2$(.*\n)+cluster agent +connected$")
+        self.fobd = daemon.Daemon().start()
+        self.assertEqual([e["cluster"] for e in json.loads(self.stats(self.fobd, "--output", "json"))["environments"]], [None, None])
+        self.assertNotIn("cluster", self.stats(self.fobd).replace("CLUSTER", ""))
+
     def test_init(self):
         self.fobd = daemon.Daemon()
         self.fobd.start()
@@ -64,13 +78,45 @@ class Commands(unittest.TestCase):
         self.assertIn("needs --environment", self.fob(self.fobd, "init", exits=1).stderr)
         made = self.json(self.fobd, "init", "--environment", "test")
         self.assertEqual((made["environment"], len(made["cluster"]), len(made["replica"])), ("test", 32, 32))
-        self.assertIn("--yes", self.fob(self.fobd, "init", "--environment", "test", "--again", exits=1).stderr)
+        self.assertIn("--yes", self.fob(self.fobd, "reinit", "--environment", "test", exits=1).stderr)
         # Live, which is in no cluster, is passed over.
         self.assertEqual([c["environment"] for c in self.json(self.fobd, "status")["clusters"]], ["test"])
         said = self.fob(self.fobd, "wait", "--timeout", "200ms", exits=2).stderr
         self.assertRegex(said, r"test: it does not serve after 0\.2 s: fob-cluster, the agent .* not connected")
         self.assertIn("1ms to 24h", self.fob(self.fobd, "wait", "--timeout", "25h", exits=1).stderr)
         self.assertIn("not serving", self.fob(self.fobd, "status").stdout)
+
+    def offline(self, fobd, *arguments, exits=0):
+        done = subprocess.run([FOB, "cluster", *arguments, "--config", fobd.config], stdin=subprocess.DEVNULL,
+                              capture_output=True, text=True, timeout=60, check=False)
+        self.assertEqual(done.returncode, exits, done.stdout + done.stderr)
+        return done.stdout + done.stderr
+
+    def test_leave_and_join(self):
+        first, second = self.grow(2)
+        self.assertIn("in use by another fobd", self.offline(second, "leave", "live", "--yes", exits=1))
+        for node in self.nodes:
+            node.fobd.stop()
+        self.assertIn("--yes", self.offline(second, "leave", "live", exits=1))
+        self.assertIn("in no cluster any more, as of entry 1", self.offline(second, "leave", "live", "--yes"))
+        self.assertIn("is in no cluster", self.offline(second, "leave", "live", "--yes", exits=1))
+        second.start(init=False)
+        with second.client() as c:  # alone
+            c.roll(pb.LIVE, "acct_1")
+        second.stop()
+        self.assertIn("is not a backup", self.offline(second, "join", "live", exits=1))
+        shutil.rmtree(second.database("live"))
+        os.rename(second.pepper("live"), second.pepper("live") + ".away")
+        self.assertIn(second.pepper("live"), self.offline(second, "join", "live", exits=1))
+        os.rename(second.pepper("live") + ".away", second.pepper("live"))
+        self.assertIn("made to join", self.offline(second, "join", "live"))
+        self.assertIn("waits for a copy", self.offline(second, "leave", "live", "--yes", exits=1))
+        for node in self.nodes:
+            node.fobd.start(init=False)
+        for node in self.nodes:
+            node.wait_fresh()
+        with second.client() as c:
+            self.assertEqual(len(c.events(pb.LIVE)), 1)
 
     def test_status_and_wait(self):
         first, second = self.grow(2)

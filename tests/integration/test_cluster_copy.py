@@ -8,6 +8,7 @@ import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 import daemon  # noqa: E402
+import etcd  # noqa: E402
 import fobwire  # noqa: E402
 import model_etcd  # noqa: E402
 import nodes  # noqa: E402
@@ -171,6 +172,25 @@ class Copy(unittest.TestCase):
         with node.fobd.client() as c:
             self.assertEqual(nodes.fault_of(lambda: c.call("fob.v1.Peer/Ask", pb.cluster.AskRequest(
                 environment=pb.LIVE, sealed=os.urandom(100))))[0], "PERMISSION_DENIED")
+
+
+class Carried(unittest.TestCase):
+    def test_by_fob_cluster(self):
+        """The same with real etcd and fob-cluster, which carry the parts."""
+        log = etcd.Etcd(1).start()
+        self.addCleanup(log.end)
+        members = [nodes.real(log)]
+        self.addCleanup(lambda: [n.stop() for n in members])
+        first = members[0]
+        for start in range(0, 2000, 250):
+            first.call(lambda c: c.call("fob.v1.Admin/ImportAccounts", pb.admin.ImportAccountsRequest(
+                request_token=fobwire.new_token(), environment=pb.LIVE, items=[
+                    pb.admin.ImportItem(account="imported_%d" % i) for i in range(start, start + 250)])))
+        members.append(nodes.real(log, first, fetch=True))
+        rolled = first.call(lambda c: c.roll(pb.LIVE, "imported_7")).new_key.secret
+        for n in members:
+            self.assertEqual(n.call(lambda c: c.verdict(rolled)), "VALID")
+            self.assertEqual(n.call(lambda c: len(c.events(pb.LIVE))), 2001)
 
 
 if __name__ == "__main__":

@@ -15,6 +15,8 @@ ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..")
 sys.path.insert(0, os.path.join(ROOT, "tests", "lib"))
 
 import daemon  # noqa: E402
+import model_etcd  # noqa: E402
+import nodes  # noqa: E402
 import pb  # noqa: E402
 import tap  # noqa: E402
 import web  # noqa: E402
@@ -166,6 +168,50 @@ class Metrics(unittest.TestCase):
         daemon.wait_until("and counted", lambda: b"\nfob_up 1\n" in get(server, "/metrics").body)
         server.stop()
         fobd.stop()
+
+
+class Clusters(unittest.TestCase):
+    """A node of a cluster, whose etcd and fob-cluster are models."""
+
+    def test_a_node_tells_of_its_cluster(self):
+        etcd = model_etcd.Etcd()
+        node, other = nodes.modelled(etcd), None
+        server = web.Web(node.fobd.urls["verify"]).start()
+
+        def figures():
+            got = samples(get(server, "/metrics").body.decode())
+            return {s.split("{")[0][len("fob_cluster_"):]: v for s, v in got.items() if s.startswith("fob_cluster_")}
+
+        try:
+            node.call(lambda c: c.create(pb.LIVE, ACCOUNT))
+            got = figures()
+            self.assertGreater(got.pop("fresh_seconds"), 0)
+            applied = got["applied"]
+            self.assertGreater(applied, 0)
+            self.assertEqual(got, {"applied": applied, "head": applied, "agent_connected": 1, "nodes": 1, "closed": 0})
+            other = nodes.modelled(etcd, node)
+            daemon.wait_until("two nodes", lambda: figures()["nodes"] == 2)
+            other.call(lambda c: c.create(pb.LIVE, ACCOUNT + "-2"))
+            self.assertGreater(figures()["applied"], applied)
+            self.assertEqual(promtool("check", "metrics", text=get(server, "/metrics").body.decode()).stdout, "")
+            node.agent.stop()
+            daemon.wait_until("stale", lambda: figures()["fresh_seconds"] == 0)
+            self.assertEqual(get(server, "/readyz").status, 503)
+            daemon.wait_until("no agent", lambda: figures()["agent_connected"] == 0)
+        finally:
+            server.stop()
+            for n in (node, other):
+                if n is not None:
+                    n.stop()
+
+    def test_of_no_cluster_nothing_is_said(self):
+        with_none = daemon.Daemon().start()
+        with with_none.client("verify") as c:
+            self.assertFalse(c.environment_stats(pb.LIVE).HasField("cluster"))
+        server = web.Web(with_none.urls["verify"]).start()
+        self.assertNotIn(b"\nfob_cluster_", get(server, "/metrics").body)
+        server.stop()
+        with_none.stop()
 
 
 class Files(unittest.TestCase):

@@ -1,4 +1,5 @@
-"""fob-cluster, and a fobd for it that a test plays: it answers Exchanges on a unix socket, as service/rpc/cluster.c does."""
+"""fob-cluster, and a fobd for it that a test plays: it answers Exchanges on a unix socket, as service/rpc/cluster.c does.
+NoEtcd is for tests that need none: nothing listens there."""
 
 import os
 import signal
@@ -40,14 +41,16 @@ def delete(key, end=""):
 
 
 class Fobd:
-    """One thread takes connections and Exchanges. An Exchange is answered when there is a transaction, or when the next one
-    comes. What the agent told is kept: results by id, sessions in their order, troubles, and how often the bell rang."""
+    """One thread takes connections and Exchanges. An Exchange is answered when there is a transaction or an ask, or when the
+    next one comes. What the agent told is kept: results and answers by id, sessions in their order, troubles, and how often
+    the bell rang. With hold_answers an Exchange that has answers is not answered."""
 
     def __init__(self, path=None, again_ms=1000):
         self.path = path or os.path.join(daemon.folder(), "c")
         self.again_ms, self.next_id = again_ms, 0
         self.seen = threading.Condition()
         self.results, self.sessions, self.requests, self.bells, self.trouble = {}, [], 0, 0, ""
+        self.answers, self.hold_answers = {}, False
         self.sizes, self.environments = [], set()
         self.connection = self.pending = None
         self.closed = False
@@ -124,15 +127,21 @@ class Fobd:
             for result in r.results:
                 assert result.id not in self.results, "a second result of one transaction"
                 self.results[result.id] = result
-            self.pending = ident
-            if self.queue:
+            for answer in r.answers:
+                assert answer.id not in self.answers, "a second answer to one ask"
+                self.answers[answer.id] = answer
+            if not (r.answers and self.hold_answers):
+                self.pending = ident
+            if self.queue and self.pending is not None:
                 self._answer(self.queue)
                 self.queue = []
             self.seen.notify_all()
 
-    def _answer(self, transactions):
-        """Holding the lock."""
-        body = cluster.ExchangeResponse(transactions=transactions, again_ms=self.again_ms).SerializeToString()
+    def _answer(self, made):
+        """Holding the lock. ${made}: transactions and asks."""
+        body = cluster.ExchangeResponse(
+            transactions=[m for m in made if isinstance(m, cluster.Transaction)],
+            asks=[m for m in made if isinstance(m, cluster.Ask)], again_ms=self.again_ms).SerializeToString()
         reply = pb.rpc.Response(body=body).SerializeToString()
         ident, self.pending = self.pending, None
         self.connection.sendall(fobwire.frame("ipc:", ident + reply))
@@ -143,12 +152,12 @@ class Fobd:
         """Give the agent a transaction; returns its id."""
         return self.begin_many([dict(timeout_ms=timeout_ms, **fields)])[0]
 
-    def begin_many(self, all_fields):
+    def begin_many(self, all_fields, kind=cluster.Transaction):
         with self.seen:
             made = []
             for fields in all_fields:
                 self.next_id += 1
-                made.append(cluster.Transaction(id=self.next_id, **fields))
+                made.append(kind(id=self.next_id, **fields))
             if self.pending is not None:
                 self._answer(made)
             else:
@@ -166,6 +175,25 @@ class Fobd:
 
     def make(self, **fields):
         return self.result(self.begin(**fields))
+
+    def ask_many(self, address, all_sealed, timeout_ms=20000):
+        """Give the agent asks of the node at ${address}; returns their ids."""
+        return self.begin_many([dict(address=address.encode(), sealed=sealed, timeout_ms=timeout_ms) for sealed in all_sealed],
+                               cluster.Ask)
+
+    def answer(self, ident):
+        self.wait("the answer to ask %d" % ident, lambda: ident in self.answers)
+        return self.answers[ident]
+
+    def ask(self, address, sealed, timeout_ms=20000):
+        return self.answer(self.ask_many(address, [sealed], timeout_ms)[0])
+
+
+class NoEtcd:
+    """What Agent needs of an Etcd."""
+
+    def __init__(self, made):
+        self.certs, self.endpoints = made, ["https://" + daemon.own_address()]
 
 
 class Agent:

@@ -1,8 +1,10 @@
 """Real etcd members with TLS on loopback addresses, which end with the test. Elections are quick: 100 ms heartbeats would be
 etcd's default, here they come every 20 ms."""
 
+import base64
 import json
 import os
+import shutil
 import signal
 import subprocess
 
@@ -10,6 +12,7 @@ import certs
 import daemon
 
 CURVE = "ec:prime256v1"
+PREFIX = "/fob/live/"
 _members = []
 
 
@@ -21,6 +24,11 @@ def make_certs(place):
     for name in ("agent", "root", "stranger"):
         made.pair("ca", name, kind=CURVE)
     return made
+
+
+def _quoted(value):
+    """As etcdctl's txn reads it, which is as Go does."""
+    return '"%s"' % "".join("\\x%02x" % b for b in value)
 
 
 class Member:
@@ -73,7 +81,7 @@ class Etcd:
         self.place = daemon.folder()
         self.flags = list(flags)
         self.certs = made or make_certs(self.place)
-        self.members = []
+        self.members, self.snapshots = [], 0
         for i in range(n):
             self.members.append(Member(self, "m%d" % i))
 
@@ -93,15 +101,49 @@ class Etcd:
     def endpoints(self):
         return [m.client for m in self.members]
 
-    def ctl(self, *args, user="root", check=True, stdin=None):
-        """Run etcdctl with the certificate of ${user}."""
+    def ctl(self, *args, user="root", check=True, stdin=None, member=None):
+        """Run etcdctl with the certificate of ${user}; for all members, or only one."""
         c = self.certs
-        done = subprocess.run(["etcdctl", "--endpoints", ",".join(self.endpoints), "--cacert", c.pem("ca"), "--cert",
-                               c.pem(user), "--key", c.key(user), *args], capture_output=True, text=True, input=stdin,
+        endpoints = member.client if member else ",".join(self.endpoints)
+        done = subprocess.run(["etcdctl", "--endpoints", endpoints, "--cacert", c.pem("ca"), "--cert", c.pem(user), "--key",
+                               c.key(user), *args], capture_output=True, text=True, input=stdin,
                               env={"PATH": os.environ.get("PATH", "/usr/bin:/bin"), "ETCDCTL_API": "3"}, timeout=60)
         if check and done.returncode != 0:
             raise AssertionError("etcdctl %s: %s" % (" ".join(args), done.stderr))
         return done
+
+    def kv(self, key):
+        """The bytes of a key, without the prefix /fob/live/; None: it is not there."""
+        found = json.loads(self.ctl("get", PREFIX + key, "-w", "json").stdout).get("kvs")
+        return base64.b64decode(found[0]["value"]) if found else None
+
+    def put(self, values):
+        """Write keys of /fob/live/ at once, as a user with all rights. ${values}: {key: bytes, or None to delete it}."""
+        lines = ["del %s%s\n" % (PREFIX, k) if v is None else "put %s%s %s\n" % (PREFIX, k, _quoted(v))
+                 for k, v in values.items()]
+        done = self.ctl("txn", stdin="\n" + "".join(lines) + "\n\n")
+        if "SUCCESS" not in done.stdout:
+            raise AssertionError(done.stdout + done.stderr)
+
+    def empty(self):
+        """Delete all below /fob/live/."""
+        self.ctl("del", "--prefix", PREFIX)
+
+    def snapshot(self):
+        """Save a snapshot; returns its path."""
+        self.snapshots += 1
+        path = os.path.join(self.place, "snapshot%d" % self.snapshots)
+        self.ctl("snapshot", "save", path, member=self.members[0])
+        return path
+
+    def restore(self, snapshot):
+        """All members end, and begin anew with what was saved."""
+        self.end()
+        for m in self.members:
+            shutil.rmtree(m.data)
+            self.ctl("snapshot", "restore", snapshot, "--name", m.name, "--data-dir", m.data, "--initial-cluster",
+                     ",".join("%s=%s" % (o.name, o.peer) for o in self.members), "--initial-advertise-peer-urls", m.peer)
+        self.start()
 
     def status(self):
         return json.loads(self.ctl("endpoint", "status", "-w", "json").stdout)

@@ -21,11 +21,6 @@ IN_FLIGHT, SECONDS = 256, 5
 ACCOUNTS = 256
 
 
-class Path:
-    def __init__(self, path):
-        self.path = path
-
-
 def timed(call, n):
     """(median, 99th percentile) of ${n} calls, in ms."""
     took = []
@@ -100,14 +95,14 @@ def measure(cluster, names):
 def main():
     e = etcd.Etcd(3).start()
     print("etcd alone, append of 600 bytes by fob-cluster: p50 %.1f ms, p99 %.1f ms" % etcd_alone(e), flush=True)
-    cluster = [nodes.Node(lambda n: agent.Agent(Path(n.path), e).start(), staleness_ms=10000)]
+    cluster = [nodes.Node(lambda n: agent.Agent(n, e).start(), staleness_ms=10000)]
     names = ["acct_%d" % i for i in range(ACCOUNTS)]
     with cluster[0].fobd.client(timeout_s=60) as c:
         for name in names:
             c.create(pb.LIVE, name)
     for n in (1, 3):
         while len(cluster) < n:
-            cluster.append(nodes.Node(lambda x: agent.Agent(Path(x.path), e).start(), cluster[0], staleness_ms=10000))
+            cluster.append(nodes.Node(lambda x: agent.Agent(x, e).start(), cluster[0], staleness_ms=10000))
         one, rate = measure(cluster, names)
         print("RollKey, acknowledged by %d node%s: p50 %.1f ms, p99 %.1f ms; with %d in flight %.0f a second" % (
             n, "" if n == 1 else "s", *one, IN_FLIGHT, rate), flush=True)

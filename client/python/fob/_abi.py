@@ -203,7 +203,9 @@ class environment_stats(Structure):
                 ("rotating", c_bool), ("rotation_keys", c_uint64), ("rotation_records", c_uint64),
                 ("rotation_of_records", c_uint64), ("failures", c_uint64), ("group_sizes", c_uint64 * 16),
                 ("keys_counted", c_bool), ("keys_by_state", c_uint64 * 8), ("superseded_in_use", c_uint64),
-                ("superseded_in_use_end_ms", c_int64)]
+                ("superseded_in_use_end_ms", c_int64), ("in_cluster", c_bool), ("cluster_agent_connected", c_bool),
+                ("cluster_closed", c_bool), ("cluster_nodes", c_uint32), ("cluster_applied", c_uint64),
+                ("cluster_head", c_uint64), ("cluster_fresh_ms", c_int64)]
 
 
 class stats(Structure):

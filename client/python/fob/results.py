@@ -226,6 +226,13 @@ class EnvironmentStats:
     keys_by_state: dict[KeyState, int]
     superseded_in_use: int
     superseded_in_use_end_ms: int
+    in_cluster: bool  # False: what follows is 0
+    cluster_agent_connected: bool
+    cluster_closed: bool  # it cannot serve again without being made anew
+    cluster_nodes: int
+    cluster_applied: int
+    cluster_head: int
+    cluster_fresh_ms: int
 
 
 @dataclass(frozen=True)

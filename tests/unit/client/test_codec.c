@@ -13,35 +13,12 @@
 
 #include "client/arena.h"
 #include "client/codec.h"
-#include "fob/rpc/v1/rpc.pb-c.h"
 #include "fob/v1/admin.pb-c.h"
 #include "fob/v1/health.pb-c.h"
 #include "fob/v1/keys.pb-c.h"
-
-#define TEXT(s) ((ProtobufCBinaryData){ .len = sizeof(s) - 1, .data = (uint8_t *)(uintptr_t)(s) })
+#include "tests/unit/client/reply.h"
 
 static const uint8_t token[FOB_TOKEN_LEN] = "0123456789abcdef0123456789abcde";
-
-/* A whole reply, in a block of exactly its size, so that a sanitizer sees the first byte too many. */
-static uint8_t *
-reply_make(int code, ProtobufCBinaryData message, const ProtobufCMessage *inner, size_t *len)
-{
-	Fob__Rpc__V1__Response m = FOB__RPC__V1__RESPONSE__INIT;
-	uint8_t *body = NULL, *all;
-
-	m.code = (Fob__Rpc__V1__Code)code;
-	m.message = message;
-	if (inner != NULL) {
-		assert_non_null(body = malloc(protobuf_c_message_get_packed_size(inner) + 1));
-		m.body.len = protobuf_c_message_pack(inner, body);
-		m.body.data = body;
-	}
-	*len = fob__rpc__v1__response__get_packed_size(&m);
-	assert_non_null(all = malloc(*len == 0 ? 1 : *len));
-	fob__rpc__v1__response__pack(&m, all);
-	free(body);
-	return all;
-}
 
 static Fob__V1__VerifyKeyResponse
 valid(void)
@@ -738,7 +715,9 @@ test_stats(void **state)
 	Fob__V1__StatsResponse m = FOB__V1__STATS_RESPONSE__INIT;
 	Fob__V1__CodeCount codes[3], *code_pointers[3] = { &codes[0], &codes[1], &codes[2] };
 	Fob__V1__VerdictCount verdicts[2], *verdict_pointers[2] = { &verdicts[0], &verdicts[1] };
+	Fob__V1__EnvironmentStats alone = FOB__V1__ENVIRONMENT_STATS__INIT;
 	Fob__V1__EnvironmentStats env = FOB__V1__ENVIRONMENT_STATS__INIT, *envs[3] = { &env, &env, &env };
+	Fob__V1__ClusterStats cluster = FOB__V1__CLUSTER_STATS__INIT;
 	Fob__V1__KeyStateCount states[2], *state_pointers[2] = { &states[0], &states[1] };
 	Fob__V1__AnsweredCount answered[2], *answered_pointers[2] = { &answered[0], &answered[1] };
 	Fob__V1__Durations durations[2], *duration_pointers[2] = { &durations[0], &durations[1] };
@@ -777,6 +756,12 @@ test_stats(void **state)
 	env.key_states = state_pointers;
 	env.superseded_in_use = 10;
 	env.superseded_in_use_end_ms = 11;
+	cluster.applied = 12;
+	cluster.head = 13;
+	cluster.fresh_ms = 14;
+	cluster.nodes = 15;
+	cluster.closed = true;
+	env.cluster = &cluster;
 	for (i = 0; i < 30; i++)
 		numbers[i] = i;
 	for (i = 0; i < 2; i++) {
@@ -831,12 +816,27 @@ test_stats(void **state)
 	assert_int_equal(s->environments[0]->keys_by_state[FOB_KEY_STATE_UNKNOWN], 21);
 	assert_int_equal(s->environments[1]->superseded_in_use, 10);
 	assert_int_equal(s->environments[1]->superseded_in_use_end_ms, 11);
+	assert_true(s->environments[0]->in_cluster && s->environments[0]->cluster_closed);
+	assert_false(s->environments[0]->cluster_agent_connected);
+	assert_int_equal(s->environments[0]->cluster_applied, 12);
+	assert_int_equal(s->environments[0]->cluster_head, 13);
+	assert_int_equal(s->environments[0]->cluster_fresh_ms, 14);
+	assert_int_equal(s->environments[0]->cluster_nodes, 15);
 	assert_int_equal(s->answered[FOB_OPERATION_CLASS_LIST][FOB_ENVIRONMENT_TEST][-FOB_ENOT_FOUND], 30);
 	assert_int_equal(s->answered[FOB_OPERATION_CLASS_OTHER][FOB_ENVIRONMENT_ANY][-FOB_EUNKNOWN], 31);
 	assert_int_equal(s->durations[FOB_OPERATION_CLASS_CHANGE][23], 23);
 	assert_int_equal(s->durations[FOB_OPERATION_CLASS_CHANGE][24], 24 + 25 + 26 + 27 + 28 + 29);
 	assert_int_equal(s->durations_ns[FOB_OPERATION_CLASS_CHANGE], 40);
 	assert_int_equal(s->durations_ns[FOB_OPERATION_CLASS_OTHER], 0);
+	free(s);
+
+	envs[1] = &alone;
+	cluster.agent_connected = true;
+	reply = reply_make(0, TEXT(""), &m.base, &len);
+	assert_int_equal(codec_decode_stats(reply, len, &s, &e), 0);
+	free(reply);
+	assert_true(s->environments[0]->in_cluster && s->environments[0]->cluster_agent_connected);
+	assert_false(s->environments[1]->in_cluster || s->environments[1]->cluster_agent_connected);
 	free(s);
 
 	m.n_environments = 3;

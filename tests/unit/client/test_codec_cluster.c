@@ -12,33 +12,11 @@
 #include <cmocka.h>
 
 #include "client/codec.h"
-#include "fob/rpc/v1/rpc.pb-c.h"
 #include "fob/v1/admin.pb-c.h"
-
-#define TEXT(s) ((ProtobufCBinaryData){ .len = sizeof(s) - 1, .data = (uint8_t *)(uintptr_t)(s) })
+#include "tests/unit/client/reply.h"
 
 static const uint8_t token[FOB_TOKEN_LEN] = "0123456789abcdef0123456789abcde";
 static const char cluster[] = "the cluster's id", replica[] = "the replica's id", other[] = "another's row id";
-
-/* A whole reply, in a block of exactly its size. */
-static uint8_t *
-reply_make(int code, const ProtobufCMessage *inner, size_t *len)
-{
-	Fob__Rpc__V1__Response m = FOB__RPC__V1__RESPONSE__INIT;
-	uint8_t *body = NULL, *all;
-
-	m.code = (Fob__Rpc__V1__Code)code;
-	if (inner != NULL) {
-		assert_non_null(body = malloc(protobuf_c_message_get_packed_size(inner) + 1));
-		m.body.len = protobuf_c_message_pack(inner, body);
-		m.body.data = body;
-	}
-	*len = fob__rpc__v1__response__get_packed_size(&m);
-	assert_non_null(all = malloc(*len == 0 ? 1 : *len));
-	fob__rpc__v1__response__pack(&m, all);
-	free(body);
-	return all;
-}
 
 static void
 test_requests(void **state)
@@ -101,7 +79,7 @@ test_init_reply(void **state)
 	(void)state;
 	m.cluster = TEXT(cluster);
 	m.replica = TEXT(replica);
-	reply = reply_make(0, &m.base, &len);
+	reply = reply_make(0, TEXT(""), &m.base, &len);
 	assert_int_equal(codec_decode_cluster_init(reply, len, &out, &e), 0);
 	assert_int_equal(out.size, sizeof(out));
 	assert_memory_equal(out.cluster, cluster, FOB_CLUSTER_ID_LEN);
@@ -109,16 +87,16 @@ test_init_reply(void **state)
 	free(reply);
 
 	m.replica.len--;
-	reply = reply_make(0, &m.base, &len);
+	reply = reply_make(0, TEXT(""), &m.base, &len);
 	assert_int_equal(codec_decode_cluster_init(reply, len, &out, &e), FOB_EINTERNAL);
 	assert_int_equal(out.cluster[0], 0);
 	free(reply);
 
-	reply = reply_make(9, &m.base, &len);
+	reply = reply_make(9, TEXT(""), &m.base, &len);
 	assert_int_equal(codec_decode_cluster_init(reply, len, &out, &e), FOB_EFAILED_PRECONDITION);
 	assert_int_equal(codec_decode_cluster_forget(reply, len, &e), FOB_EFAILED_PRECONDITION);
 	free(reply);
-	reply = reply_make(0, NULL, &len);
+	reply = reply_make(0, TEXT(""), NULL, &len);
 	assert_int_equal(codec_decode_cluster_forget(reply, len, &e), 0);
 	free(reply);
 }
@@ -163,7 +141,7 @@ test_status_reply(void **state)
 
 	(void)state;
 	m.closed = TEXT("its log is gone");
-	reply = reply_make(0, &m.base, &len);
+	reply = reply_make(0, TEXT(""), &m.base, &len);
 	assert_int_equal(codec_decode_cluster_status(reply, len, &s, &e), 0);
 	free(reply);
 	assert_int_equal(s->size, sizeof(*s));
@@ -197,7 +175,7 @@ status_is_refused(const Fob__V1__ClusterStatusResponse *m)
 	uint8_t *reply;
 	size_t len;
 
-	reply = reply_make(0, &m->base, &len);
+	reply = reply_make(0, TEXT(""), &m->base, &len);
 	assert_int_equal(codec_decode_cluster_status(reply, len, &s, &e), FOB_EINTERNAL);
 	assert_null(s);
 	free(reply);
@@ -226,7 +204,7 @@ test_status_replies_that_cannot_be(void **state)
 	b.replica.len = 0;
 	status_is_refused(&m);
 	m = status_message(nodes);
-	reply = reply_make(9, &m.base, &len);
+	reply = reply_make(9, TEXT(""), &m.base, &len);
 	assert_int_equal(codec_decode_cluster_status(reply, len, &s, &e), FOB_EFAILED_PRECONDITION);
 	assert_null(s);
 	free(reply);
@@ -262,7 +240,7 @@ test_many_nodes(void **state)
 	}
 	m.n_nodes = N;
 	m.nodes = nodes;
-	reply = reply_make(0, &m.base, &len);
+	reply = reply_make(0, TEXT(""), &m.base, &len);
 	assert_int_equal(codec_decode_cluster_status(reply, len, &s, &e), 0);
 	free(reply);
 	assert_int_equal(s->n_nodes, N);

@@ -9,6 +9,7 @@
 
 #include "client/fob.h"
 #include "client/options.h"
+#include "proto/c/address.h"
 
 static const char *const good[] = { "ipc:///run/fob/verify.sock", "ipc://relative.sock", "tcp://127.0.0.1:7400",
 	"tcp://fob.internal:1", "tcp://[::1]:65535", "tls+tcp://fob.example:7401" };
@@ -27,7 +28,7 @@ test_address(void **state)
 {
 	struct fob_options *o = fob_options_new();
 	const struct options_addresses *a = &o->addresses[FOB_ENVIRONMENT_ANY];
-	char longest[OPTIONS_ADDRESS_MAX + 20];
+	char longest[ADDRESS_TEXT_MAX + 20];
 	size_t i;
 
 	(void)state;

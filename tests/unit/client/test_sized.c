@@ -170,8 +170,10 @@ LAYOUT(fob_cluster_node, 184, address, 56);
 LAYOUT(fob_cluster_status, 328, reserved, 321);
 LAYOUT(fob_health_request, 32, traceparent, 24);
 LAYOUT(fob_stats_request, 24, traceparent, 16);
-LAYOUT(fob_environment_stats, 504, failures, 280);
-LAYOUT(fob_environment_stats, 504, superseded_in_use_end_ms, 496);
+LAYOUT(fob_environment_stats, 536, failures, 280);
+LAYOUT(fob_environment_stats, 536, superseded_in_use_end_ms, 496);
+LAYOUT(fob_environment_stats, 536, cluster_nodes, 508);
+LAYOUT(fob_environment_stats, 536, cluster_fresh_ms, 528);
 LAYOUT(fob_stats, 10104, environments, 240);
 LAYOUT(fob_stats, 10104, durations_ns, 9976);
 #endif

@@ -38,11 +38,12 @@ take(struct results *rs, uint64_t first, size_t *kvs, bool *more)
 {
 	Fob__V1__Result *out[RESULTS_AT_ONCE];
 	Fob__V1__ExchangeRequest request = FOB__V1__EXCHANGE_REQUEST__INIT;
-	size_t n = results_take(rs, out);
+	size_t bytes, n = results_take(rs, out, &bytes);
 
 	request.results = out;
 	request.n_results = n;
-	assert_in_range(fob__v1__exchange_request__get_packed_size(&request), 0, RESULTS_BYTES);
+	assert_in_range(bytes, 0, RESULTS_BYTES);
+	assert_in_range(fob__v1__exchange_request__get_packed_size(&request), 0, bytes);
 	*kvs = 0;
 	*more = false;
 	for (size_t i = 0; i < n; i++) {

@@ -137,6 +137,36 @@ numbers(void **state)
 	assert_null(strstr(f->text, "end_timestamp_seconds{environment=\"test\""));
 }
 
+/* Of an environment that is in no cluster nothing is said. */
+static void
+a_cluster(void **state)
+{
+	struct fixture *f = *state;
+
+	make(f, &f->stats);
+	assert_null(strstr(f->text, "\nfob_cluster_"));
+	f->live.in_cluster = true;
+	f->live.cluster_agent_connected = true;
+	f->live.cluster_nodes = 3;
+	f->live.cluster_applied = 41;
+	f->live.cluster_head = UINT64_MAX;
+	f->live.cluster_fresh_ms = 9087;
+	make(f, &f->stats);
+	assert_true(has(f, "fob_cluster_applied{environment=\"live\"} 41"));
+	assert_true(has(f, "fob_cluster_head{environment=\"live\"} 18446744073709551615"));
+	assert_true(has(f, "fob_cluster_fresh_seconds{environment=\"live\"} 9.087"));
+	assert_true(has(f, "fob_cluster_agent_connected{environment=\"live\"} 1"));
+	assert_true(has(f, "fob_cluster_nodes{environment=\"live\"} 3"));
+	assert_true(has(f, "fob_cluster_closed{environment=\"live\"} 0"));
+	for (const char *p = f->text; (p = strstr(p, "\nfob_cluster_")) != NULL; p++)
+		assert_null(memmem(p, strcspn(p + 1, "\n"), "test", 4));
+	f->live.cluster_closed = true;
+	f->live.cluster_fresh_ms = 0;
+	make(f, &f->stats);
+	assert_true(has(f, "fob_cluster_closed{environment=\"live\"} 1"));
+	assert_true(has(f, "fob_cluster_fresh_seconds{environment=\"live\"} 0.000"));
+}
+
 static void
 histograms(void **state)
 {
@@ -215,6 +245,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(fobd_down),
 		TEST(numbers),
+		TEST(a_cluster),
 		TEST(histograms),
 		TEST(escapes),
 		TEST(each_is_described),

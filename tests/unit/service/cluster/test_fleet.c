@@ -146,10 +146,11 @@ run(int64_t ms)
 			transact(&t);
 }
 
+static const uint8_t tag[ROW_TAG_LEN] = { 1 }; /* of every entry */
+
 static void
 apply_all(void)
 {
-	uint8_t tag[ROW_TAG_LEN] = { 1 };
 	const uint8_t *bytes;
 	size_t len;
 
@@ -187,7 +188,7 @@ append(const char *entry)
 	int64_t by_ms;
 
 	assert_true(fleet_may_propose(fleet));
-	assert_true(fleet_propose(fleet, (const uint8_t *)entry, strlen(entry)));
+	assert_true(fleet_propose(fleet, (const uint8_t *)entry, strlen(entry), tag));
 	run(20);
 	assert_int_equal(fleet_proposal(fleet), FLEET_WON);
 	apply_all();
@@ -209,6 +210,51 @@ a_node_is_fresh_when_it_has_proved_it(void **state)
 	assert_true(fleet_fresh_until_ms(fleet) <= now_ms);
 	run(20);
 	assert_true(fleet_fresh_until_ms(fleet) > now_ms);
+}
+
+/* Of each three proofs two are lost: the agent tells so at their timeout or, of one of two, tells nothing at all. */
+static void
+lose_proofs(uint32_t staleness_ms, bool told)
+{
+	struct fleet_result unknown = { .outcome = FLEET_UNKNOWN };
+	int64_t tell_ms = INT64_MAX;
+	unsigned proofs = 0;
+	struct fleet_txn t;
+
+	fleet_free(fleet);
+	memset(&etcd, 0, sizeof(etcd));
+	options.max_staleness_ms = staleness_ms;
+	assert_non_null(fleet = fleet_new(&options));
+	run(200);
+	for (int64_t end_ms = now_ms + staleness_ms * 10; now_ms < end_ms; now_ms += 10) {
+		if (now_ms >= tell_ms) {
+			tell_ms = INT64_MAX;
+			fleet_done(fleet, &unknown, now_ms);
+		}
+		while (fleet_next(fleet, now_ms, 1000, &t)) {
+			if (t.n_compares != 2 || t.compares[1].target != FLEET_VERSION || proofs++ % (told ? 3 : 2) == 0) {
+				transact(&t);
+			} else if (told) {
+				unknown.id = t.id;
+				tell_ms = now_ms + fleet_timeout_ms(fleet);
+			}
+		}
+		assert_true(fleet_fresh_until_ms(fleet) > now_ms);
+	}
+	assert_true(proofs > 10);
+}
+
+static void
+lost_proofs_leave_a_node_fresh(void **state)
+{
+	static const uint32_t staleness_ms[] = { 1000, 1500, 2500, 5000, 10000, 60000 };
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(staleness_ms) / sizeof(staleness_ms[0]); i++) {
+		lose_proofs(staleness_ms[i], true);
+		lose_proofs(staleness_ms[i], false);
+	}
+	assert_int_equal(fleet_timeout_ms(fleet), FLEET_TIMEOUT_MS);
 }
 
 static void
@@ -237,7 +283,7 @@ a_silent_node_is_waited_for(void **state)
 	static const char other[] = "05050505050505050505050505050505.0000000000000001";
 	struct row row = { .max_staleness_ms = D_MS, .pepper_lines = 1, .entry_version = 1 };
 	struct fleet_action add = { .kind = FLEET_PUT };
-	uint8_t bytes[ROW_MAX], tag[ROW_TAG_LEN] = { 1 };
+	uint8_t bytes[ROW_MAX];
 	int64_t by_ms, won_ms;
 
 	(void)state;
@@ -246,7 +292,7 @@ a_silent_node_is_waited_for(void **state)
 	add.value = bytes;
 	snprintf(add.key, sizeof(add.key), "nodes/%s", other);
 	put(&add);
-	assert_true(fleet_propose(fleet, (const uint8_t *)"x", 1));
+	assert_true(fleet_propose(fleet, (const uint8_t *)"x", 1, tag));
 	won_ms = now_ms;
 	run(20);
 	assert_int_equal(fleet_proposal(fleet), FLEET_WON);
@@ -291,6 +337,61 @@ a_head_that_is_behind_closes_the_node(void **state)
 	run(D_MS / 5);
 	assert_int_equal(fleet_closed(fleet), FLEET_HEAD_BEHIND);
 	assert_int_equal(fleet_fresh_until_ms(fleet), 0);
+}
+
+/* The head has the number that this node has applied, but another entry has it: others went on from an older snapshot. */
+static void
+a_head_of_another_entry_closes_the_node(void **state)
+{
+	(void)state;
+	run(100);
+	append("one");
+	run(D_MS / 5);
+	assert_int_equal(fleet_closed(fleet), FLEET_OPEN);
+	find("head")->value[FLEET_ID_LEN + 8] ^= 1;
+	run(D_MS / 5);
+	assert_int_equal(fleet_closed(fleet), FLEET_HEAD_BEHIND);
+}
+
+/* Also when this node has lagged behind, and misses no entry: others may miss some that they have acknowledged. */
+static void
+a_revision_that_goes_back_closes_the_node(void **state)
+{
+	(void)state;
+	run(100);
+	append("one");
+	run(D_MS / 5);
+	etcd.revision -= 5;
+	run(D_MS / 5);
+	assert_int_equal(fleet_closed(fleet), FLEET_HEAD_BEHIND);
+	assert_int_equal(fleet_fresh_until_ms(fleet), 0);
+}
+
+/* Nodes of the cluster before may answer until W after its log was gone, and changes must not be made before. */
+static void
+a_cluster_that_is_made_again_waits(void **state)
+{
+	int64_t begun_ms;
+
+	(void)state;
+	run(100);
+	append("one");
+	fleet_free(fleet);
+	options.again = true;
+	options.cluster[0] ^= 1;
+	assert_non_null(fleet = fleet_new(&options));
+	run(D_MS);
+	/* The log is still there. */
+	assert_int_equal(fleet_fresh_until_ms(fleet), 0);
+	etcd.n = 0;
+	begun_ms = now_ms;
+	run(D_MS);
+	assert_int_equal(fleet_fresh_until_ms(fleet), 0);
+	assert_int_equal(etcd.n, 1);
+	run(D_MS);
+	assert_true(fleet_fresh_until_ms(fleet) > now_ms);
+	assert_true(now_ms - begun_ms >= D_MS * 101 / 99);
+	append("one");
 }
 
 static void
@@ -444,22 +545,94 @@ the_log_is_cut_behind_what_is_kept(void **state)
 	assert_int_equal(fleet_closed(fleet), FLEET_OPEN);
 }
 
+/* Another node appends an entry; of those before, which all have, only the newest is kept. */
+static void
+another_appends(void)
+{
+	static const struct fleet_action all = { .key = "log/", .end = "log0" };
+	struct fleet_action entry = { .value = (const uint8_t *)"x", .len = 1 }, head = { .key = "head", .len = 24 };
+	uint8_t value[24];
+	uint64_t number = fleet_applied_to(fleet) + 1;
+
+	delete(&all);
+	etcd.revision++;
+	snprintf(entry.key, sizeof(entry.key), "log/%016llx", (unsigned long long)number);
+	memcpy(value, options.cluster, FLEET_ID_LEN);
+	bytes_put64(value + FLEET_ID_LEN, number);
+	head.value = value;
+	put(&entry);
+	put(&head);
+	fleet_changed(fleet);
+}
+
+/* How often our row is put within a second in which another node appends all the time, with ${rows} rows. */
+static int64_t
+acknowledgements(unsigned rows)
+{
+	struct fleet_action row = { .value = (const uint8_t *)"x", .len = 1 };
+	struct fleet_txn t;
+	struct key *own;
+	uint64_t first;
+	int64_t before;
+
+	for (unsigned i = 1; i < rows; i++) {
+		snprintf(row.key, sizeof(row.key), "nodes/%032x.%016x", i + 0x1000, i);
+		put(&row);
+	}
+	run(1000);
+	assert_non_null(own = find("nodes/02020202020202020202020202020202.0000000000000007"));
+	before = own->version;
+	first = fleet_applied_to(fleet);
+	for (int64_t end_ms = now_ms + 1000; now_ms < end_ms; now_ms++) {
+		another_appends();
+		/* What is asked for meanwhile must not make it more. */
+		(void)fleet_confirm(fleet);
+		while (fleet_next(fleet, now_ms, 1000, &t))
+			transact(&t);
+		apply_all();
+	}
+	assert_true(fleet_applied_to(fleet) > first + 400);
+	assert_non_null(own = find("nodes/02020202020202020202020202020202.0000000000000007"));
+	return own->version - before;
+}
+
+/* Each is read by all nodes that wait, so that with many rows each of them acknowledges less often. */
+static void
+many_nodes_acknowledge_less_often(void **state)
+{
+	(void)state;
+	assert_in_range(acknowledgements(100), 45, 51);
+}
+
+static void
+few_nodes_acknowledge_at_once(void **state)
+{
+	(void)state;
+	assert_true(acknowledgements(3) > 400);
+}
+
 int
 main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {
 		TEST(a_node_is_fresh_when_it_has_proved_it),
+		TEST(lost_proofs_leave_a_node_fresh),
 		TEST(a_row_that_is_marked_is_left),
 		TEST(a_silent_node_is_waited_for),
 		TEST(leaving_takes_the_row_away),
 		TEST(a_head_that_is_behind_closes_the_node),
+		TEST(a_head_of_another_entry_closes_the_node),
+		TEST(a_revision_that_goes_back_closes_the_node),
+		TEST(a_cluster_that_is_made_again_waits),
 		TEST(another_clusters_head_closes_the_node),
 		TEST(a_log_that_is_gone_closes_the_node),
 		TEST(a_node_that_was_away_asks_each_of_the_others),
 		TEST(another_node_is_found_by_its_replica),
 		TEST(a_new_node_learns_its_cluster),
 		TEST(the_log_is_cut_behind_what_is_kept),
+		TEST(many_nodes_acknowledge_less_often),
+		TEST(few_nodes_acknowledge_at_once),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -211,6 +211,36 @@ a_verify_listener_serves_no_admin(void **state)
 	assert_int_equal(send_method(f->admin, "fob.v1.Admin/Nothing"), UNIMPLEMENTED);
 }
 
+/* The agent is allowed nothing but to exchange transactions; and nobody else may do that, an administrator included. */
+static void
+a_cluster_listener_serves_the_agent(void **state)
+{
+	static const char *const refused[] = { "fob.v1.Keys/VerifyKey", "fob.v1.Keys/Nothing", "fob.v1.Admin/RevokeKey",
+		"fob.v1.Admin/ClusterStatus", "fob.v1.Admin/Nothing", "fob.v1.Health/Nothing", "Nothing", "" };
+	struct fixture *f = *state;
+	struct harness_call *cluster = harness_call_new(f->h, ROLE_CLUSTER);
+	size_t len;
+	uint8_t *bytes = verify_request(f, &len);
+
+	assert_int_equal(send_raw(cluster, bytes, len), PERMISSION_DENIED);
+	free(bytes);
+	bytes = revoke_request(&len);
+	assert_int_equal(send_raw(cluster, bytes, len), PERMISSION_DENIED);
+	free(bytes);
+	works_on(f, f->verify);
+	for (size_t i = 0; i < sizeof(refused) / sizeof(refused[0]); i++)
+		assert_int_equal(send_method(cluster, refused[i]), PERMISSION_DENIED);
+	assert_int_equal(send_method(cluster, "fob.v1.Health/Check"), OK);
+	assert_int_equal(send_method(cluster, "fob.v1.Cluster/Nothing"), UNIMPLEMENTED);
+	/* This one reaches its handler, which misses the session. */
+	assert_int_equal(send_method(cluster, "fob.v1.Cluster/Exchange"), INVALID_ARGUMENT);
+	for (int i = 0; i < 2; i++) {
+		assert_int_equal(send_method(i == 0 ? f->admin : f->verify, "fob.v1.Cluster/Exchange"), PERMISSION_DENIED);
+		assert_int_equal(send_method(i == 0 ? f->admin : f->verify, "fob.v1.Cluster/Nothing"), PERMISSION_DENIED);
+	}
+	harness_call_free(cluster);
+}
+
 static void
 every_truncation(void **state)
 {
@@ -675,6 +705,7 @@ main(void)
 		TEST(every_method_is_found),
 		TEST(methods_that_are_not_there),
 		TEST(a_verify_listener_serves_no_admin),
+		TEST(a_cluster_listener_serves_the_agent),
 		TEST(every_truncation),
 		TEST(every_truncation_of_a_body),
 		TEST(random_bytes),

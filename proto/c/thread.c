@@ -1,7 +1,7 @@
 /*
  * thread.c - a thread of the library in a program that is not ours (see thread.h).
  */
-#include "client/thread.h"
+#include "proto/c/thread.h"
 
 #include <signal.h>
 

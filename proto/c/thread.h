@@ -1,8 +1,8 @@
 /*
  * thread.h - a thread of the library in a program that is not ours.
  */
-#ifndef CLIENT_THREAD_H
-#define CLIENT_THREAD_H
+#ifndef THREAD_H
+#define THREAD_H
 
 #include <pthread.h>
 

@@ -1,12 +1,12 @@
 /*
  * resolver.h - a name is resolved on a thread that ends with it, so that nobody waits for the name server.
  */
-#ifndef CLIENT_RESOLVER_H
-#define CLIENT_RESOLVER_H
+#ifndef RESOLVER_H
+#define RESOLVER_H
 
 #include <pthread.h>
 
-#include "client/address.h"
+#include "proto/c/address.h"
 
 /* Used by one thread at a time. Zero: idle. */
 struct resolver {

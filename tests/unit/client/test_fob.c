@@ -347,5 +347,5 @@ main(void)
 		cmocka_unit_test_setup_teardown(test_unload, setup, teardown) };
 
 	alarm(whole_s);
-	return cmocka_run_group_tests_name("client/thread", tests, NULL, NULL);
+	return cmocka_run_group_tests_name("client/fob", tests, NULL, NULL);
 }

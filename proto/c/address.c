@@ -1,8 +1,10 @@
 /*
  * address.c - where a server is (see address.h). Never opens a socket.
  */
-#include "client/address.h"
+#include "proto/c/address.h"
 
+#include <ctype.h>
+#include <errno.h>
 #include <netdb.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,6 +13,78 @@ static const struct {
 	const char *prefix;
 	enum address_scheme scheme;
 } schemes[] = { { "ipc://", ADDRESS_IPC }, { "tcp://", ADDRESS_TCP }, { "tls+tcp://", ADDRESS_TLS } };
+
+/* Returns: what comes behind the scheme; NULL when there is none that is known. */
+static const char *
+scheme_of(const char *text, enum address_scheme *scheme)
+{
+	for (size_t i = 0; i < sizeof(schemes) / sizeof(schemes[0]); i++) {
+		if (strncmp(text, schemes[i].prefix, strlen(schemes[i].prefix)) == 0) {
+			*scheme = schemes[i].scheme;
+			return text + strlen(schemes[i].prefix);
+		}
+	}
+	return NULL;
+}
+
+/* ---- what it may be ---- */
+
+static bool
+path_is_good(const char *path)
+{
+	return *path != '\0' && strlen(path) < sizeof(((struct sockaddr_un *)0)->sun_path);
+}
+
+static bool
+port_is_good(const char *port)
+{
+	unsigned long n;
+	char *end;
+
+	if (!isdigit((unsigned char)*port))
+		return false;
+	errno = 0;
+	n = strtoul(port, &end, 10);
+	return errno == 0 && *end == '\0' && n >= 1 && n <= 65535;
+}
+
+/* HOST:PORT or [V6]:PORT. What the host's characters mean is the resolver's business; that there are any is ours. */
+static bool
+host_port_is_good(const char *s)
+{
+	const char *colon = strrchr(s, ':'), *p;
+
+	if (colon == NULL || colon == s || !port_is_good(colon + 1))
+		return false;
+	for (p = s; p < colon; p++) {
+		if (!isgraph((unsigned char)*p) || strchr("/?#@%*", *p) != NULL)
+			return false;
+	}
+	if (*s == '[')
+		return colon[-1] == ']' && colon - s > 2;
+	return memchr(s, ':', (size_t)(colon - s)) == NULL;
+}
+
+bool
+address_is_good(const char *text)
+{
+	enum address_scheme scheme;
+	const char *rest;
+
+	if (strlen(text) > ADDRESS_TEXT_MAX || (rest = scheme_of(text, &scheme)) == NULL)
+		return false;
+	return scheme == ADDRESS_IPC ? path_is_good(rest) : host_port_is_good(rest);
+}
+
+bool
+address_is_tls(const char *text)
+{
+	enum address_scheme scheme;
+
+	return scheme_of(text, &scheme) != NULL && scheme == ADDRESS_TLS;
+}
+
+/* ---- what it stands for ---- */
 
 /* HOST:PORT or [V6]:PORT, each ended by a NUL. */
 static void
@@ -29,17 +103,12 @@ host_port_split(struct address *a)
 int
 address_init(struct address *a, const char *text)
 {
-	size_t i, len = 0;
+	const char *rest;
 
 	*a = (struct address){ 0 };
-	for (i = 0; i < sizeof(schemes) / sizeof(schemes[0]); i++) {
-		if (strncmp(text, schemes[i].prefix, strlen(schemes[i].prefix)) == 0) {
-			a->scheme = schemes[i].scheme;
-			len = strlen(schemes[i].prefix);
-		}
-	}
+	rest = scheme_of(text, &a->scheme);
 	a->text = strdup(text);
-	a->host = strdup(text + len);
+	a->host = rest != NULL ? strdup(rest) : NULL;
 	if (a->text == NULL || a->host == NULL) {
 		address_fini(a);
 		return -1;

@@ -9,7 +9,7 @@
 
 #include <netinet/in.h>
 
-#include "client/address.h"
+#include "proto/c/address.h"
 
 static void
 test_forms(void **state)
@@ -70,5 +70,5 @@ main(void)
 {
 	const struct CMUnitTest tests[] = { cmocka_unit_test(test_forms), cmocka_unit_test(test_no_such_name) };
 
-	return cmocka_run_group_tests_name("client/address", tests, NULL, NULL);
+	return cmocka_run_group_tests_name("proto/c/address", tests, NULL, NULL);
 }

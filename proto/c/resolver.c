@@ -1,11 +1,11 @@
 /*
  * resolver.c - a name is resolved on a thread of its own (see resolver.h).
  */
-#include "client/resolver.h"
+#include "proto/c/resolver.h"
 
 #include <stdatomic.h>
 
-#include "client/thread.h"
+#include "proto/c/thread.h"
 
 static void *
 resolver_run(void *arg)

@@ -1,13 +1,15 @@
 /*
- * address.h - where a server is: the text of the options, and the socket addresses that it stands for.
+ * address.h - where a server is: ipc:///PATH, tcp://HOST:PORT or tls+tcp://HOST:PORT, and the socket addresses that
+ * it stands for.
  */
-#ifndef CLIENT_ADDRESS_H
-#define CLIENT_ADDRESS_H
+#ifndef ADDRESS_H
+#define ADDRESS_H
 
 #include <stdbool.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 
+#define ADDRESS_TEXT_MAX 300     /* a host name of 253 characters, its scheme and port */
 #define ADDRESS_ENDPOINTS_MAX 16 /* socket addresses of one name that are tried */
 
 enum address_scheme { ADDRESS_IPC, ADDRESS_TCP, ADDRESS_TLS };
@@ -31,7 +33,12 @@ struct endpoints {
 	socklen_t len[ADDRESS_ENDPOINTS_MAX];
 };
 
-/* ${text} has been checked by the options. Returns: 0; -1 out of memory. */
+/* Whether ${text} is an address. */
+bool address_is_good(const char *text);
+/* Whether ${text}, which is an address, is one for TLS. */
+bool address_is_tls(const char *text);
+
+/* ${text} is an address. Returns: 0; -1 out of memory. */
 int address_init(struct address *address, const char *text);
 void address_fini(struct address *address);
 
