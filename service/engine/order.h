@@ -54,6 +54,12 @@ void order_on_work(struct order *order, void (*work)(void *order));
 /* Nothing is to be held any more: fobd ends. */
 bool order_has_ended(const struct order *order);
 
+/*
+ * A client has seen an entry that this node has not applied: look at the log, if that was not done just now. NULL is allowed.
+ * Threads: any.
+ */
+void order_look(struct order *order);
+
 /* See fleet_forget(). Threads: any. */
 bool order_forget(struct order *order, const uint8_t replica[FLEET_ID_LEN]);
 

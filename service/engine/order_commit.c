@@ -47,10 +47,14 @@ append_list(struct mutation **list, struct mutation *more)
 	*list = more;
 }
 
+/* What it is answered from is no newer than what is committed now. Its own entry may not be applied yet. */
 static void
 finish(struct writer *w, struct mutation *m)
 {
 	m->next = NULL;
+	m->at = store_position_of(&w->order->cluster);
+	if (m->at.entry < m->effective)
+		m->at.entry = m->effective;
 	commit_answer(w, m);
 }
 

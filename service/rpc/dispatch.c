@@ -277,7 +277,7 @@ answer(struct worker *worker, const struct origin *origin, const uint8_t *bytes,
 
 	call->origin = *origin;
 	scratch_begin(&call->scratch);
-	if (!wire_request(&call->scratch, bytes, len, &envelope)) {
+	if (!wire_request(&call->scratch, bytes, len, &envelope, call->min)) {
 		reply_fault(call, decode_fault(call, "request"));
 		return;
 	}
