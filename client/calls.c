@@ -13,7 +13,7 @@
 #define REST_MIN_MS 10
 #define REST_MAX_MS 250
 /* A body with its envelope's few fields is at most CODEC_REQUEST_MAX. */
-#define BATCH_BYTES (CODEC_REQUEST_MAX - 128)
+#define BATCH_BYTES (CODEC_REQUEST_MAX - 192)
 /* How small the parts of a refused batch are: a few more messages for one bad item, a third more if all are bad. */
 #define SPLIT 4
 /* Bytes that are written at once, about. */
@@ -53,10 +53,24 @@ calls_init(struct calls *cs, unsigned in_flight, unsigned queue_max)
 	cs->moves_since_ms = INT64_MIN / 2;
 }
 
+/* Without what the client has seen: see envelope_min(). */
 static struct envelope
 envelope_of(const struct call *c, uint32_t timeout_ms)
 {
-	return (struct envelope){ c->method, timeout_ms, c->traceparent, c->on_behalf_of };
+	return (struct envelope){ .method = c->method,
+		.timeout_ms = timeout_ms,
+		.traceparent = c->traceparent,
+		.on_behalf_of = c->on_behalf_of };
+}
+
+/* Of this moment, as the frame may be for another server than the one that has told it. ${min} is room for it. */
+static inline void
+envelope_min(const struct calls *cs, struct envelope *e, struct position min[POSITIONS])
+{
+	if (cs->positions == NULL || !positions_any(cs->positions))
+		return;
+	positions_get(cs->positions, min);
+	e->min = min;
 }
 
 int
@@ -64,7 +78,7 @@ calls_check_size(struct call *c)
 {
 	const struct envelope e = envelope_of(c, FOB_TIMEOUT_MAX_MS);
 
-	if (envelope_size(&e, c->body.len) > CODEC_REQUEST_MAX)
+	if (envelope_size(&e, c->body.len) + POSITIONS_MAX > CODEC_REQUEST_MAX)
 		return error_set(
 		    &c->error, FOB_EINVALID_ARGUMENT, "the request is larger than %d bytes", CODEC_REQUEST_MAX);
 	return 0;
@@ -246,9 +260,11 @@ static int
 frame_alone(struct calls *cs, enum calls_kind kind, enum sp_framing framing, int64_t now_ms, struct buffer *out)
 {
 	struct call *c = TAILQ_FIRST(&cs->waiting[kind]);
-	const struct envelope e = envelope_of(c, timeout_of(c->deadline_ms, now_ms));
+	struct envelope e = envelope_of(c, timeout_of(c->deadline_ms, now_ms));
+	struct position min[POSITIONS];
 	uint8_t *to;
 
+	envelope_min(cs, &e, min);
 	wait_end(cs, c);
 	message_alone(c);
 	wire_enter(cs, &c->own);
@@ -280,6 +296,7 @@ frame_together(
 {
 	struct message *m = message_together(cs, n);
 	struct envelope e = { .method = codec_method_name(METHOD_VERIFY_KEYS) };
+	struct position min[POSITIONS];
 	int64_t deadline_ms = 0;
 	uint8_t *to;
 	unsigned i;
@@ -293,6 +310,7 @@ frame_together(
 			e.traceparent = m->calls[i]->traceparent;
 	}
 	e.timeout_ms = timeout_of(deadline_ms, now_ms);
+	envelope_min(cs, &e, min);
 	wire_enter(cs, m);
 	if ((to = frame_begin(out, framing, m, &e, body_len)) == NULL) {
 		wire_leave(cs, m);

@@ -8,6 +8,7 @@
 #define CLIENT_CALLS_H
 
 #include "proto/c/buffer.h"
+#include "client/positions.h"
 #include "client/transport.h"
 #include "proto/c/sp.h"
 
@@ -37,6 +38,8 @@ struct calls {
 	unsigned n_live;
 	int64_t expire_at_ms; /* not later than what calls_expire() will find next */
 	int64_t resume_at_ms; /* not later than the end of the next rest */
+
+	struct positions *positions; /* what requests tell of them; NULL: nothing, unless it is set after calls_init() */
 
 	unsigned servers; /* that there are; 1 unless it is set after calls_init() */
 	bool move;        /* calls wait for the next server: its user goes there, and clears this */

@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "client/fob.h"
+#include "proto/c/position.h"
 
 #define CODEC_REQUEST_MAX 65532     /* with its envelope. A server takes 65,536, and does not count the id before it */
 #define CODEC_REPLY_MAX (1U << 20)  /* what we take */
@@ -84,6 +85,12 @@ int codec_encode_cluster_forget(
     const struct fob_cluster_forget_request *request, struct codec_body *body, struct fob_error *error);
 int codec_encode_cluster_status(
     const struct fob_cluster_status_request *request, struct codec_body *body, struct fob_error *error);
+
+/*
+ * The positions that a whole reply tells, be it a fault or not: live, test. Returns: whether there are any; ${told} is then
+ * filled.
+ */
+bool codec_decode_positions(const uint8_t *reply, size_t len, struct position told[2]);
 
 /*
  * codec_decode_...(reply, len, ..., out, error):

@@ -9,7 +9,7 @@
 #include "proto/c/fields.h"
 
 /* The fields of fob/rpc/v1/rpc.proto. */
-enum { METHOD = 1, BODY = 2, TIMEOUT_MS = 3, TRACEPARENT = 4, ON_BEHALF_OF = 5 };
+enum { METHOD = 1, BODY = 2, TIMEOUT_MS = 3, TRACEPARENT = 4, ON_BEHALF_OF = 5, MIN_LIVE = 6, MIN_TEST = 7 };
 
 static size_t
 text_len(const char *text)
@@ -34,7 +34,8 @@ envelope_size(const struct envelope *e, size_t body_len)
 {
 	return fields_bytes_size(strlen(e->method)) + fields_bytes_size(body_len) +
 	    (e->timeout_ms == 0 ? 0 : 1 + fields_varint_size(e->timeout_ms)) +
-	    fields_bytes_size(text_len(e->traceparent)) + fields_bytes_size(text_len(e->on_behalf_of));
+	    fields_bytes_size(text_len(e->traceparent)) + fields_bytes_size(text_len(e->on_behalf_of)) +
+	    (e->min == NULL ? 0 : position_size(&e->min[0]) + position_size(&e->min[1]));
 }
 
 uint8_t *
@@ -49,5 +50,9 @@ envelope_tail(const struct envelope *e, uint8_t *to)
 {
 	to = fields_put_number(to, TIMEOUT_MS, e->timeout_ms);
 	to = text_put(to, TRACEPARENT, e->traceparent);
-	return text_put(to, ON_BEHALF_OF, e->on_behalf_of);
+	to = text_put(to, ON_BEHALF_OF, e->on_behalf_of);
+	if (e->min == NULL)
+		return to;
+	to = position_put(to, MIN_LIVE, &e->min[0]);
+	return position_put(to, MIN_TEST, &e->min[1]);
 }

@@ -7,11 +7,14 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "proto/c/position.h"
+
 /* All but the body. */
 struct envelope {
 	const char *method;
 	uint32_t timeout_ms;
 	const char *traceparent, *on_behalf_of; /* NULL: none */
+	const struct position *min;             /* two: what the client has seen of live, and of test; NULL: nothing */
 };
 
 /* All of it, a body of ${body_len} bytes included. */

@@ -212,6 +212,10 @@ void fob_options_free(struct fob_options *options);
  * or a change with UNAVAILABLE, as a node does that has lost touch with its cluster, the client goes on to the next one
  * with all calls; it asks each server at most once for a call, within the call's deadline, and stays where it is when
  * none could answer.
+ *
+ * A client never goes back to an older state: a verify or a list that begins when another call of the same client has
+ * returned, or its callback was called, is answered from a state of its environment that is at least as new, whichever
+ * node of the cluster answers. A node that is behind says UNAVAILABLE. Two clients do not know what the other has seen.
  */
 int fob_options_set_address(struct fob_options *options, const char *address);
 int fob_options_add_address(struct fob_options *options, const char *address);

@@ -421,10 +421,16 @@ static void
 replies_settle(struct link *l, struct reply *replies, unsigned n)
 {
 	struct call_list ended = TAILQ_HEAD_INITIALIZER(ended);
+	struct position told[POSITIONS];
 	int64_t now_ms;
 	struct call *c;
 	unsigned i;
 
+	/* Before any call ends: its caller may ask another server next. */
+	for (i = 0; i < n && l->calls.positions != NULL; i++) {
+		if (codec_decode_positions(replies[i].body, replies[i].len, told))
+			positions_note(l->calls.positions, told);
+	}
 	for (i = 0; i < n; i++)
 		calls_read(replies[i].message, replies[i].body, replies[i].len);
 	link_lock(l);

@@ -33,6 +33,7 @@ struct transport {
 	unsigned n_links;
 	struct link *by_environment[3];
 	_Atomic uint64_t numbers;
+	struct positions positions;
 
 	int wake_fd; /* -1: neither thread nor loop */
 	pthread_mutex_t starting;
@@ -354,6 +355,7 @@ links_make(struct transport *t, const struct fob_options *o, struct fob_error *e
 		if (o->addresses[i].n == 0)
 			continue;
 		rc = link_init(&t->links[t->n_links], &t->options, &o->addresses[i], t->tls, error);
+		t->links[t->n_links].calls.positions = &t->positions;
 		t->by_environment[i] = &t->links[t->n_links++];
 		if (rc != 0)
 			return rc;
@@ -392,6 +394,7 @@ transport_new(const struct fob_options *o, struct transport **transport, struct 
 	t->wake_fd = t->epoll_fd = t->timer_fd = -1;
 	t->timer_at_ms = INT64_MAX;
 	pthread_mutex_init(&t->starting, NULL);
+	positions_init(&t->positions);
 	if ((rc = tls_make(t, o, error)) == 0 && (rc = links_make(t, o, error)) == 0 && o->loop)
 		rc = loop_make(t, error);
 	if (rc == 0)
@@ -435,5 +438,6 @@ transport_free(struct transport *t)
 	fd_close(t->timer_fd);
 	fd_close(t->epoll_fd);
 	pthread_mutex_destroy(&t->starting);
+	positions_fini(&t->positions);
 	free(t);
 }

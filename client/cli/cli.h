@@ -164,6 +164,7 @@ int cli_health(struct cli *cli);
 int cli_stats(struct cli *cli);
 int cli_cluster_init(struct cli *cli);
 int cli_cluster_reinit(struct cli *cli);
+int cli_cluster_compare(struct cli *cli);
 int cli_cluster_join(struct cli *cli);
 int cli_cluster_leave(struct cli *cli);
 int cli_cluster_status(struct cli *cli);
@@ -176,7 +177,7 @@ int cli_pepper_rotate(struct cli *cli);
 
 extern const char account_create_help[], account_list_help[], account_suspend_help[], account_resume_help[],
     account_import_help[];
-extern const char cluster_reinit_help[], cluster_join_help[], cluster_leave_help[];
+extern const char cluster_reinit_help[], cluster_join_help[], cluster_leave_help[], cluster_compare_help[];
 extern const char cluster_init_help[], cluster_status_help[], cluster_wait_help[], cluster_forget_help[];
 extern const char key_list_help[], key_roll_help[], key_revoke_help[];
 extern const char verify_help[], events_help[], health_help[], stats_help[], check_help[], backup_help[],

@@ -76,6 +76,8 @@ const struct command commands[] = {
 	{ "stats", cli_stats, 0, 0, 0, "", "counters and sizes", stats_help },
 	{ "cluster init", cli_cluster_init, CLI_BIT(OPT_ENVIRONMENT) | CLI_BIT(OPT_TOKEN_FILE), 0, 0, "",
 	    "make a database the first node of a new cluster", cluster_init_help },
+	{ "cluster compare", cli_cluster_compare, CLI_BIT(OPT_ENVIRONMENT), 1, 1, "ADDRESS",
+	    "have two nodes the same accounts, keys and events?", cluster_compare_help },
 	{ "cluster reinit", cli_cluster_reinit, CLI_BIT(OPT_ENVIRONMENT) | CLI_BIT(OPT_TOKEN_FILE), 0, 0, "",
 	    "the cluster's log is lost: make a new one", cluster_reinit_help },
 	{ "cluster join", cli_cluster_join, CLI_BIT(OPT_CONFIG), 1, 1, "ENV", "make the database of a new node, offline",

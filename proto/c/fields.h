@@ -14,7 +14,7 @@
 #include <stdint.h>
 #include <string.h>
 
-enum { FIELD_VARINT = 0, FIELD_BYTES = 2 };
+enum { FIELD_VARINT = 0, FIELD_FIXED64 = 1, FIELD_BYTES = 2 };
 
 #define FIELD_TAG(number, type) ((number) << 3 | (type))
 #define FIELD_NUMBER_MAX 11 /* bytes of a number with its tag */
@@ -72,6 +72,21 @@ static inline int64_t
 fields_number64(struct fields *f)
 {
 	return (int64_t)fields_varint(f, 9);
+}
+
+static inline uint64_t
+fields_fixed64(struct fields *f)
+{
+	uint64_t v = 0;
+
+	if (f->end - f->p < 8) {
+		f->odd = true;
+		return 0;
+	}
+	for (unsigned i = 0; i < 8; i++)
+		v |= (uint64_t)f->p[i] << 8 * i;
+	f->p += 8;
+	return v;
 }
 
 /* Borrows from the message. */
@@ -140,6 +155,17 @@ fields_put_number(uint8_t *p, unsigned number, uint64_t v)
 		return p;
 	*p++ = (uint8_t)FIELD_TAG(number, FIELD_VARINT);
 	return fields_put_varint(p, v);
+}
+
+static inline uint8_t *
+fields_put_fixed64(uint8_t *p, unsigned number, uint64_t v)
+{
+	if (v == 0)
+		return p;
+	*p++ = (uint8_t)FIELD_TAG(number, FIELD_FIXED64);
+	for (unsigned i = 0; i < 8; i++)
+		*p++ = (uint8_t)(v >> 8 * i);
+	return p;
 }
 
 static inline uint8_t *

@@ -62,7 +62,8 @@ enum fault {
 	FAULT_FULL = 102,    /* the map, the ceiling or the disk is full */
 	FAULT_DISK = 103,    /* at open only: the storage fails, is read-only or is gone: see folder_fault() */
 	FAULT_READERS = 104, /* every slot of LMDB's table of readers is taken */
-	FAULT_STALE = 105    /* this node has lost touch with its cluster */
+	FAULT_STALE = 105,   /* this node has lost touch with its cluster */
+	FAULT_BEHIND = 106   /* the client has seen an entry of its cluster that this node has not applied yet */
 };
 
 #endif

@@ -119,6 +119,7 @@ struct order {
 	void (*work)(void *order);
 	bool ended;
 	int64_t heard_ms;    /* of the agent */
+	int64_t look_ms;     /* when order_look() looks again */
 	bool told, was_fresh; /* what the log says of us */
 	bool told_closed;
 };

@@ -17,6 +17,7 @@
 #include "service/store/cluster.h"
 
 #define AGENT_LOST_MS 5000 /* without a call, the agent is gone */
+#define LOOK_PAUSE_MS 20   /* between looks at the log because of what clients have seen, whatever they say */
 
 /* ---- its beginning and end ---- */
 
@@ -280,6 +281,24 @@ order_kick(struct order *o)
 	pthread_mutex_unlock(&o->lock);
 	if (held)
 		o->work(o);
+}
+
+void
+order_look(struct order *o)
+{
+	int64_t now_ms = clock_boot_ms();
+	bool looks;
+
+	if (o == NULL)
+		return;
+	pthread_mutex_lock(&o->lock);
+	if ((looks = now_ms >= o->look_ms)) {
+		o->look_ms = now_ms + LOOK_PAUSE_MS;
+		fleet_changed(o->fleet);
+	}
+	pthread_mutex_unlock(&o->lock);
+	if (looks)
+		order_kick(o);
 }
 
 bool

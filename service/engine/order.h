@@ -82,6 +82,12 @@ bool order_has_ask(const struct order *order);
 /* Nothing is to be held any more: fobd ends. */
 bool order_has_ended(const struct order *order);
 
+/*
+ * A client has seen an entry that this node has not applied: look at the log, if that was not done just now. NULL is allowed.
+ * Threads: any.
+ */
+void order_look(struct order *order);
+
 /* ---- other nodes. Threads: any ---- */
 
 /* The key with which their requests are sealed, and to what they are bound. */

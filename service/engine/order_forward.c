@@ -115,14 +115,24 @@ is_refusal(Fob__Rpc__V1__Code code)
 	    code == FOB__RPC__V1__CODE__FAILED_PRECONDITION || code == FOB__RPC__V1__CODE__ABORTED;
 }
 
+/* The entry that the other node has answered from; 0: it says none. */
+static uint64_t
+entry_of(const struct writer *w, const Fob__Rpc__V1__Response *r)
+{
+	const Fob__Rpc__V1__Position *at = store_environment(w->store) == ENVIRONMENT_LIVE ? r->live : r->test;
+
+	return at != NULL ? at->entry : 0;
+}
+
 /* Returns whether it is an answer to the client. */
 static bool
-take_response(struct mutation *m, const Fob__Rpc__V1__Response *r)
+take_response(struct writer *w, struct mutation *m, const Fob__Rpc__V1__Response *r)
 {
 	if (r->code == FOB__RPC__V1__CODE__OK && r->body.len <= sizeof(m->reply)) {
 		memcpy(m->reply, r->body.data, r->body.len);
 		m->reply_len = r->body.len;
 		m->fault = 0;
+		m->effective = entry_of(w, r);
 		/* The other node logs it, and counts it. */
 		m->replayed = true;
 		return true;
@@ -131,6 +141,7 @@ take_response(struct mutation *m, const Fob__Rpc__V1__Response *r)
 		return false;
 	snprintf(m->why, sizeof(m->why), "%.*s", (int)r->message.len, (const char *)r->message.data);
 	m->fault = -(int)r->code;
+	m->effective = entry_of(w, r);
 	return true;
 }
 
@@ -143,7 +154,7 @@ take_answer(struct writer *w, struct mutation *m)
 	if (m->ask->state != ASK_ANSWERED ||
 	    (r = fob__rpc__v1__response__unpack(NULL, m->ask->len, m->ask->bytes)) == NULL)
 		return false;
-	taken = take_response(m, r);
+	taken = take_response(w, m, r);
 	LOG(LOG_DEBUG, "another node has answered a change", LOG_S("environment", writer_environment(w)),
 	    LOG_S("address", m->ask->address), LOG_I("code", r->code), LOG_T("taken", taken));
 	if (r->body.data != NULL)

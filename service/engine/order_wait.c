@@ -6,6 +6,8 @@
 
 #include <stdio.h>
 
+#include "service/store/cluster.h"
+
 /* ---- lists and answers ---- */
 
 static void
@@ -23,10 +25,14 @@ order_append(struct mutation **list, struct mutation *more)
 	*list = more;
 }
 
+/* What it is answered from is no newer than what is committed now. Its own entry may not be applied yet. */
 void
 order_answer(struct writer *w, struct mutation *m)
 {
 	m->next = NULL;
+	m->at = store_position_of(&w->order->cluster);
+	if (m->at.entry < m->effective)
+		m->at.entry = m->effective;
 	commit_answer(w, m);
 }
 

@@ -268,6 +268,7 @@ writer_submit(struct writer *w, struct mutation *m)
 	m->fault = 0;
 	m->confirm = m->effective = m->confirmed_head = m->found_at = 0;
 	m->confirmed = m->forwarded = false;
+	m->at = (struct position){ 0, 0 };
 	pthread_mutex_lock(&w->lock);
 	if (w->depth >= LIMIT_QUEUE) {
 		fault = -FAULT_RESOURCE_EXHAUSTED;

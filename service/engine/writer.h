@@ -6,6 +6,7 @@
 #ifndef WRITER_H
 #define WRITER_H
 
+#include "proto/c/position.h"
 #include "service/base/clock.h"
 #include "service/keys/decide.h"
 #include "service/engine/lastused.h"
@@ -51,6 +52,7 @@ struct mutation {
 	size_t reply_len;
 	bool replayed; /* the reply is the one to the token's first use */
 	why_text why;
+	struct position at; /* what the answer was decided on: the newest entry of the cluster's log; none in no cluster */
 	/*
 	 * The request itself, token included, for another node of a cluster that may be asked to make the change in this
 	 * node's place. Borrowed until done. ${method}: with its service; NULL: this node makes it.

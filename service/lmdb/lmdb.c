@@ -188,6 +188,12 @@ lmdb_read_end(struct lmdb_txn *txn)
 	mdb_txn_reset(txn->txn);
 }
 
+uint64_t
+lmdb_snapshot(const struct lmdb_txn *txn)
+{
+	return mdb_txn_id(txn->txn);
+}
+
 /* Record a failure from which the database recovers only by being opened anew. */
 static int
 judge(struct lmdb *db, int fault)

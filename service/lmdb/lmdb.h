@@ -119,6 +119,8 @@ struct lmdb_txn *lmdb_txn_new(struct lmdb *db);
 void lmdb_txn_free(struct lmdb_txn *txn);
 int lmdb_read(struct lmdb_txn *txn);
 void lmdb_read_end(struct lmdb_txn *txn);
+/* Of a read transaction: the number of its snapshot's commit. Two snapshots with one number are the same. */
+uint64_t lmdb_snapshot(const struct lmdb_txn *txn);
 int lmdb_write(struct lmdb_txn *txn);
 int lmdb_commit(struct lmdb_txn *txn);
 void lmdb_abort(struct lmdb_txn *txn);

@@ -13,6 +13,7 @@
 #include "fob/v1/types.pb-c.h"
 #include "service/base/names.h"
 #include "service/rpc/worker.h"
+#include "service/store/cluster.h"
 
 #define SPARE_CALLS 64 /* kept for the next changes; each holds a few pages */
 
@@ -41,6 +42,7 @@ call_reset(struct call *call)
 		sodium_memzero(&call->mutation, sizeof(call->mutation));
 	call->method = NULL;
 	call->environment = 0;
+	call->tells = 0;
 	call->import = NULL;
 	call->admitted = false;
 	call->asked_of = NULL;
@@ -140,6 +142,7 @@ call_code(int fault)
 	case FAULT_DISK:
 	case FAULT_READERS:
 	case FAULT_STALE:
+	case FAULT_BEHIND:
 		return FOB__RPC__V1__CODE__UNAVAILABLE;
 	default:
 		return -fault;
@@ -160,6 +163,8 @@ call_message(const struct call *call, int fault)
 		return "too many other processes read the database: every reader's slot is taken";
 	case FAULT_STALE:
 		return "this node has lost touch with its cluster, and so does not answer: ask another node";
+	case FAULT_BEHIND:
+		return "this node is behind what this client has seen of its cluster: ask again, or another node";
 	case FAULT_FULL:
 		return "no room";
 	case FAULT_INTERNAL:
@@ -191,4 +196,10 @@ call_engine(struct call *call, int environment, int *fault)
 		*fault = call_fault(call, FAULT_FAILED_PRECONDITION, "this server does not serve the %s environment",
 		    environment_name((enum environment)(environment - 1)));
 	return engine;
+}
+
+int
+call_read_position(struct call *call, enum environment environment, struct store_txn *txn)
+{
+	return store_position(txn, &call->at[environment]);
 }

@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <sys/types.h>
 
+#include "proto/c/position.h"
 #include "service/base/config.h"
 #include "service/rpc/scratch.h"
 #include "service/rpc/service.h"
@@ -25,6 +26,10 @@ struct call {
 	const struct method *method;
 	unsigned environment; /* that it names, or that its key is of, as on the wire; 0: none, or not known yet */
 	int64_t deadline_ms;  /* by clock_boot_ms(); not of a VerifyKey */
+	struct position min[ENVIRONMENTS]; /* what is answered from may not be older; not of a change */
+	/* What it is answered from, as far as the bits of ${tells} say that the reply tells it: 1 << environment. */
+	struct position at[ENVIRONMENTS];
+	unsigned tells;
 	char traceparent[LIMIT_TRACEPARENT + 1];
 	char on_behalf_of[LIMIT_ON_BEHALF_OF + 1]; /* of an Admin call */
 	char message[LIMIT_MESSAGE];               /* of a fault */
@@ -87,6 +92,25 @@ const char *call_message(const struct call *call, int fault);
 
 /* The engine of a request's `environment` field; NULL with a fault set: unspecified, unknown, or not configured. */
 struct engine *call_engine(struct call *call, int environment, int *fault);
+
+/*
+ * A read transaction of ${engine} was begun, after *${fresh_until_ms} was loaded (see order.h): note which entry of the log
+ * its snapshot has applied; none where the environment is in no cluster. Returns: 0, or a negative fault.
+ */
+int call_read_position(struct call *call, enum environment environment, struct store_txn *txn);
+static inline int
+call_position(struct call *call, const struct engine *engine, int64_t fresh_until_ms, struct store_txn *txn)
+{
+	call->at[engine->environment].entry = 0;
+	return fresh_until_ms == 0 ? 0 : call_read_position(call, engine->environment, txn);
+}
+/* The reply tells of that state, and so also its position. */
+static inline void
+call_tell_position(struct call *call, enum environment environment)
+{
+	if (call->at[environment].entry != 0)
+		call->tells |= 1U << environment;
+}
 
 /* The pairs of a log line that say who is at the other end of a connection. */
 #define LOG_PEER(p) \

@@ -305,7 +305,7 @@ answer(struct call *call, const uint8_t *bytes, size_t len) // NOLINT(misc-no-re
 	struct call *change;
 	int fault;
 
-	if (!wire_request(&call->scratch, bytes, len, &envelope)) {
+	if (!wire_request(&call->scratch, bytes, len, &envelope, call->min)) {
 		reply_fault(call, decode_fault(call, "request"));
 		return;
 	}

@@ -46,6 +46,25 @@ page_begin(struct page *page, struct call *call, int environment, uint32_t page_
 	return 0;
 }
 
+/* May what ${txn}, which was begun after *${fresh_until_ms} was loaded, shows be told? */
+static int
+page_judge(struct page *page, int64_t fresh_until_ms, struct store_txn *txn)
+{
+	enum environment environment = page->engine->environment;
+	struct call *call = page->call;
+	int fault;
+
+	if (order_is_stale(fresh_until_ms, clock_boot_ms()))
+		return -FAULT_STALE;
+	if ((fault = call_position(call, page->engine, fresh_until_ms, txn)) != 0)
+		return fault;
+	call_tell_position(call, environment);
+	if (fresh_until_ms == 0 || !position_is_behind(&call->at[environment], &call->min[environment]))
+		return 0;
+	order_look(writer_order(page->engine->writer));
+	return -FAULT_BEHIND;
+}
+
 static int
 page_read(struct page *page, struct store_txn **txn)
 {
@@ -54,10 +73,11 @@ page_read(struct page *page, struct store_txn **txn)
 
 	if ((*txn = worker_reader(page->call->worker, page->engine)) == NULL)
 		return call_fault(page->call, FAULT_INTERNAL, "out of memory");
-	if ((fault = store_read(*txn)) != 0 || !order_is_stale(fresh_until_ms, clock_boot_ms()))
+	if ((fault = store_read(*txn)) != 0)
 		return fault;
-	store_read_end(*txn);
-	return -FAULT_STALE;
+	if ((fault = page_judge(page, fresh_until_ms, *txn)) != 0)
+		store_read_end(*txn);
+	return fault;
 }
 
 static int

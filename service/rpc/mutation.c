@@ -133,6 +133,8 @@ done(struct mutation *m, int fault)
 		(call->log != NULL ? call->log : log_event)(call);
 	if (fault != 0)
 		snprintf(call->message, sizeof(call->message), "%s", m->why);
+	call->at[call->engine->environment] = m->at;
+	call_tell_position(call, call->engine->environment);
 	call_time(call);
 	reply_change(call, fault, m->reply, m->reply_len);
 }

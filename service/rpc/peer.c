@@ -88,5 +88,5 @@ peer_seal(struct call *call, const uint8_t *bytes, size_t len, size_t *sealed_le
 	out.sealed.len = ask_seal(key, &place, bytes, len, out.sealed.data);
 	if ((to = scratch_alloc(&call->scratch, WIRE_RESPONSE + wire_max(&out.base))) == NULL)
 		return NULL;
-	return wire_pack_response(&out.base, to, sealed_len);
+	return wire_pack_response(&out.base, call->at, 0, to, sealed_len);
 }

@@ -85,10 +85,27 @@ room(struct call *call, uint8_t small[SMALL], size_t size)
 	return size <= SMALL ? small : scratch_alloc(&call->scratch, size);
 }
 
+/* In ${response}, which borrows ${live} and ${test}. */
+static void
+tell_positions(const struct call *call, Fob__Rpc__V1__Response *response, Fob__Rpc__V1__Position *live,
+    Fob__Rpc__V1__Position *test)
+{
+	Fob__Rpc__V1__Position *const to[ENVIRONMENTS] = { live, test };
+
+	for (int e = 0; e < ENVIRONMENTS; e++) {
+		fob__rpc__v1__position__init(to[e]);
+		to[e]->cluster = call->at[e].cluster;
+		to[e]->entry = call->at[e].entry;
+	}
+	response->live = call->tells & 1U << ENVIRONMENT_LIVE ? live : NULL;
+	response->test = call->tells & 1U << ENVIRONMENT_TEST ? test : NULL;
+}
+
 static void
 send(struct call *call, int code, const char *message, const uint8_t *body, size_t len) // NOLINT(misc-no-recursion)
 {
 	Fob__Rpc__V1__Response response = FOB__RPC__V1__RESPONSE__INIT;
+	Fob__Rpc__V1__Position live, test;
 	uint8_t small[SMALL], *bytes;
 	size_t size;
 
@@ -97,6 +114,8 @@ send(struct call *call, int code, const char *message, const uint8_t *body, size
 	response.message.len = strlen(message);
 	response.body.data = (uint8_t *)(uintptr_t)body;
 	response.body.len = len;
+	if (call->tells != 0)
+		tell_positions(call, &response, &live, &test);
 	size = fob__rpc__v1__response__get_packed_size(&response);
 	if ((bytes = room(call, small, size)) == NULL) {
 		tell_too_large(call);
@@ -126,7 +145,7 @@ reply_message(struct call *call, const ProtobufCMessage *message)
 		tell_too_large(call);
 		return;
 	}
-	bytes = wire_pack_response(message, to, &len);
+	bytes = wire_pack_response(message, call->at, call->tells, to, &len);
 	if (to != small)
 		scratch_trim(&call->scratch, bytes + len);
 	if (!wrap(call, &bytes, &len))

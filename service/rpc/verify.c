@@ -93,14 +93,16 @@ tell_prefix(const struct secret_form *form, Fob__V1__VerifyKeyResponse *out)
 
 /*
  * A key of another system's form can only be an imported one. Where nothing was imported, it is refused without a read.
- * The prefix decides the environment, so the other environment's imports do not matter.
+ * The prefix decides the environment, so the other environment's imports do not matter. A node of a cluster always reads: it
+ * may have lost touch, or may be behind, while another node has imported the first key.
  */
 static bool
 may_be_imported(const struct call *call, const struct credential *credential, const struct secret_form *form)
 {
 	const struct engine *engine = call->service->engines[form->environment];
 
-	return engine != NULL && credential->len <= LIMIT_IMPORTED_SECRET && store_has_imported(engine->store);
+	return engine != NULL && credential->len <= LIMIT_IMPORTED_SECRET &&
+	    (store_has_imported(engine->store) || atomic_load(&engine->fresh_until_ms) != 0);
 }
 
 /*
@@ -171,6 +173,7 @@ begin(struct call *call, const Fob__V1__VerifyKeyRequest *in, struct verificatio
 	v->found.len = credential.len;
 	v->found.kind = form.kind;
 	v->found.own = v->why == NULL;
+	v->min = call->min[form.environment];
 	return LOOKUP;
 }
 
@@ -206,8 +209,12 @@ begin_read(struct reading *r, struct engine *engine, struct store_txn **txn)
 	if (r->begun[engine->environment])
 		return 0;
 	r->fresh_until_ms[engine->environment] = atomic_load(&engine->fresh_until_ms);
-	if ((fault = store_read(*txn)) == 0)
+	if ((fault = store_read(*txn)) != 0)
+		return fault;
+	if ((fault = call_position(&r->worker->call, engine, r->fresh_until_ms[engine->environment], *txn)) == 0)
 		r->begun[engine->environment] = true;
+	else
+		store_read_end(*txn);
 	return fault;
 }
 
@@ -217,6 +224,22 @@ end_reads(struct reading *r)
 	for (int e = 0; e < ENVIRONMENTS; e++)
 		if (r->begun[e])
 			store_read_end(r->worker->readers[e]);
+}
+
+/* Those whose client has seen more than this snapshot has are not answered from it. */
+static void
+refuse_behind(const struct reading *r, struct verification *const *vs, size_t n, struct engine *engine)
+{
+	const struct position *at = &r->worker->call.at[engine->environment];
+	bool some = false;
+
+	for (size_t i = 0; i < n; i++)
+		if (vs[i]->engine->environment == engine->environment && position_is_behind(at, &vs[i]->min)) {
+			vs[i]->found.fault = -FAULT_BEHIND;
+			some = true;
+		}
+	if (some)
+		order_look(writer_order(engine->writer));
 }
 
 static void
@@ -243,6 +266,8 @@ look_up(struct reading *r, struct verification *const *vs, size_t n, enum enviro
 	r->now_ms[environment] = clock_now_ms(&engine->clock);
 	for (size_t i = 0; i < found && fault != 0; i++)
 		lookups[i]->fault = fault;
+	if (fault == 0 && r->fresh_until_ms[environment] != 0)
+		refuse_behind(r, vs, n, engine);
 }
 
 /* ---- 6. the second half: the verdict ---- */
@@ -290,6 +315,7 @@ finish(struct call *call, const struct reading *r, struct verification *v)
 	int64_t now_ms = r->now_ms[v->engine->environment];
 	int fault;
 
+	call_tell_position(call, v->engine->environment);
 	if (v->found.fault == -FAULT_NOT_FOUND) {
 		/* A key of another form stays MALFORMED, whether the database has imported keys or not. */
 		if (v->why != NULL)

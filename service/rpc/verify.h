@@ -5,6 +5,7 @@
 #define VERIFY_H
 
 #include "fob/v1/keys.pb-c.h"
+#include "proto/c/position.h"
 #include "service/keys/lookup.h"
 #include "service/rpc/service.h"
 
@@ -16,6 +17,7 @@ struct verification {
 	struct engine *engine;
 	const char *why; /* NULL, or what is wrong with the form of a key that is valid only if it was imported */
 	struct lookup found;
+	struct position min; /* what its client has seen of the environment */
 	/* of a batch's item: borrows ${out} */
 	Fob__V1__VerifyKeysItem item;
 	/* of a single VerifyKey: what its reply and the log need */

@@ -19,7 +19,7 @@ unpack_any(const ProtobufCMessageDescriptor *type, struct scratch *scratch, cons
 }
 
 static bool
-read_request(const uint8_t *bytes, size_t len, Fob__Rpc__V1__Request *out)
+read_request(const uint8_t *bytes, size_t len, Fob__Rpc__V1__Request *out, struct position min[2])
 {
 	struct fields f = fields_of(bytes, len);
 
@@ -33,20 +33,31 @@ read_request(const uint8_t *bytes, size_t len, Fob__Rpc__V1__Request *out)
 		out->traceparent = fields_bytes(&f);
 	if (fields_next_is(&f, FIELD_TAG(5, FIELD_BYTES)))
 		out->on_behalf_of = fields_bytes(&f);
+	min[0].entry = min[1].entry = 0;
+	if (f.p != f.end)
+		positions_read(&f, 6, min);
 	return fields_are_usual(&f);
 }
 
+static struct position
+position_from(const Fob__Rpc__V1__Position *m)
+{
+	return m == NULL ? (struct position){ 0, 0 } : (struct position){ .cluster = m->cluster, .entry = m->entry };
+}
+
 bool
-wire_request(struct scratch *scratch, const uint8_t *bytes, size_t len, Fob__Rpc__V1__Request *out)
+wire_request(struct scratch *scratch, const uint8_t *bytes, size_t len, Fob__Rpc__V1__Request *out, struct position min[2])
 {
 	ProtobufCMessage *unpacked;
 
 	fob__rpc__v1__request__init(out);
-	if (read_request(bytes, len, out))
+	if (read_request(bytes, len, out, min))
 		return true;
 	if ((unpacked = unpack_any(&fob__rpc__v1__request__descriptor, scratch, bytes, len)) == NULL)
 		return false;
 	*out = *(Fob__Rpc__V1__Request *)unpacked;
+	min[0] = position_from(out->min_live);
+	min[1] = position_from(out->min_test);
 	return true;
 }
 
@@ -232,18 +243,30 @@ wire_pack(const ProtobufCMessage *message, uint8_t *out)
 	return protobuf_c_message_pack(message, out);
 }
 
-uint8_t *
-wire_pack_response(const ProtobufCMessage *message, uint8_t *out, size_t *len)
+static uint8_t *
+put_positions(uint8_t *p, const struct position at[2], unsigned tells)
 {
-	uint8_t *body = out + WIRE_RESPONSE, header[FIELD_HEAD_MAX];
+	for (unsigned e = 0; e < 2; e++)
+		if (tells >> e & 1U)
+			p = position_put(p, 4 + e, &at[e]);
+	return p;
+}
+
+uint8_t *
+wire_pack_response(
+    const ProtobufCMessage *message, const struct position at[2], unsigned tells, uint8_t *out, size_t *len)
+{
+	uint8_t *body = out + FIELD_HEAD_MAX, *begin = body, *end, header[FIELD_HEAD_MAX];
 	size_t body_len = wire_pack(message, body), header_len;
 
-	if (body_len == 0) {
-		*len = 0;
-		return body;
+	end = body + body_len;
+	if (body_len > 0) {
+		header_len = (size_t)(fields_put_head(header, 3, body_len) - header);
+		begin = body - header_len;
+		memcpy(begin, header, header_len);
 	}
-	header_len = (size_t)(fields_put_head(header, 3, body_len) - header);
-	memcpy(body - header_len, header, header_len);
-	*len = header_len + body_len;
-	return body - header_len;
+	if (tells != 0)
+		end = put_positions(end, at, tells);
+	*len = (size_t)(end - begin);
+	return begin;
 }

@@ -26,6 +26,30 @@ store_cluster(struct store_txn *txn, struct record_cluster *cluster)
 	    record_get_cluster(txn->pepper, CLUSTER, strlen(CLUSTER), value.data, value.len, cluster));
 }
 
+struct position
+store_position_of(const struct record_cluster *cluster)
+{
+	return (struct position){ .cluster = position_cluster(cluster->cluster), .entry = cluster->number };
+}
+
+int
+store_position(struct store_txn *txn, struct position *position)
+{
+	uint64_t snapshot = lmdb_snapshot(txn->txn);
+	struct record_cluster cluster;
+	int fault;
+
+	if (txn->positioned != snapshot) {
+		memset(&cluster, 0, sizeof(cluster));
+		if ((fault = store_cluster(txn, &cluster)) != 0 && fault != -FAULT_NOT_FOUND)
+			return fault;
+		txn->position = store_position_of(&cluster);
+		txn->positioned = snapshot;
+	}
+	*position = txn->position;
+	return 0;
+}
+
 static void
 put_schema(struct store_txn *txn, uint32_t schema)
 {

@@ -10,6 +10,7 @@
 
 #include <stdatomic.h>
 
+#include "proto/c/position.h"
 #include "service/store/change.h"
 #include "service/store/open.h"
 #include "service/store/rotate.h"
@@ -67,6 +68,8 @@ struct store_txn {
 	struct store *store;
 	struct lmdb_txn *txn;
 	const struct pepper *pepper; /* it covers the snapshot */
+	struct position position;    /* of the snapshot ${positioned}: see store_position() */
+	uint64_t positioned;         /* UINT64_MAX: none */
 };
 
 /* Returns ${fault}. */

@@ -20,6 +20,7 @@ store_txn_new(struct store *store)
 	if ((txn = malloc(sizeof(*txn))) == NULL)
 		return NULL;
 	txn->store = store;
+	txn->positioned = UINT64_MAX;
 	if ((txn->txn = lmdb_txn_new(store->lmdb)) == NULL) {
 		free(txn);
 		return NULL;

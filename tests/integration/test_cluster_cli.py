@@ -118,6 +118,30 @@ class Commands(unittest.TestCase):
         with second.client() as c:
             self.assertEqual(len(c.events(pb.LIVE)), 1)
 
+    def test_compare(self):
+        first, second = self.grow(2)
+        with first.client() as c:
+            for i in range(5):
+                c.create(pb.LIVE, "more_%d" % i)
+                c.roll(pb.LIVE, "more_%d" % i)
+        other = second.urls["admin"]
+        equal = self.json(first, "compare", other)["compared"]
+        self.assertEqual([(c["environment"], c["equal"], c["difference"]) for c in equal], [("live", True, None)])
+        self.assertEqual((equal[0]["accounts"], equal[0]["keys"], equal[0]["events"]), (6, 17, 11))
+        self.assertIn("same node", self.fob(first, "compare", first.urls["admin"], exits=1).stderr)
+        # etcd forks, which it must never do: the two take different entries of one number.
+        fork = model_etcd.Etcd()
+        agent = self.nodes[1].agent
+        with agent.etcd.lock:
+            fork.entries, fork.revision = dict(agent.etcd.entries), agent.etcd.revision
+        agent.etcd, agent.transact = fork, fork.transact
+        for fobd, account in ((first, "more_1"), (second, "more_2")):
+            with fobd.client() as c:
+                c.suspend(pb.LIVE, account)
+        self.assertIn("they differ at entry 12: account more_1", self.fob(first, "compare", other, exits=4).stdout)
+        differ = json.loads(self.fob(second, "compare", first.urls["admin"], "--output", "json", exits=4).stdout)
+        self.assertEqual(differ["compared"][0]["difference"], "account more_1")
+
     def test_status_and_wait(self):
         first, second = self.grow(2)
         self.assertIn("in a cluster", self.fob(first, "init", "--environment", "live", exits=4).stderr)

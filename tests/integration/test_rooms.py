@@ -26,7 +26,8 @@ LIBRARIES = {"nng/": ("service/net",), "lmdb.h": ("service/lmdb",), "event2/http
 SHARED = {"service/rpc/handlers.h", "service/rpc/service.h", "service/rpc/tally.h", "service/base/buckets.h",
           "service/store/change.h", "service/base/bytes.h",
           "service/base/limits.h", "service/base/sanitizer.h", "service/base/types.h", "service/lmdb/page.h",
-          "client/fob.h", "client/futex.h", "proto/c/program.h", "proto/c/fields.h", "proto/c/monotonic.h"}
+          "client/fob.h", "client/futex.h", "proto/c/program.h", "proto/c/fields.h", "proto/c/position.h",
+          "proto/c/monotonic.h"}
 
 
 def may_include(path, header):

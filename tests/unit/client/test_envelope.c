@@ -15,6 +15,16 @@
 static const char traceparent[] = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 
 static void
+expect_position(const Fob__Rpc__V1__Position *field, struct position p)
+{
+	assert_int_equal(field != NULL, p.entry != 0);
+	if (field == NULL)
+		return;
+	assert_int_equal(field->cluster, p.cluster);
+	assert_int_equal(field->entry, p.entry);
+}
+
+static void
 expect_text(const ProtobufCBinaryData *field, const char *text)
 {
 	assert_int_equal(field->len, text == NULL ? 0 : strlen(text));
@@ -23,9 +33,11 @@ expect_text(const ProtobufCBinaryData *field, const char *text)
 }
 
 static void
-check(const char *method, size_t body_len, uint32_t timeout_ms, const char *trace, const char *person)
+check_min(const char *method, size_t body_len, uint32_t timeout_ms, const char *trace, const char *person,
+    struct position live, struct position test)
 {
-	const struct envelope e = { method, timeout_ms, trace, person };
+	const struct position min[] = { live, test };
+	const struct envelope e = { method, timeout_ms, trace, person, live.entry == 0 && test.entry == 0 ? NULL : min };
 	size_t len = envelope_size(&e, body_len);
 	uint8_t *bytes = malloc(len + 1), *to;
 	Fob__Rpc__V1__Request *m;
@@ -43,8 +55,20 @@ check(const char *method, size_t body_len, uint32_t timeout_ms, const char *trac
 	assert_int_equal(m->timeout_ms, timeout_ms);
 	expect_text(&m->traceparent, trace);
 	expect_text(&m->on_behalf_of, person);
+	expect_position(m->min_live, live);
+	expect_position(m->min_test, test);
 	fob__rpc__v1__request__free_unpacked(m, NULL);
 	free(bytes);
+}
+
+static void
+check(const char *method, size_t body_len, uint32_t timeout_ms, const char *trace, const char *person)
+{
+	const struct position none = { 5, 0 }, first = { 0x8000000000000001, 1 }, last = { 0, UINT64_MAX };
+
+	check_min(method, body_len, timeout_ms, trace, person, none, none);
+	check_min(method, body_len, timeout_ms, trace, person, first, none);
+	check_min(method, body_len, timeout_ms, trace, person, last, first);
 }
 
 /* Around each number where a length or a time takes one byte more. */

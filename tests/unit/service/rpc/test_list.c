@@ -42,13 +42,13 @@ teardown(void **state)
 }
 
 /* A page token, copied out of its reply. */
-struct position {
+struct place_in_list {
 	uint8_t bytes[128];
 	size_t len;
 };
 
 static void
-take_position(struct position *p, const ProtobufCBinaryData *token)
+take_position(struct place_in_list *p, const ProtobufCBinaryData *token)
 {
 	assert_in_range(token->len, 0, sizeof(p->bytes));
 	p->len = token->len;
@@ -57,7 +57,7 @@ take_position(struct position *p, const ProtobufCBinaryData *token)
 }
 
 static Fob__V1__ListKeysResponse *
-list_keys_page(struct harness_call *hc, const char *account, uint32_t size, const struct position *at)
+list_keys_page(struct harness_call *hc, const char *account, uint32_t size, const struct place_in_list *at)
 {
 	Fob__V1__ListKeysRequest in = FOB__V1__LIST_KEYS_REQUEST__INIT;
 
@@ -71,7 +71,7 @@ list_keys_page(struct harness_call *hc, const char *account, uint32_t size, cons
 }
 
 static Fob__V1__ListAccountsResponse *
-list_accounts_page(struct harness_call *hc, uint32_t size, const struct position *at)
+list_accounts_page(struct harness_call *hc, uint32_t size, const struct place_in_list *at)
 {
 	Fob__V1__ListAccountsRequest in = FOB__V1__LIST_ACCOUNTS_REQUEST__INIT;
 
@@ -84,7 +84,7 @@ list_accounts_page(struct harness_call *hc, uint32_t size, const struct position
 }
 
 static Fob__V1__ListEventsResponse *
-list_events_page(struct harness_call *hc, const char *account, uint32_t size, const struct position *at)
+list_events_page(struct harness_call *hc, const char *account, uint32_t size, const struct place_in_list *at)
 {
 	Fob__V1__ListEventsRequest in = FOB__V1__LIST_EVENTS_REQUEST__INIT;
 
@@ -114,7 +114,7 @@ keys_page_by_page(void **state)
 	for (uint32_t i = 1; i < SECRETS; i++)
 		assert_non_null(harness_roll(f->hc, ENVIRONMENT_LIVE, "acme", i > 6 ? 60 * i : 0, NULL));
 	for (uint32_t size = 1; size <= ALL + 1; size++) {
-		struct position at = { .len = 0 };
+		struct place_in_list at = { .len = 0 };
 		size_t n = 0, pages = 0;
 
 		do {
@@ -149,7 +149,7 @@ static void
 states_are_those_of_now(void **state)
 {
 	struct fixture *f = *state;
-	struct position at = { .len = 0 };
+	struct place_in_list at = { .len = 0 };
 	Fob__V1__ListKeysResponse *out;
 	struct harness_secrets s;
 
@@ -188,7 +188,7 @@ static void
 keys_of_nobody(void **state)
 {
 	struct fixture *f = *state;
-	struct position at = { .len = 0 };
+	struct place_in_list at = { .len = 0 };
 
 	assert_non_null(harness_create(f->hc, ENVIRONMENT_TEST, "acme", NULL));
 	assert_null(list_keys_page(f->hc, "acme", 0, &at));
@@ -212,7 +212,7 @@ accounts_page_by_page(void **state)
 		assert_non_null(harness_create(f->hc, ENVIRONMENT_LIVE, names[(i * 7) % N], NULL));
 	assert_non_null(harness_create(f->hc, ENVIRONMENT_TEST, "elsewhere", NULL));
 	for (uint32_t size = 0; size <= N + 1; size++) {
-		struct position at = { .len = 0 };
+		struct place_in_list at = { .len = 0 };
 		size_t n = 0, pages = 0;
 
 		do {
@@ -233,13 +233,13 @@ accounts_page_by_page(void **state)
 	}
 	{
 		/* A position behind the last, and one between two. */
-		struct position at = { .bytes = "zzz", .len = 3 };
+		struct place_in_list at = { .bytes = "zzz", .len = 3 };
 		Fob__V1__ListAccountsResponse *out = list_accounts_page(f->hc, 5, &at);
 
 		assert_non_null(out);
 		assert_int_equal(out->n_accounts, 0);
 		assert_int_equal(out->next_page_token.len, 0);
-		at = (struct position){ .bytes = "a1", .len = 2 };
+		at = (struct place_in_list){ .bytes = "a1", .len = 2 };
 		assert_non_null(out = list_accounts_page(f->hc, 1, &at));
 		assert_true(harness_is(&out->accounts[0]->account, "aa"));
 	}
@@ -280,7 +280,7 @@ events_page_by_page(void **state)
 	wait_unswept(f);
 	add_events(f, "acme", N);
 	for (uint32_t size = 1; size <= N + 1; size++) {
-		struct position at = { .len = 0 };
+		struct place_in_list at = { .len = 0 };
 		bool more = true;
 		uint64_t n = 0;
 
@@ -315,7 +315,7 @@ static void
 a_filter_looks_only_so_far(void **state)
 {
 	struct fixture *f = *state;
-	struct position at = { .len = 0 };
+	struct place_in_list at = { .len = 0 };
 	Fob__V1__ListEventsResponse *out;
 	unsigned found = 0, pages = 0;
 	bool more = true;
@@ -357,7 +357,7 @@ static void
 the_largest_pages_fit(void **state)
 {
 	struct fixture *f = *state;
-	struct position at = { .len = 0 };
+	struct place_in_list at = { .len = 0 };
 	Fob__V1__ListAccountsResponse *accounts;
 	Fob__V1__ListEventsResponse *events;
 	struct harness_call *many[16];
@@ -394,13 +394,13 @@ the_largest_pages_fit(void **state)
 static void
 bad_requests(void **state)
 {
-	static const struct position keys[] = { { "", 1 }, { "\x01\0\0\0", 4 }, { "\x01\0\0\0\x01\0", 6 },
+	static const struct place_in_list keys[] = { { "", 1 }, { "\x01\0\0\0", 4 }, { "\x01\0\0\0\x01\0", 6 },
 		{ "\x03\0\0\0\x01", 5 }, { "\xff\0\0\0\x01", 5 }, { "\x01\xff\xff\xff\xff", 5 } };
-	static const struct position accounts[] = { { "", 1 }, { "a b", 3 }, { "a\0", 2 },
+	static const struct place_in_list accounts[] = { { "", 1 }, { "a b", 3 }, { "a\0", 2 },
 		{ "01234567890123456789012345678901234567890123456789012345678901234", 65 } };
-	static const struct position events[] = { { "", 1 }, { "1234567", 7 }, { "123456789", 9 } };
+	static const struct place_in_list events[] = { { "", 1 }, { "1234567", 7 }, { "123456789", 9 } };
 	struct fixture *f = *state;
-	struct position none = { .len = 0 };
+	struct place_in_list none = { .len = 0 };
 	Fob__V1__ListAccountsRequest in = FOB__V1__LIST_ACCOUNTS_REQUEST__INIT;
 
 	assert_non_null(harness_create(f->hc, ENVIRONMENT_LIVE, "acme", NULL));
@@ -435,9 +435,9 @@ bad_requests(void **state)
 static void
 positions_far_out(void **state)
 {
-	static const struct position keys[] = { { "\x02\xff\xff\xff\xfe", 5 }, { "\x02\0\0\0\x01", 5 } };
+	static const struct place_in_list keys[] = { { "\x02\xff\xff\xff\xfe", 5 }, { "\x02\0\0\0\x01", 5 } };
 	struct fixture *f = *state;
-	struct position last = { .bytes = { 255, 255, 255, 255, 255, 255, 255, 255 }, .len = 8 };
+	struct place_in_list last = { .bytes = { 255, 255, 255, 255, 255, 255, 255, 255 }, .len = 8 };
 	Fob__V1__ListEventsResponse *events;
 
 	assert_non_null(harness_create(f->hc, ENVIRONMENT_LIVE, "acme", NULL));
@@ -458,7 +458,7 @@ static void
 a_list_pins_nothing(void **state)
 {
 	struct fixture *f = *state;
-	struct position none = { .len = 0 };
+	struct place_in_list none = { .len = 0 };
 	struct store_size size;
 	struct store_txn *txn;
 

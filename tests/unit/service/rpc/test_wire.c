@@ -65,11 +65,30 @@ struct both {
 	uint8_t bytes[BYTES_MAX], ours[BYTES_MAX], theirs[BYTES_MAX];
 };
 
+static void
+expect_position(const struct position *ours, const Fob__Rpc__V1__Position *theirs)
+{
+	assert_int_equal(ours->entry, theirs == NULL ? 0 : theirs->entry);
+	if (ours->entry != 0)
+		assert_int_equal(ours->cluster, theirs->cluster);
+}
+
+/* Ours are told apart from the message. */
+static void
+expect_same_positions(Fob__Rpc__V1__Request *request, const struct position min[2], const Fob__Rpc__V1__Request *theirs)
+{
+	expect_position(&min[0], theirs->min_live);
+	expect_position(&min[1], theirs->min_test);
+	request->min_live = theirs->min_live;
+	request->min_test = theirs->min_test;
+}
+
 /* What protobuf-c makes of the bytes, and we of them, becomes the same bytes again; or neither takes them. */
 static void
 expect_same(struct both *b, const ProtobufCMessageDescriptor *type, size_t len)
 {
 	uint8_t *copy = malloc(len + 1); /* so that a read behind the end is seen */
+	struct position min[2];
 	Fob__Rpc__V1__Request request;
 	ProtobufCMessage *ours, *theirs;
 	size_t n;
@@ -77,11 +96,13 @@ expect_same(struct both *b, const ProtobufCMessageDescriptor *type, size_t len)
 	memcpy(copy, b->bytes, len);
 	scratch_begin(&b->scratch);
 	if (type == &fob__rpc__v1__request__descriptor)
-		ours = wire_request(&b->scratch, copy, len, &request) ? &request.base : NULL;
+		ours = wire_request(&b->scratch, copy, len, &request, min) ? &request.base : NULL;
 	else
 		ours = wire_unpack(type, &b->scratch, copy, len);
 	theirs = numbers_fit(type, copy, len) ? protobuf_c_message_unpack(type, NULL, len, copy) : NULL;
 	assert_int_equal(ours != NULL, theirs != NULL);
+	if (ours != NULL && ours == &request.base)
+		expect_same_positions(&request, min, (const Fob__Rpc__V1__Request *)theirs);
 	if (ours != NULL) {
 		assert_int_equal(n = pack(ours, b->ours), pack(theirs, b->theirs));
 		assert_memory_equal(b->ours, b->theirs, n);
@@ -106,6 +127,15 @@ expect_same_damaged(struct both *b, const ProtobufCMessageDescriptor *type, size
 	expect_same(b, type, 2 * len - at);
 	b->bytes[at] = (uint8_t)(below(2) == 0 ? below(256) : b->bytes[at] ^ 1U << below(8));
 	expect_same(b, type, len);
+}
+
+static void
+random_position(struct position *p, Fob__Rpc__V1__Position *m)
+{
+	*p = (struct position){ .cluster = number(63) * 2 + below(2), .entry = number(63) };
+	fob__rpc__v1__position__init(m);
+	m->cluster = p->cluster;
+	m->entry = p->entry;
 }
 
 static void
@@ -137,7 +167,13 @@ requests(void **state)
 	for (unsigned round = 0; round < ROUNDS; round++) {
 		Fob__Rpc__V1__Request envelope = FOB__RPC__V1__REQUEST__INIT;
 		Fob__V1__VerifyKeysRequest batch = FOB__V1__VERIFY_KEYS_REQUEST__INIT;
+		Fob__Rpc__V1__Position live, test;
+		struct position p;
 
+		random_position(&p, &live);
+		random_position(&p, &test);
+		envelope.min_live = below(2) == 0 ? &live : NULL;
+		envelope.min_test = below(2) == 0 ? &test : NULL;
 		envelope.method = text(30);
 		envelope.body = text(300);
 		envelope.timeout_ms = (uint32_t)number(32);
@@ -180,6 +216,9 @@ expect_same_bytes(struct both *b, const ProtobufCMessage *message)
 {
 	Fob__Rpc__V1__Response response = FOB__RPC__V1__RESPONSE__INIT;
 	size_t len = pack(message, b->theirs), max = wire_max(message);
+	Fob__Rpc__V1__Position live, test;
+	struct position at[2];
+	unsigned tells = 0;
 	uint8_t *ours;
 
 	assert_true(len <= max && WIRE_RESPONSE + max <= BYTES_MAX);
@@ -190,9 +229,15 @@ expect_same_bytes(struct both *b, const ProtobufCMessage *message)
 	free(ours);
 
 	response.body = (ProtobufCBinaryData){ .data = b->theirs, .len = len };
+	random_position(&at[0], &live);
+	random_position(&at[1], &test);
+	tells |= at[0].entry != 0 && below(2) == 0 ? 1U : 0;
+	tells |= at[1].entry != 0 && below(2) == 0 ? 2U : 0;
+	response.live = tells & 1U ? &live : NULL;
+	response.test = tells & 2U ? &test : NULL;
 	ours = malloc(WIRE_RESPONSE + max);
 	assert_int_equal(pack(&response.base, b->bytes), protobuf_c_message_get_packed_size(&response.base));
-	assert_memory_equal(wire_pack_response(message, ours, &len), b->bytes, pack(&response.base, b->bytes));
+	assert_memory_equal(wire_pack_response(message, at, tells, ours, &len), b->bytes, pack(&response.base, b->bytes));
 	assert_int_equal(len, pack(&response.base, b->bytes));
 	free(ours);
 }
