@@ -68,18 +68,19 @@ static bool
 ask_leader(struct order *o, struct mutation *m, const char *address)
 {
 	struct ask_request ask = { .address = address, .method = m->method, .body = m->body, .len = m->body_len };
-	int64_t now_ms = clock_boot_ms();
+	int64_t left_ms = m->deadline_ms - clock_boot_ms();
 
-	if (o->forward.n == FORWARDED_MAX || m->deadline_ms <= now_ms)
+	if (o->forward.n == FORWARDED_MAX || left_ms <= 0)
 		return false;
-	m->forwarded_until_ms = m->deadline_ms < now_ms + ANSWER_MS ? m->deadline_ms : now_ms + ANSWER_MS;
-	ask.timeout_ms = (uint32_t)(m->forwarded_until_ms - now_ms);
+	ask.timeout_ms = left_ms < ANSWER_MS ? (uint32_t)left_ms : ANSWER_MS;
 	ask.traceparent = m->traceparent;
 	ask.on_behalf_of = m->on_behalf_of;
 	ask.by = &m->by;
 	memcpy(ask.cluster, o->cluster.cluster, sizeof(ask.cluster));
 	pthread_mutex_lock(&o->lock);
-	m->ask = ask_begin(o, &ask);
+	/* An agent that is late is not waited for, as this node can make the change as well. */
+	if ((m->ask = ask_begin(o, &ask)) != NULL)
+		m->ask->until_ms = clock_boot_ms() + ask.timeout_ms;
 	pthread_mutex_unlock(&o->lock);
 	return m->ask != NULL;
 }
@@ -183,8 +184,7 @@ settle(struct writer *w, struct mutation *m)
 
 	if (!reached) {
 		LOG(LOG_DEBUG, "another node has not answered a change", LOG_S("environment", writer_environment(w)),
-		    LOG_S("address", m->ask->address),
-		    LOG_S("reason", m->ask->state == ASK_FAILED ? m->ask->why : "no answer in time"));
+		    LOG_S("address", m->ask->address), LOG_S("reason", m->ask->why));
 		o->forward.paused_until_ms = clock_boot_ms() + PAUSE_MS;
 	}
 	end_ask(o, m);
@@ -205,7 +205,7 @@ is_over(struct order *o, struct mutation *m)
 	pthread_mutex_lock(&o->lock);
 	over = ask_is_over(m->ask);
 	pthread_mutex_unlock(&o->lock);
-	return over || clock_boot_ms() >= m->forwarded_until_ms;
+	return over;
 }
 
 void
@@ -233,7 +233,7 @@ forward_wait_ms(struct order *o, int64_t now_ms)
 	for (const struct mutation *m = o->forward.list; m != NULL; m = m->next) {
 		if (ask_is_over(m->ask))
 			return now_ms;
-		at_ms = m->forwarded_until_ms < at_ms ? m->forwarded_until_ms : at_ms;
+		at_ms = m->ask->until_ms < at_ms ? m->ask->until_ms : at_ms;
 	}
 	return at_ms;
 }

@@ -72,7 +72,6 @@ struct mutation {
 	uint64_t found_at;       /* the newest entry that was applied when its token was found; 0: it was not */
 	bool forwarded;          /* another node was asked once */
 	struct ask *ask;         /* while it is */
-	int64_t forwarded_until_ms;
 };
 
 #define WRITER_GROUPS 10 /* commits of 1, 2, up to 4 and so on to 512 changes: see buckets.h */
