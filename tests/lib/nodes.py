@@ -55,9 +55,24 @@ class Node:
         self.agent.stop()
 
 
-def modelled(etcd, first=None):
+def modelled(etcd, first=None, **options):
     """A node with an agent of model_etcd."""
-    return Node(lambda n: model_etcd.Agent("ipc://" + n.path, etcd), first)
+    return Node(lambda n: model_etcd.Agent("ipc://" + n.path, etcd), first, **options)
+
+
+def lagging(etcd, staleness_ms=60000):
+    """Two nodes that stay fresh for long. The second one is cut off by its agent: it has an old state, and answers."""
+    first = modelled(etcd, staleness_ms=staleness_ms)
+    return [first, modelled(etcd, first, staleness_ms=staleness_ms)]
+
+
+def unacknowledged(node, change):
+    """Make a change, for whose reply the other node would have to acknowledge it. It is applied on ${node}."""
+    applied = node.status().applied
+    name, message = fault_of(lambda: node.call(change))
+    if name != "DEADLINE_EXCEEDED":
+        raise AssertionError("%s: %s" % (name, message))
+    daemon.wait_until("it is applied here", lambda: node.status().applied > applied)
 
 
 def fault_of(function):
