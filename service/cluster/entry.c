@@ -36,6 +36,7 @@ struct entry {
 	size_t changes;
 	size_t mark_len, mark_changes;
 	size_t at; /* of entry_next() */
+	uint8_t proposer[ENTRY_PROPOSER_LEN];
 };
 
 struct entry *
@@ -251,10 +252,10 @@ entry_changes(const struct entry *e)
 
 /* ---- sealing ---- */
 
-#define BOUND_LEN (1 + ENTRY_CLUSTER_LEN + 1 + 8 + ENTRY_TAG_LEN)
+#define BOUND_LEN (1 + ENTRY_CLUSTER_LEN + 1 + 8 + ENTRY_TAG_LEN + ENTRY_PROPOSER_LEN)
 
 static void
-bind_to(const struct entry_place *place, uint8_t bound[BOUND_LEN])
+bind_to(const struct entry_place *place, const uint8_t *proposer, uint8_t bound[BOUND_LEN])
 {
 	uint8_t *p = bound;
 
@@ -265,17 +266,20 @@ bind_to(const struct entry_place *place, uint8_t bound[BOUND_LEN])
 	bytes_put64(p, place->number);
 	p += 8;
 	memcpy(p, place->before, ENTRY_TAG_LEN);
+	memcpy(p + ENTRY_TAG_LEN, proposer, ENTRY_PROPOSER_LEN);
 }
 
 size_t
-entry_seal(const struct entry *e, const struct pepper *pepper, const struct entry_place *place, uint8_t *bytes)
+entry_seal(const struct entry *e, const struct pepper *pepper, const struct entry_place *place,
+    const uint8_t proposer[ENTRY_PROPOSER_LEN], uint8_t *bytes)
 {
 	uint8_t bound[BOUND_LEN];
 
-	bind_to(place, bound);
+	bind_to(place, proposer, bound);
 	bytes[0] = ENTRY_VERSION;
-	pepper_entry_seal(pepper, bound, sizeof(bound), e->bytes, e->len, bytes + 1);
-	return 1 + e->len + PEPPER_SEAL_LEN;
+	memcpy(bytes + 1, proposer, ENTRY_PROPOSER_LEN);
+	pepper_entry_seal(pepper, bound, sizeof(bound), e->bytes, e->len, bytes + 1 + ENTRY_PROPOSER_LEN);
+	return e->len + ENTRY_SEAL_LEN;
 }
 
 int
@@ -285,15 +289,25 @@ entry_open(struct entry *e, const struct pepper *pepper, const struct entry_plac
 	uint8_t bound[BOUND_LEN];
 
 	entry_clear(e);
-	if (len < 1 + PEPPER_SEAL_LEN || len > ENTRY_MAX)
+	if (len < 1 || len > ENTRY_MAX)
 		return -FAULT_CORRUPT;
 	if (bytes[0] != ENTRY_VERSION)
 		return bytes[0] > ENTRY_VERSION ? -FAULT_UNIMPLEMENTED : -FAULT_CORRUPT;
-	bind_to(place, bound);
-	if (pepper_entry_unseal(pepper, bound, sizeof(bound), bytes + 1, len - 1, e->bytes) != 0)
+	if (len < ENTRY_SEAL_LEN)
 		return -FAULT_CORRUPT;
-	e->len = len - 1 - PEPPER_SEAL_LEN;
+	bind_to(place, bytes + 1, bound);
+	if (pepper_entry_unseal(pepper, bound, sizeof(bound), bytes + 1 + ENTRY_PROPOSER_LEN, len - 1 - ENTRY_PROPOSER_LEN,
+		e->bytes) != 0)
+		return -FAULT_CORRUPT;
+	memcpy(e->proposer, bytes + 1, ENTRY_PROPOSER_LEN);
+	e->len = len - ENTRY_SEAL_LEN;
 	return 0;
+}
+
+const uint8_t *
+entry_proposer(const struct entry *e)
+{
+	return e->proposer;
 }
 
 void

@@ -1,10 +1,10 @@
 /*
  * entry.h - one entry of a cluster's log, as bytes: the changes of one commit, sealed. Nobody without the pepper can read,
  * forge, reorder or replay an entry: it is XChaCha20-Poly1305 under a subkey of the pepper's first line, with the cluster's
- * id, the environment, the entry's number and the tag of the entry before as associated data. etcd and the agents see its
- * size only.
+ * id, the environment, the entry's number, the tag of the entry before and its proposer as associated data. etcd and the
+ * agents see its proposer and its size only.
  *
- *	version 1 (1), nonce 24, sealed items, tag 16
+ *	version 1 (1), proposer 16, nonce 24, sealed items, tag 16
  *	item: length 4, kind 1, then the change's fields; see entry.c
  *
  * An item names existing keys by account, kind and generation, and holds no reference between records: each node finds
@@ -21,6 +21,8 @@
 #define ENTRY_VERSION 1
 #define ENTRY_TAG_LEN ROW_TAG_LEN
 #define ENTRY_CLUSTER_LEN 16
+#define ENTRY_PROPOSER_LEN 16
+#define ENTRY_SEAL_LEN (1 + ENTRY_PROPOSER_LEN + PEPPER_SEAL_LEN) /* more than its items have */
 #define ENTRY_MAX (192U << 10) /* an import of LIMIT_IMPORT accounts fits, and one message of the agent's holds it */
 
 /* What an entry is bound to. */
@@ -45,9 +47,12 @@ int entry_add(struct entry *entry, const struct change *change);
 void entry_mark(struct entry *entry);
 void entry_back(struct entry *entry);
 size_t entry_changes(const struct entry *entry);
-/* Seal it. ${bytes}: ENTRY_MAX. Returns the length. The last ENTRY_TAG_LEN bytes are its tag. */
-size_t
-entry_seal(const struct entry *entry, const struct pepper *pepper, const struct entry_place *place, uint8_t *bytes);
+/*
+ * Seal it. ${proposer}: this node's replica. ${bytes}: ENTRY_MAX. Returns the length. The last ENTRY_TAG_LEN bytes are its
+ * tag.
+ */
+size_t entry_seal(const struct entry *entry, const struct pepper *pepper, const struct entry_place *place,
+    const uint8_t proposer[ENTRY_PROPOSER_LEN], uint8_t *bytes);
 
 /*
  * entry_open(entry, pepper, place, bytes, len):
@@ -56,6 +61,8 @@ entry_seal(const struct entry *entry, const struct pepper *pepper, const struct 
  */
 int entry_open(struct entry *entry, const struct pepper *pepper, const struct entry_place *place, const uint8_t *bytes,
     size_t len);
+/* The node that has proposed the entry which was opened; borrowed until the next call but entry_next(). */
+const uint8_t *entry_proposer(const struct entry *entry);
 /*
  * The next change. Of its keys that are not new, and of its account, what other records say is still missing: see
  * store_resolve(). Returns: 1; 0: there is none; -FAULT_CORRUPT.

@@ -6,7 +6,7 @@
 
 #include "service/cluster/entry.h"
 
-#define ENTRY_PLAIN_MAX (ENTRY_MAX - 1 - PEPPER_SEAL_LEN)
+#define ENTRY_PLAIN_MAX (ENTRY_MAX - ENTRY_SEAL_LEN)
 
 /* As entry_open() leaves it. ${len} is at most ENTRY_PLAIN_MAX. */
 void entry_set_plain(struct entry *entry, const uint8_t *bytes, size_t len);

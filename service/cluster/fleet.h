@@ -252,6 +252,8 @@ void fleet_damaged(struct fleet *fleet);
 bool fleet_has_source(const struct fleet *fleet);
 bool fleet_source(const struct fleet *fleet, unsigned tried, uint8_t cluster[FLEET_ID_LEN],
     char address[ROW_ADDRESS_MAX + 1]);
+/* Where to reach the node ${replica}, another one. Returns false: it is none, is being removed, or has no address. */
+bool fleet_address(const struct fleet *fleet, const uint8_t replica[FLEET_ID_LEN], char address[ROW_ADDRESS_MAX + 1]);
 /* The entry that fleet_entry() gave is not one: closed as FLEET_FORGED. */
 void fleet_forged(struct fleet *fleet);
 

@@ -361,6 +361,24 @@ read_name(const char *name, uint8_t replica[FLEET_ID_LEN], uint64_t *life)
 }
 
 bool
+fleet_address(const struct fleet *f, const uint8_t replica[FLEET_ID_LEN], char address[ROW_ADDRESS_MAX + 1])
+{
+	uint8_t id[FLEET_ID_LEN];
+	uint64_t life;
+
+	for (unsigned i = 0; i < f->n_members; i++) {
+		const struct member *m = &f->members[i];
+
+		if (!m->valid || m->marked || is_self(f, m) || m->row.address[0] == '\0' ||
+		    !read_name(m->name, id, &life) || memcmp(id, replica, sizeof(id)) != 0)
+			continue;
+		memcpy(address, m->row.address, ROW_ADDRESS_MAX + 1);
+		return true;
+	}
+	return false;
+}
+
+bool
 fleet_forget(struct fleet *f, const uint8_t replica[FLEET_ID_LEN])
 {
 	uint8_t id[FLEET_ID_LEN];

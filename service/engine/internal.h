@@ -79,6 +79,15 @@ struct copy {
 	char why[200];
 };
 
+/* Changes that another node is asked to make: see order_forward.c. */
+struct forward {
+	struct mutation *list; /* under way */
+	unsigned n;
+	uint8_t leader[FLEET_ID_LEN]; /* who makes changes, and when its last entry was applied */
+	int64_t led_ms;
+	int64_t contended_until_ms, paused_until_ms;
+};
+
 /* Changes that are ordered by a cluster. Times by clock_boot_ms(). */
 struct order {
 	struct writer *writer;
@@ -97,6 +106,7 @@ struct order {
 	uint64_t proposed_number;
 	bool proposed_last;            /* the last entry was ours */
 	struct copy copy;
+	struct forward forward;
 	uint8_t ask_key[ASK_KEY_LEN]; /* set once; any thread's */
 
 	pthread_mutex_t lock; /* of the rest */
@@ -231,6 +241,9 @@ bool order_may_propose(struct writer *w);
 
 /* ---- order_wait.c ---- */
 
+#define ORDER_NOT_KNOWN \
+	"the deadline passed, and it is not known yet whether the change was made: ask again with the same request_token"
+
 /* Put ${more} behind ${list}. */
 void order_append(struct mutation **list, struct mutation *more);
 /* Answer one that is in no list any more. */
@@ -254,6 +267,8 @@ struct ask_request {
 	const uint8_t *body;
 	size_t len;
 	uint32_t timeout_ms;
+	const char *traceparent, *on_behalf_of; /* NULL: none */
+	const struct peer *by;                  /* whose request this node forwards; NULL: it asks for itself */
 };
 /* Ask another node; copied. NULL: too many are under way, or no memory. ask_end() frees and wipes it. */
 struct ask *ask_begin(struct order *order, const struct ask_request *request);
@@ -262,6 +277,17 @@ void ask_end(struct ask *ask);
 bool ask_is_over(struct ask *ask);
 /* The agent that was asked is gone. */
 void asks_lost(struct order *order);
+
+/* ---- order_forward.c ---- */
+
+/* The log's next entry, which ${proposer} has proposed, was applied. A proposal of this node was lost. */
+void forward_applied(struct order *order, const uint8_t proposer[FLEET_ID_LEN]);
+void forward_lost(struct order *order);
+/* Take the answers of other nodes. Then ask for those of order->confirmed that another node is to make. */
+void forward_run(struct writer *w);
+/* When there is an answer to take, by clock_boot_ms(); INT64_MAX: that is not known. With ${lock}. */
+int64_t forward_wait_ms(struct order *order, int64_t now_ms);
+void forward_give_up(struct writer *w, int fault, const char *why);
 
 /* ---- order_copy.c ---- */
 

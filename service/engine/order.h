@@ -15,7 +15,7 @@
 struct order;
 struct writer;
 
-#define ORDER_ASKS 8
+#define ORDER_ASKS 64 /* as many as an agent carries at once */
 
 enum ask_state { ASK_FREE, ASK_WANTED, ASK_SENT, ASK_ANSWERED, ASK_FAILED };
 

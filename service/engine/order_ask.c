@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "fob/rpc/v1/rpc.pb-c.h"
+#include "fob/v1/cluster.pb-c.h"
 
 #define GRACE_MS 2000 /* an agent that has not answered so long after the time limit never will */
 
@@ -23,45 +24,98 @@ drop_bytes(struct ask *ask)
 	ask->len = 0;
 }
 
-/* Pack ${request} and seal it into ${ask}. Returns false without memory. */
-static bool
-seal(const struct order *o, struct ask *ask, const Fob__Rpc__V1__Request *request)
+/* The memory, and its length; NULL without memory. drop_text() wipes it: it may hold a token. */
+static uint8_t *
+pack(const ProtobufCMessage *message, size_t *len)
 {
-	struct ask_place place = { .environment = store_environment(o->writer->store) };
-	size_t len = fob__rpc__v1__request__get_packed_size(request);
-	uint8_t *text = malloc(len);
+	uint8_t *text;
 
-	memcpy(place.cluster, ask->cluster, sizeof(place.cluster));
-	if (text != NULL && (ask->bytes = malloc(len + ASK_SEAL_LEN)) != NULL) {
-		fob__rpc__v1__request__pack(request, text);
-		ask->len = ask_seal(o->ask_key, &place, text, len, ask->bytes);
-		memcpy(ask->nonce, ask_nonce(ask->bytes), sizeof(ask->nonce));
-	}
+	*len = protobuf_c_message_get_packed_size(message);
+	if ((text = malloc(*len + 1)) != NULL)
+		protobuf_c_message_pack(message, text);
+	return text;
+}
+
+static void
+drop_text(uint8_t *text, size_t len)
+{
 	if (text != NULL)
 		sodium_memzero(text, len);
 	free(text);
+}
+
+/* Pack ${asked} and seal it into ${ask}. Returns false without memory. */
+static bool
+seal(const struct order *o, struct ask *ask, const Fob__V1__Asked *asked)
+{
+	struct ask_place place = { .environment = store_environment(o->writer->store) };
+	uint8_t *text;
+	size_t len;
+
+	memcpy(place.cluster, ask->cluster, sizeof(place.cluster));
+	if ((text = pack(&asked->base, &len)) != NULL && (ask->bytes = malloc(len + ASK_SEAL_LEN)) != NULL) {
+		ask->len = ask_seal(o->ask_key, &place, text, len, ask->bytes);
+		memcpy(ask->nonce, ask_nonce(ask->bytes), sizeof(ask->nonce));
+	}
+	drop_text(text, len);
 	return ask->bytes != NULL;
+}
+
+static ProtobufCBinaryData
+text_of(const char *text)
+{
+	return (ProtobufCBinaryData){ .data = (uint8_t *)(uintptr_t)text, .len = text != NULL ? strlen(text) : 0 };
+}
+
+static void
+fill_by(Fob__V1__AskedBy *by, const struct peer *peer)
+{
+	fob__v1__asked_by__init(by);
+	by->known = peer->known;
+	by->uid = peer->uid;
+	by->pid = peer->pid;
+	by->address = text_of(peer->address);
+	by->certificate = text_of(peer->certificate);
+}
+
+/* The request that goes into ${ask}, sealed. Returns false without memory. */
+static bool
+make_asked(const struct order *o, struct ask *ask, const struct ask_request *request)
+{
+	Fob__Rpc__V1__Request envelope = FOB__RPC__V1__REQUEST__INIT;
+	Fob__V1__Asked asked = FOB__V1__ASKED__INIT;
+	Fob__V1__AskedBy by;
+	bool done;
+
+	envelope.method = text_of(request->method);
+	envelope.timeout_ms = request->timeout_ms;
+	envelope.traceparent = text_of(request->traceparent);
+	envelope.on_behalf_of = text_of(request->on_behalf_of);
+	envelope.body.data = (uint8_t *)(uintptr_t)request->body;
+	envelope.body.len = request->len;
+	if (request->by != NULL) {
+		fill_by(&by, request->by);
+		asked.by = &by;
+	}
+	asked.request.data = pack(&envelope.base, &asked.request.len);
+	done = asked.request.data != NULL && seal(o, ask, &asked);
+	drop_text(asked.request.data, asked.request.len);
+	return done;
 }
 
 struct ask *
 ask_begin(struct order *o, const struct ask_request *request)
 {
-	Fob__Rpc__V1__Request envelope = FOB__RPC__V1__REQUEST__INIT;
 	struct ask *ask = o->asks;
 
 	while (ask < o->asks + ORDER_ASKS && ask->state != ASK_FREE)
 		ask++;
 	if (ask == o->asks + ORDER_ASKS)
 		return NULL;
-	envelope.method.data = (uint8_t *)(uintptr_t)request->method;
-	envelope.method.len = strlen(request->method);
-	envelope.timeout_ms = request->timeout_ms;
-	envelope.body.data = (uint8_t *)(uintptr_t)request->body;
-	envelope.body.len = request->len;
 	*ask = (struct ask){ .timeout_ms = request->timeout_ms };
 	memcpy(ask->cluster, request->cluster, sizeof(ask->cluster));
 	snprintf(ask->address, sizeof(ask->address), "%s", request->address);
-	if (!seal(o, ask, &envelope))
+	if (!make_asked(o, ask, request))
 		return NULL;
 	ask->id = ++o->last_ask;
 	ask->until_ms = clock_boot_ms() + request->timeout_ms + GRACE_MS;

@@ -120,7 +120,8 @@ apply_next(struct writer *w)
 	memcpy(tag, bytes + len - ENTRY_TAG_LEN, sizeof(tag));
 	pthread_mutex_unlock(&o->lock);
 
-	fault = commit_entry(w, tag);
+	if ((fault = commit_entry(w, tag)) == 0)
+		forward_applied(o, entry_proposer(o->entry));
 	entry_clear(o->entry);
 	sodium_memzero(&w->change, sizeof(w->change));
 	if (fault == -FAULT_CORRUPT) {
@@ -199,6 +200,7 @@ settle_proposal(struct writer *w)
 		break;
 	case FLEET_LOST:
 		o->proposed_last = false;
+		forward_lost(o);
 		decide_again(o);
 		break;
 	case FLEET_REFUSED:
@@ -406,7 +408,7 @@ propose(struct writer *w)
 	bool done;
 
 	place_next(w, &place);
-	len = entry_seal(o->entry, store_pepper(w->store), &place, o->sealed);
+	len = entry_seal(o->entry, store_pepper(w->store), &place, o->cluster.replica, o->sealed);
 	tag = o->sealed + len - ENTRY_TAG_LEN;
 	pthread_mutex_lock(&o->lock);
 	/* While it was decided, the agent may have brought another node's entry. */
@@ -435,15 +437,14 @@ collect(struct writer *w, struct mutation **list, int64_t now_ms)
 	return fault;
 }
 
-/* Decide what of ${batch} fits into an entry, and propose it. The rest is decided afterwards. */
+/* Decide what of order->confirmed fits into an entry, and propose it. The rest is decided afterwards. */
 static void
-decide_and_propose(struct writer *w, struct mutation *batch, int64_t now_ms)
+decide_and_propose(struct writer *w, int64_t now_ms)
 {
 	struct order *o = w->order;
 	struct mutation *list = o->confirmed, *m;
 	int fault;
 
-	order_append(&list, batch);
 	o->confirmed = NULL;
 	fault = collect(w, &list, now_ms);
 	if (fault != 0 && (m = list) != NULL) {
@@ -523,6 +524,7 @@ drop_all(struct writer *w, const char *why)
 
 	order_refuse_all(w, &o->waiting, -FAULT_UNAVAILABLE, why);
 	order_refuse_all(w, &o->proposed, -FAULT_UNAVAILABLE, why);
+	forward_give_up(w, -FAULT_UNAVAILABLE, why);
 	order_refuse_all(w, &o->confirmed, -FAULT_UNAVAILABLE, why);
 }
 
@@ -563,17 +565,15 @@ order_run(struct writer *w, struct mutation *batch, int64_t now_ms)
 	settle_proposal(w);
 	apply_all(w);
 	order_settle(w);
-	order_drop_late(w, &o->proposed,
-	    "the deadline passed, and it is not known yet whether the change was made: ask again with the same "
-	    "request_token");
+	order_drop_late(w, &o->proposed, ORDER_NOT_KNOWN);
+	order_append(&o->confirmed, batch);
 	if (refuses(w))
 		order_refuse_all(w, &o->confirmed, -FAULT_UNAVAILABLE,
 		    order_is_open(o) ? "this node has lost touch with its cluster: ask another node, or again" :
 				       "this node is closed, see fob cluster status: ask another node");
 	order_drop_late(w, &o->confirmed, "the deadline passed before the change was made");
-	if (o->proposed == NULL && order_may_propose(w) && (batch != NULL || o->confirmed != NULL || has_due(w, now_ms)))
-		decide_and_propose(w, batch, now_ms);
-	else if (batch != NULL)
-		order_append(&o->confirmed, batch);
+	forward_run(w);
+	if (o->proposed == NULL && order_may_propose(w) && (o->confirmed != NULL || has_due(w, now_ms)))
+		decide_and_propose(w, now_ms);
 	order_kick(o);
 }

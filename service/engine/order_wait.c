@@ -159,6 +159,7 @@ order_wait_ms(struct writer *w)
 	if (o->held != NULL)
 		at_ms = earlier(fleet_wake_ms(o->fleet, now_ms), at_ms);
 	at_ms = earlier(copy_wait_ms(o, now_ms), at_ms);
+	at_ms = earlier(forward_wait_ms(o, now_ms), at_ms);
 	if (now_ms >= o->retry_ms && !store_failed(w->store) &&
 	    (fleet_entry(o->fleet, &bytes, &len) || fleet_has_proposal(o->fleet)))
 		at_ms = now_ms;
@@ -191,6 +192,7 @@ order_give_up(struct writer *w)
 
 	order_refuse_all(w, &o->waiting, -FAULT_UNAVAILABLE, "fobd ends: ask again with the same request_token");
 	order_refuse_all(w, &o->proposed, -FAULT_UNAVAILABLE, "fobd ends: ask again with the same request_token");
+	forward_give_up(w, -FAULT_UNAVAILABLE, "fobd ends: ask again with the same request_token");
 	order_refuse_all(w, &o->confirmed, -FAULT_UNAVAILABLE, "fobd ends, and nothing was changed: ask again");
 	pthread_mutex_lock(&o->lock);
 	o->ended = true;

@@ -267,7 +267,7 @@ writer_submit(struct writer *w, struct mutation *m)
 	m->next = NULL;
 	m->fault = 0;
 	m->confirm = m->effective = m->confirmed_head = m->found_at = 0;
-	m->confirmed = false;
+	m->confirmed = m->forwarded = false;
 	m->at = (struct position){ 0, 0 };
 	pthread_mutex_lock(&w->lock);
 	if (w->depth >= LIMIT_QUEUE) {

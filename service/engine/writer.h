@@ -53,6 +53,14 @@ struct mutation {
 	bool replayed; /* the reply is the one to the token's first use */
 	why_text why;
 	struct position at; /* what the answer was decided on: the newest entry of the cluster's log; none in no cluster */
+	/*
+	 * The request itself, token included, for another node of a cluster that may be asked to make the change in this
+	 * node's place. Borrowed until done. ${method}: with its service; NULL: this node makes it.
+	 */
+	const char *method;
+	const uint8_t *body;
+	size_t body_len;
+	const char *traceparent;
 	/* the writer's */
 	struct mutation *next;
 	int fault;
@@ -62,6 +70,9 @@ struct mutation {
 	bool confirmed;
 	uint64_t confirmed_head; /* see fleet_confirmed() */
 	uint64_t found_at;       /* the newest entry that was applied when its token was found; 0: it was not */
+	bool forwarded;          /* another node was asked once */
+	struct ask *ask;         /* while it is */
+	int64_t forwarded_until_ms;
 };
 
 #define WRITER_GROUPS 10 /* commits of 1, 2, up to 4 and so on to 512 changes: see buckets.h */

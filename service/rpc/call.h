@@ -35,6 +35,7 @@ struct call {
 	char message[LIMIT_MESSAGE];               /* of a fault */
 	struct order *asked_of; /* another node has sealed it, of this environment: see peer.h. NULL: nobody has */
 	uint8_t asked_nonce[ASK_NONCE_LEN];
+	struct peer asked_by; /* whose request that node forwards; ${origin}.peer points here */
 	/* of a change, while the writer has it */
 	struct mutation mutation;
 	int64_t began_ns; /* when the request's bytes were read, by clock_boot_ns() */

@@ -260,6 +260,10 @@ take_change(struct call *asked)
 	call->deadline_ms = asked->deadline_ms;
 	call->asked_of = asked->asked_of;
 	memcpy(call->asked_nonce, asked->asked_nonce, sizeof(call->asked_nonce));
+	if (asked->origin.peer == &asked->asked_by) {
+		call->asked_by = asked->asked_by;
+		call->origin.peer = &call->asked_by;
+	}
 	memcpy(call->traceparent, asked->traceparent, sizeof(call->traceparent));
 	memcpy(call->on_behalf_of, asked->on_behalf_of, sizeof(call->on_behalf_of));
 	return call;

@@ -36,6 +36,33 @@ digest_request(struct call *call, const char *method, const ProtobufCMessage *re
 	return 0;
 }
 
+#define FORWARD_MAX 4096 /* bytes of a request. A large import is made by the node that was asked */
+#define SERVICE "fob.v1.Admin/"
+
+/*
+ * Another node of the cluster may be asked to make it. Not one that another node has asked for: two nodes that take each other
+ * for the leader would send it to and fro.
+ */
+static void
+allow_forward(struct call *call, const ProtobufCMessage *request, const struct mutation_plan *plan)
+{
+	struct mutation *m = &call->mutation;
+	size_t len = protobuf_c_message_get_packed_size(request), name = sizeof(SERVICE) + strlen(plan->method);
+	char *method;
+	uint8_t *body;
+
+	if (plan->is_local || call->asked_of != NULL || writer_order(call->engine->writer) == NULL || len > FORWARD_MAX ||
+	    (method = scratch_alloc(&call->scratch, name)) == NULL ||
+	    (body = scratch_alloc(&call->scratch, len)) == NULL)
+		return;
+	snprintf(method, name, SERVICE "%s", plan->method);
+	protobuf_c_message_pack(request, body);
+	m->method = method;
+	m->body = body;
+	m->body_len = len;
+	m->traceparent = call->traceparent;
+}
+
 static void done(struct mutation *mutation, int fault);
 
 int
@@ -63,6 +90,7 @@ mutation_submit(struct call *call, const ProtobufCMessage *request, int environm
 	call->log = plan->log;
 	if ((fault = digest_request(call, plan->method, request, token)) != 0)
 		return fault;
+	allow_forward(call, request, plan);
 	if ((fault = writer_submit(call->engine->writer, m)) != 0)
 		return call_fault(call, FAULT_RESOURCE_EXHAUSTED,
 		    "%d mutations are waiting, which is the limit: try again later", LIMIT_QUEUE);

@@ -3,12 +3,46 @@
  */
 #include "service/rpc/peer.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "fob/v1/cluster.pb-c.h"
 #include "service/rpc/dispatch.h"
 #include "service/rpc/handlers.h"
 #include "service/rpc/wire.h"
+
+static void
+copy_text(char *to, size_t size, const ProtobufCBinaryData *text)
+{
+	snprintf(to, size, "%.*s", (int)text->len, text->len > 0 ? (const char *)text->data : "");
+}
+
+/* The change that is asked for is its client's, and not the other node's. */
+static void
+take_by(struct call *call, const Fob__V1__AskedBy *by)
+{
+	struct peer *peer = &call->asked_by;
+
+	*peer = (struct peer){ .known = by->known, .uid = by->uid, .pid = by->pid };
+	copy_text(peer->address, sizeof(peer->address), &by->address);
+	copy_text(peer->certificate, sizeof(peer->certificate), &by->certificate);
+	call->origin.peer = peer;
+}
+
+/* ${text}: what the other node has sealed. */
+static int
+answer_asked(struct call *call, const uint8_t *text, size_t len)
+{
+	const Fob__V1__Asked *asked =
+	    (const Fob__V1__Asked *)wire_unpack(&fob__v1__asked__descriptor, &call->scratch, text, len);
+
+	if (asked == NULL)
+		return call_fault(call, FAULT_INVALID_ARGUMENT, "sealed: holds no request");
+	if (asked->by != NULL)
+		take_by(call, asked->by);
+	dispatch_asked(call, asked->request.data, asked->request.len);
+	return CALL_TAKEN;
+}
 
 int
 peer_ask(struct call *call, const ProtobufCMessage *request, ProtobufCMessage *response)
@@ -38,8 +72,7 @@ peer_ask(struct call *call, const ProtobufCMessage *request, ProtobufCMessage *r
 		    "sealed: by a node of another cluster, or one with another pepper");
 	call->asked_of = order;
 	memcpy(call->asked_nonce, ask_nonce(in->sealed.data), sizeof(call->asked_nonce));
-	dispatch_asked(call, text, in->sealed.len - ASK_SEAL_LEN);
-	return CALL_TAKEN;
+	return answer_asked(call, text, in->sealed.len - ASK_SEAL_LEN);
 }
 
 uint8_t *

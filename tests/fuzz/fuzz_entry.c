@@ -20,7 +20,7 @@ enum what { RAW_ENTRY, ITEMS, RAW_ROW, A_ROW, WHATS };
 static const struct entry_place here = {
 	.cluster = { 5 }, .environment = ENVIRONMENT_TEST, .number = 9, .before = { 6 }
 };
-static const uint8_t row_key[ROW_KEY_LEN] = { 7 };
+static const uint8_t row_key[ROW_KEY_LEN] = { 7 }, proposer[ENTRY_PROPOSER_LEN] = { 8 };
 static const char row_name[] = "nodes/00.11";
 
 static struct pepper *pepper;
@@ -109,8 +109,8 @@ check_same(const uint8_t *bytes, size_t len, unsigned n, size_t spared)
 {
 	size_t size, written;
 
-	size = entry_seal(again, pepper, &here, sealed);
-	written = size - 1 - PEPPER_SEAL_LEN;
+	size = entry_seal(again, pepper, &here, proposer, sealed);
+	written = size - ENTRY_SEAL_LEN;
 	FUZZ_CHECK(entry_changes(again) == n, "%zu changes of %u", entry_changes(again), n);
 	FUZZ_CHECK(written <= len && len - written <= spared, "%zu bytes when it is written anew, not %zu", written, len);
 	FUZZ_CHECK(entry_open(again, pepper, &here, sealed, size) == 0, "not to be opened");
@@ -122,7 +122,7 @@ check_same(const uint8_t *bytes, size_t len, unsigned n, size_t spared)
 		FUZZ_CHECK(entry_add(third, &second) == 0, "what was read twice cannot be written");
 	}
 	FUZZ_CHECK(entry_next(again, &second) == 0, "a change too many");
-	FUZZ_CHECK(entry_seal(third, pepper, &here, sealed) == size, "another length each time that it is written");
+	FUZZ_CHECK(entry_seal(third, pepper, &here, proposer, sealed) == size, "another length each time that it is written");
 }
 
 static void
@@ -132,8 +132,8 @@ check_seal(const uint8_t *bytes, size_t len, uint8_t choice)
 	size_t size, at;
 
 	entry_set_plain(entry, bytes, len);
-	size = entry_seal(entry, pepper, &here, sealed);
-	FUZZ_CHECK(size == len + 1 + PEPPER_SEAL_LEN && size <= ENTRY_MAX, "a size");
+	size = entry_seal(entry, pepper, &here, proposer, sealed);
+	FUZZ_CHECK(size == len + ENTRY_SEAL_LEN && size <= ENTRY_MAX, "a size");
 	switch (choice % 4) {
 	case 0:
 		there.cluster[choice / 4 % ENTRY_CLUSTER_LEN] ^= 1;

@@ -4,7 +4,9 @@ Etcd is a linearizable key-value store with etcd's revisions and compare-and-wri
 carries out the transactions of one fobd, as fob-cluster does. A test can cut an agent off, delay it, or hold its replies.
 """
 
+import concurrent.futures
 import os
+import queue
 import select
 import threading
 import time
@@ -14,6 +16,7 @@ import pb
 
 C = pb.cluster
 METHOD = "fob.v1.Cluster/Exchange"
+ANSWER_SMALL = 4096  # of these, eight go into one Exchange
 
 
 class Etcd:
@@ -74,7 +77,7 @@ class Etcd:
 
 class Agent(threading.Thread):
     """Exchanges with the fobd at ${url} until stop(). ${transact}: the store's, or a function in its place that returns a
-    Result, or None for one whose outcome is never told. What fobd asks of other nodes it carries one after the other."""
+    Result, or None for one whose outcome is never told."""
 
     def __init__(self, url, etcd, environment=pb.LIVE):
         super().__init__(daemon=True)
@@ -87,12 +90,15 @@ class Agent(threading.Thread):
         self.session = os.urandom(16)
         self.ending = False
         self.asks = 0             # of other nodes
+        self.carriers = concurrent.futures.ThreadPoolExecutor(64)
+        self.answers = queue.SimpleQueue()
         self.error = None
         self.start()
 
     def stop(self):
         self.ending = True
         self.join(20)
+        self.carriers.shutdown()
         if self.error is not None:
             raise self.error
 
@@ -131,6 +137,21 @@ class Agent(threading.Thread):
         except (OSError, fobwire.Closed) as e:
             return C.Answer(id=ask.id, why=str(e).encode())
 
+    def _begin(self, ask):
+        session = self.session
+        self.carriers.submit(lambda: self.answers.put((session, self._carry(ask))))
+
+    def _carried(self):
+        """The answers for the next Exchange."""
+        found = []
+        while len(found) < 8 and not self.answers.empty():
+            session, answer = self.answers.get()
+            if session == self.session:
+                found.append(answer)
+            if len(answer.sealed) > ANSWER_SMALL:
+                break
+        return found
+
     def _ask(self, c, results=(), answers=()):
         request = C.ExchangeRequest(environment=self.environment, session=self.session, results=results, answers=answers,
                                     changed=self._hears())
@@ -143,6 +164,9 @@ class Agent(threading.Thread):
         asked, again = time.monotonic(), 1.0
         while not self.ending:
             readable, _, _ = select.select([c.sock], [], [], 0.002)
+            answers = self._carried()
+            if answers:
+                last, asked = self._ask(c, answers=answers), time.monotonic()
             if not readable:
                 if time.monotonic() > asked + again or self._hears():
                     last, asked = self._ask(c), time.monotonic()
@@ -158,8 +182,7 @@ class Agent(threading.Thread):
             out = C.ExchangeResponse.FromString(r.body)
             again = (out.again_ms or 1000) / 1000.0
             results = [r for r in map(self._carry_out, out.transactions) if r is not None]
-            answers = [self._carry(a) for a in out.asks]
+            for a in out.asks:
+                self._begin(a)
             if results or ident == last:
                 last, asked = self._ask(c, results), time.monotonic()
-            for a in answers:  # one fills an Exchange
-                last, asked = self._ask(c, answers=[a]), time.monotonic()

@@ -16,9 +16,9 @@ FOB = os.path.join(daemon.BUILD, "fob")
 class Node:
     """A fobd that is in a cluster of the environment live: the first one, or one that has joined the node ${first}, by a copy
     that an operator carries or, with ${fetch}, one that it fetches itself. attach(node) gives it an agent, which has
-    stop(). ${fobd}: its daemon; None: a new one."""
+    stop(). ${fobd}: its daemon; None: a new one. ${settings}: more of them."""
 
-    def __init__(self, attach, first=None, staleness_ms=1500 * daemon.SLOWER, fetch=False, fobd=None):
+    def __init__(self, attach, first=None, staleness_ms=1500 * daemon.SLOWER, fetch=False, fobd=None, settings=""):
         self.attach = attach
         self.fobd = fobd or daemon.Daemon(environments=("live",))
         self.path = os.path.join(self.fobd.place, "x")
@@ -31,7 +31,7 @@ listen "%s" {
 \tinsecure = true
 }
 max_staleness = %d
-""" % (self.path, self.peer, staleness_ms))
+%s""" % (self.path, self.peer, staleness_ms, settings))
         if first is None:
             self.fobd.start()
             with self.fobd.client() as c:

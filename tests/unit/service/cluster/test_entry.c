@@ -22,6 +22,7 @@ static struct entry *entry;
 static uint8_t sealed[ENTRY_MAX];
 static struct change change, got;
 static const struct entry_place place = { .cluster = { 5 }, .environment = ENVIRONMENT_TEST, .number = 9, .before = { 6 } };
+static const uint8_t proposer[ENTRY_PROPOSER_LEN] = { 7, 8 };
 
 static int
 setup(void **state)
@@ -104,11 +105,12 @@ read_back(const struct change *wanted)
 {
 	size_t len;
 
-	len = entry_seal(entry, pepper, &place, sealed);
+	len = entry_seal(entry, pepper, &place, proposer, sealed);
 	assert_int_equal(entry_open(entry, pepper, &place, sealed, len), 0);
 	assert_int_equal(entry_next(entry, &got), 1);
 	assert_memory_equal(wanted, &got, sizeof(got));
 	assert_int_equal(entry_next(entry, &got), 0);
+	assert_memory_equal(entry_proposer(entry), proposer, sizeof(proposer));
 }
 
 static void
@@ -173,7 +175,7 @@ an_import_fits(void **state)
 		assert_int_equal(entry_add(entry, &change), 0);
 	}
 	assert_int_equal(entry_changes(entry), LIMIT_IMPORT);
-	assert_true(entry_seal(entry, pepper, &place, sealed) <= ENTRY_MAX);
+	assert_true(entry_seal(entry, pepper, &place, proposer, sealed) <= ENTRY_MAX);
 }
 
 static void
@@ -190,12 +192,12 @@ what_does_not_fit_is_taken_back(void **state)
 	assert_true(n > LIMIT_IMPORT);
 	assert_int_equal(entry_add(entry, &change), -FAULT_RESOURCE_EXHAUSTED);
 	/* Nor does the part of it that did fit stay in memory: it may be a sealed secret. */
-	len = entry_seal(entry, pepper, &place, sealed) - 1 - PEPPER_SEAL_LEN;
+	len = entry_seal(entry, pepper, &place, proposer, sealed) - ENTRY_SEAL_LEN;
 	for (size_t i = len; i < ENTRY_PLAIN_MAX; i++)
 		assert_int_equal(entry_plain(entry)[i], 0);
 	entry_back(entry);
 	assert_int_equal(entry_changes(entry), n);
-	len = entry_seal(entry, pepper, &place, sealed);
+	len = entry_seal(entry, pepper, &place, proposer, sealed);
 	assert_int_equal(entry_open(entry, pepper, &place, sealed, len), 0);
 	for (size_t i = 0; i < n; i++)
 		assert_int_equal(entry_next(entry, &got), 1);
@@ -213,7 +215,7 @@ another_place_is_refused(void **state)
 	(void)state;
 	make(1, false);
 	assert_int_equal(entry_add(entry, &change), 0);
-	len = entry_seal(entry, pepper, &place, sealed);
+	len = entry_seal(entry, pepper, &place, proposer, sealed);
 #define REFUSED(what) (p = place, (what), assert_int_equal(entry_open(entry, pepper, &p, sealed, len), -FAULT_CORRUPT))
 	REFUSED(p.cluster[3] ^= 1);
 	REFUSED(p.environment = ENVIRONMENT_LIVE);
@@ -239,7 +241,7 @@ add_and_read(void)
 
 	entry_clear(entry);
 	assert_int_equal(entry_add(entry, &change), 0);
-	len = entry_seal(entry, pepper, &place, sealed);
+	len = entry_seal(entry, pepper, &place, proposer, sealed);
 	assert_int_equal(entry_open(entry, pepper, &place, sealed, len), 0);
 	return entry_next(entry, &got);
 }
@@ -282,8 +284,8 @@ items_that_are_none(void **state)
 	change.has_token = true;
 	change.sealed_len = 40;
 	assert_int_equal(entry_add(entry, &change), 0);
-	len = entry_seal(entry, pepper, &place, sealed) - 1 - PEPPER_SEAL_LEN;
-	assert_int_equal(entry_open(entry, pepper, &place, sealed, len + 1 + PEPPER_SEAL_LEN), 0);
+	len = entry_seal(entry, pepper, &place, proposer, sealed) - ENTRY_SEAL_LEN;
+	assert_int_equal(entry_open(entry, pepper, &place, sealed, len + ENTRY_SEAL_LEN), 0);
 	assert_true(len < sizeof(plain));
 	memcpy(plain, entry_plain(entry), len);
 	for (size_t n = 1; n < len; n++) {

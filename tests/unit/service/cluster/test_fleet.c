@@ -471,6 +471,30 @@ a_node_that_was_away_asks_each_of_the_others(void **state)
 }
 
 static void
+another_node_is_found_by_its_replica(void **state)
+{
+	uint8_t b[FLEET_ID_LEN], other[FLEET_ID_LEN] = { 9 };
+	struct fleet_action mark = { .kind = FLEET_PUT, .key = "mark/" NODE_B, .value = (const uint8_t *)"x", .len = 1 };
+	char address[ROW_ADDRESS_MAX + 1];
+
+	(void)state;
+	put_row(NODE_A, "tcp://a:1", 0);
+	put_row(NODE_B, "", 0);
+	run(D_MS);
+	memset(b, 0xbb, sizeof(b));
+	assert_false(fleet_address(fleet, b, address));
+	put_row(NODE_B, "tcp://b:1", 1);
+	run(D_MS);
+	assert_true(fleet_address(fleet, b, address));
+	assert_string_equal(address, "tcp://b:1");
+	assert_false(fleet_address(fleet, other, address));
+	assert_false(fleet_address(fleet, options.replica, address));
+	put(&mark);
+	run(D_MS);
+	assert_false(fleet_address(fleet, b, address));
+}
+
+static void
 a_new_node_learns_its_cluster(void **state)
 {
 	uint8_t none[FLEET_ID_LEN] = { 0 }, cluster[FLEET_ID_LEN];
@@ -604,6 +628,7 @@ main(void)
 		TEST(another_clusters_head_closes_the_node),
 		TEST(a_log_that_is_gone_closes_the_node),
 		TEST(a_node_that_was_away_asks_each_of_the_others),
+		TEST(another_node_is_found_by_its_replica),
 		TEST(a_new_node_learns_its_cluster),
 		TEST(the_log_is_cut_behind_what_is_kept),
 		TEST(many_nodes_acknowledge_less_often),
