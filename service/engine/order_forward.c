@@ -93,7 +93,8 @@ forward(struct order *o)
 	if (o->confirmed == NULL || !find_leader(o, address))
 		return;
 	while ((m = *list) != NULL) {
-		if (m->method == NULL || m->forwarded || !ask_leader(o, m, address)) {
+		/* One that was confirmed has its answer here. */
+		if (m->method == NULL || m->forwarded || m->confirmed || !ask_leader(o, m, address)) {
 			list = &m->next;
 			continue;
 		}

@@ -1,6 +1,7 @@
 /*
  * peer.h - a request that another node of the cluster has sealed: see cluster/ask.h. What is in it is a request to Admin,
- * of the environment whose pepper it was sealed with, and is answered as any other; its response goes back sealed.
+ * of the environment whose pepper it was sealed with, and is answered as any other; its response goes back sealed. A change
+ * that the other node forwards is its client's, whom it names.
  */
 #ifndef PEER_H
 #define PEER_H

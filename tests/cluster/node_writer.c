@@ -1,6 +1,7 @@
 /*
  * node_writer.c - what a node decides, proposes, applies and answers: service/engine/order_commit.c with a model's records. An
- * account can be revoked once; a token's change is made once.
+ * account can be revoked once; a token's change is made once. No node asks another one to make a change, as order_forward.c
+ * does: that is a client's request that reaches one more node, which the clients here send to several nodes anyway.
  */
 #include <stdlib.h>
 #include <string.h>

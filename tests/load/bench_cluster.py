@@ -3,6 +3,7 @@
 beside the same append to etcd alone, in one run. Run it on a quiet machine; figures are medians."""
 
 import os
+import re
 import sys
 import threading
 import time
@@ -18,6 +19,7 @@ import pb
 
 ROLLS = int(os.environ.get("BENCH_ROLLS") or 300)
 IN_FLIGHT, SECONDS = 256, 5
+EACH = 8  # in flight on each node, where all have clients
 ACCOUNTS = 256
 
 
@@ -53,15 +55,15 @@ def etcd_alone(e):
     return figures
 
 
-def many(node, names):
-    """Rolls a second with IN_FLIGHT under way on four connections."""
-    done, ending = [0] * 4, time.monotonic() + SECONDS
+def many(of, names, in_flight):
+    """Rolls a second with ${in_flight} under way, on a connection to each of the nodes ${of}."""
+    done, ending = [0] * len(of), time.monotonic() + SECONDS
 
     def run(i):
-        with node.fobd.connection(timeout_s=60) as c:
-            mine = names[i::4]
+        with of[i].fobd.connection(timeout_s=60) as c:
+            mine = names[i::len(of)]
             window = {}
-            for name in mine[:IN_FLIGHT // 4]:
+            for name in mine[:in_flight // len(of)]:
                 window[c.send(roll(name))] = name
             while window:
                 ident, reply = c.recv()
@@ -74,7 +76,7 @@ def many(node, names):
                     window[c.send(roll(name))] = name
 
     begun = time.monotonic()
-    threads = [threading.Thread(target=run, args=(i,)) for i in range(4)]
+    threads = [threading.Thread(target=run, args=(i,)) for i in range(len(of))]
     for t in threads:
         t.start()
     for t in threads:
@@ -89,7 +91,24 @@ def roll(name):
 def measure(cluster, names):
     with cluster[0].fobd.client(timeout_s=60) as c:
         one = timed(lambda: c.roll(pb.LIVE, names[0], grace=0), ROLLS)
-    return one, many(cluster[0], names)
+    return one, many(cluster[:1] * 4, names, IN_FLIGHT)
+
+
+def no_peers(node):
+    """Take its peer listener away, so that no node can ask it to make a change."""
+    node.fobd.write_config(re.sub(r'listen "[^"]*" \{\n\trole = "peer".*?\}\n', "", node.fobd.config_text, flags=re.S))
+    node.fobd.restart()
+    node.wait_fresh()
+
+
+def all_at_once(cluster, names):
+    """Changes through all nodes, which ask one of them; and the same where each proposes for itself."""
+    asked = many(cluster, names, EACH * len(cluster))
+    for n in cluster:
+        no_peers(n)
+    alone = many(cluster, names, EACH * len(cluster))
+    print("RollKey through all %d nodes, %d in flight on each: %.0f a second; where each proposes for itself %.0f, %.2f of it"
+          % (len(cluster), EACH, asked, alone, alone / asked), flush=True)
 
 
 def main():
@@ -106,6 +125,7 @@ def main():
         one, rate = measure(cluster, names)
         print("RollKey, acknowledged by %d node%s: p50 %.1f ms, p99 %.1f ms; with %d in flight %.0f a second" % (
             n, "" if n == 1 else "s", *one, IN_FLIGHT, rate), flush=True)
+    all_at_once(cluster, names)
     for n in cluster:
         n.stop()
     e.end()

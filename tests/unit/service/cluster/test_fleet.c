@@ -550,8 +550,8 @@ static void
 another_appends(void)
 {
 	static const struct fleet_action all = { .key = "log/", .end = "log0" };
-	struct fleet_action entry = { .value = (const uint8_t *)"x", .len = 1 }, head = { .key = "head", .len = 24 };
-	uint8_t value[24];
+	struct fleet_action entry = { .value = (const uint8_t *)"x", .len = 1 }, head = { .key = "head" };
+	uint8_t value[FLEET_ID_LEN + 8 + ROW_TAG_LEN];
 	uint64_t number = fleet_applied_to(fleet) + 1;
 
 	delete(&all);
@@ -559,7 +559,9 @@ another_appends(void)
 	snprintf(entry.key, sizeof(entry.key), "log/%016llx", (unsigned long long)number);
 	memcpy(value, options.cluster, FLEET_ID_LEN);
 	bytes_put64(value + FLEET_ID_LEN, number);
+	memcpy(value + FLEET_ID_LEN + 8, tag, ROW_TAG_LEN);
 	head.value = value;
+	head.len = sizeof(value);
 	put(&entry);
 	put(&head);
 	fleet_changed(fleet);
