@@ -146,13 +146,14 @@ class Asks(Case):
         for asked in nodes[0].take(64):
             asked.answer(b"y")
         self.assertEqual({b"y"}, {self.fobd.answer(i).sealed for i in ids[:64]})
-        for node in nodes[1:]:  # the first one is idle: its connection is closed for the last one's
-            self.fobd.ask_many(node.address, [b"x"])
+        # The first one is idle: its connection is closed for the last one's.
+        ids = [self.fobd.ask_many(node.address, [b"x"])[0] for node in nodes[1:]]
         asked = [node.take()[0] for node in nodes[1:]]
         nodes[0].wait("it is closed", lambda: nodes[0].ends)
         self.refused(nodes[0].address, "8 other addresses")
         for a in asked:
             a.answer(b"y")
+        self.assertEqual({b"y"}, {self.fobd.answer(i).sealed for i in ids})
         self.answered(nodes[0])
 
     def test_addresses(self):

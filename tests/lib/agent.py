@@ -43,7 +43,7 @@ def delete(key, end=""):
 class Fobd:
     """One thread takes connections and Exchanges. An Exchange is answered when there is a transaction or an ask, or when the
     next one comes. What the agent told is kept: results and answers by id, sessions in their order, troubles, and how often
-    the bell rang. With hold_answers an Exchange that has answers is not answered."""
+    the bell rang. With hold_answers an Exchange that has answers is never answered, and others are at once."""
 
     def __init__(self, path=None, again_ms=1000):
         self.path = path or os.path.join(daemon.folder(), "c")
@@ -132,7 +132,7 @@ class Fobd:
                 self.answers[answer.id] = answer
             if not (r.answers and self.hold_answers):
                 self.pending = ident
-            if self.queue and self.pending is not None:
+            if (self.queue or self.hold_answers) and self.pending is not None:
                 self._answer(self.queue)
                 self.queue = []
             self.seen.notify_all()

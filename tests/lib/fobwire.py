@@ -199,14 +199,14 @@ def new_token():
     return token
 
 
-def request(method, message=None, timeout_ms=0, traceparent="", on_behalf_of=""):
-    """The bytes of a Request. ${message}: a protobuf message, raw bytes or None."""
+def request(method, message=None, timeout_ms=0, traceparent="", on_behalf_of="", min_live=None, min_test=None):
+    """The bytes of a Request. ${message}: a protobuf message, raw bytes or None. ${min_live}: a Position."""
     body = message if isinstance(message, bytes) else message.SerializeToString(deterministic=True) if message else b""
     token = getattr(message, "request_token", b"")
     if len(token) == 32:
         known_tokens.add(bytes(token))
     return pb.rpc.Request(method=method, body=body, timeout_ms=timeout_ms, traceparent=traceparent,
-                          on_behalf_of=on_behalf_of).SerializeToString(deterministic=True)
+                          on_behalf_of=on_behalf_of, min_live=min_live, min_test=min_test).SerializeToString(deterministic=True)
 
 
 def response(data):
@@ -238,8 +238,8 @@ class Client:
         """Bytes of a Request (or anything) -> Response."""
         return response(self.connection.exchange(data))
 
-    def response(self, method, message=None, timeout_ms=0, traceparent="", on_behalf_of=""):
-        return self.raw(request(method, message, timeout_ms, traceparent, on_behalf_of))
+    def response(self, method, message=None, **envelope):
+        return self.raw(request(method, message, **envelope))
 
     def call(self, method, message=None, **envelope):
         """-> the method's response message; raises Fault."""

@@ -85,6 +85,7 @@ class Agent(threading.Thread):
         self.etcd = etcd
         self.environment = environment
         self.cut = False          # etcd cannot be reached
+        self.deaf = False         # it does not hear of changes
         self.transact = etcd.transact
         self.session = os.urandom(16)
         self.ending = False
@@ -118,6 +119,9 @@ class Agent(threading.Thread):
             return C.Result(id=t.id, outcome=C.Result.NOT_SENT)
         return self.transact(t)
 
+    def _hears(self):
+        return not self.cut and not self.deaf and self.etcd.revision != self.seen
+
     def _carry(self, ask):
         """An Ask to the other node -> an Answer."""
         self.asks += 1
@@ -150,7 +154,7 @@ class Agent(threading.Thread):
 
     def _ask(self, c, results=(), answers=()):
         request = C.ExchangeRequest(environment=self.environment, session=self.session, results=results, answers=answers,
-                                    changed=not self.cut and self.etcd.revision != self.seen)
+                                    changed=self._hears())
         self.seen = self.etcd.revision
         return c.send(fobwire.request(METHOD, request))
 
@@ -164,7 +168,7 @@ class Agent(threading.Thread):
             if answers:
                 last, asked = self._ask(c, answers=answers), time.monotonic()
             if not readable:
-                if time.monotonic() > asked + again or (not self.cut and self.etcd.revision != self.seen):
+                if time.monotonic() > asked + again or self._hears():
                     last, asked = self._ask(c), time.monotonic()
                 continue
             ident, reply = c.recv()

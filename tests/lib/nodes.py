@@ -103,6 +103,21 @@ def real(etcd, first=None, **kw):
     return Node(lambda n: agent.Agent(n, etcd).start(), first, **kw)
 
 
+def lagging(etcd, staleness_ms=60000):
+    """Two nodes that stay fresh for long. The second one is cut off by its agent: it has an old state, and answers."""
+    first = modelled(etcd, staleness_ms=staleness_ms)
+    return [first, modelled(etcd, first, staleness_ms=staleness_ms)]
+
+
+def unacknowledged(node, change):
+    """Make a change, for whose reply the other node would have to acknowledge it. It is applied on ${node}."""
+    applied = node.status().applied
+    name, message = fault_of(lambda: node.call(change))
+    if name != "DEADLINE_EXCEEDED":
+        raise AssertionError("%s: %s" % (name, message))
+    daemon.wait_until("it is applied here", lambda: node.status().applied > applied)
+
+
 def fault_of(function):
     """The name of the fault with which a call ends, and its message or, with "OK", what it has returned."""
     try:

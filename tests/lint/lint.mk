@@ -51,7 +51,7 @@ $(L)/client/batch.c.ok: LINT_KNOWS += $(call not,core.uninitialized.ArraySubscri
 $(L)/client/http/server_connection.c.ok: LINT_KNOWS += $(call not,unix.Malloc)
 $(L)/client/http/session.c.ok: LINT_KNOWS += $(call not,core.NonNullParamChecker)
 # They do not see that protobuf-c frees a message.
-$(L)/client/cluster/messages.c.ok: LINT_KNOWS += $(call not,unix.Malloc)
+$(L)/client/cluster/answers.c.ok $(L)/client/cluster/messages.c.ok: LINT_KNOWS += $(call not,unix.Malloc)
 # A step of a search is filled in by the step above it.
 $(L)/service/lmdb/descent.c.ok: LINT_KNOWS += $(call not,core.UndefinedBinaryOperatorResult core.uninitialized.Branch \
 	core.uninitialized.Assign core.CallAndMessage)
