@@ -118,7 +118,7 @@ class Lost(Case):
         for _ in range(20):
             self.etcd.ctl("put", "/stranger", "x")
         daemon.wait_until("it has proved since then", lambda: self.proved(lagging))
-        lagging.agent.process.send_signal(signal.SIGSTOP)
+        daemon.stop_process(lagging.agent.process.pid)
         new = self.roll(self.nodes[0])
         watched = Watched(self.nodes, old)
         self.addCleanup(watched.end)

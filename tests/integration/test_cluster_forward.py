@@ -157,7 +157,7 @@ class Forward(unittest.TestCase):
         # Its own clients would wait for it.
         with Busy(others, grow=3) as busy:
             leader, others = self.leader(busy)
-            os.kill(leader.fobd.pid, signal.SIGSTOP)
+            daemon.stop_process(leader.fobd.pid)
             try:
                 begun = time.monotonic()
                 name, message = nodes.fault_of(lambda: others[0].call(lambda c: c.call(

@@ -82,6 +82,17 @@ def own_address():
         return "%s:%d" % (host, 20000 + _count)
 
 
+def stop_process(pid):
+    """SIGSTOP, and wait until no thread of it runs any more: a busy machine takes some time over it."""
+    def states():
+        for task in os.listdir("/proc/%d/task" % pid):
+            with open("/proc/%d/task/%s/stat" % (pid, task)) as f:
+                yield f.read().rpartition(")")[2].split()[0]
+
+    os.kill(pid, signal.SIGSTOP)
+    wait_until("process %d is stopped" % pid, lambda: all(s in "TtZX" for s in states()))
+
+
 def _die_with_parent():
     _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 

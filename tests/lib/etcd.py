@@ -58,7 +58,7 @@ class Member:
         self.process.send_signal(number)
 
     def stop(self):
-        self.signal(signal.SIGSTOP)
+        daemon.stop_process(self.process.pid)
 
     def cont(self):
         self.signal(signal.SIGCONT)
