@@ -3,25 +3,13 @@
  */
 #include "client/cluster/answers.h"
 
-#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "client/cluster/messages.h"
+
 /* The field's tag and length in front of an answer. */
 #define AROUND 8
-
-static bool
-copy(ProtobufCBinaryData *to, const void *from, size_t len)
-{
-	/* Not of 0 bytes: protobuf-c frees what is not NULL. */
-	if (len == 0)
-		return true;
-	if ((to->data = malloc(len)) == NULL)
-		return false;
-	memcpy(to->data, from, len);
-	to->len = len;
-	return true;
-}
 
 void
 answers_add(struct answers *as, uint64_t id, const ProtobufCBinaryData *sealed, const char *why)
@@ -32,8 +20,8 @@ answers_add(struct answers *as, uint64_t id, const ProtobufCBinaryData *sealed, 
 		return;
 	fob__v1__answer__init(answer);
 	answer->id = id;
-	if (!copy(&answer->sealed, sealed->data, sealed->len) ||
-	    !copy(&answer->why, why, strnlen(why, ANSWERS_WHY_MAX))) {
+	if (!messages_copy(&answer->sealed, sealed->data, sealed->len) ||
+	    !messages_copy(&answer->why, why, strnlen(why, ANSWERS_WHY_MAX))) {
 		fob__v1__answer__free_unpacked(answer, NULL);
 		return;
 	}

@@ -203,8 +203,8 @@ messages_watch(const char *prefix, struct buffer *out)
 
 /* ---- answers ---- */
 
-static bool
-copy(ProtobufCBinaryData *to, const uint8_t *from, size_t len)
+bool
+messages_copy(ProtobufCBinaryData *to, const void *from, size_t len)
 {
 	/* Not of 0 bytes: protobuf-c frees what is not NULL. */
 	if (len == 0)
@@ -227,7 +227,7 @@ copy_kv(const char *prefix, const Etcdserverpb__KeyValue *from)
 	fob__v1__key_value__init(kv);
 	kv->create_revision = from->create_revision;
 	kv->version = from->version;
-	if (copy(&kv->key, from->key.data + n, from->key.len - n) && copy(&kv->value, from->value.data, from->value.len))
+	if (messages_copy(&kv->key, from->key.data + n, from->key.len - n) && messages_copy(&kv->value, from->value.data, from->value.len))
 		return kv;
 	fob__v1__key_value__free_unpacked(kv, NULL);
 	return NULL;

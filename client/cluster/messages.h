@@ -29,6 +29,9 @@ int messages_txn(const char *prefix, const Fob__V1__Transaction *txn, struct buf
 /* The same with an etcdserverpb.WatchRequest for that key behind ${prefix}, which is not empty. */
 int messages_watch(const char *prefix, struct buffer *out);
 
+/* Into ${to}, which is empty. Returns: whether there was memory. */
+bool messages_copy(ProtobufCBinaryData *to, const void *from, size_t len);
+
 /*
  * messages_result(prefix, bytes, len, result):
  * Read an etcdserverpb.TxnResponse into ${result}, whose id stays.

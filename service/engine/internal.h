@@ -275,6 +275,9 @@ struct ask *ask_begin(struct order *order, const struct ask_request *request);
 void ask_end(struct ask *ask);
 /* Is it answered, or has it failed? */
 bool ask_is_over(struct ask *ask);
+/* The same, without ${lock}. */
+bool order_ask_is_over(struct order *order, struct ask *ask);
+void order_end_ask(struct order *order, struct ask *ask);
 /* The agent that was asked is gone. */
 void asks_lost(struct order *order);
 

@@ -146,6 +146,25 @@ ask_is_over(struct ask *ask)
 	return ask->state == ASK_ANSWERED || ask->state == ASK_FAILED;
 }
 
+bool
+order_ask_is_over(struct order *o, struct ask *ask)
+{
+	bool over;
+
+	pthread_mutex_lock(&o->lock);
+	over = ask_is_over(ask);
+	pthread_mutex_unlock(&o->lock);
+	return over;
+}
+
+void
+order_end_ask(struct order *o, struct ask *ask)
+{
+	pthread_mutex_lock(&o->lock);
+	ask_end(ask);
+	pthread_mutex_unlock(&o->lock);
+}
+
 /* ---- the agent ---- */
 
 const struct ask *

@@ -249,22 +249,9 @@ settle_part(struct writer *w, struct copy_part *part)
 		fob__v1__read_backup_response__free_unpacked(r, NULL);
 	if (envelope != NULL)
 		fob__rpc__v1__response__free_unpacked(envelope, NULL);
-	pthread_mutex_lock(&w->order->lock);
-	ask_end(ask);
-	pthread_mutex_unlock(&w->order->lock);
+	order_end_ask(w->order, ask);
 	part->ask = NULL;
 	return why;
-}
-
-static bool
-is_over(struct order *o, struct ask *ask)
-{
-	bool over;
-
-	pthread_mutex_lock(&o->lock);
-	over = ask_is_over(ask);
-	pthread_mutex_unlock(&o->lock);
-	return over;
 }
 
 /* Ask for what is missing; the first part alone until it is there. */
@@ -293,7 +280,7 @@ go_on(struct writer *w)
 	const char *why = NULL;
 
 	for (int i = 0; i < COPY_PARTS && why == NULL; i++)
-		if (c->parts[i].ask != NULL && is_over(o, c->parts[i].ask))
+		if (c->parts[i].ask != NULL && order_ask_is_over(o, c->parts[i].ask))
 			why = settle_part(w, &c->parts[i]);
 	if (why == NULL && c->fd != 0 && c->written == c->size)
 		finish(w);

@@ -168,9 +168,7 @@ take_answer(struct writer *w, struct mutation *m)
 static void
 end_ask(struct order *o, struct mutation *m)
 {
-	pthread_mutex_lock(&o->lock);
-	ask_end(m->ask);
-	pthread_mutex_unlock(&o->lock);
+	order_end_ask(o, m->ask);
 	m->ask = NULL;
 	o->forward.n--;
 }
@@ -197,17 +195,6 @@ settle(struct writer *w, struct mutation *m)
 		order_append(&o->confirmed, m);
 }
 
-static bool
-is_over(struct order *o, struct mutation *m)
-{
-	bool over;
-
-	pthread_mutex_lock(&o->lock);
-	over = ask_is_over(m->ask);
-	pthread_mutex_unlock(&o->lock);
-	return over;
-}
-
 void
 forward_run(struct writer *w)
 {
@@ -215,7 +202,7 @@ forward_run(struct writer *w)
 	struct mutation **list = &o->forward.list, *m;
 
 	while ((m = *list) != NULL) {
-		if (!is_over(o, m)) {
+		if (!order_ask_is_over(o, m->ask)) {
 			list = &m->next;
 			continue;
 		}

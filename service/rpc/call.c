@@ -198,6 +198,19 @@ call_engine(struct call *call, int environment, int *fault)
 	return engine;
 }
 
+struct order *
+call_order(struct call *call, int environment, int *fault)
+{
+	struct engine *engine = call_engine(call, environment, fault);
+	struct order *order;
+
+	if (engine == NULL)
+		return NULL;
+	if ((order = writer_order(engine->writer)) == NULL)
+		*fault = call_fault(call, FAULT_FAILED_PRECONDITION, "this environment's database is in no cluster");
+	return order;
+}
+
 int
 call_read_position(struct call *call, enum environment environment, struct store_txn *txn)
 {

@@ -92,6 +92,8 @@ const char *call_message(const struct call *call, int fault);
 
 /* The engine of a request's `environment` field; NULL with a fault set: unspecified, unknown, or not configured. */
 struct engine *call_engine(struct call *call, int environment, int *fault);
+/* Of the cluster that it is in; NULL with a fault set, also where it is in none. */
+struct order *call_order(struct call *call, int environment, int *fault);
 
 /*
  * A read transaction of ${engine} was begun, after *${fresh_until_ms} was loaded (see order.h): note which entry of the log

@@ -94,21 +94,18 @@ int
 admin_forget_node(struct call *call, const ProtobufCMessage *request, ProtobufCMessage *response)
 {
 	const Fob__V1__ForgetNodeRequest *in = (const Fob__V1__ForgetNodeRequest *)request;
-	struct engine *engine;
 	struct order *order;
 	int fault;
 
 	(void)response;
-	if ((engine = call_engine(call, (int)in->environment, &fault)) == NULL)
+	if ((order = call_order(call, (int)in->environment, &fault)) == NULL)
 		return fault;
-	if ((order = writer_order(engine->writer)) == NULL)
-		return call_fault(call, FAULT_FAILED_PRECONDITION, "this environment's database is in no cluster");
 	if (in->replica.len != FLEET_ID_LEN)
 		return call_fault(call, FAULT_INVALID_ARGUMENT, "replica: must be exactly %d bytes", FLEET_ID_LEN);
 	if (!order_forget(order, in->replica.data))
 		return call_fault(call, FAULT_NOT_FOUND, "this node knows of no other node with that replica id");
-	LOG(LOG_WARN, "a node is taken out of the cluster", LOG_S("environment", environment_name(engine->environment)),
-	    LOG_ASKED_BY(call));
+	LOG(LOG_WARN, "a node is taken out of the cluster",
+	    LOG_S("environment", environment_name((enum environment)(in->environment - 1))), LOG_ASKED_BY(call));
 	return 0;
 }
 
@@ -147,14 +144,11 @@ admin_cluster_status(struct call *call, const ProtobufCMessage *request, Protobu
 	const Fob__V1__ClusterStatusRequest *in = (const Fob__V1__ClusterStatusRequest *)request;
 	Fob__V1__ClusterStatusResponse *out = (Fob__V1__ClusterStatusResponse *)response;
 	struct order_status *status;
-	struct engine *engine;
 	struct order *order;
 	int fault;
 
-	if ((engine = call_engine(call, (int)in->environment, &fault)) == NULL)
+	if ((order = call_order(call, (int)in->environment, &fault)) == NULL)
 		return fault;
-	if ((order = writer_order(engine->writer)) == NULL)
-		return call_fault(call, FAULT_FAILED_PRECONDITION, "this environment's database is in no cluster");
 	if ((status = scratch_alloc(&call->scratch, sizeof(*status))) == NULL)
 		return call_fault(call, FAULT_RESOURCE_EXHAUSTED, "the status needs more memory than a request may have");
 	order_status(order, status);

@@ -50,16 +50,13 @@ peer_ask(struct call *call, const ProtobufCMessage *request, ProtobufCMessage *r
 	const Fob__V1__AskRequest *in = (const Fob__V1__AskRequest *)request;
 	struct ask_place place = { .request = NULL };
 	const uint8_t *key;
-	struct engine *engine;
 	struct order *order;
 	uint8_t *text;
 	int fault;
 
 	(void)response;
-	if ((engine = call_engine(call, (int)in->environment, &fault)) == NULL)
+	if ((order = call_order(call, (int)in->environment, &fault)) == NULL)
 		return fault;
-	if ((order = writer_order(engine->writer)) == NULL)
-		return call_fault(call, FAULT_FAILED_PRECONDITION, "this environment's database is in no cluster");
 	if (!order_is_open(order))
 		return call_fault(call, FAULT_UNAVAILABLE, "this node is no member of its cluster at present: ask another one");
 	if (in->sealed.len < ASK_SEAL_LEN)
